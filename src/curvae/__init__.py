@@ -1,0 +1,3 @@
+"""curvae: the β-VAE without the noise."""
+
+__version__ = "0.1.0"

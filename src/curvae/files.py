@@ -1,0 +1,42 @@
+"""Files are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, then rename it into place.
+
+    A reader never sees half a file, and an existing ``path`` stays as it was if ``write`` fails.
+
+    Args:
+        path: the final place; its folder is made if it is missing.
+        write: called with the temporary path (same suffix as ``path``, so that format-by-suffix writers work).
+
+    Raises:
+        Exception: whatever ``write`` raises, after the temporary file is removed.
+
+    Example:
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> write_atomic(folder / "note.txt", lambda p: p.write_text("whole"))
+        >>> (folder / "note.txt").read_text()
+        'whole'
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        # mkstemp makes files private; a result is as readable as any other file the user writes
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
