@@ -1,0 +1,89 @@
+# Everything runs in .venv, which the first target to need it builds with plain venv and pip.
+#
+#   make demo     train a β-VAE and a GRAE on MNIST and write a report that compares them
+#   make test     the tests (a few minutes);  make test ARGS="-m slow" for the long ones
+#   make check    lint, format, types, layering, documentation
+#   make bench    speed against other ways of computing the same thing
+#   make docs     the documentation as a site, in site/
+#   make clean    remove .venv and everything that was built (runs/ stays)
+#
+# Settings: PYTHON=python3.12, SCALE=smoke (a demo in seconds, for continuous integration), DEMO_STEPS, DEMO_WIDTH.
+
+PYTHON ?= python3
+SCALE ?= quick
+ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+READY := .venv/.ready
+BENCH_READY := .venv/.bench-ready
+TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
+
+ifeq ($(SCALE),smoke)
+DEMO := runs/demo-smoke
+DEMO_STEPS ?= 20
+DEMO_WIDTH ?= 0.03125
+else ifeq ($(SCALE),quick)
+DEMO := runs/demo
+DEMO_STEPS ?= 1500
+DEMO_WIDTH ?= 0.125
+else
+$(error SCALE is '$(SCALE)'; expected smoke or quick)
+endif
+
+# One architecture, one posterior structure, one seed: the objective is the only difference between the two runs.
+TRAIN := $(BIN)/curvae train --data mnist --structure diagonal --likelihood gaussian --network paper \
+	--width $(DEMO_WIDTH) --beta 0.2 --latents 12 --steps $(DEMO_STEPS) --batch-size 64 --lr 1e-3 --seed 0
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test check bench docs clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,/^Settings/p'
+
+install: $(READY)
+
+# PyTorch comes first and alone, so that a machine with a build of its own for this version uses that one; what follows
+# only ever finds it there. The build backend comes from the constraints too, hence no isolated build.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "curvae needs Python 3.11 or newer, but \
+	$(PYTHON) is %d.%d: name another one, as in  make PYTHON=python3.12" % sys.version_info[:2])'
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(PIP) install torch==$(TORCH)
+	$(PIP) install --constraint constraints.txt hatchling editables
+	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[mnist,uniqueness,dev]'
+	@touch $@
+
+$(BENCH_READY): $(READY)
+	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[bench]'
+	$(PIP) install --constraint constraints.txt --no-deps pythae
+	@touch $@
+
+demo: $(READY)
+	rm -rf $(DEMO)
+	$(TRAIN) --objective beta-vae --out $(DEMO)/beta-vae
+	$(TRAIN) --objective grae --estimator columns:1 --out $(DEMO)/grae
+	$(BIN)/curvae evaluate $(DEMO)/beta-vae
+	$(BIN)/curvae evaluate $(DEMO)/grae
+	$(BIN)/curvae report $(DEMO)/beta-vae $(DEMO)/grae --out $(DEMO)/report.html
+	@printf '\nThe report, one page to open in any browser:\n  %s\n' '$(CURDIR)/$(DEMO)/report.html'
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/mkdocs build --strict --quiet
+
+bench: $(BENCH_READY)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(READY)
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf .venv site dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
