@@ -1,0 +1,59 @@
+"""Gauss–Newton curvature of the log-likelihood in the latents."""
+
+from __future__ import annotations
+
+import torch
+
+from curvae._precision import full_precision
+from curvae._typing import Float, Tensor
+from curvae.curvature.pushforward import Decoder, pushforward, unit_tangents
+from curvae.likelihoods import Likelihood
+
+
+def gauss_newton(
+    fn: Decoder, z: Float[Tensor, "B d"], x: Tensor, likelihood: Likelihood, chunk_size: int | None = None
+) -> Float[Tensor, "B d d"]:
+    r"""$M(z)=-J_g^\top H_{p_x}J_g$, the first term of (5), positive semi-definite.
+
+    Args:
+        fn: decoder.
+        z: latents, usually the posterior's means.
+        x: observations.
+        likelihood: observation model; it whitens the Jacobian's columns.
+        chunk_size: columns computed at a time.
+
+    Example:
+        >>> from curvae.likelihoods import Gaussian
+        >>> gauss_newton(lambda z: 3 * z, torch.zeros(1, 2), torch.zeros(1, 2), Gaussian())
+        tensor([[[9., 0.],
+                 [0., 9.]]])
+    """
+    return gram(whitened(fn, z, x, likelihood, unit_tangents(z), chunk_size)[1]).to(z.dtype)
+
+
+def whitened(
+    fn: Decoder,
+    z: Float[Tensor, "B d"],
+    x: Tensor,
+    likelihood: Likelihood,
+    tangents: Float[Tensor, "B d K"],
+    chunk_size: int | None = None,
+) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "B *D K"]]:
+    r"""The decoder's output $\eta$ and $T=L\,J_g(z)\,v$ for each tangent $v$, so that $T^\top T=v^\top Mv$."""
+    eta, pushed = pushforward(fn, z, tangents, chunk_size)
+    with full_precision(z):
+        eta, pushed = eta.to(z.dtype), pushed.to(z.dtype)
+        return eta, likelihood.whiten(eta, x, pushed)
+
+
+def gram(tangents: Float[Tensor, "B *D K"]) -> Float[Tensor, "B K K"]:
+    r"""$T^\top T$ in float64, because a Gram matrix squares the condition number."""
+    with full_precision(tangents):
+        flat = tangents.flatten(1, -2).double()
+        return flat.mT @ flat
+
+
+def column_norms(tangents: Float[Tensor, "B *D K"]) -> Float[Tensor, "B K"]:
+    r"""$\|T_{:k}\|^2$: the diagonal of :func:`gram` without the rest."""
+    with full_precision(tangents):
+        return torch.linalg.vector_norm(tangents.flatten(1, -2), dim=1).square()

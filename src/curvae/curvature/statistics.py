@@ -1,0 +1,113 @@
+"""What a batch-normalised decoder's Jacobian means in train mode, and how one pass gets it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+import torch.autograd.forward_ad as forward_ad
+from torch.nn.functional import batch_norm
+from torch.overrides import TorchFunctionMode
+
+from curvae._precision import at_least_float32
+from curvae._typing import Float, Tensor
+
+
+class BatchStatistics(NamedTuple):
+    """What one train-mode batch normalisation saw: mean and (biased) variance of each channel."""
+
+    mean: Float[Tensor, " C"]
+    variance: Float[Tensor, " C"]
+
+
+class RunningStatistics(NamedTuple):
+    """Where a batch normalisation keeps its running statistics, and how a batch moves them."""
+
+    mean: Tensor | None
+    variance: Tensor | None
+    momentum: float
+    count: int
+
+
+class FixedStatistics(TorchFunctionMode):
+    r"""Inside this mode, batch normalisation is the affine map of the deployed decoder.
+
+    In train mode ``batch_norm`` mixes the samples of a batch, so a derivative through it is not the Jacobian of any
+    decoder that will ever be used. Here the batch's own statistics are taken from the primal values and *held fixed*
+    while tangents pass: each sample gets the Jacobian of ``x ↦ w (x − mean)/√(var + ε) + b``. Gradients of parameters
+    do flow through the statistics, as in ordinary training, so that the training loss is a true function of
+    the parameters (see ``docs/decisions.md``).
+
+    The mode intercepts the function, not the module, so it works for any callable. Running statistics are not
+    touched inside; :meth:`update_running` does that once, with the statistics a first pass has returned.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[BatchStatistics] = []
+        self._running: list[RunningStatistics] = []
+        self.counting = True
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Replace train- and eval-mode batch normalisation; pass everything else on."""
+        if func is batch_norm:
+            return self._affine(*args, **(kwargs or {}))
+        if func is torch.Tensor.add_ and _is_counter(args[0]):
+            # BatchNorm counts its batches in place, which functorch refuses inside a transform although the counter
+            # has nothing to do with it; count a step's first pass only
+            with torch._C._DisableFuncTorch():
+                return func(*args, **(kwargs or {})) if self.counting else args[0]
+        return func(*args, **(kwargs or {}))
+
+    def _affine(
+        self,
+        x: Float[Tensor, "B C *S"],
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Float[Tensor, "B C *S"]:
+        if training or running_mean is None or running_var is None:
+            mean, variance = self._observe(x, running_mean, running_var, momentum)
+        else:
+            mean, variance = running_mean, running_var
+        scale = (variance + eps).rsqrt()
+        scale = scale if weight is None else scale * weight
+        shift = -mean * scale
+        shift = shift if bias is None else shift + bias
+        shape = (-1, *[1] * (x.dim() - 2))
+        # lifting x keeps primal and tangent of one type under autocast
+        return torch.addcmul(shift.view(shape), at_least_float32(x), scale.view(shape))
+
+    def _observe(
+        self, x: Float[Tensor, "B C *S"], running_mean: Tensor | None, running_var: Tensor | None, momentum: float
+    ) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
+        primal = at_least_float32(forward_ad.unpack_dual(x).primal)
+        variance, mean = torch.var_mean(primal, [0, *range(2, x.dim())], correction=0)
+        self.seen.append(BatchStatistics(mean, variance))
+        self._running.append(RunningStatistics(running_mean, running_var, momentum, x.numel() // x.shape[1]))
+        return mean, variance
+
+    @torch.no_grad()
+    def update_running(self, seen: list[BatchStatistics]) -> None:
+        """Move the running statistics as one ordinary train-mode pass would have."""
+        for running, batch in zip(self._running, seen, strict=True):
+            if running.mean is not None:
+                running.mean.lerp_(batch.mean.to(running.mean.dtype), running.momentum)
+            if running.variance is not None:
+                unbiased = batch.variance * (running.count / max(running.count - 1, 1))
+                running.variance.lerp_(unbiased.to(running.variance.dtype), running.momentum)
+
+    def restart(self) -> None:
+        """Forget what was seen, before another pass over the same batch; that pass counts nothing."""
+        self.seen, self._running, self.counting = [], [], False
+
+
+def _is_counter(tensor: object) -> bool:
+    return isinstance(tensor, Tensor) and tensor.dtype == torch.int64 and tensor.dim() == 0

@@ -1,0 +1,93 @@
+"""Bernoulli observations, on probabilities and on logits."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits
+
+from curvae._typing import Float, Tensor
+from curvae.likelihoods.base import ElementwiseLikelihood, check_same_shape, per_datum
+
+
+class Bernoulli(ElementwiseLikelihood):
+    r"""Bernoulli on **probabilities** $\eta=g\in(0,1)$: a sigmoid belongs to the decoder $g$.
+
+    The diagonal of $-H_{p_x}$ is $x/g^2+(1-x)/(1-g)^2$, which for $x\in\{0,1\}$ is the paper's $1/(1-x-g)^2$. Because
+    the sigmoid is inside $g$, (6) is not exact here even for a relu decoder; use :class:`BernoulliLogits` for that.
+    It grows without bound as $g$ nears the wrong end, and a saturated sigmoid ($g$ exactly 0 or 1 in floating point)
+    has no finite curvature: a further reason for logits. Grey $x\in[0,1]$ is allowed; then :meth:`log_prob` is the
+    cross-entropy that practitioners use, which is not the log of a density in $x$.
+
+    Example:
+        >>> Bernoulli().energy(torch.tensor([[0.5, 0.5]]), torch.tensor([[1.0, 0.0]]))
+        tensor([1.3863])
+    """
+
+    def energy(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+        r"""$-x\log g-(1-x)\log(1-g)$ (a log of exactly 0 counts as −100, PyTorch's convention)."""
+        check_same_shape(eta, x)
+        # autocast refuses binary_cross_entropy on CUDA although eta is float32 here
+        with torch.autocast(eta.device.type, enabled=False):
+            return per_datum(binary_cross_entropy(eta, x.to(eta.dtype), reduction="none"))
+
+    def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+        """Minus the energy: the Bernoulli has no further constant."""
+        return -self.energy(eta, x)
+
+    def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        """The probabilities themselves."""
+        return eta
+
+    def sample(self, eta: Float[Tensor, "B *D"], generator: torch.Generator | None = None) -> Float[Tensor, "B *D"]:
+        """Zeros and ones."""
+        return torch.bernoulli(eta, generator=generator)
+
+    def curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        r"""$x/g^2+(1-x)/(1-g)^2$."""
+        return x / eta.square() + (1 - x) / (1 - eta).square()
+
+    def __repr__(self) -> str:
+        return "Bernoulli()"
+
+
+class BernoulliLogits(ElementwiseLikelihood):
+    r"""Bernoulli on **logits**: $\eta=g$ and $p(x{=}1)=s(\eta)$; the sigmoid $s$ belongs to the observation model.
+
+    $-H_{p_x}=s(1-s)$, independent of $x$, so that (6) is exact for piecewise-linear decoders. Grey $x\in[0,1]$ as in
+    :class:`Bernoulli`.
+
+    Example:
+        >>> BernoulliLogits().energy(torch.zeros(1, 2), torch.tensor([[1.0, 0.3]]))
+        tensor([1.3863])
+    """
+
+    def energy(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+        r"""$\log(1+e^{\eta})-x\eta$."""
+        check_same_shape(eta, x)
+        return per_datum(binary_cross_entropy_with_logits(eta, x.to(eta.dtype), reduction="none"))
+
+    def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+        """Minus the energy: the Bernoulli has no further constant."""
+        return -self.energy(eta, x)
+
+    def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        r"""$s(\eta)$."""
+        return eta.sigmoid()
+
+    def sample(self, eta: Float[Tensor, "B *D"], generator: torch.Generator | None = None) -> Float[Tensor, "B *D"]:
+        """Zeros and ones."""
+        return torch.bernoulli(eta.sigmoid(), generator=generator)
+
+    def curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        r"""$s(\eta)\,s(-\eta)$."""
+        return eta.sigmoid() * (-eta).sigmoid()
+
+    def whiten(
+        self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"], tangents: Float[Tensor, "B *D K"]
+    ) -> Float[Tensor, "B *D K"]:
+        r"""$\sqrt{s(\eta)s(-\eta)}\,t$, by logarithms: the square root of an underflowed product has no gradient."""
+        logsigmoid = torch.nn.functional.logsigmoid
+        return (0.5 * (logsigmoid(eta) + logsigmoid(-eta))).exp().unsqueeze(-1) * tangents
+
+    def __repr__(self) -> str:
+        return "BernoulliLogits()"

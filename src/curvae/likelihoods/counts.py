@@ -1,0 +1,95 @@
+"""Poisson counts and categorical classes."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from curvae._typing import Float, Tensor
+from curvae.errors import InputError
+from curvae.likelihoods.base import ElementwiseLikelihood, Likelihood, check_same_shape, per_datum
+
+
+class Poisson(ElementwiseLikelihood):
+    r"""Poisson counts on **log-rates**: $\eta=\log\lambda$, $x\in\{0,1,2,\dots\}$; $-H_{p_x}=e^\eta$.
+
+    Example:
+        >>> Poisson().energy(torch.zeros(1, 2), torch.tensor([[0.0, 3.0]]))
+        tensor([2.])
+    """
+
+    def energy(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+        r"""$e^\eta-x\eta$."""
+        check_same_shape(eta, x)
+        return per_datum(eta.exp() - x * eta)
+
+    def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+        r"""$x\eta-e^\eta-\log x!$."""
+        return -self.energy(eta, x) - per_datum(torch.lgamma(x.to(eta.dtype) + 1))
+
+    def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        r"""$e^\eta$."""
+        return eta.exp()
+
+    def sample(self, eta: Float[Tensor, "B *D"], generator: torch.Generator | None = None) -> Float[Tensor, "B *D"]:
+        """Counts, as floating point numbers."""
+        return torch.poisson(eta.exp(), generator=generator)
+
+    def curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        r"""$e^\eta$."""
+        return eta.exp()
+
+    def whiten(
+        self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"], tangents: Float[Tensor, "B *D K"]
+    ) -> Float[Tensor, "B *D K"]:
+        r"""$e^{\eta/2}\,t$."""
+        return (0.5 * eta).exp().unsqueeze(-1) * tangents
+
+    def __repr__(self) -> str:
+        return "Poisson()"
+
+
+class Categorical(Likelihood):
+    r"""One of C classes at each position, on logits.
+
+    ``eta`` is ``[B, C, *S]`` (classes second, as in ``torch.nn.functional.cross_entropy``), ``x`` holds class numbers
+    ``[B, *S]`` (any dtype, whole numbers in 0…C−1). With $p=\mathrm{softmax}(\eta)$,
+    $-H_{p_x}=\mathrm{diag}(p)-pp^\top$ at each position, and $L\,t=\sqrt p\,(t-\sum_c p_ct_c)$.
+
+    Example:
+        >>> Categorical().energy(torch.zeros(1, 4, 2), torch.tensor([[3, 0]]))
+        tensor([2.7726])
+    """
+
+    def energy(self, eta: Float[Tensor, "B C *S"], x: Tensor) -> Float[Tensor, " B"]:
+        r"""$\log\sum_ce^{\eta_c}-\eta_x$, summed over positions."""
+        if eta.dim() < 2 or eta.shape[:1] + eta.shape[2:] != x.shape:
+            raise InputError(
+                f"the decoder's logits have shape {tuple(eta.shape)} and the classes {tuple(x.shape)}; "
+                "expected [B, C, *S] and [B, *S]"
+            )
+        return per_datum(cross_entropy(eta, x.long(), reduction="none"))
+
+    def log_prob(self, eta: Float[Tensor, "B C *S"], x: Tensor) -> Float[Tensor, " B"]:
+        """Minus the energy, which is normalised already."""
+        return -self.energy(eta, x)
+
+    def mean(self, eta: Float[Tensor, "B C *S"]) -> Float[Tensor, "B C *S"]:
+        """The class probabilities (the mean of the one-hot observation)."""
+        return eta.softmax(1)
+
+    def sample(self, eta: Float[Tensor, "B C *S"], generator: torch.Generator | None = None) -> Tensor:
+        """Class numbers ``[B, *S]``, int64."""
+        probabilities = eta.softmax(1).movedim(1, -1)
+        draws = torch.multinomial(probabilities.reshape(-1, eta.shape[1]), 1, generator=generator)
+        return draws.reshape(probabilities.shape[:-1])
+
+    def whiten(
+        self, eta: Float[Tensor, "B C *S"], x: Tensor, tangents: Float[Tensor, "B C *S K"]
+    ) -> Float[Tensor, "B C *S K"]:
+        r"""$\sqrt p\,(t-\sum_cp_ct_c)$."""
+        p = eta.softmax(1).unsqueeze(-1)
+        return (0.5 * eta.log_softmax(1)).exp().unsqueeze(-1) * (tangents - (p * tangents).sum(1, keepdim=True))
+
+    def __repr__(self) -> str:
+        return "Categorical()"

@@ -1,0 +1,8 @@
+"""What is minimised: the paper's objectives as named terms for each datum."""
+
+from curvae.objectives.elbo import BetaVAE
+from curvae.objectives.marginal import GRAE
+from curvae.objectives.taylor import Taylor
+from curvae.objectives.terms import Terms
+
+__all__ = ["GRAE", "BetaVAE", "Taylor", "Terms"]

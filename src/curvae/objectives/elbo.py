@@ -1,0 +1,52 @@
+"""The β-VAE: noise in the latents."""
+
+from __future__ import annotations
+
+import torch
+
+from curvae._checks import non_negative, positive_int
+from curvae._precision import at_least_float32
+from curvae._typing import Tensor
+from curvae.autoencoder import Autoencoder
+from curvae.likelihoods import Gaussian, Likelihood
+from curvae.objectives.terms import Terms
+
+
+class BetaVAE:
+    r"""Equation (2), minimised: $-\mathbb E_q[\log p(x\mid z)]+\beta\,\mathrm{KL}(q\,\|\,\mathcal N(0,I))$.
+
+    Parts: ``energy`` (the expectation, by ``samples`` reparameterised draws) and ``kl`` (β times the divergence).
+    $\beta=1$ gives minus the ELBO up to the observation model's constant.
+
+    Args:
+        beta: weight of the divergence, ≥ 0 (0 is a noisy autoencoder).
+        likelihood: observation model; default :class:`~curvae.likelihoods.Gaussian` with σ = 1.
+        samples: draws of z for each datum, ≥ 1.
+
+    Raises:
+        InputError: for a bad ``beta`` or ``samples``, or (when called) a model without a posterior.
+
+    Example:
+        >>> from curvae import Autoencoder, posteriors
+        >>> encoder, decoder = torch.nn.Linear(3, 4), torch.nn.Linear(2, 3)
+        >>> model = Autoencoder(encoder, decoder, latents=2, structure=posteriors.Diagonal())
+        >>> BetaVAE(beta=0.2)(model, torch.randn(5, 3)).total.shape
+        torch.Size([5])
+    """
+
+    def __init__(self, beta: float, likelihood: Likelihood | None = None, samples: int = 1) -> None:
+        self.beta = non_negative("beta", beta)
+        self.likelihood = Gaussian() if likelihood is None else likelihood
+        self.samples = positive_int("samples", samples)
+
+    def __call__(self, model: Autoencoder, x: Tensor, generator: torch.Generator | None = None) -> Terms:
+        """The parts for a batch ``x`` ``[B, *D]``; noise comes from ``generator``."""
+        q = model.posterior(x)
+        z = q.rsample(generator, (self.samples,)).flatten(0, 1)
+        eta = at_least_float32(model.decode(z))
+        repeated = x.repeat(self.samples, *[1] * (x.dim() - 1))
+        energy = self.likelihood.energy(eta, repeated).unflatten(0, (self.samples, -1)).mean(0)
+        return Terms({"energy": energy, "kl": self.beta * q.kl()})
+
+    def __repr__(self) -> str:
+        return f"BetaVAE(beta={self.beta:g}, likelihood={self.likelihood}, samples={self.samples})"

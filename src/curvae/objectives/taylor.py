@@ -1,0 +1,68 @@
+"""The β-VAE with its noise averaged by a second-order expansion."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from curvae._checks import non_negative
+from curvae._typing import Tensor
+from curvae.autoencoder import Autoencoder
+from curvae.curvature.gauss_newton import column_norms, whitened
+from curvae.errors import InputError
+from curvae.likelihoods import Gaussian, Likelihood
+from curvae.objectives.terms import Terms
+
+
+class Taylor:
+    r"""Equation (7), minimised: $-\log p(x\mid h)+\tfrac12\mathrm{tr}(M\Sigma)+\beta\,\mathrm{KL}$, no sampling.
+
+    $M=-J_g^\top H_{p_x}J_g$ at the posterior's mean $h$. The trace is $\sum_k\|L_pJ_gL_{:k}\|^2$ over the columns of
+    $\Sigma=LL^\top$, so the decoder's tangents are pushed along $L$ and no d × d curvature is formed.
+    Parts: ``energy``, ``curvature``, ``kl``.
+
+    Args:
+        beta: weight of the divergence, ≥ 0.
+        likelihood: observation model; default Gaussian with σ = 1.
+        curvature: ``"gauss-newton"`` for (7).
+        chunk_size: tangents pushed at a time; bounds memory.
+
+    Raises:
+        InputError: for a bad argument, or (when called) a model without a posterior.
+
+    Example:
+        >>> from curvae import Autoencoder, posteriors
+        >>> encoder, decoder = torch.nn.Linear(3, 4), torch.nn.Linear(2, 3)
+        >>> model = Autoencoder(encoder, decoder, latents=2, structure=posteriors.Full())
+        >>> sorted(Taylor(beta=0.2)(model, torch.randn(5, 3)).parts)
+        ['curvature', 'energy', 'kl']
+    """
+
+    def __init__(
+        self,
+        beta: float,
+        likelihood: Likelihood | None = None,
+        curvature: Literal["gauss-newton"] = "gauss-newton",
+        chunk_size: int | None = None,
+    ) -> None:
+        if curvature != "gauss-newton":
+            raise InputError(f"curvature is {curvature!r}; expected 'gauss-newton'")
+        self.beta = non_negative("beta", beta)
+        self.likelihood = Gaussian() if likelihood is None else likelihood
+        self.chunk_size = chunk_size
+
+    def __call__(self, model: Autoencoder, x: Tensor, generator: torch.Generator | None = None) -> Terms:
+        """The parts for a batch ``x`` ``[B, *D]``; deterministic, ``generator`` is not used."""
+        q = model.posterior(x)
+        eta, tangents = whitened(model.decode, q.mean, x, self.likelihood, q.factor.dense(), self.chunk_size)
+        return Terms(
+            {
+                "energy": self.likelihood.energy(eta, x),
+                "curvature": 0.5 * column_norms(tangents).sum(-1),
+                "kl": self.beta * q.kl(),
+            }
+        )
+
+    def __repr__(self) -> str:
+        return f"Taylor(beta={self.beta:g}, likelihood={self.likelihood})"

@@ -1,0 +1,38 @@
+"""What an objective returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from curvae._typing import Float, Tensor
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Named parts of an objective for each datum of a batch, weights included, all minimised.
+
+    Args:
+        parts: ``[B]`` each; their sum is :attr:`total`.
+
+    Example:
+        >>> terms = Terms({"energy": torch.ones(2), "kl": torch.tensor([1.0, 2.0])})
+        >>> terms.total, terms["kl"]
+        (tensor([2., 3.]), tensor([1., 2.]))
+    """
+
+    parts: Mapping[str, Float[Tensor, " B"]]
+
+    @property
+    def total(self) -> Float[Tensor, " B"]:
+        """The objective's value for each datum."""
+        return torch.stack(list(self.parts.values())).sum(0)
+
+    def __getitem__(self, name: str) -> Float[Tensor, " B"]:
+        return self.parts[name]
+
+    def mean(self) -> Float[Tensor, ""]:
+        """The batch's mean: what training minimises."""
+        return self.total.mean()

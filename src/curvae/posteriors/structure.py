@@ -1,0 +1,198 @@
+r"""Covariance structures: which $\Sigma$ a variational family allows, and what each implies for the decoder."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+
+from curvae._checks import positive, positive_int
+from curvae._precision import full_precision
+from curvae._typing import Float, Tensor
+from curvae.errors import InputError
+from curvae.posteriors.factor import BlockFactor, DiagonalFactor, Factor
+
+
+class Structure(ABC):
+    r"""A set of covariances, closed under what the paper needs of it.
+
+    For a decoder with Gauss–Newton curvature $M$ at the posterior's mean, the best covariance in the structure is
+    :meth:`optimal` and what it costs the decoder is $\tfrac\beta2$ × :meth:`penalty`.
+    """
+
+    @abstractmethod
+    def num_parameters(self, latents: int) -> int:
+        """How many unconstrained numbers describe one covariance of ``latents`` dimensions."""
+
+    @abstractmethod
+    def factor(self, parameters: Float[Tensor, "B P"], latents: int) -> Factor:
+        """A factor $L$ from unconstrained parameters; zeros give the identity."""
+
+    @abstractmethod
+    def optimal(self, curvature: Float[Tensor, "B d d"], beta: float) -> Factor:
+        r"""The minimiser of (8) in $\Sigma$: $(I+M/\beta)^{-1}$ (11), or its like for the structure."""
+
+    @abstractmethod
+    def penalty(self, curvature: Float[Tensor, "B d d"], beta: float) -> Float[Tensor, " B"]:
+        r"""The closed form's log-determinant, $\log|I+M/\beta|$ of (12) and (13), or its like for the structure.
+
+        The objective multiplies it by β/2. Computed in float64 whatever the input's type, and returned in that type.
+        """
+
+
+class Diagonal(Structure):
+    r"""Mean-field: independent latents.
+
+    $\Sigma^*_{ii}=1/(1+M_{ii}/\beta)$ and the penalty is $\sum_i\log(1+M_{ii}/\beta)$, the right side of (14).
+
+    Example:
+        >>> curvature = torch.tensor([[[3.0, 1.0], [1.0, 0.0]]])
+        >>> Diagonal().penalty(curvature, beta=1.0).exp()
+        tensor([4.])
+        >>> Diagonal().optimal(curvature, beta=1.0).covariance().diagonal(dim1=-2, dim2=-1)
+        tensor([[0.2500, 1.0000]])
+    """
+
+    def num_parameters(self, latents: int) -> int:
+        """One log standard deviation a latent."""
+        return latents
+
+    def factor(self, parameters: Float[Tensor, "B P"], latents: int) -> DiagonalFactor:
+        """Standard deviations are the exponentials of the parameters."""
+        _check_count(parameters, self, latents)
+        return DiagonalFactor(parameters.exp())
+
+    def optimal(self, curvature: Float[Tensor, "B d d"], beta: float) -> DiagonalFactor:
+        r"""$\Sigma^*_{ii}=1/(1+M_{ii}/\beta)$."""
+        positive("beta", beta)
+        return DiagonalFactor((1 + curvature.diagonal(dim1=-2, dim2=-1) / beta).rsqrt())
+
+    def penalty(self, curvature: Float[Tensor, "B d d"], beta: float) -> Float[Tensor, " B"]:
+        r"""$\sum_i\log(1+M_{ii}/\beta)$."""
+        positive("beta", beta)
+        diagonal = curvature.diagonal(dim1=-2, dim2=-1).double()
+        return (diagonal / beta).log1p().sum(-1).to(curvature.dtype)
+
+    def __repr__(self) -> str:
+        return "Diagonal()"
+
+
+class Blocks(Structure):
+    """Blocks of neighbouring latents, independent of each other; subclasses say how large a block is."""
+
+    @abstractmethod
+    def block_size(self, latents: int) -> int:
+        """The size of the (largest) block when there are ``latents`` dimensions."""
+
+    def num_parameters(self, latents: int) -> int:
+        """The entries on and below each block's diagonal."""
+        size = self.block_size(latents)
+        whole, rest = divmod(latents, size)
+        return whole * _triangle(size) + _triangle(rest)
+
+    def factor(self, parameters: Float[Tensor, "B P"], latents: int) -> BlockFactor:
+        """Parameters fill each block's lower triangle row by row; the diagonal is exponentiated."""
+        _check_count(parameters, self, latents)
+        size = self.block_size(latents)
+        count = -(-latents // size)
+        padded = torch.nn.functional.pad(parameters, (0, count * _triangle(size) - parameters.shape[-1]))
+        rows, columns = torch.tril_indices(size, size, device=parameters.device)
+        # index by gathering, not by writing into a tensor: it stays differentiable in every mode and under autocast
+        position = torch.full((size, size), _triangle(size), dtype=torch.long, device=parameters.device)
+        position[rows, columns] = torch.arange(_triangle(size), device=parameters.device)
+        triangles = torch.nn.functional.pad(padded.unflatten(-1, (count, -1)), (0, 1))
+        raw = triangles[..., position]
+        diagonal = raw.diagonal(dim1=-2, dim2=-1)
+        return BlockFactor(raw.tril(-1) + torch.diag_embed(diagonal.exp()), latents)
+
+    def optimal(self, curvature: Float[Tensor, "B d d"], beta: float) -> BlockFactor:
+        r"""$\Sigma^*_b=(I+M_{bb}/\beta)^{-1}$ for each block."""
+        positive("beta", beta)
+        latents = curvature.shape[-1]
+        with full_precision(curvature):
+            blocks = self._blocks(curvature).double()
+            precision = blocks / beta + torch.eye(blocks.shape[-1], dtype=blocks.dtype, device=blocks.device)
+            return BlockFactor(_inverse_root(precision).to(curvature.dtype), latents)
+
+    def penalty(self, curvature: Float[Tensor, "B d d"], beta: float) -> Float[Tensor, " B"]:
+        r"""$\sum_b\log|I+M_{bb}/\beta|$, from eigenvalues, so that it keeps its digits where $M\ll\beta$."""
+        positive("beta", beta)
+        with full_precision(curvature):
+            eigenvalues = torch.linalg.eigvalsh(self._blocks(curvature).double())
+            return (eigenvalues / beta).log1p().sum((-1, -2)).to(curvature.dtype)
+
+    def _blocks(self, matrix: Float[Tensor, "B d d"]) -> Float[Tensor, "B n b b"]:
+        """The blocks on the diagonal, the last one padded with zeros."""
+        latents = matrix.shape[-1]
+        size = self.block_size(latents)
+        count = -(-latents // size)
+        padding = count * size - latents
+        padded = torch.nn.functional.pad(matrix, (0, padding, 0, padding))
+        return padded.reshape(-1, count, size, count, size).diagonal(dim1=1, dim2=3).movedim(-1, 1)
+
+
+class BlockDiagonal(Blocks):
+    r"""Blocks of ``size`` neighbouring latents; the last block is smaller where d is not a multiple of it.
+
+    $\Sigma^*_b=(I+M_{bb}/\beta)^{-1}$ for each block and the penalty is $\sum_b\log|I+M_{bb}/\beta|$.
+
+    Args:
+        size: latents in a block, ≥ 1.
+
+    Raises:
+        InputError: if ``size`` is not a whole number ≥ 1.
+
+    Example:
+        >>> curvature = torch.full((1, 3, 3), 1.0)
+        >>> BlockDiagonal(2).penalty(curvature, beta=1.0).exp()   # |I + 1 1ᵀ| of sizes 2 and 1: 3 · 2
+        tensor([6.])
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = positive_int("block size", size)
+
+    def block_size(self, latents: int) -> int:
+        """``size``, or all latents where there are fewer."""
+        return min(self.size, latents)
+
+    def __repr__(self) -> str:
+        return f"BlockDiagonal({self.size})"
+
+
+class Full(Blocks):
+    r"""Any covariance: one block of all latents. $\Sigma^*=(I+M/\beta)^{-1}$ and penalty $\log|I+M/\beta|$.
+
+    Example:
+        >>> Full().penalty(torch.diag(torch.tensor([3.0, 1.0]))[None], beta=1.0).exp()
+        tensor([8.])
+    """
+
+    def block_size(self, latents: int) -> int:
+        """All latents."""
+        return latents
+
+    def __repr__(self) -> str:
+        return "Full()"
+
+
+def _triangle(size: int) -> int:
+    return size * (size + 1) // 2
+
+
+def _check_count(parameters: Tensor, structure: Structure, latents: int) -> None:
+    expected = structure.num_parameters(latents)
+    if parameters.shape[-1] != expected:
+        raise InputError(
+            f"{structure} of {latents} latents takes {expected} parameters a datum; got {parameters.shape[-1]}"
+        )
+
+
+def _inverse_root(precision: Float[Tensor, "*B d d"]) -> Float[Tensor, "*B d d"]:
+    r"""Lower-triangular $L$ with $LL^\top=P^{-1}$.
+
+    The Cholesky factor of the reversed matrix gives $P=UU^\top$ with $U$ upper triangular, so $L=U^{-\top}$: no
+    inverse is formed and factored again.
+    """
+    upper = torch.linalg.cholesky(precision.flip(-1, -2)).flip(-1, -2)
+    identity = torch.eye(precision.shape[-1], dtype=precision.dtype, device=precision.device)
+    return torch.linalg.solve_triangular(upper.mT, identity.expand_as(precision), upper=False)
