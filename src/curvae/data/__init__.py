@@ -1,0 +1,7 @@
+"""Data: one call from a name or a path to a training and a test tensor, and batches that a resumed run sees again."""
+
+from curvae.data.batches import Batches
+from curvae.data.dataset import Dataset, as_float
+from curvae.data.loading import load
+
+__all__ = ["Batches", "Dataset", "as_float", "load"]

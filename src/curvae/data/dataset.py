@@ -1,0 +1,101 @@
+"""What every source becomes: a training and a test tensor, with a digest and the way they were split."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from curvae._typing import Float, Tensor, UInt8
+from curvae.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A training and a test set that live in memory.
+
+    Args:
+        name: what to call the data in reports.
+        train: ``[N, C, H, W]`` uint8 pixels for images, else ``[N, *shape]`` uint8 or float32.
+        test: the same type and per-datum shape, held out.
+        split: how the two were parted, fit for JSON: ``{"kind": "standard"}``, or ``{"kind": "seeded", "seed": …,
+            "test_fraction": …, "test_indices": […]}`` with positions in the source's own order (files by sorted path).
+        digest: sha256 of the two tensors' types, shapes and values; computed if not given. The same arrays in the same
+            split have the same digest, wherever they came from.
+
+    Raises:
+        InputError: the halves differ in type or shape, are empty, or are neither uint8 nor float32.
+
+    Example:
+        >>> data = Dataset("toy", torch.zeros(8, 3), torch.ones(2, 3), {"kind": "standard"})
+        >>> data.shape, data.digest[:8]
+        ((3,), 'ec9facda')
+    """
+
+    name: str
+    train: Tensor
+    test: Tensor
+    split: dict[str, Any]
+    digest: str = field(default="")
+
+    def __post_init__(self) -> None:
+        for half, data in (("train", self.train), ("test", self.test)):
+            if data.dtype not in (torch.uint8, torch.float32):
+                raise InputError(f"{self.name}: {half} is {data.dtype}; expected uint8 pixels or float32 values")
+            if data.ndim < 2 or data.numel() == 0:
+                raise InputError(f"{self.name}: {half} has shape {tuple(data.shape)}; expected [N, ...], nothing empty")
+        if self.train.dtype != self.test.dtype or self.train.shape[1:] != self.test.shape[1:]:
+            raise InputError(
+                f"{self.name}: train holds {self.train.dtype} of shape {tuple(self.train.shape[1:])} but test holds "
+                f"{self.test.dtype} of shape {tuple(self.test.shape[1:])}; expected the same"
+            )
+        if not self.digest:
+            # a frozen dataclass is filled in this way once, before anybody sees it
+            object.__setattr__(self, "digest", content_digest(self.train, self.test))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one datum, e.g. ``(1, 28, 28)``."""
+        return tuple(self.train.shape[1:])
+
+
+def as_float(batch: UInt8[Tensor, "*D"] | Float[Tensor, "*D"]) -> Float[Tensor, "*D"]:
+    """The values that a model sees: uint8 pixels become float32 in [0, 1], floating-point values stay as they are.
+
+    Args:
+        batch: ``[B, *D]`` (or one datum), on any device.
+
+    Returns:
+        The same shape: ``batch / 255`` for uint8, else ``batch`` itself.
+
+    Raises:
+        InputError: another type.
+
+    Example:
+        >>> as_float(torch.tensor([0, 51, 255], dtype=torch.uint8))
+        tensor([0.0000, 0.2000, 1.0000])
+    """
+    if batch.is_floating_point():
+        return batch
+    if batch.dtype != torch.uint8:
+        raise InputError(f"a batch is {batch.dtype}; expected uint8 pixels or floating-point values")
+    return batch.to(torch.float32).div_(255)
+
+
+def content_digest(*tensors: Tensor) -> str:
+    """Sha256 over each tensor's type, shape and bytes, in order.
+
+    Args:
+        tensors: of any shape with at least one element each.
+
+    Example:
+        >>> content_digest(torch.zeros(2)) == content_digest(torch.zeros(1, 2))
+        False
+    """
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().data.cast("B"))
+    return digest.hexdigest()

@@ -1,0 +1,126 @@
+"""IDX files, the format of MNIST and its relatives (KMNIST, QMNIST, Fashion-MNIST …), plain or gzipped."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import IO, Literal
+
+import numpy as np
+
+from curvae._typing import UInt8
+from curvae.data.split import STANDARD, Halves, Split
+from curvae.errors import InputError
+
+# unsigned bytes in three dimensions
+_MAGIC = 0x00000803
+_HEADER = struct.Struct(">4I")
+_CHUNK = 1 << 20
+
+# the second spelling is what some unpackers make of the first
+_STEMS = {
+    "train": ("train-images-idx3-ubyte", "train-images.idx3-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-images.idx3-ubyte"),
+}
+
+
+def find(folder: Path, half: Literal["train", "test"]) -> Path | None:
+    """The image file of one half in ``folder`` under one of its standard names, plain or ``.gz``; None if missing."""
+    names = [stem + suffix for stem in _STEMS[half] for suffix in ("", ".gz")]
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def read(path: Path) -> UInt8[np.ndarray, "N H W"]:
+    """Read one IDX file of images.
+
+    Args:
+        path: a plain or gzipped file (told by its content, not its name).
+
+    Returns:
+        The pixels, ``[N, H, W]``.
+
+    Raises:
+        InputError: unreadable, not IDX images, or a length that differs from what its header says.
+    """
+    name = repr(str(path))
+    try:
+        with path.open("rb") as raw:
+            gzipped = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            with gzip.GzipFile(fileobj=raw) if gzipped else raw as stream:
+                return _parse(stream, name)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{name} cannot be read ({error}); get the file again") from error
+
+
+def load_folder(folder: Path, split: Split) -> Halves:
+    """The images of an IDX folder: the two standard files, or a seeded split of the one for training.
+
+    Args:
+        folder: holds ``train-images-idx3-ubyte`` and, perhaps, ``t10k-images-idx3-ubyte`` (each plain or ``.gz``).
+        split: used where the second is missing.
+
+    Returns:
+        ``[N, 1, H, W]`` halves.
+
+    Raises:
+        InputError: no training images, an unreadable file, or halves of different image sizes.
+    """
+    train_path, test_path = find(folder, "train"), find(folder, "test")
+    if train_path is None:
+        raise InputError(f"{str(folder)!r} has no {_STEMS['train'][0]}[.gz]; expected it beside the t10k images")
+    train = read(train_path)[:, None]
+    if test_path is None:
+        return split.apply(train, repr(str(train_path)))
+    test = read(test_path)[:, None]
+    if train.shape[1:] != test.shape[1:]:
+        sizes = ["x".join(map(str, images.shape[2:])) for images in (train, test)]
+        raise InputError(f"{str(folder)!r} has {sizes[0]} training but {sizes[1]} test images; expected one size")
+    return Halves(train, test, STANDARD)
+
+
+def digest(images: UInt8[np.ndarray, "N H W"]) -> str:
+    """Sha256 of the IDX file that holds ``images``: the digest published for a data set's unpacked files.
+
+    Example:
+        >>> file = bytes.fromhex("00000803 00000001 00000002 00000002 00010203")
+        >>> digest(np.array([[[0, 1], [2, 3]]], np.uint8)) == hashlib.sha256(file).hexdigest()
+        True
+    """
+    whole = hashlib.sha256(_HEADER.pack(_MAGIC, *images.shape))
+    whole.update(np.ascontiguousarray(images).data)
+    return whole.hexdigest()
+
+
+def _parse(stream: IO[bytes] | gzip.GzipFile, name: str) -> UInt8[np.ndarray, "N H W"]:
+    header = stream.read(_HEADER.size)
+    if len(header) < _HEADER.size:
+        raise InputError(f"{name} is truncated: {len(header)} bytes, no whole IDX header; get the file again")
+    magic, *shape = _HEADER.unpack(header)
+    if magic != _MAGIC:
+        raise InputError(f"{name} starts with the number {magic}; expected {_MAGIC}, the mark of IDX images")
+    says = f"{name} says {shape[0]} images of {shape[1]}x{shape[2]}"
+    expected = math.prod(shape)
+    if expected == 0:
+        raise InputError(f"{says}; expected at least one pixel")
+    # one byte more than expected, so that a file that is too long is noticed and a gzip checksum is verified
+    pixels = _read_up_to(stream, expected + 1)
+    if len(pixels) != expected:
+        fault = "is truncated" if len(pixels) < expected else "goes on after them"
+        raise InputError(f"{says} but {fault}; get the file again")
+    return np.frombuffer(pixels, np.uint8).reshape(shape)
+
+
+def _read_up_to(stream: IO[bytes] | gzip.GzipFile, limit: int) -> bytearray:
+    """Piece by piece: a damaged header may claim any size, and memory for it must not be taken on its word."""
+    pieces = bytearray()
+    while len(pieces) < limit:
+        piece = stream.read(min(_CHUNK, limit - len(pieces)))
+        if not piece:
+            break
+        pieces += piece
+    return pieces

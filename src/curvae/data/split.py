@@ -1,0 +1,80 @@
+"""Training and test halves: as published, or drawn from a seed where a source has none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Shaped
+
+from curvae._typing import Int, Tensor
+from curvae.errors import InputError
+
+STANDARD: dict[str, Any] = {"kind": "standard"}
+
+
+class Halves(NamedTuple):
+    """What a source yields: two arrays of the same type and per-datum shape, and how they were parted."""
+
+    train: Shaped[np.ndarray, "N *D"]
+    test: Shaped[np.ndarray, "M *D"]
+    split: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Split:
+    """A seeded split: a share of the data, drawn without replacement, is held out.
+
+    Args:
+        seed: a whole number in [0, 2⁶³).
+        test_fraction: in (0, 1); at least one datum goes to each side.
+
+    Raises:
+        InputError: a value out of range.
+
+    Example:
+        >>> train, test = Split(seed=0, test_fraction=0.25).indices(8, "toy")
+        >>> len(train), len(test), sorted([*train.tolist(), *test.tolist()])
+        (6, 2, [0, 1, 2, 3, 4, 5, 6, 7])
+    """
+
+    seed: int = 0
+    test_fraction: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"split_seed is {self.seed}; expected a whole number in [0, 2^63)")
+        if not 0 < self.test_fraction < 1:
+            raise InputError(f"test_fraction is {self.test_fraction}; expected a number between 0 and 1")
+
+    def indices(self, count: int, what: str) -> tuple[Int[Tensor, " n"], Int[Tensor, " m"]]:
+        """Ascending positions of the training and of the test data among ``count``.
+
+        Args:
+            count: how many data there are.
+            what: the source's name, for the error.
+
+        Raises:
+            InputError: fewer than two data.
+        """
+        if count < 2:
+            raise InputError(f"{what} holds {count} sample(s); expected at least 2, to split off a test set")
+        held_out = min(max(round(count * self.test_fraction), 1), count - 1)
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(self.seed))
+        return order[held_out:].sort().values, order[:held_out].sort().values
+
+    def record(self, test: Int[Tensor, " m"]) -> dict[str, Any]:
+        """The description that is stored with a run; ``test`` are the positions held out."""
+        return {
+            "kind": "seeded",
+            "seed": self.seed,
+            "test_fraction": self.test_fraction,
+            "test_indices": test.tolist(),
+        }
+
+    def apply(self, array: Shaped[np.ndarray, "N *D"], what: str) -> Halves:
+        """Split ``array`` ``[N, …]`` along its first axis; ``what`` names it in the error."""
+        train, test = self.indices(len(array), what)
+        return Halves(array[train.numpy()], array[test.numpy()], self.record(test))
