@@ -69,12 +69,12 @@ def _push(
             return fn(point), statistics.seen
 
     def along(tangent: Float[Tensor, "B d"]) -> tuple[Tensor, Tensor, list[BatchStatistics]]:
-        return jvp(observed, (z,), (tangent,), has_aux=True)
+        return jvp(observed, (z,), (tangent,), has_aux=True)  # type: ignore[return-value]
 
     if len(tangents) == 1:  # vmap costs a little and buys nothing here
         eta, column, seen = along(tangents[0])
         return eta, column.unsqueeze(0), seen
-    return vmap(along, out_dims=(None, 0, None), randomness="same")(tangents)
+    return vmap(along, out_dims=(None, 0, None), randomness="same")(tangents)  # type: ignore[arg-type]
 
 
 def jacobian(fn: Decoder, z: Float[Tensor, "B d"], chunk_size: int | None = None) -> Float[Tensor, "B *D d"]:
@@ -125,5 +125,7 @@ def unit_tangents(z: Float[Tensor, "B d"]) -> Float[Tensor, "B d d"]:
 def one_hot_tangents(z: Float[Tensor, "B d"], indices: Int[Tensor, "B K"]) -> Float[Tensor, "B d K"]:
     """The unit vectors with the given indices."""
     if indices.numel() and not bool(((indices >= 0) & (indices < z.shape[1])).all()):
-        raise InputError(f"column indices must be 0 … {z.shape[1] - 1}; got {int(indices.min())} … {int(indices.max())}")
+        raise InputError(
+            f"column indices must be 0 … {z.shape[1] - 1}; got {int(indices.min())} … {int(indices.max())}"
+        )
     return torch.nn.functional.one_hot(indices, z.shape[1]).to(z.dtype).mT

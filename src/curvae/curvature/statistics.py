@@ -27,7 +27,7 @@ class RunningStatistics(NamedTuple):
     mean: Tensor | None
     variance: Tensor | None
     momentum: float
-    count: int
+    values: int
 
 
 class FixedStatistics(TorchFunctionMode):
@@ -101,7 +101,7 @@ class FixedStatistics(TorchFunctionMode):
             if running.mean is not None:
                 running.mean.lerp_(batch.mean.to(running.mean.dtype), running.momentum)
             if running.variance is not None:
-                unbiased = batch.variance * (running.count / max(running.count - 1, 1))
+                unbiased = batch.variance * (running.values / max(running.values - 1, 1))
                 running.variance.lerp_(unbiased.to(running.variance.dtype), running.momentum)
 
     def restart(self) -> None:

@@ -61,9 +61,7 @@ class GRAE:
     def __call__(self, model: Autoencoder, x: Tensor, generator: torch.Generator | None = None) -> Terms:
         """The parts for a batch ``x`` ``[B, *D]``; ``generator`` draws columns where the estimator samples them."""
         h = model.encode(x)
-        eta, penalty = self.estimator.penalty(
-            model.decode, h, x, self.likelihood, self.structure, self.beta, generator
-        )
+        eta, penalty = self.estimator.penalty(model.decode, h, x, self.likelihood, self.structure, self.beta, generator)
         return Terms(
             {
                 "energy": self.likelihood.energy(eta, x),

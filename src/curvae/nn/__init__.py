@@ -1,0 +1,16 @@
+"""Networks: the paper's for MNIST, multi-layer perceptrons and linear maps. Any ``nn.Module`` will do as well."""
+
+from curvae.nn.dense import MLPDecoder, MLPEncoder, linear_decoder, linear_encoder
+from curvae.nn.mnist import MNISTDecoder, MNISTEncoder
+from curvae.nn.same import SameConv2d, SameConvTranspose2d
+
+__all__ = [
+    "MLPDecoder",
+    "MLPEncoder",
+    "MNISTDecoder",
+    "MNISTEncoder",
+    "SameConv2d",
+    "SameConvTranspose2d",
+    "linear_decoder",
+    "linear_encoder",
+]
