@@ -16,6 +16,7 @@ ARGS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := .venv/.ready
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 BENCH_READY := .venv/.bench-ready
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
@@ -77,13 +78,13 @@ check: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/mkdocs build --strict --quiet
+	$(MKDOCS) --quiet
 
 bench: $(BENCH_READY)
 	$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(READY)
-	$(BIN)/mkdocs build --strict
+	$(MKDOCS)
 
 clean:
 	rm -rf .venv site dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
