@@ -1,0 +1,113 @@
+"""Both tails of a scalar distribution on a log scale: log F(z) and log(1 − F(z)).
+
+A c.d.f. alone cannot tell z = 9 from z = 40 under a standard normal: both round to 1. The pair of logarithms can, and
+the transforms of Appendix A need nothing else of a distribution.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.distributions import (
+    Cauchy,
+    Distribution,
+    Exponential,
+    Gamma,
+    Gumbel,
+    Laplace,
+    MixtureSameFamily,
+    Normal,
+    TransformedDistribution,
+    Uniform,
+)
+
+from curvae._typing import Float, Tensor
+
+_LOG_2 = math.log(2.0)
+
+
+def log_tails(distribution: Distribution, z: Float[Tensor, "*Z"]) -> tuple[Float[Tensor, "*B"], Float[Tensor, "*B"]]:
+    """Return ``(log F(z), log(1 − F(z)))`` of a scalar distribution, each to its own full precision.
+
+    Normal, Laplace, Exponential, Uniform, Cauchy, Gumbel and Gamma have closed forms; a ``TransformedDistribution`` of
+    invertible scalar transforms (LogNormal, Weibull, Pareto, Kumaraswamy …) is traced back to its base, and a
+    ``MixtureSameFamily`` mixes the tails of its components. Any other distribution goes through its own ``cdf``: then
+    a tail below about 1e-10 (a normal score beyond 6) has few digits left.
+
+    Args:
+        distribution: a scalar distribution (``event_shape == ()``) whose batch shape broadcasts with ``z``.
+        z: points inside the support.
+
+    Returns:
+        log F(z) and log(1 − F(z)), in the shape that z and the batch shape broadcast to.
+
+    Raises:
+        NotImplementedError: if the distribution is none of those above and has no ``cdf`` (PyTorch's own error).
+
+    Example:
+        >>> lower, upper = log_tails(Normal(0.0, 1.0), torch.tensor(40.0, dtype=torch.float64))
+        >>> round(upper.item(), 2)
+        -804.61
+    """
+    match distribution:
+        case Normal():
+            t = (z - distribution.loc) / distribution.scale
+            return torch.special.log_ndtr(t), torch.special.log_ndtr(-t)
+        case Laplace():
+            return _laplace((z - distribution.loc) / distribution.scale)
+        case Exponential():
+            t = distribution.rate * z
+            return torch.log(-torch.expm1(-t)), -t
+        case Uniform():
+            width = distribution.high - distribution.low
+            return torch.log((z - distribution.low) / width), torch.log((distribution.high - z) / width)
+        case Cauchy():
+            t, one = (z - distribution.loc) / distribution.scale, torch.ones_like(z)
+            return torch.log(torch.atan2(one, -t) / math.pi), torch.log(torch.atan2(one, t) / math.pi)
+        case Gumbel():
+            t = torch.exp((distribution.loc - z) / distribution.scale)
+            return -t, torch.log(-torch.expm1(-t))
+        case Gamma():
+            t = distribution.rate * z
+            shape = distribution.concentration.expand_as(t)
+            return torch.log(torch.special.gammainc(shape, t)), torch.log(torch.special.gammaincc(shape, t))
+        case MixtureSameFamily():
+            return _mixture(distribution, z)
+        case TransformedDistribution() if is_monotone(distribution):
+            return _transformed(distribution, z)
+        case _:
+            cdf = distribution.cdf(z)
+            return torch.log(cdf), torch.log1p(-cdf)
+
+
+def is_monotone(distribution: TransformedDistribution) -> bool:
+    """Tell whether every transform is an invertible map of the real line, so that quantiles map to quantiles.
+
+    Example:
+        >>> is_monotone(torch.distributions.LogNormal(0.0, 1.0)), is_monotone(torch.distributions.HalfNormal(1.0))
+        (True, False)
+    """
+    return all(t.bijective and t.domain.event_dim == t.codomain.event_dim == 0 for t in distribution.transforms)
+
+
+def _laplace(t: Tensor) -> tuple[Tensor, Tensor]:
+    # where, not abs: the density has a kink at 0, but its c.d.f. has a slope there, which sign(0) = 0 would lose
+    distance = torch.where(t < 0, -t, t)
+    near, far = torch.log1p(-torch.exp(-distance) / 2), -distance - _LOG_2
+    return torch.where(t < 0, far, near), torch.where(t < 0, near, far)
+
+
+def _mixture(distribution: MixtureSameFamily, z: Tensor) -> tuple[Tensor, Tensor]:
+    weights = torch.log_softmax(distribution.mixture_distribution.logits, dim=-1)
+    lower, upper = log_tails(distribution.component_distribution, z[..., None])
+    return torch.logsumexp(weights + lower, dim=-1), torch.logsumexp(weights + upper, dim=-1)
+
+
+def _transformed(distribution: TransformedDistribution, z: Tensor) -> tuple[Tensor, Tensor]:
+    increasing = torch.ones((), dtype=torch.bool, device=z.device)
+    for transform in reversed(distribution.transforms):
+        increasing = increasing == (torch.as_tensor(transform.sign, device=z.device) > 0)
+        z = transform.inv(z)
+    lower, upper = log_tails(distribution.base_dist, z)
+    return torch.where(increasing, lower, upper), torch.where(increasing, upper, lower)
