@@ -1,11 +1,20 @@
-"""Pages that exist elsewhere already: the README as the front page, and one reference page for every room of curvae."""
+"""What MkDocs does not do by itself.
+
+The README becomes the front page and every room of curvae gets a reference page. Formulas become MathML while the site
+is built, so that reading it takes no script and no network.
+"""
 
 from __future__ import annotations
 
+import html
+import re
+import unicodedata
 from pathlib import Path
 
+from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
 ROOMS = sorted(
@@ -34,6 +43,27 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path in [ROOT / "LICENSE", *(ROOT / "results").rglob("*.png")]:
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     return files
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Typeset what arithmatex marked as a formula."""
+    marked = r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>'
+    return re.sub(marked, lambda match: _mathml(match[2], block=match[1] == "div"), html, flags=re.DOTALL)
+
+
+def _mathml(formula: str, *, block: bool) -> str:
+    mathml = convert(html.unescape(formula), display="block" if block else "inline")
+    # browsers know these alphabets as letters of their own, no longer as a variant
+    return re.sub(
+        r'<mi mathvariant="(double-struck|script)">([A-Z])</mi>', lambda m: f"<mi>{_letter(*m.groups())}</mi>", mathml
+    )
+
+
+def _letter(style: str, capital: str) -> str:
+    try:
+        return unicodedata.lookup(f"mathematical {style} capital {capital}")
+    except KeyError:  # a few, ℝ among them, are older than the rest of their alphabet
+        return unicodedata.lookup(f"{style} capital {capital}")
 
 
 def _reference(module: str) -> str:
