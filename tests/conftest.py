@@ -1,0 +1,27 @@
+"""Fixtures that several rooms' tests share."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import settings
+
+settings.register_profile("curvae", deadline=None, max_examples=30)
+settings.load_profile("curvae")
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    """Modules and tensors made in the test are float64: a formula is wrong or right, not close."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+@pytest.fixture(params=[0, 1, 2])
+def seed(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Run the test three times, each with other inputs and other initial weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(request.param)
+        yield request.param
