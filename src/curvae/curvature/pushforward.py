@@ -56,8 +56,7 @@ def pushforward(
     statistics.update_running(seen)
     pushed = [columns]
     for chunk in rest:
-        statistics.restart()
-        pushed.append(_push(fn, z, chunk, statistics)[1])
+        pushed.append(_push(fn, z, chunk, FixedStatistics(known=seen))[1])
     return eta, (columns if not rest else torch.cat(pushed)).movedim(0, -1)
 
 

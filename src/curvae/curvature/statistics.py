@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -41,13 +41,17 @@ class FixedStatistics(TorchFunctionMode):
 
     The mode intercepts the function, not the module, so it works for any callable. Running statistics are not
     touched inside; :meth:`update_running` does that once, with the statistics a first pass has returned.
+
+    Args:
+        known: statistics that an earlier pass over the same batch saw, to be used again instead of this pass's own;
+            the batch is then not counted a second time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known: Sequence[BatchStatistics] | None = None) -> None:
         super().__init__()
         self.seen: list[BatchStatistics] = []
+        self._known = None if known is None else iter(known)
         self._running: list[RunningStatistics] = []
-        self.counting = True
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -57,9 +61,9 @@ class FixedStatistics(TorchFunctionMode):
             return self._affine(*args, **(kwargs or {}))
         if func is torch.Tensor.add_ and _is_counter(args[0]):
             # BatchNorm counts its batches in place, which functorch refuses inside a transform although the counter
-            # has nothing to do with it; count a step's first pass only
+            # has nothing to do with it
             with torch._C._DisableFuncTorch():
-                return func(*args, **(kwargs or {})) if self.counting else args[0]
+                return func(*args, **(kwargs or {})) if self._known is None else args[0]
         return func(*args, **(kwargs or {}))
 
     def _affine(
@@ -88,6 +92,8 @@ class FixedStatistics(TorchFunctionMode):
     def _observe(
         self, x: Float[Tensor, "B C *S"], running_mean: Tensor | None, running_var: Tensor | None, momentum: float
     ) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
+        if self._known is not None:
+            return next(self._known)
         primal = at_least_float32(forward_ad.unpack_dual(x).primal)
         variance, mean = torch.var_mean(primal, [0, *range(2, x.dim())], correction=0)
         self.seen.append(BatchStatistics(mean, variance))
@@ -103,10 +109,6 @@ class FixedStatistics(TorchFunctionMode):
             if running.variance is not None:
                 unbiased = batch.variance * (running.values / max(running.values - 1, 1))
                 running.variance.lerp_(unbiased.to(running.variance.dtype), running.momentum)
-
-    def restart(self) -> None:
-        """Forget what was seen, before another pass over the same batch; that pass counts nothing."""
-        self.seen, self._running, self.counting = [], [], False
 
 
 def _is_counter(tensor: object) -> bool:
