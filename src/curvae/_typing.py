@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-__all__ = ["Float", "Int", "Tensor", "UInt8"]
+__all__ = ["Bool", "Float", "Int", "Tensor", "UInt8"]

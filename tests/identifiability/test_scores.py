@@ -6,7 +6,6 @@ from torch import distributions as td
 
 from curvae.identifiability.scores import has_quantiles, normal_score, quantile
 
-
 D = torch.float64
 
 
@@ -35,7 +34,7 @@ FAMILIES = {
 }
 # how far out (in normal scores) a draw keeps its digits: beyond, a float near the edge of the support cannot hold them,
 # or, for the half-normal, the distribution's own cdf
-REACH = {name: 35.0 for name in FAMILIES} | {"gamma": 20.0, "gamma mixture": 30.0, "uniform": 4.0, "half-normal": 4.0}
+REACH = dict.fromkeys(FAMILIES, 35.0) | {"gamma": 20.0, "gamma mixture": 30.0, "uniform": 4.0, "half-normal": 4.0}
 ORACLES = {
     "laplace": stats.laplace(0.3, 2.0),
     "exponential": stats.expon(scale=1 / 3),

@@ -131,7 +131,7 @@ class CorrelatedNormal:
 
     def log_prob(self, z: Float[Tensor, "*B d"]) -> Float[Tensor, "*B"]:
         """The log-density of z."""
-        log_density: Tensor = self._distribution.log_prob(z)  # type: ignore[no-untyped-call]
+        log_density: Tensor = self._distribution.log_prob(z)
         return log_density
 
 
