@@ -90,9 +90,10 @@ def _choose(archive: Mapping[str, object], name: str) -> list[object]:
 
 
 def _unreadable(name: str, error: Exception) -> str:
-    if "pickle" in str(error):
+    reason = " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
+    if "pickle" in reason or "Python objects" in reason:
         return f"{name} holds pickled Python objects, which are never loaded; expected an array of plain numbers"
-    return f"{name} cannot be read as a NumPy file ({' '.join(str(error).split())[:120]}); save it again"
+    return f"{name} cannot be read as a NumPy file ({reason[:120]}); save it again"
 
 
 def _to_data(array: object, name: str) -> Shaped[np.ndarray, "N *D"]:

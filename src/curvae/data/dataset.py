@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from jaxtyping import Shaped
 
-from curvae._typing import Float, Tensor, UInt8
+from curvae._typing import Float, Tensor
 from curvae.errors import InputError
 
 
@@ -61,7 +62,7 @@ class Dataset:
         return tuple(self.train.shape[1:])
 
 
-def as_float(batch: UInt8[Tensor, "*D"] | Float[Tensor, "*D"]) -> Float[Tensor, "*D"]:
+def as_float(batch: Shaped[Tensor, "*D"]) -> Float[Tensor, "*D"]:
     """The values that a model sees: uint8 pixels become float32 in [0, 1], floating-point values stay as they are.
 
     Args:

@@ -7,8 +7,9 @@ import hashlib
 import math
 import struct
 import zlib
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -96,7 +97,7 @@ def digest(images: UInt8[np.ndarray, "N H W"]) -> str:
     return whole.hexdigest()
 
 
-def _parse(stream: IO[bytes] | gzip.GzipFile, name: str) -> UInt8[np.ndarray, "N H W"]:
+def _parse(stream: BufferedIOBase, name: str) -> UInt8[np.ndarray, "N H W"]:
     header = stream.read(_HEADER.size)
     if len(header) < _HEADER.size:
         raise InputError(f"{name} is truncated: {len(header)} bytes, no whole IDX header; get the file again")
@@ -115,7 +116,7 @@ def _parse(stream: IO[bytes] | gzip.GzipFile, name: str) -> UInt8[np.ndarray, "N
     return np.frombuffer(pixels, np.uint8).reshape(shape)
 
 
-def _read_up_to(stream: IO[bytes] | gzip.GzipFile, limit: int) -> bytearray:
+def _read_up_to(stream: BufferedIOBase, limit: int) -> bytearray:
     """Piece by piece: a damaged header may claim any size, and memory for it must not be taken on its word."""
     pieces = bytearray()
     while len(pieces) < limit:

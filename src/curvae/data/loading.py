@@ -32,7 +32,7 @@ def load(
             ``dataset-fashion-mnist``), or a path: a folder with IDX files under their standard names, a ``.npy`` or
             ``.npz`` file, or a folder of images, searched recursively. The two names win over files called so; give
             ``./mnist`` or a ``Path`` for those.
-        size: side in pixels of the square that images are brought to: shorter side scaled, middle cut out, Lanczos.
+        size: side in pixels of the square that images are brought to: shorter side scaled, middle cut out, bicubic.
             Needed for an image folder of mixed sizes; an error for data that are no images.
         split_seed: seed of the split where the source has none of its own.
         test_fraction: share of the data held out in such a split, in (0, 1).

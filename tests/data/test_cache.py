@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from curvae.data import cache as caches
+from curvae.data import images, load
+from curvae.errors import InputError
+
+
+@pytest.fixture
+def faces(tmp_path: Path, write_images: Any) -> Path:
+    write_images(tmp_path / "faces", **{f"i{n}": (6, 6, 3) for n in range(8)})
+    return tmp_path / "faces"
+
+
+@pytest.fixture
+def decodings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The paths that have been decoded."""
+    seen: list[Path] = []
+    real = images.decode
+
+    def decode(path: Path, size: int | None = None) -> Any:
+        seen.append(path)
+        return real(path, size)
+
+    monkeypatch.setattr(images, "decode", decode)
+    return seen
+
+
+def test_second_time_nothing_is_decoded_and_all_is_the_same(faces: Path, tmp_path: Path, decodings: list[Path]) -> None:
+    plain = load(faces)
+    first = load(faces, cache=tmp_path / "cache")
+    assert len(decodings) == 16
+    second = load(faces, cache=tmp_path / "cache")
+    assert len(decodings) == 16
+    for data in (first, second):
+        assert data.digest == plain.digest
+        assert data.split == plain.split
+        assert torch.equal(data.train, plain.train)
+        assert torch.equal(data.test, plain.test)
+
+
+def test_a_change_of_any_kind_decodes_again(faces: Path, tmp_path: Path, decodings: list[Path]) -> None:
+    cache = tmp_path / "cache"
+    load(faces, cache=cache)
+    known = len(decodings)
+    steps: list[tuple[dict[str, Any], Any]] = [
+        ({"size": 4}, lambda: None),
+        ({"split_seed": 9}, lambda: None),
+        ({}, lambda: os.utime(faces / "i3.png", ns=(1, 1))),
+        ({}, lambda: (faces / "i3.png").rename(faces / "z.png")),
+        ({}, lambda: (faces / "z.png").unlink()),
+    ]
+    for options, change in steps:
+        change()
+        load(faces, cache=cache, **options)
+        assert len(decodings) > known
+        known = len(decodings)
+
+
+def test_a_moved_folder_is_recognised(faces: Path, tmp_path: Path, decodings: list[Path]) -> None:
+    load(faces, cache=tmp_path / "cache")
+    faces.rename(tmp_path / "elsewhere")
+    load(tmp_path / "elsewhere", cache=tmp_path / "cache")
+    assert len(decodings) == 8
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "foreign", "incomplete", "empty"])
+def test_a_damaged_cache_is_made_anew(faces: Path, tmp_path: Path, decodings: list[Path], damage: str) -> None:
+    expected = load(faces, cache=tmp_path / "cache")
+    (kept,) = (tmp_path / "cache").iterdir()
+    content = bytearray(kept.read_bytes())
+    if damage == "flipped":
+        content[-1] ^= 1
+    elif damage == "truncated":
+        content = content[:-5]
+    elif damage == "incomplete":
+        other = np.zeros((2, 1, 2, 2), np.uint8)
+        caches.write(kept, other, other.copy())
+        content = bytearray(kept.read_bytes().replace(b'"train"', b'"brain"'))
+    else:
+        content = bytearray(b"" if damage == "empty" else b"something else")
+    kept.write_bytes(content)
+    again = load(faces, cache=tmp_path / "cache")
+    assert len(decodings) == 16
+    assert again.digest == expected.digest
+    load(faces, cache=tmp_path / "cache")
+    assert len(decodings) == 16
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [kept.name]
+
+
+def test_a_run_that_fails_leaves_nothing(faces: Path, tmp_path: Path) -> None:
+    (faces / "i3.png").write_bytes(b"no image")
+    with pytest.raises(InputError):
+        load(faces, cache=tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_made(faces: Path, tmp_path: Path, decodings: list[Path]) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match="cannot cache images in"):
+        load(faces, cache=tmp_path / "file")
+    assert not decodings  # noticed before the work, not after
+    assert (tmp_path / "file").read_text() == "in the way"
