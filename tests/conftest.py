@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import settings
@@ -25,3 +26,11 @@ def seed(request: pytest.FixtureRequest) -> Iterator[int]:
     with torch.random.fork_rng():
         torch.manual_seed(request.param)
         yield request.param
+
+
+@pytest.fixture
+def as_shipped() -> Iterator[None]:
+    """Let shapes go unchecked by jaxtyping, as on a user's machine: what is left must be the library's own error."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -14,9 +14,10 @@ class Bernoulli(ElementwiseLikelihood):
 
     The diagonal of $-H_{p_x}$ is $x/g^2+(1-x)/(1-g)^2$, which for $x\in\{0,1\}$ is the paper's $1/(1-x-g)^2$. Because
     the sigmoid is inside $g$, (6) is not exact here even for a relu decoder; use :class:`BernoulliLogits` for that.
-    It grows without bound as $g$ nears the wrong end, and a saturated sigmoid ($g$ exactly 0 or 1 in floating point)
-    has no finite curvature: a further reason for logits. Grey $x\in[0,1]$ is allowed; then :meth:`log_prob` is the
-    cross-entropy that practitioners use, which is not the log of a density in $x$.
+    The curvature is 1 where $g$ has reached $x$ and grows without bound as $g$ nears the other end, so that a grey
+    pixel under a saturated sigmoid ($g$ exactly 0 or 1 in floating point) has no finite curvature: a further reason for
+    logits. Grey $x\in[0,1]$ is allowed; then :meth:`log_prob` is the cross-entropy that practitioners use, which is not
+    the log of a density in $x$.
 
     Example:
         >>> Bernoulli().energy(torch.tensor([[0.5, 0.5]]), torch.tensor([[1.0, 0.0]]))
@@ -44,7 +45,20 @@ class Bernoulli(ElementwiseLikelihood):
 
     def curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         r"""$x/g^2+(1-x)/(1-g)^2$."""
-        return x / eta.square() + (1 - x) / (1 - eta).square()
+        return self._root_curvature(eta, x).square()
+
+    def whiten(
+        self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"], tangents: Float[Tensor, "B *D K"]
+    ) -> Float[Tensor, "B *D K"]:
+        r"""$\sqrt{x/g^2+(1-x)/(1-g)^2}\,t$, with no square of $g$, which may underflow."""
+        return self._root_curvature(eta, x).unsqueeze(-1) * tangents
+
+    def _root_curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        x = x.to(eta.dtype)
+        # a term with weight 0 is 0 even where its denominator is: 0/0 would be NaN, in the gradient too
+        on = x.sqrt() / eta.where(x > 0, 1)
+        off = (1 - x).sqrt() / (1 - eta).where(x < 1, 1)
+        return torch.hypot(on, off)
 
     def __repr__(self) -> str:
         return "Bernoulli()"

@@ -68,7 +68,8 @@ class Categorical(Likelihood):
                 f"the decoder's logits have shape {tuple(eta.shape)} and the classes {tuple(x.shape)}; "
                 "expected [B, C, *S] and [B, *S]"
             )
-        return per_datum(cross_entropy(eta, x.long(), reduction="none"))
+        # PyTorch ignores class −100 by default; here there is no such class
+        return per_datum(cross_entropy(eta, x.long(), reduction="none", ignore_index=torch.iinfo(torch.long).min))
 
     def log_prob(self, eta: Float[Tensor, "B C *S"], x: Tensor) -> Float[Tensor, " B"]:
         """Minus the energy, which is normalised already."""

@@ -36,7 +36,7 @@ class Gaussian(ElementwiseLikelihood):
 
     def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         r"""$-\tfrac1{2\sigma^2}\|x-\eta\|^2-\tfrac D2\log(2\pi\sigma^2)$."""
-        outputs = eta[0].numel()
+        outputs = eta.shape[1:].numel()
         return -self.energy(eta, x) - outputs * (math.log(self.sigma) + 0.5 * math.log(2 * math.pi))
 
     def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:

@@ -1,0 +1,128 @@
+"""What every observation model promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+from torch.func import hessian
+
+from curvae.errors import InputError
+from curvae.likelihoods import Bernoulli, BernoulliLogits, Categorical, Gaussian, Likelihood, Poisson
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+class Case(NamedTuple):
+    """An observation model with random decoder outputs and observations for it."""
+
+    likelihood: Likelihood
+    eta: Callable[[int], Tensor]  # batch size → [B, *D]
+    observe: Callable[[Tensor], Tensor]  # eta → x
+
+
+def _probabilities(batch: int) -> Tensor:
+    return torch.rand(batch, 2, 3) * 0.9 + 0.05
+
+
+def _normal(*shape: int) -> Callable[[int], Tensor]:
+    return lambda batch: torch.randn(batch, *shape)
+
+
+CASES = {
+    "gaussian": Case(Gaussian(), _normal(5), torch.randn_like),
+    "gaussian-sigma": Case(Gaussian(0.3), _normal(1, 3, 2), torch.randn_like),
+    "bernoulli": Case(Bernoulli(), _probabilities, lambda eta: torch.rand_like(eta).round()),
+    "bernoulli-grey": Case(Bernoulli(), _probabilities, torch.rand_like),
+    "logits": Case(BernoulliLogits(), _normal(4), lambda eta: torch.rand_like(eta).round()),
+    "logits-grey": Case(BernoulliLogits(), _normal(2, 2), torch.rand_like),
+    "poisson": Case(Poisson(), _normal(4), lambda eta: torch.poisson(eta.exp())),
+    "categorical": Case(Categorical(), _normal(4), lambda eta: torch.randint(4, (len(eta),))),
+    "categorical-positions": Case(Categorical(), _normal(3, 2, 2), lambda eta: torch.randint(3, (len(eta), 2, 2))),
+}
+
+
+@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+def case(request: pytest.FixtureRequest) -> Case:
+    return request.param
+
+
+def test_energy_is_minus_log_prob_up_to_a_constant_in_eta(case: Case, seed: int) -> None:
+    eta, other = case.eta(6), case.eta(6)
+    x = case.observe(eta)
+    constant = case.likelihood.energy(eta, x) + case.likelihood.log_prob(eta, x)
+    assert constant.shape == (6,)
+    torch.testing.assert_close(constant, case.likelihood.energy(other, x) + case.likelihood.log_prob(other, x))
+
+
+def test_each_datum_is_scored_by_itself(case: Case, seed: int) -> None:
+    eta = case.eta(4)
+    x = case.observe(eta)
+    for score in (case.likelihood.energy, case.likelihood.log_prob):
+        alone = torch.cat([score(eta[i : i + 1], x[i : i + 1]) for i in range(4)])
+        torch.testing.assert_close(score(eta, x), alone)
+
+
+def test_whitened_tangents_give_the_hessian_of_the_energy(case: Case, seed: int) -> None:
+    eta = case.eta(3)
+    x = case.observe(eta)
+    tangents = torch.randn(*eta.shape, 4)
+    whitened = case.likelihood.whiten(eta, x, tangents).flatten(1, -2)
+    for i in range(3):
+        size = eta[i].numel()
+        curvature = hessian(lambda e, i=i: case.likelihood.energy(e[None], x[i : i + 1])[0])(eta[i])
+        t = tangents[i].reshape(size, 4)
+        torch.testing.assert_close(whitened[i].mT @ whitened[i], t.mT @ curvature.reshape(size, size) @ t)
+
+
+def test_gradients_of_energy_and_whitening(case: Case, seed: int) -> None:
+    eta = case.eta(2)
+    x = case.observe(eta)
+    tangents = torch.randn(*eta.shape, 2, requires_grad=True)
+    eta.requires_grad_()
+    assert torch.autograd.gradcheck(lambda e: case.likelihood.energy(e, x), (eta,))
+    assert torch.autograd.gradcheck(lambda e, t: case.likelihood.whiten(e, x, t), (eta, tangents))
+
+
+def test_samples_have_the_mean(case: Case, seed: int) -> None:
+    draws = 20_000
+    eta = case.eta(1)
+    samples = case.likelihood.sample(eta.expand(draws, *eta.shape[1:]), torch.Generator().manual_seed(seed))
+    if isinstance(case.likelihood, Categorical):
+        samples = torch.nn.functional.one_hot(samples, eta.shape[1]).movedim(-1, 1)
+    samples = samples.double()
+    error = (samples.mean(0) - case.likelihood.mean(eta)[0]) / (samples.std(0) / draws**0.5)
+    assert samples.std(0).min() > 0
+    assert error.abs().max() < 5
+
+
+def test_samples_look_like_observations_and_come_from_the_generator(case: Case, seed: int) -> None:
+    eta = case.eta(64)
+    before = torch.random.get_rng_state()
+    first, again, other = (case.likelihood.sample(eta, torch.Generator().manual_seed(s)) for s in (seed, seed, 99))
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert first.shape == case.observe(eta).shape
+    assert case.likelihood.log_prob(eta, first).isfinite().all()
+
+
+@pytest.mark.usefixtures("as_shipped")
+def test_shapes_are_never_broadcast(case: Case) -> None:
+    eta = case.eta(3)
+    x = case.observe(eta)
+    for wrong in (x[:1], x[..., None], x[..., :1], x.flatten()[:2]):
+        with pytest.raises(InputError, match=r"shape \(3, .*\)"):
+            case.likelihood.energy(eta, wrong)
+        with pytest.raises(InputError):
+            case.likelihood.log_prob(eta, wrong)
+
+
+def test_an_empty_batch_has_no_scores(case: Case) -> None:
+    eta = case.eta(2)
+    x = case.observe(eta)
+    assert case.likelihood.energy(eta[:0], x[:0]).shape == (0,)
+    assert case.likelihood.log_prob(eta[:0], x[:0]).shape == (0,)
