@@ -39,6 +39,8 @@ class SameConv2d(nn.Conv2d):
 class SameConvTranspose2d(nn.ConvTranspose2d):
     """``nn.ConvTranspose2d`` with "same" padding: the output has input × stride pixels a side.
 
+    Without its bias it is the adjoint of :class:`SameConv2d` with the same weight.
+
     Example:
         >>> import torch
         >>> SameConvTranspose2d(1, 2, kernel_size=4, stride=1)(torch.zeros(1, 1, 7, 7)).shape
@@ -46,17 +48,17 @@ class SameConvTranspose2d(nn.ConvTranspose2d):
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> None:
-        # full size is (n − 1)·stride + kernel: crop kernel − stride, the odd one after the image
-        crop = max(kernel_size - stride, 0)
+        # full size is (n − 1)·stride + kernel: crop kernel − stride, the odd one after the image, as SameConv2d pads
+        crop = kernel_size - stride
         super().__init__(
             in_channels,
             out_channels,
             kernel_size,
             stride,
-            padding=crop - crop // 2 if stride > 1 else crop // 2,
-            output_padding=crop % 2 if stride > 1 else 0,
+            padding=max(crop, 0) // 2,
+            output_padding=max(-crop, 0),
         )
-        self.trim = crop % 2 if stride == 1 else 0
+        self.trim = max(crop, 0) % 2
 
     def forward(self, x: Float[Tensor, "B C H W"], output_size: list[int] | None = None) -> Float[Tensor, "B C2 H2 W2"]:
         """Convolve, then crop what padding alone cannot."""
