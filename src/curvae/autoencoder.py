@@ -87,7 +87,7 @@ class Autoencoder(nn.Module):
         Raises:
             InputError: if ``n`` is not ≥ 1.
         """
-        like = next(self.parameters())
+        like = next(self.parameters(), torch.empty(0))
         shape = (positive_int("n", n), self.latents)
         return self.decode(torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device))
 

@@ -144,7 +144,10 @@ class Columns(Estimator):
 
 
 def _normalised(probabilities: Sequence[float] | Tensor) -> Float[Tensor, " d"]:
-    p = torch.as_tensor(probabilities, dtype=torch.float64)
-    if p.dim() != 1 or not bool((p.isfinite() & (p > 0)).all()):
+    try:
+        p = torch.as_tensor(probabilities, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        p = torch.empty(0)
+    if p.dim() != 1 or not len(p) or not bool((p.isfinite() & (p > 0)).all()):
         raise InputError("column probabilities must be a list of finite numbers > 0, one for each latent")
     return p / p.sum()

@@ -49,11 +49,15 @@ def whitened(
 def gram(tangents: Float[Tensor, "B *D K"]) -> Float[Tensor, "B K K"]:
     r"""$T^\top T$ in float64, because a Gram matrix squares the condition number."""
     with full_precision(tangents):
-        flat = tangents.flatten(1, -2).double()
+        flat = _flat(tangents).double()
         return flat.mT @ flat
 
 
 def column_norms(tangents: Float[Tensor, "B *D K"]) -> Float[Tensor, "B K"]:
     r"""$\|T_{:k}\|^2$: the diagonal of :func:`gram` without the rest."""
     with full_precision(tangents):
-        return torch.linalg.vector_norm(tangents.flatten(1, -2), dim=1).square()
+        return torch.linalg.vector_norm(_flat(tangents), dim=1).square()
+
+
+def _flat(tangents: Float[Tensor, "B *D K"]) -> Float[Tensor, "B D K"]:
+    return tangents.flatten(1, -2) if tangents.dim() > 2 else tangents.unsqueeze(1)
