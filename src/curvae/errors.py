@@ -14,3 +14,15 @@ class InputError(ValueError):
         Traceback (most recent call last):
         curvae.errors.InputError: beta is -1.0; expected a number > 0
     """
+
+
+class IndefiniteError(ArithmeticError):
+    """A closed form needs a positive definite matrix and did not get one.
+
+    The exact Hessian of a log-likelihood in the latents need not be negative definite, and then the optimal covariance
+    (9) and the objective (10) do not exist. Nothing is clamped; the message gives the offending eigenvalue.
+
+    Example:
+        >>> issubclass(IndefiniteError, ArithmeticError)
+        True
+    """

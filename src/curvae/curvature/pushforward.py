@@ -54,10 +54,9 @@ def pushforward(
     first, *rest = tangents.movedim(-1, 0).split(size)
     eta, columns, seen = _push(fn, z, first, statistics)
     statistics.update_running(seen)
-    pushed = [columns]
-    for chunk in rest:
-        pushed.append(_push(fn, z, chunk, FixedStatistics(known=seen))[1])
-    return eta, (columns if not rest else torch.cat(pushed)).movedim(0, -1)
+    if rest:
+        columns = torch.cat([columns, *(_push(fn, z, chunk, FixedStatistics(known=seen))[1] for chunk in rest)])
+    return eta, columns.movedim(0, -1)
 
 
 def _push(

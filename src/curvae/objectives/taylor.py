@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 
-from curvae._checks import non_negative
+from curvae._checks import non_negative, positive_int
 from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
+from curvae.curvature import Curvature, check_curvature
 from curvae.curvature.gauss_newton import column_norms, whitened
-from curvae.errors import InputError
+from curvae.curvature.hessian import hessian_products
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.objectives.terms import Terms
 
 
 class Taylor:
-    r"""Equation (7), minimised: $-\log p(x\mid h)+\tfrac12\mathrm{tr}(M\Sigma)+\beta\,\mathrm{KL}$, no sampling.
+    r"""Equations (7), (4), minimised: $-\log p(x\mid h)+\tfrac12\mathrm{tr}(M\Sigma)+\beta\,\mathrm{KL}$, no sampling.
 
-    $M=-J_g^\top H_{p_x}J_g$ at the posterior's mean $h$. The trace is $\sum_k\|L_pJ_gL_{:k}\|^2$ over the columns of
-    $\Sigma=LL^\top$, so the decoder's tangents are pushed along $L$ and no d × d curvature is formed.
-    Parts: ``energy``, ``curvature``, ``kl``.
+    (7): $M=-J_g^\top H_{p_x}J_g$ at the posterior's mean $h$. The trace is $\sum_k\|L_pJ_gL_{:k}\|^2$ over the columns
+    of $\Sigma=LL^\top$, so the decoder's tangents are pushed along $L$ and no d × d curvature is formed.
+    (4): $M=-H_{f_x}(h)$, the exact Hessian, and the trace is $\sum_kL_{:k}^\top ML_{:k}$, which may be negative.
+    Parts: ``energy``, ``curvature`` (the trace term), ``kl``.
 
     Args:
         beta: weight of the divergence, ≥ 0.
         likelihood: observation model; default Gaussian with σ = 1.
-        curvature: ``"gauss-newton"`` for (7).
+        curvature: ``"gauss-newton"`` for (7), ``"hessian"`` for (4).
         chunk_size: tangents pushed at a time; bounds memory.
 
     Raises:
@@ -43,26 +43,26 @@ class Taylor:
         self,
         beta: float,
         likelihood: Likelihood | None = None,
-        curvature: Literal["gauss-newton"] = "gauss-newton",
+        curvature: Curvature = "gauss-newton",
         chunk_size: int | None = None,
     ) -> None:
-        if curvature != "gauss-newton":
-            raise InputError(f"curvature is {curvature!r}; expected 'gauss-newton'")
+        self.curvature = check_curvature(curvature)
         self.beta = non_negative("beta", beta)
         self.likelihood = Gaussian() if likelihood is None else likelihood
-        self.chunk_size = chunk_size
+        self.chunk_size = None if chunk_size is None else positive_int("chunk_size", chunk_size)
 
     def __call__(self, model: Autoencoder, x: Tensor, generator: torch.Generator | None = None) -> Terms:
         """The parts for a batch ``x`` ``[B, *D]``; deterministic, ``generator`` is not used."""
         q = model.posterior(x)
-        eta, tangents = whitened(model.decode, q.mean, x, self.likelihood, q.factor.dense(), self.chunk_size)
-        return Terms(
-            {
-                "energy": self.likelihood.energy(eta, x),
-                "curvature": 0.5 * column_norms(tangents).sum(-1),
-                "kl": self.beta * q.kl(),
-            }
-        )
+        root = q.factor.dense()
+        if self.curvature == "hessian":
+            eta, products = hessian_products(model.decode, q.mean, x, self.likelihood, root, self.chunk_size)
+            trace = -(root * products).sum((-1, -2))
+        else:
+            eta, tangents = whitened(model.decode, q.mean, x, self.likelihood, root, self.chunk_size)
+            trace = column_norms(tangents).sum(-1)
+        energy = self.likelihood.energy(eta, x)
+        return Terms({"energy": energy, "curvature": 0.5 * trace, "kl": self.beta * q.kl()})
 
     def __repr__(self) -> str:
-        return f"Taylor(beta={self.beta:g}, likelihood={self.likelihood})"
+        return f"Taylor(beta={self.beta:g}, likelihood={self.likelihood}, curvature={self.curvature!r})"

@@ -10,6 +10,7 @@ from curvae._checks import positive, positive_int
 from curvae._precision import full_precision
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
+from curvae.posteriors import logdet
 from curvae.posteriors.factor import BlockFactor, DiagonalFactor, Factor
 
 
@@ -29,6 +30,10 @@ class Structure(ABC):
         """A factor $L$ from unconstrained parameters; zeros give the identity."""
 
     @abstractmethod
+    def restrict(self, matrix: Float[Tensor, "B d d"]) -> Float[Tensor, "B d d"]:
+        """``matrix`` with zeros wherever the structure has no entry."""
+
+    @abstractmethod
     def optimal(self, curvature: Float[Tensor, "B d d"], beta: float) -> Factor:
         r"""The minimiser of (8) in $\Sigma$: $(I+M/\beta)^{-1}$ (11), or its like for the structure."""
 
@@ -37,7 +42,18 @@ class Structure(ABC):
         r"""The closed form's log-determinant, $\log|I+M/\beta|$ of (12) and (13), or its like for the structure.
 
         The objective multiplies it by β/2. Computed in float64 whatever the input's type, and returned in that type.
+        Where a whitened Jacobian is at hand, :meth:`penalty_of_root` keeps more digits.
         """
+
+    def penalty_of_root(self, root: Float[Tensor, "B *D d"], beta: float) -> Float[Tensor, " B"]:
+        r"""The penalty from a root of the curvature, $T^\top T=M$: the whitened Jacobian, of any shape and rank.
+
+        Same value as :meth:`penalty` of $T^\top T$, in ``root``'s type. Structures with blocks override it to
+        be precise where forming $M$ is not (small β, columns that nearly depend on each other).
+        """
+        with full_precision(root):
+            flat = root.flatten(1, -2).double()
+            return self.penalty(flat.mT @ flat, beta).to(root.dtype)
 
 
 class Diagonal(Structure):
@@ -62,6 +78,10 @@ class Diagonal(Structure):
         _check_count(parameters, self, latents)
         return DiagonalFactor(parameters.exp())
 
+    def restrict(self, matrix: Float[Tensor, "B d d"]) -> Float[Tensor, "B d d"]:
+        """The diagonal."""
+        return torch.diag_embed(matrix.diagonal(dim1=-2, dim2=-1))
+
     def optimal(self, curvature: Float[Tensor, "B d d"], beta: float) -> DiagonalFactor:
         r"""$\Sigma^*_{ii}=1/(1+M_{ii}/\beta)$."""
         positive("beta", beta)
@@ -72,6 +92,10 @@ class Diagonal(Structure):
         positive("beta", beta)
         diagonal = curvature.diagonal(dim1=-2, dim2=-1).double()
         return (diagonal / beta).log1p().sum(-1).to(curvature.dtype)
+
+    def penalty_of_root(self, root: Float[Tensor, "B *D d"], beta: float) -> Float[Tensor, " B"]:
+        r"""$\sum_i\log(1+\|T_{:i}\|^2/\beta)$."""
+        return logdet.of_columns(root.flatten(1, -2), positive("beta", beta)).sum(-1).to(root.dtype)
 
     def __repr__(self) -> str:
         return "Diagonal()"
@@ -105,21 +129,32 @@ class Blocks(Structure):
         diagonal = raw.diagonal(dim1=-2, dim2=-1)
         return BlockFactor(raw.tril(-1) + torch.diag_embed(diagonal.exp()), latents)
 
+    def restrict(self, matrix: Float[Tensor, "B d d"]) -> Float[Tensor, "B d d"]:
+        """The blocks on the diagonal."""
+        latents = matrix.shape[-1]
+        block = torch.arange(latents, device=matrix.device) // self.block_size(latents)
+        return matrix * (block[:, None] == block)
+
     def optimal(self, curvature: Float[Tensor, "B d d"], beta: float) -> BlockFactor:
         r"""$\Sigma^*_b=(I+M_{bb}/\beta)^{-1}$ for each block."""
         positive("beta", beta)
         latents = curvature.shape[-1]
         with full_precision(curvature):
-            blocks = self._blocks(curvature).double()
-            precision = blocks / beta + torch.eye(blocks.shape[-1], dtype=blocks.dtype, device=blocks.device)
-            return BlockFactor(_inverse_root(precision).to(curvature.dtype), latents)
+            return BlockFactor(_inverse_root(self._blocks(curvature), beta).to(curvature.dtype), latents)
 
     def penalty(self, curvature: Float[Tensor, "B d d"], beta: float) -> Float[Tensor, " B"]:
         r"""$\sum_b\log|I+M_{bb}/\beta|$, from eigenvalues, so that it keeps its digits where $M\ll\beta$."""
         positive("beta", beta)
-        with full_precision(curvature):
-            eigenvalues = torch.linalg.eigvalsh(self._blocks(curvature).double())
-            return (eigenvalues / beta).log1p().sum((-1, -2)).to(curvature.dtype)
+        return logdet.of_curvature(self._blocks(curvature), beta).sum(-1).to(curvature.dtype)
+
+    def penalty_of_root(self, root: Float[Tensor, "B *D d"], beta: float) -> Float[Tensor, " B"]:
+        r"""$\sum_b\log|I+T_b^\top T_b/\beta|$ of each block's columns; no product across blocks is formed."""
+        positive("beta", beta)
+        size = self.block_size(root.shape[-1])
+        flat = root.flatten(1, -2)
+        padded = torch.nn.functional.pad(flat, (0, -flat.shape[-1] % size))
+        blocks = padded.unflatten(-1, (-1, size)).movedim(-2, 1)
+        return logdet.of_root(blocks.flatten(0, 1), beta).unflatten(0, blocks.shape[:2]).sum(-1).to(root.dtype)
 
     def _blocks(self, matrix: Float[Tensor, "B d d"]) -> Float[Tensor, "B n b b"]:
         """The blocks on the diagonal, the last one padded with zeros."""
@@ -187,12 +222,28 @@ def _check_count(parameters: Tensor, structure: Structure, latents: int) -> None
         )
 
 
-def _inverse_root(precision: Float[Tensor, "*B d d"]) -> Float[Tensor, "*B d d"]:
-    r"""Lower-triangular $L$ with $LL^\top=P^{-1}$.
+def _inverse_root(curvature: Float[Tensor, "B n b b"], beta: float) -> Float[Tensor, "B n b b"]:
+    r"""Lower-triangular $L$ with $LL^\top=P^{-1}$, $P=I+M/\beta$, in float64.
 
     The Cholesky factor of the reversed matrix gives $P=UU^\top$ with $U$ upper triangular, so $L=U^{-\top}$: no
     inverse is formed and factored again.
     """
-    upper = torch.linalg.cholesky(precision.flip(-1, -2)).flip(-1, -2)
-    identity = torch.eye(precision.shape[-1], dtype=precision.dtype, device=precision.device)
-    return torch.linalg.solve_triangular(upper.mT, identity.expand_as(precision), upper=False)
+    identity = torch.eye(curvature.shape[-1], dtype=torch.float64, device=curvature.device)
+    reversed_factor, failed = torch.linalg.cholesky_ex((curvature.double() / beta + identity).flip(-1, -2))
+    if bool(failed.any()):
+        return _inverse_root_by_eigenvalues(curvature, beta)
+    transposed = reversed_factor.flip(-1, -2).mT
+    return torch.linalg.solve_triangular(transposed, identity.expand_as(transposed), upper=False)
+
+
+def _inverse_root_by_eigenvalues(curvature: Float[Tensor, "B n b b"], beta: float) -> Float[Tensor, "B n b b"]:
+    """The same where β is below the rounding of M; slower, and not meant to be differentiated."""
+    values, vectors = torch.linalg.eigh(curvature.double())
+    values = logdet.without_noise(values, curvature.dtype)
+    if bool((values <= -beta).any()):
+        raise InputError(
+            f"the curvature has an eigenvalue {float(values.min()):.4g} <= -beta = {-beta:.4g}: I + M/beta is not "
+            "positive definite and no covariance is optimal"
+        )
+    upper = torch.linalg.qr((1 + values / beta).rsqrt().unsqueeze(-1) * vectors.mT).R
+    return upper.mT * upper.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)

@@ -1,0 +1,100 @@
+"""The exact Hessian of the log-likelihood in the latents, by forward-over-reverse products."""
+
+from __future__ import annotations
+
+from typing import Literal, cast, get_args
+
+from torch.func import grad, jvp, vmap
+
+from curvae._checks import positive_int
+from curvae._precision import full_precision
+from curvae._typing import Float, Tensor
+from curvae.curvature.pushforward import Decoder, unit_tangents
+from curvae.curvature.statistics import FixedStatistics
+from curvae.errors import InputError
+from curvae.likelihoods import Likelihood
+
+Curvature = Literal["gauss-newton", "hessian"]
+"""Which second derivative of the log-likelihood an objective uses: the first term of (5), or both."""
+
+
+def check_curvature(name: str) -> Curvature:
+    """Return ``name`` if it is one of the two curvatures, else raise an ``InputError``."""
+    if name not in get_args(Curvature):
+        raise InputError(f"curvature is {name!r}; expected 'gauss-newton' or 'hessian'")
+    return cast(Curvature, name)
+
+
+def hessian_products(
+    fn: Decoder,
+    z: Float[Tensor, "B d"],
+    x: Tensor,
+    likelihood: Likelihood,
+    tangents: Float[Tensor, "B d K"],
+    chunk_size: int | None = None,
+) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "B d K"]]:
+    r"""The decoder's output and $H_{f_x}(z)\,v$ for K tangents $v$ of each datum, $f_x(z)=\log p(x\mid z)$: all of (5).
+
+    Batch normalisation in train mode is treated as in :func:`~curvae.curvature.pushforward`: at the batch's own
+    statistics, held fixed, counted once. Differentiable in z and the decoder's parameters.
+
+    Args:
+        fn: decoder.
+        z: latents.
+        x: observations.
+        likelihood: observation model; only its ``energy`` is used, so any twice differentiable one will do.
+        tangents: K directions in latent space for each datum.
+        chunk_size: products computed at a time; bounds memory.
+
+    Example:
+        >>> import torch
+        >>> from curvae.likelihoods import Gaussian
+        >>> z, x = torch.ones(1, 2), torch.ones(1, 2)
+        >>> hessian_products(torch.square, z, x, Gaussian(), torch.eye(2)[None])[1]  # −(g′² + (g − x) g″)
+        tensor([[[-4.,  0.],
+                 [ 0., -4.]]])
+    """
+    statistics = FixedStatistics()
+    with statistics:
+        eta = fn(z)
+    statistics.update_running(statistics.seen)
+
+    def log_likelihood(point: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
+        with FixedStatistics(known=statistics.seen):
+            output = fn(point)
+        with full_precision(z):
+            # data do not interact once the statistics are fixed, so the gradient of the sum is each datum's own
+            return -likelihood.energy(output.to(z.dtype), x).sum()
+
+    def along(tangent: Float[Tensor, "B d"]) -> Float[Tensor, "B d"]:
+        return jvp(grad(log_likelihood), (z,), (tangent,))[1]
+
+    size = None if chunk_size is None else positive_int("chunk_size", chunk_size)
+    products = vmap(along, in_dims=-1, out_dims=-1, randomness="same", chunk_size=size)(tangents)
+    return eta.to(z.dtype), products
+
+
+def hessian(
+    fn: Decoder, z: Float[Tensor, "B d"], x: Tensor, likelihood: Likelihood, chunk_size: int | None = None
+) -> Float[Tensor, "B d d"]:
+    r"""$H_{f_x}(z)=\nabla_z^2\log p(x\mid z)$, both terms of (5); minus it stands in for $M$ in (4), (9) and (10).
+
+    For a piecewise-linear decoder whose link belongs to the observation model it equals minus
+    :func:`~curvae.curvature.gauss_newton`, which is (6). Elsewhere it need not be negative semi-definite.
+
+    Args:
+        fn: decoder.
+        z: latents.
+        x: observations.
+        likelihood: observation model.
+        chunk_size: columns computed at a time; bounds memory.
+
+    Example:
+        >>> import torch
+        >>> from curvae.likelihoods import Gaussian
+        >>> hessian(lambda z: 3 * z, torch.zeros(1, 2), torch.zeros(1, 2), Gaussian())
+        tensor([[[-9., -0.],
+                 [-0., -9.]]])
+    """
+    products = hessian_products(fn, z, x, likelihood, unit_tangents(z), chunk_size)[1]
+    return 0.5 * (products + products.mT)
