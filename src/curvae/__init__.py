@@ -1,7 +1,33 @@
-"""curvae: the β-VAE without the noise."""
+"""curvae: the β-VAE without the noise.
 
-from curvae import curvature, likelihoods, objectives, posteriors
-from curvae.autoencoder import Autoencoder
+PyTorch is imported with the first name that needs it, so that ``curvae --help`` answers at once.
+"""
 
-__all__ = ["Autoencoder", "curvature", "likelihoods", "objectives", "posteriors"]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from curvae import curvature, likelihoods, objectives, posteriors
+    from curvae.autoencoder import Autoencoder
+    from curvae.runs.export import load_model as load
+
+__all__ = ["Autoencoder", "curvature", "likelihoods", "load", "objectives", "posteriors"]
 __version__ = "0.1.0"
+
+_NAMES = {"Autoencoder": ("curvae.autoencoder", "Autoencoder"), "load": ("curvae.runs.export", "load_model")}
+_ROOMS = ("curvature", "likelihoods", "objectives", "posteriors")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"curvae.{name}")
+    if name in _NAMES:
+        module, attribute = _NAMES[name]
+        return getattr(import_module(module), attribute)
+    raise AttributeError(f"module 'curvae' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,44 @@
+"""The command line: ``curvae train | evaluate | sample | report | reproduce``.
+
+Exit codes: 0 done, 2 bad usage or bad input (one line on stderr), 1 anything else. With ``--json``, stdout holds one
+JSON object and nothing else; progress and messages go to stderr. PyTorch is imported by the commands that need it and
+not before, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from curvae import __version__
+from curvae.cli.evaluate import evaluate
+from curvae.cli.group import Commands
+from curvae.cli.report import report
+from curvae.cli.reproduce import reproduce
+from curvae.cli.sample import sample
+from curvae.cli.train import train
+
+app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+for command in (train, evaluate, sample, report, reproduce):
+    app.command()(command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"curvae {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """The β-VAE without the noise: train autoencoders with a posterior's regulariser in closed form."""
+
+
+def main() -> None:
+    """Entry point of the ``curvae`` script."""
+    app()

@@ -1,0 +1,31 @@
+"""``curvae report``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Argument, Option
+
+from curvae.cli.group import writing
+
+
+def report(
+    runs: Annotated[list[Path], Argument(help="Run folders, shown side by side.", metavar="RUN...")],
+    out: Annotated[Path, Option(help="The page.")] = Path("report.html"),
+    as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Write one self-contained HTML page about one run or several."""
+    from curvae.errors import InputError
+    from curvae.report import write_report
+
+    if out.suffix.lower() not in (".html", ".htm") or out.is_dir():
+        raise InputError(f"--out is {out}; expected the name of an .html file")
+    with writing(out):
+        write_report(runs, out)
+    if as_json:
+        typer.echo(json.dumps({"runs": [str(run) for run in runs], "out": str(out)}))
+    else:
+        typer.echo(f"the report is {out}", err=True)

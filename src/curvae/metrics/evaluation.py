@@ -1,0 +1,189 @@
+"""The paper's three objectives and what they rest on, measured on held-out data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+
+from curvae._checks import positive, positive_int
+from curvae._typing import Float, Tensor
+from curvae.autoencoder import Autoencoder
+from curvae.curvature import Columns, gauss_newton
+from curvae.curvature.gauss_newton import column_norms, whitened
+from curvae.data import as_float
+from curvae.errors import InputError
+from curvae.likelihoods import Likelihood
+from curvae.metrics.alignment import correlation, gap, off_diagonal_moments, relative_distance
+from curvae.metrics.result import Estimate, Evaluation, Examples
+from curvae.posteriors import BlockFactor, Diagonal, Full, Normal, Structure
+
+
+@torch.no_grad()
+def evaluate(
+    model: Autoencoder,
+    data: Tensor,
+    beta: float,
+    likelihood: Likelihood,
+    structure: Structure,
+    *,
+    generator: torch.Generator,
+    samples: int = 8,
+    columns: int = 1,
+    batch_size: int = 100,
+    examples: int = 4,
+    progress: Callable[[int], object] | None = None,
+) -> Evaluation:
+    r"""Measure a model on held-out data, in eval mode.
+
+    A model with a posterior is measured with it; a deterministic one with the covariance that is optimal for it in
+    ``structure`` (11), which is what its objective has optimised away.
+
+    Args:
+        model: on any device; its mode is given back as it was.
+        data: ``[N, *D]``, uint8 pixels or floating point.
+        beta: β, > 0.
+        likelihood: observation model.
+        structure: covariance structure of the closed forms (and of the model's posterior if it has one).
+        generator: of the noise in (2) and of the sampled columns, on the model's device.
+        samples: draws for each datum in (2), ≥ 1.
+        columns: sampled columns for each datum, ≥ 1.
+        batch_size: data at a time.
+        examples: how many data to keep matrices of.
+        progress: called with the number of data done so far.
+
+    Raises:
+        InputError: an argument out of range, no data, or an objective that is not a finite number.
+
+    Example:
+        >>> from curvae.likelihoods import Gaussian
+        >>> model = Autoencoder(torch.nn.Linear(3, 2), torch.nn.Linear(2, 3), latents=2)
+        >>> found = evaluate(model, torch.rand(9, 3), 0.2, Gaussian(), Full(), generator=torch.Generator())
+        >>> found.data, bool(abs(found.taylor.mean - found.grae.mean) < 1e-5)   # Σ is optimal: no gap
+        (9, True)
+    """
+    positive("beta", beta)
+    positive_int("samples", samples)
+    positive_int("batch_size", batch_size)
+    if len(data) == 0:
+        raise InputError("there are no data to evaluate on; expected at least one")
+    parameter = next(model.parameters())
+    measure = _Measure(model, beta, likelihood, structure, generator, samples, Columns(columns))
+    training = model.training
+    model.eval()
+    try:
+        found: list[dict[str, Tensor]] = []
+        shown: list[dict[str, Tensor]] = []
+        for start in range(0, len(data), batch_size):
+            x = as_float(data[start : start + batch_size].to(parameter.device)).to(parameter.dtype)
+            values, matrices = measure(x)
+            found.append(values)
+            if start < examples:
+                shown.append({"x": x, **matrices})
+            if progress is not None:
+                progress(start + len(x))
+    finally:
+        model.train(training)
+    pictures = {name: array[:examples].cpu().numpy() for name, array in _joined(shown).items()}
+    return _summary(_joined(found), Examples(**pictures), beta, structure, model.structure is not None)
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """All per-datum values of a batch, and its matrices."""
+
+    model: Autoencoder
+    beta: float
+    likelihood: Likelihood
+    structure: Structure
+    generator: torch.Generator
+    samples: int
+    estimator: Columns
+
+    def __call__(self, x: Float[Tensor, "B *D"]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        model, beta = self.model, self.beta
+        h = model.encode(x)
+        curvature = gauss_newton(model.decode, h, x, self.likelihood).double()
+        best = self.structure.optimal(curvature, beta)
+        q = Normal(h.double(), best) if model.structure is None else _double(model.posterior(x))
+        eta = model.decode(h)
+        energy = self.likelihood.energy(eta, x).double()
+        kl = beta * q.kl()
+        # columns pushed along L, and not M above: the gap below then compares two computations
+        tangents = whitened(model.decode, h, x, self.likelihood, q.factor.dense().to(h.dtype))[1]
+        taylor = energy + 0.5 * column_norms(tangents).double().sum(-1) + kl
+        prior = 0.5 * beta * h.double().square().sum(-1)
+        full = energy + prior + 0.5 * beta * Full().penalty(curvature, beta)
+        implied = torch.eye(h.shape[1], dtype=torch.float64, device=h.device) + curvature / beta
+        precision = q.precision()
+        values = {
+            "beta_vae": self._sampled_energy(q, x) + kl,
+            "taylor": taylor,
+            "grae": energy + prior + 0.5 * beta * self.structure.penalty(curvature, beta),
+            "grae_full": full,
+            "energy": energy,
+            "mse": self._squared_error(eta, x),
+            **self._penalties(h, x, curvature),
+            "alignment": relative_distance(precision, implied),
+            "alignment_structure": relative_distance(precision, best.precision()),
+            "moments": off_diagonal_moments(precision, implied),
+            "gap": gap(implied, q, beta),
+        }
+        return values, {"precision": precision, "implied": implied}
+
+    def _sampled_energy(self, q: Normal, x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+        total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+        for _ in range(self.samples):
+            z = q.rsample(self.generator).to(x.dtype)
+            total += self.likelihood.energy(self.model.decode(z), x).double()
+        return total / self.samples
+
+    def _squared_error(self, eta: Tensor, x: Tensor) -> Float[Tensor, " B"]:
+        mean = self.likelihood.mean(eta)
+        return (mean - x).double().square().flatten(1).mean(1)
+
+    def _penalties(
+        self, h: Float[Tensor, "B d"], x: Tensor, curvature: Float[Tensor, "B d d"]
+    ) -> dict[str, Float[Tensor, " B"]]:
+        diagonal = Diagonal()
+        exact = diagonal.penalty(curvature, self.beta)
+        _, sampled = self.estimator.penalty(
+            self.model.decode, h, x, self.likelihood, diagonal, self.beta, self.generator
+        )
+        return {"penalty_exact": 0.5 * self.beta * exact, "penalty_sampled": 0.5 * self.beta * sampled.double()}
+
+
+def _double(q: Normal) -> Normal:
+    """The same distribution in float64 (a dense factor serves every structure)."""
+    dense = q.factor.dense().double()
+    return Normal(q.mean.double(), BlockFactor(dense.unsqueeze(1), dense.shape[-1]))
+
+
+def _joined(batches: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def _summary(
+    values: dict[str, Tensor], examples: Examples, beta: float, structure: Structure, own_posterior: bool
+) -> Evaluation:
+    if not all(bool(value.isfinite().all()) for value in values.values()):
+        bad = [name for name, value in values.items() if not bool(value.isfinite().all())]
+        raise InputError(f"the model gives {', '.join(bad)} that are no finite numbers on these data")
+    names = [f.name for f in fields(Evaluation) if f.type == "Estimate" and f.name != "penalty_difference"]
+    estimates = {name: Estimate.of(values[name]) for name in names}
+    measured = values["taylor"] - values["grae_full"]
+    size = values["taylor"].abs().clamp(min=1.0)
+    exact, sampled = values["penalty_exact"], values["penalty_sampled"]
+    return Evaluation(
+        data=len(measured),
+        beta=beta,
+        structure=repr(structure),
+        own_posterior=own_posterior,
+        **estimates,
+        penalty_difference=Estimate.of(sampled - exact),
+        penalty_relative_difference=float((sampled.mean() - exact.mean()) / exact.mean().clamp(min=1e-300)),
+        alignment_correlation=correlation(values["moments"]),
+        gap_error=float(((measured - values["gap"]).abs() / size).max()),
+        examples=examples,
+    )

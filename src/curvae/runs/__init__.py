@@ -1,0 +1,18 @@
+"""Runs on disk: what was asked for, what was measured, and the model that came out."""
+
+from curvae.runs.build import build_estimator, build_likelihood, build_model, build_objective, build_structure
+from curvae.runs.config import RunConfig
+from curvae.runs.export import load_model, save_model
+from curvae.runs.folder import Run
+
+__all__ = [
+    "Run",
+    "RunConfig",
+    "build_estimator",
+    "build_likelihood",
+    "build_model",
+    "build_objective",
+    "build_structure",
+    "load_model",
+    "save_model",
+]

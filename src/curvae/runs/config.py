@@ -1,0 +1,166 @@
+"""What a training run is made of: plain values, JSON both ways, checked before anything is built."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from curvae.errors import InputError
+
+OBJECTIVES = ("beta-vae", "taylor", "grae")
+NETWORKS = ("paper", "mlp", "linear")
+PRECISIONS = ("32", "bf16", "64")
+DEVICES = ("auto", "cpu", "cuda")
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "objective": OBJECTIVES,
+    "network": NETWORKS,
+    "precision": PRECISIONS,
+    "device": DEVICES,
+}
+_POSITIVE = ("beta", "lr", "width")
+_AT_LEAST_ZERO = ("encoder_weight", "decoder_weight", "seed", "split_seed")
+_AT_LEAST_ONE = ("latents", "steps", "batch_size", "samples", "checkpoint_every", "log_every", "size")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All choices of one training run, as plain values.
+
+    Strings such as ``"block:2"`` or ``"columns:1"`` are turned into objects by :mod:`curvae.runs.build`, and nowhere
+    else.
+
+    Attributes:
+        data: a named data set (``"mnist"``, ``"fashion-mnist"``) or a path.
+        size: side in pixels to which images of an image folder are resized; ``None`` keeps the data's own.
+        split_seed: seed of the split for data without a standard one.
+        objective: ``"beta-vae"`` (2), ``"taylor"`` (7) or ``"grae"`` (12)-(14).
+        structure: covariance structure, ``"diagonal"``, ``"block:B"`` or ``"full"``.
+        estimator: of the GRAE penalty, ``"exact"`` or ``"columns:K"``.
+        likelihood: ``"gaussian"``, ``"gaussian:SIGMA"``, ``"bernoulli"``, ``"bernoulli-logits"`` or ``"poisson"``.
+        network: ``"paper"`` (App. D), ``"mlp"`` or ``"linear"``.
+        width: factor on the network's hidden widths.
+        beta: weight of the KL term, > 0.
+        encoder_weight: of ½‖h‖², for ``"grae"``; ``None`` is β.
+        decoder_weight: of the decoder's ½ log-determinant, for ``"grae"``; ``None`` is β.
+        latents: number of latents d.
+        steps: number of optimiser steps.
+        batch_size: data per step.
+        lr: Adam's learning rate.
+        samples: reparameterised samples per datum, for ``"beta-vae"``.
+        seed: of the initialisation, the order of the data and the noise.
+        precision: ``"32"``, ``"bf16"`` (networks under autocast) or ``"64"``.
+        device: ``"auto"`` takes a GPU where there is one.
+        checkpoint_every: steps between checkpoints (and held-out values).
+        log_every: steps between lines of metrics.
+
+    Raises:
+        InputError: a value of the wrong type or out of its range.
+
+    Example:
+        >>> config = RunConfig(data="mnist", objective="grae", estimator="columns:1", beta=0.2)
+        >>> RunConfig.from_json(config.to_json()) == config
+        True
+        >>> RunConfig(data="mnist", beta=-1.0)
+        Traceback (most recent call last):
+        curvae.errors.InputError: beta is -1.0; expected a finite number > 0
+    """
+
+    data: str
+    size: int | None = None
+    split_seed: int = 0
+    objective: str = "grae"
+    structure: str = "diagonal"
+    estimator: str = "exact"
+    likelihood: str = "gaussian"
+    network: str = "paper"
+    width: float = 1.0
+    beta: float = 0.2
+    encoder_weight: float | None = None
+    decoder_weight: float | None = None
+    latents: int = 12
+    steps: int = 20_000
+    batch_size: int = 64
+    lr: float = 1e-3
+    samples: int = 1
+    seed: int = 0
+    precision: str = "32"
+    device: str = "auto"
+    checkpoint_every: int = 1000
+    log_every: int = 20
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _checked(field.name, str(field.type), getattr(self, field.name)))
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as a JSON-ready object."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> RunConfig:
+        """The configuration that :meth:`to_json` wrote; missing keys take their defaults.
+
+        Raises:
+            InputError: a key that does not exist, no ``data``, or a value out of its range.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise InputError(f"unknown configuration key {', '.join(unknown)}; the keys are {', '.join(known)}")
+        if "data" not in values:
+            raise InputError("the configuration has no data; expected a named data set or a path")
+        return cls(**values)
+
+    def differences(self, other: RunConfig) -> list[str]:
+        """Names of the fields in which two configurations differ.
+
+        Example:
+            >>> RunConfig(data="mnist").differences(RunConfig(data="mnist", beta=0.4, seed=1))
+            ['beta', 'seed']
+        """
+        return [f.name for f in dataclasses.fields(self) if getattr(self, f.name) != getattr(other, f.name)]
+
+
+def _checked(name: str, kind: str, value: Any) -> Any:
+    """The value in its field's type, or an error that names the field."""
+    if kind == "str":
+        return _text(name, value)
+    if value is None and kind.endswith("| None"):
+        return None
+    number = _integer(name, value) if kind.startswith("int") else _real(name, value)
+    if name in _POSITIVE and not number > 0:
+        raise InputError(f"{name} is {number}; expected a finite number > 0")
+    if name in _AT_LEAST_ZERO and number < 0:
+        raise InputError(f"{name} is {number}; expected a finite number >= 0")
+    if name in _AT_LEAST_ONE and number < 1:
+        raise InputError(f"{name} is {number}; expected a whole number >= 1")
+    return number
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise InputError(f"{name} is {value!r}; expected a text that is not empty")
+    choices = _CHOICES.get(name)
+    if choices and value not in choices:
+        raise InputError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
+    return value
+
+
+def _integer(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InputError(f"{name} is {value!r}; expected a whole number")
+    if value >= 2**63:
+        raise InputError(f"{name} is {value}; expected a whole number below 2^63")
+    return value
+
+
+def _real(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{name} is {value!r}; expected a number")
+    if not math.isfinite(value):
+        raise InputError(f"{name} is {value}; expected a finite number")
+    return float(value)

@@ -1,0 +1,160 @@
+"""What happens between steps: lines of metrics, checkpoints, an orderly stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from curvae._typing import Float, Tensor
+from curvae.objectives import Terms
+from curvae.runs import RunConfig
+from curvae.runs.lines import append_line
+from curvae.training.checkpoint import Checkpoint, all_finite
+from curvae.training.errors import TrainingError
+from curvae.training.module import Training
+from curvae.training.noise import step_generator
+
+
+class Recorder(Callback):
+    """Writes a line of metrics every ``log_every`` steps, with held-out values every ``checkpoint_every``.
+
+    Args:
+        path: ``metrics.jsonl``.
+        config: the run's.
+        held_out: the held-out data that are looked at on the way, on the training device.
+        seconds: training time before this start.
+
+    Attributes:
+        latest: the last line.
+    """
+
+    def __init__(self, path: Path, config: RunConfig, held_out: Float[Tensor, "N *D"], seconds: float = 0.0) -> None:
+        self.path, self.config, self.held_out = path, config, held_out
+        self.latest: dict[str, Any] = {}
+        self._before = seconds
+        self._begin = time.perf_counter() - seconds
+
+    @property
+    def seconds(self) -> float:
+        """Training time so far, over all starts."""
+        return time.perf_counter() - self._begin
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the set-up out of the time."""
+        self._begin = time.perf_counter() - self._before
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write a line if it is time for one."""
+        assert isinstance(pl_module, Training)
+        step, config = pl_module.step, self.config
+        held_out = step % config.checkpoint_every == 0 or step == config.steps
+        if not held_out and step % config.log_every:
+            return
+        assert pl_module.terms is not None
+        pl_module.check(pl_module.terms.mean(), step)
+        record: dict[str, Any] = {"step": step, "seconds": round(self.seconds, 3), **means(pl_module.terms)}
+        if held_out:
+            record["held_out"] = self._held_out(pl_module)
+        append_line(self.path, record)
+        self.latest = record
+
+    def _held_out(self, module: Training) -> dict[str, Any]:
+        # the same noise each time, so that the values differ by the weights alone
+        generator = step_generator(self.config.seed, self.config.steps, module.device)
+        module.model.eval()
+        with torch.no_grad():
+            chunks = [module.evaluated(chunk, generator) for chunk in self.held_out.split(self.config.batch_size)]
+        module.model.train()
+        names = chunks[0].parts
+        return means(Terms({name: torch.cat([chunk.parts[name] for chunk in chunks]) for name in names}))
+
+
+class Checkpoints(Callback):
+    """Keeps ``checkpoints/last.ckpt`` every ``checkpoint_every`` steps and at the end, planned or not.
+
+    Args:
+        path: the file.
+        config: the run's.
+        digest: of the data.
+        seconds: tells the training time so far.
+        saved: the step that ``path`` holds already, 0 for none.
+    """
+
+    def __init__(
+        self, path: Path, config: RunConfig, digest: str, seconds: Callable[[], float], saved: int = 0
+    ) -> None:
+        self.path, self.config, self.digest, self.seconds, self.saved = path, config, digest, seconds, saved
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save if it is time to."""
+        assert isinstance(pl_module, Training)
+        if pl_module.step % self.config.checkpoint_every == 0:
+            self._save(pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save what was done since, whether all steps are done or a signal stopped them."""
+        assert isinstance(pl_module, Training)
+        if pl_module.step != self.saved:
+            self._save(pl_module)
+
+    def _save(self, module: Training) -> None:
+        if not all_finite(module.model):
+            raise TrainingError(f"a weight is not finite after step {module.step}; lower --lr or raise --beta")
+        model, optimizer = dict(module.model.state_dict()), module.optimizer.state_dict()
+        Checkpoint(self.config, self.digest, module.step, self.seconds(), model, optimizer).save(self.path)
+        self.saved = module.step
+
+
+class Interrupts(Callback):
+    """Lets SIGINT and SIGTERM end training after the running step; a second one ends it at once.
+
+    Attributes:
+        received: whether a signal came.
+    """
+
+    def __init__(self) -> None:
+        self.received = False
+        self._before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take over the signals; only a main thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            if self.received:
+                raise KeyboardInterrupt
+            self.received = trainer.should_stop = True
+
+        self._before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the signals back."""
+        self._restore()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Give the signals back."""
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+
+def means(terms: Terms) -> dict[str, Any]:
+    """Batch means of the objective and of its parts, fit for JSON."""
+    parts = {name: float(part.detach().mean()) for name, part in terms.parts.items()}
+    return {"total": float(terms.mean().detach()), "parts": parts}

@@ -1,0 +1,95 @@
+"""The Lightning module: one step is one batch, one noise, one update."""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from lightning.pytorch import LightningModule
+
+from curvae._typing import Float, Tensor
+from curvae.autoencoder import Autoencoder
+from curvae.objectives import Terms
+from curvae.training.errors import TrainingError
+from curvae.training.noise import step_generator
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """Anything that makes terms of a model and a batch."""
+
+    def __call__(self, model: Autoencoder, x: Tensor, generator: torch.Generator | None = None) -> Terms:
+        """The named terms ``[B]``."""
+
+
+class Training(LightningModule):
+    """A model, an objective and an optimiser.
+
+    Optimisation is "manual" in Lightning's sense: its automatic loop wraps the step in closures that cost more than
+    a small network's step, and checks the loss only after the weights are changed.
+
+    Args:
+        model: what is trained, on its device already.
+        objective: what is minimised.
+        optimizer: of the model's parameters.
+        seed: of the noise.
+        bf16: run the networks under bfloat16 autocast (the objectives keep their algebra in full precision).
+        step: number of steps already done.
+
+    Attributes:
+        step: number of steps done.
+        terms: of the last step.
+    """
+
+    def __init__(
+        self,
+        model: Autoencoder,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        *,
+        seed: int,
+        bf16: bool = False,
+        step: int = 0,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.model, self.objective, self.optimizer = model, objective, optimizer
+        self.seed, self.bf16, self.step = seed, bf16, step
+        self.dtype_of_weights = next(model.parameters()).dtype
+        self.terms: Terms | None = None
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimiser, as it was given."""
+        return self.optimizer
+
+    def training_step(self, batch: Float[Tensor, "B *D"], batch_idx: int) -> None:
+        """One update from one batch."""
+        self.terms = self.evaluated(batch.to(self.dtype_of_weights), step_generator(self.seed, self.step, self.device))
+        loss = self.terms.mean()
+        if self.device.type == "cpu":  # a GPU would have to be waited for: there the recorder checks now and then
+            self.check(loss, self.step + 1)
+        self.optimizer.zero_grad()
+        self.manual_backward(loss)
+        self.optimizer.step()
+        self.step += 1
+
+    def evaluated(self, batch: Float[Tensor, "B *D"], generator: torch.Generator) -> Terms:
+        """The objective of one batch, in the run's precision."""
+        with self._precision():
+            return self.objective(self.model, batch, generator)
+
+    @staticmethod
+    def check(loss: Tensor, step: int) -> None:
+        """Refuse to go on from a loss that is not finite.
+
+        Raises:
+            TrainingError: it is not.
+        """
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise TrainingError(f"the loss is {value} at step {step}; lower --lr or raise --beta")
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()

@@ -1,0 +1,211 @@
+"""A training run from beginning to end: new, stopped or resumed."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from rich.console import Console
+from torch.utils.data import DataLoader
+
+from curvae._typing import Tensor
+from curvae.autoencoder import Autoencoder
+from curvae.data import Batches, Dataset, as_float, load
+from curvae.errors import InputError
+from curvae.runs import Run, RunConfig, build_model, build_objective, save_model
+from curvae.runs.build import check_data
+from curvae.runs.device import choose_device
+from curvae.runs.folder import check_free
+from curvae.runs.lines import cut_lines
+from curvae.training.callbacks import Checkpoints, Interrupts, Recorder
+from curvae.training.checkpoint import Checkpoint
+from curvae.training.errors import TrainingError
+from curvae.training.module import Training
+from curvae.training.progress import Bar
+
+_HELD_OUT = 256
+_NAMED_DATA = ("mnist", "fashion-mnist")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of :func:`train` ended.
+
+    Attributes:
+        run: the run folder.
+        step: steps done, over all starts.
+        done_before: steps that were done before this call.
+    """
+
+    run: Run
+    step: int
+    done_before: int
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done; else a signal stopped the run and it can be resumed."""
+        return self.step == self.run.config.steps
+
+
+def train(config: RunConfig, out: Path, *, resume: bool = False, console: Console | None = None) -> Outcome:
+    """Train a model into a run folder.
+
+    Everything that can be wrong with the input is found before the folder is touched. The order of the data, the
+    noise of each step and the initialisation depend on the seed alone, so that on a CPU a run that was killed and
+    resumed ends with the same bits as one that was not.
+
+    Args:
+        config: what to train.
+        out: the run folder; new or empty, or with ``resume`` the one to go on with.
+        resume: go on from the last checkpoint; a finished run is left as it is.
+        console: where to show progress; None shows none.
+
+    Returns:
+        The run and how far it is.
+
+    Raises:
+        InputError: bad data, settings, folder or checkpoint.
+        TrainingError: the loss or a weight is not finite; the last good checkpoint is kept.
+    """
+    config = replace(config, data=_absolute(config.data))
+    run = _opened(out, config) if resume else None
+    if run is None:
+        check_free(out)
+    elif run.finished:
+        return Outcome(run, config.steps, config.steps)
+    device = choose_device(config.device)
+    dataset = load(config.data, size=config.size, split_seed=config.split_seed) if run is None else run.dataset()
+    check_data(config, dataset)
+    model = build_model(config, dataset.shape)
+    _try_out(config, model, dataset)
+    if run is None:
+        run = Run.create(out, config, dataset, device)
+    with _locked(out):
+        return _fit(run, model, dataset, device, console)
+
+
+def _fit(run: Run, model: Autoencoder, dataset: Dataset, device: torch.device, console: Console | None) -> Outcome:
+    config = run.config
+    model.to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
+    start, seconds = _restored(run, model, optimizer)
+    cut_lines(run.path / "metrics.jsonl", start)
+    module = Training(
+        model, build_objective(config), optimizer, seed=config.seed, bf16=config.precision == "bf16", step=start
+    )
+    held_out = _typed(as_float(dataset.test[:_HELD_OUT]), config).to(device)
+    recorder = Recorder(run.path / "metrics.jsonl", config, held_out, seconds)
+    checkpoints = Checkpoints(run.checkpoint, config, dataset.digest, lambda: recorder.seconds, saved=start)
+    bar = [] if console is None else [Bar(console, recorder, config.steps)]
+    batches = Batches(_near(dataset.train, device), config.batch_size, config.seed, start, config.steps)
+    try:
+        if start < config.steps:
+            with _quiet():
+                trainer = _trainer(device, run.path, [recorder, checkpoints, Interrupts(), *bar])
+                trainer.fit(module, DataLoader(batches, batch_size=None))
+    except TrainingError as error:
+        raise TrainingError(f"{error}; {run.checkpoint} keeps step {checkpoints.saved}") from None
+    if module.step == config.steps:
+        save_model(model.cpu(), config, dataset.shape, run.path)
+    return Outcome(run, module.step, start)
+
+
+def _trainer(device: torch.device, folder: Path, callbacks: list[Callback]) -> Trainer:
+    return Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=1,
+        max_epochs=1,
+        callbacks=callbacks,
+        plugins=[LightningEnvironment()],
+        default_root_dir=folder,
+        # all of these write files, print or take time between steps
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_autolog_hparams=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,
+    )
+
+
+def _opened(out: Path, config: RunConfig) -> Run:
+    run = Run.open(out)
+    names = run.config.differences(config)
+    if names:
+        values = ", ".join(f"{name} {getattr(config, name)} (was {getattr(run.config, name)})" for name in names)
+        raise InputError(f"{out} cannot be resumed with another configuration: {values}; leave them out or start anew")
+    return run
+
+
+def _restored(run: Run, model: Autoencoder, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
+    """Steps done and seconds taken, after putting the last checkpoint into model and optimiser if there is one."""
+    for leftover in run.checkpoint.parent.glob(".last-*.ckpt"):
+        leftover.unlink()  # of a process that was killed while it wrote
+    if not run.checkpoint.exists():
+        return 0, 0.0
+    checkpoint = Checkpoint.load(run.checkpoint)
+    names = run.config.differences(checkpoint.config)
+    if names or checkpoint.digest != run.data["digest"] or not 0 < checkpoint.step <= run.config.steps:
+        what = ", ".join(names) or "data or step"
+        raise InputError(f"{run.checkpoint} is of another run (it differs in {what}); restore it, or delete it")
+    checkpoint.restore(run.checkpoint, model, optimizer)
+    return checkpoint.step, checkpoint.seconds
+
+
+@torch.no_grad()
+def _try_out(config: RunConfig, model: Autoencoder, dataset: Dataset) -> None:
+    """Evaluate the objective once, in eval mode, so that what does not fit is found before anything is written."""
+    model.eval()
+    build_objective(config)(model, _typed(as_float(dataset.train[:2]), config), torch.Generator())
+    model.train()
+
+
+def _typed(x: Tensor, config: RunConfig) -> Tensor:
+    return x.double() if config.precision == "64" else x
+
+
+def _near(data: Tensor, device: torch.device) -> Tensor:
+    """The training data on the device where they fit easily: then no batch has to cross."""
+    if device.type != "cuda":
+        return data
+    free, _ = torch.cuda.mem_get_info(device)
+    return data.to(device) if data.nbytes < free / 4 else data
+
+
+def _absolute(source: str) -> str:
+    """A path that still means the same from another working directory."""
+    path = Path(source).expanduser()
+    return str(path.resolve()) if source not in _NAMED_DATA and path.exists() else source
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep a second process from training the same run; the lock goes with the process, however it ends."""
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise InputError(f"{folder} is being trained by another process; wait for it or stop it") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's remarks about devices, workers and products."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        logger.setLevel(level)
