@@ -1,0 +1,10 @@
+"""Figures 1, 5 and 6: a mean-field family makes the latents unique, a full one does not (§3, App. C).
+
+``run`` trains the trials of an experiment and returns plain tables; ``plot`` draws them; ``reproduce`` does both and
+writes the statistics beside the figure. The kernels need the extra ``uniqueness`` (Numba).
+"""
+
+from curvae.experiments.uniqueness.config import Config, Figure, Panel
+from curvae.experiments.uniqueness.runner import Result, run
+
+__all__ = ["Config", "Figure", "Panel", "Result", "run"]

@@ -1,0 +1,94 @@
+"""The tables of per-trial results: plain columns in a compressed file, written whole, read back to resume exactly."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curvae.errors import InputError
+from curvae.experiments.uniqueness.config import Config, Panel
+from curvae.experiments.uniqueness.engine import FIELDS, Row
+from curvae.files import write_atomic
+
+Table = dict[str, NDArray[Any]]
+"""One array a column, one entry a trial, ordered by index. The columns are those of ``engine.Row``."""
+
+FORMAT = 1
+
+
+def to_table(rows: Iterable[Row]) -> Table:
+    """Rows to columns, ordered by index."""
+    ordered = sorted(rows, key=lambda row: row.index)
+    return {name: np.array([getattr(row, name) for row in ordered]) for name in FIELDS}
+
+
+def to_rows(table: Table) -> list[Row]:
+    """Columns back to rows."""
+    columns = [table[name].tolist() for name in FIELDS]
+    return [Row(*(tuple(v) if isinstance(v, list) else v for v in values)) for values in zip(*columns, strict=True)]
+
+
+@dataclass(frozen=True)
+class PanelStore:
+    """The table of one panel in a folder; refuses a table that another experiment wrote.
+
+    Attributes:
+        folder: where tables lie.
+        config: gives schedule and seed.
+        panel: which panel.
+    """
+
+    folder: Path
+    config: Config
+    panel: Panel
+
+    @property
+    def path(self) -> Path:
+        """The table's file."""
+        return self.folder / f"{self.panel.name}.npz"
+
+    @property
+    def _fingerprint(self) -> str:
+        model = self.panel.model
+        return json.dumps(
+            {
+                "format": FORMAT,
+                "panel": self.panel.name,
+                "points": model.points,
+                "sigma": model.sigma,
+                "norms": list(model.norms),
+                "schedule": [list(pair) for pair in self.config.schedule],
+                "seed": self.config.seed,
+            }
+        )
+
+    def load(self) -> list[Row]:
+        """The rows stored so far; none if there is no file.
+
+        Raises:
+            InputError: the file is damaged, or belongs to another experiment.
+        """
+        if not self.path.exists():
+            return []
+        try:
+            with np.load(self.path, allow_pickle=False) as stored:
+                fingerprint, table = str(stored["fingerprint"]), {name: stored[name] for name in FIELDS}
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(f"{self.path} is not a table of trials ({error}); move it away to start afresh") from error
+        if fingerprint != self._fingerprint:
+            raise InputError(
+                f"{self.path} holds {fingerprint} but this experiment is {self._fingerprint}; use another folder"
+            )
+        return to_rows(table)
+
+    def save(self, rows: Iterable[Row]) -> None:
+        """Replace the table."""
+        table: dict[str, Any] = {**to_table(rows), "fingerprint": np.array(self._fingerprint)}
+        write_atomic(self.path, lambda path: np.savez_compressed(path, allow_pickle=False, **table))
