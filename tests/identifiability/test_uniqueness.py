@@ -234,5 +234,5 @@ def test_bad_input_is_one_clear_line() -> None:
         posterior_precision(torch.eye(2, dtype=D), 1.0, 0.0)
     with pytest.raises(InputError, match="noise is -1"):
         best_objective(torch.zeros(1, 2), torch.eye(2), torch.zeros(2), -1.0, 1.0)
-    with pytest.raises(InputError, match="block size is 0"):
+    with pytest.raises(InputError, match="block is 0"):
         log_volume(torch.eye(2), 0)

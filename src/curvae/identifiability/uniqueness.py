@@ -9,8 +9,8 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
+from curvae._checks import positive, positive_int
 from curvae._typing import Bool, Float, Tensor
-from curvae.errors import InputError
 from curvae.identifiability.priors import Prior
 
 LogDensity = Callable[[Tensor], Tensor]
@@ -144,10 +144,9 @@ def posterior_precision(weight: Float[Tensor, "D d"], noise: float, beta: float)
         tensor([[9., 0.],
                 [0., 3.]])
     """
-    if not (beta > 0 and noise > 0):
-        raise InputError(f"beta is {beta} and noise is {noise}; expected both > 0")
+    scaled = weight / positive("noise", noise)
     eye = torch.eye(weight.shape[1], dtype=weight.dtype, device=weight.device)
-    return eye + weight.mT @ weight / (beta * noise**2)
+    return eye + scaled.mT @ scaled / positive("beta", beta)
 
 
 def log_volume(precision: Float[Tensor, "d d"], block: int = 1) -> Float[Tensor, ""]:
@@ -155,14 +154,15 @@ def log_volume(precision: Float[Tensor, "d d"], block: int = 1) -> Float[Tensor,
 
     ``block=1`` is mean-field, ``block=d`` the full covariance; by Hadamard and Fischer it grows as blocks shrink.
 
+    Raises:
+        InputError: if ``block`` is not a whole number ≥ 1.
+
     Example:
         >>> precision = torch.tensor([[2.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
         >>> [round(log_volume(precision, block).exp().item(), 6) for block in (1, 2)]
         [4.0, 3.0]
     """
-    if block < 1:
-        raise InputError(f"the block size is {block}; expected at least 1")
-    starts = range(0, precision.shape[0], block)
+    starts = range(0, precision.shape[0], positive_int("block", block))
     return torch.stack([torch.logdet(precision[i : i + block, i : i + block]) for i in starts]).sum()
 
 

@@ -1,0 +1,122 @@
+"""Riemannian metrics on latent space: pulled back through a decoder, or read off a posterior (§5.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from curvae._checks import positive
+from curvae._precision import full_precision
+from curvae._typing import Float, Tensor
+from curvae.curvature import pushforward
+from curvae.curvature.gauss_newton import gram
+from curvae.curvature.pushforward import Decoder, unit_tangents
+from curvae.likelihoods import Gaussian, Likelihood
+
+Metric = Callable[[Float[Tensor, "B d"]], Float[Tensor, "B d d"]]
+"""A field of symmetric positive (semi-)definite matrices: latents to G(z)."""
+
+
+def pullback(
+    decoder: Decoder,
+    z: Float[Tensor, "B d"],
+    likelihood: Likelihood | None = None,
+    x: Tensor | None = None,
+    chunk_size: int | None = None,
+) -> Float[Tensor, "B d d"]:
+    r"""The pull-back metric $G(z)=J_g^\top J_g$ of §5.2, or $G=-J_g^\top H_{p_x}J_g$ under an observation model.
+
+    The first measures movements of the latents by how far the decoder's output moves; the second by how well the
+    observation model tells the two apart. Without ``x`` the model is taken at its own mean, which makes G the Fisher
+    information: $-H_{p_x}$ is linear in x, or free of it, for every model here.
+
+    Args:
+        decoder: $g$, ``[B, d] → [B, *D]``, in eval mode if it normalises over the batch.
+        z: latents.
+        likelihood: observation model; default: the Gaussian with σ = 1.
+        x: observations at which to take the curvature; default: the mean of the observation model.
+        chunk_size: Jacobian columns computed at a time; bounds memory.
+
+    Returns:
+        G(z), symmetric positive semi-definite (definite where J has full column rank); differentiable in z.
+
+    Example:
+        >>> pullback(lambda z: torch.stack([z[:, 0] ** 2, 3 * z[:, 1]], dim=1), torch.tensor([[1.0, 5.0]]))
+        tensor([[[4., 0.],
+                 [0., 9.]]])
+    """
+    likelihood = Gaussian() if likelihood is None else likelihood
+    eta, columns = pushforward(decoder, z, unit_tangents(z), chunk_size)
+    with full_precision(z):
+        eta, columns = eta.to(z.dtype), columns.to(z.dtype)
+        return gram(likelihood.whiten(eta, likelihood.mean(eta) if x is None else x, columns)).to(z.dtype)
+
+
+def from_covariance(covariance: Float[Tensor, "B d d"], beta: float) -> Float[Tensor, "B d d"]:
+    r"""The metric $G=\beta(\Sigma^{-1}-I)$ that a trained posterior induces, with no Jacobian (§5.2, from (11)).
+
+    It equals :func:`pullback` where Σ is the optimum (11) of a full covariance; for a trained posterior it is as good
+    as the training was. Nothing is clamped: a Σ wider than the prior gives negative eigenvalues.
+
+    Args:
+        covariance: Σ of q(z|x), one per datum (``posterior.covariance()``).
+        beta: β of the training.
+
+    Returns:
+        G at the posterior's mean, symmetric.
+
+    Raises:
+        InputError: if β is not positive.
+        torch.linalg.LinAlgError: if a covariance is not positive definite.
+
+    Example:
+        >>> metric = from_covariance(torch.diag(torch.tensor([0.2, 0.5])).expand(1, 2, 2), beta=0.5)
+        >>> torch.diagonal(metric, dim1=1, dim2=2)
+        tensor([[2.0000, 0.5000]])
+    """
+    return from_precision(torch.cholesky_inverse(torch.linalg.cholesky(covariance)), beta)
+
+
+def from_precision(precision: Float[Tensor, "B d d"], beta: float) -> Float[Tensor, "B d d"]:
+    r"""$G=\beta(\Sigma^{-1}-I)$ as :func:`from_covariance`, from the precision $\Sigma^{-1}$.
+
+    Raises:
+        InputError: if β is not positive.
+
+    Example:
+        >>> from_precision(torch.tensor([[[5.0]]]), beta=0.5)
+        tensor([[[2.]]])
+    """
+    eye = torch.eye(precision.shape[-1], dtype=precision.dtype, device=precision.device)
+    return positive("beta", beta) * (precision - eye)
+
+
+def log_magnification(metric: Float[Tensor, "B d d"]) -> Float[Tensor, " B"]:
+    r"""The logarithm of the volume (magnification) factor, $\tfrac12\log|G(z)|$.
+
+    $\sqrt{|G|}\,dz$ is the volume that the decoder gives to a latent cell $dz$. A singular G has −∞.
+
+    Example:
+        >>> log_magnification(torch.diag(torch.tensor([4.0, 9.0])).expand(1, 2, 2)).exp()
+        tensor([6.])
+    """
+    sign, log_det = torch.linalg.slogdet(metric)
+    # rounding may give a singular Gram matrix a determinant below zero: its volume is zero all the same
+    return torch.where(sign > 0, log_det / 2, -torch.inf)
+
+
+def log_magnification_of(decoder: Decoder, z: Float[Tensor, "B d"]) -> Float[Tensor, " B"]:
+    r"""$\tfrac12\log|J_g^\top J_g|=\sum_i\log\sigma_i(J_g)$ from the Jacobian's singular values.
+
+    The same as :func:`log_magnification` of :func:`pullback`, for decoders so badly conditioned that the Gram matrix,
+    which squares the condition number, has lost the answer.
+
+    Example:
+        >>> log_magnification_of(lambda z: z * torch.tensor([2.0, 1e-15]), torch.zeros(1, 2))
+        tensor([-33.8456])
+    """
+    columns = pushforward(decoder, z, unit_tangents(z))[1].flatten(1, -2)
+    if columns.shape[1] < columns.shape[2]:  # fewer outputs than latents: some directions have no volume
+        return columns.new_full((len(columns),), -torch.inf)
+    return torch.linalg.svdvals(columns).log().sum(-1)

@@ -1,0 +1,65 @@
+import itertools
+import math
+
+import pytest
+import torch
+
+from curvae.errors import InputError
+from curvae.geometry import energy, length, metric_energy, metric_length, pullback
+
+D = torch.float64
+
+
+def helix(z: torch.Tensor) -> torch.Tensor:
+    return torch.stack([2 * z[:, 0].cos(), 2 * z[:, 0].sin(), z[:, 1]], dim=1)
+
+
+def wiggle(nodes: int) -> torch.Tensor:
+    t = torch.linspace(0, 1, nodes, dtype=D)
+    return torch.stack([torch.stack([3 * t, t**2], 1), torch.stack([t, torch.sin(3 * t)], 1)])
+
+
+def test_against_arc_length_by_quadrature() -> None:
+    # |γ'|² = 4·9 + 4t² and 4 + 9cos²(3t)
+    t = (torch.arange(200_000, dtype=D) + 0.5) / 200_000
+    squared = torch.stack([36 + 4 * t**2, 4 + 9 * torch.cos(3 * t) ** 2])
+    exact_length, exact_energy = squared.sqrt().mean(1), squared.mean(1) / 2
+    curve = wiggle(2001)
+    for measured in (length(helix, curve), metric_length(lambda z: pullback(helix, z), curve)):
+        torch.testing.assert_close(measured, exact_length, rtol=1e-6, atol=0)
+    for measured in (energy(helix, curve), metric_energy(lambda z: pullback(helix, z), curve)):
+        torch.testing.assert_close(measured, exact_energy, rtol=1e-6, atol=0)
+
+
+def test_convergence_is_of_second_order_and_the_polygon_is_shorter() -> None:
+    fine = length(helix, wiggle(50_001))
+    errors = [(fine - length(helix, wiggle(n))) for n in (51, 101, 201)]
+    assert (errors[0] > 0).all()
+    for coarse, finer in itertools.pairwise(errors):
+        torch.testing.assert_close(coarse / finer, torch.full((2,), 4.0, dtype=D), rtol=0.02, atol=0)
+
+
+def test_length_squared_is_at_most_twice_the_energy() -> None:
+    curve = torch.randn(5, 9, 2, generator=torch.Generator().manual_seed(0), dtype=D)
+    assert (length(helix, curve) ** 2 <= 2 * energy(helix, curve)).all()
+    # equal at constant speed: a straight line on the cylinder unrolled
+    line = torch.linspace(0, 1, 9, dtype=D)[None, :, None] * torch.tensor([1.0, 2.0], dtype=D)
+    torch.testing.assert_close(length(helix, line) ** 2, 2 * energy(helix, line))
+    unrolled = metric_length(lambda z: pullback(helix, z), line)
+    torch.testing.assert_close(unrolled, torch.tensor([math.hypot(2.0, 2.0)], dtype=D))
+
+
+def test_image_shaped_decoders_and_gradients() -> None:
+    curve = torch.randn(2, 4, 2, generator=torch.Generator().manual_seed(1), dtype=D).requires_grad_()
+    torch.testing.assert_close(length(lambda z: helix(z).unflatten(1, (3, 1, 1)), curve), length(helix, curve))
+    metric = lambda z: pullback(helix, z)  # noqa: E731
+    assert torch.autograd.gradcheck(lambda c: (energy(helix, c), length(helix, c)), curve)
+    assert torch.autograd.gradcheck(lambda c: (metric_energy(metric, c), metric_length(metric, c)), curve)
+
+
+def test_bad_input_is_one_clear_line() -> None:
+    for measure in (length, energy):
+        with pytest.raises(InputError, match="T >= 2"):
+            measure(helix, torch.zeros(1, 1, 2))
+    with pytest.raises(InputError, match="T >= 2"):
+        metric_length(lambda z: pullback(helix, z), torch.zeros(1, 1, 2))

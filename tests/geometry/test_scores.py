@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from scipy.optimize import minimize
+
+from curvae.errors import InputError
+from curvae.geometry import affine_flatness, flatness, hadamard_gap, mean_cosine
+
+D = torch.float64
+
+
+def random_metrics(count: int, dim: int, seed: int, spread: float = 1.0) -> torch.Tensor:
+    root = torch.randn(count, dim, dim, generator=torch.Generator().manual_seed(seed), dtype=D)
+    return torch.matrix_exp(spread * (root + root.mT) / 2)
+
+
+def test_flatness_against_its_definition() -> None:
+    g = random_metrics(9, 3, 0).numpy()
+    mean = g.mean(0)
+    expected = np.sqrt(np.mean([np.linalg.norm(m - mean) ** 2 for m in g])) / np.linalg.norm(mean)
+    assert flatness(torch.from_numpy(g)).item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("score", [flatness, affine_flatness])
+def test_zero_iff_constant_and_free_of_scale_and_rotation(score) -> None:
+    g = random_metrics(9, 3, 1)
+    rotation = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(2), dtype=D))[0]
+    assert score(g[:1].expand(9, 3, 3)).item() == pytest.approx(0.0, abs=1e-7)
+    assert score(g).item() > 0.1
+    assert score(7 * g).item() == pytest.approx(score(g).item(), rel=1e-9)
+    assert score(rotation.mT @ g @ rotation).item() == pytest.approx(score(g).item(), rel=1e-9)
+
+
+def test_affine_flatness_is_free_of_linear_maps_and_of_inversion() -> None:
+    g = random_metrics(9, 3, 3)
+    w = torch.randn(3, 3, generator=torch.Generator().manual_seed(4), dtype=D)
+    assert affine_flatness(w.mT @ g @ w).item() == pytest.approx(affine_flatness(g).item(), rel=1e-7)
+    assert affine_flatness(torch.linalg.inv(g)).item() == pytest.approx(affine_flatness(g).item(), rel=1e-7)
+    assert abs(flatness(w.mT @ g @ w) / flatness(g) - 1) > 1e-2  # the Frobenius score is not
+
+
+def test_affine_flatness_of_commuting_metrics_is_the_spread_of_log_eigenvalues() -> None:
+    logs = torch.randn(20, 4, generator=torch.Generator().manual_seed(5), dtype=D)
+    expected = (logs - logs.mean(0)).square().mean().sqrt()
+    torch.testing.assert_close(affine_flatness(torch.diag_embed(logs.exp())), expected)
+
+
+def test_affine_flatness_against_direct_minimisation() -> None:
+    g = random_metrics(5, 2, 6, spread=1.5)
+
+    def total(parameters: np.ndarray) -> float:
+        factor = np.array([[np.exp(parameters[0]), 0.0], [parameters[1], np.exp(parameters[2])]])
+        mean = factor @ factor.T
+        return sum((np.log(scipy.linalg.eigvalsh(m, mean)) ** 2).sum() for m in g.numpy())
+
+    best = minimize(total, np.zeros(3), method="Nelder-Mead", options={"xatol": 1e-10, "fatol": 1e-14, "maxiter": 4000})
+    assert affine_flatness(g).item() == pytest.approx(np.sqrt(best.fun / (5 * 2)), rel=1e-8)
+
+
+def test_affine_flatness_of_widely_spread_metrics() -> None:
+    g = random_metrics(30, 4, 7, spread=4.0)
+    w = torch.randn(4, 4, generator=torch.Generator().manual_seed(8), dtype=D)
+    assert affine_flatness(w.mT @ g @ w).item() == pytest.approx(affine_flatness(g).item(), rel=1e-5)
+
+
+def test_hadamard_gap_against_its_definition_and_its_invariance() -> None:
+    g = random_metrics(6, 4, 9)
+    expected = [np.log(np.diag(m)).sum() - np.linalg.slogdet(m)[1] for m in g.numpy()]
+    np.testing.assert_allclose(hadamard_gap(g), expected, rtol=1e-10)
+    scale = torch.tensor([1e-6, 1.0, 3.0, 1e5], dtype=D)
+    torch.testing.assert_close(hadamard_gap(g * scale * scale[:, None]), hadamard_gap(g), rtol=1e-8, atol=1e-10)
+    assert (hadamard_gap(g) > 0).all()
+    assert hadamard_gap(torch.diag_embed(scale)[None]).item() < 1e-15
+
+
+def test_hadamard_gap_is_the_looseness_of_the_bound() -> None:
+    # (14): Σ log(1 + ‖J_i‖²/β) − log|I + JᵀJ/β|
+    j, beta = torch.randn(8, 6, 3, generator=torch.Generator().manual_seed(10), dtype=D), 0.3
+    m = torch.eye(3, dtype=D) + j.mT @ j / beta
+    bound = torch.log1p(j.square().sum(1) / beta).sum(-1)
+    torch.testing.assert_close(hadamard_gap(m), bound - torch.logdet(m))
+
+
+def test_mean_cosine_against_the_columns_themselves() -> None:
+    j = torch.randn(4, 6, 3, generator=torch.Generator().manual_seed(11), dtype=D)
+    cosine = torch.nn.functional.cosine_similarity
+    pairs = torch.stack([cosine(j[:, :, a], j[:, :, b], dim=1).abs() for a, b in ((0, 1), (0, 2), (1, 2))])
+    torch.testing.assert_close(mean_cosine(j.mT @ j), pairs.mean(0))
+    assert mean_cosine(torch.ones(1, 4, 4, dtype=D)).item() == pytest.approx(1.0)
+
+
+def test_dead_columns_and_single_latents() -> None:
+    j = torch.randn(1, 6, 3, generator=torch.Generator().manual_seed(12), dtype=D)
+    padded = torch.cat([j, torch.zeros(1, 6, 2, dtype=D)], dim=2)
+    for score in (hadamard_gap, mean_cosine):
+        torch.testing.assert_close(score(padded.mT @ padded), score(j.mT @ j))
+        assert score(torch.full((1, 1, 1), 3.0, dtype=D)).item() == 0.0
+        assert score(torch.zeros(1, 2, 2, dtype=D)).item() == 0.0
+    parallel = torch.ones(1, 2, 2, dtype=D)
+    assert hadamard_gap(parallel).item() == torch.inf
+
+
+def test_scores_are_differentiable() -> None:
+    root = torch.randn(2, 3, 3, generator=torch.Generator().manual_seed(13), dtype=D).requires_grad_()
+    for score in (hadamard_gap, mean_cosine, flatness):
+        assert torch.autograd.gradcheck(lambda r, score=score: score(r @ r.mT + torch.eye(3, dtype=D)), root)
+
+
+def test_bad_input_is_one_clear_line() -> None:
+    with pytest.raises(InputError, match="leave dead latents out"):
+        affine_flatness(torch.diag(torch.tensor([1.0, 0.0])).expand(3, 2, 2))
+    with pytest.raises(InputError, match="smallest eigenvalue nan"):
+        affine_flatness(torch.full((3, 2, 2), torch.nan))
+    with pytest.raises(InputError, match="norm 0"):
+        flatness(torch.zeros(3, 2, 2))
