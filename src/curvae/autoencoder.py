@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol, runtime_checkable
+
 import torch
 from torch import nn
 
@@ -10,6 +12,23 @@ from curvae._precision import at_least_float32
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
 from curvae.posteriors import Normal, Structure
+
+
+@runtime_checkable
+class Model(Protocol):
+    """What an objective needs of a model; :class:`Autoencoder` is one."""
+
+    def posterior(self, x: Float[Tensor, "B *D"]) -> Normal:
+        r"""$q(z\mid x)$ for a batch."""
+        ...
+
+    def encode(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B d"]:
+        r"""The posterior's mean."""
+        ...
+
+    def decode(self, z: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:
+        r"""The parameters of the observation model."""
+        ...
 
 
 class Autoencoder(nn.Module):
@@ -52,7 +71,7 @@ class Autoencoder(nn.Module):
         self.decoder = decoder
         width = _out_features(encoder) if features is None else positive_int("features", features)
         self.mean_head = nn.Identity() if width == latents else nn.Linear(width, latents)
-        self.factor_head = None if structure is None else nn.Linear(width, structure.num_parameters(latents))
+        self.factor_head = None if structure is None else structure.head(width, latents)
 
     def posterior(self, x: Float[Tensor, "B *D"]) -> Normal:
         r"""$q(z\mid x)$ for a batch.

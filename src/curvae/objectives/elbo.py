@@ -7,7 +7,7 @@ import torch
 from curvae._checks import non_negative, positive_int
 from curvae._precision import at_least_float32
 from curvae._typing import Tensor
-from curvae.autoencoder import Autoencoder
+from curvae.autoencoder import Model
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.objectives.terms import Terms
 
@@ -39,7 +39,7 @@ class BetaVAE:
         self.likelihood = Gaussian() if likelihood is None else likelihood
         self.samples = positive_int("samples", samples)
 
-    def __call__(self, model: Autoencoder, x: Tensor, generator: torch.Generator | None = None) -> Terms:
+    def __call__(self, model: Model, x: Tensor, generator: torch.Generator | None = None) -> Terms:
         """The parts for a batch ``x`` ``[B, *D]``; noise comes from ``generator``."""
         q = model.posterior(x)
         z = q.rsample(generator, (self.samples,)).flatten(0, 1)

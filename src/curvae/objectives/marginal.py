@@ -7,7 +7,7 @@ import torch
 from curvae._checks import non_negative, positive
 from curvae._precision import full_precision
 from curvae._typing import Float, Tensor
-from curvae.autoencoder import Autoencoder
+from curvae.autoencoder import Model
 from curvae.curvature import Curvature, Estimator, Exact, check_curvature
 from curvae.curvature.hessian import hessian_products
 from curvae.curvature.pushforward import unit_tangents
@@ -68,7 +68,7 @@ class GRAE:
         if curvature == "hessian" and not isinstance(self.estimator, Exact):
             raise InputError(f"the exact Hessian's penalty needs estimator Exact(); got {self.estimator}")
 
-    def __call__(self, model: Autoencoder, x: Tensor, generator: torch.Generator | None = None) -> Terms:
+    def __call__(self, model: Model, x: Tensor, generator: torch.Generator | None = None) -> Terms:
         """The parts for a batch ``x`` ``[B, *D]``; ``generator`` draws columns where the estimator samples them."""
         h = model.encode(x)
         if self.curvature == "hessian":
@@ -86,7 +86,7 @@ class GRAE:
         )
 
     def _hessian_penalty(
-        self, model: Autoencoder, h: Float[Tensor, "B d"], x: Tensor
+        self, model: Model, h: Float[Tensor, "B d"], x: Tensor
     ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, " B"]]:
         eta, products = hessian_products(model.decode, h, x, self.likelihood, unit_tangents(h))
         minus_hessian = -0.5 * (products + products.mT)

@@ -6,7 +6,7 @@ import torch
 
 from curvae._checks import non_negative, positive_int
 from curvae._typing import Tensor
-from curvae.autoencoder import Autoencoder
+from curvae.autoencoder import Model
 from curvae.curvature import Curvature, check_curvature
 from curvae.curvature.gauss_newton import column_norms, whitened
 from curvae.curvature.hessian import hessian_products
@@ -51,7 +51,7 @@ class Taylor:
         self.likelihood = Gaussian() if likelihood is None else likelihood
         self.chunk_size = None if chunk_size is None else positive_int("chunk_size", chunk_size)
 
-    def __call__(self, model: Autoencoder, x: Tensor, generator: torch.Generator | None = None) -> Terms:
+    def __call__(self, model: Model, x: Tensor, generator: torch.Generator | None = None) -> Terms:
         """The parts for a batch ``x`` ``[B, *D]``; deterministic, ``generator`` is not used."""
         q = model.posterior(x)
         root = q.factor.dense()

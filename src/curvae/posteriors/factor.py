@@ -10,7 +10,7 @@ from curvae._typing import Float, Tensor
 
 
 class Factor(ABC):
-    r"""A batch of lower-triangular factors $L$ of $\Sigma=LL^\top$ (``batch`` B, ``latents`` d)."""
+    r"""A batch of lower-triangular factors $L$ of $\Sigma=LL^\top$."""
 
     @abstractmethod
     def apply(self, noise: Float[Tensor, "*S B d"]) -> Float[Tensor, "*S B d"]:

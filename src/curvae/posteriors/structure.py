@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
+from torch import nn
 
 from curvae._checks import positive, positive_int
 from curvae._precision import full_precision
@@ -24,6 +25,10 @@ class Structure(ABC):
     @abstractmethod
     def num_parameters(self, latents: int) -> int:
         """How many unconstrained numbers describe one covariance of ``latents`` dimensions."""
+
+    def head(self, features: int, latents: int) -> nn.Module:
+        """What turns an encoder's features ``[B, F]`` into parameters ``[B, P]``: a linear map."""
+        return nn.Linear(features, self.num_parameters(latents))
 
     @abstractmethod
     def factor(self, parameters: Float[Tensor, "B P"], latents: int) -> Factor:
@@ -75,7 +80,7 @@ class Diagonal(Structure):
 
     def factor(self, parameters: Float[Tensor, "B P"], latents: int) -> DiagonalFactor:
         """Standard deviations are the exponentials of the parameters."""
-        _check_count(parameters, self, latents)
+        check_count(parameters, self, latents)
         return DiagonalFactor(parameters.exp())
 
     def restrict(self, matrix: Float[Tensor, "B d d"]) -> Float[Tensor, "B d d"]:
@@ -116,7 +121,7 @@ class Blocks(Structure):
 
     def factor(self, parameters: Float[Tensor, "B P"], latents: int) -> BlockFactor:
         """Parameters fill each block's lower triangle row by row; the diagonal is exponentiated."""
-        _check_count(parameters, self, latents)
+        check_count(parameters, self, latents)
         size = self.block_size(latents)
         count = -(-latents // size)
         padded = torch.nn.functional.pad(parameters, (0, count * _triangle(size) - parameters.shape[-1]))
@@ -214,7 +219,8 @@ def _triangle(size: int) -> int:
     return size * (size + 1) // 2
 
 
-def _check_count(parameters: Tensor, structure: Structure, latents: int) -> None:
+def check_count(parameters: Tensor, structure: Structure, latents: int) -> None:
+    """Refuse parameters of another number than the structure takes."""
     expected = structure.num_parameters(latents)
     if parameters.shape[-1] != expected:
         raise InputError(

@@ -1,0 +1,80 @@
+r"""One covariance for all data (§5.2): $\Sigma_{z\mid x}=\Sigma$."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from curvae._typing import Float, Tensor
+from curvae.posteriors.factor import Factor
+from curvae.posteriors.structure import Structure
+
+
+class Shared(Structure):
+    r"""A structure whose covariance does not depend on the datum, which encourages a flat latent manifold.
+
+    In an :class:`~curvae.Autoencoder` the covariance is a free parameter instead of the encoder's output. The optimum
+    of (8) averaged over data is $(I+\bar M/\beta)^{-1}$ with $\bar M$ the *mean* curvature, and what it costs is
+    $\log|I+\bar M/\beta|$ (or its like for the structure inside). The mean is over the batch given; because the
+    log-determinant is concave, a mini-batch's value is on average below the whole data set's.
+
+    Args:
+        structure: what the shared covariance looks like.
+
+    Example:
+        >>> from curvae.posteriors import Full
+        >>> curvature = torch.stack([torch.zeros(2, 2), 2 * torch.eye(2)])
+        >>> Shared(Full()).penalty(curvature, beta=1.0).exp()    # |I + I| = 4 for every datum
+        tensor([4., 4.])
+    """
+
+    def __init__(self, structure: Structure) -> None:
+        self.structure = structure
+
+    def num_parameters(self, latents: int) -> int:
+        """Those of one covariance."""
+        return self.structure.num_parameters(latents)
+
+    def head(self, features: int, latents: int) -> nn.Module:
+        """Free parameters, the same for every datum; they start at the identity."""
+        return FreeParameters(self.num_parameters(latents))
+
+    def factor(self, parameters: Float[Tensor, "B P"], latents: int) -> Factor:
+        """As the structure inside."""
+        return self.structure.factor(parameters, latents)
+
+    def restrict(self, matrix: Float[Tensor, "B d d"]) -> Float[Tensor, "B d d"]:
+        """As the structure inside."""
+        return self.structure.restrict(matrix)
+
+    def optimal(self, curvature: Float[Tensor, "B d d"], beta: float) -> Factor:
+        r"""The best single covariance for the batch, once for each datum."""
+        return self.structure.optimal(_mean(curvature), beta)
+
+    def penalty(self, curvature: Float[Tensor, "B d d"], beta: float) -> Float[Tensor, " B"]:
+        r"""The penalty of the batch's mean curvature, for each datum."""
+        return self.structure.penalty(curvature.mean(0, keepdim=True), beta).expand(len(curvature))
+
+    def __repr__(self) -> str:
+        return f"Shared({self.structure})"
+
+
+class FreeParameters(nn.Module):
+    """Parameters that do not look at the features; zeros at first.
+
+    Example:
+        >>> FreeParameters(3)(torch.randn(2, 16)).shape
+        torch.Size([2, 3])
+    """
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.values = nn.Parameter(torch.zeros(count))
+
+    def forward(self, features: Float[Tensor, "B F"]) -> Float[Tensor, "B P"]:
+        """The same row for every datum."""
+        return self.values.expand(len(features), -1)
+
+
+def _mean(curvature: Float[Tensor, "B d d"]) -> Float[Tensor, "B d d"]:
+    return curvature.mean(0, keepdim=True).expand_as(curvature)

@@ -1,0 +1,89 @@
+"""Inference without an encoder: one free posterior for each datum (App. C)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from curvae._checks import positive_int
+from curvae._typing import Float, Int, Tensor
+from curvae.errors import InputError
+from curvae.posteriors import Normal, Structure
+
+
+class Unamortised(nn.Module):
+    r"""A decoder and a free $\mu_i$, $\Sigma_i$ for each of ``count`` data.
+
+    An objective needs to know which data a batch holds: give it :meth:`at` of their indices in the model's place.
+
+    Args:
+        decoder: module, ``[B, d] → [B, *D]``.
+        latents: d.
+        structure: covariance structure of each posterior; covariances start at the identity.
+        count: number of data.
+        generator: draws the initial means from $\mathcal N(0, 0.01^2 I)$ (equal means would stay equal).
+
+    Raises:
+        InputError: if ``latents`` or ``count`` is not ≥ 1.
+
+    Example:
+        >>> from curvae import objectives, posteriors
+        >>> x = torch.randn(100, 3)
+        >>> model = Unamortised(nn.Linear(2, 3), latents=2, structure=posteriors.Full(), count=len(x))
+        >>> batch = torch.tensor([4, 8, 15])
+        >>> objectives.BetaVAE(beta=0.2)(model.at(batch), x[batch]).total.shape
+        torch.Size([3])
+    """
+
+    def __init__(
+        self,
+        decoder: nn.Module,
+        latents: int,
+        structure: Structure,
+        count: int,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.latents = positive_int("latents", latents)
+        self.structure = structure
+        self.decoder = decoder
+        rows = positive_int("count", count)
+        self.means = nn.Parameter(0.01 * torch.randn(rows, latents, generator=generator))
+        self.factors = nn.Parameter(torch.zeros(rows, structure.num_parameters(latents)))
+
+    def at(self, indices: Int[Tensor, " B"]) -> PosteriorsAt:
+        """The model as an objective sees it for the data with these indices.
+
+        Raises:
+            InputError: if an index is out of range.
+        """
+        if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < len(self.means):
+            raise InputError(
+                f"datum indices {int(indices.min())} … {int(indices.max())} are not all in 0 … {len(self.means) - 1}"
+            )
+        return PosteriorsAt(self, indices)
+
+
+@dataclass(frozen=True)
+class PosteriorsAt:
+    """An :class:`Unamortised` model at some of its data; what an objective needs of a model."""
+
+    model: Unamortised
+    indices: Int[Tensor, " B"]
+
+    def posterior(self, x: Float[Tensor, "B *D"]) -> Normal:
+        """The free posteriors of these data; ``x`` only has to have as many rows."""
+        parameters = self.model.factors[self.indices]
+        return Normal(self.encode(x), self.model.structure.factor(parameters, self.model.latents))
+
+    def encode(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B d"]:
+        """The free means of these data."""
+        if len(x) != len(self.indices):
+            raise InputError(f"{len(self.indices)} data were named by index but the batch holds {len(x)}")
+        return self.model.means[self.indices]
+
+    def decode(self, z: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:
+        r"""$g_\theta(z)$."""
+        return self.model.decoder(z)
