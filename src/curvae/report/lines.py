@@ -1,0 +1,85 @@
+"""Vectors, and any other data that are no images, drawn as lines over their entries."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float
+from matplotlib.colors import to_hex
+
+from curvae.report.charts import INK, Axis, Line, chart, common_axis
+from curvae.report.drawing import Amounts, Drawing, Figure, Outputs
+from curvae.report.pictures import Picture
+from curvae.report.subjects import Subject
+
+LINE_AMOUNTS = Amounts(examples=6, samples=30, latents=4)
+_ENTRIES = Axis("entry of the datum")
+
+
+class LineDrawing(Drawing):
+    """Each datum is a line: the entry's number across, its value up."""
+
+    def rebuilt(self, originals: Float[np.ndarray, "B *D"], outputs: Outputs) -> list[Figure]:
+        """A chart for each datum: the original as a broad grey line, the runs on top."""
+        flat = [_flat(values) for values in (originals, *(values for _, values in outputs))]
+        y = common_axis([values.ravel() for values in flat], "value")
+        figures = []
+        for i in range(len(originals)):
+            lines = [_line(INK, flat[0][i], width=4.0, opacity=0.5)]
+            lines += [_line(s.colour, values[i], width=1.2) for (s, _), values in zip(outputs, flat[1:], strict=True)]
+            caption = f"held-out datum {i + 1}"
+            figures.append(Figure(caption, chart(lines, f"{caption} and its reconstructions", _ENTRIES, y)))
+        return figures
+
+    def sampled(self, outputs: Outputs, originals: Float[np.ndarray, "N *D"]) -> list[Figure]:
+        """A chart of samples for each run over held-out data in grey; points where a datum is two numbers."""
+        y = common_axis([values.ravel() for values in (originals, *(values for _, values in outputs))], "value")
+        figures = []
+        for subject, values in outputs:
+            alt = f"samples from {subject.name} over held-out data"
+            ours, theirs = _flat(values), _flat(originals)
+            two = ours.shape[1] == 2
+            picture = (
+                _cloud(subject.colour, ours, theirs, alt) if two else _bundle(subject.colour, ours, theirs, y, alt)
+            )
+            figures.append(Figure(subject.name, picture, subject))
+        return figures
+
+    def traversed(self, row: Float[np.ndarray, "V *D"], alt: str) -> Picture:
+        """A line for each of one latent's values, from blue (lowest) to red (highest)."""
+        shades = matplotlib.colormaps["coolwarm"](np.linspace(0, 1, len(row)))
+        lines = [_line(to_hex(shade), values, width=1.2) for shade, values in zip(shades, _flat(row), strict=True)]
+        return chart(lines, alt, _ENTRIES, common_axis([row.ravel()], "value"))
+
+    def thumbnails(self, data: Float[np.ndarray, "B *D"]) -> list[Picture | None]:
+        """None: a vector has no small picture."""
+        return [None] * len(data)
+
+
+def code_cloud(subject: Subject, points: Float[np.ndarray, "N 2"], latents: tuple[int, int]) -> Figure:
+    """The codes of held-out data in two latents, with the prior's circles of 1 and 2 standard deviations."""
+    turn = np.linspace(0, 2 * np.pi, 100)
+    circles = [Line(INK, r * np.cos(turn), r * np.sin(turn), width=0.8) for r in (1, 2)]
+    x, y = (Axis(f"latent {latent}") for latent in latents)
+    lines = [Line(subject.colour, points[:, 0], points[:, 1], width=0, opacity=0.5), *circles]
+    return Figure(subject.name, chart(lines, f"codes of held-out data in {subject.name}", x, y, square=True), subject)
+
+
+def _cloud(colour: str, values: Float[np.ndarray, "N 2"], originals: Float[np.ndarray, "M 2"], alt: str) -> Picture:
+    points = [Line(INK, originals[:, 0], originals[:, 1], width=0), Line(colour, values[:, 0], values[:, 1], width=0)]
+    return chart(points, alt, Axis("first number"), Axis("second number"), square=True)
+
+
+def _bundle(
+    colour: str, values: Float[np.ndarray, "N D"], originals: Float[np.ndarray, "M D"], y: Axis, alt: str
+) -> Picture:
+    lines = [_line(INK, one, width=2.0, opacity=0.35) for one in originals]
+    return chart([*lines, *(_line(colour, one, width=0.8, opacity=0.6) for one in values)], alt, _ENTRIES, y)
+
+
+def _line(colour: str, values: Float[np.ndarray, " N"], width: float, opacity: float = 1.0) -> Line:
+    return Line(colour, np.arange(1.0, len(values) + 1), values, width, opacity)
+
+
+def _flat(values: Float[np.ndarray, "N *D"]) -> Float[np.ndarray, "N E"]:
+    return values.reshape(len(values), -1)

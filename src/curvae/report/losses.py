@@ -1,0 +1,130 @@
+"""Loss curves by term, from the lines that training wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from curvae.errors import InputError
+from curvae.report.charts import Axis, Line, chart, common_axis, smoothed
+from curvae.report.pictures import Picture
+from curvae.report.subjects import Subject
+from curvae.runs import Run
+
+# a term keeps its colour in every run, whatever else the objective has
+TERM_COLOURS = {
+    "total": "#808488",
+    "energy": "#3b82c4",
+    "kl": "#e07b39",
+    "penalty": "#2f9e6e",
+    "curvature": "#c2557a",
+    "prior": "#8a6fc9",
+}
+TERM_NAMES = {
+    "total": "objective (the sum)",
+    "energy": "reconstruction",
+    "kl": "β × KL divergence",
+    "penalty": "decoder's penalty, β/2 log|I + M/β|",
+    "curvature": "curvature, ½ tr(MΣ)",
+    "prior": "size of the codes, β/2 ‖h‖²",
+}
+_OTHER = "#a38b1e"
+
+
+@dataclass(frozen=True)
+class Series:
+    """One term over training.
+
+    Attributes:
+        steps: of the training values.
+        values: means over a batch.
+        held_out_steps: of the held-out values.
+        held_out: means over held-out data.
+    """
+
+    steps: Float[np.ndarray, " N"]
+    values: Float[np.ndarray, " N"]
+    held_out_steps: Float[np.ndarray, " M"]
+    held_out: Float[np.ndarray, " M"]
+
+    @property
+    def smooth(self) -> Float[np.ndarray, " N"]:
+        """The training values, averaged over about a fortieth of the training."""
+        return smoothed(self.values, max(1, len(self.values) // 40))
+
+
+def term_series(run: Run) -> dict[str, Series]:
+    """The objective and its named parts over training, ``"total"`` first; none if nothing was logged.
+
+    Raises:
+        InputError: a line has no total or no parts.
+    """
+    records = run.metrics
+    try:
+        names = ["total", *dict.fromkeys(name for record in records for name in record["parts"])]
+        return {name: _series(records, name) for name in names} if records else {}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{run.path / 'metrics.jsonl'} has a line without a number for {error}; restore the file or train again"
+        ) from error
+
+
+def loss_charts(subjects: list[Subject]) -> tuple[list[tuple[Subject, Picture]], Picture | None, list[str]]:
+    """A chart for each run on the same axes, one that compares reconstruction over the runs, and the terms shown."""
+    series = {subject.name: term_series(subject.run) for subject in subjects}
+    logged = [subject for subject in subjects if series[subject.name]]
+    if not logged:
+        return [], None, []
+    everything = [one for terms in series.values() for one in terms.values()]
+    y = common_axis([values for one in everything for values in (one.smooth, one.held_out)], "per datum")
+    # a little more than the last step, so that its held-out dot is whole
+    x = Axis("step", (0.0, 1.02 * max(float(one.steps.max()) for one in everything)))
+    charts = [(subject, _by_term(subject, series[subject.name], x, y)) for subject in logged]
+    terms = list(dict.fromkeys(name for subject in logged for name in series[subject.name]))
+    compared = _compared(logged, series, x) if len(logged) > 1 else None
+    return charts, compared, terms
+
+
+def term_colour(name: str) -> str:
+    """The colour of a term's line."""
+    return TERM_COLOURS.get(name, _OTHER)
+
+
+def _by_term(subject: Subject, series: dict[str, Series], x: Axis, y: Axis) -> Picture:
+    lines = [line for name, one in series.items() for line in _drawn(one, term_colour(name), name == "total")]
+    return chart(lines, f"loss curves of {subject.name} by term: {', '.join(series)}", x, y)
+
+
+def _compared(subjects: list[Subject], series: dict[str, dict[str, Series]], x: Axis) -> Picture:
+    chosen = [(subject, series[subject.name]["energy"]) for subject in subjects if "energy" in series[subject.name]]
+    y = common_axis([values for _, one in chosen for values in (one.smooth, one.held_out)], "reconstruction, per datum")
+    lines = [line for subject, one in chosen for line in _drawn(one, subject.colour, thick=False)]
+    return chart(lines, "the reconstruction term of every run", x, y)
+
+
+def _drawn(one: Series, colour: str, thick: bool) -> list[Line]:
+    return [
+        Line(colour, one.steps, one.values, width=0.5, opacity=0.3),
+        Line(colour, one.steps, one.smooth, width=2.4 if thick else 1.5),
+        Line(colour, one.held_out_steps, one.held_out, width=0),
+    ]
+
+
+def _series(records: list[dict[str, Any]], name: str) -> Series:
+    training = [(record["step"], _value(record, name)) for record in records if _has(record, name)]
+    later = [record for record in records if "held_out" in record and _has(record["held_out"], name)]
+    held_out = [(record["step"], _value(record["held_out"], name)) for record in later]
+    columns = [np.array(pairs, dtype=np.float64).reshape(-1, 2).T for pairs in (training, held_out)]
+    return Series(*columns[0], *columns[1])
+
+
+def _has(record: Mapping[str, Any], name: str) -> bool:
+    return name == "total" or name in record["parts"]
+
+
+def _value(record: Mapping[str, Any], name: str) -> float:
+    return float(record["total"] if name == "total" else record["parts"][name])

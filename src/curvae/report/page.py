@@ -1,0 +1,89 @@
+"""The page itself: everything in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+import curvae
+from curvae.errors import InputError
+from curvae.files import write_atomic
+from curvae.report.losses import TERM_NAMES, loss_charts, term_colour
+from curvae.report.pictures import colour_scale
+from curvae.report.sections import look
+from curvae.report.subjects import Subject, group_by_data, open_subjects
+from curvae.report.tables import evaluate_command, measure_rows, objective_rows, setting_rows
+
+
+def write_report(runs: Sequence[Path], out: Path) -> None:
+    r"""Write one self-contained HTML page about one run, or several side by side.
+
+    The page needs no network and no other file. It shows the settings, loss curves by term, the objectives (2), (7)
+    and (13) on held-out data where ``curvae evaluate`` has measured them, reconstructions, samples from the prior,
+    latent traversals, and $\Sigma^{-1}$ beside $I+\tfrac1\beta M$ ($=I+\tfrac1\beta J^\top J$ for unit Gaussian
+    observations). Runs on different data are shown separately. Data that are no images are drawn as lines. A run that
+    is not finished yet appears with its settings and loss curves.
+
+    Args:
+        runs: run folders that ``curvae train`` wrote, at least one.
+        out: the page, usually ``report.html``; replaced if it exists.
+
+    Raises:
+        InputError: no run, a folder that is no run or is damaged, the same run twice, data that is gone or has
+            changed, or an ``out`` that cannot be written.
+
+    Example:
+        >>> write_report([], Path("report.html"))
+        Traceback (most recent call last):
+        curvae.errors.InputError: no runs given; expected at least one folder that curvae train wrote
+    """
+    subjects = open_subjects(runs)
+    if out.is_dir():
+        raise InputError(f"{out} is a folder; expected the name of a file, for example {out / 'report.html'}")
+    page = render(subjects)
+    try:
+        write_atomic(out, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{out} cannot be written: {error.strerror}; choose another --out") from error
+
+
+def render(subjects: list[Subject]) -> str:
+    """The page's HTML.
+
+    Raises:
+        InputError: as :func:`write_report`.
+    """
+    environment = Environment(
+        loader=PackageLoader("curvae.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+    )
+    return environment.get_template("report.html").render(_context(subjects))
+
+
+def _context(subjects: list[Subject]) -> dict[str, Any]:
+    groups = group_by_data(subjects)
+    losses = [(group.title, *loss_charts(list(group.subjects))) for group in groups]
+    terms = dict.fromkeys(name for *_, names in losses for name in names)
+    measured = [(subject, found) for subject in subjects if (found := subject.run.evaluation) is not None]
+    numbers = [(subject.run.config, evaluation) for subject, evaluation in measured]
+    missing = [subject for subject in subjects if subject.run.evaluation is None]
+    return {
+        "version": curvae.__version__,
+        "subjects": subjects,
+        "several_data": len(groups) > 1,
+        "settings": setting_rows(subjects),
+        "losses": losses,
+        "terms": [(TERM_NAMES.get(name, name), term_colour(name)) for name in terms],
+        "measured": [subject for subject, _ in measured],
+        "deterministic": [subject for subject, evaluation in measured if not evaluation.own_posterior],
+        "objectives": objective_rows(numbers) if numbers else [],
+        "measures": measure_rows(numbers) if numbers else [],
+        "commands": [(subject, evaluate_command(subject.run)) for subject in missing],
+        "looks": [shown for group in groups if (shown := look(group, len(subjects))) is not None],
+        "scale": colour_scale(),
+        "unfinished": [subject for subject in subjects if subject.view is None],
+    }

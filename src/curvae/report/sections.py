@@ -1,0 +1,194 @@
+"""The sections that look at trained models: what is computed, drawn and said for runs that share their data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from curvae._typing import Tensor
+from curvae.data import Dataset, as_float
+from curvae.report.drawing import Amounts, Drawing, Figure
+from curvae.report.images import ImageDrawing, image_amounts
+from curvae.report.lines import LINE_AMOUNTS, LineDrawing, code_cloud
+from curvae.report.pictures import Picture, heat_map, is_image
+from curvae.report.subjects import Group, Subject
+from curvae.report.view import Precisions, View, prior_noise
+
+_SEED = 0
+_EFFECT_DATA = 32
+_MATRICES = 4
+_VALUES = [-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A held-out datum's two matrices, in the same colours from −limit to limit.
+
+    Attributes:
+        datum: its picture; None for a vector.
+        posterior: the precision of the posterior, or of the best one.
+        implied: the precision that the decoder implies.
+        limit: the largest absolute entry of the two.
+        distance: of the first from the second, relative.
+    """
+
+    datum: Picture | None
+    posterior: Picture
+    implied: Picture
+    limit: str
+    distance: str
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """The pairs of one run, and what its matrices are."""
+
+    subject: Subject
+    own: bool
+    structure: str
+    unit_gaussian: bool
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True)
+class Traversal:
+    """What one latent does: its number (from 1), the size of its effect, the picture."""
+
+    latent: int
+    effect: str
+    picture: Picture
+
+
+@dataclass(frozen=True)
+class Traversals:
+    """The latents of one run with the largest effect, of ``latents`` in all."""
+
+    subject: Subject
+    latents: int
+    rows: tuple[Traversal, ...]
+
+
+@dataclass(frozen=True)
+class Looks:
+    """All sections of one group of runs.
+
+    Attributes:
+        title: the data's.
+        images: whether the data are shown as images; else as lines.
+        reconstructions: the originals first, for images; else a chart for each datum.
+        samples: one figure for each run.
+        codes: one figure for each run, for vectors only.
+        traversals: for each run.
+        values: of the traversed latents.
+        matrices: for each run.
+    """
+
+    title: str
+    images: bool
+    reconstructions: list[Figure]
+    samples: list[Figure]
+    codes: list[Figure]
+    traversals: list[Traversals]
+    values: list[float]
+    matrices: list[Matrices]
+
+
+def look(group: Group, runs: int) -> Looks | None:
+    """Compute and draw the sections of a group; None while none of its runs is trained.
+
+    Args:
+        group: runs that share their data.
+        runs: number of runs on the whole page, which share its size.
+
+    Raises:
+        InputError: the data is gone or has changed.
+    """
+    if not group.trained:
+        return None
+    dataset = group.trained[0][0].run.dataset()
+    images = is_image(dataset.shape)
+    amounts = image_amounts(dataset.shape, runs) if images else LINE_AMOUNTS
+    shown = held_out(dataset, amounts.examples)
+    drawing = ImageDrawing(value_limits(dataset, shown), amounts.side) if images else LineDrawing()
+    noise = prior_noise(amounts.samples, max(view.model.latents for _, view in group.trained), _SEED)
+    rebuilt = [(subject, view.reconstruct(shown)) for subject, view in group.trained]
+    sampled = [(subject, view.decode(noise[:, : view.model.latents])) for subject, view in group.trained]
+    return Looks(
+        title=group.title,
+        images=images,
+        reconstructions=drawing.rebuilt(shown.numpy(), rebuilt),
+        samples=drawing.sampled(sampled, held_out(dataset, amounts.samples).numpy()),
+        codes=[] if images else _codes(group, dataset),
+        traversals=[_traversals(*one, dataset, drawing, amounts) for one in group.trained],
+        values=_VALUES,
+        matrices=[_matrices(*one, shown[:_MATRICES], drawing) for one in group.trained],
+    )
+
+
+def held_out(dataset: Dataset, count: int) -> Float[Tensor, "B *D"]:
+    """``count`` held-out data (or all, if there are fewer), evenly spaced over the test set; the same for every run."""
+    count = min(count, len(dataset.test))
+    return as_float(dataset.test[torch.arange(count) * len(dataset.test) // count]).float()
+
+
+def strongest(effects: Float[np.ndarray, " d"], count: int) -> list[int]:
+    """The latents with the largest effect, largest first.
+
+    Example:
+        >>> strongest(np.array([0.1, 3.0, 2.0]), 2)
+        [1, 2]
+    """
+    return [int(i) for i in np.argsort(-effects, kind="stable")[:count]]
+
+
+def value_limits(dataset: Dataset, shown: Float[Tensor, "B *D"]) -> tuple[float, float]:
+    """Which values are black and white: 0 and 1 for pixels and whatever lies within, else the range of the data."""
+    low, high = float(shown.min()), float(shown.max())
+    return (0.0, 1.0) if dataset.test.dtype == torch.uint8 or (low >= 0 and high <= 1) else (low, high)
+
+
+def _traversals(subject: Subject, view: View, dataset: Dataset, drawing: Drawing, amounts: Amounts) -> Traversals:
+    data = held_out(dataset, _EFFECT_DATA)
+    effects = view.effects(data)
+    latents = strongest(effects, amounts.latents)
+    decoded = view.traverse(view.codes(data[:1])[0], latents, _VALUES)
+    rows = tuple(
+        Traversal(
+            latent + 1, f"{effects[latent]:.3g}", drawing.traversed(row, f"latent {latent + 1} of {subject.name}")
+        )
+        for latent, row in zip(latents, decoded, strict=True)
+    )
+    return Traversals(subject, view.model.latents, rows)
+
+
+def _matrices(subject: Subject, view: View, x: Float[Tensor, "B *D"], drawing: Drawing) -> Matrices:
+    found = view.precisions(x)
+    pairs = tuple(_pair(found, i, datum, subject.name) for i, datum in enumerate(drawing.thumbnails(x.numpy())))
+    unit = subject.run.config.likelihood in ("gaussian", "gaussian:1", "gaussian:1.0")
+    return Matrices(subject, found.own, subject.run.config.structure, unit, pairs)
+
+
+def _pair(found: Precisions, i: int, datum: Picture | None, name: str) -> Pair:
+    posterior, implied = found.posterior[i], found.implied[i]
+    limit = float(max(np.abs(posterior).max(), np.abs(implied).max()))
+    return Pair(
+        datum,
+        heat_map(posterior, limit, f"posterior precision of held-out datum {i + 1} in {name}"),
+        heat_map(implied, limit, f"precision implied by the decoder at held-out datum {i + 1} in {name}"),
+        f"{limit:.3g}",
+        f"{found.distance[i]:.2f}",
+    )
+
+
+def _codes(group: Group, dataset: Dataset) -> list[Figure]:
+    data = held_out(dataset, 1000)
+    few = held_out(dataset, _EFFECT_DATA)
+    figures = []
+    for subject, view in group.trained:
+        if view.model.latents >= 2:
+            first, second = strongest(view.effects(few), 2)
+            figures.append(code_cloud(subject, view.codes(data)[:, [first, second]], (first + 1, second + 1)))
+    return figures

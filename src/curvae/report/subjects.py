@@ -1,0 +1,114 @@
+"""The runs a page is about: opened, named, coloured, and grouped by the data they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from curvae.errors import InputError
+from curvae.report.view import View
+from curvae.runs import Run, build_likelihood, build_structure
+
+# mid-tones, to be told apart on a light and on a dark page
+COLOURS = ("#3b82c4", "#e07b39", "#2f9e6e", "#c2557a", "#8a6fc9", "#a38b1e", "#2aa1b3", "#b0655a")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One run on the page.
+
+    Attributes:
+        run: the run.
+        name: the shortest end of its path that no other run on the page has.
+        colour: of its lines, as ``#rrggbb``.
+        view: its trained model; None while training goes on.
+    """
+
+    run: Run
+    name: str
+    colour: str
+    view: View | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs on the same data, which can be shown side by side on the same images.
+
+    Attributes:
+        title: the data's name and shape.
+        subjects: the runs, in the order given.
+    """
+
+    title: str
+    subjects: tuple[Subject, ...]
+
+    @property
+    def trained(self) -> list[tuple[Subject, View]]:
+        """The runs that have a model, with it."""
+        return [(subject, subject.view) for subject in self.subjects if subject.view is not None]
+
+
+def open_subjects(paths: Sequence[Path]) -> list[Subject]:
+    """Open the runs and load their models.
+
+    Raises:
+        InputError: no runs, the same one twice, a folder that is not a run, or a damaged one.
+
+    Example:
+        >>> open_subjects([])
+        Traceback (most recent call last):
+        curvae.errors.InputError: no runs given; expected at least one folder that curvae train wrote
+    """
+    if not paths:
+        raise InputError("no runs given; expected at least one folder that curvae train wrote")
+    runs = [Run.open(path) for path in paths]
+    names = short_names(paths)
+    return [
+        Subject(run, name, COLOURS[i % len(COLOURS)], _view(run))
+        for i, (run, name) in enumerate(zip(runs, names, strict=True))
+    ]
+
+
+def group_by_data(subjects: Sequence[Subject]) -> list[Group]:
+    """Runs with the same data together, in order of first appearance."""
+    found: dict[str, list[Subject]] = {}
+    for subject in subjects:
+        found.setdefault(subject.run.data["digest"], []).append(subject)
+    return [Group(_title(members[0].run), tuple(members)) for members in found.values()]
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """The shortest ends of the paths, at least their last part, that tell them apart.
+
+    Raises:
+        InputError: two are the same folder.
+
+    Example:
+        >>> short_names([Path("runs/a/vae"), Path("runs/b/vae"), Path("runs/b/grae")])
+        ['a/vae', 'b/vae', 'grae']
+    """
+    parts = [Path(path).resolve().parts for path in paths]
+    if len(set(parts)) < len(parts):
+        twice = next(path for path, own in zip(paths, parts, strict=True) if parts.count(own) > 1)
+        raise InputError(f"{twice} is given twice; name each run once")
+    return [_shortest(own, [other for other in parts if other != own]) for own in parts]
+
+
+def _shortest(own: tuple[str, ...], others: list[tuple[str, ...]]) -> str:
+    length = 1
+    while any(other[-length:] == own[-length:] for other in others):
+        length += 1
+    return "/".join(own[-length:])
+
+
+def _title(run: Run) -> str:
+    name = run.config.data if run.config.data in ("mnist", "fashion-mnist") else Path(run.config.data).name
+    return f"{name} ({' × '.join(map(str, run.data['shape']))})"
+
+
+def _view(run: Run) -> View | None:
+    if not run.finished:
+        return None
+    config = run.config
+    return View(run.model(), build_likelihood(config.likelihood), build_structure(config.structure), config.beta)

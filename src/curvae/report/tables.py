@@ -1,0 +1,199 @@
+"""The page's tables, as text."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from curvae.metrics import Estimate, Evaluation
+from curvae.report.subjects import Subject
+from curvae.runs import Run, RunConfig
+
+Measured = tuple[RunConfig, Evaluation]
+"""A run's configuration with what ``curvae evaluate`` found."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row with one cell for each run.
+
+    Attributes:
+        label: what the row shows.
+        cells: as text, in the order of the runs.
+        note: a few words of explanation.
+        details: a smaller line below each cell; none if empty.
+    """
+
+    label: str
+    cells: tuple[str, ...]
+    note: str = ""
+    details: tuple[str, ...] = ()
+
+    @property
+    def differs(self) -> bool:
+        """Whether the runs differ here."""
+        return len(set(self.cells)) > 1
+
+
+def setting_rows(subjects: list[Subject]) -> list[Row]:
+    """What the runs are: a row for each setting."""
+    rows: list[tuple[str, Callable[[Run], str]]] = [
+        ("objective", lambda run: objective_name(run.config)),
+        ("covariance structure", lambda run: run.config.structure),
+        ("estimator", lambda run: _estimator(run.config)),
+        ("observation model", lambda run: run.config.likelihood),
+        ("β", lambda run: f"{run.config.beta:g}"),
+        ("latents d", lambda run: str(run.config.latents)),
+        ("network", lambda run: f"{run.config.network}, width × {run.config.width:g}"),
+        ("steps", _steps),
+        ("batch, learning rate", lambda run: f"{run.config.batch_size}, {run.config.lr:g}"),
+        ("seed", lambda run: str(run.config.seed)),
+        ("data", lambda run: run.config.data),
+        ("data shape", _sizes),
+        ("training time", lambda run: _time(run)),
+        ("device", lambda run: str(run.environment.get("device"))),
+        ("precision", lambda run: run.config.precision + "-bit" * run.config.precision.isdigit()),
+        ("versions", _versions),
+        ("commit", lambda run: _commit(run.environment.get("commit"))),
+        ("folder", lambda run: str(run.path)),
+    ]
+    return [Row(label, tuple(cell(subject.run) for subject in subjects)) for label, cell in rows]
+
+
+def objective_rows(measured: Sequence[Measured]) -> list[Row]:
+    """The objectives of the evaluated runs, each with its difference from (2)."""
+    rows: list[tuple[str, str, Callable[[Evaluation], Estimate]]] = [
+        ("(2) β-VAE", "noise in the latents, averaged by sampling", lambda e: e.beta_vae),
+        ("(7) Taylor", "the noise's effect to second order, no sampling", lambda e: e.taylor),
+        (_closed_form(measured), "the best possible noise, any covariance", lambda e: e.grae_full),
+    ]
+    if any(config.structure != "full" for config, _ in measured):
+        rows.append(("the same in the run's structure", _structures(measured), lambda e: e.grae))
+    found = [
+        Row(
+            label,
+            tuple(plus_minus(chosen(evaluation)) for _, evaluation in measured),
+            note,
+            tuple(_from_sampled(chosen(evaluation), evaluation) for _, evaluation in measured),
+        )
+        for label, note, chosen in rows
+    ]
+    return [*found, Row("held-out data", tuple(f"{evaluation.data:,}" for _, evaluation in measured))]
+
+
+def measure_rows(measured: Sequence[Measured]) -> list[Row]:
+    """The evaluation's other numbers."""
+    rows: list[tuple[str, str, Callable[[Evaluation], Estimate]]] = [
+        ("reconstruction error", "squared, per output number (a pixel), from the posterior's mean", lambda e: e.mse),
+        ("reconstruction term", "first term of (12); ½‖x − g(h)‖² if Gaussian with σ = 1", lambda e: e.energy),
+        ("penalty, exact", "β/2 Σᵢ log(1 + Mᵢᵢ/β), the right side of (14)", lambda e: e.penalty_exact),
+        ("penalty, sampled", "the same from random columns, as GRAE≈ trains", lambda e: e.penalty_sampled),
+        ("sampled less exact", "0 within a few standard errors: sampling adds no bias", lambda e: e.penalty_difference),
+        ("gap between (7) and (13)", "lost by Σ not being the best (11); never below 0", lambda e: e.gap),
+        ("distance of Σ⁻¹ to I + M/β", "relative; only a full structure can reach 0", lambda e: e.alignment),
+        ("distance of Σ⁻¹ to its best", "relative, to the best in its structure", lambda e: e.alignment_structure),
+    ]
+    evaluations = [evaluation for _, evaluation in measured]
+    found = [Row(label, tuple(plus_minus(cell(e)) for e in evaluations), note) for label, note, cell in rows]
+    note = "of the entries of Σ⁻¹ and I + M/β, from −1 to 1"
+    return [*found, Row("correlation off the diagonal", tuple(map(_correlation, evaluations)), note)]
+
+
+def evaluate_command(run: Run) -> str:
+    """What to type to have a run's objectives measured."""
+    return f"curvae evaluate {shlex.quote(str(run.path))}"
+
+
+def objective_name(config: RunConfig) -> str:
+    """The objective with its number in the paper.
+
+    Example:
+        >>> objective_name(RunConfig(data="mnist", objective="grae", estimator="columns:1"))
+        'GRAE≈ (14)'
+    """
+    if config.objective == "grae":
+        exact = "GRAE (13)" if config.likelihood.startswith("gaussian") else "GRAE (12)"
+        return "GRAE≈ (14)" if config.estimator.startswith("columns") else exact
+    return {"beta-vae": "β-VAE (2)", "taylor": "Taylor (7)"}[config.objective]
+
+
+def relative(value: float, base: float) -> str:
+    """The difference of two values in per cent of the second's size.
+
+    Example:
+        >>> relative(10.2, 10.0), relative(9.0, 10.0), relative(1.0, 0.0)
+        ('+2.0 %', '−10.0 %', '')
+    """
+    return f"{100 * (value - base) / abs(base):+.1f} %".replace("-", "−") if base else ""
+
+
+def plus_minus(estimate: Estimate) -> str:
+    """A mean with its standard error, to the digits that the error allows.
+
+    Example:
+        >>> plus_minus(Estimate(12.3456, 0.0321)), plus_minus(Estimate(-1234.5, 56.0)), plus_minus(Estimate(0.5, 0.0))
+        ('12.346 ± 0.032', '−1234 ± 56', '0.5 ± 0')
+    """
+    if not 0 < estimate.se < math.inf:
+        return f"{estimate.mean:.4g} ± {estimate.se:.4g}".replace("-", "−")
+    decimals = max(0, 1 - math.floor(math.log10(estimate.se)))
+    if decimals > 6:
+        return f"{estimate.mean:.4g} ± {estimate.se:.2g}".replace("-", "−")
+    return f"{estimate.mean:.{decimals}f} ± {estimate.se:.{decimals}f}".replace("-", "−")
+
+
+def _from_sampled(estimate: Estimate, evaluation: Evaluation) -> str:
+    """The difference from (2); nothing for (2) itself."""
+    return "" if estimate is evaluation.beta_vae else relative(estimate.mean, evaluation.beta_vae.mean)
+
+
+def _closed_form(measured: Sequence[Measured]) -> str:
+    gaussian = all(config.likelihood.startswith("gaussian") for config, _ in measured)
+    return "(13) GRAE" if gaussian else "(12) GRAE"
+
+
+def _structures(measured: Sequence[Measured]) -> str:
+    return "the best noise in it: " + ", ".join(dict.fromkeys(config.structure for config, _ in measured))
+
+
+def _correlation(evaluation: Evaluation) -> str:
+    value = evaluation.alignment_correlation
+    return "none: Σ⁻¹ is diagonal" if value is None else f"{value:.2f}".replace("-", "−")
+
+
+def _estimator(config: RunConfig) -> str:
+    if config.objective == "grae":
+        return config.estimator
+    return (
+        f"{config.samples} noisy sample{'s' * (config.samples > 1)} of z" if config.objective == "beta-vae" else "exact"
+    )
+
+
+def _steps(run: Run) -> str:
+    done = run.metrics[-1]["step"] if run.metrics else 0
+    return f"{done:,}" if run.finished else f"{done:,} of {run.config.steps:,}, not finished"
+
+
+def _sizes(run: Run) -> str:
+    shape = " × ".join(map(str, run.data["shape"]))
+    return f"{shape}; {run.data.get('train', '?')} to train, {run.data.get('test', '?')} held out"
+
+
+def _time(run: Run) -> str:
+    seconds = float(run.metrics[-1].get("seconds", 0)) if run.metrics else 0.0
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _versions(run: Run) -> str:
+    return ", ".join(f"{name} {run.environment.get(name)}" for name in ("curvae", "torch", "python"))
+
+
+def _commit(commit: str | None) -> str:
+    if commit is None:
+        return "not from a checkout"
+    short, dirty, _ = commit.partition("-dirty")
+    return short[:10] + (" with changes" if dirty else "")

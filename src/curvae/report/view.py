@@ -1,0 +1,131 @@
+"""What a page shows of a model, as plain arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from curvae._typing import Float, Tensor
+from curvae.autoencoder import Autoencoder
+from curvae.curvature import gauss_newton
+from curvae.likelihoods import Likelihood
+from curvae.metrics import relative_distance
+from curvae.posteriors import Structure
+
+# columns of the Jacobian at a time: bounds the memory for large images and many latents
+_COLUMNS = 16
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Precisions:
+    r"""A posterior's precision beside what the decoder implies, for B data.
+
+    Attributes:
+        posterior: $\Sigma^{-1}_{z\mid x}$ of the model's own posterior; or, for a deterministic model, of the optimum
+            (11) in its structure. ``[B, d, d]``.
+        implied: $I+\tfrac1\beta M$, which is $I+\tfrac1\beta J^\top J$ for unit Gaussian observations. ``[B, d, d]``.
+        distance: $\|P-Q\|_F/\|Q\|_F$ of each pair. ``[B]``.
+        own: whether the posterior is the model's own.
+    """
+
+    posterior: Float[np.ndarray, "B d d"]
+    implied: Float[np.ndarray, "B d d"]
+    distance: Float[np.ndarray, " B"]
+    own: bool
+
+
+@dataclass(frozen=True)
+class View:
+    r"""A trained model with what its objective knew.
+
+    Args:
+        model: in eval mode, on the CPU.
+        likelihood: observation model.
+        structure: covariance structure of the posterior, or of the one that the objective has optimised away.
+        beta: β, > 0.
+
+    Example:
+        >>> from curvae.likelihoods import Gaussian
+        >>> from curvae.posteriors import Full
+        >>> decoder = torch.nn.Linear(2, 3, bias=False)
+        >>> view = View(Autoencoder(torch.nn.Linear(3, 2), decoder, latents=2), Gaussian(), Full(), beta=0.5)
+        >>> implied = view.precisions(torch.rand(4, 3)).implied
+        >>> gram = (decoder.weight.T @ decoder.weight).detach().numpy()
+        >>> bool(np.allclose(implied, np.eye(2) + gram / 0.5, rtol=1e-5))
+        True
+    """
+
+    model: Autoencoder
+    likelihood: Likelihood
+    structure: Structure
+    beta: float
+
+    @torch.no_grad()
+    def codes(self, x: Float[Tensor, "B *D"]) -> Float[np.ndarray, "B d"]:
+        """The posterior's means."""
+        return np.concatenate([self.model.encode(self._own(part)).double().numpy() for part in x.split(_BATCH)])
+
+    @torch.no_grad()
+    def decode(self, z: Float[np.ndarray, "B d"]) -> Float[np.ndarray, "B *D"]:
+        """The expected observation at each code."""
+        parts = self._own(torch.from_numpy(z)).split(_BATCH)
+        means = [self.likelihood.mean(self.model.decode(part)) for part in parts]
+        return np.concatenate([mean.double().numpy() for mean in means])
+
+    def reconstruct(self, x: Float[Tensor, "B *D"]) -> Float[np.ndarray, "B *D"]:
+        """The expected observation at each datum's code."""
+        return self.decode(self.codes(x))
+
+    def traverse(
+        self, code: Float[np.ndarray, " d"], latents: list[int], values: list[float]
+    ) -> Float[np.ndarray, "L V *D"]:
+        """The expected observation as one latent at a time takes each value and the others stay at ``code``."""
+        z = np.tile(code, (len(latents), len(values), 1))
+        for row, latent in enumerate(latents):
+            z[row, :, latent] = values
+        decoded = self.decode(z.reshape(-1, len(code)))
+        return decoded.reshape(len(latents), len(values), *decoded.shape[1:])
+
+    def effects(self, x: Float[Tensor, "B *D"]) -> Float[np.ndarray, " d"]:
+        r"""How strongly each latent moves the output: $\sqrt{\mathrm{mean}_x M_{ii}}$.
+
+        For unit Gaussian observations this is the root mean square of $\|J_{:i}\|$: how far the output moves, in the
+        data's units, for one unit of the latent.
+        """
+        return np.sqrt(self._curvature(x).diagonal(dim1=-2, dim2=-1).mean(0).numpy())
+
+    @torch.no_grad()
+    def precisions(self, x: Float[Tensor, "B *D"]) -> Precisions:
+        """The pair of matrices for each datum."""
+        curvature = self._curvature(x)
+        implied = torch.eye(self.model.latents, dtype=torch.float64) + curvature / self.beta
+        own = self.model.structure is not None
+        posterior = (
+            self.model.posterior(self._own(x)).precision().double()
+            if own
+            else self.structure.optimal(curvature, self.beta).precision()
+        )
+        return Precisions(posterior.numpy(), implied.numpy(), relative_distance(posterior, implied).numpy(), own)
+
+    @torch.no_grad()
+    def _curvature(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B d d"]:
+        x = self._own(x)
+        found = gauss_newton(self.model.decode, self.model.encode(x), x, self.likelihood, chunk_size=_COLUMNS)
+        return found.double()
+
+    def _own(self, values: Tensor) -> Tensor:
+        """In the model's floating-point type."""
+        return values.to(next(self.model.parameters()).dtype)
+
+
+def prior_noise(count: int, latents: int, seed: int = 0) -> Float[np.ndarray, "count latents"]:
+    r"""Draws of $\mathcal N(0,I)$ that only depend on the seed, so that runs can share them.
+
+    Example:
+        >>> bool((prior_noise(4, 5)[:, :3] == prior_noise(4, 3)).all())   # fewer latents, the same first ones
+        True
+    """
+    return np.random.default_rng(seed).standard_normal((latents, count)).T.copy()
