@@ -7,7 +7,8 @@
 #   make docs     the documentation as a site, in site/
 #   make clean    remove .venv and everything that was built (runs/ stays)
 #
-# Settings: PYTHON=python3.12, SCALE=smoke (a demo in seconds, for continuous integration), DEMO_STEPS, DEMO_WIDTH.
+# Settings: PYTHON=python3.12, SCALE=smoke (a demo in seconds, for continuous integration), DEMO_STEPS, DEMO_WIDTH,
+# DEMO_LIMIT (how many held-out digits are evaluated).
 
 PYTHON ?= python3
 SCALE ?= quick
@@ -21,13 +22,15 @@ BENCH_READY := .venv/.bench-ready
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
 ifeq ($(SCALE),smoke)
-DEMO := runs/demo-smoke
+override DEMO := runs/demo-smoke
 DEMO_STEPS ?= 20
 DEMO_WIDTH ?= 0.03125
+DEMO_LIMIT ?= 100
 else ifeq ($(SCALE),quick)
-DEMO := runs/demo
+override DEMO := runs/demo
 DEMO_STEPS ?= 1500
 DEMO_WIDTH ?= 0.125
+DEMO_LIMIT ?= 1000
 else
 $(error SCALE is '$(SCALE)'; expected smoke or quick)
 endif
@@ -41,7 +44,7 @@ TRAIN := $(BIN)/curvae train --data mnist --structure diagonal --likelihood gaus
 .PHONY: help install demo test check bench docs clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,/^Settings/p'
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 install: $(READY)
 
@@ -65,8 +68,8 @@ demo: $(READY)
 	rm -rf $(DEMO)
 	$(TRAIN) --objective beta-vae --out $(DEMO)/beta-vae
 	$(TRAIN) --objective grae --estimator columns:1 --out $(DEMO)/grae
-	$(BIN)/curvae evaluate $(DEMO)/beta-vae
-	$(BIN)/curvae evaluate $(DEMO)/grae
+	$(BIN)/curvae evaluate $(DEMO)/beta-vae --limit $(DEMO_LIMIT)
+	$(BIN)/curvae evaluate $(DEMO)/grae --limit $(DEMO_LIMIT)
 	$(BIN)/curvae report $(DEMO)/beta-vae $(DEMO)/grae --out $(DEMO)/report.html
 	@printf '\nThe report, one page to open in any browser:\n  %s\n' '$(CURDIR)/$(DEMO)/report.html'
 
