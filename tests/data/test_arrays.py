@@ -88,6 +88,7 @@ def test_halves_of_images_are_turned_alike(tmp_path: Path) -> None:
     np.savez(tmp_path / "toy.npz", train=train, test=test)
     loaded = load(tmp_path / "toy.npz")
     assert loaded.shape == (3, 6, 5)
+    assert loaded.train.is_contiguous()  # batches are gathered from it row by row
     np.testing.assert_array_equal(loaded.test.numpy(), np.moveaxis(test, -1, 1))
 
 

@@ -258,7 +258,11 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
         {},
         "p1.jpg' cannot be read as an image (image file is trunc",
     ),
-    "image empty": (lambda p: damaged(p / "d", 0, "bmp"), {}, "p1.bmp' cannot be read as an image (cannot identify"),
+    "image empty": (
+        lambda p: damaged(p / "d", 0, "bmp"),
+        {},
+        "p1.bmp' cannot be read as an image (of an unknown format",
+    ),
     "image of floats": (
         lambda p: pictures(p / "d", (4, 4), (4, 4), mode="F", suffix="tif"),
         {},

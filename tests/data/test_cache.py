@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -108,3 +109,16 @@ def test_a_cache_that_cannot_be_made(faces: Path, tmp_path: Path, decodings: lis
         load(faces, cache=tmp_path / "file")
     assert not decodings  # noticed before the work, not after
     assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_a_full_disk_is_said_so_and_leaves_nothing(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(tensors: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(caches, "save_file", save)
+    with pytest.raises(InputError, match=r"cannot write the image cache .* \(No space left on device\)"):
+        load(faces, cache=tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []

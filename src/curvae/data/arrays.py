@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from curvae._typing import UInt8
+from curvae.data.reasons import reason
 from curvae.data.split import STANDARD, Halves, Split
 from curvae.errors import InputError
 
@@ -90,10 +91,9 @@ def _choose(archive: Mapping[str, object], name: str) -> list[object]:
 
 
 def _unreadable(name: str, error: Exception) -> str:
-    reason = " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
-    if "pickle" in reason or "Python objects" in reason:
+    if "pickle" in str(error) or "Python objects" in str(error):
         return f"{name} holds pickled Python objects, which are never loaded; expected an array of plain numbers"
-    return f"{name} cannot be read as a NumPy file ({reason[:120]}); save it again"
+    return f"{name} cannot be read as a NumPy file ({reason(error)}); save it again"
 
 
 def _to_data(array: object, name: str) -> Shaped[np.ndarray, "N *D"]:

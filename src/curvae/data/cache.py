@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 
 from curvae._typing import UInt8
 from curvae.data.dataset import content_digest
+from curvae.data.reasons import reason
 from curvae.errors import InputError
 from curvae.files import write_atomic
 
@@ -25,22 +27,31 @@ def place(cache: Path, folder: Path, train: Sequence[Path], test: Sequence[Path]
     """The file that holds these images at this size; another one once any of them is changed, added or removed.
 
     Args:
-        cache: folder of all cached sets; made if it is missing.
+        cache: folder of all cached sets.
         folder: where ``train`` and ``test`` lie; may move without losing the cache.
         train: image files in order.
         test: likewise.
         size: side in pixels that they are brought to, or None.
 
     Raises:
-        InputError: ``cache`` cannot be made, or a file cannot be looked at.
+        OSError: a file cannot be looked at.
+    """
+    marks = [[_mark(path, folder) for path in half] for half in (train, test)]
+    key = hashlib.sha256(json.dumps([_VERSION, size, marks]).encode()).hexdigest()
+    return cache / f"images-{key[:32]}.safetensors"
+
+
+def prepare(cache: Path) -> None:
+    """Make the folder if it is missing, and see that files can be written there.
+
+    Raises:
+        InputError: it cannot be made or written.
     """
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        marks = [[_mark(path, folder) for path in half] for half in (train, test)]
+        tempfile.TemporaryFile(dir=cache).close()
     except OSError as error:
-        raise InputError(f"cannot cache images in {str(cache)!r} ({error.strerror}); give another folder") from error
-    key = hashlib.sha256(json.dumps([_VERSION, size, marks]).encode()).hexdigest()
-    return cache / f"images-{key[:32]}.safetensors"
+        raise InputError(f"cannot cache images in {str(cache)!r} ({reason(error)}); give another folder") from error
 
 
 def read(path: Path) -> tuple[UInt8[np.ndarray, "N C H W"], UInt8[np.ndarray, "M C H W"]] | None:
@@ -65,7 +76,9 @@ def write(path: Path, train: UInt8[np.ndarray, "N C H W"], test: UInt8[np.ndarra
     try:
         write_atomic(path, lambda temporary: save_file(tensors, temporary, metadata={"digest": digest}))
     except (OSError, SafetensorError) as error:
-        raise InputError(f"cannot write the image cache {str(path)!r} ({error}); free space or give another") from error
+        raise InputError(
+            f"cannot write the image cache {str(path)!r} ({reason(error)}); free space or give another"
+        ) from error
 
 
 def _mark(path: Path, folder: Path) -> tuple[str, int, int]:

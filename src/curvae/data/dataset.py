@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -39,7 +39,7 @@ class Dataset:
     train: Tensor
     test: Tensor
     split: dict[str, Any]
-    digest: str = field(default="")
+    digest: str = ""
 
     def __post_init__(self) -> None:
         for half, data in (("train", self.train), ("test", self.test)):

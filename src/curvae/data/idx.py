@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from curvae._typing import UInt8
+from curvae.data.reasons import reason
 from curvae.data.split import STANDARD, Halves, Split
 from curvae.errors import InputError
 
@@ -55,7 +56,7 @@ def read(path: Path) -> UInt8[np.ndarray, "N H W"]:
             with gzip.GzipFile(fileobj=raw) if gzipped else raw as stream:
                 return _parse(stream, name)
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{name} cannot be read ({error}); get the file again") from error
+        raise InputError(f"{name} cannot be read ({reason(error)}); get the file again") from error
 
 
 def load_folder(folder: Path, split: Split) -> Halves:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from rich.console import Console
 from rich.progress import track
 
 from curvae._typing import UInt8
 from curvae.data import cache as caches
+from curvae.data.reasons import reason
 from curvae.data.resize import fit, to_array
 from curvae.data.split import STANDARD, Halves, Split
 from curvae.errors import InputError
@@ -51,6 +52,7 @@ def load_folder(folder: Path, split: Split, size: int | None = None, cache: Path
     place = caches.place(cache, folder, train, test, size)
     kept = caches.read(place)
     if kept is None:
+        caches.prepare(cache)  # before the work, not after
         decoded = _read(folder, train, test, record, size)
         caches.write(place, decoded.train, decoded.test)
         kept = decoded.train, decoded.test
@@ -88,8 +90,8 @@ def decode(path: Path, size: int | None = None) -> UInt8[np.ndarray, "C H W"]:
             image = _plain(ImageOps.exif_transpose(opened))
             return to_array(image if size is None else fit(image, size))
     except Exception as error:  # on damaged files Pillow's readers raise almost anything
-        reason = " ".join(str(error).replace(str(path), "").split())[:100] or type(error).__name__
-        raise InputError(f"{str(path)!r} cannot be read as an image ({reason})") from error
+        why = "of an unknown format" if isinstance(error, UnidentifiedImageError) else reason(error)
+        raise InputError(f"{str(path)!r} cannot be read as an image ({why})") from error
 
 
 def _part(folder: Path, split: Split) -> tuple[list[Path], list[Path], dict[str, Any]]:

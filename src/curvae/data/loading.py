@@ -8,6 +8,7 @@ import torch
 
 from curvae.data import arrays, fashion, idx, images, mnist
 from curvae.data.dataset import Dataset
+from curvae.data.reasons import reason
 from curvae.data.resize import fit_all
 from curvae.data.split import Halves, Split
 from curvae.errors import InputError
@@ -75,7 +76,7 @@ def _read(source: str | Path, split: Split, size: int | None, cache: Path | None
         path = _expand(Path(source))
         halves = _read_path(path, split, size, cache)
     except OSError as error:  # no permission, a name too long, …
-        raise InputError(f"{str(source)!r} cannot be read ({error.strerror}); {_EXPECTED}") from error
+        raise InputError(f"{str(source)!r} cannot be read ({reason(error)}); {_EXPECTED}") from error
     except MemoryError as error:
         raise InputError(f"{str(source)!r} does not fit in memory; give a smaller size or fewer samples") from error
     return (path.stem if path.is_file() else path.resolve().name), halves
