@@ -1,10 +1,13 @@
-"""Poisson counts and categorical classes."""
+"""Counts and classes."""
 
 from __future__ import annotations
 
-import torch
-from torch.nn.functional import cross_entropy
+import math
 
+import torch
+from torch.nn.functional import cross_entropy, softplus
+
+from curvae._checks import positive
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
 from curvae.likelihoods.base import ElementwiseLikelihood, Likelihood, check_same_shape, per_datum
@@ -47,6 +50,58 @@ class Poisson(ElementwiseLikelihood):
 
     def __repr__(self) -> str:
         return "Poisson()"
+
+
+class NegativeBinomial(ElementwiseLikelihood):
+    r"""Counts more spread than Poisson's, on **log-means**: $\eta=\log\mu$, variance $\mu+\mu^2/r$.
+
+    $-H_{p_x}=(x+r)\frac{re^\eta}{(r+e^\eta)^2}\ge0$: concave in the log-mean for every $x$. $r\to\infty$ is Poisson.
+
+    Args:
+        dispersion: $r$, > 0.
+
+    Raises:
+        InputError: if ``dispersion`` is not a finite number > 0.
+
+    Example:
+        >>> NegativeBinomial(dispersion=1.0).log_prob(torch.zeros(1, 1), torch.zeros(1, 1)).exp()   # geometric, mean 1
+        tensor([0.5000])
+    """
+
+    def __init__(self, dispersion: float) -> None:
+        self.dispersion = positive("dispersion", dispersion)
+
+    def energy(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+        r"""$(x+r)\log(1+e^\eta/r)-x\eta$."""
+        check_same_shape(eta, x)
+        return per_datum((x + self.dispersion) * softplus(self._logit(eta)) - x * eta)
+
+    def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+        """Minus the energy and the normaliser."""
+        x, r = x.to(eta.dtype), self.dispersion
+        normaliser = torch.lgamma(x + 1) + math.lgamma(r) - torch.lgamma(x + r) + x * math.log(r)
+        return -self.energy(eta, x) - per_datum(normaliser)
+
+    def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        r"""$e^\eta$."""
+        return eta.exp()
+
+    def sample(self, eta: Float[Tensor, "B *D"], generator: torch.Generator | None = None) -> Float[Tensor, "B *D"]:
+        r"""Poisson counts whose rate is $e^\eta$ times a gamma variable of mean 1 and variance 1/r."""
+        shape = torch.full_like(eta, self.dispersion)
+        rate = eta.exp() * torch._standard_gamma(shape, generator=generator) / shape
+        return torch.poisson(rate, generator=generator)
+
+    def curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        r"""$(x+r)\,s(1-s)$ with $s=e^\eta/(r+e^\eta)$."""
+        logit = self._logit(eta)
+        return (x + self.dispersion) * logit.sigmoid() * (-logit).sigmoid()
+
+    def _logit(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        return eta - math.log(self.dispersion)
+
+    def __repr__(self) -> str:
+        return f"NegativeBinomial(dispersion={self.dispersion:g})"
 
 
 class Categorical(Likelihood):

@@ -1,0 +1,249 @@
+"""Observation models for values in [0, 1] and for heavy tails, and a Gaussian that learns its noise."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from curvae._checks import positive
+from curvae._typing import Float, Tensor
+from curvae.errors import InputError
+from curvae.likelihoods.base import ElementwiseLikelihood, check_same_shape, per_datum
+
+
+class ContinuousBernoulli(ElementwiseLikelihood):
+    r"""The normalised density on $[0,1]$ that the Bernoulli's cross-entropy lacks, on logits $\eta$.
+
+    $\log p=x\eta-A(\eta)$ with $A=\log\frac{e^\eta-1}\eta$, so $-H_{p_x}=A''=\frac1{\eta^2}-\frac1{4\sinh^2(\eta/2)}$:
+    the variance, at most 1/12 and independent of $x$. Source: Loaiza-Ganem & Cunningham, NeurIPS 2019.
+
+    Example:
+        >>> ContinuousBernoulli().log_prob(torch.zeros(1, 2), torch.tensor([[0.2, 0.9]])).exp()   # uniform
+        tensor([1.])
+    """
+
+    def energy(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+        r"""$A(\eta)-x\eta$."""
+        check_same_shape(eta, x)
+        # A(η) = η/2 + log(sinh u / u), u = η/2
+        return per_datum(_log_sinhc(0.5 * eta) + (0.5 - x) * eta)
+
+    def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+        """Minus the energy, which is normalised."""
+        return -self.energy(eta, x)
+
+    def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        r"""$A'(\eta)=\tfrac12+\tfrac12(\coth\tfrac\eta2-\tfrac2\eta)$."""
+        u = 0.5 * eta
+        small, safe = _split(u)
+        series = u / 3 - u**3 / 45 + 2 * u**5 / 945
+        return 0.5 + 0.5 * torch.where(small, series, 1 / safe.tanh() - 1 / safe)
+
+    def sample(self, eta: Float[Tensor, "B *D"], generator: torch.Generator | None = None) -> Float[Tensor, "B *D"]:
+        """By the inverse distribution function."""
+        uniform = torch.rand(eta.shape, generator=generator, dtype=eta.dtype, device=eta.device)
+        # the density at −η is the mirror image; for η ≥ 0 nothing overflows
+        size = eta.abs().clamp_min(1e-6)
+        draw = 1 + (uniform + (1 - uniform) * (-size).exp()).log() / size
+        draw = torch.where(eta.abs() < 1e-6, uniform, draw).clamp(0, 1)
+        return torch.where(eta < 0, 1 - draw, draw)
+
+    def curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        r"""$A''(\eta)$."""
+        u = 0.5 * eta
+        small, safe = _split(u)
+        series = 1 / 3 - u**2 / 15 + 2 * u**4 / 189 - u**6 / 675
+        # 1/sinh² = 4 e^{−2|u|} / (1 − e^{−2|u|})² does not overflow
+        shrink = (-2 * safe.abs()).exp()
+        exact = safe.square().reciprocal() - 4 * shrink / (1 - shrink).square()
+        return 0.25 * torch.where(small, series, exact)
+
+    def __repr__(self) -> str:
+        return "ContinuousBernoulli()"
+
+
+class Laplace(ElementwiseLikelihood):
+    r"""Laplace noise of scale $b$: the absolute error.
+
+    $\log p$ has a kink at $x=\eta$ and no curvature elsewhere, so ``whiten`` uses the Fisher information
+    $\mathbb E[-H_{p_x}]=1/b^2$ in its place: the Gauss–Newton matrix becomes the Fisher information in the latents.
+
+    Args:
+        scale: $b$, > 0.
+
+    Example:
+        >>> Laplace(scale=2.0).energy(torch.zeros(1, 2), torch.tensor([[1.0, -3.0]]))
+        tensor([2.])
+    """
+
+    def __init__(self, scale: float = 1.0) -> None:
+        self.scale = positive("scale", scale)
+
+    def energy(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+        r"""$|x-\eta|/b$."""
+        check_same_shape(eta, x)
+        return per_datum((x - eta).abs()) / self.scale
+
+    def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+        r"""$-|x-\eta|/b-D\log 2b$."""
+        return -self.energy(eta, x) - eta.shape[1:].numel() * math.log(2 * self.scale)
+
+    def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        r"""$\eta$ itself."""
+        return eta
+
+    def sample(self, eta: Float[Tensor, "B *D"], generator: torch.Generator | None = None) -> Float[Tensor, "B *D"]:
+        """An exponential with a random sign."""
+        uniform = torch.rand(eta.shape, generator=generator, dtype=eta.dtype, device=eta.device) - 0.5
+        return eta - self.scale * uniform.sign() * torch.log1p(-2 * uniform.abs())
+
+    def curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        r"""The Fisher information $1/b^2$."""
+        return torch.full_like(eta, self.scale**-2)
+
+    def __repr__(self) -> str:
+        return f"Laplace(scale={self.scale:g})"
+
+
+class StudentT(ElementwiseLikelihood):
+    r"""Student's t noise with $\nu$ degrees of freedom and scale $s$: outliers cost their logarithm.
+
+    $\log p$ is not concave in $\eta$ (beyond $|x-\eta|>s\sqrt\nu$ it curves up), so ``whiten`` uses the Fisher
+    information $\mathbb E[-H_{p_x}]=\frac{\nu+1}{(\nu+3)s^2}$ in place of $-H_{p_x}$.
+
+    Args:
+        dof: $\nu$, > 0.
+        scale: $s$, > 0.
+
+    Example:
+        >>> StudentT(dof=1.0).energy(torch.zeros(1, 1), torch.ones(1, 1))     # Cauchy: log 2
+        tensor([0.6931])
+    """
+
+    def __init__(self, dof: float, scale: float = 1.0) -> None:
+        self.dof = positive("dof", dof)
+        self.scale = positive("scale", scale)
+
+    def energy(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+        r"""$\tfrac{\nu+1}2\log(1+\tfrac{(x-\eta)^2}{\nu s^2})$."""
+        check_same_shape(eta, x)
+        scaled = (x - eta).square() / (self.dof * self.scale**2)
+        return 0.5 * (self.dof + 1) * per_datum(scaled.log1p())
+
+    def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+        """Minus the energy and the normaliser."""
+        normaliser = (
+            math.lgamma(0.5 * self.dof)
+            - math.lgamma(0.5 * (self.dof + 1))
+            + 0.5 * math.log(math.pi * self.dof)
+            + math.log(self.scale)
+        )
+        return -self.energy(eta, x) - eta.shape[1:].numel() * normaliser
+
+    def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        r"""$\eta$, the mean where $\nu>1$ and the median always."""
+        return eta
+
+    def sample(self, eta: Float[Tensor, "B *D"], generator: torch.Generator | None = None) -> Float[Tensor, "B *D"]:
+        r"""$\eta+s\,\epsilon/\sqrt{w}$ with $\epsilon$ normal and $w\sim\chi^2_\nu/\nu$."""
+        noise = torch.randn(eta.shape, generator=generator, dtype=eta.dtype, device=eta.device)
+        shape = torch.full_like(eta, 0.5 * self.dof)
+        weight = torch._standard_gamma(shape, generator=generator) / shape
+        return eta + self.scale * noise * weight.rsqrt()
+
+    def curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        r"""The Fisher information $\frac{\nu+1}{(\nu+3)s^2}$."""
+        return torch.full_like(eta, (self.dof + 1) / ((self.dof + 3) * self.scale**2))
+
+    def __repr__(self) -> str:
+        return f"StudentT(dof={self.dof:g}, scale={self.scale:g})"
+
+
+class LearnedGaussian(nn.Module, ElementwiseLikelihood):
+    r"""Gaussian noise with a learned standard deviation, one for all outputs (σ-VAE).
+
+    The energy is $D\log\sigma+\tfrac1{2\sigma^2}\|x-\eta\|^2$: it keeps the term in σ, which a fixed σ lets one drop.
+    For given outputs the best value is the root mean squared error, :meth:`fit`. σ is a parameter of this module: give
+    ``likelihood.parameters()`` to the optimiser beside the model's.
+
+    β and $\sigma^2$ are the same knob. Every objective of this library obeys
+    $L_{\beta,\sigma}=L_{\beta\sigma^2,1}/\sigma^2$ (less $D\log\sigma$), so β = 1 with a learned σ chooses the unit
+    Gaussian's β by maximum likelihood. Source: Rybkin, Daniilidis & Levine, ICML 2021.
+
+    Args:
+        sigma: where σ starts, > 0.
+
+    Raises:
+        InputError: if ``sigma`` is not a finite number > 0.
+
+    Example:
+        >>> likelihood = LearnedGaussian()
+        >>> likelihood.fit(torch.zeros(2, 2), torch.full((2, 2), 3.0))
+        >>> likelihood
+        LearnedGaussian(sigma=3)
+    """
+
+    def __init__(self, sigma: float = 1.0) -> None:
+        super().__init__()
+        self.log_sigma = nn.Parameter(torch.tensor(math.log(positive("sigma", sigma))))
+
+    @property
+    def sigma(self) -> Float[Tensor, ""]:
+        """The present noise standard deviation."""
+        return self.log_sigma.exp()
+
+    @torch.no_grad()
+    def fit(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> None:
+        r"""Set σ to its optimum for these outputs, the root of the mean squared error over data and outputs.
+
+        Raises:
+            InputError: if the error is exactly zero, where the likelihood has no maximum.
+        """
+        check_same_shape(eta, x)
+        error = float((x - eta).square().mean())
+        if error == 0:
+            raise InputError("the outputs equal the data exactly; the best noise scale is 0, which is no likelihood")
+        self.log_sigma.fill_(0.5 * math.log(error))
+
+    def energy(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+        r"""$D\log\sigma+\tfrac1{2\sigma^2}\|x-\eta\|^2$."""
+        check_same_shape(eta, x)
+        return 0.5 * per_datum((x - eta).square()) / self.sigma.square() + eta.shape[1:].numel() * self.log_sigma
+
+    def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+        r"""Minus the energy and $\tfrac D2\log2\pi$."""
+        return -self.energy(eta, x) - 0.5 * eta.shape[1:].numel() * math.log(2 * math.pi)
+
+    def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        r"""$\eta$ itself."""
+        return eta
+
+    def sample(self, eta: Float[Tensor, "B *D"], generator: torch.Generator | None = None) -> Float[Tensor, "B *D"]:
+        r"""$\eta+\sigma\epsilon$."""
+        noise = torch.randn(eta.shape, generator=generator, dtype=eta.dtype, device=eta.device)
+        return eta + self.sigma.detach() * noise
+
+    def curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        r"""$1/\sigma^2$ for every output."""
+        return self.sigma.square().reciprocal().expand_as(eta)
+
+    def __repr__(self) -> str:
+        return f"LearnedGaussian(sigma={self.sigma.item():g})"
+
+
+def _split(u: Tensor) -> tuple[Tensor, Tensor]:
+    """Where a series is better than the closed form, and u with something harmless put there."""
+    small = u.abs() < 0.3
+    return small, torch.where(small, torch.ones_like(u), u)
+
+
+def _log_sinhc(u: Tensor) -> Tensor:
+    """log(sinh u / u), even, with its series where the closed form cancels."""
+    small, safe = _split(u)
+    v = u.square()
+    series = v / 6 - v**2 / 180 + v**3 / 2835 - v**4 / 37800 + v**5 / 467775
+    size = safe.abs()
+    exact = size + torch.log1p(-(-2 * size).exp()) - (2 * size).log()
+    return torch.where(small, series, exact)
