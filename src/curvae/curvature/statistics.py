@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from curvae._precision import at_least_float32
 from curvae._typing import Float, Tensor
+from curvae.curvature.normalisation import PER_DATUM
 
 
 class BatchStatistics(NamedTuple):
@@ -39,6 +40,9 @@ class FixedStatistics(TorchFunctionMode):
     do flow through the statistics, as in ordinary training, so that the training loss is a true function of
     the parameters (see ``docs/decisions.md``).
 
+    Layer, group and instance normalisation act on each datum by itself and keep their meaning; they are replaced too
+    (:mod:`~curvae.curvature.normalisation`), because PyTorch's gradients of their forward-mode derivatives are wrong.
+
     The mode intercepts the function, not the module, so it works for any callable. Running statistics are not
     touched inside; :meth:`update_running` does that once, with the statistics a first pass has returned.
 
@@ -56,9 +60,11 @@ class FixedStatistics(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Replace train- and eval-mode batch normalisation; pass everything else on."""
+        """Replace train- and eval-mode batch normalisation and the per-datum kinds; pass everything else on."""
         if func is batch_norm:
             return self._affine(*args, **(kwargs or {}))
+        if func in PER_DATUM:
+            return PER_DATUM[func](*args, **(kwargs or {}))
         if func is torch.Tensor.add_ and _is_counter(args[0]):
             # BatchNorm counts its batches in place, which functorch refuses inside a transform although the counter
             # has nothing to do with it
