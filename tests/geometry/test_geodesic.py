@@ -126,6 +126,16 @@ def test_the_metric_of_a_posterior_gives_the_same_path_without_a_jacobian_of_the
     assert by_posterior.energy.item() == pytest.approx(by_points.energy.item(), rel=2e-3)
 
 
+def test_the_units_of_the_latents_do_not_matter() -> None:
+    decoder, units = network(), torch.tensor([30.0, 0.03], dtype=D)
+    start, end = torch.randn(2, 5, 2, generator=gen(4), dtype=D)
+    path = geodesic(partial(energy, decoder), start, end, nodes=17)
+    scaled = geodesic(partial(energy, lambda z: decoder(z / units)), start * units, end * units, nodes=17)
+    assert path.gradient.max() < 1e-6
+    torch.testing.assert_close(scaled.energy, path.energy, rtol=1e-9, atol=0)
+    torch.testing.assert_close(scaled.curve / units, path.curve, rtol=0, atol=1e-5)
+
+
 def test_parameters_collect_no_gradients_and_no_grad_is_fine() -> None:
     decoder = network()
     with torch.no_grad():

@@ -95,6 +95,7 @@ def test_mixture_quantile_derivatives_in_point_and_parameters_up_to_the_second()
     assert torch.autograd.gradgradcheck(draw, arguments)
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
 def test_forward_mode_and_vmap_agree_with_reverse_mode() -> None:
     mixture = td.MixtureSameFamily(
         td.Categorical(t(0.3, 0.7), validate_args=False),

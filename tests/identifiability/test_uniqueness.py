@@ -198,6 +198,21 @@ def test_volumes_are_ordered_and_the_last_block_may_be_smaller() -> None:
     assert volumes[1] == pytest.approx(sum(pieces))
 
 
+def test_objective_is_strictly_concave_in_q() -> None:
+    # the step that Corollary 1 rests on: between two densities, (2) lies above the chord
+    z = torch.linspace(-12, 12, 4001, dtype=D)[:, None]
+    cell, prior = (z[1] - z[0]).item(), Factorised(td.Normal(torch.zeros(1, dtype=D), ONE))
+    q0, q1 = (torch.exp(td.Normal(m, s).log_prob(z[:, 0])) for m, s in ((-0.5 * ONE, 0.6), (1.2 * ONE, 0.9)))
+
+    def objective(q: torch.Tensor) -> float:
+        values = integrand(z, lambda z: -((z[:, 0].sin() - 0.3) ** 2), lambda _: torch.log(q), prior.log_prob, 0.5)
+        return (q * values).sum().item() * cell
+
+    for t in (0.1, 0.5, 0.8):
+        chord = (1 - t) * objective(q0) + t * objective(q1)
+        assert objective((1 - t) * q0 + t * q1) > chord + 1e-2
+
+
 def test_which_rotations_a_mean_field_family_survives() -> None:
     unequal, tied = torch.tensor([3.0, 2.0, 1.0], dtype=D), torch.tensor([2.0, 2.0, 1.0], dtype=D)
     inside = torch.block_diag(plane_rotation(33.0), torch.ones(1, 1, dtype=D))

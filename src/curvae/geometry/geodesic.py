@@ -44,9 +44,10 @@ def geodesic(
     r"""Shortest paths between pairs of latents, by minimising the energy of discretised curves with L-BFGS.
 
     The minimiser has constant speed, so its length is $\sqrt{2E}$. The interior points move in the sine basis that
-    diagonalises the energy of a flat metric, scaled so that there the Hessian is a multiple of the identity: the work
-    does not grow with the number of nodes. The search starts at the straight line and finds a local minimum; a pair
-    whose energy did not fall keeps the straight line.
+    diagonalises the energy of a flat metric, each latent on its own scale: the work depends little on the number of
+    nodes and not on the latents' units. The search starts at the straight line and finds a local minimum; a pair whose
+    energy did not fall keeps the straight line. Under a piecewise-linear decoder the energy has kinks, at which the
+    gradient of a minimum need not vanish.
 
     Args:
         energy: of a batch of curves: ``partial(energy, decoder)`` measures by decoded points,
@@ -89,12 +90,12 @@ def geodesic(
         straight = energy(line)
     if not torch.isfinite(straight).all():
         raise InputError("the energy of a straight line between the ends is not finite; check the ends and the decoder")
-    basis = _sine_basis(nodes).to(start) * ((end - start).norm(dim=1) / math.sqrt(nodes))[:, None, None]
+    basis, widths = _sine_basis(nodes).to(start), _widths(energy, line, straight)
     # relative energies, so that long and short curves count alike; a pair of equal ends has none to lose
     scale = torch.where(straight > 0, straight, 1.0)
 
     def curve(coefficients: Tensor) -> Tensor:
-        return torch.cat([line[:, :1], line[:, 1:-1] + basis @ coefficients, line[:, -1:]], dim=1)
+        return torch.cat([line[:, :1], line[:, 1:-1] + basis @ coefficients * widths, line[:, -1:]], dim=1)
 
     coefficients = torch.zeros_like(line[:, 1:-1])
     coefficients = _minimise(lambda c: (energy(curve(c)) / scale).sum(), coefficients, iterations, tolerance)
@@ -135,6 +136,26 @@ def _minimise(objective: Callable[[Tensor], Tensor], start: Tensor, iterations: 
 
     optimiser.step(closure)
     return variable.detach()
+
+
+def _widths(energy: CurveEnergy, line: Tensor, straight: Tensor) -> Tensor:
+    """The scale of each latent, [B, 1, d], at which a flat metric's Hessian has a diagonal of one size."""
+    quarters = line.shape[1] * torch.arange(1, 4) // 4
+    at = line[:, quarters].flatten(0, 1)
+    squares = torch.stack([_squared_length(energy, at, unit) for unit in torch.eye(line.shape[2]).to(line)], dim=1)
+    squares = squares.unflatten(0, (-1, 3)).mean(1)
+    squares = squares.clamp(min=squares.amax(1, keepdim=True) * 1e-8)  # a dead latent has no scale of its own
+    return torch.where(squares > 0, (2 * straight[:, None] / squares / line.shape[1]).sqrt(), 0.0)[:, None]
+
+
+def _squared_length(energy: CurveEnergy, at: Tensor, unit: Tensor) -> Tensor:
+    """uᵀG(z)u at each point, out of any energy: a curve from z − hu to z + hu has 2h² of it, to second order in h."""
+    with torch.enable_grad():
+        half = at.new_zeros(len(at), 1, requires_grad=True)
+        energies = energy(torch.stack([at - half * unit, at + half * unit], dim=1))
+        (slope,) = torch.autograd.grad(energies.sum(), half, create_graph=True)
+        (bend,) = torch.autograd.grad(slope.sum(), half)
+    return bend[:, 0] / 4
 
 
 def _sine_basis(nodes: int) -> Tensor:
