@@ -57,18 +57,20 @@ class Recorder(Callback):
         """Write a line if it is time for one."""
         assert isinstance(pl_module, Training)
         step, config = pl_module.step, self.config
-        held_out = step % config.checkpoint_every == 0 or step == config.steps
-        if not held_out and step % config.log_every:
+        look = step % config.checkpoint_every == 0 or step == config.steps
+        if not look and step % config.log_every:
             return
         assert pl_module.terms is not None
         pl_module.check(pl_module.terms.mean(), step)
         record: dict[str, Any] = {"step": step, "seconds": round(self.seconds, 3), **means(pl_module.terms)}
-        if held_out:
-            record["held_out"] = self._held_out(pl_module)
+        if look:
+            held_out_terms = self._held_out(pl_module)
+            pl_module.check(held_out_terms.mean(), step)
+            record["held_out"] = means(held_out_terms)
         append_line(self.path, record)
         self.latest = record
 
-    def _held_out(self, module: Training) -> dict[str, Any]:
+    def _held_out(self, module: Training) -> Terms:
         # the same noise each time, so that the values differ by the weights alone
         generator = step_generator(self.config.seed, self.config.steps, module.device)
         module.model.eval()
@@ -76,7 +78,7 @@ class Recorder(Callback):
             chunks = [module.evaluated(chunk, generator) for chunk in self.held_out.split(self.config.batch_size)]
         module.model.train()
         names = chunks[0].parts
-        return means(Terms({name: torch.cat([chunk.parts[name] for chunk in chunks]) for name in names}))
+        return Terms({name: torch.cat([chunk.parts[name] for chunk in chunks]) for name in names})
 
 
 class Checkpoints(Callback):

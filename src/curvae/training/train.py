@@ -110,9 +110,11 @@ def _fit(run: Run, model: Autoencoder, dataset: Dataset, device: torch.device, c
         if start < config.steps:
             with _quiet():
                 trainer = _trainer(device, run.path, [recorder, checkpoints, Interrupts(), *bar])
-                trainer.fit(module, DataLoader(batches, batch_size=None))
+                # a generator of its own: a loader without one draws from PyTorch's global one
+                trainer.fit(module, DataLoader(batches, batch_size=None, generator=torch.Generator()))
     except TrainingError as error:
-        raise TrainingError(f"{error}; {run.checkpoint} keeps step {checkpoints.saved}") from None
+        kept = f"{run.checkpoint} keeps step {checkpoints.saved}" if checkpoints.saved else "no checkpoint was made"
+        raise TrainingError(f"{error}; {kept}") from None
     if module.step == config.steps:
         save_model(model.cpu(), config, dataset.shape, run.path)
     return Outcome(run, module.step, start)

@@ -1,0 +1,92 @@
+"""Configurations: JSON both ways, and no value that makes no sense."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curvae.errors import InputError
+from curvae.runs import RunConfig
+
+CONFIGS = st.builds(
+    RunConfig,
+    data=st.text(min_size=1),
+    size=st.none() | st.integers(1, 512),
+    objective=st.sampled_from(["beta-vae", "taylor", "grae"]),
+    structure=st.sampled_from(["diagonal", "block:3", "full"]),
+    network=st.sampled_from(["paper", "mlp", "linear"]),
+    width=st.floats(1e-3, 10),
+    beta=st.floats(1e-6, 10),
+    encoder_weight=st.none() | st.floats(0, 10),
+    latents=st.integers(1, 256),
+    steps=st.integers(1, 10**6),
+    lr=st.floats(1e-6, 1),
+    seed=st.integers(0, 2**63 - 1),
+    precision=st.sampled_from(["32", "bf16", "64"]),
+)
+
+
+@given(CONFIGS)
+def test_json_both_ways(config: RunConfig) -> None:
+    assert RunConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+@given(CONFIGS, CONFIGS)
+def test_differences_name_the_fields_that_differ(one: RunConfig, other: RunConfig) -> None:
+    names = one.differences(other)
+    assert RunConfig.from_json(one.to_json() | {name: getattr(other, name) for name in names}) == other
+    assert (names == []) == (one == other)
+
+
+BAD: list[tuple[str, Any]] = [
+    ("data", ""),
+    ("data", 3),
+    ("size", 0),
+    ("size", 2.5),
+    ("split_seed", -1),
+    ("objective", "vae"),
+    ("network", "resnet"),
+    ("width", 0.0),
+    ("width", float("inf")),
+    ("beta", 0.0),
+    ("beta", -0.2),
+    ("beta", float("nan")),
+    ("beta", "0.2"),
+    ("beta", True),
+    ("encoder_weight", -1.0),
+    ("decoder_weight", float("nan")),
+    ("latents", 0),
+    ("latents", 2.0),
+    ("latents", True),
+    ("steps", 0),
+    ("batch_size", -5),
+    ("lr", 0),
+    ("samples", 0),
+    ("seed", -1),
+    ("seed", 2**63),
+    ("precision", "16"),
+    ("precision", 32),
+    ("device", "tpu"),
+    ("checkpoint_every", 0),
+    ("log_every", 0),
+]
+
+
+@pytest.mark.usefixtures("as_shipped")
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_bad_values_are_named(name: str, value: Any) -> None:
+    values = RunConfig(data="mnist").to_json() | {name: value}
+    with pytest.raises(InputError, match=rf"^{name} is [^\n]*; expected [^\n]*$|^{name} is [^\n]*expected [^\n]*$"):
+        RunConfig.from_json(values)
+
+
+def test_unknown_keys_are_named() -> None:
+    with pytest.raises(InputError, match="unknown configuration key betta, stepps; the keys are data, size"):
+        RunConfig.from_json({"data": "mnist", "stepps": 3, "betta": 0.1})
+
+
+def test_data_is_needed() -> None:
+    with pytest.raises(InputError, match="no data"):
+        RunConfig.from_json({"beta": 0.1})

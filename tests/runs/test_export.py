@@ -1,0 +1,120 @@
+"""Models on disk."""
+
+import hashlib
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import curvae
+from curvae.errors import InputError
+from curvae.runs import Run, RunConfig, build_model, save_model
+
+CONFIGS = [
+    RunConfig(data="toy", network="paper", width=0.03, latents=4, objective="beta-vae", structure="full"),
+    RunConfig(data="toy", network="mlp", width=0.05, latents=4, objective="grae", structure="full"),
+    RunConfig(data="toy", network="linear", latents=4, objective="taylor", precision="64"),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.network)
+def test_round_trip_gives_identical_outputs(config: RunConfig, tmp_path: Path) -> None:
+    model = build_model(config, (1, 28, 28))
+    x = torch.rand(5, 1, 28, 28, dtype=next(model.parameters()).dtype)
+    model.train()
+    model.reconstruct(x)  # moves the running statistics, which are part of the model
+    save_model(model, config, (1, 28, 28), tmp_path)
+    again = curvae.load(tmp_path)
+    model.eval()
+    assert not again.training
+    assert torch.equal(again.reconstruct(x), model.reconstruct(x))
+    samples = [each.sample(3, torch.Generator().manual_seed(0)) for each in (again, model)]
+    assert torch.equal(*samples)
+    if model.structure is not None:
+        assert torch.equal(again.posterior(x).covariance(), model.posterior(x).covariance())
+
+
+def test_loading_leaves_global_randomness_alone(finished: Run) -> None:
+    before = torch.get_rng_state()
+    curvae.load(finished.path)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.fixture
+def copy(finished: Run, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished.path, tmp_path / "copy"))
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 4
+    path.write_bytes(content)
+
+
+def foreign_weights(path: Path) -> None:
+    save_file({"weight": torch.ones(3)}, path)
+    describe_anew(path)
+
+
+def a_layer_less(path: Path) -> None:
+    tensors = load_file(path)
+    tensors.pop("mean_head.weight")
+    save_file(tensors, path)
+    describe_anew(path)
+
+
+def a_pickle(path: Path) -> None:
+    path.write_bytes(pickle.dumps({"weight": 1}))
+    describe_anew(path)
+
+
+def describe_anew(path: Path) -> None:
+    document = json.loads((path.parent / "model.json").read_text())
+    document["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (path.parent / "model.json").write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.unlink(), "does not exist"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "is damaged"),
+        (flip_a_bit, "is damaged"),
+        (foreign_weights, "does not fit the model"),
+        (a_layer_less, "does not fit the model"),
+        (a_pickle, "does not fit the model"),
+    ],
+)
+def test_damaged_weights(damage: object, message: str, copy: Path) -> None:
+    assert callable(damage)
+    damage(copy / "model.safetensors")
+    with pytest.raises(InputError, match=message):
+        curvae.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not valid JSON"),
+        ('{"format": "curvae-model", "ver', "not valid JSON"),
+        ("[]", "expected 'curvae-model'"),
+        ('{"format": "onnx"}', "'onnx' document"),
+        ('{"format": "curvae-model", "version": 9}', "version 9"),
+        ('{"format": "curvae-model", "version": 1, "config": {}}', "lacks shape, sha256"),
+    ],
+)
+def test_damaged_description(text: str, message: str, copy: Path) -> None:
+    (copy / "model.json").write_text(text)
+    with pytest.raises(InputError, match=message):
+        curvae.load(copy)
+
+
+def test_no_such_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a folder"):
+        curvae.load(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"model\.json does not exist"):
+        curvae.load(tmp_path)

@@ -1,0 +1,127 @@
+"""Run folders."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from curvae.data import load
+from curvae.errors import InputError
+from curvae.metrics import evaluate
+from curvae.runs import Run, build_likelihood, build_structure
+
+
+@pytest.fixture
+def copy(finished: Run, tmp_path: Path) -> Run:
+    return Run.open(shutil.copytree(finished.path, tmp_path / "copy"))
+
+
+def test_opens_as_it_was_created(finished: Run) -> None:
+    assert Run.open(finished.path) == finished
+    assert Run.open(str(finished.path)).config == finished.config
+
+
+def test_config_tells_the_provenance(finished: Run) -> None:
+    document = json.loads((finished.path / "config.json").read_text())
+    data = load(finished.config.data)
+    assert document["data"]["digest"] == data.digest
+    assert document["data"]["split"] == data.split
+    assert document["data"]["shape"] == [6]
+    assert (document["data"]["train"], document["data"]["test"]) == (54, 6)
+    assert document["environment"]["torch"] == torch.__version__
+    assert document["environment"]["device"].startswith("cpu")
+
+
+def test_dataset_is_the_runs_own_split(finished: Run) -> None:
+    dataset = finished.dataset()
+    assert torch.equal(dataset.test, load(finished.config.data).test)
+
+
+def test_changed_data_are_noticed(copy: Run, tmp_path: Path) -> None:
+    path = tmp_path / "other.npy"
+    np.save(path, np.ones((60, 6), np.float32))
+    document = json.loads((copy.path / "config.json").read_text())
+    document["config"]["data"] = str(path)
+    (copy.path / "config.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match="has changed since"):
+        Run.open(copy.path).dataset()
+
+
+def test_unfinished_run_has_no_model(copy: Run) -> None:
+    (copy.path / "model.json").unlink()
+    with pytest.raises(InputError, match="curvae train --resume --out"):
+        copy.model()
+
+
+def test_evaluation_is_kept(copy: Run) -> None:
+    assert copy.evaluation is None
+    found = evaluate(
+        copy.model(),
+        copy.dataset().test,
+        copy.config.beta,
+        build_likelihood(copy.config.likelihood),
+        build_structure(copy.config.structure),
+        generator=torch.Generator(),
+    )
+    copy.save_evaluation(found)
+    kept = Run.open(copy.path).evaluation
+    assert kept == found
+    assert kept is not None
+    assert kept.examples is not None
+    assert found.examples is not None
+    np.testing.assert_allclose(kept.examples.implied, found.examples.implied, rtol=1e-6)
+    assert kept.examples.x.shape == (4, 6)
+
+
+@pytest.mark.parametrize("name", ["evaluation.json", "evaluation.npz"])
+def test_damaged_evaluation(name: str, copy: Run) -> None:
+    test_evaluation_is_kept(copy)
+    (copy.path / name).write_bytes((copy.path / name).read_bytes()[:50])
+    with pytest.raises(InputError, match=name):
+        _ = copy.evaluation
+
+
+def test_evaluation_with_a_value_missing(copy: Run) -> None:
+    test_evaluation_is_kept(copy)
+    path = copy.path / "evaluation.json"
+    document = json.loads(path.read_text())
+    del document["evaluation"]["taylor"]
+    path.write_text(json.dumps(document))
+    with pytest.raises(InputError, match="damaged at 'taylor'"):
+        _ = copy.evaluation
+
+
+def test_metrics_are_the_lines(finished: Run) -> None:
+    assert [line["step"] for line in finished.metrics] == [5, 10]
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", '{"total": 1}', '{"step": "x"}', "\x00\x01"])
+def test_damaged_metrics(line: str, copy: Run) -> None:
+    path = copy.path / "metrics.jsonl"
+    path.write_text(line + "\n" + path.read_text())
+    with pytest.raises(InputError, match=r"line 1 of .*metrics\.jsonl"):
+        _ = copy.metrics
+
+
+def test_create_refuses_a_folder_in_use(finished: Run, tmp_path: Path) -> None:
+    dataset = finished.dataset()
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("mine")
+    for path, message in ((finished.path, "already holds a run"), (tmp_path / "file", "is a file")):
+        with pytest.raises(InputError, match=message):
+            Run.create(path, finished.config, dataset, torch.device("cpu"))
+    with pytest.raises(InputError, match="is not empty"):
+        Run.create(tmp_path / "full", finished.config, dataset, torch.device("cpu"))
+    assert (tmp_path / "full" / "file").read_text() == "mine"
+
+
+def test_create_in_an_empty_folder(finished: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    config = replace(finished.config, seed=3)
+    Run.create(tmp_path / "empty", config, finished.dataset(), torch.device("cpu"))
+    assert Run.open(tmp_path / "empty").config.seed == 3
