@@ -20,9 +20,9 @@ def float64() -> Iterator[None]:
     torch.set_default_dtype(before)
 
 
-@pytest.fixture(params=[0, 1, 2])
+@pytest.fixture(params=[0, 1])
 def seed(request: pytest.FixtureRequest) -> Iterator[int]:
-    """Run the test three times, each with other inputs and other initial weights."""
+    """Run the test twice, each with other inputs and other initial weights."""
     with torch.random.fork_rng():
         torch.manual_seed(request.param)
         yield request.param

@@ -130,6 +130,18 @@ def test_dropout_has_one_mask_for_all_columns(seed: int) -> None:
     assert not torch.allclose(eta, decoder.eval()(z))
 
 
+@pytest.mark.parametrize("latents", [1, LATENTS])
+def test_one_code_many_times(latents: int, seed: int) -> None:
+    """Forward mode itself refuses a tensor that is expanded without a copy."""
+    decoder, z = MLPDecoder(latents, (5,), hidden=(6,)), torch.randn(1, latents)
+    full = jacobian(decoder, z)
+    for many in (z.expand(3, -1), z.expand(3, -1).requires_grad_()):
+        torch.testing.assert_close(jacobian(decoder, many), full.expand(3, -1, -1))
+        torch.testing.assert_close(
+            columns(decoder, many, torch.zeros(3, 1, dtype=torch.long)), full.expand(3, -1, -1)[..., :1]
+        )
+
+
 def test_without_autograd(seed: int) -> None:
     decoder, z = DECODERS["conv"](), torch.randn(2, LATENTS)
     with torch.no_grad():

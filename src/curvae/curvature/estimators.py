@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from curvae._checks import positive_int
+from curvae._checks import positive, positive_int
 from curvae._typing import Float, Int, Tensor
 from curvae.curvature.gauss_newton import column_norms, gram, whitened
 from curvae.curvature.pushforward import Decoder, one_hot_tangents, unit_tangents
@@ -118,6 +118,7 @@ class Columns(Estimator):
     ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, " B"]]:
         """Draw the columns with ``generator`` and weigh them by their probabilities."""
         self.check(structure)
+        positive("beta", beta)
         indices = self.draw(z, generator)
         eta, tangents = whitened(fn, z, x, likelihood, one_hot_tangents(z, indices))
         terms = (column_norms(tangents) / beta).log1p()

@@ -54,6 +54,7 @@ def hessian_products(
         tensor([[[-4.,  0.],
                  [ 0., -4.]]])
     """
+    z = z.contiguous()  # forward mode refuses an expanded tensor
     statistics = FixedStatistics()
     with statistics:
         eta = fn(z)

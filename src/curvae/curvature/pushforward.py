@@ -50,6 +50,7 @@ def pushforward(
             f"z has shape {tuple(z.shape)} and tangents {tuple(tangents.shape)}; expected [B, d] and [B, d, K], K >= 1"
         )
     size = tangents.shape[2] if chunk_size is None else positive_int("chunk_size", chunk_size)
+    z = z.contiguous()  # forward mode refuses an expanded tensor
     statistics = FixedStatistics()
     first, *rest = tangents.movedim(-1, 0).split(size)
     eta, columns, seen = _push(fn, z, first, statistics)
