@@ -49,6 +49,19 @@ def test_length_squared_is_at_most_twice_the_energy() -> None:
     torch.testing.assert_close(unrolled, torch.tensor([math.hypot(2.0, 2.0)], dtype=D))
 
 
+def test_metric_length_takes_the_metric_half_way() -> None:
+    # up the hyperbolic plane from y = 1 to 3: ∫ dy/y = log 3, with the midpoint rule's second order
+    def hyperbolic(z: torch.Tensor) -> torch.Tensor:
+        return torch.eye(2, dtype=D) / z[:, 1, None, None] ** 2
+
+    errors = []
+    for nodes in (17, 33):
+        y = torch.linspace(1, 3, nodes, dtype=D)
+        errors.append(abs(metric_length(hyperbolic, torch.stack([0 * y, y], dim=1)[None]).item() - math.log(3)))
+    assert errors[1] < 2e-4
+    assert errors[0] / errors[1] == pytest.approx(4.0, rel=0.01)
+
+
 def test_image_shaped_decoders_and_gradients() -> None:
     curve = torch.randn(2, 4, 2, generator=torch.Generator().manual_seed(1), dtype=D).requires_grad_()
     torch.testing.assert_close(length(lambda z: helix(z).unflatten(1, (3, 1, 1)), curve), length(helix, curve))
