@@ -1,0 +1,102 @@
+"""Which latents a model uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from curvae._checks import non_negative
+from curvae._typing import Bool, Float, Tensor
+from curvae.autoencoder import Model
+from curvae.errors import InputError
+from curvae.metrics.codes import batches, codes, deployed, in_double
+
+
+@dataclass(frozen=True, eq=False)
+class ActiveUnits:
+    r"""How much each latent varies over the data.
+
+    Attributes:
+        variance: $\mathrm{Var}_x\,h_i(x)$, ``[d]``.
+        threshold: above which a latent counts as active.
+    """
+
+    variance: Float[Tensor, " d"]
+    threshold: float
+
+    @property
+    def active(self) -> Bool[Tensor, " d"]:
+        """Which latents."""
+        return self.variance > self.threshold
+
+    @property
+    def count(self) -> int:
+        """How many."""
+        return int(self.active.sum())
+
+
+def active_units(model: Model, data: Tensor, threshold: float = 0.01, batch_size: int = 100) -> ActiveUnits:
+    r"""Latents whose posterior mean has a variance above ``threshold`` over the data.
+
+    The threshold is meant for a standard normal prior, under which β-VAE and GRAE both keep the scale of the latents.
+
+    Args:
+        model: its ``encode``, in eval mode.
+        data: ``[N, *D]``, N ≥ 2, uint8 pixels or floating point.
+        threshold: in units of the prior's variance, ≥ 0; Burda et al. take 0.01.
+        batch_size: data at a time.
+
+    Raises:
+        InputError: an argument out of range, fewer than two data, or codes that are not finite.
+
+    Source: Burda, Grosse & Salakhutdinov, ICLR 2016.
+
+    Example:
+        >>> from curvae import Autoencoder
+        >>> encoder = torch.nn.Linear(2, 2, bias=False)
+        >>> encoder.weight.data = torch.tensor([[1.0, 0.0], [0.0, 0.05]])
+        >>> found = active_units(Autoencoder(encoder, torch.nn.Linear(2, 2), latents=2), torch.randn(500, 2))
+        >>> found.active, found.count
+        (tensor([ True, False]), 1)
+    """
+    non_negative("threshold", threshold)
+    if len(data) < 2:
+        raise InputError(f"there are {len(data)} data; expected at least 2 to have a variance")
+    return ActiveUnits(codes(model, data, batch_size).var(0), threshold)
+
+
+@torch.no_grad()
+def unit_divergence(model: Model, data: Tensor, batch_size: int = 100) -> Float[Tensor, " d"]:
+    r"""$\mathbb E_x\,\mathrm{KL}(q(z_i\mid x)\,\|\,\mathcal N(0,1))$ of each latent's marginal, in nats.
+
+    Where :func:`active_units` looks at means alone, this counts what the posterior says of a latent; near 0 for an
+    unused one. The sum is at most the KL divergence of (8), with equality for a diagonal Σ. For a GRAE give
+    :class:`~curvae.metrics.Implied` of it.
+
+    Args:
+        model: its posterior, in eval mode.
+        data: ``[N, *D]``, uint8 pixels or floating point.
+        batch_size: data at a time.
+
+    Returns:
+        Float64 on the CPU.
+
+    Raises:
+        InputError: no data, or a model without a posterior.
+
+    Example:
+        >>> from curvae import Autoencoder
+        >>> from curvae.metrics import Implied
+        >>> model = Autoencoder(torch.nn.Linear(3, 2), torch.nn.Linear(2, 3), latents=2)
+        >>> bool((unit_divergence(Implied(model, beta=0.2), torch.randn(9, 3)) > 0).all())
+        True
+    """
+    total, count = torch.zeros(()), 0
+    with deployed(model):
+        for x in batches(model, data, batch_size):
+            q = in_double(model.posterior(x))
+            variance = q.factor.dense().square().sum(-1)
+            divergence = 0.5 * (q.mean.square() + variance - variance.log() - 1)
+            total, count = total + divergence.sum(0).cpu(), count + len(x)
+    return total / count

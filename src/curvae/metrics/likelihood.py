@@ -1,0 +1,184 @@
+r"""Estimates of $\log p(x)$ by importance sampling from the posterior."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from curvae._checks import positive, positive_int
+from curvae._typing import Float, Tensor
+from curvae.autoencoder import Model
+from curvae.errors import InputError
+from curvae.likelihoods import Gaussian, Laplace, LearnedGaussian, Likelihood, StudentT
+from curvae.metrics.codes import batches, deployed, in_double
+from curvae.metrics.result import Estimate
+from curvae.posteriors import Normal
+
+
+@dataclass(frozen=True, eq=False)
+class Likelihoods:
+    r"""Importance-weighted negative log-likelihoods, in nats per datum.
+
+    Attributes:
+        nll: $-\log\tfrac1K\sum_kw_k$, ``[N]``.
+        se: its standard error by the delta method, ``[N]``: the weights' standard deviation over their mean and
+            $\sqrt K$; NaN for K = 1. To be trusted where ``ess`` is large: a proposal narrower than the posterior has
+            weights of infinite variance, which a few draws do not show.
+        ess: effective number of draws, $(\sum w)^2/\sum w^2$, 1 … K.
+        samples: K.
+    """
+
+    nll: Float[Tensor, " N"]
+    se: Float[Tensor, " N"]
+    ess: Float[Tensor, " N"]
+    samples: int
+
+    @property
+    def bias(self) -> Float[Tensor, " N"]:
+        r"""How much ``nll`` is too large, to first order in 1/K: $\tfrac12\,\mathrm{se}^2$."""
+        return 0.5 * self.se.square()
+
+    def mean(self) -> Estimate:
+        """Over the data; its standard error has both the data's spread and the draws'."""
+        return Estimate.of(self.nll)
+
+
+@torch.no_grad()
+def importance_weighted_nll(
+    model: Model,
+    data: Tensor,
+    likelihood: Likelihood,
+    *,
+    samples: int,
+    generator: torch.Generator,
+    batch_size: int = 100,
+    chunk_size: int = 10,
+    progress: Callable[[int], object] | None = None,
+) -> Likelihoods:
+    r"""$-\log\tfrac1K\sum_{k=1}^K\frac{p(x\mid z_k)\,p(z_k)}{q(z_k\mid x)}$ with $z_k\sim q(z\mid x)$.
+
+    Here $p(z)=\mathcal N(0,I)$. The mean of the weights is unbiased for $p(x)$, so by Jensen's inequality the estimate
+    is an upper bound of $-\log p(x)$ in expectation; it falls with K, to minus the log-likelihood, and K = 1 is minus
+    the ELBO. It is exact for every K if q is the posterior. Weights are kept in float64 whatever the model's type.
+
+    β-VAE and GRAE have a β, and a generative model has none. For observation models of location the objective at β is
+    that of another noise scale at β = 1: take :func:`at_unit_beta` as ``likelihood``. A model without a posterior of
+    its own takes :class:`~curvae.metrics.Implied` of it with that likelihood and β = 1.
+
+    Args:
+        model: the posterior and the decoder; used in eval mode if it is a module, and its mode given back.
+        data: ``[N, *D]``, uint8 pixels or floating point.
+        likelihood: $p(x\mid z)$, its ``log_prob``.
+        samples: K, draws for each datum, ≥ 1.
+        generator: of the draws, on the model's device.
+        batch_size: data at a time.
+        chunk_size: draws of each datum that are decoded at a time; ``batch_size × chunk_size`` bounds memory.
+        progress: called with the number of data done so far.
+
+    Returns:
+        The estimates, float64 on the CPU.
+
+    Raises:
+        InputError: an argument out of range, no data, or a likelihood that is not finite.
+
+    Source: Burda, Grosse & Salakhutdinov, ICLR 2016.
+
+    Example:
+        >>> from curvae import Autoencoder
+        >>> from curvae.metrics import Implied
+        >>> model = Autoencoder(torch.nn.Linear(3, 2), torch.nn.Linear(2, 3), latents=2)    # trained at β = 0.2, say
+        >>> noise = at_unit_beta(Gaussian(), beta=0.2)
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> implied = Implied(model, 1.0, noise)
+        >>> found = importance_weighted_nll(implied, torch.rand(5, 3), noise, samples=50, generator=generator)
+        >>> found.nll.shape, bool((found.ess > 1).all())
+        (torch.Size([5]), True)
+    """
+    positive_int("samples", samples)
+    positive_int("chunk_size", chunk_size)
+    found: list[Float[Tensor, "2 B"]] = []
+    with deployed(model):
+        for x in batches(model, data, batch_size):
+            q = in_double(model.posterior(x))
+            weights = _log_weights(model, q, x, likelihood, samples, chunk_size, generator)
+            found.append(_log_moments(weights).cpu())
+            if progress is not None:
+                progress(sum(part.shape[1] for part in found))
+    return _estimate(torch.cat(found, dim=1), samples)
+
+
+def at_unit_beta(likelihood: Likelihood, beta: float) -> Likelihood:
+    r"""The observation model whose ELBO is the objective at β, up to the factor β and constants.
+
+    Dividing (2) by β leaves $\tfrac1\beta\log p(x\mid z)$, the logarithm of a normalised density up to a constant if
+    noise is added to η: $\mathcal N(\eta,\sigma^2I)$ becomes $\mathcal N(\eta,\beta\sigma^2I)$, Laplace noise is scaled
+    by β, and a Student t has other degrees of freedom. For other models $p^{1/\beta}$ has a normaliser that depends on
+    η: no model does what β does, β is a weight of training alone, and ``likelihood`` itself comes back.
+
+    Args:
+        likelihood: as the objective has it.
+        beta: β, > 0.
+
+    Raises:
+        InputError: if ``beta`` is not > 0, or too large for a Student t: its power is then no density.
+
+    Example:
+        >>> at_unit_beta(Gaussian(sigma=2.0), beta=0.25)
+        Gaussian(sigma=1)
+    """
+    positive("beta", beta)
+    match likelihood:
+        case Gaussian() | LearnedGaussian():
+            return Gaussian(_number(likelihood.sigma) * math.sqrt(beta))
+        case Laplace():
+            return Laplace(likelihood.scale * beta)
+        case StudentT():
+            dof = (likelihood.dof + 1) / beta - 1
+            if dof <= 0:
+                raise InputError(f"{likelihood} has no normalised power 1/beta at beta {beta:g}; give a smaller beta")
+            return StudentT(dof, likelihood.scale * math.sqrt(likelihood.dof / dof))
+        case _:
+            return likelihood
+
+
+def _number(value: float | Tensor) -> float:
+    return float(value.detach()) if isinstance(value, Tensor) else value
+
+
+def _log_weights(
+    model: Model,
+    q: Normal,
+    x: Float[Tensor, "B *D"],
+    likelihood: Likelihood,
+    samples: int,
+    chunk_size: int,
+    generator: torch.Generator,
+) -> Iterator[Float[Tensor, "K B"]]:
+    for done in range(0, samples, chunk_size):
+        count = min(chunk_size, samples - done)
+        z = q.rsample(generator, (count,)).to(x.dtype)  # rounded first: the weight is that of the point decoded
+        eta = model.decode(z.flatten(0, 1)).double()
+        repeated = x.double().repeat(count, *[1] * (x.dim() - 1))
+        wide = z.double()
+        prior = -0.5 * (wide.square().sum(-1) + wide.shape[-1] * math.log(2 * math.pi))
+        yield likelihood.log_prob(eta, repeated).unflatten(0, (count, -1)) + prior - q.log_prob(wide)
+
+
+def _log_moments(weights: Iterator[Float[Tensor, "K B"]]) -> Float[Tensor, "2 B"]:
+    """The logarithms of the sums of w and w², chunk by chunk."""
+    sums = (torch.stack([log_w, 2 * log_w]).logsumexp(1) for log_w in weights)
+    return functools.reduce(torch.logaddexp, sums)
+
+
+def _estimate(log_moments: Float[Tensor, "2 N"], samples: int) -> Likelihoods:
+    first, second = log_moments
+    nll = math.log(samples) - first
+    if not bool(nll.isfinite().all()):
+        raise InputError("the model gives likelihoods that are no finite numbers on these data")
+    ess = (2 * first - second).exp().clamp(1, samples)
+    se = ((samples / ess - 1) / (samples - 1)).sqrt() if samples > 1 else torch.full_like(nll, math.nan)
+    return Likelihoods(nll, se, ess, samples)
