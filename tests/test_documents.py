@@ -1,0 +1,82 @@
+"""What the documents say is true: their code runs, and the symbols, tests and options they name exist."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+from functools import reduce
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from curvae.cli import app
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def code_spans(page: Path, pattern: str) -> list[str]:
+    return re.findall(rf"`({pattern})`", page.read_text(encoding="utf-8"))
+
+
+def resolve(name: str) -> object:
+    """The object of a dotted name whose first parts are modules."""
+    parts = name.split(".")
+    for cut in range(len(parts), 0, -1):
+        try:
+            module = importlib.import_module(".".join(parts[:cut]))
+        except ModuleNotFoundError:
+            continue
+        return reduce(getattr, parts[cut:], module)
+    raise ModuleNotFoundError(name)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+def test_python_blocks_run_from_top_to_bottom(page: Path) -> None:
+    namespace: dict[str, object] = {}
+    for block in blocks(page, "python"):
+        exec(compile(block, str(page), "exec"), namespace)
+
+
+def test_the_readme_shows_python() -> None:
+    assert blocks(ROOT / "README.md", "python")
+
+
+def test_the_readmes_commands_and_options_exist() -> None:
+    commands = get_command(app).commands
+    lines = [line for block in blocks(ROOT / "README.md", "bash") for line in block.splitlines()]
+    shown = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("curvae ")]
+    assert {"train", "evaluate", "sample", "report"} <= {name for name, *_ in shown}
+    for name, *words in shown:
+        options = {option for parameter in commands[name].params for option in parameter.opts}
+        assert {word for word in words if word.startswith("-")} <= options, name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_named_symbols_exist(page: Path) -> None:
+    for name in code_spans(page, r"curvae(?:\.\w+)+"):
+        assert resolve(name) is not None, f"{page.name} names {name}"
+
+
+def test_every_equation_names_its_code_and_its_proof() -> None:
+    page = (ROOT / "docs" / "equations.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?:after )?\(\d+\).*$", page, flags=re.MULTILINE)
+    assert len(rows) >= 12
+    for row in rows:
+        assert "`curvae." in row, f"no code in: {row}"
+        assert "`tests/" in row, f"no proof in: {row}"
+
+
+def test_named_tests_exist() -> None:
+    for name in code_spans(ROOT / "docs" / "equations.md", r"tests/[\w/]+\.py(?:::\w+)*"):
+        path, *parts = name.split("::")
+        assert (ROOT / path).is_file(), name
+        source = (ROOT / path).read_text(encoding="utf-8")
+        for part in parts:
+            assert re.search(rf"^\s*(?:def|class) {part}\b", source, flags=re.MULTILINE), name
