@@ -5,6 +5,8 @@ writes the statistics beside the figure. The kernels need the extra ``uniqueness
 """
 
 from curvae.experiments.uniqueness.config import Config, Figure, Panel
+from curvae.experiments.uniqueness.figures import plot
+from curvae.experiments.uniqueness.reproduction import reproduce
 from curvae.experiments.uniqueness.runner import Result, run
 
-__all__ = ["Config", "Figure", "Panel", "Result", "run"]
+__all__ = ["Config", "Figure", "Panel", "Result", "plot", "reproduce", "run"]

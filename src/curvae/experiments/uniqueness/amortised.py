@@ -158,7 +158,7 @@ def trainer(nu: Nonlinearity, exact: bool = False) -> TrainCompiled:
             sums(x, table[0, one : one + points], table[1, two : two + points], coefficients, found)
             weight = 1.0 / (points * sigma**2)
             gradient_from_sums(theta, rotations, moments, found, turn, weight, mean_field, gradient)
-            step_rate = rate / 10.0 ** (iteration // period)
-            adam(theta, first, second, gradient, step_rate, iteration + 1)
+            scale, root = scalars.adam_scales(rate / 10.0 ** (iteration // period), iteration + 1)
+            adam(theta, first, second, np.uint64(0), gradient, scale, root)
 
     return train

@@ -31,6 +31,7 @@ class Row:
         angle_principal: to the decoder's principal axes.
         decoder: A [4, by rows].
         offset: b [2].
+        encoder: C [4, by rows] and d [2] of the best affine map from x to the posterior means; exact if amortised.
         variances: the two diagonal entries of Σ (of its mean over the data), and the off-diagonal one.
     """
 
@@ -44,6 +45,7 @@ class Row:
     angle_principal: float
     decoder: tuple[float, float, float, float]
     offset: tuple[float, float]
+    encoder: tuple[float, float, float, float, float, float]
     variances: tuple[float, float, float]
 
 
@@ -79,8 +81,17 @@ def measure(model: Model, trial: Trial, start: Fit, fit: Fit, index: int, period
         angle_principal=principal,
         decoder=tuple(fit.decoder.ravel().tolist()),
         offset=tuple(fit.offset.tolist()),
+        encoder=affine_encoder(trial.x, fit.mean),
         variances=(float(covariance[0, 0]), float(covariance[1, 1]), float(covariance[0, 1])),
     )
+
+
+def affine_encoder(x: Array, mean: Array) -> tuple[float, float, float, float, float, float]:
+    """C by rows, then d, of the least-squares map from the data [N, 2] to the posterior means [N, 2]."""
+    if not np.isfinite(mean).all():
+        return (np.nan,) * 6
+    solution = np.linalg.lstsq(np.c_[x, np.ones(len(x))], mean, rcond=None)[0]
+    return tuple(np.r_[solution[:2].T.ravel(), solution[2]].tolist())
 
 
 def _single(trial: Trial) -> tuple[Array, Array]:

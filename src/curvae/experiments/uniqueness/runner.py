@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,27 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from curvae.experiments.uniqueness.config import Config, Panel
 from curvae.experiments.uniqueness.engine import Row, run_trial
+from curvae.experiments.uniqueness.optimum import run_optimum
 from curvae.experiments.uniqueness.store import PanelStore, Table, to_table
+from curvae.experiments.uniqueness.trial import Model
 
 SAVE_EVERY = 10.0
 """Seconds between two writes of a table."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A table to fill: one row a trial.
+
+    Attributes:
+        name: of the table.
+        panel: what the trials are.
+        work: (panel, seed, index, n) to a row.
+    """
+
+    name: str
+    panel: Panel
+    work: Callable[[Panel, int, int, int], Row]
 
 
 @dataclass(frozen=True)
@@ -30,11 +48,13 @@ class Result:
     Attributes:
         config: what was run.
         tables: a table for each panel, by the panel's name.
-        seconds: wall-clock time of this call for each panel; what an earlier call did is not in it.
+        optima: for each amortised model, the ELBO's own optimum on every trial's data (mean-field).
+        seconds: wall-clock time of this call by table; what an earlier call did is not in it.
     """
 
     config: Config
     tables: dict[str, Table]
+    optima: dict[Model, Table]
     seconds: dict[str, float]
 
     def of(self, panel: Panel) -> Table:
@@ -61,27 +81,36 @@ def run(config: Config, out: Path | None = None, quiet: bool = False) -> Result:
         >>> sorted(run(cfg, quiet=True).tables)
         ['tanh-diagonal-orthogonal-amortised', 'tanh-full-orthogonal-amortised']
     """
-    stores = {panel: PanelStore(out, config, panel) if out else None for panel in config.panels}
+    jobs = [Job(panel.name, panel, run_trial) for panel in config.panels]
+    models = dict.fromkeys(panel.model for panel in config.panels if panel.amortised)
+    optima = {model: _optimum_job(model) for model in models}
+    jobs += optima.values()
+    stores = {job.name: PanelStore(out, config, job.panel, job.name) if out else None for job in jobs}
     # read every table before the first trial, so that a foreign one is refused at once
-    kept = {panel: store.load() if store else [] for panel, store in stores.items()}
+    kept = {name: store.load() if store else [] for name, store in stores.items()}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     tables, seconds = {}, {}
     with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
-        for panel in config.panels:
+        for job in jobs:
             begun = time.monotonic()
-            tables[panel.name] = _run_panel(config, panel, stores[panel], kept[panel], progress)
-            seconds[panel.name] = time.monotonic() - begun
-    return Result(config, tables, seconds)
+            tables[job.name] = _run_job(config, job, stores[job.name], kept[job.name], progress)
+            seconds[job.name] = time.monotonic() - begun
+    panels = {panel.name: tables[panel.name] for panel in config.panels}
+    return Result(config, panels, {model: tables[job.name] for model, job in optima.items()}, seconds)
 
 
-def _run_panel(config: Config, panel: Panel, store: PanelStore | None, rows: list[Row], progress: Progress) -> Table:
-    """All trials of one panel that are not in ``rows`` yet."""
+def _optimum_job(model: Model) -> Job:
+    return Job(f"{model.nu.value}-optimum-{model.columns.value}", Panel(model, mean_field=True), run_optimum)
+
+
+def _run_job(config: Config, job: Job, store: PanelStore | None, rows: list[Row], progress: Progress) -> Table:
+    """All trials of one table that are not in ``rows`` yet."""
     done = {row.index for row in rows}
     # longest first, so that no core idles at the end
     todo = sorted((i for i in range(config.trials) if i not in done), key=lambda i: -config.periods[i])
-    task = progress.add_task(panel.name, total=config.trials, completed=len(done))
+    task = progress.add_task(job.name, total=config.trials, completed=len(done))
     pool = ThreadPoolExecutor(config.threads or len(os.sched_getaffinity(0)))
-    pending = {pool.submit(run_trial, panel, config.seed, i, config.periods[i]) for i in todo}
+    pending = {pool.submit(job.work, job.panel, config.seed, i, config.periods[i]) for i in todo}
     saved = time.monotonic()
     try:
         while pending:

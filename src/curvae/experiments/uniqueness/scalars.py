@@ -138,23 +138,30 @@ def spread_gradient(gradient: Matrix, spread: Matrix, factor: Matrix, mean_field
 
 
 def adam(real: Any) -> Callable[..., None]:
-    """Compile one step of Adam in place, in one precision (``torch.optim.Adam`` with its default settings).
+    """Compile Adam's update in place, in one precision (``torch.optim.Adam`` with its default settings).
 
     Returns:
-        ``step(values, first, second, gradient, rate, count)``: the parameters, the two moments, the learning rate and
-        the number of this step, from 1.
+        ``update(values, first, second, at, gradient, scale, root)``: changes the ``gradient.size`` parameters and
+        moments from index ``at`` on, with the two numbers that ``adam_scales`` gives for the step.
     """
     b1, b2, one, epsilon = real(BETA1), real(BETA2), real(1.0), real(EPSILON)
 
     @compiled
-    def step(  # type: ignore[no-untyped-def]
-        values, first, second, gradient, rate, count
+    def update(  # type: ignore[no-untyped-def]
+        values, first, second, at, gradient, scale, root
     ):
-        scale = real(rate / (1.0 - BETA1**count))
-        root = real(1.0 / math.sqrt(1.0 - BETA2**count))
-        for k in range(values.size):
-            first[k] = b1 * first[k] + (one - b1) * gradient[k]
-            second[k] = b2 * second[k] + (one - b2) * (gradient[k] * gradient[k])
-            values[k] -= scale * first[k] / (math.sqrt(second[k]) * root + epsilon)
+        for i in range(np.uint64(gradient.size)):
+            k = at + i
+            g = gradient[i]
+            m = b1 * first[k] + (one - b1) * g
+            v = b2 * second[k] + (one - b2) * (g * g)
+            first[k], second[k] = m, v
+            values[k] -= scale * m / (math.sqrt(v) * root + epsilon)
 
-    return step
+    return update
+
+
+@compiled
+def adam_scales(rate: float, step: int) -> tuple[float, float]:
+    """The learning rate over the first moment's bias correction, and one over the root of the second's; step from 1."""
+    return rate / (1.0 - BETA1**step), 1.0 / math.sqrt(1.0 - BETA2**step)

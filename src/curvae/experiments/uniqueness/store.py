@@ -43,16 +43,18 @@ class PanelStore:
         folder: where tables lie.
         config: gives schedule and seed.
         panel: which panel.
+        name: the table's name.
     """
 
     folder: Path
     config: Config
     panel: Panel
+    name: str
 
     @property
     def path(self) -> Path:
         """The table's file."""
-        return self.folder / f"{self.panel.name}.npz"
+        return self.folder / f"{self.name}.npz"
 
     @property
     def _fingerprint(self) -> str:
@@ -60,7 +62,7 @@ class PanelStore:
         return json.dumps(
             {
                 "format": FORMAT,
-                "panel": self.panel.name,
+                "panel": self.name,
                 "points": model.points,
                 "sigma": model.sigma,
                 "norms": list(model.norms),
