@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from PIL import Image
 
-from curvae.report.pictures import Picture, encoded
+from curvae.report.pictures import Picture, png
 
 # readable on a light and on a dark page; the chart itself is see-through
 INK = "#808488"
@@ -42,11 +42,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Axis:
-    """How an axis is drawn: label, limits (None: from the data) and scale."""
+    """How an axis is drawn: label, limits (None: from the data), scale, and whether only whole numbers are marked."""
 
     label: str = ""
     limits: tuple[float, float] | None = None
     log: bool = False
+    whole: bool = False
 
 
 def chart(
@@ -70,10 +71,11 @@ def chart(
     _dress(axes, x, y)
     if square:
         axes.set_aspect("equal", adjustable="datalim")
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None}, pil_kwargs={"optimize": True})
-    width, height = (round(100 * side) for side in size)
-    return encoded(buffer.getvalue(), alt, width, height)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    # a chart has few colours: a palette makes the file several times smaller
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).quantize(128, Image.Quantize.FASTOCTREE)
+    return png(image, alt, shrink=_DPI // 100)
 
 
 def _dress(axes: Axes, x: Axis, y: Axis) -> None:
@@ -81,6 +83,8 @@ def _dress(axes: Axes, x: Axis, y: Axis) -> None:
     axes.patch.set_alpha(0)
     axes.set_xlabel(x.label, color=INK, fontsize=8)
     axes.set_ylabel(y.label, color=INK, fontsize=8)
+    if x.whole:
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if x.limits is not None:
         axes.set_xlim(*x.limits)
     if y.log:
@@ -110,7 +114,7 @@ def smoothed(y: Float[np.ndarray, " N"], window: int) -> Float[np.ndarray, " N"]
     return np.convolve(y, kernel, "same") / np.convolve(np.ones(len(y)), kernel, "same")
 
 
-def common_axis(values: Sequence[Float[np.ndarray, " N"]], label: str) -> Axis:
+def common_axis(values: Sequence[Float[np.ndarray, "..."]], label: str) -> Axis:
     """One vertical axis for several charts: logarithmic where all values are > 0 and span more than a factor of 5.
 
     Example:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import matplotlib
 import numpy as np
 from jaxtyping import Float
-from matplotlib.colors import to_hex
+from matplotlib.colors import LinearSegmentedColormap, to_hex
 
 from curvae.report.charts import INK, Axis, Line, chart, common_axis
 from curvae.report.drawing import Amounts, Drawing, Figure, Outputs
@@ -13,7 +12,8 @@ from curvae.report.pictures import Picture
 from curvae.report.subjects import Subject
 
 LINE_AMOUNTS = Amounts(examples=6, samples=30, latents=4)
-_ENTRIES = Axis("entry of the datum")
+_ENTRIES = Axis("entry of the datum", whole=True)
+_SHADES = LinearSegmentedColormap.from_list("shades", ["#3268c8", "#8f8f8f", "#d0453f"])
 
 
 class LineDrawing(Drawing):
@@ -47,7 +47,7 @@ class LineDrawing(Drawing):
 
     def traversed(self, row: Float[np.ndarray, "V *D"], alt: str) -> Picture:
         """A line for each of one latent's values, from blue (lowest) to red (highest)."""
-        shades = matplotlib.colormaps["coolwarm"](np.linspace(0, 1, len(row)))
+        shades = _SHADES(np.linspace(0, 1, len(row)))
         lines = [_line(to_hex(shade), values, width=1.2) for shade, values in zip(shades, _flat(row), strict=True)]
         return chart(lines, alt, _ENTRIES, common_axis([row.ravel()], "value"))
 
@@ -61,12 +61,15 @@ def code_cloud(subject: Subject, points: Float[np.ndarray, "N 2"], latents: tupl
     turn = np.linspace(0, 2 * np.pi, 100)
     circles = [Line(INK, r * np.cos(turn), r * np.sin(turn), width=0.8) for r in (1, 2)]
     x, y = (Axis(f"latent {latent}") for latent in latents)
-    lines = [Line(subject.colour, points[:, 0], points[:, 1], width=0, opacity=0.5), *circles]
+    lines = [Line(subject.colour, points[:, 0], points[:, 1], width=0.0, opacity=0.5), *circles]
     return Figure(subject.name, chart(lines, f"codes of held-out data in {subject.name}", x, y, square=True), subject)
 
 
 def _cloud(colour: str, values: Float[np.ndarray, "N 2"], originals: Float[np.ndarray, "M 2"], alt: str) -> Picture:
-    points = [Line(INK, originals[:, 0], originals[:, 1], width=0), Line(colour, values[:, 0], values[:, 1], width=0)]
+    points = [
+        Line(INK, originals[:, 0], originals[:, 1], width=0.0),
+        Line(colour, values[:, 0], values[:, 1], width=0.0),
+    ]
     return chart(points, alt, Axis("first number"), Axis("second number"), square=True)
 
 

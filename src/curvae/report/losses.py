@@ -67,7 +67,7 @@ def term_series(run: Run) -> dict[str, Series]:
     try:
         names = ["total", *dict.fromkeys(name for record in records for name in record["parts"])]
         return {name: _series(records, name) for name in names} if records else {}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{run.path / 'metrics.jsonl'} has a line without a number for {error}; restore the file or train again"
         ) from error
@@ -82,7 +82,7 @@ def loss_charts(subjects: list[Subject]) -> tuple[list[tuple[Subject, Picture]],
     everything = [one for terms in series.values() for one in terms.values()]
     y = common_axis([values for one in everything for values in (one.smooth, one.held_out)], "per datum")
     # a little more than the last step, so that its held-out dot is whole
-    x = Axis("step", (0.0, 1.02 * max(float(one.steps.max()) for one in everything)))
+    x = Axis("step", (0.0, 1.02 * max(float(one.steps.max()) for one in everything)), whole=True)
     charts = [(subject, _by_term(subject, series[subject.name], x, y)) for subject in logged]
     terms = list(dict.fromkeys(name for subject in logged for name in series[subject.name]))
     compared = _compared(logged, series, x) if len(logged) > 1 else None
@@ -107,10 +107,12 @@ def _compared(subjects: list[Subject], series: dict[str, dict[str, Series]], x: 
 
 
 def _drawn(one: Series, colour: str, thick: bool) -> list[Line]:
+    # a line through one point would be invisible
+    width = 0.0 if len(one.steps) == 1 else 2.4 if thick else 1.5
     return [
         Line(colour, one.steps, one.values, width=0.5, opacity=0.3),
-        Line(colour, one.steps, one.smooth, width=2.4 if thick else 1.5),
-        Line(colour, one.held_out_steps, one.held_out, width=0),
+        Line(colour, one.steps, one.smooth, width=width),
+        Line(colour, one.held_out_steps, one.held_out, width=0.0),
     ]
 
 

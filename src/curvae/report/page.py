@@ -15,7 +15,7 @@ from curvae.report.losses import TERM_NAMES, loss_charts, term_colour
 from curvae.report.pictures import colour_scale
 from curvae.report.sections import look
 from curvae.report.subjects import Subject, group_by_data, open_subjects
-from curvae.report.tables import evaluate_command, measure_rows, objective_rows, setting_rows
+from curvae.report.tables import evaluate_command, measure_rows, objective_rows, resume_command, setting_rows
 
 
 def write_report(runs: Sequence[Path], out: Path) -> None:
@@ -85,5 +85,5 @@ def _context(subjects: list[Subject]) -> dict[str, Any]:
         "commands": [(subject, evaluate_command(subject.run)) for subject in missing],
         "looks": [shown for group in groups if (shown := look(group, len(subjects))) is not None],
         "scale": colour_scale(),
-        "unfinished": [subject for subject in subjects if subject.view is None],
+        "unfinished": [(subject, resume_command(subject.run)) for subject in subjects if subject.view is None],
     }

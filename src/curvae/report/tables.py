@@ -106,6 +106,11 @@ def evaluate_command(run: Run) -> str:
     return f"curvae evaluate {shlex.quote(str(run.path))}"
 
 
+def resume_command(run: Run) -> str:
+    """What to type to go on with a run's training."""
+    return f"curvae train --resume --out {shlex.quote(str(run.path))}"
+
+
 def objective_name(config: RunConfig) -> str:
     """The objective with its number in the paper.
 
@@ -123,10 +128,13 @@ def relative(value: float, base: float) -> str:
     """The difference of two values in per cent of the second's size.
 
     Example:
-        >>> relative(10.2, 10.0), relative(9.0, 10.0), relative(1.0, 0.0)
-        ('+2.0 %', '−10.0 %', '')
+        >>> relative(10.2, 10.0), relative(9.0, 10.0), relative(10.001, 10.0), relative(1.0, 0.0)
+        ('+2.0 %', '−10.0 %', '+0.01 %', '')
     """
-    return f"{100 * (value - base) / abs(base):+.1f} %".replace("-", "−") if base else ""
+    if not base:
+        return ""
+    percent = 100 * (value - base) / abs(base)
+    return f"{percent:+.{1 if abs(percent) >= 1 else 2}f} %".replace("-", "−")
 
 
 def plus_minus(estimate: Estimate) -> str:
