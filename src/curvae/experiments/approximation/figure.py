@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
@@ -73,7 +73,7 @@ def plot(result: Result) -> Figure:
     labels = [(observation.name, network) for network, observation in cases(result.config)]
     labels.sort(key=lambda label: [o.name for _, o in cases(result.config)].index(label[0]))
     figure = Figure(figsize=(11, 0.34 * len(labels) + 1.3), dpi=110, layout="constrained")
-    panels = figure.subplots(1, 3, sharey=True)
+    panels = list(figure.subplots(1, 3, sharey=True))
     for row in result.rows:
         _draw(panels, row, -labels.index((row.observation, row.network)))
     panels[0].set_yticks([-i for i in range(len(labels))], [" · ".join(label) for label in labels], fontsize=8)
@@ -83,7 +83,7 @@ def plot(result: Result) -> Figure:
     return figure
 
 
-def _draw(panels: tuple[Axes, Axes, Axes], row: Row, height: float) -> None:
+def _draw(panels: Sequence[Axes], row: Row, height: float) -> None:
     colour = _COLOURS[row.network]
     y = height - 0.14 if row.trained else height + 0.14
     marks = (row.error, row.taylor_difference, Estimate(100 * row.missing, 0.0))
@@ -100,7 +100,7 @@ def _draw(panels: tuple[Axes, Axes, Axes], row: Row, height: float) -> None:
         )
 
 
-def _dress(panels: tuple[Axes, Axes, Axes]) -> None:
+def _dress(panels: Sequence[Axes]) -> None:
     panels[0].set_xscale("symlog", linthresh=0.01)
     panels[0].set_title("‖H − (−M)‖ / ‖H‖, mean over data", fontsize=9)
     panels[1].set_xscale("symlog", linthresh=0.01)
