@@ -24,10 +24,11 @@ for command in (train, evaluate, sample, report, reproduce):
     app.command()(command)
 
 
-def _show_version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"curvae {__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

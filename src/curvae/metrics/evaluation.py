@@ -105,6 +105,8 @@ class _Measure:
         model, beta = self.model, self.beta
         h = model.encode(x)
         curvature = gauss_newton(model.decode, h, x, self.likelihood).double()
+        if not bool(curvature.isfinite().all()):
+            raise InputError("the model's outputs or derivatives on these data are not finite numbers")
         best = self.structure.optimal(curvature, beta)
         q = Normal(h.double(), best) if model.structure is None else _double(model.posterior(x))
         eta = model.decode(h)
@@ -169,7 +171,7 @@ def _summary(
 ) -> Evaluation:
     if not all(bool(value.isfinite().all()) for value in values.values()):
         bad = [name for name, value in values.items() if not bool(value.isfinite().all())]
-        raise InputError(f"the model gives {', '.join(bad)} that are no finite numbers on these data")
+        raise InputError(f"the model's values of {', '.join(bad)} on these data are not finite numbers")
     names = [f.name for f in fields(Evaluation) if f.type == "Estimate" and f.name != "penalty_difference"]
     estimates = {name: Estimate.of(values[name]) for name in names}
     measured = values["taylor"] - values["grae_full"]

@@ -66,7 +66,14 @@ class Training(LightningModule):
 
     def training_step(self, batch: Float[Tensor, "B *D"], batch_idx: int) -> None:
         """One update from one batch."""
-        self.terms = self.evaluated(batch.to(self.dtype_of_weights), step_generator(self.seed, self.step, self.device))
+        generator = step_generator(self.seed, self.step, self.device)
+        try:
+            self.terms = self.evaluated(batch.to(self.dtype_of_weights), generator)
+        except torch.linalg.LinAlgError:
+            raise TrainingError(
+                f"the penalty cannot be computed at step {self.step + 1}: the decoder's derivatives are not finite; "
+                "lower --lr or raise --beta"
+            ) from None
         loss = self.terms.mean()
         if self.device.type == "cpu":  # a GPU would have to be waited for: there the recorder checks now and then
             self.check(loss, self.step + 1)
