@@ -75,7 +75,7 @@ def plot(result: Result) -> Figure:
     figure = Figure(figsize=(11, 0.34 * len(labels) + 1.3), dpi=110, layout="constrained")
     panels = list(figure.subplots(1, 3, sharey=True))
     for row in result.rows:
-        _draw(panels, row, -labels.index((row.observation, row.network)))
+        _draw(panels, row, -float(labels.index((row.observation, row.network))))
     panels[0].set_yticks([-i for i in range(len(labels))], [" · ".join(label) for label in labels], fontsize=8)
     _dress(panels)
     stages = [Line2D([], [], marker="o", linestyle="", color="grey", mfc=c) for c in ("none", "grey")]
