@@ -1,6 +1,6 @@
 """Training runs on Lightning: steps, checkpoints, exact resume."""
 
 from curvae.training.errors import TrainingError
-from curvae.training.train import Outcome, train
+from curvae.training.loop import Outcome, train
 
 __all__ = ["Outcome", "TrainingError", "train"]
