@@ -14,7 +14,7 @@ from curvae.curvature import Columns, Exact, gauss_newton
 from curvae.errors import InputError
 from curvae.likelihoods import BernoulliLogits, Categorical, Gaussian, Likelihood, Poisson
 from curvae.nn import MLPDecoder
-from curvae.posteriors import BlockDiagonal, Diagonal, Full, Structure
+from curvae.posteriors import BlockDiagonal, Diagonal, Full, Shared, Structure
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -61,16 +61,19 @@ class _Chosen(Columns):
 
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("probabilities", [None, UNEVEN], ids=["uniform", "uneven"])
+@pytest.mark.parametrize("structure", [Diagonal(), BlockDiagonal(2), BlockDiagonal(3)], ids=str)
 @pytest.mark.parametrize("likelihood", [Gaussian(), BernoulliLogits(), Categorical()], ids=repr)
-def test_columns_are_unbiased(likelihood: Likelihood, probabilities: list[float] | None, count: int, seed: int) -> None:
-    """The expectation over every draw that can happen is the diagonal penalty, and so is its gradient."""
+def test_columns_are_unbiased(
+    likelihood: Likelihood, structure: Structure, probabilities: list[float] | None, count: int, seed: int
+) -> None:
+    """The expectation over every draw that can happen is the structure's penalty, and so is its gradient."""
     decoder, z, x = _problem(likelihood)
     p = probabilities or [1 / LATENTS] * LATENTS
     expectation = torch.zeros(BATCH)
     for chosen in itertools.product(range(LATENTS), repeat=count):
-        _, one = _Chosen(chosen, probabilities).penalty(decoder, z, x, likelihood, Diagonal(), BETA)
+        _, one = _Chosen(chosen, probabilities).penalty(decoder, z, x, likelihood, structure, BETA)
         expectation = expectation + math.prod(p[c] for c in chosen) * one
-    _, exact = Exact().penalty(decoder, z, x, likelihood, Diagonal(), BETA)
+    _, exact = Exact().penalty(decoder, z, x, likelihood, structure, BETA)
     torch.testing.assert_close(expectation, exact)
     wrt = (z, *decoder.parameters())
     torch.testing.assert_close(
@@ -153,8 +156,8 @@ def test_a_badly_conditioned_decoder_in_single_precision(beta: float, seed: int)
 
 def test_bad_input() -> None:
     z, x = torch.zeros(2, LATENTS), torch.zeros(2, LATENTS)
-    for structure in (Full(), BlockDiagonal(2)):
-        with pytest.raises(InputError, match=r"Columns estimates the penalty of Diagonal\(\) only; got .*use Exact"):
+    for structure in (Full(), Shared(Diagonal())):
+        with pytest.raises(InputError, match=r"Columns estimates the penalty of Diagonal\(\) or .*; got .*use Exact"):
             Columns(1).penalty(nn.Identity(), z, x, Gaussian(), structure, BETA)
         with pytest.raises(InputError, match="Columns estimates"):
             Columns(1).check(structure)

@@ -1,21 +1,35 @@
 """What a decoder does to small movements of its latents: Jacobian columns, Gauss–Newton curvature, estimators."""
 
-from curvae.curvature.estimators import Columns, Estimator, Exact
+from curvae.curvature.estimators import Columns, Estimate, Estimator, Exact, SampledColumns
 from curvae.curvature.gauss_newton import gauss_newton
 from curvae.curvature.hessian import Curvature, check_curvature, hessian
+from curvae.curvature.lanczos import Lanczos
+from curvae.curvature.operator import Operator
+from curvae.curvature.probes import Coordinates, Probes, Signs, Sphere, principal_basis
 from curvae.curvature.pushforward import columns, jacobian, pushforward
 from curvae.curvature.statistics import FixedStatistics
+from curvae.curvature.trace import Trace
 
 __all__ = [
     "Columns",
+    "Coordinates",
     "Curvature",
+    "Estimate",
     "Estimator",
     "Exact",
     "FixedStatistics",
+    "Lanczos",
+    "Operator",
+    "Probes",
+    "SampledColumns",
+    "Signs",
+    "Sphere",
+    "Trace",
     "check_curvature",
     "columns",
     "gauss_newton",
     "hessian",
     "jacobian",
+    "principal_basis",
     "pushforward",
 ]

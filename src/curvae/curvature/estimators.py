@@ -4,16 +4,50 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
 from curvae._checks import positive, positive_int
 from curvae._typing import Float, Int, Tensor
-from curvae.curvature.gauss_newton import column_norms, gram, whitened
+from curvae.curvature.gauss_newton import whitened
 from curvae.curvature.pushforward import Decoder, one_hot_tangents, unit_tangents
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
-from curvae.posteriors import Diagonal, Structure
+from curvae.posteriors import BlockDiagonal, Diagonal, Structure, logdet
+
+
+@dataclass(frozen=True)
+class SampledColumns:
+    """Whitened Jacobian columns that an estimator has pushed anyway, for others to use.
+
+    Args:
+        columns: $T_{:c}$ for each sampled latent, or all d of them.
+        indices: which latents; ``None`` means all, in order.
+        probabilities: of drawing each latent; ``None`` where nothing was drawn.
+    """
+
+    columns: Float[Tensor, "B *D K"]
+    indices: Int[Tensor, "B K"] | None = None
+    probabilities: Float[Tensor, " d"] | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an estimator returns.
+
+    Args:
+        eta: the decoder's output.
+        value: the penalty of each datum, or its estimate; differentiable.
+        standard_error: of ``value`` under the estimator's own randomness, from the spread of its probes: zeros if
+            it draws none, ``None`` if it drew a single one. A bias is not part of it. Carries no gradient.
+        sampled: the columns that were pushed, if the estimator pushes columns.
+    """
+
+    eta: Float[Tensor, "B *D"]
+    value: Float[Tensor, " B"]
+    standard_error: Float[Tensor, " B"] | None = None
+    sampled: SampledColumns | None = None
 
 
 class Estimator(ABC):
@@ -24,6 +58,22 @@ class Estimator(ABC):
         """Raise an ``InputError`` if this estimator cannot serve ``structure``."""
 
     @abstractmethod
+    def estimate(
+        self,
+        fn: Decoder,
+        z: Float[Tensor, "B d"],
+        x: Tensor,
+        likelihood: Likelihood,
+        structure: Structure,
+        beta: float,
+        generator: torch.Generator | None = None,
+    ) -> Estimate:
+        """The penalty of each datum with its standard error, and the decoder's output, from one pass.
+
+        Raises:
+            InputError: if this estimator cannot serve ``structure`` or ``beta`` is not > 0.
+        """
+
     def penalty(
         self,
         fn: Decoder,
@@ -34,11 +84,13 @@ class Estimator(ABC):
         beta: float,
         generator: torch.Generator | None = None,
     ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, " B"]]:
-        r"""The decoder's output $\eta$ and the penalty (an estimate of it) of each datum, from one pass."""
+        r"""The decoder's output $\eta$ and the value alone, which is all that training needs."""
+        estimate = self.estimate(fn, z, x, likelihood, structure, beta, generator)
+        return estimate.eta, estimate.value
 
 
 class Exact(Estimator):
-    """All d columns of the Jacobian.
+    """All d columns of the Jacobian; no randomness, no bias, for every structure.
 
     Args:
         chunk_size: columns computed at a time (default: all); bounds memory.
@@ -59,7 +111,7 @@ class Exact(Estimator):
     def check(self, structure: Structure) -> None:
         """Serves every structure."""
 
-    def penalty(
+    def estimate(
         self,
         fn: Decoder,
         z: Float[Tensor, "B d"],
@@ -68,10 +120,12 @@ class Exact(Estimator):
         structure: Structure,
         beta: float,
         generator: torch.Generator | None = None,
-    ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, " B"]]:
-        """No randomness: ``generator`` is not used."""
-        eta, tangents = whitened(fn, z, x, likelihood, unit_tangents(z), self.chunk_size)
-        return eta, structure.penalty(gram(tangents), beta).to(z.dtype)
+    ) -> Estimate:
+        """No randomness: ``generator`` is not used and the standard error is zero."""
+        positive("beta", beta)
+        eta, columns = whitened(fn, z, x, likelihood, unit_tangents(z), self.chunk_size)
+        value = structure.penalty_of_root(columns, beta)
+        return Estimate(eta, value, torch.zeros_like(value), SampledColumns(columns))
 
     def __repr__(self) -> str:
         return "Exact()"
@@ -81,11 +135,15 @@ class Columns(Estimator):
     r"""``count`` sampled columns for each datum: GRAE≈, the stochastic right side of (14).
 
     $\tfrac1k\sum_c\tfrac1{p_c}\log(1+\tfrac1\beta\|T_{:c}\|^2)$ with $c\sim p$, an unbiased estimate of the
-    :class:`~curvae.posteriors.Diagonal` penalty, and so is its gradient. It says nothing of other structures.
+    :class:`~curvae.posteriors.Diagonal` penalty, and so is its gradient. For
+    :class:`~curvae.posteriors.BlockDiagonal` each drawn latent brings the columns of its whole block $b\ni c$ and the
+    term is $\tfrac1{p_c|b|}\log|I+\tfrac1\beta T_b^\top T_b|$, unbiased for that structure's penalty. It says nothing
+    of :class:`~curvae.posteriors.Full`, whose penalty is no sum.
 
     Args:
-        count: k, columns a datum, drawn with replacement; the paper uses 1.
-        probabilities: $p$, d numbers > 0 (normalised here); default uniform.
+        count: k, latents drawn for each datum, with replacement; the paper uses 1.
+        probabilities: $p$, d numbers > 0 (normalised here); default uniform. Variance is smallest where $p_c$ is
+            proportional to the term it weighs.
 
     Raises:
         InputError: if ``count`` is not ≥ 1, a probability is not > 0, or their number is not d.
@@ -99,14 +157,16 @@ class Columns(Estimator):
 
     def __init__(self, count: int = 1, probabilities: Sequence[float] | Tensor | None = None) -> None:
         self.count = positive_int("number of columns", count)
-        self.probabilities = None if probabilities is None else _normalised(probabilities)
+        self.probabilities = None if probabilities is None else normalised(probabilities)
 
     def check(self, structure: Structure) -> None:
-        """Only the diagonal structure's penalty is a sum over columns."""
-        if not isinstance(structure, Diagonal):
-            raise InputError(f"Columns estimates the penalty of Diagonal() only; got {structure}: use Exact()")
+        """Only these structures' penalties are sums over columns or blocks of them."""
+        if not isinstance(structure, Diagonal | BlockDiagonal):
+            raise InputError(
+                f"Columns estimates the penalty of Diagonal() or BlockDiagonal(b) only; got {structure}: use Exact()"
+            )
 
-    def penalty(
+    def estimate(
         self,
         fn: Decoder,
         z: Float[Tensor, "B d"],
@@ -115,14 +175,23 @@ class Columns(Estimator):
         structure: Structure,
         beta: float,
         generator: torch.Generator | None = None,
-    ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, " B"]]:
-        """Draw the columns with ``generator`` and weigh them by their probabilities."""
+    ) -> Estimate:
+        """Draw the latents with ``generator`` and weigh their blocks by their probabilities."""
         self.check(structure)
         positive("beta", beta)
         indices = self.draw(z, generator)
-        eta, tangents = whitened(fn, z, x, likelihood, one_hot_tangents(z, indices))
-        terms = (column_norms(tangents) / beta).log1p()
-        return eta, (terms / self._distribution(z)[indices]).mean(-1)
+        p = self._distribution(z)
+        latents = z.shape[1]
+        size = structure.block_size(latents) if isinstance(structure, BlockDiagonal) else 1
+        start = indices - indices % size
+        members = start.unsqueeze(-1) + torch.arange(size, device=z.device)
+        tangents = one_hot_tangents(z, members.clamp(max=latents - 1).flatten(1))
+        # the last block may be smaller than the rest: its missing columns are zero and add nothing to a determinant
+        tangents = tangents * (members < latents).flatten(1).unsqueeze(1)
+        eta, pushed = whitened(fn, z, x, likelihood, tangents)
+        blocks = pushed.unflatten(-1, (self.count, size))
+        terms = _block_terms(blocks, beta).to(z.dtype) / (p[indices] * (members < latents).sum(-1))
+        return Estimate(eta, terms.mean(-1), spread(terms), SampledColumns(_drawn(blocks, indices - start), indices, p))
 
     def draw(self, z: Float[Tensor, "B d"], generator: torch.Generator | None = None) -> Int[Tensor, "B K"]:
         """Column indices, ``count`` for each datum."""
@@ -133,18 +202,46 @@ class Columns(Estimator):
         return torch.multinomial(weights, self.count, replacement=True, generator=generator)
 
     def _distribution(self, z: Float[Tensor, "B d"]) -> Float[Tensor, " d"]:
-        latents = z.shape[1]
-        if self.probabilities is None:
-            return z.new_full((latents,), 1 / latents)
-        if len(self.probabilities) != latents:
-            raise InputError(f"Columns has {len(self.probabilities)} probabilities but there are {latents} latents")
-        return self.probabilities.to(z)
+        return distribution(self.probabilities, z, "Columns")
 
     def __repr__(self) -> str:
         return f"Columns({self.count})"
 
 
-def _normalised(probabilities: Sequence[float] | Tensor) -> Float[Tensor, " d"]:
+def _block_terms(blocks: Float[Tensor, "B *D K b"], beta: float) -> Float[Tensor, "B K"]:
+    """The log-determinant of each block."""
+    flat = blocks.flatten(1, -3).movedim(-2, 1)
+    if flat.shape[-1] == 1:
+        return logdet.of_columns(flat.squeeze(-1).mT, beta)
+    return logdet.of_root(flat.flatten(0, 1), beta).unflatten(0, flat.shape[:2])
+
+
+def _drawn(blocks: Float[Tensor, "B *D K b"], position: Int[Tensor, "B K"]) -> Float[Tensor, "B *D K"]:
+    """The drawn latent's own column of each block."""
+    if blocks.shape[-1] == 1:
+        return blocks.squeeze(-1)
+    chosen = position.view(len(blocks), *[1] * (blocks.dim() - 3), -1, 1)
+    return blocks.gather(-1, chosen.expand(*blocks.shape[:-1], 1)).squeeze(-1)
+
+
+def spread(terms: Float[Tensor, "B K"]) -> Float[Tensor, " B"] | None:
+    """The standard error of the mean of K independent terms, ``None`` for a single one."""
+    count = terms.shape[-1]
+    return None if count == 1 else terms.detach().std(-1) / count**0.5
+
+
+def distribution(probabilities: Tensor | None, z: Float[Tensor, "B d"], owner: str) -> Float[Tensor, " d"]:
+    """The probability of each latent, uniform if none are given."""
+    latents = z.shape[1]
+    if probabilities is None:
+        return z.new_full((latents,), 1 / latents)
+    if len(probabilities) != latents:
+        raise InputError(f"{owner} has {len(probabilities)} probabilities but there are {latents} latents")
+    return probabilities.to(z)
+
+
+def normalised(probabilities: Sequence[float] | Tensor) -> Float[Tensor, " d"]:
+    """Numbers > 0 divided by their sum."""
     try:
         p = torch.as_tensor(probabilities, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError):

@@ -8,11 +8,12 @@ from curvae._checks import non_negative, positive
 from curvae._precision import full_precision
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
-from curvae.curvature import Curvature, Estimator, Exact, check_curvature
+from curvae.curvature import Columns, Curvature, Estimate, Estimator, Exact, check_curvature
 from curvae.curvature.hessian import hessian_products
 from curvae.curvature.pushforward import unit_tangents
 from curvae.errors import IndefiniteError, InputError
 from curvae.likelihoods import Gaussian, Likelihood
+from curvae.objectives.penalties import sampled_orthogonality
 from curvae.objectives.terms import Terms
 from curvae.posteriors import Full, Structure
 
@@ -24,7 +25,7 @@ class GRAE:
     (13) is this with Gaussian observations and ``structure=Full()``. A block-diagonal or diagonal structure has its own
     closed form (the penalty of :class:`~curvae.posteriors.Structure`); the diagonal one is the right side of (14), and
     with ``estimator=Columns(1)`` it is the paper's GRAE≈. (10) has $-H_{f_x}(h)$, the exact Hessian, in place of $M$.
-    Parts: ``energy``, ``prior`` ($\tfrac\beta2\|h\|^2$) and ``penalty``.
+    Parts: ``energy``, ``prior`` ($\tfrac\beta2\|h\|^2$), ``penalty`` and, if asked for, ``orthogonality``.
 
     Args:
         beta: β, > 0.
@@ -34,6 +35,9 @@ class GRAE:
         encoder_weight: weight of $\tfrac12\|h\|^2$, ≥ 0; default β.
         decoder_weight: weight of $\tfrac12\log|\dots|$, ≥ 0; default β. The β inside the determinant stays.
         curvature: ``"gauss-newton"`` for $M$, ``"hessian"`` for (10), which needs ``estimator=Exact()``.
+        orthogonality: weight, ≥ 0, of the mean squared cosine between Jacobian columns that the structure says should
+            be orthogonal (:func:`~curvae.objectives.orthogonality`), from the columns that the estimator pushes anyway:
+            exact with ``Exact()``, from sampled pairs with ``Columns(k)``, k ≥ 2.
 
     Raises:
         InputError: for a bad argument, or an estimator that cannot serve the structure or curvature.
@@ -56,6 +60,7 @@ class GRAE:
         encoder_weight: float | None = None,
         decoder_weight: float | None = None,
         curvature: Curvature = "gauss-newton",
+        orthogonality: float = 0.0,
     ) -> None:
         self.beta = positive("beta", beta)
         self.likelihood = Gaussian() if likelihood is None else likelihood
@@ -67,23 +72,38 @@ class GRAE:
         self.curvature = check_curvature(curvature)
         if curvature == "hessian" and not isinstance(self.estimator, Exact):
             raise InputError(f"the exact Hessian's penalty needs estimator Exact(); got {self.estimator}")
+        self.orthogonality = non_negative("orthogonality", orthogonality)
+        if self.orthogonality > 0:
+            self._check_pairs()
 
     def __call__(self, model: Model, x: Tensor, generator: torch.Generator | None = None) -> Terms:
         """The parts for a batch ``x`` ``[B, *D]``; ``generator`` draws columns where the estimator samples them."""
         h = model.encode(x)
         if self.curvature == "hessian":
-            eta, penalty = self._hessian_penalty(model, h, x)
+            estimate = Estimate(*self._hessian_penalty(model, h, x))
         else:
-            eta, penalty = self.estimator.penalty(
+            estimate = self.estimator.estimate(
                 model.decode, h, x, self.likelihood, self.structure, self.beta, generator
             )
-        return Terms(
-            {
-                "energy": self.likelihood.energy(eta, x),
-                "prior": 0.5 * self.encoder_weight * h.square().sum(-1),
-                "penalty": 0.5 * self.decoder_weight * penalty,
-            }
-        )
+        parts = {
+            "energy": self.likelihood.energy(estimate.eta, x),
+            "prior": 0.5 * self.encoder_weight * h.square().sum(-1),
+            "penalty": 0.5 * self.decoder_weight * estimate.value,
+        }
+        if estimate.sampled is not None and self.orthogonality > 0:
+            cosines = sampled_orthogonality(estimate.sampled, self.structure, h.shape[-1])
+            parts["orthogonality"] = self.orthogonality * cosines
+        return Terms(parts)
+
+    def _check_pairs(self) -> None:
+        if isinstance(self.structure, Full):
+            raise InputError("orthogonality has no meaning with structure Full(), which asks it of no columns")
+        pairs = isinstance(self.estimator, Exact) or (isinstance(self.estimator, Columns) and self.estimator.count > 1)
+        if not pairs or self.curvature == "hessian":
+            raise InputError(
+                "orthogonality needs pairs of Jacobian columns: use estimator Exact() or Columns(k) with k >= 2, and "
+                f"curvature 'gauss-newton'; got {self.estimator}, {self.curvature!r}"
+            )
 
     def _hessian_penalty(
         self, model: Model, h: Float[Tensor, "B d"], x: Tensor

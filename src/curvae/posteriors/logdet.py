@@ -48,9 +48,13 @@ def of_columns(root: Float[Tensor, "N D d"], beta: float) -> Float[Tensor, "N d"
         >>> of_columns(torch.tensor([[[1e25], [0.0]]]), beta=1.0)  # its square is beyond float32
         tensor([[115.1293]], dtype=torch.float64)
     """
+    return (squared_norms(root) / beta).log1p()
+
+
+def squared_norms(root: Float[Tensor, "N D d"]) -> Float[Tensor, "N d"]:
+    r"""$\|T_{:i}\|^2$ in float64; the gradient of a column of zeros is zero."""
     with full_precision(root):
-        norms = torch.linalg.vector_norm(root, dim=1, dtype=torch.float64)
-        return (norms.square() / beta).log1p()
+        return torch.linalg.vector_norm(root, dim=1, dtype=torch.float64).square()
 
 
 def of_curvature(curvature: Float[Tensor, "*N d d"], beta: float) -> Float[Tensor, "*N"]:

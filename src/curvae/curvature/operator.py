@@ -1,0 +1,81 @@
+r"""The Gauss–Newton curvature as a product, never as a matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch.func import jvp, vjp, vmap
+
+from curvae._precision import full_precision
+from curvae._typing import Float, Tensor
+from curvae.curvature.pushforward import Decoder
+from curvae.curvature.statistics import BatchStatistics, FixedStatistics
+from curvae.likelihoods import Likelihood
+
+
+class Operator:
+    r"""$v\mapsto Mv=J^\top L^\top L\,Jv$ at one batch of latents: one forward- and one reverse-mode product.
+
+    Batch normalisation is treated as in :func:`~curvae.curvature.pushforward`: at the statistics of this batch, held
+    fixed, and the batch is counted once, when the operator is made. Dropout draws another mask in every product, so a
+    decoder that has it must be in eval mode.
+
+    Args:
+        fn: decoder.
+        z: latents.
+        x: observations.
+        likelihood: observation model.
+
+    Attributes:
+        eta: the decoder's output ``[B, *D]``, differentiable.
+
+    Example:
+        >>> from curvae.likelihoods import Gaussian
+        >>> z = torch.zeros(1, 2)
+        >>> Operator(lambda z: 3 * z, z, z, Gaussian())(torch.ones(1, 2, 1)).squeeze(-1)
+        tensor([[9., 9.]])
+    """
+
+    def __init__(self, fn: Decoder, z: Float[Tensor, "B d"], x: Tensor, likelihood: Likelihood) -> None:
+        self.fn, self.z, self.x, self.likelihood = fn, z.contiguous(), x, likelihood
+        statistics = FixedStatistics()
+        with statistics:
+            self.eta = fn(self.z).to(z.dtype)
+        statistics.update_running(statistics.seen)
+        self._seen = statistics.seen
+        self._known = [BatchStatistics(seen.mean.detach(), seen.variance.detach()) for seen in statistics.seen]
+
+    @torch.no_grad()
+    def __call__(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B d K"]:
+        """$Mv$ for K tangents of each datum; carries no gradient."""
+        z = self.z.detach()
+        pushed = self._push(z, tangents, self._known)
+        with full_precision(z):
+            cotangents = self._curve(pushed)
+        pull = vjp(lambda point: self._decode(point, self._known), z)[1]
+        return vmap(lambda cotangent: pull(cotangent)[0], in_dims=-1, out_dims=-1)(cotangents)
+
+    def root(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B *D K"]:
+        r"""$L\,Jv$ for K tangents of each datum, differentiable in z and the decoder's parameters."""
+        pushed = self._push(self.z, tangents, self._seen)
+        with full_precision(pushed):
+            return self.likelihood.whiten(self.eta, self.x, pushed)
+
+    def _decode(self, point: Float[Tensor, "B d"], known: Sequence[BatchStatistics]) -> Float[Tensor, "B *D"]:
+        with FixedStatistics(known=known):
+            return self.fn(point).to(point.dtype)
+
+    def _push(
+        self, z: Float[Tensor, "B d"], tangents: Float[Tensor, "B d K"], known: Sequence[BatchStatistics]
+    ) -> Float[Tensor, "B *D K"]:
+        def along(tangent: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:
+            return jvp(lambda point: self._decode(point, known), (z,), (tangent,))[1]
+
+        return vmap(along, in_dims=-1, out_dims=-1, randomness="same")(tangents)
+
+    def _curve(self, pushed: Float[Tensor, "B *D K"]) -> Float[Tensor, "B *D K"]:
+        r"""$L^\top L\,t$: whitening is linear in the tangents, so its pull-back is $L^\top$."""
+        eta = self.eta.detach()
+        white, pull, *_ = vjp(lambda tangents: self.likelihood.whiten(eta, self.x, tangents), pushed)
+        return pull(white)[0]

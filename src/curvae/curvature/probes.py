@@ -1,0 +1,184 @@
+r"""Random directions $v$ with $\mathbb E[vv^\top]=I$, so that $\mathbb E[v^\top A v]=\mathrm{tr}\,A$."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+
+from curvae._checks import positive_int
+from curvae._typing import Float, Tensor
+from curvae.curvature.estimators import distribution, normalised
+from curvae.curvature.gauss_newton import gram, whitened
+from curvae.curvature.pushforward import Decoder, one_hot_tangents, unit_tangents
+from curvae.errors import InputError
+from curvae.likelihoods import Likelihood
+
+
+class Probes(ABC):
+    """A way to draw ``count`` independent probes for each datum."""
+
+    count: int
+
+    @abstractmethod
+    def draw(self, z: Float[Tensor, "B d"], generator: torch.Generator | None = None) -> Float[Tensor, "B d K"]:
+        r"""K = ``count`` probes for each datum, in z's type and place, each with $\mathbb E[vv^\top]=I$."""
+
+
+class Signs(Probes):
+    r"""Entries ±1 with equal chance (Rademacher, the probes of Hutchinson).
+
+    The variance of $v^\top Av$ is $2\sum_{i\ne j}A_{ij}^2$: only what is off the diagonal *in the basis of the signs*
+    costs. With a ``basis`` $U$ of r orthonormal columns the signs are taken along them, $v=Us+(I-UU^\top)s'$, so a
+    basis in which the curvature is nearly diagonal (:func:`principal_basis`) removes most of the variance. Whatever
+    the basis, the probe is unbiased.
+
+    Args:
+        count: probes for each datum, ≥ 1.
+        basis: $U$, ``[d, r]`` with orthonormal columns, r ≤ d; default the latents' own axes.
+
+    Raises:
+        InputError: if ``count`` is not ≥ 1, or the basis has more columns than rows, no orthonormal columns, or (when
+            drawing) not d rows.
+
+    Example:
+        >>> Signs(3).draw(torch.zeros(2, 4)).abs().unique()
+        tensor([1.])
+    """
+
+    def __init__(self, count: int = 1, basis: Float[Tensor, "d r"] | None = None) -> None:
+        self.count = positive_int("number of probes", count)
+        self.basis = None if basis is None else _orthonormal(basis)
+
+    def draw(self, z: Float[Tensor, "B d"], generator: torch.Generator | None = None) -> Float[Tensor, "B d K"]:
+        """Signs along the axes, or along the basis and then along the axes off its span."""
+        signs = _signs(z, z.shape[1], self.count, generator)
+        if self.basis is None:
+            return signs
+        if len(self.basis) != z.shape[1]:
+            raise InputError(f"the basis of the probes has {len(self.basis)} rows but there are {z.shape[1]} latents")
+        basis = self.basis.to(z)
+        return signs + basis @ (_signs(z, basis.shape[1], self.count, generator) - basis.mT @ signs)
+
+    def __repr__(self) -> str:
+        return f"Signs({self.count})" if self.basis is None else f"Signs({self.count}, basis={list(self.basis.shape)})"
+
+
+class Sphere(Probes):
+    r"""Directions uniform on the sphere of radius $\sqrt d$: the variance does not depend on any basis.
+
+    It is $2(\|A\|_F^2-(\mathrm{tr}A)^2/d)\,d/(d+2)$, a little less than that of normal numbers.
+
+    Args:
+        count: probes for each datum, ≥ 1.
+
+    Raises:
+        InputError: if ``count`` is not ≥ 1.
+
+    Example:
+        >>> Sphere(2).draw(torch.zeros(1, 9)).norm(dim=1).round(decimals=3)
+        tensor([[3., 3.]])
+    """
+
+    def __init__(self, count: int = 1) -> None:
+        self.count = positive_int("number of probes", count)
+
+    def draw(self, z: Float[Tensor, "B d"], generator: torch.Generator | None = None) -> Float[Tensor, "B d K"]:
+        """Normal numbers scaled to length √d."""
+        normal = torch.randn((*z.shape, self.count), generator=generator, dtype=z.dtype, device=z.device)
+        return normal * (z.shape[1] ** 0.5 / torch.linalg.vector_norm(normal, dim=1, keepdim=True))
+
+    def __repr__(self) -> str:
+        return f"Sphere({self.count})"
+
+
+class Coordinates(Probes):
+    r"""Single latents: $v=e_c/\sqrt{p_c}$ with $c\sim p$, so $v^\top Av=A_{cc}/p_c$. These push Jacobian *columns*.
+
+    Args:
+        count: probes for each datum, ≥ 1, drawn with replacement.
+        probabilities: $p$, d numbers > 0 (normalised here); default uniform.
+
+    Raises:
+        InputError: if ``count`` is not ≥ 1, a probability is not > 0, or (when drawing) their number is not d.
+
+    Example:
+        >>> Coordinates(1).draw(torch.zeros(1, 4)).sum()
+        tensor(2.)
+    """
+
+    def __init__(self, count: int = 1, probabilities: Sequence[float] | Tensor | None = None) -> None:
+        self.count = positive_int("number of probes", count)
+        self.probabilities = None if probabilities is None else normalised(probabilities)
+
+    def draw(self, z: Float[Tensor, "B d"], generator: torch.Generator | None = None) -> Float[Tensor, "B d K"]:
+        """Scaled unit vectors."""
+        p = distribution(self.probabilities, z, "Coordinates")
+        indices = torch.multinomial(p.expand(len(z), -1), self.count, replacement=True, generator=generator)
+        return one_hot_tangents(z, indices) * p[indices].rsqrt().unsqueeze(1)
+
+    def __repr__(self) -> str:
+        return f"Coordinates({self.count})"
+
+
+@torch.no_grad()
+def principal_basis(
+    fn: Decoder,
+    z: Float[Tensor, "B d"],
+    x: Tensor,
+    likelihood: Likelihood,
+    rank: int | None = None,
+    chunk_size: int | None = None,
+) -> Float[Tensor, "d r"]:
+    r"""Eigenvectors of the batch's mean curvature $\bar M$, those of the largest eigenvalues first.
+
+    A basis for :class:`Signs`: as far as the curvatures of different data share eigenvectors, probes with signs along
+    them have no variance. It costs d products a datum and one eigendecomposition, but the data can be few and the
+    basis serves for as long as the decoder stays near what it was; a stale one costs variance, never a bias.
+
+    Args:
+        fn: decoder.
+        z: latents of a few typical data.
+        x: their observations.
+        likelihood: observation model.
+        rank: how many eigenvectors, 1 … d; default all.
+        chunk_size: Jacobian columns computed at a time; bounds memory.
+
+    Raises:
+        InputError: if ``rank`` is not 1 … d.
+
+    Example:
+        >>> from curvae.likelihoods import Gaussian
+        >>> z = torch.zeros(1, 2)
+        >>> principal_basis(lambda z: z * torch.tensor([1.0, 2.0]), z, z, Gaussian(), rank=1).abs()
+        tensor([[0.],
+                [1.]])
+    """
+    latents = z.shape[1]
+    rank = latents if rank is None else positive_int("rank", rank)
+    if rank > latents:
+        raise InputError(f"rank is {rank} but there are only {latents} latents")
+    # one datum at a time: the Jacobians of several need not fit in memory together
+    curvature = sum(
+        gram(whitened(fn, point, datum, likelihood, unit_tangents(point), chunk_size)[1])[0]
+        for point, datum in zip(z.split(1), x.split(1), strict=True)
+    )
+    vectors = torch.linalg.eigh(curvature).eigenvectors
+    return vectors.flip(-1)[:, :rank].to(z.dtype)
+
+
+def _signs(z: Float[Tensor, "B d"], rows: int, count: int, generator: torch.Generator | None) -> Float[Tensor, "B r K"]:
+    coin = torch.randint(2, (len(z), rows, count), generator=generator, device=z.device)
+    return coin.to(z.dtype) * 2 - 1
+
+
+def _orthonormal(basis: Float[Tensor, "d r"]) -> Float[Tensor, "d r"]:
+    if basis.dim() == 2 and basis.shape[1] <= basis.shape[0] and basis.is_floating_point():
+        gramian = basis.double().mT @ basis.double()
+        identity = torch.eye(basis.shape[1], dtype=torch.float64, device=basis.device)
+        if bool(((gramian - identity).abs() < 1e-3).all()):
+            return basis
+    raise InputError(
+        f"the basis of the probes must have orthonormal columns, at most as many as rows; got {tuple(basis.shape)}"
+    )
