@@ -102,3 +102,10 @@ def test_a_probability_close_to_the_wrong_end_whitens_without_overflow() -> None
     g = torch.tensor([[1e-25]], dtype=torch.float32, requires_grad=True)
     whitened = Bernoulli().whiten(g, torch.ones(1, 1, dtype=torch.float32), g.detach()[..., None])
     torch.testing.assert_close(whitened, torch.ones_like(whitened))
+
+
+@pytest.mark.parametrize("likelihood", [Bernoulli(), BernoulliLogits()], ids=str)
+def test_a_broken_decoder_gives_nan_and_no_crash(likelihood):
+    """Training that diverges is noticed by its loss."""
+    energy = likelihood.energy(torch.tensor([[0.5, torch.nan], [0.5, 0.5]]), torch.ones(2, 2))
+    assert energy.isnan().tolist() == [True, False]

@@ -29,7 +29,9 @@ class Bernoulli(ElementwiseLikelihood):
         check_same_shape(eta, x)
         # autocast refuses binary_cross_entropy on CUDA although eta is float32 here
         with torch.autocast(eta.device.type, enabled=False):
-            return per_datum(binary_cross_entropy(eta, x.to(eta.dtype), reduction="none"))
+            # it also refuses NaN, which has to reach whoever watches the loss
+            energy = binary_cross_entropy(eta.where(~eta.isnan(), 0.5), x.to(eta.dtype), reduction="none")
+            return per_datum(energy.where(~eta.isnan(), torch.nan))
 
     def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         """Minus the energy: the Bernoulli has no further constant."""
