@@ -1,5 +1,7 @@
 """Four facts that hold for every structure (docs/mathematics.md): projection, ordering, gradient, concavity."""
 
+import itertools
+
 import pytest
 import torch
 from torch.distributions import MultivariateNormal, kl_divergence
@@ -77,5 +79,5 @@ def test_the_trace_is_the_family_of_the_prior_alone() -> None:
     isotropic = noise_cost(Full(), m, identity * (1 + trace / LATENTS).reciprocal()[:, None, None], beta)
     torch.testing.assert_close(isotropic, LATENTS * (trace / LATENTS).log1p())
     chain = [Full().penalty(m, beta), BlockDiagonal(2).penalty(m, beta), Diagonal().penalty(m, beta), isotropic, trace]
-    for less, more in zip(chain, chain[1:], strict=False):
+    for less, more in itertools.pairwise(chain):
         assert bool((less < more).all())
