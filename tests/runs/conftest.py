@@ -1,7 +1,5 @@
 """A finished run, made once for all tests that only read it."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 

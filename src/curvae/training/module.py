@@ -69,7 +69,7 @@ class Training(LightningModule):
         generator = step_generator(self.seed, self.step, self.device)
         try:
             self.terms = self.evaluated(batch.to(self.dtype_of_weights), generator)
-        except torch.linalg.LinAlgError:
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             raise TrainingError(
                 f"the penalty cannot be computed at step {self.step + 1}: the decoder's derivatives are not finite; "
                 "lower --lr or raise --beta"
