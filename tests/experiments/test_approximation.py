@@ -16,6 +16,7 @@ from curvae.errors import InputError
 from curvae.experiments.approximation import Config, Observation, plot, reproduce, run
 from curvae.experiments.approximation import figure as figure_module
 from curvae.experiments.approximation.run import measure
+from curvae.experiments.approximation.store import Store, provenance
 from curvae.likelihoods import BernoulliLogits, Gaussian
 from curvae.posteriors import Diagonal
 
@@ -114,6 +115,29 @@ def test_reproduce_writes_a_document_and_a_small_figure(
     picture = (tmp_path / "out" / "approximation.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert len(picture) < 300_000
+
+
+def test_an_interrupted_run_goes_on_to_the_same_rows(config: Config, tmp_path: Path) -> None:
+    config = dataclasses.replace(config, activations=("elu",))
+    whole = run(config)
+    store = Store(tmp_path / "rows.json", config)
+    assert store.load() == ()
+    store.save(whole.rows[:4], provenance())
+    trained: list[int] = []
+    result = run(config, store.load(), lambda rows: trained.append(len(rows)))
+    assert trained == [6, 8]
+    assert result.rows == whole.rows
+
+
+def test_rows_of_another_experiment_or_damaged_ones_are_refused(config: Config, tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    Store(path, config).save((), provenance())
+    with pytest.raises(InputError, match="another experiment"):
+        Store(path, dataclasses.replace(config, steps=4)).load()
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "rows": [{"network": "elu"}]}))
+    with pytest.raises(InputError, match="damaged"):
+        Store(path, config).load()
 
 
 def test_the_figure_has_a_mark_for_every_row_and_panel(config: Config) -> None:

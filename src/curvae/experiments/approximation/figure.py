@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 
-import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -20,10 +17,9 @@ from rich.progress import Progress
 from curvae.errors import InputError
 from curvae.experiments.approximation.config import PAPER_NETWORK, Config, cases
 from curvae.experiments.approximation.run import Result, Row, run
+from curvae.experiments.approximation.store import Store, provenance
 from curvae.files import write_atomic
 from curvae.metrics import Estimate
-from curvae.runs.documents import write_document
-from curvae.runs.provenance import environment
 
 _COLOURS: Mapping[str, str] = MappingProxyType(
     {"elu": "#4063d8", "relu": "#cb3c33", "leaky relu": "#e69f00", PAPER_NETWORK: "#389826"}
@@ -35,30 +31,31 @@ _SCALES: Mapping[str, Scale] = MappingProxyType({"smoke": Config.smoke, "quick":
 def reproduce(figure: str, scale: str, out: Path) -> None:
     """Run at ``scale`` and write ``approximation.json`` and ``approximation.png`` into ``out``.
 
+    The rows are written after every model; a run that was interrupted goes on where it stopped.
+
     Args:
         figure: ``"approximation"``; there is no other here.
         scale: ``"smoke"``, ``"quick"`` or ``"paper"``.
         out: folder, made if it is missing.
 
     Raises:
-        InputError: an unknown figure or scale, or data that cannot be loaded.
+        InputError: an unknown figure or scale, data that cannot be loaded, or a folder with other rows.
     """
     if figure != "approximation" or scale not in _SCALES:
         raise InputError(f"got figure {figure!r}, scale {scale!r}; expected approximation at {', '.join(_SCALES)}")
     config = _SCALES[scale]()
-    # what ran is what was there at the start
-    made_under = environment(torch.device("cpu"))
-    begun = time.monotonic()
+    store = Store(out / "approximation.json", config)
+    # what runs is what is there now, whatever happens to the checkout meanwhile
+    done, made_under = store.load(), provenance()
     with Progress(*Progress.get_default_columns(), console=Console(stderr=True)) as progress:
-        task = progress.add_task("approximation", total=2 * len(config.seeds) * len(list(cases(config))))
-        result = run(config, lambda _: progress.advance(task))
-    record = {
-        "config": asdict(config),
-        "environment": {name: made_under[name] for name in ("commit", "curvae", "torch", "python", "device")},
-        "seconds": round(time.monotonic() - begun),
-        "rows": [asdict(row) for row in result.rows],
-    }
-    write_document(out / "approximation.json", "curvae-approximation", record)
+        total = 2 * len(config.seeds) * len(list(cases(config)))
+        task = progress.add_task("approximation", total=total, completed=len(done))
+
+        def keep(rows: tuple[Row, ...]) -> None:
+            store.save(rows, made_under)
+            progress.update(task, completed=len(rows))
+
+        result = run(config, done, keep)
     drawing = plot(result)
     buffer = io.BytesIO()
     FigureCanvasAgg(drawing).print_png(buffer, metadata={"Software": None}, pil_kwargs={"optimize": True})

@@ -60,12 +60,16 @@ class Result:
     rows: tuple[Row, ...]
 
 
-def run(config: Config, progress: Callable[[Row], object] | None = None) -> Result:
+def run(
+    config: Config, done: tuple[Row, ...] = (), progress: Callable[[tuple[Row, ...]], object] | None = None
+) -> Result:
     """Train and measure all models.
 
     Args:
         config: what to run.
-        progress: called with every row when it is there.
+        done: rows of an interrupted run with the same configuration; those models are not trained again, and the result
+            is the same.
+        progress: called after every model, with all rows so far.
 
     Example:
         >>> import dataclasses
@@ -74,13 +78,14 @@ def run(config: Config, progress: Callable[[Row], object] | None = None) -> Resu
         (8, 'Gaussian', True)
     """
     dataset = load(config.data)
-    rows = []
+    rows = done
+    known = {(row.network, row.observation, row.seed) for row in done}
     for (network, observation), seed in itertools.product(cases(config), config.seeds):
-        for row in _rows(config, dataset, network, observation, seed):
-            rows.append(row)
+        if (network, observation.name, seed) not in known:
+            rows += tuple(_rows(config, dataset, network, observation, seed))
             if progress is not None:
-                progress(row)
-    return Result(config, tuple(rows))
+                progress(rows)
+    return Result(config, rows)
 
 
 def _rows(config: Config, dataset: Dataset, network: str, observation: Observation, seed: int) -> Iterator[Row]:
