@@ -73,8 +73,9 @@ demo: $(READY)
 	$(BIN)/curvae report $(DEMO)/beta-vae $(DEMO)/grae --out $(DEMO)/report.html
 	@printf '\nThe report, one page to open in any browser:\n  %s\n' '$(CURDIR)/$(DEMO)/report.html'
 
+# One thread for each process: the tests are many and small, so that processes share the cores better than threads do.
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadscope $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check
