@@ -74,6 +74,7 @@ def plot(result: Result) -> Figure:
     for row in result.rows:
         _draw(panels, row, -float(labels.index((row.observation, row.network))))
     panels[0].set_yticks([-i for i in range(len(labels))], [" · ".join(label) for label in labels], fontsize=8)
+    panels[0].set_ylim(0.5 - len(labels), 0.5)
     _dress(panels)
     stages = [Line2D([], [], marker="o", linestyle="", color="grey", mfc=c) for c in ("none", "grey")]
     figure.legend(stages, ["at initialisation", "trained"], loc="outside lower center", ncols=2, fontsize=8)
@@ -103,7 +104,7 @@ def _dress(panels: Sequence[Axes]) -> None:
     panels[1].set_xscale("symlog", linthresh=0.01)
     panels[1].set_title("(7) − (4), minimised, per datum", fontsize=9)
     panels[2].set_title("data at which (10) does not exist, %", fontsize=9)
-    panels[2].set_xlim(-5, 105)
+    panels[0].set_xlim(-0.001, 1.5)
     for axes in panels:
         axes.grid(visible=True, alpha=0.25, linewidth=0.5)
         axes.tick_params(labelsize=8, length=2)
