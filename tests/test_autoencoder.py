@@ -43,6 +43,8 @@ def test_features_are_declared_found_or_given() -> None:
     assert Autoencoder(MLPEncoder((5,), hidden=(9,)), nn.Identity(), latents=3).mean_head.in_features == 9
     last_linear = nn.Sequential(nn.Linear(5, 8), nn.Linear(8, 6), nn.Tanh())
     assert Autoencoder(last_linear, nn.Identity(), latents=3).mean_head.in_features == 6
+    narrow = Autoencoder(nn.Linear(5, 2), nn.Linear(3, 5), latents=3, structure=Full())
+    assert narrow.posterior(torch.randn(4, 5)).mean.shape == (4, 3)
     convolutional = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten())
     with pytest.raises(InputError, match=r"cannot tell how many features Sequential gives; pass features=…"):
         Autoencoder(convolutional, nn.Identity(), latents=3)
