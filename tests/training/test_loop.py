@@ -38,7 +38,7 @@ def by_hand(config: RunConfig) -> torch.nn.Module:
 def test_is_adam_on_the_objective_and_nothing_else(
     objective: str, network: str, configure: Configure, tmp_path: Path
 ) -> None:
-    config = configure(objective=objective, network=network, width=1.0 if network == "linear" else 0.02, steps=12)
+    config = configure(objective=objective, network=network, width=1.0 if network == "linear" else 0.02, steps=5)
     trained = train(config, tmp_path / "run").run.model()
     torch.testing.assert_close(trained.state_dict(), by_hand(config).state_dict(), rtol=0, atol=0)
 
@@ -54,7 +54,7 @@ def test_log_lines_hold_the_terms(configure: Configure, tmp_path: Path) -> None:
 
 
 def test_held_out_value_is_the_objective_of_the_deployed_model(configure: Configure, tmp_path: Path) -> None:
-    config = configure(network="paper", objective="grae", structure="full")
+    config = configure(network="paper", objective="grae", structure="full", steps=6)
     run = train(config, tmp_path / "run").run
     with torch.no_grad():
         terms = build_objective(config)(run.model(), run.dataset().test)
@@ -63,7 +63,9 @@ def test_held_out_value_is_the_objective_of_the_deployed_model(configure: Config
 
 def test_looking_changes_nothing(configure: Configure, tmp_path: Path) -> None:
     often, seldom = (
-        train(configure(network="paper", checkpoint_every=every, log_every=every), tmp_path / str(every)).run.model()
+        train(
+            configure(network="paper", steps=8, checkpoint_every=every, log_every=every), tmp_path / str(every)
+        ).run.model()
         for every in (2, 1000)
     )
     torch.testing.assert_close(often.state_dict(), seldom.state_dict(), rtol=0, atol=0)
@@ -85,7 +87,7 @@ def test_seed_changes_the_run(configure: Configure, tmp_path: Path) -> None:
 
 
 def test_double_precision_is_double_throughout(configure: Configure, tmp_path: Path) -> None:
-    model = train(configure(precision="64", network="paper"), tmp_path / "run").run.model()
+    model = train(configure(precision="64", network="paper", steps=3), tmp_path / "run").run.model()
     assert all(parameter.dtype == torch.float64 for parameter in model.parameters())
 
 

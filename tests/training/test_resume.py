@@ -64,13 +64,14 @@ CASES: list[dict[str, Any]] = [
     {"objective": "beta-vae", "network": "paper"},
     {"objective": "grae", "estimator": "columns:1", "network": "paper"},
 ]
+SHORT = {"steps": 16, "checkpoint_every": 6, "log_every": 4}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(case.values()))
 def test_crashed_and_resumed_is_the_unbroken_run(
     case: dict[str, Any], configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = configure(**case)
+    config = configure(**case, **SHORT)
     unbroken = train(config, tmp_path / "unbroken").run
     step = random.randrange(1, config.steps)
     at_step(monkeypatch, step, crash)
@@ -100,7 +101,7 @@ def test_signal_stops_after_the_step_and_saves(
     assert_same(resumed.run, train(config, tmp_path / "unbroken").run)
 
 
-@pytest.mark.parametrize("network", ["mlp", "paper"])
+@pytest.mark.parametrize("network", ["paper", pytest.param("mlp", marks=pytest.mark.slow)])
 def test_killed_process_and_resumed_is_the_unbroken_run(network: str, configure: Configure, tmp_path: Path) -> None:
     """SIGKILL at a random moment of a real process, in the middle of whatever it does."""
     config = configure(network=network, steps=100_000, log_every=1, checkpoint_every=2)
