@@ -9,6 +9,20 @@ from curvae.experiments.uniqueness.activations import Nonlinearity
 from curvae.experiments.uniqueness.trial import Guard, Model, Trial, make_trial
 
 STEPS, PERIOD, SIGMA = 12, 3, 0.05
+# each kernel takes a second or two to compile: two of the eight unamortised ones in the fast tests, all in the slow ones
+FREE = pytest.mark.parametrize(
+    ("nu", "mean_field"),
+    [
+        pytest.param(
+            nu,
+            mean_field,
+            id=f"{nu.value}-{'diagonal' if mean_field else 'full'}",
+            marks=[] if (nu, mean_field) in {(Nonlinearity.TANH, True), (Nonlinearity.ELU, False)} else pytest.mark.slow,
+        )
+        for nu in Nonlinearity
+        for mean_field in (True, False)
+    ],
+)
 MODES = pytest.mark.parametrize("mean_field", [True, False], ids=["diagonal", "full"])
 
 
@@ -74,8 +88,7 @@ def test_amortised_gradient_is_autograds(nu: Nonlinearity, mean_field: bool) -> 
         _close(10 * single, theta.grad[0].numpy(), 3e-6)
 
 
-@MODES
-@pytest.mark.parametrize("nu", Nonlinearity)
+@FREE
 def test_unamortised_gradient_is_autograds(nu: Nonlinearity, mean_field: bool) -> None:
     trial = _trial(nu, 3)
     rotations, x = _tensors(trial)
@@ -108,8 +121,7 @@ def test_amortised_trajectory_is_adams(nu: Nonlinearity, mean_field: bool) -> No
     assert np.abs(found - trial.start).max() > 0.1
 
 
-@MODES
-@pytest.mark.parametrize("nu", Nonlinearity)
+@FREE
 def test_unamortised_trajectory_is_adams(nu: Nonlinearity, mean_field: bool) -> None:
     trial = _trial(nu, 6)
     rotations, x = _tensors(trial)

@@ -162,3 +162,62 @@ def trainer(nu: Nonlinearity, exact: bool = False) -> TrainCompiled:
             adam(theta, first, second, np.uint64(0), gradient, scale, root)
 
     return train
+
+
+@functools.cache
+def expectation(nu: Nonlinearity) -> Callable[..., float]:
+    """Compile −ELBO with the expectation over q by quadrature, and its gradient, in double precision.
+
+    Output j sees the noise only through s_j ξ with s_j the norm of row j of Q = AF; so Σ δ_j ε of a sampled iteration
+    becomes Σ E[δ_j ξ] Q_j/s_j, and the rest of the gradient is the same.
+
+    Returns:
+        ``value(theta, x, at, weights, moments, sigma, mean_field, gradient)``: −ELBO per point without the constant
+        (D/2) log 2πσ²; fills ``gradient`` [16]. ``at`` and ``weights`` are the nodes of a standard normal,
+        ``moments`` E[x] (2) and E[xxᵀ] (4). No parameter is learned in a rotated frame here.
+    """
+    value_and_slope = activations.scalar(nu, scalars.compiled_inline, exact=True)
+
+    @compiled
+    def output_sums(row, x, target, at, weights, out, j):  # type: ignore[no-untyped-def]
+        spread = np.sqrt(row[3] ** 2 + row[4] ** 2)
+        dx1 = dx2 = dt = dn = r_sum = squares = 0.0
+        for i in range(target.size):
+            centre = row[0] * x[0, i] + row[1] * x[1, i] + row[2]
+            t_mean = 0.0
+            for k in range(at.size):
+                g, slope = value_and_slope(centre + spread * at[k])
+                r = g + row[5] - target[i]
+                t_mean += weights[k] * slope * r
+                dn += weights[k] * slope * r * at[k]
+                r_sum += weights[k] * r
+                squares += weights[k] * r * r
+            dx1 += t_mean * x[0, i]
+            dx2 += t_mean * x[1, i]
+            dt += t_mean
+        out[2 * j], out[2 * j + 1] = dx1, dx2
+        out[4 + 2 * j], out[5 + 2 * j] = dn * row[3] / spread, dn * row[4] / spread
+        out[8 + j], out[10 + j] = dt, r_sum
+        out[12] += squares
+
+    @compiled
+    def value(theta, x, at, weights, moments, sigma, mean_field, gradient):  # type: ignore[no-untyped-def]
+        straight = np.array(((1.0, 0.0, 0.0, 1.0), (1.0, 0.0, 0.0, 1.0), (1.0, 0.0, 0.0, 1.0)))
+        coefficients, sums = np.zeros(12), np.zeros(13)
+        spread = load(theta, _L)
+        factor = scalars.covariance_factor(spread, mean_field)
+        fill_coefficients(theta, straight, factor, coefficients)
+        for j in range(2):
+            output_sums(coefficients[6 * j : 6 * j + 6], x, x[j], at, weights, sums, j)
+        weight = 1.0 / (x.shape[1] * sigma**2)
+        turn = (1.0, 0.0, 0.0, 1.0)
+        gradient_from_sums(theta, straight, moments, sums, turn, weight, mean_field, gradient)
+        c, d1, d2 = load(theta, _C), theta[_D], theta[_D + 1]
+        second = mul(mul(c, load(moments, 2)), transpose(c))
+        through = c[0] * moments[0] + c[1] * moments[1], c[2] * moments[0] + c[3] * moments[1]
+        mean_square = second[0] + second[3] + 2.0 * (through[0] * d1 + through[1] * d2) + d1 * d1 + d2 * d2
+        trace = factor[0] ** 2 + factor[1] ** 2 + factor[2] ** 2 + factor[3] ** 2
+        log_determinant = 2.0 * np.log(abs(factor[0] * factor[3] - factor[1] * factor[2]))
+        return 0.5 * weight * sums[12] + 0.5 * (mean_square + trace - log_determinant - 2.0)
+
+    return value

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curvae.experiments.uniqueness import amortised, unamortised
 from curvae.experiments.uniqueness.config import Panel
@@ -94,7 +95,7 @@ def affine_encoder(x: Array, mean: Array) -> tuple[float, float, float, float, f
     return tuple(np.r_[solution[:2].T.ravel(), solution[2]].tolist())
 
 
-def _single(trial: Trial) -> tuple[Array, Array]:
+def _single(trial: Trial) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Data and noise as the kernels read them: one coordinate a row, in single precision."""
     return np.ascontiguousarray(trial.x.T.astype(np.float32)), trial.table.astype(np.float32)
 

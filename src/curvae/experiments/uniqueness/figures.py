@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
@@ -34,7 +35,7 @@ class Scatter:
 
     angle: Values
     score: Values
-    period: Values
+    period: NDArray[np.int64]
     title: str
     score_label: str
 
@@ -64,24 +65,21 @@ def plot(result: Result, path: Path) -> list[Path]:
 
 
 def _row(result: Result, model: Model, panels: list[Panel], moments: dict[Model, Values]) -> list[Scatter]:
-    """The scatter plots of one ν: each measure of the angle, for each family."""
-    mine = [panel for panel in panels if panel.model == model]
-    out = []
-    for panel in mine:
-        table, family = result.of(panel), "diagonal Σ" if panel.mean_field else "full Σ"
-        title = f"{model.nu.value}, {family}"
-        common = table["period"], title
-        out.append(Scatter(table["angle"], table["elbo"], *common, "ELBO"))
+    """The scatter plots of one ν: each measure of the angle, and for each the two families side by side."""
+    true, axes, optimal = [], [], []
+    for panel in (panel for panel in panels if panel.model == model):
+        table = result.of(panel)
+        elbo, period = table["elbo"], table["period"]
+        title = f"{model.nu.value}, {'diagonal' if panel.mean_field else 'full'} Σ"
+        true.append(Scatter(table["angle"], elbo, period, title, "ELBO"))
         if model.columns is Columns.GAUSSIAN:
-            to_axes = f"{title}, to principal axes"
-            out.append(Scatter(table["angle_principal"], table["elbo"], table["period"], to_axes, "ELBO"))
+            axes.append(Scatter(table["angle_principal"], elbo, period, f"{title}, to principal axes", "ELBO"))
         if model in moments:
             optimum = result.optima[model]
             relative = angles_to_optimum(table, optimum, moments[model])
-            gap = np.maximum(optimum["elbo"] - table["elbo"], 1e-8)
-            label = "ELBO below its optimum (nats)"
-            out.append(Scatter(relative, -gap, table["period"], f"{title}, to the optimum", label))
-    return out
+            below = -np.maximum(optimum["elbo"] - elbo, 1e-8)
+            optimal.append(Scatter(relative, below, period, f"{title}, to the optimum", "ELBO below optimum (nats)"))
+    return true + axes + optimal
 
 
 def draw(rows: list[list[Scatter]]) -> Canvas:

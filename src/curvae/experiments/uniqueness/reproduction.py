@@ -14,6 +14,7 @@ import scipy
 import torch
 
 from curvae.errors import InputError
+from curvae.experiments.uniqueness import beyond
 from curvae.experiments.uniqueness.config import Config, Figure
 from curvae.experiments.uniqueness.figures import plot
 from curvae.experiments.uniqueness.runner import Result, run
@@ -22,12 +23,13 @@ from curvae.files import write_atomic
 from curvae.runs.provenance import environment
 
 SCALES = {"smoke": Config.smoke, "quick": Config.quick, "paper": Config.paper}
+BEYOND = {"smoke": beyond.Config.smoke, "quick": beyond.Config.quick, "paper": beyond.Config}
 
 
 def reproduce(figure: str, scale: str, out: Path) -> None:
     """Reproduce figure 1, 5 or 6 in a folder: tables, ``summary.json`` and the figures.
 
-    A run that was interrupted goes on where it stopped, with the same result to the bit.
+    ``fig5`` also writes what goes beyond the paper (``beyond``). A run that was interrupted goes on where it stopped, with the same result to the bit.
 
     Args:
         figure: ``fig1``, ``fig5`` or ``fig6``.
@@ -44,6 +46,40 @@ def reproduce(figure: str, scale: str, out: Path) -> None:
         raise InputError(f"scale is {scale!r}; expected one of {', '.join(SCALES)}")
     config = SCALES[scale](figures[figure])
     write_results(run(config, out / "tables"), out)
+    if config.figure is Figure.FIG5:
+        write_beyond(BEYOND[scale](), scale, out)
+
+
+def write_beyond(config: beyond.Config, scale: str, out: Path) -> None:
+    """Run what goes beyond the paper and write ``beyond.json`` and ``beyond.png``."""
+    summary = {"scale": scale, "date": _today(), "environment": _environment(None), **beyond.summarise(config)}
+    beyond.plot(summary, out / "beyond.png")
+    text = json.dumps(_rounded(summary), indent=1, ensure_ascii=False)
+    write_atomic(out / "beyond.json", lambda path: path.write_text(text + "\n"))
+
+
+def _rounded(value: Any) -> Any:
+    """Six significant digits for every float in a tree of plain values."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _rounded(entry) for key, entry in value.items()}
+    return [_rounded(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+def _today() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
+def _environment(threads: int | None) -> dict[str, str | None]:
+    """Versions, device and commit, with those of the packages that only these experiments use."""
+    return {
+        **environment(torch.device("cpu")),
+        "numba": numba.__version__,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "threads": str(threads or len(os.sched_getaffinity(0))),
+    }
 
 
 def write_results(result: Result, out: Path) -> None:
@@ -66,13 +102,7 @@ def provenance(result: Result) -> dict[str, Any]:
         "points": model.points,
         "sigma": model.sigma,
         "norms": list(model.norms),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "environment": {
-            **environment(torch.device("cpu")),
-            "numba": numba.__version__,
-            "numpy": np.__version__,
-            "scipy": scipy.__version__,
-            "threads": str(config.threads or len(os.sched_getaffinity(0))),
-        },
+        "date": _today(),
+        "environment": _environment(config.threads),
         "seconds_of_last_call": {name: round(seconds, 1) for name, seconds in result.seconds.items()},
     }

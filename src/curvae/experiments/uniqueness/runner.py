@@ -82,7 +82,7 @@ def run(config: Config, out: Path | None = None, quiet: bool = False) -> Result:
         ['tanh-diagonal-orthogonal-amortised', 'tanh-full-orthogonal-amortised']
     """
     jobs = [Job(panel.name, panel, run_trial) for panel in config.panels]
-    models = dict.fromkeys(panel.model for panel in config.panels if panel.amortised)
+    models = dict.fromkeys(panel.model for panel in config.panels if panel.amortised and config.optima)
     optima = {model: _optimum_job(model) for model in models}
     jobs += optima.values()
     stores = {job.name: PanelStore(out, config, job.panel, job.name) if out else None for job in jobs}

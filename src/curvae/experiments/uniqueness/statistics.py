@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.stats
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from curvae.errors import InputError
 
 Values = NDArray[np.float64]
+Statistic = Callable[..., Any]
+"""Takes values and the keyword ``axis``."""
 RESAMPLES = 10_000
 UNIFORM_SPREAD = 22.5
 """Mean |angle| in degrees when the angle is uniform on (−45, 45]: no uniqueness at all."""
@@ -40,25 +43,31 @@ def fraction_within(angle: Values, degrees: float) -> Interval:
     return Interval(test.statistic, interval.low, interval.high)
 
 
-def bootstrap(statistic: Callable[[Values], float], values: Values, generator: np.random.Generator) -> Interval:
-    """A statistic with its bootstrap (percentile) interval; of no width where the values do not vary.
+def bootstrap(statistic: Statistic, values: Values, generator: np.random.Generator) -> Interval:
+    """A statistic, reduced along ``axis``, with its bootstrap (percentile) interval; of no width where the values do not vary.
 
     Example:
         >>> found = bootstrap(np.mean, np.arange(50.0), np.random.default_rng(0))
         >>> found.low < 24.5 < found.high
         True
     """
+    value = float(statistic(values, axis=-1))
     if np.ptp(values) == 0 or values.size < 3:
-        return Interval(float(statistic(values)), float(statistic(values)), float(statistic(values)))
+        return Interval(value, value, value)
     found = scipy.stats.bootstrap(
-        (values,), statistic, n_resamples=RESAMPLES, vectorized=False, rng=generator, method="percentile"
+        (values,), statistic, n_resamples=RESAMPLES, vectorized=True, rng=generator, method="percentile", batch=1000
     ).confidence_interval
-    return Interval(float(statistic(values)), float(found.low), float(found.high))
+    return Interval(value, float(found.low), float(found.high))
 
 
-def spread(angle: Values) -> float:
+def spread(angle: Values, axis: int = -1) -> Any:
     """Mean |angle| in degrees: 22.5 if uniform, 0 if unique."""
-    return float(np.abs(angle).mean())
+    return np.abs(angle).mean(axis)
+
+
+def median_size(angle: Values, axis: int = -1) -> Any:
+    """Median |angle| in degrees."""
+    return np.median(np.abs(angle), axis)
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curvae.experiments.uniqueness.config import Config
 from curvae.experiments.uniqueness.runner import Result
@@ -17,6 +19,7 @@ from curvae.experiments.uniqueness.statistics import (
     best_against_worst,
     bootstrap,
     fraction_within,
+    median_size,
     relative_angles,
     spread,
     uniformity,
@@ -29,13 +32,19 @@ CONVERGED = 10_000
 WITHIN = 2.0
 
 Json = dict[str, Any]
+Mask = NDArray[np.bool_]
 
 
 def data_moments(config: Config, model: Model) -> Values:
-    """Σ x̃x̃ᵀ, x̃ = (x, 1), of every trial's data, drawn again from the seed [R, 3, 3]."""
+    """``moments_of`` all trials of an experiment."""
+    return moments_of(model, config.seed, range(config.trials))
+
+
+def moments_of(model: Model, seed: int, indices: Iterable[int]) -> Values:
+    """Σ x̃x̃ᵀ, x̃ = (x, 1), of these trials' data, drawn again from the seed [R, 3, 3]."""
     moments = []
-    for index in range(config.trials):
-        x = make_trial(model, Guard.PAPER, config.seed, index).x
+    for index in indices:
+        x = make_trial(model, Guard.OFF, seed, index).x
         extended = np.c_[x, np.ones(len(x))]
         moments.append(extended.T @ extended)
     return np.stack(moments)
@@ -80,7 +89,7 @@ def _panel(table: Table, optimum: Table | None, moments: Values | None, generato
     return out
 
 
-def _angles(table: Table, angle: Values, score: Values, finite: Values, generator: np.random.Generator) -> Json:
+def _angles(table: Table, angle: Values, score: Values, finite: Mask, generator: np.random.Generator) -> Json:
     """What one kind of angle says; ``score`` ranks the runs."""
     angle, score, period = angle[finite], score[finite], table["period"][finite]
     distance, p_value = uniformity(angle)
@@ -91,7 +100,7 @@ def _angles(table: Table, angle: Values, score: Values, finite: Values, generato
         "uniform": {"ks_distance": distance, "p_value": p_value},
         "converged": {
             "trials": last.size,
-            "median_abs": _json(bootstrap(lambda a: float(np.median(np.abs(a))), last, generator)),
+            "median_abs": _json(bootstrap(median_size, last, generator)),
             "within": _json(fraction_within(last, WITHIN)),
             "uniform": {"ks_distance": last_distance, "p_value": last_p},
         },
@@ -104,7 +113,7 @@ def _angles(table: Table, angle: Values, score: Values, finite: Values, generato
     return out
 
 
-def _by_period(table: Table, values: Values, finite: Values, statistic: Any, masked: bool = False) -> Json:
+def _by_period(table: Table, values: Values, finite: Mask, statistic: Any, masked: bool = False) -> Json:
     period = table["period"][finite]
     values = values if masked else values[finite]
     return {str(n): _round(float(statistic(values[period == n]))) for n in np.unique(period)}
