@@ -9,6 +9,7 @@ from torch.func import jvp, vmap
 
 from curvae._checks import positive_int
 from curvae._typing import Float, Int, Tensor
+from curvae.curvature.linear import LinearLayers
 from curvae.curvature.statistics import BatchStatistics, FixedStatistics
 from curvae.errors import InputError
 
@@ -64,7 +65,7 @@ def _push(
     fn: Decoder, z: Float[Tensor, "B d"], tangents: Float[Tensor, "K B d"], statistics: FixedStatistics
 ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "K B *D"], list[BatchStatistics]]:
     def observed(point: Float[Tensor, "B d"]) -> tuple[Tensor, list[BatchStatistics]]:
-        with statistics:
+        with statistics, LinearLayers():
             return fn(point), statistics.seen
 
     def along(tangent: Float[Tensor, "B d"]) -> tuple[Tensor, Tensor, list[BatchStatistics]]:
