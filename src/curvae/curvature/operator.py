@@ -19,7 +19,8 @@ class Operator:
 
     Batch normalisation is treated as in :func:`~curvae.curvature.pushforward`: at the statistics of this batch, held
     fixed, and the batch is counted once, when the operator is made. Dropout draws another mask in every product, so a
-    decoder that has it must be in eval mode.
+    decoder that has it must be in eval mode. Under autocast only ``eta`` is computed in half precision: a product that
+    is solved with must be one and the same matrix each time, to more digits than bfloat16 has.
 
     Args:
         fn: decoder.
@@ -50,11 +51,10 @@ class Operator:
     def __call__(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B d K"]:
         """$Mv$ for K tangents of each datum; carries no gradient."""
         z = self.z.detach()
-        pushed = self._push(z, tangents, self._known)
         with full_precision(z):
-            cotangents = self._curve(pushed)
-        pull = vjp(lambda point: self._decode(point, self._known), z)[1]
-        return vmap(lambda cotangent: pull(cotangent)[0], in_dims=-1, out_dims=-1)(cotangents)
+            cotangents = self._curve(self._push(z, tangents, self._known))
+            pull = vjp(lambda point: self._decode(point, self._known), z)[1]
+            return vmap(lambda cotangent: pull(cotangent)[0], in_dims=-1, out_dims=-1)(cotangents)
 
     def root(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B *D K"]:
         r"""$L\,Jv$ for K tangents of each datum, differentiable in z and the decoder's parameters."""
@@ -63,7 +63,7 @@ class Operator:
             return self.likelihood.whiten(self.eta, self.x, pushed)
 
     def _decode(self, point: Float[Tensor, "B d"], known: Sequence[BatchStatistics]) -> Float[Tensor, "B *D"]:
-        with FixedStatistics(known=known):
+        with full_precision(point), FixedStatistics(known=known):
             return self.fn(point).to(point.dtype)
 
     def _push(

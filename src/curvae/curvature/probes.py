@@ -10,7 +10,7 @@ import torch
 from curvae._checks import positive_int
 from curvae._typing import Float, Tensor
 from curvae.curvature.estimators import distribution, normalised
-from curvae.curvature.gauss_newton import gram, whitened
+from curvae.curvature.gauss_newton import whitened
 from curvae.curvature.pushforward import Decoder, one_hot_tangents, unit_tangents
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
@@ -159,13 +159,11 @@ def principal_basis(
     rank = latents if rank is None else positive_int("rank", rank)
     if rank > latents:
         raise InputError(f"rank is {rank} but there are only {latents} latents")
-    # one datum at a time: the Jacobians of several need not fit in memory together
-    curvature = sum(
-        gram(whitened(fn, point, datum, likelihood, unit_tangents(point), chunk_size)[1])[0]
-        for point, datum in zip(z.split(1), x.split(1), strict=True)
-    )
-    vectors = torch.linalg.eigh(curvature).eigenvectors
-    return vectors.flip(-1)[:, :rank].to(z.dtype)
+    curvature = z.new_zeros(latents, latents)
+    for point, datum in zip(z.split(1), x.split(1), strict=True):  # the Jacobians of several may not fit in memory
+        columns = whitened(fn, point, datum, likelihood, unit_tangents(point), chunk_size)[1].flatten(0, -2)
+        curvature.addmm_(columns.mT, columns)
+    return torch.linalg.eigh(curvature).eigenvectors.flip(-1)[:, :rank]
 
 
 def _signs(z: Float[Tensor, "B d"], rows: int, count: int, generator: torch.Generator | None) -> Float[Tensor, "B r K"]:

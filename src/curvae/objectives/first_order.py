@@ -18,10 +18,10 @@ class RAE:
 
     For Gaussian observations the last term is $\tfrac{w_d}2\|J_g(h)\|_F^2$, the gradient penalty of Ghosh et al.,
     "From variational to deterministic autoencoders" (2020, their RAE-GP), with a weight of its own. In its correct
-    form: the squared norm of the decoder's whole Jacobian with respect to the *latents*, at the code. Implementations exist
-    that take the gradient of the *summed* output, which is one number for all of $J$'s columns and vanishes where rows
-    cancel, or that differentiate with respect to the encoder's input. $w_d=1$ is what a β-VAE implies, whatever β is,
-    while the singular values of $J$ are below $\sqrt\beta$; :class:`~curvae.objectives.GRAE` has no such condition.
+    form: the squared norm of the decoder's whole Jacobian with respect to the *latents*, at the code. Implementations
+    exist that take the gradient of the *summed* output, which vanishes where the rows of $J$ cancel, or that
+    differentiate with respect to the encoder's input. $w_d=1$ is what a β-VAE implies, whatever β is, while the
+    singular values of $J$ are below $\sqrt\beta$; :class:`~curvae.objectives.GRAE` has no such condition.
     Parts: ``energy``, ``prior``, ``penalty``.
 
     Args:

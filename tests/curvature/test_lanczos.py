@@ -1,0 +1,211 @@
+"""Lanczos quadrature of decoders against dense log-determinants and their gradients."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import jacrev, vmap
+
+from curvae import Autoencoder, objectives
+from curvae.curvature import Exact, Lanczos, Probes, Signs, Sphere, principal_basis
+from curvae.curvature.lanczos import lanczos, quadrature
+from curvae.errors import InputError
+from curvae.likelihoods import BernoulliLogits, Categorical, Gaussian, Likelihood, Poisson
+from curvae.nn import MLPDecoder
+from curvae.posteriors import BlockDiagonal, Diagonal, Full, Structure
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+BATCH, LATENTS, BETA = 3, 4, 0.3
+
+
+class EverySign(Probes):
+    """All 2^d sign vectors: the mean over them is the expectation over a random one."""
+
+    count = 2**LATENTS
+
+    def draw(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        signs = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=LATENTS)))
+        return signs.T.to(z).expand(len(z), -1, -1)
+
+
+class EveryAxis(Probes):
+    """√d times each unit vector."""
+
+    count = LATENTS
+
+    def draw(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return LATENTS**0.5 * torch.eye(LATENTS).expand(len(z), -1, -1)
+
+
+def _problem(likelihood: Likelihood) -> tuple[nn.Module, Tensor, Tensor]:
+    shape = (2, 3) if not isinstance(likelihood, Categorical) else (3, 2)
+    decoder, z = MLPDecoder(LATENTS, shape, hidden=(7,)), torch.randn(BATCH, LATENTS, requires_grad=True)
+    x = torch.randint(2, (BATCH, 2) if isinstance(likelihood, Categorical) else (BATCH, *shape)).double()
+    return decoder, z, x
+
+
+def _dense(decoder: nn.Module, z: Tensor, x: Tensor, likelihood: Likelihood) -> Tensor:
+    """The log-determinant from reverse-mode Jacobians and Hessians of the energy in the outputs."""
+    jacobians = vmap(jacrev(lambda point: decoder(point[None])[0].flatten()))(z)
+    eta = decoder(z)
+
+    def energy(flat: Tensor, like: Tensor, datum: Tensor) -> Tensor:
+        return likelihood.energy(flat.view_as(like)[None], datum[None])[0]
+
+    hessians = vmap(jacrev(jacrev(energy)))(eta.flatten(1), eta, x)
+    curvature = jacobians.mT @ hessians @ jacobians
+    return torch.linalg.slogdet(torch.eye(LATENTS) + curvature / BETA).logabsdet
+
+
+def _gradients(value: Tensor, decoder: nn.Module, z: Tensor) -> tuple[Tensor, ...]:
+    return torch.autograd.grad(value.sum(), (z, *decoder.parameters()), materialize_grads=True)
+
+
+@pytest.mark.parametrize("probes", [EverySign(), EveryAxis()], ids=["signs", "axes"])
+@pytest.mark.parametrize("likelihood", [Gaussian(0.5), BernoulliLogits(), Poisson(), Categorical()], ids=repr)
+def test_expectation_is_the_penalty_and_its_gradient(likelihood: Likelihood, probes: Probes, seed: int) -> None:
+    decoder, z, x = _problem(likelihood)
+    estimate = Lanczos(LATENTS, probes).estimate(decoder, z, x, likelihood, Full(), BETA)
+    expected = _dense(decoder, z, x, likelihood)
+    torch.testing.assert_close(estimate.eta, decoder(z))
+    torch.testing.assert_close(estimate.value, expected)
+    torch.testing.assert_close(_gradients(estimate.value, decoder, z), _gradients(expected, decoder, z))
+
+
+def test_one_probe_is_its_own_quadratic_form(seed: int) -> None:
+    """vᵀ log(I + M/β) v and (βI + M)⁻¹ v of each probe of each datum, against an eigendecomposition."""
+    root, probes = torch.randn(3, 9, 6), torch.randn(3, 6, 2)
+    curvature = root.mT @ root
+    values, solutions = quadrature(lambda v: curvature @ v, probes, 6, BETA)
+    nodes, vectors = torch.linalg.eigh(curvature)
+    logarithm = vectors @ torch.diag_embed((nodes / BETA).log1p()) @ vectors.mT
+    torch.testing.assert_close(values, torch.einsum("bik,bij,bjk->bk", probes, logarithm, probes))
+    torch.testing.assert_close(solutions, torch.linalg.solve(BETA * torch.eye(6) + curvature, probes))
+
+
+def test_quadrature_errs_upwards_and_less_with_depth(seed: int) -> None:
+    root = torch.randn(1, 80, 60) * torch.logspace(0, -2, 60)
+    curvature, probes = root.mT @ root, torch.randn(1, 60, 5)
+    exact = quadrature(lambda v: curvature @ v, probes, 60, 1e-3)[0]
+    errors = torch.stack([quadrature(lambda v: curvature @ v, probes, m, 1e-3)[0] - exact for m in (1, 2, 4, 8, 16)])
+    assert (errors > -1e-9).all()
+    assert (errors.diff(dim=0) < 0).all()
+    # the bound on the error of Gauss quadrature, with the smallest ellipse that avoids the logarithm's branch point
+    condition = 1 + float(torch.linalg.matrix_norm(curvature, 2)) / 1e-3
+    rate = (math.sqrt(condition) - 1) / (math.sqrt(condition) + 1)
+    assert (errors[-1] < 10 * probes.square().sum(1) * math.log(condition) * rate**32).all()
+
+
+@pytest.mark.parametrize("rank", [0, 1, 3])
+def test_an_exhausted_space(rank: int, seed: int) -> None:
+    decoder = nn.Linear(LATENTS, 6)
+    with torch.no_grad():
+        decoder.weight.copy_(torch.randn(6, rank) @ torch.randn(rank, LATENTS))
+    z, x = torch.randn(2, LATENTS), torch.randn(2, 6)
+    _, got = Lanczos(50, EverySign()).penalty(decoder, z, x, Gaussian(), Full(), BETA)
+    _, exact = Exact().penalty(decoder, z, x, Gaussian(), Full(), BETA)
+    torch.testing.assert_close(got, exact)
+    torch.testing.assert_close(*(torch.autograd.grad(value.sum(), decoder.weight) for value in (got, exact)))
+
+
+def test_the_basis_stays_orthonormal_in_float32(seed: int) -> None:
+    root = torch.randn(1, 120, 100) * torch.logspace(0, -4, 100)
+    curvature = (root.mT @ root).float()
+    start = torch.nn.functional.normalize(torch.randn(1, 100, 2).float(), dim=1)
+    basis, tridiagonal = lanczos(lambda v: curvature @ v, start, 40)
+    columns = basis.permute(1, 3, 2, 0).double()
+    torch.testing.assert_close(columns.mT @ columns, torch.eye(40).expand(1, 2, -1, -1), rtol=0, atol=1e-5)
+    projected = columns.mT @ curvature.double().unsqueeze(1) @ columns
+    torch.testing.assert_close(projected, tridiagonal, rtol=0, atol=1e-5 * float(curvature.norm()))
+
+
+def test_the_standard_error_is_honest(seed: int) -> None:
+    decoder, _, _ = _problem(Gaussian())
+    z, x = torch.randn(1, LATENTS).expand(3000, -1), torch.randn(1, 2, 3).expand(3000, -1, -1)
+    generator = torch.Generator().manual_seed(seed)
+    before = torch.random.get_rng_state()
+    estimate = Lanczos(LATENTS, Sphere(16)).estimate(decoder, z, x, Gaussian(), Full(), BETA, generator)
+    assert torch.equal(before, torch.random.get_rng_state())
+    exact = Exact().estimate(decoder, z[:1], x[:1], Gaussian(), Full(), BETA)
+    assert estimate.standard_error is not None
+    assert not estimate.standard_error.requires_grad
+    scores = (estimate.value - exact.value) / estimate.standard_error
+    assert abs(float(scores.detach().mean())) < 0.15
+    assert 0.9 < float(scores.detach().std()) < 1.25  # Student's t with 15 degrees of freedom: 1.07
+    assert torch.equal(exact.standard_error, torch.zeros(1))
+    assert Lanczos(2, Signs(1)).estimate(decoder, z, x, Gaussian(), Full(), BETA).standard_error is None
+
+
+def test_signs_along_the_eigenvectors_have_no_variance(seed: int) -> None:
+    decoder, z, x = nn.Linear(40, 50), torch.randn(2, 40), torch.randn(2, 50)
+    basis = principal_basis(decoder, z, x, Gaussian())
+    estimate = Lanczos(40, Signs(3, basis)).estimate(decoder, z, x, Gaussian(), Full(), BETA)
+    _, exact = Exact().penalty(decoder, z, x, Gaussian(), Full(), BETA)
+    torch.testing.assert_close(estimate.value, exact)
+    torch.testing.assert_close(estimate.standard_error, torch.zeros(2), rtol=0, atol=1e-9)
+    assert (Lanczos(40, Signs(3)).estimate(decoder, z, x, Gaussian(), Full(), BETA).standard_error > 0.01).all()
+
+
+def test_batch_normalisation_is_fixed_counted_once_and_trained(seed: int) -> None:
+    def decoder() -> nn.Module:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return nn.Sequential(nn.Linear(LATENTS, 9), nn.BatchNorm1d(9), nn.ELU(), nn.Linear(9, 6))
+
+    z, x = torch.randn(BATCH, LATENTS, requires_grad=True), torch.randn(BATCH, 6)
+    ours, reference = decoder(), decoder()
+    _, got = Lanczos(LATENTS, EverySign()).penalty(ours, z, x, Gaussian(), Full(), BETA)
+    _, exact = Exact().penalty(reference, z, x, Gaussian(), Full(), BETA)
+    torch.testing.assert_close(got, exact)
+    torch.testing.assert_close(_gradients(got, ours, z), _gradients(exact, reference, z))
+    torch.testing.assert_close(dict(ours[1].named_buffers()), dict(reference[1].named_buffers()))
+    assert ours[1].num_batches_tracked == 1
+
+
+def test_a_training_step(seed: int) -> None:
+    """Through the objective, in single precision, under autocast too."""
+    model = Autoencoder(nn.Linear(6, LATENTS), MLPDecoder(LATENTS, (6,), hidden=(7,)), LATENTS).float()
+    x = torch.randn(5, 6).float()
+    objective = objectives.GRAE(BETA, estimator=Lanczos(LATENTS, EverySign()))
+    exact, gradients = objectives.GRAE(BETA)(model, x), []
+    torch.testing.assert_close(objective(model, x).total, exact.total, rtol=1e-4, atol=1e-5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        terms = objective(model, x)
+    torch.testing.assert_close(terms["penalty"], exact["penalty"], rtol=0.02, atol=0.0)
+    for kind in (terms, exact):  # the gradient's solves survive autocast too
+        model.zero_grad()
+        kind["penalty"].sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.decoder.parameters() if p.grad is not None]))
+    assert (gradients[0] - gradients[1]).norm() < 0.05 * gradients[1].norm()
+
+
+def test_without_gradients_none_is_prepared(seed: int) -> None:
+    decoder, z, x = _problem(Gaussian())
+    calls = []
+    decoder.register_forward_hook(lambda *_: calls.append(1))
+    with torch.no_grad():
+        Lanczos(2).penalty(decoder, z, x, Gaussian(), Full(), BETA)
+    without = len(calls)
+    Lanczos(2).penalty(decoder, z, x, Gaussian(), Full(), BETA)
+    assert len(calls) - without == without + 1
+
+
+@pytest.mark.parametrize("structure", [Diagonal(), BlockDiagonal(2)], ids=str)
+def test_bad_structures(structure: Structure) -> None:
+    with pytest.raises(InputError, match=r"Lanczos estimates the penalty of Full\(\) only; got .*use Columns or Exact"):
+        objectives.GRAE(BETA, structure=structure, estimator=Lanczos())
+
+
+def test_bad_numbers() -> None:
+    for depth in (0, -1):
+        with pytest.raises(InputError, match="depth is"):
+            Lanczos(depth)
+    decoder, z, x = _problem(Gaussian())
+    for beta in (0.0, math.nan):
+        with pytest.raises(InputError, match="beta is"):
+            Lanczos().penalty(decoder, z, x, Gaussian(), Full(), beta)
