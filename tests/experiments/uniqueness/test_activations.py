@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from typing import Any
+
 import numpy as np
 import pytest
 import scipy.special
@@ -10,6 +11,7 @@ from numba import njit
 
 from curvae.experiments.uniqueness import activations
 from curvae.experiments.uniqueness.activations import Nonlinearity
+
 
 def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
     return njit(error_model="numpy")(inspect.unwrap(function))

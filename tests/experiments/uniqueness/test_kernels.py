@@ -9,7 +9,7 @@ from curvae.experiments.uniqueness.activations import Nonlinearity
 from curvae.experiments.uniqueness.trial import Guard, Model, Trial, make_trial
 
 STEPS, PERIOD, SIGMA = 12, 3, 0.05
-# each kernel takes a second or two to compile: two of the eight unamortised ones in the fast tests, all in the slow ones
+# each kernel takes a second or two to compile: the fast tests do two of the eight unamortised ones, the slow ones all
 FREE = pytest.mark.parametrize(
     ("nu", "mean_field"),
     [
@@ -17,7 +17,9 @@ FREE = pytest.mark.parametrize(
             nu,
             mean_field,
             id=f"{nu.value}-{'diagonal' if mean_field else 'full'}",
-            marks=[] if (nu, mean_field) in {(Nonlinearity.TANH, True), (Nonlinearity.ELU, False)} else pytest.mark.slow,
+            marks=[]
+            if (nu, mean_field) in {(Nonlinearity.TANH, True), (Nonlinearity.ELU, False)}
+            else pytest.mark.slow,
         )
         for nu in Nonlinearity
         for mean_field in (True, False)

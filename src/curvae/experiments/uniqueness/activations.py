@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,17 +20,22 @@ from numpy.typing import NDArray
 # the linearised least-squares problem); 1.2e-8 in exact arithmetic, and tanh is 1 - 8e-8 at the end of the interval.
 _P = tuple(
     np.float32(c)
-    for c in (0.9999999881830941, 0.1341324675820294, 3.5340266719792106e-3, 2.125104207252847e-5, 1.4269227058623587e-8)
+    for c in (
+        0.9999999881830941,
+        0.1341324675820294,
+        3.5340266719792106e-3,
+        2.125104207252847e-5,
+        1.4269227058623587e-8,
+    )
 )
 _Q = tuple(
-    np.float32(c)
-    for c in (1.0, 0.4674656949272257, 2.6022750602495672e-2, 3.34886453089101e-4, 8.145122547507419e-7)
+    np.float32(c) for c in (1.0, 0.4674656949272257, 2.6022750602495672e-2, 3.34886453089101e-4, 8.145122547507419e-7)
 )
 _P0, _P1, _P2, _P3, _P4 = _P
 _Q0, _Q1, _Q2, _Q3, _Q4 = _Q
 _LIMIT, _HALF, _ONE, _ZERO = np.float32(8.5), np.float32(0.5), np.float32(1.0), np.float32(0.0)
 
-ValueAndSlope = Callable[[float], tuple[float, float]]
+ValueAndSlope = Callable[[Any], tuple[Any, Any]]
 """ν(u) and ν'(u) of one number."""
 
 
@@ -68,12 +74,12 @@ class Nonlinearity(enum.Enum):
         return 1 + np.minimum(value, 0)
 
 
-def identity(u: float) -> tuple[float, float]:
+def identity(u: Any) -> tuple[Any, Any]:
     """ν(u) = u, in any precision."""
     return u, _ONE
 
 
-def _ratio(u: float) -> tuple[float, float]:
+def _ratio(u: Any) -> tuple[Any, Any]:
     # the limits as comparisons: these become vector selects, and a NaN comes through and is seen
     u = _LIMIT if u > _LIMIT else u
     u = -_LIMIT if u < -_LIMIT else u
@@ -83,8 +89,8 @@ def _ratio(u: float) -> tuple[float, float]:
     return u * p, q
 
 
-def _fast_tanh(ratio: Callable[[float], tuple[float, float]]) -> ValueAndSlope:
-    def tanh(u: float) -> tuple[float, float]:
+def _fast_tanh(ratio: ValueAndSlope) -> ValueAndSlope:
+    def tanh(u: Any) -> tuple[Any, Any]:
         p, q = ratio(u)
         t = p / q
         return t, _ONE - t * t
@@ -92,8 +98,8 @@ def _fast_tanh(ratio: Callable[[float], tuple[float, float]]) -> ValueAndSlope:
     return tanh
 
 
-def _fast_sigmoid(ratio: Callable[[float], tuple[float, float]]) -> ValueAndSlope:
-    def sigmoid(u: float) -> tuple[float, float]:
+def _fast_sigmoid(ratio: ValueAndSlope) -> ValueAndSlope:
+    def sigmoid(u: Any) -> tuple[Any, Any]:
         p, q = ratio(_HALF * u)
         s = _HALF + _HALF * (p / q)
         return s, s * (_ONE - s)
@@ -101,8 +107,8 @@ def _fast_sigmoid(ratio: Callable[[float], tuple[float, float]]) -> ValueAndSlop
     return sigmoid
 
 
-def _fast_elu(ratio: Callable[[float], tuple[float, float]]) -> ValueAndSlope:
-    def elu(u: float) -> tuple[float, float]:
+def _fast_elu(ratio: ValueAndSlope) -> ValueAndSlope:
+    def elu(u: Any) -> tuple[Any, Any]:
         below = _ZERO if u > _ZERO else u
         p, q = ratio(_HALF * below)
         exp_minus_one = (p + p) / (q - p)

@@ -179,7 +179,7 @@ def expectation(nu: Nonlinearity) -> Callable[..., float]:
     value_and_slope = activations.scalar(nu, scalars.compiled_inline, exact=True)
 
     @compiled
-    def output_sums(row, x, target, at, weights, out, j):  # type: ignore[no-untyped-def]
+    def output_sums(row: Any, x: Any, target: Any, at: Any, weights: Any, out: Any, j: int) -> None:
         spread = np.sqrt(row[3] ** 2 + row[4] ** 2)
         dx1 = dx2 = dt = dn = r_sum = squares = 0.0
         for i in range(target.size):

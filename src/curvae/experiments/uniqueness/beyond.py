@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,7 +34,8 @@ from curvae.experiments.uniqueness.trial import Model
 from curvae.files import write_atomic
 from curvae.posteriors import BlockDiagonal, Diagonal, Full
 
-_In, _Out = TypeVar("_In"), TypeVar("_Out")
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def grae_twins(config: Config) -> dict[str, dict[str, list[float]]]:
     for nu in (Nonlinearity.IDENTITY, Nonlinearity.TANH):
         for structure in (Diagonal(), Full()):
             setting = Setting(nu, (2.0, 1.0), structure, config.points)
-            pairs = _parallel(lambda i, s=setting: twins(s, config.seed + i), range(config.datasets))
+            pairs = _parallel(partial(twins, setting), range(config.seed, config.seed + config.datasets))
             out[f"{nu.value} {structure}"] = {
                 "between": [p.angle_between for p in pairs],
                 "to_truth": [a for p in pairs for a in p.angles_to_truth],
@@ -122,11 +124,11 @@ def grae_twins(config: Config) -> dict[str, dict[str, list[float]]]:
 
 
 def grae_blocks(config: Config) -> dict[str, dict[str, list[float]]]:
-    """In four dimensions (identity): how much of the rotation to the true latents crosses blocks, and what is within."""
+    """In four dimensions (identity): how much of the rotation to the truth crosses blocks, and what is within."""
     out = {}
     for structure in (Diagonal(), BlockDiagonal(2), Full()):
         setting = Setting(Nonlinearity.IDENTITY, (2.0, 1.6, 1.25, 1.0), structure, config.points)
-        pairs = _parallel(lambda i, s=setting: twins(s, config.seed + i), range(config.datasets))
+        pairs = _parallel(partial(twins, setting), range(config.seed, config.seed + config.datasets))
         splits = [block_freedom(p.latents, mean) for p in pairs for mean in p.means]
         out[str(structure)] = {
             "across_blocks": [across for across, _ in splits],

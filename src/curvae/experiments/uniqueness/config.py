@@ -45,7 +45,7 @@ class Panel:
 
     @property
     def name(self) -> str:
-        """Its table's name, e.g. ``tanh-diagonal-orthogonal-amortised``; the guard is named if it is not the paper's."""
+        """Its table's name, e.g. ``tanh-diagonal-orthogonal-amortised``; with the guard if it is not the paper's."""
         family = "diagonal" if self.mean_field else "full"
         kind = "amortised" if self.amortised else "unamortised"
         guard = "" if self.guard is Guard.PAPER else f"-guard-{self.guard.value}"

@@ -44,10 +44,10 @@ class Row:
     elbo_start: float
     angle: float
     angle_principal: float
-    decoder: tuple[float, float, float, float]
-    offset: tuple[float, float]
-    encoder: tuple[float, float, float, float, float, float]
-    variances: tuple[float, float, float]
+    decoder: tuple[float, ...]
+    offset: tuple[float, ...]
+    encoder: tuple[float, ...]
+    variances: tuple[float, ...]
 
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Row))
@@ -87,7 +87,7 @@ def measure(model: Model, trial: Trial, start: Fit, fit: Fit, index: int, period
     )
 
 
-def affine_encoder(x: Array, mean: Array) -> tuple[float, float, float, float, float, float]:
+def affine_encoder(x: Array, mean: Array) -> tuple[float, ...]:
     """C by rows, then d, of the least-squares map from the data [N, 2] to the posterior means [N, 2]."""
     if not np.isfinite(mean).all():
         return (np.nan,) * 6

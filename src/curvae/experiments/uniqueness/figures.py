@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure as Canvas
+from numpy.typing import NDArray
 
 from curvae.experiments.uniqueness.config import Panel
 from curvae.experiments.uniqueness.runner import Result
@@ -59,7 +60,7 @@ def plot(result: Result, path: Path) -> list[Path]:
         models = dict.fromkeys(panel.model for panel in panels)
         canvas = draw([_row(result, model, panels, moments) for model in models])
         name = path if not paths else path.with_stem(f"{path.stem}-{columns.value}-guard-{guard.value}")
-        write_atomic(name, lambda temporary, canvas=canvas: canvas.savefig(temporary, dpi=70))
+        write_atomic(name, partial(canvas.savefig, dpi=70))
         paths.append(name)
     return paths
 

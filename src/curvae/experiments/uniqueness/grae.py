@@ -91,10 +91,13 @@ class Twins:
 def draw(setting: Setting, generator: torch.Generator) -> tuple[Float[Tensor, "N d"], Float[Tensor, "N d"]]:
     """True latents and data."""
     d = len(setting.norms)
-    options = {"dtype": torch.float64, "generator": generator}
-    mixing = torch.linalg.qr(torch.randn(d, d, **options)).Q * torch.tensor(setting.norms, dtype=torch.float64)
-    z = torch.randn(setting.points, d, **options)
-    return z, output(setting.nu, z @ mixing.mT) + setting.sigma * torch.randn(setting.points, d, **options)
+
+    def normal(rows: int) -> Tensor:
+        return torch.randn(rows, d, dtype=torch.float64, generator=generator)
+
+    mixing = torch.linalg.qr(normal(d)).Q * torch.tensor(setting.norms, dtype=torch.float64)
+    z = normal(setting.points)
+    return z, output(setting.nu, z @ mixing.mT) + setting.sigma * normal(setting.points)
 
 
 def train(setting: Setting, x: Float[Tensor, "N d"], generator: torch.Generator) -> tuple[Float[Tensor, "N d"], float]:

@@ -2,8 +2,8 @@
 
 Training with one noise sample and a falling learning rate stops near an optimum; how near is part of the paper's plot.
 With the quadrature of ``evaluate`` the ELBO is a smooth function of sixteen numbers, which a quasi-Newton method
-maximises to machine precision in a tenth of a second. That tells apart the two reasons for an angle that is not zero: a run that
-has not converged, and an optimum that is not at the true latents.
+maximises to machine precision in a tenth of a second. That tells apart the two reasons for an angle that is not zero: a
+run that has not converged, and an optimum that is not at the true latents.
 """
 
 from __future__ import annotations

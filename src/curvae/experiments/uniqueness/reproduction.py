@@ -29,7 +29,8 @@ BEYOND = {"smoke": beyond.Config.smoke, "quick": beyond.Config.quick, "paper": b
 def reproduce(figure: str, scale: str, out: Path) -> None:
     """Reproduce figure 1, 5 or 6 in a folder: tables, ``summary.json`` and the figures.
 
-    ``fig5`` also writes what goes beyond the paper (``beyond``). A run that was interrupted goes on where it stopped, with the same result to the bit.
+    ``fig5`` also writes what goes beyond the paper (``beyond``). A run that was interrupted goes on where it stopped,
+    with the same result to the bit.
 
     Args:
         figure: ``fig1``, ``fig5`` or ``fig6``.

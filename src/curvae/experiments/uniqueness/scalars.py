@@ -39,12 +39,15 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 def compiled(function: _F) -> _F:
     """Compile for speed: no Python objects, no global lock, sums in any order, division as IEEE 754 has it."""
     # unwrap: where every function is wrapped to check its types (a test run), compile what is inside
-    return njit(fastmath=_REORDER, nogil=True, error_model="numpy")(inspect.unwrap(function))
+    dispatcher: Any = njit(fastmath=_REORDER, nogil=True, error_model="numpy")(inspect.unwrap(function))
+    return dispatcher
 
 
 def compiled_inline(function: _F) -> _F:
     """As ``compiled``, and copied into its caller before optimisation."""
-    return njit(fastmath=_REORDER, nogil=True, error_model="numpy", inline="always")(inspect.unwrap(function))
+    options: Any = {"fastmath": _REORDER, "nogil": True, "error_model": "numpy", "inline": "always"}
+    dispatcher: Any = njit(**options)(inspect.unwrap(function))
+    return dispatcher
 
 
 @compiled
@@ -83,7 +86,7 @@ def combine(s: float, a: Matrix, t: float, b: Matrix) -> Matrix:
 
 
 @compiled
-def noise(key: int, iteration: int, places: int) -> tuple[int, int, Matrix]:
+def noise(key: int, iteration: int, places: int) -> tuple[Any, Any, Matrix]:
     """Where in the two noise tables an iteration reads, and by which rotation it turns the pairs it reads.
 
     The numbers come from a counter (splitmix64 of the trial's key and the iteration), so they do not depend on what

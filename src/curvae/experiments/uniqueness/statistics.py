@@ -44,7 +44,7 @@ def fraction_within(angle: Values, degrees: float) -> Interval:
 
 
 def bootstrap(statistic: Statistic, values: Values, generator: np.random.Generator) -> Interval:
-    """A statistic, reduced along ``axis``, with its bootstrap (percentile) interval; of no width where the values do not vary.
+    """A statistic, reduced along ``axis``, with its percentile bootstrap interval; no width where nothing varies.
 
     Example:
         >>> found = bootstrap(np.mean, np.arange(50.0), np.random.default_rng(0))

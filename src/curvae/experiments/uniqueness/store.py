@@ -32,7 +32,8 @@ def to_table(rows: Iterable[Row]) -> Table:
 def to_rows(table: Table) -> list[Row]:
     """Columns back to rows."""
     columns = [table[name].tolist() for name in FIELDS]
-    return [Row(*(tuple(v) if isinstance(v, list) else v for v in values)) for values in zip(*columns, strict=True)]
+    rows: list[Any] = [[tuple(v) if isinstance(v, list) else v for v in row] for row in zip(*columns, strict=True)]
+    return [Row(*values) for values in rows]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from curvae.experiments.uniqueness import activations, scalars
 from curvae.experiments.uniqueness.activations import Nonlinearity
-from curvae.experiments.uniqueness.amortised import Real, TrainCompiled
+from curvae.experiments.uniqueness.amortised import TrainCompiled
 from curvae.experiments.uniqueness.scalars import compiled, load, mul, store, transpose
 
 LANES = 32
@@ -30,7 +30,7 @@ LOCAL = 6
 _A, _B = 0, 4
 
 
-def to_blocks(values: Real) -> Real:
+def to_blocks(values: NDArray[Any]) -> NDArray[Any]:
     """[6, N] by parameter to the kernel's flat layout [N/LANES · 6 · LANES].
 
     Example:
@@ -41,13 +41,13 @@ def to_blocks(values: Real) -> Real:
     return np.ascontiguousarray(values.reshape(LOCAL, -1, LANES).transpose(1, 0, 2)).reshape(-1)
 
 
-def from_blocks(values: Real) -> Real:
+def from_blocks(values: NDArray[Any]) -> NDArray[Any]:
     """The inverse of ``to_blocks``."""
     return values.reshape(-1, LOCAL, LANES).transpose(1, 0, 2).reshape(LOCAL, -1)
 
 
 def block_pass(nu: Nonlinearity, mean_field: bool, exact: bool) -> Callable[..., tuple[float, ...]]:
-    """Compile forward and gradient of one block of data: returns Σδzᵀ (4) and Σr (2), writes the data's own gradients."""
+    """Compile forward and gradient of a block of data: returns Σδzᵀ (4) and Σr (2), writes the data's own gradients."""
     value_and_slope = activations.scalar(nu, scalars.compiled_inline, exact)
     real: Any = np.float64 if exact else np.float32
     lanes = np.uint64(LANES)
@@ -91,8 +91,14 @@ def block_pass(nu: Nonlinearity, mean_field: bool, exact: bool) -> Callable[...,
                 w11, w12 = to1 * n1 + l11 - l22 * inverse, to1 * n2 + l12 + l21 * inverse
                 w21, w22 = to2 * n1 + l21 + l12 * inverse, to2 * n2 + l22 - l11 * inverse
             gradient[i], gradient[i + lanes] = share * (to1 + local[k]), share * (to2 + local[k + lanes])
-            gradient[i + two], gradient[i + three] = share * (o[0] * w11 + o[2] * w21), share * (o[0] * w12 + o[2] * w22)
-            gradient[i + four], gradient[i + five] = share * (o[1] * w11 + o[3] * w21), share * (o[1] * w12 + o[3] * w22)
+            gradient[i + two], gradient[i + three] = (
+                share * (o[0] * w11 + o[2] * w21),
+                share * (o[0] * w12 + o[2] * w22),
+            )
+            gradient[i + four], gradient[i + five] = (
+                share * (o[1] * w11 + o[3] * w21),
+                share * (o[1] * w12 + o[3] * w22),
+            )
         return g11, g12, g21, g22, s1, s2
 
     return run
@@ -118,12 +124,26 @@ def trainer(nu: Nonlinearity, mean_field: bool, exact: bool = False) -> TrainCom
     shared_adam = scalars.adam(np.float64)
 
     @compiled
-    def cast(a):  # type: ignore[no-untyped-def]
+    def cast(a: Any) -> Any:
         return real(a[0]), real(a[1]), real(a[2]), real(a[3])
 
     @compiled
     def train(  # type: ignore[no-untyped-def]
-        theta, first, second, local, local_first, local_second, x, table, rotations, key, start, stop, period, rate, sigma
+        theta,
+        first,
+        second,
+        local,
+        local_first,
+        local_second,
+        x,
+        table,
+        rotations,
+        key,
+        start,
+        stop,
+        period,
+        rate,
+        sigma,
     ):
         points = x.shape[1]
         places = (table.shape[1] - points) // scalars.STRIDE + 1
