@@ -2,7 +2,8 @@ r"""The Gauss–Newton curvature as a product, never as a matrix."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import torch
 from torch.func import jvp, vjp, vmap
@@ -53,14 +54,18 @@ class Operator:
         z = self.z.detach()
         with full_precision(z):
             cotangents = self._curve(self._push(z, tangents, self._known))
-            pull = vjp(lambda point: self._decode(point, self._known), z)[1]
-            return vmap(lambda cotangent: pull(cotangent)[0], in_dims=-1, out_dims=-1)(cotangents)
+            return vmap(lambda cotangent: self._pull(cotangent)[0], in_dims=-1, out_dims=-1)(cotangents)
 
     def root(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B *D K"]:
         r"""$L\,Jv$ for K tangents of each datum, differentiable in z and the decoder's parameters."""
         pushed = self._push(self.z, tangents, self._seen)
         with full_precision(pushed):
             return self.likelihood.whiten(self.eta, self.x, pushed)
+
+    @cached_property
+    def _pull(self) -> Callable[[Float[Tensor, "B *D"]], tuple[Float[Tensor, "B d"]]]:
+        """The reverse-mode product, with one forward pass for all of them."""
+        return vjp(lambda point: self._decode(point, self._known), self.z.detach())[1]
 
     def _decode(self, point: Float[Tensor, "B d"], known: Sequence[BatchStatistics]) -> Float[Tensor, "B *D"]:
         with full_precision(point), FixedStatistics(known=known):
