@@ -1,0 +1,176 @@
+r"""Error of $\log|I+M/\beta|$ against products spent, at d = 4096 where the exact value can still be had.
+
+``python -m benchmarks.accuracy --out results/estimators`` writes ``lanczos.json`` and ``lanczos.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib as mpl
+import torch
+from torch import Tensor
+
+import curvae
+from benchmarks.photographs import crops, trained
+from curvae import curvature
+from curvae.curvature.lanczos import lanczos
+from curvae.files import write_atomic
+from curvae.likelihoods import Gaussian
+
+BETAS = (0.01, 0.05, 0.2, 1.0)
+BUDGETS = (4, 8, 16, 32, 64)
+RANKS = (512, None)
+
+
+def measure(channels: int, side: int, steps: int, seed: int) -> dict[str, object]:
+    """Every estimator at one unseen photograph's code; the reference basis comes from another photograph."""
+    start = time.perf_counter()
+    model, energy = trained(channels, side, steps, seed)
+    test, reference = crops(2, torch.Generator().manual_seed(seed + 1000)).split(1)
+    basis = curvature.principal_basis(model.decode, _code(model, reference), reference, Gaussian(), chunk_size=64)
+    exact = curvature.gauss_newton(model.decode, _code(model, test), test, Gaussian(), chunk_size=64)[0]
+    generator = torch.Generator().manual_seed(seed)
+    probes = {"signs": curvature.Signs(128), **{_name(r): curvature.Signs(64, basis[:, :r]) for r in RANKS}}
+    spectra = {name: _spectra(exact, kind, generator) for name, kind in probes.items()}
+    return {
+        "latents": channels * side**2,
+        "latent_map": [channels, side, side],
+        "outputs": test[0].numel(),
+        "training_steps": steps,
+        "training_energy": energy,
+        "largest_eigenvalue": float(spectra["signs"][0].max()),
+        "betas": {f"{beta:g}": _at(beta, exact, spectra, generator) for beta in BETAS},
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def _name(rank: int | None) -> str:
+    return "signs along a reference basis" + ("" if rank is None else f" of rank {rank}")
+
+
+@torch.no_grad()
+def _code(model: curvae.Autoencoder, x: Tensor) -> Tensor:
+    return model.encode(x)
+
+
+Spectra = tuple[Tensor, Tensor, Tensor]
+"""For depths 1 … m: Lanczos diagonals and off-diagonals of each probe, and the probes' squared lengths."""
+
+
+def _spectra(exact: Tensor, probes: curvature.Probes, generator: torch.Generator) -> Spectra:
+    """One run for all depths and all β: the tridiagonal of a smaller depth is the corner of a larger one's."""
+    vectors = probes.draw(exact.new_zeros(1, len(exact)), generator)
+    length = torch.linalg.vector_norm(vectors, dim=1)
+    tridiagonal = lanczos(lambda v: exact @ v, vectors / length.unsqueeze(1), 32)[1][0]
+    return tridiagonal.diagonal(dim1=-2, dim2=-1), tridiagonal.diagonal(1, -2, -1), length[0].double().square()
+
+
+def _quadrature(spectra: Spectra, depth: int, beta: float) -> Tensor:
+    diagonal, beside, squared = spectra
+    tridiagonal = torch.diag_embed(diagonal[:, :depth])
+    for offset in (-1, 1):
+        tridiagonal = tridiagonal + torch.diag_embed(beside[:, : depth - 1], offset)
+    nodes, vectors = torch.linalg.eigh(tridiagonal)
+    return squared * (vectors[:, 0].square() * (nodes.clamp(min=0) / beta).log1p()).sum(-1)
+
+
+def _at(beta: float, exact: Tensor, spectra: Mapping[str, Spectra], generator: torch.Generator) -> dict[str, object]:
+    wide = exact.double() / beta
+    latents = len(exact)
+    value = 2 * torch.linalg.cholesky(wide + torch.eye(latents, dtype=torch.float64)).diagonal().log().sum()
+    hadamard = wide.diagonal().log1p()
+    curves = {name: [_best(one, budget, beta, value) for budget in BUDGETS] for name, one in spectra.items()}
+    # a column is half a pair: forward mode only
+    columns = [hadamard[torch.randint(latents, (200, 2 * k), generator=generator)].mean(-1) * latents for k in BUDGETS]
+    curves["Columns, 2 for a pair"] = [{"pairs": k, **_errors(c, value)} for k, c in zip(BUDGETS, columns, strict=True)]
+    return {
+        "exact": float(value),
+        "hadamard_over_exact": float(hadamard.sum() / value),
+        "trace_over_exact": float(wide.diagonal().sum() / value),
+        "curves": curves,
+    }
+
+
+def _best(spectra: Spectra, budget: int, beta: float, value: Tensor) -> dict[str, float]:
+    """The best split of the budget into depth × probes, over independent groups of probes."""
+    splits = []
+    for depth in (2, 3, 4, 6, 8, 12, 16, 24, 32):
+        probes = budget // depth
+        if probes:
+            terms = _quadrature(spectra, depth, beta)
+            groups = terms[: len(terms) // probes * probes].unflatten(0, (-1, probes)).mean(-1)
+            splits.append({"pairs": budget, "depth": depth, "probes": probes, **_errors(groups, value)})
+    return min(splits, key=lambda split: split["rms_percent"])
+
+
+def _errors(estimates: Tensor, value: Tensor) -> dict[str, float]:
+    relative = 100 * (estimates / value - 1)
+    return {
+        "rms_percent": float(relative.square().mean().sqrt()),
+        "bias_percent": float(relative.mean()),
+        "repeats": len(estimates),
+    }
+
+
+def draw(result: Mapping[str, object], path: Path) -> None:
+    """Error against product pairs, a panel for each β."""
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, len(BETAS), figsize=(3.2 * len(BETAS), 3.2), sharey=True, layout="constrained")
+    for axis, (beta, panel) in zip(axes, result["betas"].items(), strict=True):  # type: ignore[attr-defined]
+        for name, curve in panel["curves"].items():
+            axis.plot([p["pairs"] for p in curve], [p["rms_percent"] for p in curve], "o-", ms=3, label=_label(name))
+        axis.axhline(1, color="0.6", lw=0.8)
+        axis.set(xscale="log", yscale="log", xlabel="product pairs", title=f"β = {beta}", xticks=BUDGETS)
+        axis.set_xticklabels(map(str, BUDGETS))
+        axis.minorticks_off()
+    axes[0].set_ylabel("error of log|I + M/β|, % (RMS)")
+    axes[0].legend(fontsize=6)
+    figure.suptitle(f"d = {result['latents']}, convolutional decoder of {result['outputs']} outputs", fontsize=10)
+    figure.savefig(path, dpi=110)
+
+
+def _label(name: str) -> str:
+    return name if name.startswith("Columns") else f"Lanczos, {name}"
+
+
+def _provenance(quick: bool, seed: int) -> dict[str, object]:
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return {
+        "scale": "quick" if quick else "paper",
+        "seed": seed,
+        "commit": commit.stdout.strip(),
+        "device": "cpu",
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "curvae": curvae.__version__},
+    }
+
+
+def main() -> None:
+    """Measure, then write the numbers and the figure."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder for lanczos.json and lanczos.png")
+    parser.add_argument("--quick", action="store_true", help="d = 512 instead of 4096")
+    parser.add_argument("--steps", type=int, default=300, help="training steps of the decoder")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    size = (8, 8) if arguments.quick else (16, 16)
+    result = {
+        **_provenance(arguments.quick, arguments.seed),
+        **measure(*size, steps=arguments.steps, seed=arguments.seed),
+    }
+    text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
+    write_atomic(arguments.out / "lanczos.json", lambda path: path.write_text(text))
+    write_atomic(arguments.out / "lanczos.png", lambda path: draw(result, path))
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""The penalty with its gradient: exact against reverse-mode Jacobians, then Lanczos where d is in the thousands."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.func import jacrev, vmap
+
+from benchmarks.measure import Row, in_a_process, interleaved
+from benchmarks.photographs import SIDE, autoencoder
+from curvae import curvature, posteriors
+from curvae.likelihoods import Gaussian
+from curvae.nn import MNISTDecoder
+
+BETA, WIDTH = 0.2, 0.125
+LATENT_MAPS = {512: (8, 8), 4096: (16, 16)}
+LANCZOS = "Lanczos(16, Signs(4)), value and gradient"
+EXACT_VALUE = "Exact(chunk_size=64), value only"
+
+
+def _side(method: str, latents: int, batch: int) -> Callable[[], object]:
+    torch.manual_seed(0)
+    if latents in LATENT_MAPS:
+        decoder: nn.Module = autoencoder(*LATENT_MAPS[latents], seed=0).decoder
+        x = torch.rand(batch, 3, SIDE, SIDE)
+    else:
+        decoder = MNISTDecoder(latents, WIDTH).eval()
+        x = torch.rand(batch, 1, 28, 28)
+    z = torch.randn(batch, latents)
+    match method:
+        case "Exact()":
+            return lambda: _penalty(curvature.Exact(), decoder, z, x).mean().backward()
+        case "vmap(jacrev), slogdet":
+            return lambda: _reverse(decoder, z).mean().backward()
+        case "Lanczos(16, Signs(4)), value and gradient":
+            return lambda: _penalty(curvature.Lanczos(16, curvature.Signs(4)), decoder, z, x).mean().backward()
+        case _:
+            return lambda: _value(decoder, z, x)
+
+
+def _penalty(estimator: curvature.Estimator, decoder: nn.Module, z: Tensor, x: Tensor) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return estimator.penalty(decoder, z, x, Gaussian(), posteriors.Full(), BETA, generator)[1]
+
+
+def _reverse(decoder: nn.Module, z: Tensor) -> Tensor:
+    jacobians = vmap(jacrev(lambda point: decoder(point[None])[0].flatten()))(z)
+    return torch.linalg.slogdet(torch.eye(z.shape[1]) + jacobians.mT @ jacobians / BETA).logabsdet
+
+
+@torch.no_grad()
+def _value(decoder: nn.Module, z: Tensor, x: Tensor) -> Tensor:
+    return _penalty(curvature.Exact(chunk_size=64), decoder, z, x)
+
+
+def run(quick: bool) -> list[Row]:
+    """Times side by side; peak memory of each in a process of its own, less that of an idle one."""
+    idle = in_a_process("benchmarks.estimators", "idle", "12", "1")["megabytes"]
+    rows = [
+        _row("Exact()", "vmap(jacrev), slogdet", latents, 4 if quick else 16, 3 if quick else 5, idle)
+        for latents in (12, 64, 128)
+    ]
+    sizes = (512,) if quick else (512, 4096)
+    return rows + [_row(LANCZOS, EXACT_VALUE, latents, 1, 1 if latents == 4096 else 3, idle) for latents in sizes]
+
+
+def _row(ours: str, reference: str, latents: int, batch: int, repetitions: int, idle: float) -> Row:
+    sides = (ours, reference)
+    medians = interleaved({side: _side(side, latents, batch) for side in sides}, repetitions)
+    memory = {
+        side: in_a_process("benchmarks.estimators", side, str(latents), str(batch))["megabytes"] - idle
+        for side in sides
+    }
+    what = "photographs" if latents in LATENT_MAPS else f"paper's MNIST decoder × {WIDTH:g}"
+    size = f"log-determinant, {what}, batch {batch}, d = {latents}"
+    return Row(ours, size, medians[ours], reference, medians[reference], memory[ours], memory[reference])
+
+
+def _main(method: str, latents: str, batch: str) -> None:
+    if method != "idle":
+        _side(method, int(latents), int(batch))()
+    # ru_maxrss is in kilobytes on Linux
+    print(json.dumps({"megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
