@@ -6,11 +6,21 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from curvae.posteriors import BlockDiagonal, Diagonal, Full, Normal, Structure
+from curvae.posteriors import Banded, BlockDiagonal, Diagonal, Full, Normal, Shared, Structure
 
 pytestmark = pytest.mark.usefixtures("float64")
 
-STRUCTURES = [Diagonal(), BlockDiagonal(1), BlockDiagonal(2), BlockDiagonal(3), BlockDiagonal(6), Full()]
+STRUCTURES = [
+    Diagonal(),
+    BlockDiagonal(1),
+    BlockDiagonal(2),
+    BlockDiagonal(3),
+    BlockDiagonal(6),
+    Full(),
+    Banded(1),
+    Banded(3),
+    Shared(BlockDiagonal(2)),
+]
 
 
 @pytest.fixture(params=STRUCTURES, ids=str)
