@@ -10,6 +10,7 @@ from torch.func import jvp, vjp, vmap
 
 from curvae._precision import full_precision
 from curvae._typing import Float, Tensor
+from curvae.curvature.linear import LinearLayers
 from curvae.curvature.pushforward import Decoder
 from curvae.curvature.statistics import BatchStatistics, FixedStatistics
 from curvae.likelihoods import Likelihood
@@ -68,7 +69,7 @@ class Operator:
         return vjp(lambda point: self._decode(point, self._known), self.z.detach())[1]
 
     def _decode(self, point: Float[Tensor, "B d"], known: Sequence[BatchStatistics]) -> Float[Tensor, "B *D"]:
-        with full_precision(point), FixedStatistics(known=known):
+        with full_precision(point), FixedStatistics(known=known), LinearLayers():
             return self.fn(point).to(point.dtype)
 
     def _push(
