@@ -105,5 +105,5 @@ def provenance(result: Result) -> dict[str, Any]:
         "norms": list(model.norms),
         "date": _today(),
         "environment": _environment(config.threads),
-        "seconds_of_last_call": {name: round(seconds, 1) for name, seconds in result.seconds.items()},
+        "seconds_of_last_call": {name: round(seconds, 1) for name, seconds in result.seconds.items()} or None,
     }

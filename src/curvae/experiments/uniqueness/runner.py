@@ -6,6 +6,7 @@ interrupted run loses the trials under way and nothing else, and a resumed one e
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from curvae.errors import InputError
 from curvae.experiments.uniqueness.config import Config, Panel
 from curvae.experiments.uniqueness.engine import Row, run_trial
 from curvae.experiments.uniqueness.optimum import run_optimum
@@ -81,10 +83,8 @@ def run(config: Config, out: Path | None = None, quiet: bool = False) -> Result:
         >>> sorted(run(cfg, quiet=True).tables)
         ['tanh-diagonal-orthogonal-amortised', 'tanh-full-orthogonal-amortised']
     """
-    jobs = [Job(panel.name, panel, run_trial) for panel in config.panels]
-    models = dict.fromkeys(panel.model for panel in config.panels if panel.amortised and config.optima)
-    optima = {model: _optimum_job(model) for model in models}
-    jobs += optima.values()
+    optima = _optimum_jobs(config)
+    jobs = [Job(panel.name, panel, run_trial) for panel in config.panels] + list(optima.values())
     stores = {job.name: PanelStore(out, config, job.panel, job.name) if out else None for job in jobs}
     # read every table before the first trial, so that a foreign one is refused at once
     kept = {name: store.load() if store else [] for name, store in stores.items()}
@@ -99,8 +99,34 @@ def run(config: Config, out: Path | None = None, quiet: bool = False) -> Result:
     return Result(config, panels, {model: tables[job.name] for model, job in optima.items()}, seconds)
 
 
-def _optimum_job(model: Model) -> Job:
-    return Job(f"{model.nu.value}-optimum-{model.columns.value}", Panel(model, mean_field=True), run_optimum)
+def load(config: Config, folder: Path) -> Result:
+    """The finished tables of an experiment that is still running or was interrupted; unfinished panels are left out.
+
+    Raises:
+        InputError: no panel is finished, or a table belongs to another experiment.
+    """
+
+    def finished(name: str, panel: Panel) -> Table | None:
+        rows = PanelStore(folder, config, panel, name).load()
+        return to_table(rows) if len(rows) == config.trials else None
+
+    tables = {panel.name: table for panel in config.panels if (table := finished(panel.name, panel))}
+    panels = tuple(panel for panel in config.panels if panel.name in tables)
+    if not panels:
+        raise InputError(f"{folder} holds no finished panel; run the experiment with this folder first")
+    config = dataclasses.replace(config, panels=panels)
+    jobs = _optimum_jobs(config)
+    optima = {model: table for model, job in jobs.items() if (table := finished(job.name, job.panel))}
+    return Result(config, tables, optima, {})
+
+
+def _optimum_jobs(config: Config) -> dict[Model, Job]:
+    """The search for the optimum of every amortised model; it does not depend on the family or the guard."""
+    models = dict.fromkeys(panel.model for panel in config.panels if panel.amortised and config.optima)
+    return {
+        model: Job(f"{model.nu.value}-optimum-{model.columns.value}", Panel(model, mean_field=True), run_optimum)
+        for model in models
+    }
 
 
 def _run_job(config: Config, job: Job, store: PanelStore | None, rows: list[Row], progress: Progress) -> Table:
