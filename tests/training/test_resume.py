@@ -94,6 +94,7 @@ def test_signal_stops_after_the_step_and_saves(
     at_step(monkeypatch, 16, lambda: os.kill(os.getpid(), number))
     stopped = train(config, tmp_path / "stopped")
     assert not stopped.finished
+    assert stopped.stopped_by == number.name
     assert stopped.step == Checkpoint.load(stopped.run.checkpoint).step == 17
     assert signal.getsignal(number) == before
     resumed = train(config, tmp_path / "stopped", resume=True)

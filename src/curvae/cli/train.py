@@ -75,10 +75,8 @@ def _train(given: dict[str, Any], out: Path, resume: bool, as_json: bool) -> Non
         }
         typer.echo(json.dumps(summary))
     if not outcome.finished:
-        typer.echo(
-            f"stopped after step {outcome.step} of {config.steps}; go on with: curvae train --resume --out {out}",
-            err=True,
-        )
+        what = f"stopped by {outcome.stopped_by} after step {outcome.step} of {config.steps}"
+        typer.echo(f"{what}; go on with: curvae train --resume --out {out}", err=True)
         raise typer.Exit(1)
     already = outcome.done_before == outcome.step
     typer.echo(f"{out} {'was finished already' if already else 'is finished'}: {outcome.step} steps", err=True)

@@ -123,11 +123,11 @@ class Interrupts(Callback):
     """Lets SIGINT and SIGTERM end training after the running step; a second one ends it at once.
 
     Attributes:
-        received: whether a signal came.
+        received: the name of the signal that came, None for none.
     """
 
     def __init__(self) -> None:
-        self.received = False
+        self.received: str | None = None
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -135,10 +135,11 @@ class Interrupts(Callback):
         if threading.current_thread() is not threading.main_thread():
             return
 
-        def stop(_number: int, _frame: FrameType | None) -> None:
+        def stop(number: int, _frame: FrameType | None) -> None:
             if self.received:
                 raise KeyboardInterrupt
-            self.received = trainer.should_stop = True
+            self.received = signal.Signals(number).name
+            trainer.should_stop = True
 
         self._before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
 

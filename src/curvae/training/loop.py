@@ -43,11 +43,13 @@ class Outcome:
         run: the run folder.
         step: steps done, over all starts.
         done_before: steps that were done before this call.
+        stopped_by: the name of the signal that ended it early, None if it went to its end.
     """
 
     run: Run
     step: int
     done_before: int
+    stopped_by: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -104,12 +106,13 @@ def _fit(run: Run, model: Autoencoder, dataset: Dataset, device: torch.device, c
     held_out = _typed(as_float(dataset.test[:_HELD_OUT]), config).to(device)
     recorder = Recorder(run.path / "metrics.jsonl", config, held_out, seconds)
     checkpoints = Checkpoints(run.checkpoint, config, dataset.digest, lambda: recorder.seconds, saved=start)
+    interrupts = Interrupts()
     bar = [] if console is None else [Bar(console, recorder, config.steps)]
     batches = Batches(_near(dataset.train, device), config.batch_size, config.seed, start, config.steps)
     try:
         if start < config.steps:
             with _quiet():
-                trainer = _trainer(device, run.path, [recorder, checkpoints, Interrupts(), *bar])
+                trainer = _trainer(device, run.path, [recorder, checkpoints, interrupts, *bar])
                 # a generator of its own: a loader without one draws from PyTorch's global one
                 trainer.fit(module, DataLoader(batches, batch_size=None, generator=torch.Generator()))
     except TrainingError as error:
@@ -117,7 +120,9 @@ def _fit(run: Run, model: Autoencoder, dataset: Dataset, device: torch.device, c
         raise TrainingError(f"{error}; {kept}") from None
     if module.step == config.steps:
         save_model(model.cpu(), config, dataset.shape, run.path)
-    return Outcome(run, module.step, start)
+    elif interrupts.received is None:
+        raise TrainingError(f"training ended after step {module.step} of {config.steps} without a signal; use --resume")
+    return Outcome(run, module.step, start, interrupts.received)
 
 
 def _trainer(device: torch.device, folder: Path, callbacks: list[Callback]) -> Trainer:
