@@ -14,8 +14,9 @@ from curvae.cli.group import writing
 
 SCALES = ("smoke", "quick", "paper")
 
-# figure or table -> the module whose reproduce(figure, scale, out) makes it
+# figure, table or measurement -> the module whose reproduce(figure, scale, out) makes it
 EXPERIMENTS = {
+    "approximation": "curvae.experiments.approximation",
     "fig1": "curvae.experiments.uniqueness",
     "fig5": "curvae.experiments.uniqueness",
     "fig6": "curvae.experiments.uniqueness",
