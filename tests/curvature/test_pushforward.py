@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import jacrev
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from curvae.curvature import columns, jacobian, pushforward
+from curvae.curvature import Operator, columns, hessian, jacobian, pushforward
 from curvae.errors import InputError
+from curvae.likelihoods import Gaussian
 from curvae.nn import MLPDecoder, SameConvTranspose2d
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -142,6 +144,39 @@ def test_one_code_many_times(latents: int, seed: int) -> None:
         )
 
 
+class _Attention(nn.Module):
+    """Three tokens that attend to each other, by whichever kernel PyTorch likes best."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens = nn.Linear(LATENTS, 3 * 8)
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layer(self.tokens(z).unflatten(1, (3, 8)))
+
+
+def test_attention(seed: int) -> None:
+    """The fast kernels have no forward-mode derivative, and their backward pass none at all."""
+    decoder, z, x = _Attention(), torch.randn(2, LATENTS, requires_grad=True), torch.randn(2, 3, 8)
+    got, curvature = jacobian(decoder, z), hessian(decoder, z, x, Gaussian())
+    product = Operator(decoder, z, x, Gaussian())(torch.ones(2, LATENTS, 1))
+    with sdpa_kernel(SDPBackend.MATH):
+        expected = _reference(decoder, z)
+        torch.testing.assert_close(
+            torch.autograd.grad(got.square().sum(), decoder.tokens.weight),
+            torch.autograd.grad(expected.square().sum(), decoder.tokens.weight),
+        )
+        exact = [
+            torch.func.hessian(lambda p, i=i: Gaussian().log_prob(decoder(p[None]), x[i : i + 1])[0])(z[i])
+            for i in range(2)
+        ]
+    torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(curvature, torch.stack(exact))
+    flat = expected.flatten(1, 2)
+    torch.testing.assert_close(product, flat.mT @ flat @ torch.ones(2, LATENTS, 1))
+
+
 def test_without_autograd(seed: int) -> None:
     decoder, z = DECODERS["conv"](), torch.randn(2, LATENTS)
     with torch.no_grad():
@@ -198,6 +233,11 @@ def test_bad_shapes_and_chunks() -> None:
             pushforward(decoder, z, tangents)
     with pytest.raises(InputError, match="z has shape"):
         pushforward(decoder, z[0], torch.ones(2, LATENTS, 1))
+    for wrong in (z[0], z[None]):
+        with pytest.raises(InputError, match="z has shape"):
+            jacobian(decoder, wrong)
+        with pytest.raises(InputError, match="z has shape"):
+            columns(decoder, wrong, torch.zeros(2, 1, dtype=torch.long))
     for chunk_size in (0, -1, 1.5, "2", True):
         with pytest.raises(InputError, match="chunk_size is"):
             jacobian(decoder, z, chunk_size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, cast, get_args
 
 from torch.func import grad, jvp, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from curvae._checks import positive_int
 from curvae._precision import full_precision
@@ -61,7 +62,8 @@ def hessian_products(
     statistics.update_running(statistics.seen)
 
     def log_likelihood(point: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        with FixedStatistics(known=statistics.seen):
+        # only the plain attention kernel has a second derivative
+        with FixedStatistics(known=statistics.seen), sdpa_kernel(SDPBackend.MATH):
             output = fn(point)
         with full_precision(z):
             # data do not interact once the statistics are fixed, so the gradient of the sum is each datum's own

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import torch
 from torch.func import jvp, vjp, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from curvae._precision import full_precision
 from curvae._typing import Float, Tensor
@@ -69,7 +70,8 @@ class Operator:
         return vjp(lambda point: self._decode(point, self._known), self.z.detach())[1]
 
     def _decode(self, point: Float[Tensor, "B d"], known: Sequence[BatchStatistics]) -> Float[Tensor, "B *D"]:
-        with full_precision(point), FixedStatistics(known=known), LinearLayers():
+        # the plain attention kernel, as in pushforward
+        with full_precision(point), FixedStatistics(known), LinearLayers(), sdpa_kernel(SDPBackend.MATH):
             return self.fn(point).to(point.dtype)
 
     def _push(

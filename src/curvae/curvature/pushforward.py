@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch.func import jvp, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from curvae._checks import positive_int
 from curvae._typing import Float, Int, Tensor
@@ -65,7 +66,8 @@ def _push(
     fn: Decoder, z: Float[Tensor, "B d"], tangents: Float[Tensor, "K B d"], statistics: FixedStatistics
 ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "K B *D"], list[BatchStatistics]]:
     def observed(point: Float[Tensor, "B d"]) -> tuple[Tensor, list[BatchStatistics]]:
-        with statistics, LinearLayers():
+        # of PyTorch's attention kernels only the plain one has a forward-mode derivative
+        with statistics, LinearLayers(), sdpa_kernel(SDPBackend.MATH):
             return fn(point), statistics.seen
 
     def along(tangent: Float[Tensor, "B d"]) -> tuple[Tensor, Tensor, list[BatchStatistics]]:
@@ -119,13 +121,20 @@ def columns(fn: Decoder, z: Float[Tensor, "B d"], indices: Int[Tensor, "B K"]) -
 
 def unit_tangents(z: Float[Tensor, "B d"]) -> Float[Tensor, "B d d"]:
     """All d unit vectors for every datum."""
+    _check_latents(z)
     return torch.eye(z.shape[1], dtype=z.dtype, device=z.device).expand(len(z), -1, -1)
 
 
 def one_hot_tangents(z: Float[Tensor, "B d"], indices: Int[Tensor, "B K"]) -> Float[Tensor, "B d K"]:
     """The unit vectors with the given indices."""
+    _check_latents(z)
     if indices.numel() and not bool(((indices >= 0) & (indices < z.shape[1])).all()):
         raise InputError(
             f"column indices must be 0 … {z.shape[1] - 1}; got {int(indices.min())} … {int(indices.max())}"
         )
     return torch.nn.functional.one_hot(indices, z.shape[1]).to(z.dtype).mT
+
+
+def _check_latents(z: Tensor) -> None:
+    if z.dim() != 2:
+        raise InputError(f"z has shape {tuple(z.shape)}; expected [B, d]")
