@@ -49,7 +49,7 @@ SETTINGS: list[tuple[list[str], str]] = [
     (["--batch-size", "1000"], "batch_size is 1000 but vectors has only 54 training data"),
     (["--lr", "0"], "lr is 0.0"),
     (["--lr", "nan"], "lr is nan"),
-    (["--seed", "-1"], "seed is -1"),
+    (["--seed", "-1"], "seed is -1; expected a whole number"),
     (["--split-seed", "-1"], "split_seed is -1"),
     (["--samples", "0"], "samples is 0"),
     (["--width", "0"], "width is 0.0"),

@@ -135,7 +135,8 @@ def _checked(name: str, kind: str, value: Any) -> Any:
     if name in _POSITIVE and not number > 0:
         raise InputError(f"{name} is {number}; expected a finite number > 0")
     if name in _AT_LEAST_ZERO and number < 0:
-        raise InputError(f"{name} is {number}; expected a finite number >= 0")
+        sort = "whole" if isinstance(number, int) else "finite"
+        raise InputError(f"{name} is {number}; expected a {sort} number >= 0")
     if name in _AT_LEAST_ONE and number < 1:
         raise InputError(f"{name} is {number}; expected a whole number >= 1")
     return number
