@@ -21,10 +21,9 @@ SUITES = ("steps", "jacobian", "estimators", "uniqueness")
 
 
 def _machine() -> dict[str, object]:
-    cpu = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        platform.processor(),
-    )
+    info = Path("/proc/cpuinfo")  # Linux has the model's name here and nowhere else
+    lines = info.read_text().splitlines() if info.exists() else []
+    cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor())
     return {
         "cpu": cpu,
         "cores": os.cpu_count(),

@@ -93,4 +93,8 @@ def _table(run: Path, found: Evaluation) -> Table:
         table.add_row(name, f"{estimate.mean:.5g}", f"{estimate.se:.2g}")
     if found.alignment_correlation is not None:
         table.add_row("correlation off the diagonal", f"{found.alignment_correlation:.4f}", "")
+    if not found.own_posterior:
+        table.caption = (
+            "Σ is the best one (11), as a GRAE has none of its own: within its structure it fits by construction"
+        )
     return table
