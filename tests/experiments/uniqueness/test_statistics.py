@@ -4,12 +4,15 @@ import math
 
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.stats
+import torch
 
 from curvae.errors import InputError
 from curvae.experiments.uniqueness.statistics import (
     best_against_worst,
     bootstrap,
+    decoder_angles,
     fraction_within,
     relative_angles,
     spread,
@@ -59,8 +62,6 @@ def test_best_against_worst_sees_a_funnel_and_only_a_funnel() -> None:
 
 
 def test_relative_angles_are_procrustes_of_the_means() -> None:
-    import torch
-
     rng = np.random.default_rng(3)
     x = rng.normal(size=(5, 50, 2))
     one, two = rng.normal(size=(2, 5, 6))
@@ -73,3 +74,11 @@ def test_relative_angles_are_procrustes_of_the_means() -> None:
     turned = np.array([[c, -s, s, c, 0, 0], [c, s, -s, c, 0, 0]])
     straight = np.array([[1.0, 0, 0, 1, 0, 0]] * 2)
     np.testing.assert_allclose(np.abs(relative_angles(turned, straight, np.stack([np.eye(3)] * 2))), 45.0, atol=1e-9)
+
+
+def test_decoder_angles_are_those_of_the_nearest_rotation() -> None:
+    rng = np.random.default_rng(4)
+    decoders = rng.normal(size=(20, 2, 2))
+    for decoder, angle in zip(decoders, decoder_angles(decoders.reshape(20, 4)), strict=True):
+        polar, _ = scipy.linalg.polar(decoder)
+        assert angle == pytest.approx(rotation_angle(torch.from_numpy(polar)), abs=1e-9)

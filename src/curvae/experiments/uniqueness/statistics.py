@@ -126,6 +126,27 @@ def relative_angles(encoder: Values, other: Values, moments: Values) -> Values:
     maps = [np.concatenate([e[:, :4].reshape(-1, 2, 2), e[:, 4:, None]], axis=2) for e in (encoder, other)]
     cross = maps[1] @ moments @ maps[0].swapaxes(1, 2)
     u, _, vt = np.linalg.svd(cross)
-    rotation = u @ vt
+    return _folded(u @ vt)
+
+
+def decoder_angles(decoder: Values) -> Values:
+    """Rotation angles of decoders A to the outputs' own axes, from A's polar factor, one a trial.
+
+    0 means that each latent drives one output: with an elementwise ν that makes every datum's posterior precision
+    I + AᵀD_i²A/σ² diagonal, whatever the slopes D_i are.
+
+    Args:
+        decoder: A by rows [R, 4].
+
+    Example:
+        >>> decoder_angles(np.array([[0.0, 2.0, -1.0, 0.0]])).tolist()
+        [0.0]
+    """
+    u, _, vt = np.linalg.svd(decoder.reshape(-1, 2, 2))
+    return _folded(u @ vt)
+
+
+def _folded(rotation: Values) -> Values:
+    """Angles of 2×2 orthogonal matrices in (−45, 45], permutations and reflections removed."""
     angle = np.degrees(np.arctan2(rotation[:, 1, 0], rotation[:, 0, 0]))
     return 45.0 - np.mod(45.0 - angle, 90.0)

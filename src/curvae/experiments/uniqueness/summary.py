@@ -18,6 +18,7 @@ from curvae.experiments.uniqueness.statistics import (
     Values,
     best_against_worst,
     bootstrap,
+    decoder_angles,
     fraction_within,
     median_size,
     relative_angles,
@@ -79,6 +80,7 @@ def _panel(table: Table, optimum: Table | None, moments: Values | None, generato
         "elbo_standard_error_over_data": float(np.median(table["elbo_spread"][finite])),
         "to_true_latents": _angles(table, table["angle"], table["elbo"], finite, generator),
         "to_principal_axes": _angles(table, table["angle_principal"], table["elbo"], finite, generator),
+        "decoder_to_output_axes": _angles(table, decoder_angles(table["decoder"]), table["elbo"], finite, generator),
     }
     if optimum is not None and moments is not None:
         gap = optimum["elbo"] - table["elbo"]
