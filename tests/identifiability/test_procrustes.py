@@ -67,7 +67,7 @@ def test_nearest_signed_permutation_by_brute_force() -> None:
     generator = torch.Generator().manual_seed(1)
     for _ in range(20):
         o = torch.linalg.qr(torch.randn(4, 4, dtype=torch.float64, generator=generator)).Q
-        best = min(((o - p).norm() for p in _signed_permutations(4)))
+        best = min((o - p).norm() for p in _signed_permutations(4))
         eye = torch.eye(4, dtype=torch.float64)
         torch.testing.assert_close((without_signed_permutation(o) - eye).norm(), best)
 
