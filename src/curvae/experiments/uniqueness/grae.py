@@ -128,7 +128,7 @@ def twins(setting: Setting, seed: int) -> Twins:
 
     Example:
         >>> from curvae.posteriors import Diagonal
-        >>> pair = twins(Setting(Nonlinearity.IDENTITY, (2.0, 1.0), Diagonal(), points=100), seed=0)
+        >>> pair = twins(Setting(Nonlinearity.IDENTITY, (2.0, 1.0), Diagonal(), points=64, sigma=0.5), seed=0)
         >>> abs(pair.angle_between) < 0.1
         True
     """
