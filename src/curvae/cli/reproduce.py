@@ -16,10 +16,10 @@ SCALES = ("smoke", "quick", "paper")
 
 # figure, table or measurement -> the module whose reproduce(figure, scale, out) makes it
 EXPERIMENTS = {
-    "approximation": "curvae.experiments.approximation",
     "fig1": "curvae.experiments.uniqueness",
     "fig5": "curvae.experiments.uniqueness",
     "fig6": "curvae.experiments.uniqueness",
+    "approximation": "curvae.experiments.approximation",
 }
 
 
