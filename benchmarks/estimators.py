@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from collections.abc import Callable
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import jacrev, vmap
 
-from benchmarks.measure import Row, in_a_process, interleaved
+from benchmarks.measure import Row, in_a_process, interleaved, peak_megabytes
 from benchmarks.photographs import SIDE, autoencoder
 from curvae import curvature, posteriors
 from curvae.likelihoods import Gaussian
@@ -84,8 +83,7 @@ def _row(ours: str, reference: str, latents: int, batch: int, repetitions: int, 
 def _main(method: str, latents: str, batch: str) -> None:
     if method != "idle":
         _side(method, int(latents), int(batch))()
-    # ru_maxrss is in kilobytes on Linux
-    print(json.dumps({"megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    print(json.dumps({"megabytes": peak_megabytes()}))
 
 
 if __name__ == "__main__":

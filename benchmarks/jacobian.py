@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from collections.abc import Callable
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import jacfwd, jacrev, vmap
 
-from benchmarks.measure import Row, in_a_process, interleaved
+from benchmarks.measure import Row, in_a_process, interleaved, peak_megabytes
 from curvae import curvature
 from curvae.nn import MNISTDecoder
 
@@ -79,8 +78,7 @@ def run(quick: bool) -> list[Row]:
 def _main(method: str, use: str, latents: str) -> None:
     if method != "idle":
         _act(method, use, int(latents))()
-    # ru_maxrss is in kilobytes on Linux
-    print(json.dumps({"megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    print(json.dumps({"megabytes": peak_megabytes()}))
 
 
 if __name__ == "__main__":

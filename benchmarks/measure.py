@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,12 @@ def interleaved(sides: Mapping[str, Callable[[], object]], repetitions: int) -> 
             if repetition > 0:  # the first round warms up
                 times[name].append(1e3 * (time.perf_counter() - start))
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def peak_megabytes() -> float:
+    """Peak resident memory of this process (Linux; ``ru_maxrss`` would count the parent's before the fork too)."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def in_a_process(module: str, *arguments: str) -> dict[str, float]:
