@@ -16,8 +16,9 @@ from curvae.data import as_float
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.metrics.alignment import correlation, gap, off_diagonal_moments, relative_distance
+from curvae.metrics.codes import in_double
 from curvae.metrics.result import Estimate, Evaluation, Examples
-from curvae.posteriors import BlockFactor, Diagonal, Full, Normal, Structure
+from curvae.posteriors import Diagonal, Full, Normal, Structure
 
 
 @torch.no_grad()
@@ -108,7 +109,7 @@ class _Measure:
         if not bool(curvature.isfinite().all()):
             raise InputError("the model's outputs or derivatives on these data are not finite numbers")
         best = self.structure.optimal(curvature, beta)
-        q = Normal(h.double(), best) if model.structure is None else _double(model.posterior(x))
+        q = Normal(h.double(), best) if model.structure is None else in_double(model.posterior(x))
         eta = model.decode(h)
         energy = self.likelihood.energy(eta, x).double()
         kl = beta * q.kl()
@@ -154,12 +155,6 @@ class _Measure:
             self.model.decode, h, x, self.likelihood, diagonal, self.beta, self.generator
         )
         return {"penalty_exact": 0.5 * self.beta * exact, "penalty_sampled": 0.5 * self.beta * sampled.double()}
-
-
-def _double(q: Normal) -> Normal:
-    """The same distribution in float64 (a dense factor serves every structure)."""
-    dense = q.factor.dense().double()
-    return Normal(q.mean.double(), BlockFactor(dense.unsqueeze(1), dense.shape[-1]))
 
 
 def _joined(batches: list[dict[str, Tensor]]) -> dict[str, Tensor]:
