@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 import curvae
-from benchmarks.measure import Row
+from benchmarks.measure import Row, commit
 from curvae.files import write_atomic
 
 SUITES = ("steps", "jacobian", "estimators", "uniqueness")
@@ -31,6 +31,9 @@ def _machine() -> dict[str, object]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "curvae": curvae.__version__,
+        "commit": subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+        ).stdout.strip(),
     }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 import curvae
+from benchmarks.measure import commit
 from benchmarks.photographs import crops, trained
 from curvae import curvature, posteriors
 from curvae.curvature.lanczos import lanczos
@@ -167,11 +167,10 @@ def _label(name: str) -> str:
 
 
 def _provenance(quick: bool, seed: int) -> dict[str, object]:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return {
         "scale": "quick" if quick else "full",
         "seed": seed,
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "device": "cpu",
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "curvae": curvae.__version__},
     }

@@ -1,4 +1,4 @@
-"""The penalty with its gradient: exact against reverse-mode Jacobians, then Lanczos where d is in the thousands."""
+"""Exact GRAE against reverse-mode Jacobians, Taylor (4) against dense Hessians, Lanczos where d is in the thousands."""
 
 from __future__ import annotations
 
@@ -8,22 +8,28 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.func import jacrev, vmap
+from torch.func import hessian, jacrev, vmap
 
 from benchmarks.measure import Row, in_a_process, interleaved, peak_megabytes
 from benchmarks.photographs import SIDE, autoencoder
-from curvae import curvature, posteriors
+from curvae import Autoencoder, curvature, objectives, posteriors
 from curvae.likelihoods import Gaussian
-from curvae.nn import MNISTDecoder
+from curvae.nn import MNISTDecoder, MNISTEncoder
 
 BETA, WIDTH = 0.2, 0.125
 LATENT_MAPS = {512: (8, 8), 4096: (16, 16)}
 LANCZOS = "Lanczos(16, Signs(4)), value and gradient"
 EXACT_VALUE = "Exact(chunk_size=64), value only"
+TAYLOR = 'Taylor(curvature="hessian")'
+DENSE_TAYLOR = "vmap(hessian), trace"
 
 
 def _side(method: str, latents: int, batch: int) -> Callable[[], object]:
     torch.manual_seed(0)
+    if method in (TAYLOR, DENSE_TAYLOR):
+        model = Autoencoder(MNISTEncoder(WIDTH), MNISTDecoder(latents, WIDTH), latents, posteriors.Diagonal()).eval()
+        digits, loss = torch.rand(batch, 1, 28, 28), _taylor if method == TAYLOR else _dense_taylor
+        return lambda: loss(model, digits).mean().backward()
     if latents in LATENT_MAPS:
         decoder: nn.Module = autoencoder(*LATENT_MAPS[latents], seed=0).decoder
         x = torch.rand(batch, 3, SIDE, SIDE)
@@ -52,6 +58,22 @@ def _reverse(decoder: nn.Module, z: Tensor) -> Tensor:
     return torch.linalg.slogdet(torch.eye(z.shape[1]) + jacobians.mT @ jacobians / BETA).logabsdet
 
 
+def _taylor(model: Autoencoder, x: Tensor) -> Tensor:
+    return objectives.Taylor(BETA, curvature="hessian")(model, x).total
+
+
+def _dense_taylor(model: Autoencoder, x: Tensor) -> Tensor:
+    """(4) as it is written: each datum's d × d Hessian, then its product with the covariance."""
+
+    def energy(z: Tensor, datum: Tensor) -> Tensor:
+        return Gaussian().energy(model.decode(z[None]), datum[None])[0]
+
+    q = model.posterior(x)
+    hessians = vmap(hessian(energy))(q.mean, x)
+    trace = (hessians * q.covariance()).sum((-1, -2))
+    return Gaussian().energy(model.decode(q.mean), x) + 0.5 * trace + BETA * q.kl()
+
+
 @torch.no_grad()
 def _value(decoder: nn.Module, z: Tensor, x: Tensor) -> Tensor:
     return _penalty(curvature.Exact(chunk_size=64), decoder, z, x)
@@ -60,12 +82,12 @@ def _value(decoder: nn.Module, z: Tensor, x: Tensor) -> Tensor:
 def run(quick: bool) -> list[Row]:
     """Times side by side; peak memory of each in a process of its own, less that of an idle one."""
     idle = in_a_process("benchmarks.estimators", "idle", "12", "1")["megabytes"]
-    rows = [
-        _row("Exact()", "vmap(jacrev), slogdet", latents, 4 if quick else 16, 3 if quick else 5, idle)
-        for latents in (12, 64, 128)
-    ]
+    batch, repetitions = (4, 3) if quick else (16, 5)
+    exact = [_row("Exact()", "vmap(jacrev), slogdet", d, batch, repetitions, idle) for d in (12, 64, 128)]
+    taylor = [_row(TAYLOR, DENSE_TAYLOR, d, batch, repetitions, idle) for d in (12, 64)]
     sizes = (512,) if quick else (512, 4096)
-    return rows + [_row(LANCZOS, EXACT_VALUE, latents, 1, 1 if latents == 4096 else 3, idle) for latents in sizes]
+    lanczos = [_row(LANCZOS, EXACT_VALUE, d, 1, 1 if d == 4096 else 3, idle) for d in sizes]
+    return exact + taylor + lanczos
 
 
 def _row(ours: str, reference: str, latents: int, batch: int, repetitions: int, idle: float) -> Row:
@@ -76,7 +98,8 @@ def _row(ours: str, reference: str, latents: int, batch: int, repetitions: int, 
         for side in sides
     }
     what = "photographs" if latents in LATENT_MAPS else f"paper's MNIST decoder × {WIDTH:g}"
-    size = f"log-determinant, {what}, batch {batch}, d = {latents}"
+    quantity = "objective (4)" if ours == TAYLOR else "log-determinant"
+    size = f"{quantity}, {what}, batch {batch}, d = {latents}"
     return Row(ours, size, medians[ours], reference, medians[reference], memory[ours], memory[reference])
 
 
