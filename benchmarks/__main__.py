@@ -31,9 +31,7 @@ def _machine() -> dict[str, object]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "curvae": curvae.__version__,
-        "commit": subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-        ).stdout.strip(),
+        "commit": commit(),
     }
 
 
