@@ -2,5 +2,6 @@
 
 from curvae.training.errors import TrainingError
 from curvae.training.loop import Outcome, train
+from curvae.training.snapshots import snapshot
 
-__all__ = ["Outcome", "TrainingError", "train"]
+__all__ = ["Outcome", "TrainingError", "snapshot", "train"]

@@ -75,7 +75,8 @@ class Recorder(Callback):
         generator = step_generator(self.config.seed, self.config.steps, module.device)
         module.model.eval()
         with torch.no_grad():
-            chunks = [module.evaluated(chunk, generator) for chunk in self.held_out.split(self.config.batch_size)]
+            batches = self.held_out.split(self.config.batch_size)
+            chunks = [module.evaluated(batch, generator, module.step) for batch in batches]
         module.model.train()
         names = chunks[0].parts
         return Terms({name: torch.cat([chunk.parts[name] for chunk in chunks]) for name in names})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader
 from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.data import Batches, Dataset, as_float, load
-from curvae.errors import InputError
-from curvae.runs import Run, RunConfig, build_model, build_objective, save_model
-from curvae.runs.build import check_data
+from curvae.errors import IndefiniteError, InputError
+from curvae.runs import Run, RunConfig, build_model, build_objective, likelihood_of, save_model
+from curvae.runs.checks import check_data
 from curvae.runs.device import choose_device
 from curvae.runs.folder import check_free
 from curvae.runs.lines import cut_lines
@@ -30,6 +30,7 @@ from curvae.training.checkpoint import Checkpoint
 from curvae.training.errors import TrainingError
 from curvae.training.module import Training
 from curvae.training.progress import Bar
+from curvae.training.snapshots import Snapshots
 
 _HELD_OUT = 256
 _NAMED_DATA = ("mnist", "fashion-mnist")
@@ -57,7 +58,14 @@ class Outcome:
         return self.step == self.run.config.steps
 
 
-def train(config: RunConfig, out: Path, *, resume: bool = False, console: Console | None = None) -> Outcome:
+def train(
+    config: RunConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    console: Console | None = None,
+    keep: Collection[int] = (),
+) -> Outcome:
     """Train a model into a run folder.
 
     Everything that can be wrong with the input is found before the folder is touched. The order of the data, the
@@ -69,6 +77,8 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
         out: the run folder; new or empty, or with ``resume`` the one to go on with.
         resume: go on from the last checkpoint; a finished run is left as it is.
         console: where to show progress; None shows none.
+        keep: steps after which the model is exported, to :func:`~curvae.training.snapshots.snapshot`, beside the
+            finished one.
 
     Returns:
         The run and how far it is.
@@ -83,6 +93,7 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
         check_free(out)
     elif run.finished:
         return Outcome(run, config.steps, config.steps)
+    build_objective(config)  # settings that do not go together are refused before data are read
     device = choose_device(config.device)
     dataset = load(config.data, size=config.size, split_seed=config.split_seed) if run is None else run.dataset()
     check_data(config, dataset)
@@ -91,28 +102,36 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, console: Consol
     if run is None:
         run = Run.create(out, config, dataset, device)
     with _locked(out):
-        return _fit(run, model, dataset, device, console)
+        return _fit(run, model, dataset, device, console, keep)
 
 
-def _fit(run: Run, model: Autoencoder, dataset: Dataset, device: torch.device, console: Console | None) -> Outcome:
+def _fit(
+    run: Run,
+    model: Autoencoder,
+    dataset: Dataset,
+    device: torch.device,
+    console: Console | None,
+    keep: Collection[int],
+) -> Outcome:
     config = run.config
     model.to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
     start, seconds = _restored(run, model, optimizer)
     cut_lines(run.path / "metrics.jsonl", start)
-    module = Training(
-        model, build_objective(config), optimizer, seed=config.seed, bf16=config.precision == "bf16", step=start
-    )
+    objective = build_objective(config, likelihood_of(config, model))
+    module = Training(model, objective, optimizer, seed=config.seed, bf16=config.precision == "bf16", step=start)
     held_out = _typed(as_float(dataset.test[:_HELD_OUT]), config).to(device)
     recorder = Recorder(run.path / "metrics.jsonl", config, held_out, seconds)
     checkpoints = Checkpoints(run.checkpoint, config, dataset.digest, lambda: recorder.seconds, saved=start)
+    # before the checkpoint of the same step, so that a resumed run has none to catch up on
+    snapshots = Snapshots(run.path, config, dataset.shape, keep)
     interrupts = Interrupts()
     bar = [] if console is None else [Bar(console, recorder, config.steps)]
     batches = Batches(_near(dataset.train, device), config.batch_size, config.seed, start, config.steps)
     try:
         if start < config.steps:
             with _quiet():
-                trainer = _trainer(device, run.path, [recorder, checkpoints, interrupts, *bar])
+                trainer = _trainer(device, run.path, [recorder, snapshots, checkpoints, interrupts, *bar])
                 # a generator of its own: a loader without one draws from PyTorch's global one
                 trainer.fit(module, DataLoader(batches, batch_size=None, generator=torch.Generator()))
     except TrainingError as error:
@@ -172,7 +191,11 @@ def _restored(run: Run, model: Autoencoder, optimizer: torch.optim.Optimizer) ->
 def _try_out(config: RunConfig, model: Autoencoder, dataset: Dataset) -> None:
     """Evaluate the objective once, in eval mode, so that what does not fit is found before anything is written."""
     model.eval()
-    build_objective(config)(model, _typed(as_float(dataset.train[:2]), config), torch.Generator())
+    objective = build_objective(config, likelihood_of(config, model))
+    try:
+        objective(model, _typed(as_float(dataset.train[:2]), config), torch.Generator())
+    except IndefiniteError as error:
+        raise InputError(f"curvature is {config.curvature} but {error}") from error
     model.train()
 
 

@@ -11,6 +11,7 @@ from lightning.pytorch import LightningModule
 
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
+from curvae.errors import IndefiniteError
 from curvae.objectives import Terms
 from curvae.training.errors import TrainingError
 from curvae.training.noise import step_generator
@@ -67,13 +68,7 @@ class Training(LightningModule):
     def training_step(self, batch: Float[Tensor, "B *D"], batch_idx: int) -> None:
         """One update from one batch."""
         generator = step_generator(self.seed, self.step, self.device)
-        try:
-            self.terms = self.evaluated(batch.to(self.dtype_of_weights), generator)
-        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
-            raise TrainingError(
-                f"the penalty cannot be computed at step {self.step + 1}: the decoder's derivatives are not finite; "
-                "lower --lr or raise --beta"
-            ) from None
+        self.terms = self.evaluated(batch.to(self.dtype_of_weights), generator, self.step + 1)
         loss = self.terms.mean()
         if self.device.type == "cpu":  # a GPU would have to be waited for: there the recorder checks now and then
             self.check(loss, self.step + 1)
@@ -82,10 +77,22 @@ class Training(LightningModule):
         self.optimizer.step()
         self.step += 1
 
-    def evaluated(self, batch: Float[Tensor, "B *D"], generator: torch.Generator) -> Terms:
-        """The objective of one batch, in the run's precision."""
-        with self._precision():
-            return self.objective(self.model, batch, generator)
+    def evaluated(self, batch: Float[Tensor, "B *D"], generator: torch.Generator, step: int) -> Terms:
+        """The objective of one batch, in the run's precision.
+
+        Raises:
+            TrainingError: at this step it has no value.
+        """
+        try:
+            with self._precision():
+                return self.objective(self.model, batch, generator)
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+            raise TrainingError(
+                f"the penalty cannot be computed at step {step}: the decoder's derivatives are not finite; "
+                "lower --lr or raise --beta"
+            ) from None
+        except IndefiniteError as error:
+            raise TrainingError(f"the objective does not exist at step {step}: {error}") from None
 
     @staticmethod
     def check(loss: Tensor, step: int) -> None:

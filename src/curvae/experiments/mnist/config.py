@@ -1,0 +1,237 @@
+"""What the MNIST experiments train and measure, as frozen values: one set for each figure and scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from curvae.errors import InputError
+from curvae.runs import RunConfig
+
+# an ordinary autoencoder has no β; its runs carry this one, so that all experiments share them
+_NO_BETA = 1.0
+
+
+@dataclass(frozen=True)
+class Training:
+    """What all models of an experiment have in common.
+
+    Attributes:
+        steps: optimiser steps; the paper's are 20 000.
+        width: factor on the paper's networks; 1 is the paper's.
+        seeds: one model of each kind for each; initial weights, order of the data and noise.
+        data: what :func:`curvae.data.load` takes.
+        network: ``"paper"``, or another of :class:`~curvae.runs.RunConfig` for data of another shape.
+        batch_size: data of one step (the paper does not say).
+        lr: Adam's learning rate (the paper does not say).
+        precision: ``"32"`` or ``"bf16"``.
+        device: ``"auto"`` takes a GPU where there is one.
+    """
+
+    steps: int
+    width: float
+    seeds: tuple[int, ...]
+    data: str = "mnist"
+    network: str = "paper"
+    batch_size: int = 64
+    lr: float = 1e-3
+    precision: str = "32"
+    device: str = "auto"
+
+    def run(self, seed: int, **choices: Any) -> RunConfig:
+        """One model's configuration.
+
+        Example:
+            >>> run = Training(600, 0.125, seeds=(0,)).run(0, objective="beta-vae", structure="block:2", beta=0.4)
+            >>> run.steps, run.beta, run.likelihood
+            (600, 0.4, 'gaussian')
+        """
+        shared = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "seeds"}
+        every = min(1000, max(1, self.steps // 4))
+        return RunConfig.from_json({**shared, "seed": seed, "checkpoint_every": every, **choices})
+
+    def beta_vae(self, seed: int, beta: float, latents: int, block: int) -> RunConfig:
+        """A β-VAE with blocks of a size; 1 is a diagonal Σ."""
+        structure = "diagonal" if block == 1 else f"block:{block}"
+        return self.run(seed, objective="beta-vae", structure=structure, beta=beta, latents=latents)
+
+    def autoencoder(self, seed: int, latents: int) -> RunConfig:
+        """An ordinary autoencoder: a GRAE whose two regularisers have weight 0, which leaves ½‖x − g(h(x))‖²."""
+        nothing = {"encoder_weight": 0.0, "decoder_weight": 0.0, "estimator": "columns:1"}
+        return self.run(seed, objective="grae", beta=_NO_BETA, latents=latents, **nothing)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One panel of figures 2 and 7: β, d and the size b of the blocks."""
+
+    beta: float
+    latents: int
+    block: int
+
+    @property
+    def name(self) -> str:
+        """As the paper captions it."""
+        return f"β = {self.beta:g}, d = {self.latents}, b = {self.block}"
+
+
+FIGURE_2 = (Setting(0.2, 8, 2), Setting(0.4, 8, 2), Setting(0.6, 8, 3), Setting(0.8, 20, 3))
+FIGURE_7 = (
+    Setting(0.2, 8, 2), Setting(0.4, 8, 2), Setting(0.6, 12, 2), Setting(1.0, 8, 2),
+    Setting(0.4, 12, 3), Setting(0.6, 8, 3), Setting(0.8, 20, 3),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class HeatMaps:
+    """Figures 2 and 7.
+
+    Attributes:
+        training: of every model.
+        settings: the panels.
+        points: held-out images that the statistics are over.
+        shown: how many of them the figure shows.
+        permutations: random orders of the latents in the test of the blocks.
+        resamples: of the bootstrap.
+    """
+
+    training: Training
+    settings: tuple[Setting, ...]
+    points: int
+    shown: int = 4
+    permutations: int = 4999
+    resamples: int = 1000
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Figure 3 and App. F.
+
+    Attributes:
+        training: of every model.
+        betas: the horizontal axis.
+        blocks: sizes b of the blocks, one panel each.
+        latents: d.
+        points: held-out images that are evaluated.
+        hessian_points: how many of them are evaluated with the exact Hessian as well.
+        draws: of the noise in (2) for each image, even: they come in pairs ±ε.
+        resamples: of the bootstrap.
+    """
+
+    training: Training
+    betas: tuple[float, ...]
+    points: int
+    hessian_points: int
+    draws: int
+    blocks: tuple[int, ...] = (1, 2, 3)
+    latents: int = 12
+    resamples: int = 1000
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Training with GRAE against training with the β-VAE.
+
+    Attributes:
+        training: of every model.
+        points: held-out images that are evaluated.
+        draws: of the noise in (2) for each image.
+        samples: importance samples for each image.
+        generated: images drawn from each model for the Fréchet distance, against as many held-out ones.
+        classifier_steps: of the digit classifier whose features the distance uses.
+        beta: β of all models.
+        latents: d.
+        orthogonality: weight of the orthogonality penalty, where it is used.
+    """
+
+    training: Training
+    points: int
+    draws: int
+    samples: int
+    generated: int
+    classifier_steps: int
+    beta: float = 0.2
+    latents: int = 12
+    orthogonality: float = 1.0
+
+
+_PAPER = Training(20_000, 1.0, seeds=(0, 1, 2))
+_QUICK = Training(600, 0.125, seeds=(0, 1))
+_SMOKE = Training(8, 1 / 32, seeds=(0,))
+# the exact Jacobian of d = 12 makes a step ten times as long, so these runs are shorter and narrower
+_QUICK_COMPARISON = Training(400, 0.0625, seeds=(0, 1))
+
+_BETAS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+Config = HeatMaps | Curves | Comparison
+AnyConfig = TypeVar("AnyConfig", HeatMaps, Curves, Comparison)
+
+CONFIGS: Mapping[tuple[str, str], Config] = MappingProxyType(
+    {
+        ("fig2", "smoke"): HeatMaps(_SMOKE, FIGURE_2[:1], points=6, shown=2, permutations=99, resamples=20),
+        ("fig2", "quick"): HeatMaps(_QUICK, FIGURE_2, points=200),
+        ("fig2", "paper"): HeatMaps(_PAPER, FIGURE_2, points=5000),
+        ("fig7", "smoke"): HeatMaps(_SMOKE, FIGURE_7[:2], points=6, shown=2, permutations=99, resamples=20),
+        ("fig7", "quick"): HeatMaps(_QUICK, FIGURE_7, points=200),
+        ("fig7", "paper"): HeatMaps(_PAPER, FIGURE_7, points=5000),
+        ("fig3", "smoke"): Curves(
+            _SMOKE, (0.2, 0.8), points=6, hessian_points=2, draws=2, blocks=(1, 2), latents=4, resamples=20
+        ),
+        ("fig3", "quick"): Curves(
+            replace(_QUICK, seeds=(0,)), (0.05, 0.2, 0.4, 1.0), points=300, hessian_points=32, draws=8
+        ),
+        ("fig3", "paper"): Curves(_PAPER, _BETAS, points=5000, hessian_points=500, draws=32),
+        ("comparison", "smoke"): Comparison(
+            _SMOKE, points=20, draws=1, samples=2, generated=100, classifier_steps=5, latents=3
+        ),
+        ("comparison", "quick"): Comparison(
+            _QUICK_COMPARISON, points=500, draws=8, samples=50, generated=2000, classifier_steps=400, latents=8
+        ),
+        ("comparison", "paper"): Comparison(
+            _PAPER, points=5000, draws=32, samples=500, generated=10_000, classifier_steps=1500
+        ),
+    }
+)
+"""By figure and scale."""
+
+
+def overridden(config: AnyConfig, changes: Mapping[str, str]) -> AnyConfig:
+    """A configuration with some fields changed, its own or those of its training, from text as a person types it.
+
+    Args:
+        config: what to start from.
+        changes: ``{"width": "0.25", "seeds": "0,1,2"}``; lists are separated by commas.
+
+    Raises:
+        InputError: no such field, or a text that is not of its kind.
+
+    Example:
+        >>> changed = overridden(CONFIGS["fig3", "quick"], {"width": "0.25", "seeds": "0,1", "points": "50"})
+        >>> changed.training.width, changed.training.seeds, changed.points
+        (0.25, (0, 1), 50)
+    """
+    for name, text in changes.items():
+        outer, inner = vars(config), vars(config.training)
+        if name in inner:
+            config = replace(config, training=replace(config.training, **{name: _read(name, inner[name], text)}))
+        elif name in outer and name not in ("training", "settings"):
+            config = replace(config, **{name: _read(name, outer[name], text)})
+        else:
+            known = [key for key in (*inner, *outer) if key not in ("training", "settings")]
+            raise InputError(f"--set {name} is not known here; expected one of {', '.join(known)}")
+    return config
+
+
+def _read(name: str, old: Any, text: str) -> Any:
+    """``text`` in the type of the value that it replaces."""
+    try:
+        value = tuple(type(old[0])(part) for part in text.split(",")) if isinstance(old, tuple) else type(old)(text)
+    except ValueError:
+        kind = f"{type(old[0]).__name__}s with commas" if isinstance(old, tuple) else type(old).__name__
+        raise InputError(f"--set {name} is {text!r}; expected {kind}") from None
+    numbers = value if isinstance(value, tuple) else (value,)
+    if any(isinstance(number, int) and number < (name == "points") for number in numbers):
+        raise InputError(f"--set {name} is {text!r}; expected no number below {int(name == 'points')}")
+    return value

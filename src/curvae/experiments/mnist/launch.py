@@ -1,0 +1,167 @@
+"""Where the runs of a sweep are trained: in this process, in several on this machine, or on a SLURM cluster."""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from curvae.errors import InputError
+from curvae.runs import RunConfig
+from curvae.training import TrainingError, train
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run to train, or to go on with; called where it is trained.
+
+    Attributes:
+        config: what to train.
+        path: the run folder.
+        keep: steps after which the model is kept.
+    """
+
+    config: RunConfig
+    path: Path
+    keep: tuple[int, ...] = ()
+
+    def __call__(self) -> None:
+        """Train to the end.
+
+        Raises:
+            InputError: the configuration or the folder cannot be used.
+            TrainingError: the run diverged or was stopped.
+        """
+        outcome = train(self.config, self.path, resume=(self.path / "config.json").exists(), keep=self.keep)
+        if not outcome.finished:
+            raise TrainingError(
+                f"stopped by {outcome.stopped_by} after step {outcome.step} of {self.config.steps} of "
+                f"{self.path.name}; the same command goes on from there"
+            )
+
+    def checkpoint(self) -> Any:
+        """What submitit puts back into the queue when the cluster takes the machine away."""
+        return importlib.import_module("submitit").helpers.DelayedSubmission(self)
+
+
+@runtime_checkable
+class Launcher(Protocol):
+    """Something that trains runs."""
+
+    def train(self, tasks: Sequence[Task]) -> None:
+        """Train them all, in any order; raise the first error."""
+
+
+@dataclass(frozen=True)
+class Local:
+    """This machine.
+
+    Args:
+        workers: runs that are trained at the same time; 1 trains them one after another in this process.
+
+    Example:
+        >>> Local().train([])
+    """
+
+    workers: int = 1
+
+    def train(self, tasks: Sequence[Task]) -> None:
+        """Train all, with the cores shared among the workers."""
+        if self.workers == 1 or len(tasks) < 2:
+            for task in tasks:
+                task()
+            return
+        # a forked copy of a process that has run PyTorch hangs
+        context = multiprocessing.get_context("spawn")
+        stop = context.Event()
+        threads = max(1, len(os.sched_getaffinity(0)) // self.workers)
+        pool = ProcessPoolExecutor(self.workers, context, _begin_worker, (stop, threads))
+        try:
+            futures = [pool.submit(task) for task in tasks]
+            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+                future.result()
+        except BaseException:
+            stop.set()  # the others keep a checkpoint and end after the step they are in
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """SLURM, through submitit: one job a run. A job that is pre-empted or runs out of time is submitted again.
+
+    Args:
+        folder: for the jobs' scripts and logs, on a disk that all machines see (as the run folders must be).
+        parameters: of ``submitit.AutoExecutor.update_parameters``, for example ``{"slurm_partition": "gpu",
+            "timeout_min": 240, "gpus_per_node": 1}``.
+        cluster: ``None`` is SLURM where there is one and this machine else; ``"local"`` is this machine.
+
+    Example:
+        >>> Cluster(Path("jobs"), {"timeout_min": 240}).parameters["timeout_min"]
+        240
+    """
+
+    folder: Path
+    parameters: Mapping[str, Any]
+    cluster: str | None = None
+
+    def train(self, tasks: Sequence[Task]) -> None:
+        """Submit all and wait for them; an interruption or an error cancels those that are left."""
+        executor = self._executor()
+        jobs = [executor.submit(task) for task in tasks]
+        try:
+            while not all(job.done() for job in jobs):
+                if any(job.done() and job.exception() is not None for job in jobs):
+                    break
+                time.sleep(1.0)
+            for job in (job for job in jobs if job.done()):
+                error = job.exception()
+                if error is not None:
+                    raise TrainingError(f"job {job.job_id} failed: {_reason(error)}; its log is {job.paths.stderr}")
+        finally:
+            for job in jobs:
+                if not job.done():
+                    job.cancel()
+
+    def _executor(self) -> Any:
+        try:
+            submitit = importlib.import_module("submitit")
+        except ImportError:
+            raise InputError('--cluster needs the package submitit; run: pip install "curvae[cluster]"') from None
+        try:
+            executor = submitit.AutoExecutor(folder=self.folder, cluster=self.cluster)
+            executor.update_parameters(**self.parameters)
+        except (TypeError, ValueError, NameError, RuntimeError) as error:
+            raise InputError(f"--cluster: {' '.join(str(error).split())[:300]}") from error
+        return executor
+
+
+def _reason(error: BaseException) -> str:
+    """The line that matters of the traceback that a failed job sends back."""
+    lines = [line.strip() for line in str(error).splitlines() if re.match(r"[\w.]+(Error|Exception|Interrupt)\b", line)]
+    return lines[-1] if lines else " ".join(str(error).split())[:300]
+
+
+def _begin_worker(stop: Any, threads: int) -> None:
+    """Share the cores, and end in good order when asked to or when the parent is gone."""
+    torch.set_num_threads(threads)
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        while not stop.wait(1.0) and parent is not None and parent.is_alive():
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()

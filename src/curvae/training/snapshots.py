@@ -1,0 +1,46 @@
+"""The model at chosen steps of a run, kept as exported weights beside the checkpoint that training goes on from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from curvae.runs import RunConfig, save_model
+from curvae.training.module import Training
+
+
+def snapshot(run: Path, step: int) -> Path:
+    """Where a run folder keeps the model after ``step``; :func:`curvae.runs.load_model` reads it.
+
+    Example:
+        >>> snapshot(Path("run"), 200).as_posix()
+        'run/snapshots/200'
+    """
+    return run / "snapshots" / str(step)
+
+
+class Snapshots(Callback):
+    """Exports the model after each of some steps.
+
+    A step that is done again after a resume is exported again, with the same bits on a CPU.
+
+    Args:
+        run: the run folder.
+        config: the run's.
+        shape: of one datum.
+        steps: after which steps.
+    """
+
+    def __init__(self, run: Path, config: RunConfig, shape: tuple[int, ...], steps: Collection[int]) -> None:
+        self.run, self.config, self.shape, self.steps = run, config, shape, frozenset(steps)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Export if this is one of the steps."""
+        assert isinstance(pl_module, Training)
+        if pl_module.step in self.steps:
+            save_model(pl_module.model, self.config, self.shape, snapshot(self.run, pl_module.step))

@@ -1,0 +1,160 @@
+"""Sweeps: shared, resumed, spread over processes, refused."""
+
+import dataclasses
+import io
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from curvae.errors import InputError
+from curvae.experiments.mnist.board import Board, last_step
+from curvae.experiments.mnist.config import Training
+from curvae.experiments.mnist.launch import Cluster, Local, Task
+from curvae.experiments.mnist.sweep import folder, milestones, sweep
+from curvae.runs import Run, RunConfig, load_model
+from curvae.training import TrainingError, snapshot, train
+
+
+class Counted:
+    """Trains as ``Local`` does, and remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Task] = []
+
+    def train(self, tasks: list[Task]) -> None:
+        self.tasks.extend(tasks)
+        Local().train(tasks)
+
+
+def same_weights(left: Run, right: Run) -> None:
+    torch.testing.assert_close(left.model().state_dict(), right.model().state_dict(), rtol=0, atol=0)
+
+
+def test_a_configuration_is_trained_once_and_shared(toy: Training, tmp_path: Path) -> None:
+    first, second = toy.beta_vae(0, 0.2, 4, 2), toy.autoencoder(0, 4)
+    launcher = Counted()
+    runs = sweep([first, second, first], tmp_path / "cache", launcher)
+    assert [task.config for task in launcher.tasks] == [first, second]
+    assert all(run.finished for run in runs.values())
+    again = sweep([second, toy.beta_vae(0, 0.4, 4, 2), first], tmp_path / "cache", launcher)
+    assert [task.config.beta for task in launcher.tasks[2:]] == [0.4]
+    assert again[first].path == runs[first].path
+
+
+def test_snapshots_lie_at_the_milestones_and_are_the_model_of_a_shorter_run(toy: Training, tmp_path: Path) -> None:
+    config = toy.beta_vae(0, 0.2, 4, 2)
+    assert milestones(config) == (2, 6)
+    run = sweep([config], tmp_path / "cache", Local())[config]
+    shorter = train(dataclasses.replace(config, steps=6), tmp_path / "shorter").run
+    kept = load_model(snapshot(run.path, 6))
+    torch.testing.assert_close(kept.state_dict(), shorter.model().state_dict(), rtol=0, atol=0)
+    with pytest.raises(AssertionError):
+        same_weights(run, shorter)
+
+
+def test_an_interrupted_sweep_goes_on_to_the_same_weights(
+    toy: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = [toy.beta_vae(0, 0.2, 4, b) for b in (1, 2)]
+    whole = sweep(configs, tmp_path / "whole", Local())
+    from curvae.training import module
+
+    def stop(seed: int, step: int, device: torch.device) -> torch.Generator:
+        if step == 12:
+            raise KeyboardInterrupt
+        return torch.Generator(device).manual_seed(1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "step_generator", stop)
+        with pytest.raises((KeyboardInterrupt, TrainingError, SystemExit)):
+            sweep(configs, tmp_path / "cache", Local())
+    assert not Run.open(folder(tmp_path / "cache", configs[0])).finished
+    with pytest.raises(InputError, match="no config.json|not a folder"):
+        Run.open(folder(tmp_path / "cache", configs[1]))
+    # what was trained under the foreign noise goes; from step 0 the sweep is the unbroken one
+    (folder(tmp_path / "cache", configs[0]) / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
+    resumed = sweep(configs, tmp_path / "cache", Local())
+    for config in configs:
+        same_weights(resumed[config], whole[config])
+
+
+def test_every_choice_has_a_folder_of_its_own(toy: Training) -> None:
+    base = toy.beta_vae(0, 0.2, 4, 2)
+    changed = [
+        dataclasses.replace(base, **change) for change in ({"seed": 1}, {"beta": 0.3}, {"lr": 0.1}, {"steps": 9})
+    ]
+    assert len({folder(Path(), config) for config in [base, *changed]}) == 5
+    assert folder(Path(), base) == folder(Path(), dataclasses.replace(base))
+
+
+def test_a_foreign_or_incomplete_folder_is_refused(toy: Training, tmp_path: Path) -> None:
+    config = toy.beta_vae(0, 0.2, 4, 2)
+    run = sweep([config], tmp_path, Local())[config]
+    (snapshot(run.path, 6) / "model.json").unlink()
+    with pytest.raises(InputError, match="lacks its snapshot of step 6"):
+        sweep([config], tmp_path, Local())
+    other = dataclasses.replace(config, seed=5)
+    run.path.rename(folder(tmp_path, other))
+    with pytest.raises(InputError, match="another configuration .*seed"):
+        sweep([other], tmp_path, Local())
+
+
+def test_processes_give_the_weights_of_one_process(toy: Training, tmp_path: Path) -> None:
+    configs = [toy.beta_vae(seed, 0.2, 4, 1) for seed in (0, 1)]
+    one = sweep(configs, tmp_path / "one", Local())
+    two = sweep(configs, tmp_path / "two", Local(workers=2))
+    for config in configs:
+        for name, value in one[config].model().state_dict().items():
+            torch.testing.assert_close(two[config].model().state_dict()[name], value)
+
+
+def test_an_error_in_a_process_arrives_here(toy: Training, tmp_path: Path) -> None:
+    bad = dataclasses.replace(toy.beta_vae(0, 0.2, 4, 1), batch_size=1000)
+    with pytest.raises(InputError, match="batch_size is 1000"):
+        sweep([bad, toy.beta_vae(1, 0.2, 4, 1)], tmp_path / "cache", Local(workers=2))
+
+
+@pytest.mark.slow
+def test_jobs_through_submitit(toy: Training, tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    config = toy.beta_vae(0, 0.2, 4, 1)
+    cluster = Cluster(tmp_path / "jobs", {"timeout_min": 2}, cluster="local")
+    assert sweep([config], tmp_path / "cache", cluster)[config].finished
+    assert list((tmp_path / "jobs").iterdir())
+    bad = dataclasses.replace(config, batch_size=1000)
+    with pytest.raises(TrainingError, match="job .* failed: .*batch_size is 1000"):
+        sweep([bad], tmp_path / "cache", cluster)
+    with pytest.raises(InputError, match="--cluster"):
+        Cluster(tmp_path / "jobs", {"no_such_setting": 1}, cluster="local").train([])
+
+
+def test_without_submitit_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(InputError, match=r'pip install "curvae\[cluster\]"'):
+        Cluster(tmp_path, {}).train([])
+
+
+def test_the_board_shows_how_far_each_run_is(tmp_path: Path) -> None:
+    for name, text in (("under-way", '{"step": 10}\n{"step": 30}\n{"st'), ("finished", '{"step": 100}\n')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.jsonl").write_text(text)
+    (tmp_path / "finished" / "model.json").write_text("{}")
+    assert last_step(tmp_path / "under-way") == 30
+    assert last_step(tmp_path / "waiting") == 0
+    stream = io.StringIO()
+    names = ("waiting", "finished", "under-way")
+    with Board(dict.fromkeys((tmp_path / name for name in names), 100), Console(file=stream, width=120)):
+        pass
+    lines = stream.getvalue().splitlines()
+    assert "1 of 3 runs" in lines[0]
+    rows = [line for line in lines if "/100" in line]
+    assert [next(n for n in names if n in row) for row in rows] == ["under-way", "waiting", "finished"]
+    assert "30/100" in rows[0]
+
+
+def test_configuration_from_json_round_trips(toy: Training) -> None:
+    config = toy.autoencoder(0, 4)
+    assert RunConfig.from_json(config.to_json()) == config
