@@ -82,7 +82,7 @@ def _value(decoder: nn.Module, z: Tensor, x: Tensor) -> Tensor:
 def run(quick: bool) -> list[Row]:
     """Times side by side; peak memory of each in a process of its own, less that of an idle one."""
     idle = in_a_process("benchmarks.estimators", "idle", "12", "1")["megabytes"]
-    batch, repetitions = (4, 3) if quick else (16, 5)
+    batch, repetitions = (4 if quick else 8), 3
     exact = [_row("Exact()", "vmap(jacrev), slogdet", d, batch, repetitions, idle) for d in (12, 64, 128)]
     taylor = [_row(TAYLOR, DENSE_TAYLOR, d, batch, repetitions, idle) for d in (12, 64)]
     sizes = (512,) if quick else (512, 4096)
