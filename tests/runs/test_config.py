@@ -14,12 +14,14 @@ CONFIGS = st.builds(
     RunConfig,
     data=st.text(min_size=1),
     size=st.none() | st.integers(1, 512),
-    objective=st.sampled_from(["beta-vae", "taylor", "grae"]),
+    objective=st.sampled_from(["beta-vae", "taylor", "grae", "rae"]),
     structure=st.sampled_from(["diagonal", "block:3", "full"]),
     network=st.sampled_from(["paper", "mlp", "linear"]),
     width=st.floats(1e-3, 10),
     beta=st.floats(1e-6, 10),
     encoder_weight=st.none() | st.floats(0, 10),
+    curvature=st.sampled_from(["gauss-newton", "hessian"]),
+    orthogonality=st.floats(0, 10),
     latents=st.integers(1, 256),
     steps=st.integers(1, 10**6),
     lr=st.floats(1e-6, 1),
@@ -57,6 +59,11 @@ BAD: list[tuple[str, Any]] = [
     ("beta", True),
     ("encoder_weight", -1.0),
     ("decoder_weight", float("nan")),
+    ("curvature", "newton"),
+    ("curvature", None),
+    ("orthogonality", -0.1),
+    ("orthogonality", float("inf")),
+    ("orthogonality", None),
     ("latents", 0),
     ("latents", 2.0),
     ("latents", True),
@@ -80,6 +87,12 @@ def test_bad_values_are_named(name: str, value: Any) -> None:
     values = RunConfig(data="mnist").to_json() | {name: value}
     with pytest.raises(InputError, match=rf"^{name} is [^\n]*; expected [^\n]*$|^{name} is [^\n]*expected [^\n]*$"):
         RunConfig.from_json(values)
+
+
+def test_configurations_from_before_a_setting_existed() -> None:
+    old = {"data": "mnist", "size": None, "split_seed": 0, "objective": "grae", "structure": "full", "seed": 3}
+    assert RunConfig.from_json(old) == RunConfig(data="mnist", structure="full", seed=3)
+    assert (RunConfig.from_json(old).curvature, RunConfig.from_json(old).orthogonality) == ("gauss-newton", 0.0)
 
 
 def test_unknown_keys_are_named() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from curvae.errors import InputError
 from curvae.report.view import View
-from curvae.runs import Run, build_likelihood, build_structure
+from curvae.runs import Run, build_structure, likelihood_of
 
 # mid-tones, to be told apart on a light and on a dark page
 COLOURS = ("#3b82c4", "#e07b39", "#2f9e6e", "#c2557a", "#8a6fc9", "#a38b1e", "#2aa1b3", "#b0655a")
@@ -110,5 +110,5 @@ def _title(run: Run) -> str:
 def _view(run: Run) -> View | None:
     if not run.finished:
         return None
-    config = run.config
-    return View(run.model(), build_likelihood(config.likelihood), build_structure(config.structure), config.beta)
+    config, model = run.config, run.model()
+    return View(model, likelihood_of(config, model), build_structure(config.structure), config.beta)

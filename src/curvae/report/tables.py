@@ -118,10 +118,13 @@ def objective_name(config: RunConfig) -> str:
         >>> objective_name(RunConfig(data="mnist", objective="grae", estimator="columns:1"))
         'GRAE≈ (14)'
     """
+    if config.curvature == "hessian":
+        return {"taylor": "Taylor (4)", "grae": "GRAE (10)"}[config.objective]
     if config.objective == "grae":
         exact = "GRAE (13)" if config.likelihood.startswith("gaussian") else "GRAE (12)"
-        return "GRAE≈ (14)" if config.estimator.startswith("columns") else exact
-    return {"beta-vae": "β-VAE (2)", "taylor": "Taylor (7)"}[config.objective]
+        others = {"columns": "GRAE≈ (14)", "trace": "GRAE, first order"}
+        return others.get(config.estimator.partition(":")[0], exact)
+    return {"beta-vae": "β-VAE (2)", "taylor": "Taylor (7)", "rae": "RAE, first order"}[config.objective]
 
 
 def relative(value: float, base: float) -> str:
@@ -172,7 +175,7 @@ def _correlation(evaluation: Evaluation) -> str:
 
 
 def _estimator(config: RunConfig) -> str:
-    if config.objective == "grae":
+    if config.objective in ("grae", "rae"):
         return config.estimator
     return (
         f"{config.samples} noisy sample{'s' * (config.samples > 1)} of z" if config.objective == "beta-vae" else "exact"

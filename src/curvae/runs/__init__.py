@@ -1,9 +1,11 @@
 """Runs on disk: what was asked for, what was measured, and the model that came out."""
 
-from curvae.runs.build import build_estimator, build_likelihood, build_model, build_objective, build_structure
+from curvae.runs.build import build_model, likelihood_of
 from curvae.runs.config import RunConfig
 from curvae.runs.export import load_model, save_model
 from curvae.runs.folder import Run
+from curvae.runs.objective import build_objective
+from curvae.runs.parts import build_estimator, build_likelihood, build_structure
 
 __all__ = [
     "Run",
@@ -13,6 +15,7 @@ __all__ = [
     "build_model",
     "build_objective",
     "build_structure",
+    "likelihood_of",
     "load_model",
     "save_model",
 ]

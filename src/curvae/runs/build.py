@@ -1,4 +1,4 @@
-"""From a configuration's strings to objects: here and nowhere else."""
+"""The model of a run."""
 
 from __future__ import annotations
 
@@ -9,104 +9,25 @@ from torch import nn
 
 from curvae import nn as networks
 from curvae.autoencoder import Autoencoder
-from curvae.curvature import Columns, Estimator, Exact
-from curvae.data import Dataset
 from curvae.errors import InputError
-from curvae.likelihoods import Bernoulli, BernoulliLogits, Gaussian, Likelihood, Poisson
-from curvae.objectives import GRAE, BetaVAE, Taylor
-from curvae.posteriors import BlockDiagonal, Diagonal, Full, Structure
+from curvae.likelihoods import Likelihood
+from curvae.posteriors import Banded, BlockDiagonal, Shared, Structure
 from curvae.runs.config import RunConfig
+from curvae.runs.parts import build_likelihood, build_structure
 
 _HIDDEN = (512, 256)
 _PAPER_SHAPE = (1, 28, 28)
-
-
-def build_structure(text: str) -> Structure:
-    """``"diagonal"``, ``"block:B"`` or ``"full"``.
-
-    Raises:
-        InputError: anything else.
-
-    Example:
-        >>> build_structure("block:2")
-        BlockDiagonal(2)
-    """
-    if text == "diagonal":
-        return Diagonal()
-    if text == "full":
-        return Full()
-    if text.startswith("block:"):
-        return BlockDiagonal(_count(text, "structure", "block:2"))
-    raise InputError(f"structure is {text!r}; expected diagonal, block:B (for example block:2) or full")
-
-
-def build_estimator(text: str) -> Estimator:
-    """``"exact"`` or ``"columns:K"``.
-
-    Raises:
-        InputError: anything else.
-
-    Example:
-        >>> build_estimator("columns:1")
-        Columns(1)
-    """
-    if text == "exact":
-        return Exact()
-    if text.startswith("columns:"):
-        return Columns(_count(text, "estimator", "columns:1"))
-    raise InputError(f"estimator is {text!r}; expected exact or columns:K (for example columns:1)")
-
-
-def build_likelihood(text: str) -> Likelihood:
-    """``"gaussian"``, ``"gaussian:SIGMA"``, ``"bernoulli"``, ``"bernoulli-logits"`` or ``"poisson"``.
-
-    Raises:
-        InputError: anything else.
-
-    Example:
-        >>> build_likelihood("gaussian:0.1")
-        Gaussian(sigma=0.1)
-    """
-    if text.startswith("gaussian:"):
-        return Gaussian(_sigma(text))
-    plain = {"gaussian": Gaussian, "bernoulli": Bernoulli, "bernoulli-logits": BernoulliLogits, "poisson": Poisson}
-    if text not in plain:
-        raise InputError(
-            f"likelihood is {text!r}; expected gaussian, gaussian:SIGMA, bernoulli, bernoulli-logits or poisson"
-        )
-    return plain[text]()
-
-
-def build_objective(config: RunConfig) -> BetaVAE | Taylor | GRAE:
-    """The objective of a run.
-
-    Raises:
-        InputError: a setting that the objective has no use for, or that does not go with another.
-
-    Example:
-        >>> objective = build_objective(RunConfig(data="mnist", objective="grae", estimator="columns:1", beta=0.4))
-        >>> objective.beta, objective.structure, objective.estimator
-        (0.4, Diagonal(), Columns(1))
-    """
-    likelihood = build_likelihood(config.likelihood)
-    if config.objective != "beta-vae" and config.samples != 1:
-        raise InputError(f"samples is {config.samples} but {config.objective} draws none; leave it at 1")
-    if config.objective == "grae":
-        structure, estimator = build_structure(config.structure), build_estimator(config.estimator)
-        return GRAE(config.beta, likelihood, structure, estimator, config.encoder_weight, config.decoder_weight)
-    for name, default in (("estimator", "exact"), ("encoder_weight", None), ("decoder_weight", None)):
-        if getattr(config, name) != default:
-            raise InputError(f"{name} is {getattr(config, name)} but only the objective grae has one; leave it out")
-    if config.objective == "beta-vae":
-        return BetaVAE(config.beta, likelihood, config.samples)
-    return Taylor(config.beta, likelihood)
+_DETERMINISTIC = ("grae", "rae")
+# what these models take of the decoder may be any number: logits, log-rates, log-means
+_UNBOUNDED = ("bernoulli-logits", "continuous-bernoulli", "poisson", "negative-binomial")
 
 
 def build_model(config: RunConfig, shape: tuple[int, ...]) -> Autoencoder:
     """The autoencoder of a run, initialised from its seed; PyTorch's global generator stays as it was.
 
-    For ``"grae"`` the encoder is deterministic (the structure belongs to the objective); for ``"beta-vae"`` and
-    ``"taylor"`` the model has a posterior of the run's structure.
+    For ``"grae"`` and ``"rae"`` the encoder is deterministic (the structure belongs to the objective, or to the
+    evaluation alone); for ``"beta-vae"`` and ``"taylor"`` the model has a posterior of the run's structure. An
+    observation model that learns is a submodule, so that it is trained, saved and loaded with the rest.
 
     Args:
         config: the run's.
@@ -126,39 +47,45 @@ def build_model(config: RunConfig, shape: tuple[int, ...]) -> Autoencoder:
     outputs = math.prod(shape)
     if config.latents > outputs:
         raise InputError(f"latents is {config.latents} but a datum has only {outputs} numbers; expected at most those")
-    if isinstance(structure, BlockDiagonal) and structure.size > config.latents:
+    if _reach(structure) > config.latents:
         raise InputError(f"structure is {config.structure} but there are only {config.latents} latents")
     with torch.random.fork_rng(devices=[]):
         # not torch.manual_seed, which would also reseed every GPU
         torch.default_generator.manual_seed(config.seed)
         encoder, decoder = _networks(config, shape)
-        model = Autoencoder(encoder, decoder, config.latents, None if config.objective == "grae" else structure)
+        model = Autoencoder(encoder, decoder, config.latents, None if config.objective in _DETERMINISTIC else structure)
+    likelihood = build_likelihood(config.likelihood)
+    if isinstance(likelihood, nn.Module):
+        model.add_module("likelihood", likelihood)
     return model.double() if config.precision == "64" else model
 
 
-def check_data(config: RunConfig, dataset: Dataset) -> None:
-    """Refuse data that the configuration cannot be trained on.
+def likelihood_of(config: RunConfig, model: Autoencoder) -> Likelihood:
+    """The observation model of a run: the one that its model has learned, or the configuration's.
 
-    Raises:
-        InputError: too few data for a batch, or values that the observation model cannot have made.
+    Args:
+        config: the run's.
+        model: made by :func:`build_model` or loaded.
+
+    Example:
+        >>> config = RunConfig(data="toy.npy", network="mlp", latents=2, likelihood="gaussian:learned")
+        >>> likelihood_of(config, build_model(config, (5,)))
+        LearnedGaussian(sigma=1)
     """
-    if config.batch_size > len(dataset.train):
-        raise InputError(
-            f"batch_size is {config.batch_size} but {dataset.name} has only {len(dataset.train)} training data"
-        )
-    if config.network == "paper" and config.batch_size < 2:
-        raise InputError("batch_size is 1 but the paper's networks normalise over the batch; expected at least 2")
-    if dataset.train.dtype == torch.uint8:
-        if config.likelihood == "poisson":
-            raise InputError(
-                f"likelihood is poisson but {dataset.name} holds pixels; give counts as floating-point data"
-            )
-        return  # pixels become numbers in [0, 1], which every other model takes
-    for values in (dataset.train, dataset.test):
-        if config.likelihood.startswith("bernoulli") and not bool(((values >= 0) & (values <= 1)).all()):
-            raise InputError(f"likelihood is {config.likelihood} but {dataset.name} has values outside [0, 1]")
-        if config.likelihood == "poisson" and not bool(((values >= 0) & (values == values.floor())).all()):
-            raise InputError(f"likelihood is poisson but {dataset.name} has values that are no counts 0, 1, 2, …")
+    own = dict(model.named_children()).get("likelihood")
+    return own if isinstance(own, Likelihood) else build_likelihood(config.likelihood)
+
+
+def _reach(structure: Structure) -> int:
+    """How many latents a structure needs to be what its name says."""
+    match structure:
+        case Shared():
+            return _reach(structure.structure)
+        case BlockDiagonal():
+            return structure.size
+        case Banded():
+            return structure.bandwidth + 1
+    return 1
 
 
 def _networks(config: RunConfig, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
@@ -181,8 +108,7 @@ def _paper(config: RunConfig, shape: tuple[int, ...]) -> tuple[networks.MNISTEnc
             f"network is paper, which is made for data of shape {_PAPER_SHAPE}, but the data has {shape}; "
             "use mlp or linear"
         )
-    # the paper ends in a sigmoid, but logits and log-rates may be any number
-    sigmoid = config.likelihood not in ("bernoulli-logits", "poisson")
+    sigmoid = config.likelihood.partition(":")[0] not in _UNBOUNDED  # the paper's own
     return networks.MNISTEncoder(config.width), networks.MNISTDecoder(config.latents, config.width, sigmoid)
 
 
@@ -191,19 +117,3 @@ def _mlp(config: RunConfig, shape: tuple[int, ...]) -> tuple[networks.MLPEncoder
     output = nn.Sigmoid() if config.likelihood == "bernoulli" else None
     decoder = networks.MLPDecoder(config.latents, shape, hidden[::-1], output=output)
     return networks.MLPEncoder(shape, hidden), decoder
-
-
-def _count(text: str, name: str, example: str) -> int:
-    number = text.partition(":")[2]
-    if not (number.isascii() and number.isdigit()) or int(number) < 1:
-        raise InputError(f"{name} is {text!r}; expected a whole number >= 1 after the colon, for example {example}")
-    return int(number)
-
-
-def _sigma(text: str) -> float:
-    try:
-        return float(text.partition(":")[2])
-    except ValueError:
-        raise InputError(
-            f"likelihood is {text!r}; expected a number after the colon, for example gaussian:0.1"
-        ) from None

@@ -10,19 +10,21 @@ from typing import Any
 
 from curvae.errors import InputError
 
-OBJECTIVES = ("beta-vae", "taylor", "grae")
+OBJECTIVES = ("beta-vae", "taylor", "grae", "rae")
+CURVATURES = ("gauss-newton", "hessian")
 NETWORKS = ("paper", "mlp", "linear")
 PRECISIONS = ("32", "bf16", "64")
 DEVICES = ("auto", "cpu", "cuda")
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "objective": OBJECTIVES,
+    "curvature": CURVATURES,
     "network": NETWORKS,
     "precision": PRECISIONS,
     "device": DEVICES,
 }
 _POSITIVE = ("beta", "lr", "width")
-_AT_LEAST_ZERO = ("encoder_weight", "decoder_weight", "seed", "split_seed")
+_AT_LEAST_ZERO = ("encoder_weight", "decoder_weight", "orthogonality", "seed", "split_seed")
 _AT_LEAST_ONE = ("latents", "steps", "batch_size", "samples", "checkpoint_every", "log_every", "size")
 
 
@@ -30,22 +32,26 @@ _AT_LEAST_ONE = ("latents", "steps", "batch_size", "samples", "checkpoint_every"
 class RunConfig:
     """All choices of one training run, as plain values.
 
-    Strings such as ``"block:2"`` or ``"columns:1"`` are turned into objects by :mod:`curvae.runs.build`, and nowhere
-    else.
+    Strings such as ``"block:2"`` or ``"columns:1"`` are turned into objects by :mod:`curvae.runs.parts`, and nowhere
+    else; they are described there.
 
     Attributes:
         data: a named data set (``"mnist"``, ``"fashion-mnist"``) or a path.
         size: side in pixels to which images of an image folder are resized; ``None`` keeps the data's own.
         split_seed: seed of the split for data without a standard one.
-        objective: ``"beta-vae"`` (2), ``"taylor"`` (7) or ``"grae"`` (12)-(14).
-        structure: covariance structure, ``"diagonal"``, ``"block:B"`` or ``"full"``.
-        estimator: of the GRAE penalty, ``"exact"`` or ``"columns:K"``.
-        likelihood: ``"gaussian"``, ``"gaussian:SIGMA"``, ``"bernoulli"``, ``"bernoulli-logits"`` or ``"poisson"``.
+        objective: ``"beta-vae"`` (2), ``"taylor"`` (7), ``"grae"`` (12)-(14) or ``"rae"`` ((12) to first order).
+        structure: covariance structure, such as ``"diagonal"``, ``"block:B"`` or ``"full"``; of ``"rae"`` for the
+            evaluation only.
+        curvature: for ``"taylor"`` and ``"grae"``: ``"gauss-newton"``, or ``"hessian"`` for (4) and (10).
+        estimator: of the penalty of ``"grae"`` and ``"rae"``, such as ``"exact"`` or ``"columns:K"``.
+        likelihood: observation model, such as ``"gaussian"``, ``"gaussian:SIGMA"`` or ``"bernoulli-logits"``.
         network: ``"paper"`` (App. D), ``"mlp"`` or ``"linear"``.
         width: factor on the network's hidden widths.
         beta: weight of the KL term, > 0.
-        encoder_weight: of ½‖h‖², for ``"grae"``; ``None`` is β.
-        decoder_weight: of the decoder's ½ log-determinant, for ``"grae"``; ``None`` is β.
+        encoder_weight: of ½‖h‖², for ``"grae"`` and ``"rae"``; ``None`` is β.
+        decoder_weight: of the decoder's ½ log-determinant, for ``"grae"``; ``None`` is β. For ``"rae"`` of its ½ trace;
+            ``None`` is 1.
+        orthogonality: weight of the orthogonality penalty on the decoder's Jacobian columns, for ``"grae"``.
         latents: number of latents d.
         steps: number of optimiser steps.
         batch_size: data per step.
@@ -74,6 +80,7 @@ class RunConfig:
     split_seed: int = 0
     objective: str = "grae"
     structure: str = "diagonal"
+    curvature: str = "gauss-newton"
     estimator: str = "exact"
     likelihood: str = "gaussian"
     network: str = "paper"
@@ -81,6 +88,7 @@ class RunConfig:
     beta: float = 0.2
     encoder_weight: float | None = None
     decoder_weight: float | None = None
+    orthogonality: float = 0.0
     latents: int = 12
     steps: int = 20_000
     batch_size: int = 64

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,14 +149,21 @@ class Run:
         document = read_document(path, _EVALUATION, ("evaluation",))
         return Evaluation.from_json(document["evaluation"], _examples(self.path / "evaluation.npz"))
 
-    def save_evaluation(self, evaluation: Evaluation) -> None:
-        """Keep an evaluation in the folder, in place of an earlier one."""
+    def save_evaluation(self, evaluation: Evaluation, beside: Mapping[str, Any] | None = None) -> None:
+        """Keep an evaluation in the folder, in place of an earlier one.
+
+        Args:
+            evaluation: the numbers.
+            beside: more of them, ready for JSON, kept in the same document.
+        """
         examples = evaluation.examples
         arrays = self.path / "evaluation.npz"
         if examples is not None:
             kept = {name: getattr(examples, name).astype(np.float32) for name in _ARRAYS}
             write_atomic(arrays, lambda temporary: np.savez_compressed(temporary, **kept))
-        write_document(self.path / "evaluation.json", _EVALUATION, {"evaluation": evaluation.to_json()})
+        write_document(
+            self.path / "evaluation.json", _EVALUATION, {"evaluation": evaluation.to_json(), **(beside or {})}
+        )
 
 
 def check_free(path: Path) -> None:

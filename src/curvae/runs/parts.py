@@ -1,0 +1,145 @@
+"""The parts of an objective from their names in a configuration: structure, estimator, observation model."""
+
+from __future__ import annotations
+
+from curvae.curvature import Columns, Estimator, Exact, Lanczos, Signs, Trace
+from curvae.errors import InputError
+from curvae.likelihoods import (
+    Bernoulli,
+    BernoulliLogits,
+    ContinuousBernoulli,
+    Gaussian,
+    Laplace,
+    LearnedGaussian,
+    Likelihood,
+    NegativeBinomial,
+    Poisson,
+    StudentT,
+)
+from curvae.posteriors import Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
+
+
+def build_structure(text: str) -> Structure:
+    """``"diagonal"``, ``"block:B"``, ``"banded:W"``, ``"full"``, or one of these for all data: ``"shared:STRUCTURE"``.
+
+    ``"shared"`` alone is ``"shared:full"``: one covariance, of which nothing else is asked.
+
+    Raises:
+        InputError: anything else.
+
+    Example:
+        >>> build_structure("block:2"), build_structure("shared:banded:1")
+        (BlockDiagonal(2), Shared(Banded(1)))
+    """
+    return _structure(text.split(":"), text)
+
+
+def build_estimator(text: str) -> Estimator:
+    """``"exact"``, ``"columns:K"``, ``"lanczos"``, ``"lanczos:PROBES"``, ``"lanczos:PROBES:DEPTH"`` or ``"trace:K"``.
+
+    ``"lanczos"`` takes PROBES × DEPTH product pairs a datum, 4 × 16 by default. ``"trace:K"`` is Hutchinson's estimate
+    of the first order from K probes, ``"trace"`` the first order from all columns.
+
+    Raises:
+        InputError: anything else.
+
+    Example:
+        >>> build_estimator("columns:1"), build_estimator("lanczos:8:12"), build_estimator("trace:2")
+        (Columns(1), Lanczos(depth=12, probes=Signs(8)), Trace(Signs(2)))
+    """
+    match text.split(":"):
+        case ["exact"]:
+            return Exact()
+        case ["columns", count]:
+            return Columns(_count(count, text, "estimator", "columns:1"))
+        case ["lanczos"]:
+            return Lanczos()
+        case ["lanczos", probes]:
+            return Lanczos(probes=Signs(_count(probes, text, "estimator", "lanczos:4")))
+        case ["lanczos", probes, depth]:
+            example = "lanczos:4:16"
+            return Lanczos(_count(depth, text, "estimator", example), Signs(_count(probes, text, "estimator", example)))
+        case ["trace"]:
+            return Trace()
+        case ["trace", probes]:
+            return Trace(Signs(_count(probes, text, "estimator", "trace:1")))
+    raise InputError(
+        f"estimator is {text!r}; expected exact, columns:K (for example columns:1), lanczos:PROBES:DEPTH or trace:K"
+    )
+
+
+def build_likelihood(text: str) -> Likelihood:
+    """The observation model.
+
+    ``"gaussian"``, ``"gaussian:SIGMA"``, ``"gaussian:learned"``, ``"laplace"``, ``"laplace:SCALE"``,
+    ``"student-t:DOF"``, ``"student-t:DOF:SCALE"``, ``"bernoulli"``, ``"bernoulli-logits"``, ``"continuous-bernoulli"``,
+    ``"poisson"`` or ``"negative-binomial:DISPERSION"``. A learned one is new here; that of a run belongs to its model
+    (:func:`curvae.runs.likelihood_of`).
+
+    Raises:
+        InputError: anything else.
+
+    Example:
+        >>> build_likelihood("gaussian:0.1"), build_likelihood("student-t:4:0.1")
+        (Gaussian(sigma=0.1), StudentT(dof=4, scale=0.1))
+    """
+    plain = {
+        "gaussian": Gaussian,
+        "laplace": Laplace,
+        "bernoulli": Bernoulli,
+        "bernoulli-logits": BernoulliLogits,
+        "continuous-bernoulli": ContinuousBernoulli,
+        "poisson": Poisson,
+    }
+    match text.split(":"):
+        case [name] if name in plain:
+            return plain[name]()
+        case ["gaussian", "learned"]:
+            return LearnedGaussian()
+        case ["gaussian", sigma]:
+            return Gaussian(_number(sigma, text, "gaussian:0.1 (or gaussian:learned)"))
+        case ["laplace", scale]:
+            return Laplace(_number(scale, text, "laplace:0.1"))
+        case ["student-t", dof]:
+            return StudentT(_number(dof, text, "student-t:4"))
+        case ["student-t", dof, scale]:
+            return StudentT(_number(dof, text, "student-t:4:0.1"), _number(scale, text, "student-t:4:0.1"))
+        case ["negative-binomial", dispersion]:
+            return NegativeBinomial(_number(dispersion, text, "negative-binomial:2"))
+    raise InputError(
+        f"likelihood is {text!r}; expected gaussian, gaussian:SIGMA, gaussian:learned, laplace:SCALE, "
+        f"student-t:DOF:SCALE, negative-binomial:DISPERSION, {', '.join(list(plain)[2:-1])} or poisson"
+    )
+
+
+def _structure(parts: list[str], text: str) -> Structure:
+    match parts:
+        case ["diagonal"]:
+            return Diagonal()
+        case ["full"]:
+            return Full()
+        case ["block", size]:
+            return BlockDiagonal(_count(size, text, "structure", "block:2"))
+        case ["banded", bandwidth]:
+            return Banded(_count(bandwidth, text, "structure", "banded:1"))
+        case ["shared"]:
+            return Shared(Full())
+        case ["shared", *inner] if inner[0] != "shared":
+            return Shared(_structure(inner, text))
+    raise InputError(
+        f"structure is {text!r}; expected diagonal, block:B (for example block:2), banded:W, full, "
+        "or shared:STRUCTURE with one of these"
+    )
+
+
+def _count(number: str, text: str, name: str, example: str) -> int:
+    if not (number.isascii() and number.isdigit()) or int(number) < 1:
+        raise InputError(f"{name} is {text!r}; expected a whole number >= 1 after the colon, for example {example}")
+    return int(number)
+
+
+def _number(number: str, text: str, example: str) -> float:
+    try:
+        return float(number)
+    except ValueError:
+        raise InputError(f"likelihood is {text!r}; expected a number after the colon, for example {example}") from None
