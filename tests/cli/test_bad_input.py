@@ -57,15 +57,35 @@ SETTINGS: list[tuple[list[str], str]] = [
     (["--log-every", "0"], "log_every is 0"),
     (["--encoder-weight", "-1"], "encoder_weight is -1.0"),
     (["--decoder-weight", "inf"], "decoder_weight is inf"),
-    (["--objective", "vae"], "objective is 'vae'; expected one of beta-vae, taylor, grae"),
+    (["--objective", "vae"], "objective is 'vae'; expected one of beta-vae, taylor, grae, rae"),
     (["--structure", "blocks"], "structure is 'blocks'"),
     (["--structure", "block:0"], "structure is 'block:0'"),
     (["--structure", "block:5"], "structure is block:5 but there are only 2 latents"),
     (["--estimator", "columns:x"], "estimator is 'columns:x'"),
-    (["--estimator", "columns:1", "--structure", "full"], "Columns"),
+    (["--structure", "banded:2"], "structure is banded:2 but there are only 2 latents"),
+    (["--structure", "shared:block:5"], "structure is shared:block:5 but there are only 2 latents"),
+    (["--structure", "shared:"], "structure is 'shared:'"),
+    (["--estimator", "columns:1", "--structure", "full"], "estimator is columns:1 but structure is full"),
+    (["--estimator", "lanczos:2"], "estimator is lanczos:2 but structure is diagonal"),
+    (["--estimator", "lanczos:2:0", "--structure", "full"], "estimator is 'lanczos:2:0'"),
+    (["--estimator", "trace:x"], "estimator is 'trace:x'"),
+    (["--objective", "rae", "--estimator", "lanczos"], "estimator is lanczos but objective rae"),
+    (["--curvature", "newton"], "curvature is 'newton'; expected one of gauss-newton, hessian"),
+    (["--curvature", "hessian", "--objective", "beta-vae"], "curvature is hessian"),
+    (["--curvature", "hessian", "--estimator", "trace:1"], "curvature is hessian, which needs estimator exact"),
+    (["--curvature", "hessian", "--likelihood", "laplace"], "likelihood is laplace, which has a kink"),
+    (["--curvature", "hessian", "--likelihood", "student-t:1:0.01", "--beta", "1e-6"], "smallest eigenvalue"),
+    (["--orthogonality", "-1"], "orthogonality is -1.0"),
+    (["--orthogonality", "1", "--structure", "full"], "asks it of no pair"),
+    (["--orthogonality", "1", "--estimator", "columns:1"], "needs pairs of columns"),
     (["--objective", "beta-vae", "--estimator", "columns:1"], "estimator is columns:1"),
     (["--objective", "taylor", "--samples", "3"], "samples is 3"),
-    (["--likelihood", "laplace"], "likelihood is 'laplace'"),
+    (["--likelihood", "categorical"], "likelihood is 'categorical'"),
+    (["--likelihood", "laplace:0"], "scale is 0.0"),
+    (["--likelihood", "student-t"], "likelihood is 'student-t'"),
+    (["--likelihood", "student-t:0"], "dof is 0.0"),
+    (["--likelihood", "negative-binomial:2"], "vectors has values that are no counts"),
+    (["--likelihood", "gaussian:learnt"], "or gaussian:learned"),
     (["--likelihood", "gaussian:0"], "sigma is 0.0"),
     (["--likelihood", "poisson"], "likelihood is poisson but vectors has values that are no counts"),
     (["--network", "linear", "--likelihood", "bernoulli"], "use bernoulli-logits"),
@@ -126,6 +146,11 @@ def test_bernoulli_with_values_beyond_one(curvae: Curvae, tmp_path: Path) -> Non
     np.save(tmp_path / "wide.npy", np.full((30, 4), 1.5, np.float32))
     arguments = ("--data", tmp_path / "wide.npy", "--likelihood", "bernoulli", "--out", tmp_path / "out", *SMALL)
     assert "wide has values outside [0, 1]" in refused(curvae, tmp_path, "train", *arguments)
+
+
+def test_settings_are_looked_at_before_the_data(curvae: Curvae, tmp_path: Path) -> None:
+    arguments = ("--data", tmp_path / "nowhere.npy", "--estimator", "lanczos", "--out", tmp_path / "out", *SMALL)
+    assert "structure is diagonal" in refused(curvae, tmp_path, "train", *arguments)
 
 
 def test_cuda_without_a_gpu(curvae: Curvae, vectors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,6 +298,8 @@ def test_models(command: str, curvae: Curvae, run: Path, tmp_path: Path) -> None
         (["--limit", "0"], "--limit is 0"),
         (["--samples", "-1"], "--samples is -1"),
         (["--columns", "0"], "--columns is 0"),
+        (["--nll", "0"], "--nll is 0"),
+        (["--nll", "many"], "--nll"),
         (["--batch-size", "0"], "--batch-size is 0"),
         (["--seed", "-1"], "seed is -1"),
         (["--device", "tpu"], "device is 'tpu'"),
@@ -290,11 +317,24 @@ def test_evaluate_data_that_are_gone_or_changed(curvae: Curvae, run: Path, tmp_p
     assert "has changed since" in refused(curvae, tmp_path, "evaluate", run)
 
 
+def test_a_mixture_needs_the_data(curvae: Curvae, run: Path, tmp_path: Path) -> None:
+    path, out = tmp_path / "data.npy", tmp_path / "samples.npy"
+    rewrite(run / "config.json", data=str(path))
+    assert "data.npy' does not exist" in refused(curvae, tmp_path, "sample", run, "--from", "mixture:2", "--out", out)
+    np.save(path, np.zeros((60, 1, 8, 8), np.float32))
+    assert "has changed since" in refused(curvae, tmp_path, "sample", run, "--from", "mixture:2", "--out", out)
+    assert curvae("sample", run, "--out", out).code == 0  # the prior does not
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["-n", "0"], "-n is 0"),
         (["-n", "x"], "-n"),
+        (["--from", "posterior"], "--from is 'posterior'; expected prior or mixture:K"),
+        (["--from", "mixture"], "--from is 'mixture'"),
+        (["--from", "mixture:0"], "--from is 'mixture:0'"),
+        (["--from", "mixture:1000"], "54 codes for 1000 components"),
         (["--seed", "-1"], "seed is -1"),
         (["--out", "samples.jpg"], "samples.jpg"),
         (["--out", "folder.png"], "a folder"),

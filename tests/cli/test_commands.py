@@ -39,11 +39,23 @@ def test_train_evaluate_sample(curvae: Curvae, vectors: Path, tmp_path: Path) ->
     assert evaluated.json["data"] == 5
     kept = Run.open(out).evaluation
     assert kept is not None
-    assert evaluated.json == {"run": str(out), **kept.to_json()}
+    measured = evaluated.json
+    beside = {name: measured.pop(name) for name in ("active_units", "likelihood")}
+    assert measured == {"run": str(out), **kept.to_json()}
+    assert beside["likelihood"] == "Gaussian(sigma=1)"
+    document = json.loads((out / "evaluation.json").read_text())
+    assert {name: document[name] for name in beside} == beside
     assert math.isfinite(evaluated.json["beta_vae"]["mean"])
 
     sampled = curvae("sample", out, "-n", "7", "--out", tmp_path / "s.npy", "--json")
-    assert sampled.json == {"run": str(out), "out": str(tmp_path / "s.npy"), "n": 7, "shape": [6], "seed": 0}
+    assert sampled.json == {
+        "run": str(out),
+        "out": str(tmp_path / "s.npy"),
+        "n": 7,
+        "shape": [6],
+        "from": "prior",
+        "seed": 0,
+    }
     assert np.load(tmp_path / "s.npy").shape == (7, 6)
 
 
@@ -58,6 +70,8 @@ def test_options_reach_the_configuration(curvae: Curvae, vectors: Path, tmp_path
         "beta": 0.7,
         "encoder_weight": 0.1,
         "decoder_weight": 0.3,
+        "curvature": "gauss-newton",
+        "orthogonality": 0.2,
         "latents": 3,
         "steps": 4,
         "batch_size": 9,
@@ -80,7 +94,7 @@ def test_help_tells_the_true_defaults() -> None:
         shown = hints[field.name].__metadata__[0].show_default
         if field.name in ("data", "size"):
             continue
-        assert shown == ("beta" if field.default is None else str(field.default)), field.name
+        assert shown.partition(";")[0] == ("beta" if field.default is None else str(field.default)), field.name
     assert set(inspect.signature(train_command).parameters) - {f.name for f in fields(RunConfig)} == {
         "out",
         "resume",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,7 +17,13 @@ from typer import Argument, Option
 from curvae.cli.group import writing
 
 if TYPE_CHECKING:
-    from curvae.metrics import Evaluation
+    import torch
+
+    from curvae._typing import Tensor
+    from curvae.autoencoder import Autoencoder
+    from curvae.likelihoods import Likelihood
+    from curvae.metrics import ActiveUnits, Evaluation, Likelihoods
+    from curvae.posteriors import Structure
     from curvae.runs import Run
 
 
@@ -24,77 +32,174 @@ def evaluate(
     limit: Annotated[int, Option(help="Use at most this many held-out data.")] = 5000,
     samples: Annotated[int, Option(help="Draws per datum for objective (2).")] = 8,
     columns: Annotated[int, Option(help="Sampled columns per datum.")] = 1,
+    nll: Annotated[
+        int | None, Option(help="Also estimate -log p(x), with K importance-weighted draws per datum.", metavar="K")
+    ] = None,
     batch_size: Annotated[int, Option(help="Data at a time.")] = 100,
     seed: Annotated[int, Option(help="Of the draws.")] = 0,
     device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Measure a run on its held-out data: the three objectives, reconstruction, penalty and alignment.
+    """Measure a run on its held-out data: the three objectives, reconstruction, penalty, alignment, active units.
 
     Also kept in the run folder, where curvae report finds it.
     """
     from curvae.errors import InputError
     from curvae.runs import Run
 
-    for name, value in (("limit", limit), ("batch-size", batch_size), ("samples", samples), ("columns", columns)):
-        if value < 1:
+    counts = {"limit": limit, "batch-size": batch_size, "samples": samples, "columns": columns, "nll": nll}
+    for name, value in counts.items():
+        if value is not None and value < 1:
             raise InputError(f"--{name} is {value}; expected a whole number >= 1")
     opened = Run.open(run)
-    found = _measure(opened, limit, samples, columns, batch_size, seed, device)
+    found = _measure(opened, limit, samples, columns, nll, batch_size, seed, device)
     with writing(run):
-        opened.save_evaluation(found)
+        opened.save_evaluation(found.evaluation, found.beside())
     if as_json:
-        typer.echo(json.dumps({"run": str(run), **found.to_json()}))
+        typer.echo(json.dumps({"run": str(run), **found.evaluation.to_json(), **found.beside()}))
     else:
         Console().print(_table(run, found))
 
 
-def _measure(run: Run, limit: int, samples: int, columns: int, batch_size: int, seed: int, device: str) -> Evaluation:
+@dataclass(frozen=True)
+class _Found:
+    """What was measured, and with which observation models: the run's, and ``noise`` for −log p(x)."""
+
+    evaluation: Evaluation
+    likelihood: Likelihood
+    units: ActiveUnits | None
+    nll: Likelihoods | None
+    noise: Likelihood
+
+    def beside(self) -> dict[str, Any]:
+        """What the evaluation itself does not hold, ready for JSON."""
+        found: dict[str, Any] = {"likelihood": repr(self.likelihood)}
+        if self.units is not None:
+            found["active_units"] = {
+                "count": self.units.count,
+                "latents": len(self.units.variance),
+                "threshold": self.units.threshold,
+                "variance": self.units.variance.tolist(),
+            }
+        if self.nll is not None:
+            mean, several = self.nll.mean(), self.nll.samples > 1
+            found["nll"] = {
+                "mean": mean.mean,
+                "se": mean.se,
+                "samples": self.nll.samples,
+                "bias": float(self.nll.bias.mean()) if several else None,
+                "effective_samples": float(self.nll.ess.mean()),
+                "likelihood": repr(self.noise),
+            }
+        return found
+
+
+def _measure(
+    run: Run, limit: int, samples: int, columns: int, nll: int | None, batch_size: int, seed: int, device: str
+) -> _Found:
+    from curvae.metrics import active_units, at_unit_beta
     from curvae.metrics import evaluate as measure
-    from curvae.runs import build_likelihood, build_structure
+    from curvae.runs import build_structure, likelihood_of
     from curvae.runs.device import choose_device, generator
 
     where = choose_device(device)
     model = run.model().to(where)
     data = run.dataset().test[:limit]
+    likelihood, structure, beta = (
+        likelihood_of(run.config, model),
+        build_structure(run.config.structure),
+        run.config.beta,
+    )
+    noise = likelihood if nll is None else at_unit_beta(likelihood, beta)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("evaluate", total=len(data))
-        return measure(
+
+        def bar(name: str) -> Callable[[int], None]:
+            task = progress.add_task(name, total=len(data))
+            return lambda done: progress.update(task, completed=done)
+
+        evaluation = measure(
             model,
             data,
-            run.config.beta,
-            build_likelihood(run.config.likelihood),
-            build_structure(run.config.structure),
+            beta,
+            likelihood,
+            structure,
             generator=generator(seed, where),
             samples=samples,
             columns=columns,
             batch_size=batch_size,
-            progress=lambda done: progress.update(task, completed=done),
+            progress=bar("evaluate"),
         )
+        units = active_units(model, data, batch_size=batch_size) if len(data) > 1 else None
+        likelihoods = None
+        if nll is not None:
+            # a generator of its own: the other numbers are the same with and without --nll
+            draws, shown = generator(seed, where), bar("likelihood")
+            likelihoods = _likelihoods(model, data, noise, structure, nll, draws, batch_size, shown)
+    return _Found(evaluation, likelihood, units, likelihoods, noise)
 
 
-def _table(run: Path, found: Evaluation) -> Table:
+def _likelihoods(
+    model: Autoencoder,
+    data: Tensor,
+    noise: Likelihood,
+    structure: Structure,
+    samples: int,
+    draws: torch.Generator,
+    batch_size: int,
+    progress: Callable[[int], None],
+) -> Likelihoods:
+    from curvae.metrics import Implied, importance_weighted_nll
+
+    # a deterministic model draws from the posterior that it implies where the noise is at β = 1
+    proposal = Implied(model, 1.0, noise, structure) if model.structure is None else model
+    return importance_weighted_nll(
+        proposal, data, noise, samples=samples, generator=draws, batch_size=batch_size, progress=progress
+    )
+
+
+def _table(run: Path, found: _Found) -> Table:
+    evaluation = found.evaluation
     rows = {
-        "β-VAE (2)": found.beta_vae,
-        "Taylor (7)": found.taylor,
-        f"GRAE (12), {found.structure}": found.grae,
-        "GRAE (12), Full()": found.grae_full,
-        "energy": found.energy,
-        "squared error per output": found.mse,
-        "penalty (14), exact": found.penalty_exact,
-        "penalty (14), sampled": found.penalty_sampled,
-        "gap (7) − (12) full": found.gap,
-        "‖Σ⁻¹ − (I+M/β)‖ / ‖I+M/β‖": found.alignment,
-        "the same within the structure": found.alignment_structure,
+        "β-VAE (2)": evaluation.beta_vae,
+        "Taylor (7)": evaluation.taylor,
+        f"GRAE (12), {evaluation.structure}": evaluation.grae,
+        "GRAE (12), Full()": evaluation.grae_full,
+        "energy": evaluation.energy,
+        "squared error per output": evaluation.mse,
+        "penalty (14), exact": evaluation.penalty_exact,
+        "penalty (14), sampled": evaluation.penalty_sampled,
+        "gap (7) − (12) full": evaluation.gap,
+        "‖Σ⁻¹ − (I+M/β)‖ / ‖I+M/β‖": evaluation.alignment,
+        "the same within the structure": evaluation.alignment_structure,
     }
-    table = Table("", "mean", "± s.e.", title=f"{run}: {found.data} held-out data, β = {found.beta:g}")
+    table = Table("", "mean", "± s.e.", title=f"{run}: {evaluation.data} held-out data, β = {evaluation.beta:g}")
     for name, estimate in rows.items():
         table.add_row(name, f"{estimate.mean:.5g}", f"{estimate.se:.2g}")
-    if found.alignment_correlation is not None:
-        table.add_row("correlation off the diagonal", f"{found.alignment_correlation:.4f}", "")
-    if not found.own_posterior:
-        table.caption = (
-            "Σ is the best one (11), as a GRAE has none of its own: within its structure it fits by construction"
+    if evaluation.alignment_correlation is not None:
+        table.add_row("correlation off the diagonal", f"{evaluation.alignment_correlation:.4f}", "")
+    if found.units is not None:
+        table.add_row("active units", f"{found.units.count} of {len(found.units.variance)}", "")
+    notes = [f"observation model {found.likelihood}"]
+    if not evaluation.own_posterior:
+        notes.append(
+            "Σ is the best one (11), as a deterministic model has none of its own: within its structure it fits by "
+            "construction"
         )
+    if found.nll is not None:
+        _add_nll(table, found.nll)
+        same = found.noise is found.likelihood and evaluation.beta != 1
+        role = "β is a weight of the training only" if same else "the noise where β is 1"
+        notes.append(f"−log p(x) is in nats per datum under {found.noise}: {role}")
+    table.caption = "\n".join(notes)
     return table
+
+
+def _add_nll(table: Table, nll: Likelihoods) -> None:
+    estimate = nll.mean()
+    table.add_row(
+        f"−log p(x), {nll.samples} draw{'s' * (nll.samples > 1)}", f"{estimate.mean:.5g}", f"{estimate.se:.2g}"
+    )
+    if nll.samples > 1:
+        table.add_row("  of which bias, about", f"{float(nll.bias.mean()):.2g}", "")
+        table.add_row("  effective draws", f"{float(nll.ess.mean()):.1f}", "")

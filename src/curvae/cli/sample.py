@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 from typer import Argument, Option
 
 from curvae.cli.group import writing
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from curvae._typing import Float, UInt8
+    from curvae.autoencoder import Autoencoder
+    from curvae.metrics import Mixture
     from curvae.runs import Run
 
 _FORMATS = (".png", ".npy", ".npz")
@@ -24,10 +28,13 @@ def sample(
     run: Annotated[Path, Argument(help="A finished run folder.", metavar="RUN")],
     n: Annotated[int, Option("-n", help="Number of samples.")] = 64,
     out: Annotated[Path, Option(help="A .png grid, or the values as .npy or .npz.")] = Path("samples.png"),
+    source: Annotated[
+        str, Option("--from", help="prior, or mixture:K fitted to the codes of the training data.")
+    ] = "prior",
     seed: Annotated[int, Option(help="Of the draws.")] = 0,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Decode draws from the prior."""
+    """Decode draws from the prior, or from a mixture of K normal distributions fitted to the codes after training."""
     from curvae.errors import InputError
     from curvae.runs import Run
 
@@ -37,29 +44,64 @@ def sample(
         raise InputError(f"--out is {out}, a folder; expected a file")
     if n < 1:
         raise InputError(f"-n is {n}; expected a whole number >= 1")
+    components = _components(source)
     opened = Run.open(run)
     shape = tuple(opened.data["shape"])
     if out.suffix.lower() == ".png" and not (len(shape) == 3 and shape[0] in (1, 3)):
         raise InputError(f"the samples of {run} have shape {shape} and are no images; use --out with .npy or .npz")
     with writing(out):
-        _write(_draw(opened, n, seed), out)
+        _write(_draw(opened, n, components, seed), out)
     if as_json:
-        typer.echo(json.dumps({"run": str(run), "out": str(out), "n": n, "shape": list(shape), "seed": seed}))
+        told = {"run": str(run), "out": str(out), "n": n, "shape": list(shape), "from": source, "seed": seed}
+        typer.echo(json.dumps(told))
     else:
         typer.echo(f"{n} samples in {out}", err=True)
 
 
-def _draw(run: Run, n: int, seed: int) -> Any:
+def _components(source: str) -> int | None:
+    """Of the mixture to draw from; None for the prior."""
+    from curvae.errors import InputError
+
+    kind, _, number = source.partition(":")
+    if source == "prior":
+        return None
+    if kind != "mixture" or not (number.isascii() and number.isdigit()) or int(number) < 1:
+        raise InputError(f"--from is {source!r}; expected prior or mixture:K with a whole number K >= 1")
+    return int(number)
+
+
+def _draw(run: Run, n: int, components: int | None, seed: int) -> Any:
     import torch
 
-    from curvae.runs import build_likelihood
+    from curvae.runs import likelihood_of
     from curvae.runs.device import generator
 
-    model, likelihood = run.model(), build_likelihood(run.config.likelihood)
+    model = run.model()
+    likelihood = likelihood_of(run.config, model)
     draws = generator(seed, torch.device("cpu"))
+    sizes = [min(256, n - done) for done in range(0, n, 256)]
     with torch.no_grad():
-        chunks = [likelihood.mean(model.sample(min(256, n - done), draws)) for done in range(0, n, 256)]
-    return torch.cat(chunks).numpy()
+        if components is None:
+            chunks = (model.sample(size, draws) for size in sizes)
+        else:
+            latents = _mixture(run, model, components, seed).sample(n, draws).to(next(model.parameters()).dtype)
+            chunks = (model.decode(z) for z in latents.split(sizes))
+        return torch.cat([likelihood.mean(eta) for eta in chunks]).numpy()
+
+
+def _mixture(run: Run, model: Autoencoder, components: int, seed: int) -> Mixture:
+    """Fitted to the codes of the run's training data."""
+    from curvae.metrics import codes, fit_mixture
+
+    data = run.dataset().train
+    console = Console(stderr=True)
+    with console.status(f"fitting a mixture to {len(data)} codes"), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        # scikit-learn takes seeds of 32 bits
+        found = fit_mixture(codes(model, data), components, seed % 2**32)
+    for warning in caught:  # that the fit did not converge, say
+        typer.echo("note: " + " ".join(str(warning.message).split()), err=True)
+    return found
 
 
 def _write(values: Any, out: Path) -> None:

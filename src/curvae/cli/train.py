@@ -18,18 +18,36 @@ def train(
     data: Annotated[str | None, Option(help="mnist, fashion-mnist, or a path to .npy, .npz, IDX or images.")] = None,
     size: Annotated[int | None, Option(help="Bring images to this many pixels a side.")] = None,
     split_seed: Annotated[int | None, Option(help="Seed of the split of data without one.", show_default="0")] = None,
-    objective: Annotated[str | None, Option(help="beta-vae, taylor or grae.", show_default="grae")] = None,
-    structure: Annotated[str | None, Option(help="diagonal, block:B or full.", show_default="diagonal")] = None,
-    estimator: Annotated[str | None, Option(help="grae: exact or columns:K.", show_default="exact")] = None,
+    objective: Annotated[str | None, Option(help="beta-vae, taylor, grae or rae.", show_default="grae")] = None,
+    structure: Annotated[
+        str | None,
+        Option(help="diagonal, block:B, banded:W, full or shared:STRUCTURE.", show_default="diagonal"),
+    ] = None,
+    curvature: Annotated[
+        str | None, Option(help="taylor, grae: gauss-newton or hessian.", show_default="gauss-newton")
+    ] = None,
+    estimator: Annotated[
+        str | None,
+        Option(help="grae: exact, columns:K, lanczos:PROBES:DEPTH or trace:K; rae: not lanczos.", show_default="exact"),
+    ] = None,
     likelihood: Annotated[
         str | None,
-        Option(help="gaussian, gaussian:SIGMA, bernoulli, bernoulli-logits or poisson.", show_default="gaussian"),
+        Option(
+            help="gaussian, gaussian:SIGMA, gaussian:learned, laplace:SCALE, student-t:DOF:SCALE, bernoulli, "
+            "bernoulli-logits, continuous-bernoulli, poisson or negative-binomial:DISPERSION.",
+            show_default="gaussian",
+        ),
     ] = None,
     network: Annotated[str | None, Option(help="paper (28x28 grey), mlp or linear.", show_default="paper")] = None,
     width: Annotated[float | None, Option(help="Factor on the network's widths.", show_default="1.0")] = None,
     beta: Annotated[float | None, Option(help="Weight of the KL term, > 0.", show_default="0.2")] = None,
-    encoder_weight: Annotated[float | None, Option(help="grae: weight of the code.", show_default="beta")] = None,
-    decoder_weight: Annotated[float | None, Option(help="grae: weight of the penalty.", show_default="beta")] = None,
+    encoder_weight: Annotated[float | None, Option(help="grae, rae: weight of the code.", show_default="beta")] = None,
+    decoder_weight: Annotated[
+        float | None, Option(help="grae, rae: weight of the penalty.", show_default="beta; rae: 1")
+    ] = None,
+    orthogonality: Annotated[
+        float | None, Option(help="grae: weight of the penalty on columns at an angle.", show_default="0.0")
+    ] = None,
     latents: Annotated[int | None, Option(help="Number of latents.", show_default="12")] = None,
     steps: Annotated[int | None, Option(help="Optimiser steps.", show_default="20000")] = None,
     batch_size: Annotated[int | None, Option(help="Data per step.", show_default="64")] = None,
