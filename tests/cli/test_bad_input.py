@@ -208,6 +208,7 @@ CHECKPOINTS: dict[str, Callable[[Path], object]] = {
     "truncated": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
     "empty": lambda path: path.write_bytes(b""),
     "noise": lambda path: path.write_bytes(os.urandom(3000)),
+    "a pickle that takes from an empty stack": lambda path: path.write_bytes(b"\x80\x02a."),
     "pickled code": lambda path: torch.save({"format": Evil()}, path),
     "plain pickle": lambda path: path.write_bytes(pickle.dumps(Evil())),
     "foreign dictionary": lambda path: torch.save({"state_dict": {"w": torch.ones(2)}, "epoch": 3}, path),
