@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
 
-from curvae.cli.group import writing
+from curvae.cli.group import fail, writing
 
 SCALES = ("smoke", "quick", "paper")
 
@@ -19,14 +19,28 @@ EXPERIMENTS = {
     "fig1": "curvae.experiments.uniqueness",
     "fig5": "curvae.experiments.uniqueness",
     "fig6": "curvae.experiments.uniqueness",
+    "fig2": "curvae.experiments.mnist",
+    "fig3": "curvae.experiments.mnist",
+    "fig7": "curvae.experiments.mnist",
+    "comparison": "curvae.experiments.mnist",
     "approximation": "curvae.experiments.approximation",
 }
+# the experiments that train runs into a shared folder, and so have something to share and to spread
+_SWEEPS = tuple(figure for figure, module in EXPERIMENTS.items() if module == "curvae.experiments.mnist")
+_FOR_SWEEPS = ", ".join(_SWEEPS)
+_CLUSTER = f"{_FOR_SWEEPS}: train on SLURM, for example slurm_partition=gpu; repeatable (needs curvae[cluster])."
+_SET = f"{_FOR_SWEEPS}: change a setting of the scale, for example width=0.25; repeatable."
 
 
 def reproduce(
     figure: Annotated[str, Argument(help=f"One of {', '.join(EXPERIMENTS)}.", metavar="FIGURE")],
     out: Annotated[Path, Option(help="Folder for the results.")],
     scale: Annotated[str, Option(help="smoke (seconds), quick (minutes) or paper (the paper's settings).")] = "quick",
+    data: Annotated[str | None, Option(help=f"{_FOR_SWEEPS}: mnist, fashion-mnist or a path.")] = None,
+    runs: Annotated[Path | None, Option(help=f"{_FOR_SWEEPS}: folder of all runs. [default: runs/shared]")] = None,
+    workers: Annotated[int | None, Option(help=f"{_FOR_SWEEPS}: runs trained at a time. [default: 1]")] = None,
+    cluster: Annotated[list[str] | None, Option(help=_CLUSTER, metavar="KEY=VALUE")] = None,
+    change: Annotated[list[str] | None, Option("--set", help=_SET, metavar="KEY=VALUE")] = None,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Reproduce a figure or table of the paper."""
@@ -38,10 +52,44 @@ def reproduce(
         raise InputError(f"--scale is {scale!r}; expected one of {', '.join(SCALES)}")
     if out.exists() and not out.is_dir():
         raise InputError(f"--out is {out}, a file; expected a folder")
+    given: dict[str, Any] = {
+        "data": data,
+        "runs": runs,
+        "workers": workers,
+        "cluster": _pairs("--cluster", cluster),
+        "changes": _pairs("--set", change),
+    }
+    options = {name: value for name, value in given.items() if value is not None}
+    if options and figure not in _SWEEPS:
+        raise InputError(f"{figure} takes --scale and --out alone; the other options are for {', '.join(_SWEEPS)}")
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    import_module(EXPERIMENTS[figure]).reproduce(figure, scale, out)
+    _run(figure, scale, out, options)
     if as_json:
         typer.echo(json.dumps({"figure": figure, "scale": scale, "out": str(out)}))
     else:
         typer.echo(f"{figure} at scale {scale} is in {out}", err=True)
+
+
+def _run(figure: str, scale: str, out: Path, options: dict[str, Any]) -> None:
+    from curvae.training import TrainingError
+
+    try:
+        import_module(EXPERIMENTS[figure]).reproduce(figure, scale, out, **options)
+    except TrainingError as error:
+        fail(str(error), 1)
+
+
+def _pairs(option: str, texts: list[str] | None) -> dict[str, Any] | None:
+    """``KEY=VALUE`` texts; for the cluster, whole numbers are numbers."""
+    from curvae.errors import InputError
+
+    if not texts:
+        return None
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise InputError(f"{option} is {text!r}; expected KEY=VALUE")
+        found[key] = int(value) if option == "--cluster" and value.isascii() and value.isdigit() else value
+    return found

@@ -166,7 +166,7 @@ _QUICK_COMPARISON = Training(400, 0.0625, seeds=(0, 1))
 _BETAS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 Config = HeatMaps | Curves | Comparison
-AnyConfig = TypeVar("AnyConfig", HeatMaps, Curves, Comparison)
+AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 CONFIGS: Mapping[tuple[str, str], Config] = MappingProxyType(
     {
@@ -212,16 +212,17 @@ def overridden(config: AnyConfig, changes: Mapping[str, str]) -> AnyConfig:
         >>> changed.training.width, changed.training.seeds, changed.points
         (0.25, (0, 1), 50)
     """
-    for name, text in changes.items():
-        outer, inner = vars(config), vars(config.training)
-        if name in inner:
-            config = replace(config, training=replace(config.training, **{name: _read(name, inner[name], text)}))
-        elif name in outer and name not in ("training", "settings"):
-            config = replace(config, **{name: _read(name, outer[name], text)})
-        else:
-            known = [key for key in (*inner, *outer) if key not in ("training", "settings")]
-            raise InputError(f"--set {name} is not known here; expected one of {', '.join(known)}")
-    return config
+    inner, outer = vars(config.training), {key: vars(config)[key] for key in vars(config) if key not in _WHOLE}
+    for name in changes:
+        if name not in inner and name not in outer:
+            raise InputError(f"--set {name} is not known here; expected one of {', '.join((*inner, *outer))}")
+    training = {name: _read(name, inner[name], text) for name, text in changes.items() if name in inner}
+    own: dict[str, Any] = {name: _read(name, outer[name], text) for name, text in changes.items() if name in outer}
+    return replace(config, training=replace(config.training, **training), **own)
+
+
+# fields that a line of text cannot say
+_WHOLE = ("training", "settings")
 
 
 def _read(name: str, old: Any, text: str) -> Any:

@@ -1,0 +1,33 @@
+"""The comparison as a picture: one panel a measure, one row a model, one mark a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from curvae.experiments.mnist.comparison import MEASURES
+from curvae.experiments.mnist.drawing import plain
+
+_SHOWN = ("beta_vae", "grae_full", "nll", "mse", "active", "frechet")
+
+
+def plot(summary: Mapping[str, Any]) -> Figure:
+    """Marks are seeds, a bar their mean; the dotted line is the β-VAE with diagonal Σ."""
+    models = summary["models"]
+    figure = Figure(figsize=(11, 0.3 * 2 * len(models) + 1.8), dpi=90, layout="constrained")
+    axes = figure.subplots(2, 3, sharey=True)
+    for at, key in zip(axes.ravel(), _SHOWN, strict=True):
+        plain(at).set_title(MEASURES[key], fontsize=9)
+        for row, measured in enumerate(models.values()):
+            values = [value for value in measured[key]["values"] if value is not None]
+            at.plot(values, [-row] * len(values), "o", color="#4063d8", markersize=4, alpha=0.7)
+            if values:
+                at.plot([measured[key]["mean"]] * 2, [-row - 0.3, -row + 0.3], color="black", linewidth=1.5)
+        reference = models[summary["reference"]][key]["mean"]
+        if reference is not None:
+            at.axvline(reference, color="0.5", linestyle=":", linewidth=1)
+    for at in axes[:, 0]:
+        at.set_yticks([-row for row in range(len(models))], list(models), fontsize=8)
+    return figure

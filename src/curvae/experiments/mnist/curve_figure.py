@@ -1,0 +1,91 @@
+"""Figure 3: a column for each block size; objectives, gaps, and how the gaps come about in training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from curvae.experiments.mnist.config import Curves
+from curvae.experiments.mnist.curves import GAPS
+from curvae.experiments.mnist.drawing import plain
+
+_OBJECTIVES = {
+    "beta_vae": ("β-VAE (2)", "#4063d8", "o"),
+    "taylor": ("Taylor (7)", "#e69f00", "s"),
+    "grae": ("GRAE (13)", "#cb3c33", "^"),
+    "grae_family": ("GRAE, closed form of Σ's family", "#389826", "v"),
+}
+_GAPS = {"(2) − (7)": ("#4063d8", "o"), "(7) − (13)": ("#cb3c33", "^"), "(7) − family": ("#389826", "v")}
+
+
+def plot(summary: Mapping[str, Any], config: Curves) -> Figure:
+    """Top: the objectives against β. Middle: the gaps, in log–log. Bottom: the gap (7) − (13) along training."""
+    blocks = config.blocks
+    figure = Figure(figsize=(3.3 * len(blocks) + 0.4, 8.6), dpi=90, layout="constrained")
+    axes = figure.subplots(3, len(blocks), squeeze=False, sharey="row")
+    for column, block in enumerate(blocks):
+        found = summary["blocks"][str(block)]
+        _objectives(plain(axes[0, column]), found, config)
+        axes[0, column].set_title(
+            f"d = {config.latents}, b = {block}{' (diagonal Σ)' if block == 1 else ''}", fontsize=9
+        )
+        _gaps(plain(axes[1, column]), found, config)
+        _along_training(plain(axes[2, column]), found, config, summary["steps"])
+    axes[0, 0].set_ylabel("objective, per image", fontsize=8)
+    axes[1, 0].set_ylabel("|gap|, per image", fontsize=8)
+    axes[2, 0].set_ylabel("(7) − (13), per image", fontsize=8)
+    for row in (0, 1, 2):
+        axes[row, -1].legend(fontsize=6.5)
+    return figure
+
+
+def _objectives(at: Axes, found: Mapping[str, Any], config: Curves) -> None:
+    at.set_xscale("log")
+    at.set_xlabel("β", fontsize=8)
+    for name, (label, colour, marker) in _OBJECTIVES.items():
+        _line(at, config.betas, found["objectives"][-1][name], label, colour, marker)
+
+
+def _gaps(at: Axes, found: Mapping[str, Any], config: Curves) -> None:
+    at.set_xscale("log")
+    at.set_yscale("log")
+    at.set_xlabel("β", fontsize=8)
+    for title, (colour, marker) in _GAPS.items():
+        power = found["slopes"][title]["value"]
+        label = title if power is None else f"{title}: slope {power:.2f}"
+        _line(at, config.betas, found["gaps"][-1][title], label, colour, marker, magnitude=True)
+    formula = [one["value"] for one in found["objectives"][-1]["gap"]]
+    at.plot(config.betas, formula, linestyle="", marker="x", color="black", label="(7) − (13), by the formula")
+
+
+def _along_training(at: Axes, found: Mapping[str, Any], config: Curves, steps: Sequence[int]) -> None:
+    at.set_xscale("log")
+    at.set_yscale("log")
+    at.set_xlabel("step", fontsize=8)
+    colours = colormaps["viridis"](np.linspace(0, 0.9, len(config.betas)))
+    title = list(GAPS)[1]
+    for k, (beta, colour) in enumerate(zip(config.betas, colours, strict=True)):
+        gaps = [found["gaps"][step][title][k]["value"] for step in range(len(steps))]
+        at.plot(steps, gaps, color=colour, marker=".", linewidth=1, label=f"β = {beta:g}")
+
+
+def _line(
+    at: Axes,
+    betas: Sequence[float],
+    found: Sequence[Mapping[str, Any]],
+    label: str,
+    colour: str,
+    marker: str,
+    magnitude: bool = False,
+) -> None:
+    values, low, high = (np.array([one[key] for one in found]) for key in ("value", "low", "high"))
+    if magnitude:
+        # the interval of a gap that may have either sign begins at the smallest size that is shown
+        low, high, values = np.sort(np.abs([low, high]), axis=0)[0], np.abs([low, high]).max(0), np.abs(values)
+    at.fill_between(betas, low, high, color=colour, alpha=0.2, linewidth=0)
+    at.plot(betas, values, color=colour, marker=marker, markersize=4, linewidth=1, label=label)
