@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from curvae.report.subjects import open_subjects
 from curvae.runs import Run
 from curvae.training.checkpoint import Checkpoint
 from curvae.training.noise import step_generator
@@ -128,6 +129,9 @@ def test_a_learned_scale_is_trained_and_kept(curvae: Curvae, data: Path, tmp_pat
     assert len(checkpoint.optimizer["state"]) == len(list(run.model().parameters()))
     evaluated = curvae("evaluate", run.path, "--json").json
     assert evaluated["likelihood"] == f"LearnedGaussian(sigma={np.exp(learned):g})"
+    (subject,) = open_subjects([run.path])
+    assert subject.view is not None
+    assert repr(subject.view.likelihood) == evaluated["likelihood"]  # the report takes it too
     x = run.dataset().test
     with torch.no_grad():
         squares = (run.model().reconstruct(x) - x).square().sum(1).mean()

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from curvae.metrics import Estimate
 from curvae.report.subjects import open_subjects
-from curvae.report.tables import measure_rows, objective_rows, plus_minus, setting_rows
-from curvae.runs import Run
+from curvae.report.tables import measure_rows, objective_name, objective_rows, plus_minus, setting_rows
+from curvae.runs import Run, RunConfig
 
 MakeRun = Callable[..., Run]
 
@@ -69,3 +72,17 @@ def test_digits_follow_the_standard_error() -> None:
     assert plus_minus(Estimate(-3.0, 0.5)) == "−3.00 ± 0.50"
     assert plus_minus(Estimate(6641.2, 213.4)) == "6641 ± 213"
     assert plus_minus(Estimate(1e-9, 1e-10)) == "1e−09 ± 1e−10"
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"objective": "taylor", "curvature": "hessian"}, "Taylor (4)"),
+        ({"objective": "grae", "curvature": "hessian"}, "GRAE (10)"),
+        ({"objective": "grae", "structure": "full", "estimator": "lanczos:4"}, "GRAE (13)"),
+        ({"objective": "grae", "estimator": "trace:1"}, "GRAE, first order"),
+        ({"objective": "rae"}, "RAE, first order"),
+    ],
+)
+def test_objectives_by_name(changes: dict[str, Any], name: str) -> None:
+    assert objective_name(RunConfig(data="mnist", **changes)) == name
