@@ -53,6 +53,22 @@ def test_known_facts(digits: Dataset) -> None:
 
 
 @wheel
+def test_labels_are_mnists() -> None:
+    train, test = mnist.load_labels()
+    # how many of each digit there are, as its authors say, and the first five
+    assert np.bincount(train).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert np.bincount(test).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert train[:5].tolist() == [5, 0, 4, 1, 9]
+
+
+@wheel
+def test_other_labels_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mnist, "_array", lambda path, name: np.zeros(60000, np.uint8))
+    with pytest.raises(InputError, match="MNIST's train labels"):
+        mnist.load_labels()
+
+
+@wheel
 def test_none_of_the_packages_code_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "pureml", raising=False)
     load("mnist")

@@ -39,22 +39,28 @@ def plot(summary: Mapping[str, Any], config: Curves) -> Figure:
     axes[0, 0].set_ylabel("objective, per image", fontsize=8)
     axes[1, 0].set_ylabel("|gap|, per image", fontsize=8)
     axes[2, 0].set_ylabel("(7) − (13), per image", fontsize=8)
-    for row in (0, 1, 2):
-        axes[row, -1].legend(fontsize=6.5)
+    # the slopes are each column's own
+    for at in (axes[0, -1], *axes[1], axes[2, -1]):
+        at.legend(fontsize=6.5)
     return figure
 
 
-def _objectives(at: Axes, found: Mapping[str, Any], config: Curves) -> None:
+def _beta_axis(at: Axes, betas: Sequence[float]) -> None:
     at.set_xscale("log")
     at.set_xlabel("β", fontsize=8)
+    at.set_xticks(betas, [f"{beta:g}" for beta in betas], fontsize=7)
+    at.set_xticks([], minor=True)
+
+
+def _objectives(at: Axes, found: Mapping[str, Any], config: Curves) -> None:
+    _beta_axis(at, config.betas)
     for name, (label, colour, marker) in _OBJECTIVES.items():
         _line(at, config.betas, found["objectives"][-1][name], label, colour, marker)
 
 
 def _gaps(at: Axes, found: Mapping[str, Any], config: Curves) -> None:
-    at.set_xscale("log")
+    _beta_axis(at, config.betas)
     at.set_yscale("log")
-    at.set_xlabel("β", fontsize=8)
     for title, (colour, marker) in _GAPS.items():
         power = found["slopes"][title]["value"]
         label = title if power is None else f"{title}: slope {power:.2f}"
@@ -68,6 +74,8 @@ def _along_training(at: Axes, found: Mapping[str, Any], config: Curves, steps: S
     at.set_yscale("log")
     at.set_xlabel("step", fontsize=8)
     colours = colormaps["viridis"](np.linspace(0, 0.9, len(config.betas)))
+    at.set_xticks(steps, [f"{step}" for step in steps], fontsize=7)
+    at.set_xticks([], minor=True)
     title = list(GAPS)[1]
     for k, (beta, colour) in enumerate(zip(config.betas, colours, strict=True)):
         gaps = [found["gaps"][step][title][k]["value"] for step in range(len(steps))]
