@@ -1,0 +1,84 @@
+"""The comparison: its variants, what a judge measures, and its summary."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+
+from curvae.experiments.mnist.comparison import MEASURES, REFERENCE, Judge, paired, runs, summarise, variants
+from curvae.experiments.mnist.comparison_figure import plot
+from curvae.experiments.mnist.config import Comparison, Training
+from curvae.experiments.mnist.launch import Local
+from curvae.experiments.mnist.sweep import sweep
+from curvae.experiments.mnist.tables import comparison as table
+from curvae.likelihoods import Gaussian
+from curvae.objectives import GRAE, Taylor
+from curvae.runs import build_objective
+
+
+@pytest.fixture
+def config(toy: Training) -> Comparison:
+    training = dataclasses.replace(toy, seeds=(0, 1), steps=60)
+    return Comparison(training, points=8, draws=4, samples=20, generated=10, classifier_steps=1, latents=3)
+
+
+def test_all_variants_differ_in_the_objective_alone(config: Comparison) -> None:
+    configs = runs(config)
+    assert len(set(configs.values())) == len(configs) == 2 * len(variants(config))
+    reference = configs[REFERENCE, 0]
+    allowed = {"objective", "structure", "estimator", "orthogonality"}
+    for (_, seed), one in configs.items():
+        assert set(one.differences(reference)) <= allowed | ({"seed"} if seed else set())
+        build_objective(one)
+
+
+def test_a_judge_measures_the_objectives_of_a_trained_model(config: Comparison, tmp_path) -> None:
+    configs = {name: run for (name, seed), run in runs(config).items() if seed == 0}
+    wanted = [configs[REFERENCE], configs["GRAE, full"]]
+    trained = sweep(wanted, tmp_path, Local())
+    data = trained[wanted[0]].dataset().test
+    judge = Judge(data, config, None, torch.device("cpu"))
+    noisy, plain = (judge(trained[run]) for run in wanted)
+    assert set(noisy) == set(MEASURES)
+    assert noisy["frechet"] is None
+    model = trained[wanted[0]].model()
+    with torch.no_grad():
+        assert noisy["taylor"] == pytest.approx(float(Taylor(0.2)(model, data).mean()), rel=1e-5)
+        assert noisy["grae_full"] == pytest.approx(float(GRAE(0.2, Gaussian())(model, data).mean()), rel=1e-5)
+        assert noisy["mse"] == pytest.approx(float((model.reconstruct(data) - data).square().mean()), rel=1e-5)
+    # a GRAE's own best posterior has no gap
+    assert plain["taylor"] == pytest.approx(plain["grae_full"], rel=1e-5)
+    assert judge(trained[wanted[0]]) == noisy
+
+
+def made_up(config: Comparison) -> dict[tuple[str, int], dict[str, float | None]]:
+    found: dict[tuple[str, int], dict[str, float | None]] = {}
+    for index, name in enumerate(variants(config)):
+        for seed in config.training.seeds:
+            values: dict[str, float | None] = dict.fromkeys(MEASURES, 10.0 + seed - 0.5 * index * (1 + seed))
+            found[name, seed] = values | {"frechet": None}
+    return found
+
+
+def test_differences_are_paired_by_seed(config: Comparison) -> None:
+    summary = summarise(made_up(config), config)
+    second = summary["models"]["β-VAE, full"]["mse"]
+    assert second["values"] == [9.5, 10.0]
+    assert second["difference"]["value"] == pytest.approx(-0.75)
+    assert summary["models"][REFERENCE]["nll"]["difference"]["value"] == 0
+    assert summary["models"]["GRAE, full"]["frechet"]["mean"] is None
+    text = table(summary)
+    assert len(text.splitlines()) == 2 + len(variants(config))
+    assert "9.75 (-0.75)" in text
+    figure = plot(summary)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(variants(config))
+
+
+def test_interval_of_differences_is_students() -> None:
+    values = np.random.default_rng().normal(size=5)
+    expected = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    found = paired(values)
+    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
+    assert paired(values[:1])["low"] is None

@@ -1,0 +1,120 @@
+"""From the call to the files."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from curvae.errors import InputError
+from curvae.experiments.mnist import config as configs
+from curvae.experiments.mnist import reproduction
+from curvae.experiments.mnist.config import CONFIGS, Curves, HeatMaps, Training
+from curvae.experiments.mnist.curves import Measured, runs, summarise
+from curvae.experiments.mnist.reproduction import reproduce, rounded
+
+Make = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def make(toy: Training, tmp_path: Path) -> Make:
+    """Make a figure at smoke scale of the toy data, and read its summary."""
+    smoke = {"network": "mlp", "batch_size": "8", "device": "cpu", "steps": "20", "width": "0.05"}
+
+    def call(figure: str, **changes: str) -> dict[str, Any]:
+        out = tmp_path / figure
+        reproduce(figure, "smoke", out, data=toy.data, runs=tmp_path / "runs", changes={**smoke, **changes})
+        for file in (*out.glob("*.png"), out / "summary.json"):
+            assert file.stat().st_size < (300_000 if file.suffix == ".png" else 200_000)
+        return json.loads((out / "summary.json").read_text(encoding="utf-8"))
+
+    return call
+
+
+def test_figures_2_and_7_share_runs_and_say_under_what_they_were_made(make: Make, tmp_path: Path) -> None:
+    summary = make("fig2")
+    trained = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()}
+    assert summary["runs"] == len(trained) == 3
+    assert summary["test_points"] == 6
+    assert summary["measured_under"]["torch"]
+    assert summary["trained_under"][0].keys() == summary["measured_under"].keys()
+    assert summary["changes"]["data"] == "toy.npy"
+    assert str(tmp_path) not in json.dumps(summary)
+    assert {path.name for path in (tmp_path / "fig2").iterdir()} == {
+        "fig2.png", "fig2-shares.png", "summary.json", "table.md",
+    }  # fmt: skip
+    other = make("fig7")
+    now = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()}
+    assert trained.items() <= now.items()
+    assert len(now) == 5
+    # the same runs at the same points: the setting that both show has the same numbers
+    assert other["settings"][0] == summary["settings"][0]
+
+
+def test_figure_3_holds_the_formula(make: Make) -> None:
+    summary = make("fig3")
+    assert summary["steps"] == [2, 6, 20]
+    assert summary["formula_error"] < 1e-4
+    for block in ("1", "2"):
+        found = summary["blocks"][block]
+        measured = [one["value"] for one in found["gaps"][-1]["(7) − (13)"]]
+        assert measured == pytest.approx([one["value"] for one in found["objectives"][-1]["gap"]], rel=0.01, abs=1e-5)
+        assert found["slopes"]["(7) − (13)"]["value"] is not None
+
+
+def test_comparison_without_labels_has_no_frechet_distance(make: Make) -> None:
+    summary = make("comparison")
+    assert summary["classifier_accuracy"] is None
+    assert all(one["frechet"]["mean"] is None for one in summary["models"].values())
+    assert all(one["nll"]["mean"] > 0 for one in summary["models"].values())
+
+
+def test_runs_of_other_data_are_refused(make: Make, toy: Training) -> None:
+    make("fig2")
+    np.save(toy.data, np.random.default_rng(1).random((80, 12), dtype=np.float32))
+    with pytest.raises(InputError, match="trained on other data"):
+        make("fig2")
+
+
+def test_bad_names_are_refused(tmp_path: Path) -> None:
+    for figure, scale in (("fig9", "smoke"), ("fig2", "huge")):
+        with pytest.raises(InputError, match="expected comparison, fig2, fig3, fig7 at smoke, quick, paper"):
+            reproduce(figure, scale, tmp_path)
+    with pytest.raises(InputError, match="--workers is 0"):
+        reproduce("fig2", "smoke", tmp_path, workers=0)
+
+
+def test_every_figure_has_every_scale() -> None:
+    figures = {"fig2", "fig3", "fig7", "comparison"}
+    assert set(CONFIGS) == {(figure, scale) for figure in figures for scale in ("smoke", "quick", "paper")}
+    three = CONFIGS["fig3", "paper"]
+    assert isinstance(three, Curves)
+    assert (three.points, three.latents, three.blocks, three.training.steps) == (5000, 12, (1, 2, 3), 20_000)
+    assert isinstance(configs.CONFIGS["fig2", "paper"], HeatMaps)
+
+
+def test_the_papers_summary_fits_into_200_kb() -> None:
+    config = CONFIGS["fig3", "paper"]
+    assert isinstance(config, Curves)
+    small = reproduction.overridden(config, {"resamples": "3"})
+    generator = np.random.default_rng(0)
+    table = {}
+    for point in runs(small):
+        names = ("beta_vae", "taylor", "grae", "grae_family", "gap")
+        values = tuple({name: generator.normal(size=4) for name in names} for _ in range(4))
+        exact = {name: generator.normal(size=2) for name in ("taylor", "grae")}
+        table[point] = Measured((200, 2000, 6000, 20_000), values, exact)
+    # hessian_points is of the four
+    summary = summarise(table, reproduction.overridden(small, {"hessian_points": "2"}), generator)
+    assert len(json.dumps(rounded(summary), indent=1, ensure_ascii=False)) < 190_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("figure", ["fig2", "fig3", "fig7", "comparison"])
+def test_smoke_on_mnist(figure: str, tmp_path: Path) -> None:
+    reproduce(figure, "smoke", tmp_path / "out", runs=tmp_path / "runs")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
+    assert summary["scale"] == "smoke"
+    assert all(file.stat().st_size < 300_000 for file in (tmp_path / "out").iterdir())
