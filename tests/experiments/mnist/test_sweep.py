@@ -2,7 +2,11 @@
 
 import dataclasses
 import io
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +20,7 @@ from curvae.experiments.mnist.launch import Cluster, Local, Task
 from curvae.experiments.mnist.sweep import folder, milestones, sweep
 from curvae.runs import Run, RunConfig, load_model
 from curvae.training import TrainingError, snapshot, train
+from curvae.training.noise import step_generator
 
 
 class Counted:
@@ -60,22 +65,21 @@ def test_an_interrupted_sweep_goes_on_to_the_same_weights(
 ) -> None:
     configs = [toy.beta_vae(0, 0.2, 4, b) for b in (1, 2)]
     whole = sweep(configs, tmp_path / "whole", Local())
-    from curvae.training import module
 
     def stop(seed: int, step: int, device: torch.device) -> torch.Generator:
         if step == 12:
             raise KeyboardInterrupt
-        return torch.Generator(device).manual_seed(1)
+        return step_generator(seed, step, device)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "step_generator", stop)
+        patch.setattr("curvae.training.module.step_generator", stop)
         with pytest.raises((KeyboardInterrupt, TrainingError, SystemExit)):
             sweep(configs, tmp_path / "cache", Local())
-    assert not Run.open(folder(tmp_path / "cache", configs[0])).finished
-    with pytest.raises(InputError, match="no config.json|not a folder"):
+    stopped = Run.open(folder(tmp_path / "cache", configs[0]))
+    assert not stopped.finished
+    assert stopped.checkpoint.exists()
+    with pytest.raises(InputError, match=r"no config.json|not a folder"):
         Run.open(folder(tmp_path / "cache", configs[1]))
-    # what was trained under the foreign noise goes; from step 0 the sweep is the unbroken one
-    (folder(tmp_path / "cache", configs[0]) / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
     resumed = sweep(configs, tmp_path / "cache", Local())
     for config in configs:
         same_weights(resumed[config], whole[config])
@@ -158,3 +162,52 @@ def test_the_board_shows_how_far_each_run_is(tmp_path: Path) -> None:
 def test_configuration_from_json_round_trips(toy: Training) -> None:
     config = toy.autoencoder(0, 4)
     assert RunConfig.from_json(config.to_json()) == config
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_their_parent_and_leave_checkpoints(number: int, toy: Training, tmp_path: Path) -> None:
+    configs = [dataclasses.replace(toy.beta_vae(seed, 0.2, 4, 1), steps=500_000) for seed in range(4)]
+    program = f"""
+import signal
+from pathlib import Path
+from curvae.experiments.mnist.launch import Local, Task
+from curvae.experiments.mnist.sweep import folder
+from curvae.runs import RunConfig
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    configs = [RunConfig.from_json(values) for values in {[config.to_json() for config in configs]!r}]
+    Local(workers=2).train([Task(config, folder(Path({str(tmp_path)!r}), config)) for config in configs])
+"""
+    (tmp_path / "main.py").write_text(program)
+    parent = subprocess.Popen([sys.executable, tmp_path / "main.py"], stderr=subprocess.DEVNULL)
+    paths = [folder(tmp_path, config) for config in configs]
+    wait_until(lambda: all(last_step(path) > 0 for path in paths[:2]))
+    workers = children(parent.pid)
+    assert len(workers) >= 2
+    parent.send_signal(number)
+    parent.wait(90)
+    wait_until(lambda: not any(alive(worker) for worker in workers))
+    reached = [last_step(path) for path in paths[:2]]
+    assert all(0 < step < 500_000 for step in reached)
+    assert all((path / "checkpoints" / "last.ckpt").exists() for path in paths[:2])
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    begun = time.monotonic()
+    while not happened():
+        assert time.monotonic() - begun < 90
+        time.sleep(0.2)
+
+
+def children(parent: int) -> list[int]:
+    """Linux's own list of a process's children."""
+    return [int(text) for text in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def alive(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"

@@ -21,6 +21,9 @@ from curvae.errors import InputError
 from curvae.runs import RunConfig
 from curvae.training import TrainingError, train
 
+# seconds that a worker has to write its checkpoint
+_GRACE = 20.0
+
 
 @dataclass(frozen=True)
 class Task:
@@ -162,6 +165,9 @@ def _begin_worker(stop: Any, threads: int) -> None:
     def watch() -> None:
         while not stop.wait(1.0) and parent is not None and parent.is_alive():
             pass
-        os.kill(os.getpid(), signal.SIGTERM)
+        # again and again: the pool may have given this worker another run, or leave it waiting for one for ever
+        while True:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(_GRACE)
 
     threading.Thread(target=watch, daemon=True).start()
