@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from curvae.curvature import Exact
 from curvae.errors import InputError
 from curvae.likelihoods import Gaussian
-from curvae.posteriors import BlockDiagonal, Diagonal, Full, Structure
+from curvae.posteriors import BlockDiagonal, Diagonal, Full, Shared, Structure
 
 BETAS = [1e-10, 1e-7, 1e-3, 1.0, 1e4]
 STRUCTURES = [Diagonal(), BlockDiagonal(3), Full()]
@@ -71,7 +71,7 @@ KINDS = [
 def _oracle(jacobian: Tensor, structure: Structure, beta: float) -> tuple[mpmath.mpf, list[list[mpmath.mpf]]]:
     r"""$\sum_b\log|I+J_b^\top J_b/\beta|$ and $2J_b(\beta I+J_b^\top J_b)^{-1}$, to 60 digits."""
     latents = jacobian.shape[1]
-    size = {"Diagonal()": 1, "Full()": latents}.get(str(structure), 3)
+    size = {"Diagonal()": 1, "BlockDiagonal(3)": 3}.get(str(structure), latents)
     with mpmath.workdps(60):
         value, columns = mpmath.mpf(0), []
         for start in range(0, latents, size):
@@ -94,7 +94,7 @@ def test_value_and_gradient_to_five_digits(kind: str, beta: float, scale: float)
     with torch.random.fork_rng():
         jacobian = (scale * _jacobian(kind)).requires_grad_()
     z, x = torch.zeros(1, jacobian.shape[1]), torch.zeros(1, jacobian.shape[0])
-    for structure in STRUCTURES:
+    for structure in [*STRUCTURES, Shared(Full())]:
         _, got = Exact().penalty(lambda z: z @ jacobian.T, z, x, Gaussian(), structure, beta)
         (gradient,) = torch.autograd.grad(got.sum(), jacobian)
         value, columns = _oracle(jacobian.detach(), structure, beta)

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
-from curvae.errors import InputError
+from curvae.errors import IndefiniteError, InputError
 from curvae.posteriors import Banded, Diagonal, Full, Normal
+from curvae.posteriors.banded import BandedFactor
 
 BATCH, LATENTS, BETA = 3, 5, 0.3
 
@@ -102,6 +103,71 @@ def test_gradient_is_that_of_the_minimum():
     with torch.no_grad():
         difference = structure.penalty(m + step * direction, BETA) - structure.penalty(m - step * direction, BETA)
     torch.testing.assert_close((gradient * direction).sum(), difference.sum() / (2 * step), rtol=1e-6, atol=1e-8)
+
+
+def steep(seed: int, latents: int = 6) -> torch.Tensor:
+    """Jacobians whose singular values span three decades, in no axis of the latents."""
+    generator = torch.Generator().manual_seed(seed)
+    columns = torch.randn(BATCH, 20, latents, generator=generator, dtype=torch.double)
+    turn = torch.linalg.qr(torch.randn(latents, latents, generator=generator, dtype=torch.double)).Q
+    return columns * torch.logspace(0, -3, latents, dtype=torch.double) @ turn
+
+
+@pytest.mark.parametrize("beta", [1e-2, 1e-4, 1e-6])
+@pytest.mark.parametrize("width", [1, 2])
+def test_small_beta_reaches_a_minimum(width, beta):
+    """A local one: there is more than one, and which is found may depend on what else is in the batch."""
+    structure, root = Banded(width), steep(width)
+    m = root.mT @ root
+    penalty = structure.penalty(m, beta)
+    alone = torch.cat([structure.penalty(one, beta) for one in m.split(1)])
+    torch.testing.assert_close(penalty, alone, rtol=0.02, atol=0)
+    torch.testing.assert_close(penalty, structure.penalty_of_root(root, beta), rtol=0.02, atol=0)
+    # no small movement of the band's entries finds anything better
+    root, target = structure.optimal(m, beta).root, torch.eye(m.shape[-1], dtype=torch.double) + m / beta
+    for _ in range(100):
+        step = 1e-3 * root * torch.randn_like(root)
+        moved = BandedFactor(root + step)
+        value = (target * moved.covariance()).sum((-1, -2)) - moved.log_det() - m.shape[-1]
+        assert (value >= penalty * (1 - 1e-9)).all()
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_extreme_beta_is_finite_and_between_full_and_diagonal(width):
+    structure = Banded(width)
+    for root in (steep(0), steep(1)[:, :3], steep(2).float(), torch.zeros(2, 4, 6), steep(3)[..., :1]):
+        for beta in (1e-10, 1e4):
+            leaf = root.clone().requires_grad_()
+            penalty = structure.penalty_of_root(leaf, beta)
+            (gradient,) = torch.autograd.grad(penalty.sum(), leaf)
+            assert penalty.dtype == root.dtype
+            assert gradient.isfinite().all()
+            assert (penalty >= Full().penalty_of_root(root, beta) * (1 - 1e-6)).all()
+            assert (penalty <= Diagonal().penalty_of_root(root, beta) * (1 + 1e-6)).all()
+
+
+def test_gradient_from_the_columns():
+    root = steep(4)[:1].requires_grad_()
+    m = (root.mT @ root).detach().requires_grad_()
+    (outer,) = torch.autograd.grad(Banded(1).penalty(m, BETA).sum(), m)
+    (gradient,) = torch.autograd.grad(Banded(1).penalty_of_root(root, BETA).sum(), root)
+    torch.testing.assert_close(gradient, 2 * root.detach() @ outer, rtol=1e-6, atol=1e-8)
+
+
+def test_a_diverged_datum_hurts_nobody_else():
+    root = torch.cat([steep(5), torch.full((1, 20, 6), torch.nan, dtype=torch.double)])
+    alone = Banded(1).penalty_of_root(root[:BATCH], BETA)
+    for penalty in (Banded(1).penalty_of_root(root, BETA), Banded(1).penalty(root.mT @ root, BETA)):
+        torch.testing.assert_close(penalty[:BATCH], alone)
+        assert penalty[BATCH].isnan()
+
+
+def test_an_indefinite_matrix_has_no_best_precision():
+    """Its band alone may be positive definite: (8) still falls without end along the negative direction."""
+    indefinite = torch.tensor([[[0.0, 0.0, -1.2], [0.0, 0.0, 0.0], [-1.2, 0.0, 0.0]]])
+    assert (torch.linalg.eigvalsh(torch.eye(3) + Banded(1).restrict(indefinite)) > 0).all()
+    with pytest.raises(IndefiniteError, match=r"eigenvalue -1.2 <= -beta = -1"):
+        Banded(1).penalty(indefinite, 1.0)
 
 
 def test_bad_input():

@@ -7,6 +7,8 @@ import torch
 from curvae._checks import positive, positive_int
 from curvae._precision import full_precision
 from curvae._typing import Float, Tensor
+from curvae.errors import IndefiniteError
+from curvae.posteriors import logdet
 from curvae.posteriors.factor import Factor
 from curvae.posteriors.structure import Structure, check_count
 
@@ -49,6 +51,10 @@ class BandedFactor(Factor):
         r"""$B^\top B$: zero off the band, to the last bit."""
         return self.root.mT @ self.root
 
+    def to(self, dtype: torch.dtype) -> BandedFactor:
+        """In another type."""
+        return BandedFactor(self.root.to(dtype))
+
 
 class Banded(Structure):
     r"""Covariances whose precision $\Sigma^{-1}$ is zero farther than ``bandwidth`` from the diagonal.
@@ -56,8 +62,10 @@ class Banded(Structure):
     Bandwidth 0 would be :class:`~curvae.posteriors.Diagonal`; d − 1 is :class:`~curvae.posteriors.Full`. In between the
     best covariance minimises $\mathrm{tr}(A\Sigma)-\log|\Sigma|$, $A=I+M/\beta$, over banded precisions, which has no
     closed form unless $A$ itself is banded; :meth:`optimal` finds it by L-BFGS in float64 and :meth:`penalty` is the
-    objective's value there. By the envelope theorem the penalty's gradient with respect to $M$ is $\Sigma^*/\beta$, so
-    it is exact without differentiating the search.
+    objective's value there. The search is over all data together and the objective is not convex: where A is nearly
+    singular it may end at a local minimum, which still lies between the full penalty and the diagonal one. By the
+    envelope theorem the penalty's gradient with respect to $M$ is $\Sigma^*/\beta$, so it is exact without
+    differentiating the search.
 
     Args:
         bandwidth: w ≥ 1, how far from the diagonal the precision may be non-zero.
@@ -98,50 +106,128 @@ class Banded(Structure):
         return matrix * (band | band.mT)
 
     def optimal(self, curvature: Float[Tensor, "B d d"], beta: float) -> BandedFactor:
-        r"""The banded-precision minimiser of (8) in $\Sigma$, found numerically; carries no gradient."""
-        positive("beta", beta)
-        latents = curvature.shape[-1]
-        with full_precision(curvature), torch.no_grad():
-            target = curvature.double() / beta + torch.eye(latents, dtype=torch.double, device=curvature.device)
-            # A with everything off the band dropped is exact where A is banded; it may be indefinite, its diagonal not
-            start = target.diagonal(dim1=-2, dim2=-1).sqrt().log()
-        parameters = self._search(target, start)
-        root = self.factor(parameters, latents).root
-        return BandedFactor(root.to(curvature.dtype))
+        r"""The banded-precision minimiser of (8) in $\Sigma$, found numerically; carries no gradient.
+
+        Raises:
+            IndefiniteError: where $I+M/\beta$ is not positive definite: nothing is then best, (8) falls without end.
+        """
+        return self._fit(_root_of_curvature(curvature, beta))[0].to(curvature.dtype)
 
     def penalty(self, curvature: Float[Tensor, "B d d"], beta: float) -> Float[Tensor, " B"]:
-        r"""$\mathrm{tr}((I+M/\beta)\Sigma^*)-\log|\Sigma^*|-d$, twice the value of (8) over β at its minimum."""
+        r"""$\mathrm{tr}((I+M/\beta)\Sigma^*)-\log|\Sigma^*|-d$, twice the value of (8) over β at its minimum.
+
+        Raises:
+            IndefiniteError: as :meth:`optimal`.
+        """
+        best, value, _ = self._fit(_root_of_curvature(curvature, beta))
         with full_precision(curvature):
-            wide = curvature.double()
-            best = self.optimal(wide, beta)
-            covariance = best.covariance()
-            trace = (wide * covariance).sum((-1, -2)) / beta + best.trace()
-            return (trace - best.log_det() - curvature.shape[-1]).to(curvature.dtype)
+            slope = best.covariance() / beta
+            moved = ((curvature - curvature.detach()).double() * slope).sum((-1, -2))
+            return (value + moved).to(curvature.dtype)
+
+    def penalty_of_root(self, root: Float[Tensor, "B *D d"], beta: float) -> Float[Tensor, " B"]:
+        r"""The same from $T$, with no product $T^\top T$, which forgets the small singular values."""
+        flat = root.flatten(1, -2)
+        positive("beta", beta)
+        with full_precision(root):
+            # T/√β = QR; the slope 2TΣ/β is formed from Q, because TΣ cancels where T is large
+            orthonormal, triangle = _qr(flat.detach().double() / beta**0.5)
+            best, value, whitened = self._fit(triangle)
+            slope = 2 / beta**0.5 * orthonormal @ (whitened @ best.dense().mT)
+            moved = ((flat - flat.detach()).double() * slope).sum((-1, -2))
+            return (value + moved).to(root.dtype)
 
     def _band(self, latents: int, device: torch.device) -> Tensor:
         offset = torch.arange(latents, device=device)
         below = offset[:, None] - offset
         return (below >= 0) & (below <= self.bandwidth)
 
-    def _search(self, target: Float[Tensor, "B d d"], log_diagonal: Float[Tensor, "B d"]) -> Float[Tensor, "B P"]:
-        latents = target.shape[-1]
-        rows, columns = self._band(latents, target.device).nonzero(as_tuple=True)
-        parameters = (log_diagonal[:, columns] * (rows == columns)).requires_grad_()
-        optimiser = torch.optim.LBFGS(
-            [parameters], lr=1, max_iter=500, tolerance_grad=1e-12, tolerance_change=0, line_search_fn="strong_wolfe"
-        )
+    @torch.no_grad()
+    def _fit(self, root: Float[Tensor, "B d d"]) -> tuple[BandedFactor, Float[Tensor, " B"], Float[Tensor, "B d d"]]:
+        r"""The best factor $B$ for $A=U^\top U$, its penalty and $UB^{-1}$, by variable projection.
 
-        def value() -> Tensor:
-            optimiser.zero_grad()
-            factor = self.factor(parameters, latents)
-            dense = factor.dense()
-            loss = ((target @ dense) * dense).sum() - factor.log_det().sum()
-            (parameters.grad,) = torch.autograd.grad(loss, parameters)
-            return loss
+        With $B=D(I+N)$ the best diagonal $D$ for given $N$ has $D_{kk}=\|UY_{:k}\|$, $Y=(I+N)^{-1}$, which leaves
+        $2\sum_k\log\|UY_{:k}\|$ to minimise over the strictly lower band $N$. The columns of $U$ are first scaled to
+        length one, which keeps every pattern.
+        """
+        diverged = ~root.isfinite().all(-1).all(-1)
+        identity = torch.eye(root.shape[-1], dtype=root.dtype, device=root.device)
+        root = torch.where(diverged[:, None, None], identity, root)
+        lengths = torch.linalg.vector_norm(root, dim=1, keepdim=True)
+        unit = root / lengths
+        rows, columns = self._band(root.shape[-1], root.device).tril(-1).nonzero(as_tuple=True)
+        lower = _search(unit, self._project(unit)[:, rows, columns], (rows, columns))
+        left = unit @ _inverse(lower)
+        norms = torch.linalg.vector_norm(left, dim=1)
+        value = 2 * (norms.log() + lengths.squeeze(1).log()).sum(-1)
+        # a datum that is not finite hands its NaN on, and hurts nobody else
+        best = (norms.unsqueeze(-1) * lower * lengths).masked_fill(diverged[:, None, None], torch.nan)
+        return BandedFactor(best), value.masked_fill(diverged, torch.nan), left / norms.unsqueeze(1)
 
-        with torch.enable_grad():
-            optimiser.step(value)
-        return parameters.detach()
+    def _project(self, root: Float[Tensor, "B d d"]) -> Float[Tensor, "B d d"]:
+        """A start: from the last column on, each less its projection on the next ones; exact where A is banded."""
+        latents = root.shape[-1]
+        projected, entries = root.clone(), torch.zeros_like(root)
+        for k in range(latents - 2, -1, -1):
+            later = slice(k + 1, k + 1 + self.bandwidth)
+            entries[:, later, k] = torch.einsum("bji,bi->bj", torch.linalg.pinv(projected[..., later]), root[..., k])
+            projected[..., k] -= torch.einsum("bij,bj->bi", projected[..., later], entries[:, later, k])
+        return entries
 
     def __repr__(self) -> str:
         return f"Banded({self.bandwidth})"
+
+
+def _search(
+    unit: Float[Tensor, "B d d"], start: Float[Tensor, "B P"], inside: tuple[Tensor, Tensor]
+) -> Float[Tensor, "B d d"]:
+    """The unit lower-triangular I + N whose inverse makes the columns of U shortest in the geometric mean."""
+    identity = torch.eye(unit.shape[-1], dtype=unit.dtype, device=unit.device).expand_as(unit)
+    entries = start.clone().requires_grad_()
+    if not start.shape[1]:
+        return identity
+    optimiser = torch.optim.LBFGS(
+        [entries], lr=1, max_iter=500, tolerance_grad=1e-10, tolerance_change=0, line_search_fn="strong_wolfe"
+    )
+
+    def lower() -> Tensor:
+        every = torch.arange(len(unit), device=unit.device).unsqueeze(-1)
+        return identity.index_put((every, *inside), entries)
+
+    def value() -> Tensor:
+        loss = 2 * torch.linalg.vector_norm(unit @ _inverse(lower()), dim=1).log().sum()
+        (entries.grad,) = torch.autograd.grad(loss, entries)
+        return loss
+
+    with torch.enable_grad():
+        optimiser.step(value)
+        return lower().detach()
+
+
+def _inverse(lower: Float[Tensor, "B d d"]) -> Float[Tensor, "B d d"]:
+    identity = torch.eye(lower.shape[-1], dtype=lower.dtype, device=lower.device)
+    return torch.linalg.solve_triangular(lower, identity.expand_as(lower), upper=False, unitriangular=True)
+
+
+@torch.no_grad()
+def _root_of_curvature(curvature: Float[Tensor, "B d d"], beta: float) -> Float[Tensor, "B d d"]:
+    r"""$U$ with $U^\top U=I+M/\beta$, in float64."""
+    positive("beta", beta)
+    with full_precision(curvature):
+        diverged = ~curvature.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
+        values, vectors = torch.linalg.eigh(curvature.double().masked_fill(diverged, 0.0))
+        values = logdet.without_noise(values, curvature.dtype)
+        if bool((values <= -beta).any()):
+            raise IndefiniteError(
+                f"the curvature has an eigenvalue {float(values.min()):.4g} <= -beta = {-beta:.4g}: I + M/beta is not "
+                "positive definite and no banded precision is optimal"
+            )
+        return ((1 + values / beta).sqrt().unsqueeze(-1) * vectors.mT).masked_fill(diverged, torch.nan)
+
+
+def _qr(scaled: Float[Tensor, "B D d"]) -> tuple[Float[Tensor, "B D d"], Float[Tensor, "B d d"]]:
+    r"""$Q$ and $U$ with $QU=T$ and $U^\top U=I+T^\top T$."""
+    latents = scaled.shape[-1]
+    identity = torch.eye(latents, dtype=scaled.dtype, device=scaled.device).expand(len(scaled), -1, -1)
+    orthonormal, triangle = torch.linalg.qr(torch.cat([scaled, identity], dim=1))
+    return orthonormal[:, :-latents], triangle

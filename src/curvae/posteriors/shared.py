@@ -55,6 +55,11 @@ class Shared(Structure):
         r"""The penalty of the batch's mean curvature, for each datum."""
         return self.structure.penalty(curvature.mean(0, keepdim=True), beta).expand(len(curvature))
 
+    def penalty_of_root(self, root: Float[Tensor, "B *D d"], beta: float) -> Float[Tensor, " B"]:
+        r"""The same from the columns: those of all data below each other are a root of the sum of curvatures."""
+        stacked = root.flatten(0, -2) / len(root) ** 0.5
+        return self.structure.penalty_of_root(stacked.unsqueeze(0), beta).expand(len(root))
+
     def __repr__(self) -> str:
         return f"Shared({self.structure})"
 
