@@ -7,6 +7,9 @@ import torch
 from torch import nn
 
 from curvae import Autoencoder, objectives
+from curvae.curvature import hessian
+from curvae.errors import IndefiniteError
+from curvae.likelihoods import Gaussian
 from curvae.posteriors import BlockDiagonal, Diagonal, Full, Normal, Shared
 
 STRUCTURES = [Diagonal(), BlockDiagonal(2), Full()]
@@ -50,6 +53,24 @@ def test_optimum_minimises_the_mean_of_8_over_the_data(structure):
 
     optimiser.step(closure)
     torch.testing.assert_close(shared.factor(own, LATENTS).covariance()[0], best.covariance()[0], rtol=1e-5, atol=1e-7)
+
+
+def test_the_exact_hessian_need_only_be_definite_on_average():
+    """(10) with one covariance sees the mean Hessian; a single datum's may be indefinite."""
+    torch.manual_seed(0)
+    decoder = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 4))
+    model = Autoencoder(nn.Linear(4, 2), decoder, 2).double()
+    x = 3 * torch.randn(12, 4, dtype=torch.double)
+    minus = -hessian(model.decode, model.encode(x), x, Gaussian()).detach()
+    beta = 0.5 * float(
+        torch.linalg.eigvalsh(minus).min().abs() + torch.linalg.eigvalsh(minus.mean(0)).min().clamp(max=0).abs()
+    )
+    assert torch.linalg.eigvalsh(minus).min() < -beta < torch.linalg.eigvalsh(minus.mean(0)).min()
+    got = objectives.GRAE(beta, structure=Shared(Full()), curvature="hessian")(model, x)["penalty"]
+    expected = 0.5 * beta * torch.logdet(torch.eye(2, dtype=torch.double) + minus.mean(0) / beta)
+    torch.testing.assert_close(got, expected.expand(12))
+    with pytest.raises(IndefiniteError):
+        objectives.GRAE(beta, structure=Full(), curvature="hessian")(model, x)
 
 
 def test_a_grae_with_shared_structure_costs_at_least_its_own_structures():

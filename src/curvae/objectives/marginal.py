@@ -110,7 +110,7 @@ class GRAE:
     ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, " B"]]:
         eta, products = hessian_products(model.decode, h, x, self.likelihood, unit_tangents(h))
         minus_hessian = -0.5 * (products + products.mT)
-        smallest = _smallest_eigenvalue(self.structure.restrict(minus_hessian), self.beta)
+        smallest = _smallest_eigenvalue(self.structure.seen(minus_hessian), self.beta)
         if smallest <= 0:
             raise IndefiniteError(
                 f"I - H/beta is not positive definite: its smallest eigenvalue in the batch is {smallest:.4g}, so "

@@ -105,6 +105,10 @@ class Banded(Structure):
         band = self._band(matrix.shape[-1], matrix.device)
         return matrix * (band | band.mT)
 
+    def seen(self, curvature: Float[Tensor, "B d d"]) -> Float[Tensor, "N d d"]:
+        """All of it: a banded precision leaves room to move along any direction."""
+        return curvature
+
     def optimal(self, curvature: Float[Tensor, "B d d"], beta: float) -> BandedFactor:
         r"""The banded-precision minimiser of (8) in $\Sigma$, found numerically; carries no gradient.
 

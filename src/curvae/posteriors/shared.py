@@ -47,6 +47,10 @@ class Shared(Structure):
         """As the structure inside."""
         return self.structure.restrict(matrix)
 
+    def seen(self, curvature: Float[Tensor, "B d d"]) -> Float[Tensor, "N d d"]:
+        """The mean curvature's, whatever a single datum's may be."""
+        return self.structure.seen(curvature.mean(0, keepdim=True))
+
     def optimal(self, curvature: Float[Tensor, "B d d"], beta: float) -> Factor:
         r"""The best single covariance for the batch, once for each datum."""
         return self.structure.optimal(_mean(curvature), beta)

@@ -38,6 +38,10 @@ class Structure(ABC):
     def restrict(self, matrix: Float[Tensor, "B d d"]) -> Float[Tensor, "B d d"]:
         """``matrix`` with zeros wherever the structure has no entry."""
 
+    def seen(self, curvature: Float[Tensor, "B d d"]) -> Float[Tensor, "N d d"]:
+        r"""The matrices $M$ of which $I+M/\beta$ must be positive definite for :meth:`optimal` to exist."""
+        return self.restrict(curvature)
+
     @abstractmethod
     def optimal(self, curvature: Float[Tensor, "B d d"], beta: float) -> Factor:
         r"""The minimiser of (8) in $\Sigma$: $(I+M/\beta)^{-1}$ (11), or its like for the structure."""
