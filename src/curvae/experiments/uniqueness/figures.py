@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
+from PIL import Image
 
 from curvae.experiments.uniqueness.config import Panel
 from curvae.experiments.uniqueness.runner import Result
@@ -60,9 +62,19 @@ def plot(result: Result, path: Path) -> list[Path]:
         models = dict.fromkeys(panel.model for panel in panels)
         canvas = draw([_row(result, model, panels, moments) for model in models])
         name = path if not paths else path.with_stem(f"{path.stem}-{columns.value}-guard-{guard.value}")
-        write_atomic(name, partial(canvas.savefig, dpi=70))
+        write_atomic(name, partial(_save, canvas))
         paths.append(name)
     return paths
+
+
+def _save(canvas: Canvas, path: Path) -> None:
+    """As a PNG with a palette: a third of the size, for thousands of points."""
+    buffer = BytesIO()
+    canvas.savefig(buffer, format="png", dpi=70)
+    with Image.open(buffer) as image:
+        image.convert("RGB").quantize(255, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+            path, format="PNG", optimize=True
+        )
 
 
 def _row(result: Result, model: Model, panels: list[Panel], moments: dict[Model, Values]) -> list[Scatter]:
