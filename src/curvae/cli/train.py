@@ -38,7 +38,9 @@ def train(
             show_default="gaussian",
         ),
     ] = None,
-    network: Annotated[str | None, Option(help="paper (28x28 grey), mlp or linear.", show_default="paper")] = None,
+    network: Annotated[
+        str | None, Option(help="paper (28x28 grey, 64x64 RGB), mlp or linear.", show_default="paper")
+    ] = None,
     width: Annotated[float | None, Option(help="Factor on the network's widths.", show_default="1.0")] = None,
     beta: Annotated[float | None, Option(help="Weight of the KL term, > 0.", show_default="0.2")] = None,
     encoder_weight: Annotated[float | None, Option(help="grae, rae: weight of the code.", show_default="beta")] = None,

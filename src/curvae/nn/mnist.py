@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 
-from curvae._checks import positive, positive_int
+from curvae._checks import positive_int
 from curvae._typing import Float, Tensor
 from curvae.nn.same import SameConv2d, SameConvTranspose2d
+from curvae.nn.width import scaled
 
 
 class MNISTEncoder(nn.Module):
@@ -30,7 +31,7 @@ class MNISTEncoder(nn.Module):
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
-        channels = [1, *(_scaled(c, width) for c in (64, 128, 256, 512, 512))]
+        channels = [1, *(scaled(c, width) for c in (64, 128, 256, 512, 512))]
         layers: list[nn.Module] = []
         for before, after, stride in zip(channels, channels[1:], (1, 2, 2, 2, 1), strict=False):
             layers += [SameConv2d(before, after, 4, stride), nn.BatchNorm2d(after), nn.ELU()]
@@ -64,7 +65,7 @@ class MNISTDecoder(nn.Module):
 
     def __init__(self, latents: int, width: float = 1.0, sigmoid: bool = True) -> None:
         super().__init__()
-        c0, c1, c2, c3, c4 = (_scaled(c, width) for c in (256, 512, 256, 128, 64))
+        c0, c1, c2, c3, c4 = (scaled(c, width) for c in (256, 512, 256, 128, 64))
         layers: list[nn.Module] = [
             nn.Linear(positive_int("latents", latents), 49 * c0),
             nn.BatchNorm1d(49 * c0),
@@ -79,7 +80,3 @@ class MNISTDecoder(nn.Module):
     def forward(self, z: Float[Tensor, "B d"]) -> Float[Tensor, "B 1 28 28"]:
         """The image's mean, or its logits without the sigmoid."""
         return self.layers(z)
-
-
-def _scaled(channels: int, width: float) -> int:
-    return max(1, round(channels * positive("width", width)))

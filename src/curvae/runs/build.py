@@ -16,7 +16,7 @@ from curvae.runs.config import RunConfig
 from curvae.runs.parts import build_likelihood, build_structure
 
 _HIDDEN = (512, 256)
-_PAPER_SHAPE = (1, 28, 28)
+_PAPER_SHAPES = ((1, 28, 28), (3, 64, 64))
 _DETERMINISTIC = ("grae", "rae")
 # what these models take of the decoder may be any number: logits, log-rates, log-means
 _UNBOUNDED = ("bernoulli-logits", "continuous-bernoulli", "poisson", "negative-binomial")
@@ -102,14 +102,19 @@ def _networks(config: RunConfig, shape: tuple[int, ...]) -> tuple[nn.Module, nn.
     return encoder, decoder
 
 
-def _paper(config: RunConfig, shape: tuple[int, ...]) -> tuple[networks.MNISTEncoder, nn.Module]:
-    if shape != _PAPER_SHAPE:
+def _paper(
+    config: RunConfig, shape: tuple[int, ...]
+) -> tuple[networks.MNISTEncoder | networks.CelebAEncoder, nn.Module]:
+    if shape not in _PAPER_SHAPES:
         raise InputError(
-            f"network is paper, which is made for data of shape {_PAPER_SHAPE}, but the data has {shape}; "
-            "use mlp or linear"
+            f"network is paper, which is made for data of shape {' or '.join(map(str, _PAPER_SHAPES))}, but the data "
+            f"has {shape}; use mlp or linear"
         )
+    width, latents = config.width, config.latents
     sigmoid = config.likelihood.partition(":")[0] not in _UNBOUNDED  # the paper's own
-    return networks.MNISTEncoder(config.width), networks.MNISTDecoder(config.latents, config.width, sigmoid)
+    if shape == _PAPER_SHAPES[0]:
+        return networks.MNISTEncoder(width), networks.MNISTDecoder(latents, width, sigmoid)
+    return networks.CelebAEncoder(width), networks.CelebADecoder(latents, width, sigmoid)
 
 
 def _mlp(config: RunConfig, shape: tuple[int, ...]) -> tuple[networks.MLPEncoder, nn.Module]:
