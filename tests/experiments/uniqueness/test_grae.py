@@ -13,6 +13,7 @@ from curvae.experiments.uniqueness import beyond
 from curvae.experiments.uniqueness.activations import Nonlinearity
 from curvae.experiments.uniqueness.evaluate import best_linear_elbo
 from curvae.experiments.uniqueness.grae import Setting, block_freedom, draw, twins
+from curvae.experiments.uniqueness.reproduction import write_beyond
 from curvae.experiments.uniqueness.trial import Model
 from curvae.posteriors import Diagonal, Full
 
@@ -68,3 +69,19 @@ def test_the_whole_of_beyond_runs_and_is_drawn(tmp_path: Path) -> None:
     beyond.plot(summary, tmp_path / "beyond.png")
     assert (tmp_path / "beyond.png").read_bytes().startswith(b"\x89PNG")
     assert np.isfinite([point.trained_to_optimum.value for point in curve]).all()
+
+
+def test_beyond_is_run_once_for_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = []
+
+    def summarise(config: beyond.Config) -> dict[str, object]:
+        runs.append(config)
+        return {"config": dataclasses.asdict(config), "ratio": {}}
+
+    monkeypatch.setattr(beyond, "summarise", summarise)
+    monkeypatch.setattr(beyond, "plot", lambda summary, path: None)
+    smaller = dataclasses.replace(beyond.Config.smoke(), trials=2)
+    for config in (beyond.Config.smoke(), beyond.Config.smoke(), smaller):
+        write_beyond(config, "smoke", tmp_path)
+    assert runs == [beyond.Config.smoke(), smaller]
+    assert json.loads((tmp_path / "beyond.json").read_text())["config"]["trials"] == 2

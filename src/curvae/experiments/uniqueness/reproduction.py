@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import os
@@ -52,11 +53,19 @@ def reproduce(figure: str, scale: str, out: Path) -> None:
 
 
 def write_beyond(config: beyond.Config, scale: str, out: Path) -> None:
-    """Run what goes beyond the paper and write ``beyond.json`` and ``beyond.png``."""
+    """Run what goes beyond the paper and write ``beyond.json`` and ``beyond.png``, unless they are there already."""
+    done = out / "beyond.json"
+    if done.exists() and json.loads(done.read_text())["config"] == _plain(dataclasses.asdict(config)):
+        return
     summary = {"scale": scale, "date": _today(), "environment": _environment(None), **beyond.summarise(config)}
     beyond.plot(summary, out / "beyond.png")
     text = json.dumps(_rounded(summary), indent=1, ensure_ascii=False)
-    write_atomic(out / "beyond.json", lambda path: path.write_text(text + "\n"))
+    write_atomic(done, lambda path: path.write_text(text + "\n"))
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back: tuples are lists."""
+    return json.loads(json.dumps(value))
 
 
 def _rounded(value: Any) -> Any:
