@@ -21,7 +21,9 @@ from curvae.runs import build_objective
 @pytest.fixture
 def config(toy: Training) -> Comparison:
     training = dataclasses.replace(toy, seeds=(0, 1), steps=60)
-    return Comparison(training, points=8, draws=4, samples=20, generated=10, classifier_steps=1, latents=3)
+    return Comparison(
+        training, points=8, draws=4, samples=20, generated=10, lite0_images=10, classifier_steps=1, latents=3
+    )
 
 
 def test_all_variants_differ_in_the_objective_alone(config: Comparison) -> None:
@@ -39,10 +41,10 @@ def test_a_judge_measures_the_objectives_of_a_trained_model(config: Comparison, 
     wanted = [configs[REFERENCE], configs["GRAE, full"]]
     trained = sweep(wanted, tmp_path, Local())
     data = trained[wanted[0]].dataset().test
-    judge = Judge(data, config, None, torch.device("cpu"))
+    judge = Judge(data, config, {}, torch.device("cpu"))
     noisy, plain = (judge(trained[run]) for run in wanted)
     assert set(noisy) == set(MEASURES)
-    assert noisy["frechet"] is None
+    assert noisy["frechet"] is noisy["frechet_lite0"] is None
     model = trained[wanted[0]].model()
     with torch.no_grad():
         assert noisy["taylor"] == pytest.approx(float(Taylor(0.2)(model, data).mean()), rel=1e-5)
@@ -58,7 +60,7 @@ def made_up(config: Comparison) -> dict[tuple[str, int], dict[str, float | None]
     for index, name in enumerate(variants(config)):
         for seed in config.training.seeds:
             values: dict[str, float | None] = dict.fromkeys(MEASURES, 10.0 + seed - 0.5 * index * (1 + seed))
-            found[name, seed] = values | {"frechet": None}
+            found[name, seed] = values | {"frechet_lite0": None}
     return found
 
 
@@ -68,12 +70,18 @@ def test_differences_are_paired_by_seed(config: Comparison) -> None:
     assert second["values"] == [9.5, 10.0]
     assert second["difference"]["value"] == pytest.approx(-0.75)
     assert summary["models"][REFERENCE]["nll"]["difference"]["value"] == 0
-    assert summary["models"]["GRAE, full"]["frechet"]["mean"] is None
+    assert summary["models"]["GRAE, full"]["frechet_lite0"]["mean"] is None
+    assert set(MEASURES) - set(summary["measures"]) == {"frechet_lite0"}
     text = table(summary)
     assert len(text.splitlines()) == 2 + len(variants(config))
     assert "9.75 (-0.75)" in text
+    assert MEASURES["frechet"] in text
+    assert MEASURES["frechet_lite0"] not in text
     figure = plot(summary)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(variants(config))
+    titles = [axes.get_title() for axes in figure.axes]
+    assert MEASURES["frechet"] in titles
+    assert MEASURES["frechet_lite0"] not in titles
 
 
 def test_interval_of_differences_is_students() -> None:

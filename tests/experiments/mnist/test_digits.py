@@ -1,37 +1,10 @@
-"""The Fréchet distance against SciPy, and the classifier on what it is for."""
+"""The classifier on what it is for."""
 
-import numpy as np
 import pytest
-import scipy.linalg
 import torch
-from torch import nn
 
 from curvae.data import load, mnist
-from curvae.errors import InputError
-from curvae.experiments.mnist.digits import Digits, frechet_distance, train_classifier
-
-
-class Flat(nn.Module):
-    num_features = 6
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.flatten(1)
-
-
-def test_distance_is_the_formula() -> None:
-    generator = torch.Generator().manual_seed(0)
-    real = torch.rand(300, 1, 2, 3, generator=generator, dtype=torch.float64)
-    other = 0.5 * torch.rand(200, 1, 2, 3, generator=generator, dtype=torch.float64) ** 2
-    a, b = real.flatten(1).numpy(), other.flatten(1).numpy()
-    root = scipy.linalg.sqrtm(np.cov(a.T) @ np.cov(b.T)).real
-    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(np.cov(a.T) + np.cov(b.T) - 2 * root)
-    assert frechet_distance(Flat(), real.split(70), other.split(64)) == pytest.approx(expected, rel=1e-6)
-
-
-def test_too_few_images_are_refused() -> None:
-    one, many = torch.rand(1, 1, 2, 3), torch.rand(5, 1, 2, 3)
-    with pytest.raises(InputError, match="there are 1 images"):
-        frechet_distance(Flat(), [many], [one])
+from curvae.experiments.mnist.digits import Digits, train_classifier
 
 
 def test_a_classifier_learns_what_can_be_learned_and_a_seed_repeats_it() -> None:

@@ -64,10 +64,15 @@ def test_figure_3_holds_the_formula(make: Make) -> None:
         assert found["slopes"]["(7) − (13)"]["value"] is not None
 
 
-def test_comparison_without_labels_has_no_frechet_distance(make: Make) -> None:
+def test_comparison_without_images_has_no_frechet_distance_and_says_why(
+    make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
     summary = make("comparison")
-    assert summary["classifier_accuracy"] is None
-    assert all(one["frechet"]["mean"] is None for one in summary["models"].values())
+    about = summary["frechet_distances"]
+    assert "need the labels of MNIST" in about["frechet"]["left_out"]
+    assert "(12,)" in about["frechet_lite0"]["left_out"]
+    assert not {"frechet", "frechet_lite0"} & set(summary["measures"])
+    assert capsys.readouterr().err.count("a column is left out:") == 2
     assert all(one["nll"]["mean"] > 0 for one in summary["models"].values())
 
 
@@ -118,3 +123,5 @@ def test_smoke_on_mnist(figure: str, tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
     assert summary["scale"] == "smoke"
     assert all(file.stat().st_size < 300_000 for file in (tmp_path / "out").iterdir())
+    if figure == "comparison":
+        assert {"frechet", "frechet_lite0"} <= set(summary["measures"])

@@ -12,9 +12,8 @@ import torch
 
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
-from curvae.data import Dataset, as_float, mnist
 from curvae.experiments.mnist.config import Comparison
-from curvae.experiments.mnist.digits import Classifier, frechet_distance, train_classifier
+from curvae.experiments.mnist.distances import BATCH, Gauge
 from curvae.metrics import Implied, active_units, at_unit_beta, evaluate, importance_weighted_nll
 from curvae.runs import Run, RunConfig, build_likelihood, build_structure
 
@@ -28,6 +27,7 @@ MEASURES: Mapping[str, str] = {
     "mse": "squared error per pixel",
     "active": "active units",
     "frechet": "Fréchet distance (digit features)",
+    "frechet_lite0": "Fréchet distance (EfficientNet-Lite0 features)",
     "seconds": "training time, s",
 }
 """What is measured of each model, and what to call it."""
@@ -72,13 +72,13 @@ class Judge:
     Attributes:
         data: the held-out images.
         config: how much to measure.
-        classifier: whose features the Fréchet distance uses; None leaves that out.
+        gauges: the Fréchet distances, by the keys of ``MEASURES``; those that are not here are None for every model.
         device: where.
     """
 
     data: Tensor
     config: Comparison
-    classifier: Classifier | None
+    gauges: Mapping[str, Gauge]
     device: torch.device
 
     def __call__(self, run: Run) -> dict[str, float | None]:
@@ -107,38 +107,23 @@ class Judge:
             **{name: getattr(found, name).mean for name in names},
             "nll": nll.mean().mean,
             "active": float(active_units(model, data).count),
-            "frechet": self.frechet(self._samples(model)),
+            **{key: self._frechet(model, key) for key in ("frechet", "frechet_lite0")},
             "seconds": float(run.metrics[-1]["seconds"]),
         }
 
-    def frechet(self, images: Iterator[Tensor]) -> float | None:
-        """The distance of images from the held-out ones."""
-        if self.classifier is None:
-            return None
-        return frechet_distance(self.classifier.network, self.images(self.data), images)
-
-    def images(self, data: Tensor) -> Iterator[Tensor]:
-        """As many images of ``data`` as are drawn from a model."""
-        for part in data[: self.config.generated].split(500):
-            yield as_float(part).to(self.device)
+    def _frechet(self, model: Autoencoder, key: str) -> float | None:
+        gauge = self.gauges.get(key)
+        return None if gauge is None else gauge.distance(self._samples(model, gauge.images))
 
     @torch.no_grad()
-    def _samples(self, model: Autoencoder) -> Iterator[Float[Tensor, "B *D"]]:
+    def _samples(self, model: Autoencoder, count: int) -> Iterator[Float[Tensor, "B *D"]]:
         generator = self._generator()
-        for start in range(0, self.config.generated, 500):
-            yield model.sample(min(500, self.config.generated - start), generator)
+        for start in range(0, count, BATCH):
+            yield model.sample(min(BATCH, count - start), generator)
 
     def _generator(self) -> torch.Generator:
         # the same noise for every model
         return torch.Generator(self.device).manual_seed(0)
-
-
-def classifier_for(dataset: Dataset, config: Comparison, device: torch.device) -> Classifier | None:
-    """A classifier of MNIST's digits; None for other data, which have no labels here."""
-    if config.training.data != "mnist":
-        return None
-    digits = [torch.from_numpy(labels) for labels in mnist.load_labels()]
-    return train_classifier((dataset.train, digits[0]), (dataset.test, digits[1]), config.classifier_steps, 0, device)
 
 
 Measures = Mapping[str, float | None]
@@ -155,7 +140,18 @@ def summarise(found: Mapping[tuple[str, int], Measures], config: Comparison) -> 
             reference = [found[REFERENCE, seed][key] for seed in seeds]
             measured[key] = _compared(own, reference)
         models[name] = measured
-    return {"beta": config.beta, "latents": config.latents, "reference": REFERENCE, "models": models}
+    known = {
+        key: title
+        for key, title in MEASURES.items()
+        if any(model[key]["mean"] is not None for model in models.values())
+    }
+    return {
+        "beta": config.beta,
+        "latents": config.latents,
+        "reference": REFERENCE,
+        "measures": known,
+        "models": models,
+    }
 
 
 def _compared(own: Sequence[float | None], reference: Sequence[float | None]) -> dict[str, Any]:

@@ -7,19 +7,24 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from curvae.experiments.mnist.comparison import MEASURES
 from curvae.experiments.mnist.drawing import plain
 
-_SHOWN = ("beta_vae", "grae_full", "nll", "mse", "active", "frechet")
+# of which those are drawn that were measured
+_SHOWN = ("beta_vae", "taylor", "grae_full", "nll", "mse", "active", "frechet", "frechet_lite0")
+_COLUMNS = 4
 
 
 def plot(summary: Mapping[str, Any]) -> Figure:
     """Marks are seeds, a bar their mean; the dotted line is the β-VAE with diagonal Σ."""
     models = summary["models"]
-    figure = Figure(figsize=(11, 0.3 * 2 * len(models) + 1.8), dpi=90, layout="constrained")
-    axes = figure.subplots(2, 3, sharey=True)
-    for at, key in zip(axes.ravel(), _SHOWN, strict=True):
-        plain(at).set_title(MEASURES[key], fontsize=9)
+    shown = [key for key in _SHOWN if key in summary["measures"]]
+    rows = -(-len(shown) // _COLUMNS)
+    figure = Figure(figsize=(12, rows * (0.3 * len(models) + 0.9)), dpi=90, layout="constrained")
+    axes = figure.subplots(rows, _COLUMNS, sharey=True, squeeze=False)
+    for at in axes.ravel()[len(shown) :]:
+        at.set_axis_off()
+    for at, key in zip(axes.ravel(), shown, strict=False):
+        plain(at).set_title(summary["measures"][key], fontsize=8)
         for row, measured in enumerate(models.values()):
             values = [value for value in measured[key]["values"] if value is not None]
             at.plot(values, [-row] * len(values), "o", color="#4063d8", markersize=4, alpha=0.7)

@@ -1,17 +1,14 @@
-"""A Fréchet distance on the features of a small digit classifier that is trained here. It is no FID."""
+"""A small classifier of digits, trained here, for a Fréchet distance on its features, which is no FID."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torchmetrics.image.fid import FrechetInceptionDistance
 
 from curvae._typing import Float, Tensor
 from curvae.data import Batches, as_float
-from curvae.errors import InputError
 
 FEATURES = 64
 
@@ -92,32 +89,3 @@ def train_classifier(
     with torch.no_grad():
         named = [network.head(network(as_float(part).to(device))).argmax(1).cpu() for part in test[0].split(500)]
     return Classifier(network, float((torch.cat(named) == test[1]).double().mean()))
-
-
-@torch.no_grad()
-def frechet_distance(network: nn.Module, real: Iterable[Tensor], other: Iterable[Tensor]) -> float:
-    r"""$\|\mu_1-\mu_2\|^2+\mathrm{tr}(C_1+C_2-2(C_1C_2)^{1/2})$ of the features of two sets of images.
-
-    Args:
-        network: images to features ``[B, F]``, with ``num_features``.
-        real: batches of one set.
-        other: batches of the other.
-
-    Raises:
-        InputError: fewer than two images in a set.
-
-    Example:
-        >>> sets = [[torch.rand(50, 1, 28, 28, generator=torch.Generator().manual_seed(0))] for _ in range(2)]
-        >>> abs(frechet_distance(Digits().eval(), *sets)) < 1e-3
-        True
-    """
-    metric = FrechetInceptionDistance(feature=network, normalize=True)
-    for batches, is_real in ((real, True), (other, False)):
-        count = 0
-        for batch in batches:
-            metric = metric.to(batch.device)
-            metric.update(batch, real=is_real)
-            count += len(batch)
-        if count < 2:
-            raise InputError(f"there are {count} images in a set; expected at least 2 for a covariance")
-    return float(metric.compute())

@@ -23,6 +23,7 @@ from curvae.experiments.mnist import (
     comparison_figure,
     curve_figure,
     curves,
+    distances,
     heatmap_figures,
     heatmaps,
     tables,
@@ -189,14 +190,15 @@ def _curves(figure: str, config: Curves, workshop: Workshop) -> Made:
 def _comparison(figure: str, config: Comparison, workshop: Workshop) -> Made:
     wanted = comparison.runs(config)
     runs = workshop.runs(wanted.values())
-    classifier = comparison.classifier_for(workshop.dataset, config, workshop.device)
-    judge = comparison.Judge(workshop.dataset.test, config, classifier, workshop.device)
+    gauges = distances.gauges(workshop.dataset, config, workshop.device)
+    for reason in gauges.left_out.values():
+        workshop.console.print(f"a column is left out: {reason}", soft_wrap=True, highlight=False, markup=False)
+    judge = comparison.Judge(workshop.dataset.test, config, gauges.found, workshop.device)
     measured = {key: judge(run) for key, run in workshop.measuring(runs)}
     summary = comparison.summarise({key: measured[run] for key, run in wanted.items()}, config)
     summary |= {
         "test_points": min(config.points, len(workshop.dataset.test)),
-        "classifier_accuracy": None if classifier is None else classifier.accuracy,
-        "frechet_of_training_images": judge.frechet(judge.images(workshop.dataset.train)),
+        "frechet_distances": gauges.summary(workshop.dataset.train, workshop.device),
     }
     drawing = comparison_figure.plot(summary)
     return Made(summary, tables.comparison(summary), {f"{figure}.png": drawing}, tuple(runs.values()))

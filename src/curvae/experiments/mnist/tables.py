@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from curvae.experiments.mnist.comparison import MEASURES
 from curvae.experiments.mnist.intervals import Interval
 
 Summary = Mapping[str, Any]
@@ -73,7 +72,7 @@ def comparison(summary: Summary) -> str:
     rows = []
     for name, measured in summary["models"].items():
         cells = []
-        for key in MEASURES:
+        for key in summary["measures"]:
             found = measured[key]
             if found["mean"] is None:
                 cells.append("–")
@@ -82,4 +81,4 @@ def comparison(summary: Summary) -> str:
             else:
                 cells.append(f"{found['mean']:.4g} ({found['difference']['value']:+.2g})")
         rows.append((name, *cells))
-    return _table(("model", *MEASURES.values()), rows)
+    return _table(("model", *summary["measures"].values()), rows)
