@@ -83,6 +83,42 @@ def test_a_foreign_or_damaged_table_is_refused_before_anything_runs(tmp_path: Pa
     assert path.read_bytes() == before[: len(before) // 2]
 
 
+def test_a_table_with_a_short_or_garbled_column_is_refused(tmp_path: Path) -> None:
+    run(CONFIG, tmp_path, quiet=True)
+    path = tmp_path / f"{PANEL.name}.npz"
+    whole = path.read_bytes()
+    with np.load(path) as stored:
+        table = dict(stored)
+    np.savez_compressed(path, **{**table, "elbo": table["elbo"][:2]})
+    with pytest.raises(InputError, match="not a table of trials"):
+        run(CONFIG, tmp_path, quiet=True)
+    start = whole.index(b"index.npy") + 40  # inside the first column's compressed bytes
+    for at in range(start, start + 60, 3):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x5A]) + whole[at + 1 :])
+        with pytest.raises(InputError, match="not a table of trials"):
+            run(CONFIG, tmp_path, quiet=True)
+
+
+def test_another_figures_summary_is_not_overwritten(tmp_path: Path) -> None:
+    """Figures 1 and 5 share tables: only the summary tells their folders apart."""
+    path = tmp_path / "summary.json"
+    path.write_text(json.dumps({"figure": "fig5"}))
+    with pytest.raises(InputError, match="use another folder"):
+        reproduce("fig1", "smoke", tmp_path)
+    assert json.loads(path.read_text()) == {"figure": "fig5"}
+    assert not (tmp_path / "tables").exists()
+
+
+@pytest.mark.parametrize("name", ["summary.json", "beyond.json"])
+@pytest.mark.parametrize("content", [b'{"a":', b"[]", b"\xff\xfe"])
+def test_a_damaged_result_is_refused_before_anything_runs(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match="move it away"):
+        reproduce("fig5", "smoke", tmp_path)
+    assert (tmp_path / name).read_bytes() == content
+    assert not (tmp_path / "tables").exists()
+
+
 @pytest.mark.parametrize("amortised", [True, False])
 def test_training_raises_the_elbo_to_its_optimum(amortised: bool) -> None:
     panel = dataclasses.replace(PANEL, amortised=amortised, model=Model(Nonlinearity.TANH, points=256))

@@ -39,7 +39,7 @@ def reproduce(figure: str, scale: str, out: Path) -> None:
         out: the folder; made if it is missing.
 
     Raises:
-        InputError: an unknown figure or scale, or ``out`` holds tables of another experiment.
+        InputError: an unknown figure or scale, or ``out`` holds another experiment's results or a damaged file.
     """
     figures = {f.value: f for f in Figure}
     if figure not in figures:
@@ -47,15 +47,40 @@ def reproduce(figure: str, scale: str, out: Path) -> None:
     if scale not in SCALES:
         raise InputError(f"scale is {scale!r}; expected one of {', '.join(SCALES)}")
     config = SCALES[scale](figures[figure])
+    _check_folder(figure, out)
     write_results(run(config, out / "tables"), out)
     if config.figure is Figure.FIG5:
         write_beyond(BEYOND[scale](), scale, out)
 
 
+def _check_folder(figure: str, out: Path) -> None:
+    """Refuse, before anything runs, a folder whose results would be lost or cannot be read.
+
+    Figures 1 and 5 share tables, so that these alone would let one figure's summary replace the other's.
+    """
+    there = _stored(out / "summary.json").get("figure", figure)
+    if there != figure:
+        raise InputError(f"{out / 'summary.json'} is of {there!r} but this is {figure!r}; use another folder")
+    _stored(out / "beyond.json")
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty if there is no file."""
+    if not path.exists():
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not JSON ({error}); move it away to start afresh") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path} holds no JSON object; move it away to start afresh")
+    return value
+
+
 def write_beyond(config: beyond.Config, scale: str, out: Path) -> None:
     """Run what goes beyond the paper and write ``beyond.json`` and ``beyond.png``, unless they are there already."""
     done = out / "beyond.json"
-    if done.exists() and json.loads(done.read_text())["config"] == _plain(dataclasses.asdict(config)):
+    if _stored(done).get("config") == _plain(dataclasses.asdict(config)):
         return
     summary = {"scale": scale, "date": _today(), "environment": _environment(None), **beyond.summarise(config)}
     beyond.plot(summary, out / "beyond.png")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,14 +83,14 @@ class PanelStore:
             return []
         try:
             with np.load(self.path, allow_pickle=False) as stored:
-                fingerprint, table = str(stored["fingerprint"]), {name: stored[name] for name in FIELDS}
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+                fingerprint, rows = str(stored["fingerprint"]), to_rows({name: stored[name] for name in FIELDS})
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise InputError(f"{self.path} is not a table of trials ({error}); move it away to start afresh") from error
         if fingerprint != self._fingerprint:
             raise InputError(
                 f"{self.path} holds {fingerprint} but this experiment is {self._fingerprint}; use another folder"
             )
-        return to_rows(table)
+        return rows
 
     def save(self, rows: Iterable[Row]) -> None:
         """Replace the table."""
