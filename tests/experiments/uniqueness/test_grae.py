@@ -12,7 +12,7 @@ import torch
 from curvae.experiments.uniqueness import beyond
 from curvae.experiments.uniqueness.activations import Nonlinearity
 from curvae.experiments.uniqueness.evaluate import best_linear_elbo
-from curvae.experiments.uniqueness.grae import Setting, block_freedom, draw, twins
+from curvae.experiments.uniqueness.grae import Setting, axes_angle, block_freedom, draw, twins
 from curvae.experiments.uniqueness.reproduction import write_beyond
 from curvae.experiments.uniqueness.trial import Model
 from curvae.posteriors import Diagonal, Full
@@ -50,6 +50,13 @@ def test_block_freedom_sees_rotations_within_and_across() -> None:
     turn[[1, 1, 2, 2], [1, 2, 1, 2]] = _rotation(0.4).flatten()
     across, _ = block_freedom(z, z @ turn)
     assert across == pytest.approx(math.sin(0.4) ** 2 / 2)
+
+
+def test_axes_angle_is_the_largest_turn_of_an_axis() -> None:
+    z = torch.randn(200, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    turned = z @ torch.block_diag(_rotation(0.3), _rotation(-0.5))
+    for order in ([0, 1, 2, 3], [2, 3, 0, 1], [3, 1, 0, 2]):
+        assert axes_angle(z, -turned[:, order]) == pytest.approx(math.degrees(0.5), abs=1e-6)
 
 
 def test_the_whole_of_beyond_runs_and_is_drawn(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure as Canvas
 from curvae.experiments.uniqueness.activations import Nonlinearity
 from curvae.experiments.uniqueness.config import Panel
 from curvae.experiments.uniqueness.engine import run_trial
-from curvae.experiments.uniqueness.grae import Setting, block_freedom, twins
+from curvae.experiments.uniqueness.grae import Setting, axes_angle, block_freedom, twins
 from curvae.experiments.uniqueness.optimum import run_optimum
 from curvae.experiments.uniqueness.statistics import Interval, bootstrap, median_size, relative_angles
 from curvae.experiments.uniqueness.store import Table, to_table
@@ -123,7 +123,8 @@ def grae_twins(config: Config) -> dict[str, dict[str, list[float]]]:
 
 
 def grae_blocks(config: Config) -> dict[str, dict[str, list[float]]]:
-    """In four dimensions (identity): how much of the rotation to the truth crosses blocks, and what is within."""
+    """In four dimensions (identity): how much of the rotation to the truth crosses blocks, what is within, and the same
+    from one start to the other, where nothing is left if the minimum is unique."""
     out = {}
     for structure in (Diagonal(), BlockDiagonal(2), Full()):
         setting = Setting(Nonlinearity.IDENTITY, (2.0, 1.6, 1.25, 1.0), structure, config.points)
@@ -132,6 +133,8 @@ def grae_blocks(config: Config) -> dict[str, dict[str, list[float]]]:
         out[str(structure)] = {
             "across_blocks": [across for across, _ in splits],
             "within_blocks": [angle for _, within in splits for angle in within],
+            "across_blocks_between_starts": [block_freedom(*p.means)[0] for p in pairs],
+            "axes_between_starts": [axes_angle(*p.means) for p in pairs],
             "loss_difference": [abs(p.losses[0] - p.losses[1]) for p in pairs],
         }
     return out

@@ -9,12 +9,13 @@ minimum, and two starts on the same data ("twins") tell directly whether that mi
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import linear_sum_assignment, minimize
 from torch import nn
 
 from curvae import Autoencoder, objectives
@@ -86,6 +87,19 @@ class Twins:
         """Rotation angles to the true latents, degrees (two dimensions only)."""
         first, second = (rotation_angle(orthogonal_procrustes(self.latents, m)) for m in self.means)
         return first, second
+
+
+def axes_angle(reference: Float[Tensor, "N d"], latents: Float[Tensor, "N d"]) -> float:
+    """The largest angle in degrees between an axis of some latents and its match in a reference, signs and order aside.
+
+    Example:
+        >>> z = torch.randn(50, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        >>> axes_angle(z, -z[:, [2, 0, 3, 1]]) < 1e-5
+        True
+    """
+    size = orthogonal_procrustes(reference, latents).abs().numpy()
+    matched = size[linear_sum_assignment(size, maximize=True)]
+    return math.degrees(math.acos(min(1.0, float(matched.min()))))
 
 
 def draw(setting: Setting, generator: torch.Generator) -> tuple[Float[Tensor, "N d"], Float[Tensor, "N d"]]:
