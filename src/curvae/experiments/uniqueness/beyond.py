@@ -123,8 +123,8 @@ def grae_twins(config: Config) -> dict[str, dict[str, list[float]]]:
 
 
 def grae_blocks(config: Config) -> dict[str, dict[str, list[float]]]:
-    """In four dimensions (identity): how much of the rotation to the truth crosses blocks, what is within, and the same
-    from one start to the other, where nothing is left if the minimum is unique."""
+    """In four dimensions (identity): how much of the rotation to the truth crosses blocks, what is within, and
+    the largest turn of an axis from one start to the other (two starts may pair different axes in their blocks)."""
     out = {}
     for structure in (Diagonal(), BlockDiagonal(2), Full()):
         setting = Setting(Nonlinearity.IDENTITY, (2.0, 1.6, 1.25, 1.0), structure, config.points)
@@ -133,7 +133,6 @@ def grae_blocks(config: Config) -> dict[str, dict[str, list[float]]]:
         out[str(structure)] = {
             "across_blocks": [across for across, _ in splits],
             "within_blocks": [angle for _, within in splits for angle in within],
-            "across_blocks_between_starts": [block_freedom(*p.means)[0] for p in pairs],
             "axes_between_starts": [axes_angle(*p.means) for p in pairs],
             "loss_difference": [abs(p.losses[0] - p.losses[1]) for p in pairs],
         }
