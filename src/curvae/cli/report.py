@@ -11,13 +11,15 @@ from typer import Argument, Option
 
 from curvae.cli.group import writing
 
+_FOLDERS = "Run folders, shown side by side, and results folders of fig2, fig3, fig7 or comparison."
+
 
 def report(
-    runs: Annotated[list[Path], Argument(help="Run folders, shown side by side.", metavar="RUN...")],
+    runs: Annotated[list[Path], Argument(help=_FOLDERS, metavar="FOLDER...")],
     out: Annotated[Path, Option(help="The page.")] = Path("report.html"),
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Write one self-contained HTML page about one run or several."""
+    """Write one self-contained HTML page about runs and reproduced figures."""
     from curvae.errors import InputError
     from curvae.report import write_report
 

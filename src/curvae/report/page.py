@@ -11,15 +11,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 import curvae
 from curvae.errors import InputError
 from curvae.files import write_atomic
+from curvae.report.figures import Section, sections
 from curvae.report.losses import TERM_NAMES, loss_charts, term_colour
 from curvae.report.pictures import colour_scale
+from curvae.report.results import is_result, open_results
 from curvae.report.sections import look
 from curvae.report.subjects import Subject, group_by_data, open_subjects
 from curvae.report.tables import evaluate_command, measure_rows, objective_rows, resume_command, setting_rows
 
 
-def write_report(runs: Sequence[Path], out: Path) -> None:
-    r"""Write one self-contained HTML page about one run, or several side by side.
+def write_report(folders: Sequence[Path], out: Path) -> None:
+    r"""Write one self-contained HTML page about runs, side by side, and about reproduced figures.
 
     The page needs no network and no other file. It shows the settings, loss curves by term, the objectives (2), (7)
     and (13) on held-out data where ``curvae evaluate`` has measured them, reconstructions, samples from the prior,
@@ -27,30 +29,37 @@ def write_report(runs: Sequence[Path], out: Path) -> None:
     observations). Runs on different data are shown separately. Data that are no images are drawn as lines. A run that
     is not finished yet appears with its settings and loss curves.
 
+    A results folder of ``curvae reproduce fig2 | fig3 | fig7 | comparison`` becomes a section before the runs: the
+    question, the pictures with how to read them, what came out, tables with intervals, and under what it was made.
+
     Args:
-        runs: run folders that ``curvae train`` wrote, at least one.
+        folders: run folders that ``curvae train`` wrote and results folders that ``curvae reproduce`` wrote, in any
+            order, at least one.
         out: the page, usually ``report.html``; replaced if it exists.
 
     Raises:
-        InputError: no run, a folder that is no run or is damaged, the same run twice, data that is gone or has
-            changed, or an ``out`` that cannot be written.
+        InputError: no folder, one that is neither run nor results or is damaged, the same one twice, results of a
+            figure without a page, data that is gone or has changed, or an ``out`` that cannot be written.
 
     Example:
         >>> write_report([], Path("report.html"))
         Traceback (most recent call last):
-        curvae.errors.InputError: no runs given; expected at least one folder that curvae train wrote
+        curvae.errors.InputError: no runs given; expected at least one folder that curvae train or reproduce wrote
     """
-    subjects = open_subjects(runs)
+    results = [folder for folder in folders if is_result(folder)]
+    runs = [folder for folder in folders if not is_result(folder)]
+    figures = sections(open_results(results))
+    subjects = open_subjects(runs) if runs or not results else []
     if out.is_dir():
         raise InputError(f"{out} is a folder; expected the name of a file, for example {out / 'report.html'}")
-    page = render(subjects)
+    page = render(subjects, figures)
     try:
         write_atomic(out, lambda temporary: temporary.write_text(page, encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error.strerror}; choose another --out") from error
 
 
-def render(subjects: list[Subject]) -> str:
+def render(subjects: list[Subject], figures: list[Section]) -> str:
     """The page's HTML.
 
     Raises:
@@ -61,7 +70,7 @@ def render(subjects: list[Subject]) -> str:
         autoescape=True,
         undefined=StrictUndefined,
     )
-    return environment.get_template("report.html").render(_context(subjects))
+    return environment.get_template("report.html").render(figures=figures, **_context(subjects))
 
 
 def _context(subjects: list[Subject]) -> dict[str, Any]:

@@ -58,10 +58,10 @@ def open_subjects(paths: Sequence[Path]) -> list[Subject]:
     Example:
         >>> open_subjects([])
         Traceback (most recent call last):
-        curvae.errors.InputError: no runs given; expected at least one folder that curvae train wrote
+        curvae.errors.InputError: no runs given; expected at least one folder that curvae train or reproduce wrote
     """
     if not paths:
-        raise InputError("no runs given; expected at least one folder that curvae train wrote")
+        raise InputError("no runs given; expected at least one folder that curvae train or reproduce wrote")
     runs = [Run.open(path) for path in paths]
     names = short_names(paths)
     return [

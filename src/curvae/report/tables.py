@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from curvae.metrics import Estimate, Evaluation
@@ -55,8 +55,8 @@ def setting_rows(subjects: list[Subject]) -> list[Row]:
         ("training time", lambda run: _time(run)),
         ("device", lambda run: str(run.environment.get("device"))),
         ("precision", lambda run: run.config.precision + "-bit" * run.config.precision.isdigit()),
-        ("versions", _versions),
-        ("commit", lambda run: _commit(run.environment.get("commit"))),
+        ("versions", lambda run: versions(run.environment)),
+        ("commit", lambda run: commit_name(run.environment.get("commit"))),
         ("folder", lambda run: str(run.path)),
     ]
     return [Row(label, tuple(cell(subject.run) for subject in subjects)) for label, cell in rows]
@@ -155,6 +155,24 @@ def plus_minus(estimate: Estimate) -> str:
     return f"{estimate.mean:.{decimals}f} ± {estimate.se:.{decimals}f}".replace("-", "−")
 
 
+def versions(environment: Mapping[str, str | None]) -> str:
+    """The versions that matter for numbers."""
+    return ", ".join(f"{name} {environment.get(name)}" for name in ("curvae", "torch", "python"))
+
+
+def commit_name(commit: str | None) -> str:
+    """A commit as a person reads it.
+
+    Example:
+        >>> commit_name("0123456789abcdef-dirty"), commit_name(None)
+        ('0123456789 with changes', 'not from a checkout')
+    """
+    if commit is None:
+        return "not from a checkout"
+    short, dirty, _ = commit.partition("-dirty")
+    return short[:10] + (" with changes" if dirty else "")
+
+
 def _from_sampled(estimate: Estimate, evaluation: Evaluation) -> str:
     """The difference from (2); nothing for (2) itself."""
     return "" if estimate is evaluation.beta_vae else relative(estimate.mean, evaluation.beta_vae.mean)
@@ -197,14 +215,3 @@ def _time(run: Run) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def _versions(run: Run) -> str:
-    return ", ".join(f"{name} {run.environment.get(name)}" for name in ("curvae", "torch", "python"))
-
-
-def _commit(commit: str | None) -> str:
-    if commit is None:
-        return "not from a checkout"
-    short, dirty, _ = commit.partition("-dirty")
-    return short[:10] + (" with changes" if dirty else "")

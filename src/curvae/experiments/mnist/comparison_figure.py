@@ -24,7 +24,7 @@ def plot(summary: Mapping[str, Any]) -> Figure:
     for at in axes.ravel()[len(shown) :]:
         at.set_axis_off()
     for at, key in zip(axes.ravel(), shown, strict=False):
-        plain(at).set_title(summary["measures"][key], fontsize=8)
+        plain(at).set_title(summary["measures"][key].replace(" (", "\n("), fontsize=8)
         for row, measured in enumerate(models.values()):
             values = [value for value in measured[key]["values"] if value is not None]
             at.plot(values, [-row] * len(values), "o", color="#4063d8", markersize=4, alpha=0.7)

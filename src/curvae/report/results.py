@@ -1,0 +1,81 @@
+"""The results folders that a page is about, as ``curvae reproduce`` wrote them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from curvae.errors import InputError
+from curvae.report.pictures import Picture
+from curvae.report.subjects import short_names
+
+_SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One figure as it was made.
+
+    Attributes:
+        path: the folder.
+        name: the shortest end of its path that no other result on the page has.
+        figure: what was reproduced, for example ``"fig2"``.
+        summary: its numbers.
+    """
+
+    path: Path
+    name: str
+    figure: str
+    summary: Mapping[str, Any]
+
+    def picture(self, file: str, alt: str) -> Picture:
+        """One of its pictures, as it is.
+
+        Raises:
+            InputError: it is missing or damaged.
+        """
+        path = self.path / file
+        try:
+            data = path.read_bytes()
+            with Image.open(path, formats=["PNG"]) as image:
+                width, height = image.size
+                image.verify()
+        except (OSError, SyntaxError, ValueError) as error:
+            raise InputError(f"{path} is missing or damaged; {self.again}") from error
+        uri = "data:image/png;base64," + base64.b64encode(data).decode("ascii")
+        return Picture(uri, alt, width, height)
+
+    @property
+    def again(self) -> str:
+        """What to do if it cannot be used."""
+        return f"run curvae reproduce {self.figure} --out {self.path} again"
+
+
+def is_result(path: Path) -> bool:
+    """Whether ``path`` is a results folder, and no run."""
+    return (path / _SUMMARY).is_file() and not (path / "config.json").exists()
+
+
+def open_results(paths: Sequence[Path]) -> list[Result]:
+    """Read the summaries.
+
+    Raises:
+        InputError: the same folder twice, or a summary that is none.
+    """
+    return [_open(path, name) for path, name in zip(paths, short_names(paths), strict=True)]
+
+
+def _open(path: Path, name: str) -> Result:
+    file = path / _SUMMARY
+    try:
+        summary = json.loads(file.read_text(encoding="utf-8"))
+        figure = summary["figure"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} is damaged; expected what curvae reproduce wrote: run it again") from error
+    return Result(path, name, str(figure), summary)

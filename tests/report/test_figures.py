@@ -1,0 +1,174 @@
+"""Sections about reproduced figures: complete, true to the summary, and clear about what cannot be shown."""
+
+import base64
+import copy
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from curvae.cli import app
+from curvae.errors import InputError
+from curvae.experiments.mnist import reproduce
+from curvae.report import contents, write_report
+from curvae.report.conditions import caution
+from curvae.report.grids import number
+from curvae.runs import Run
+
+FIGURES = ("fig2", "fig3", "comparison")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All figures of toy data, as the command makes them."""
+    folder = tmp_path_factory.mktemp("results")
+    np.save(folder / "toy.npy", np.random.default_rng(0).random((60, 12), dtype=np.float32))
+    changes = {"network": "mlp", "batch_size": "8", "device": "cpu", "steps": "8", "width": "0.05", "seeds": "0,1"}
+    for figure in FIGURES:
+        reproduce(figure, "smoke", folder / figure, data=str(folder / "toy.npy"), runs=folder / "runs", changes=changes)
+    return folder
+
+
+@pytest.fixture
+def results(made: Path, tmp_path: Path) -> Path:
+    """A copy that a test may spoil."""
+    for figure in FIGURES:
+        shutil.copytree(made / figure, tmp_path / figure)
+    return tmp_path
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+
+
+def page(folder: Path, *names: str) -> str:
+    write_report([folder / name for name in names], folder / "report.html")
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_every_figure_has_its_pictures_numbers_and_conditions(results: Path) -> None:
+    source = page(results, *FIGURES)
+    assert re.findall(r'<section id="([^"]*)"', source) == ["fig2-1", "fig3-2", "comparison-3"]
+    for file in ("fig2/fig2.png", "fig2/fig2-shares.png", "fig3/fig3.png", "comparison/comparison.png"):
+        assert base64.b64encode((results / file).read_bytes()).decode() in source
+    markup = re.sub(r"base64,[A-Za-z0-9+/=]+", "", source)
+    assert not re.search(r"https?:|@import|url\(|<script|<link|href", markup)
+    assert markup.count("Under what it was made") == 3
+    two, three = summary(results / "fig2"), summary(results / "fig3")
+    for found in (
+        two["settings"][0]["alignment"]["distance"],
+        two["settings"][0]["share_above"]["autoencoder"],
+        three["blocks"]["2"]["gaps"][-1]["(7) − (13)"][1],
+        three["blocks"]["1"]["slopes"]["(2) − (7)"],
+    ):
+        for key in ("value", "low", "high"):
+            assert number(found[key]).lstrip("−") in markup
+    for text in ("0, 1", "mlp, width × 0.05", "8 steps of 8", two["measured_under"]["device"], two["date"]):
+        assert text in markup
+    assert two["measured_under"]["commit"] is None or two["measured_under"]["commit"][:10] in markup
+
+
+def test_runs_and_results_share_a_page(results: Path, digits: Path, make_run: Callable[..., Run]) -> None:
+    make_run(results / "a", digits)
+    source = page(results, "a", "fig2")
+    assert re.findall(r'<section id="([^"]*)"', source)[:2] == ["fig2-1", "runs"]
+    assert "Figure 2, and one autoencoder: a" in source
+
+
+def test_the_command_takes_results(results: Path) -> None:
+    out = results / "page.html"
+    called = CliRunner().invoke(app, ["report", str(results / "fig2"), str(results / "fig3"), "--out", str(out)])
+    assert called.exit_code == 0
+    assert "Figure 3: are the three objectives one?" in out.read_text(encoding="utf-8")
+
+
+def test_what_cannot_be_shown_is_one_line(results: Path) -> None:
+    def spoiled(name: str, change: Callable[[dict[str, Any]], object]) -> Path:
+        shutil.copytree(results / "fig2", results / name)
+        found = summary(results / name)
+        change(found)
+        (results / name / "summary.json").write_text(json.dumps(found))
+        return results / name
+
+    shutil.copytree(results / "fig3", results / "unseen")
+    (results / "unseen" / "fig3.png").write_bytes(b"x")
+    (results / "torn").mkdir()
+    (results / "torn" / "summary.json").write_text("{")
+    cases = [
+        (
+            [spoiled("other", lambda s: s.update(figure="fig6"))],
+            "holds fig6, which has no page; expected results of fig2",
+        ),
+        ([spoiled("old", lambda s: s.pop("settings"))], "is damaged or of another version .*settings.*again"),
+        ([spoiled("list", lambda s: s.update(config=[]))], "is damaged or of another version"),
+        ([results / "unseen"], "fig3.png is missing or damaged; run curvae reproduce fig3"),
+        ([results / "torn"], "summary.json is damaged"),
+        ([results / "fig2", results / "old" / ".." / "fig2"], "is given twice"),
+    ]
+    for paths, message in cases:
+        with pytest.raises(InputError, match=message) as caught:
+            write_report(paths, results / "report.html")
+        assert "\n" not in str(caught.value)
+        assert not (results / "report.html").exists()
+
+
+def test_findings_of_heat_maps_count_what_the_intervals_exclude(made: Path) -> None:
+    one = summary(made / "fig2")["settings"][0]
+    clear, unclear = copy.deepcopy(one), copy.deepcopy(one)
+    for setting, low, p_value in ((clear, 0.01, 0.01), (unclear, -0.01, 0.2)):
+        setting["share_by_chance"] = 0.14
+        setting["share"]["blocks"] = {"value": 0.3, "low": 0.14 + low, "high": 0.5}
+        setting["share_above"] = {kind: {"value": 0.1, "low": low, "high": 0.4} for kind in ("diagonal", "autoencoder")}
+        setting["permuted"]["blocks"] = [{"low": 0.0, "high": 0.2, "p_value": p} for p in (0.001, p_value)]
+    shares, orders, _ = contents.heat_maps({"settings": [clear, unclear, clear]}).findings
+    assert shares.startswith("Of 3 settings, the share inside the blocks lies above chance in 2, in 2 above")
+    assert orders.startswith("In 2 of 3 ")
+
+
+def test_findings_of_the_comparison_are_those_beyond_the_spread_of_seeds(made: Path) -> None:
+    found = summary(made / "comparison")
+    for model in found["models"].values():
+        model["mse"]["difference"] = {"value": 0.1, "low": -0.1, "high": 0.3}
+        model["nll"]["difference"] = {"value": 0.0, "low": None, "high": None}
+    found["models"]["GRAE, full"]["nll"]["difference"] = {"value": -2.0, "low": -3.0, "high": -1.0}
+    found["models"]["GRAE, block:2"]["nll"]["difference"] = {"value": 2.0, "low": 1.0, "high": 3.0}
+    content = contents.comparison(found)
+    assert "IW-NLL, nats: lower with GRAE, full – higher with GRAE, block:2." in content.findings
+    assert any(text.startswith("squared error per pixel: no difference") for text in content.findings)
+    (grid,) = content.grids
+    column = list(found["measures"]).index("nll")
+    strong = {row.label for row in grid.rows if row.cells[column].strong}
+    assert strong == {"GRAE, full", "GRAE, block:2"}
+    assert all("is left out" in text for text in content.words["distances"])
+
+
+def test_one_seed_concludes_nothing(made: Path) -> None:
+    found = summary(made / "comparison")
+    for model in found["models"].values():
+        for measured in model.values():
+            measured["values"] = measured["values"][:1]
+    assert len(contents.comparison(found).findings) == 1
+
+
+def test_distances_name_all_that_they_depend_on(made: Path) -> None:
+    found = summary(made / "comparison")
+    found["frechet_distances"]["frechet_lite0"] = {
+        "extractor": "EfficientNet-Lite0", "features": 1280, "rounding": "to uint8", "resize": "bicubic", "images": 400,
+        "reference": "the first 400", "of_training_images": 12.3,
+    }  # fmt: skip
+    text = contents.comparison(found).words["distances"][1]
+    for part in ("(EfficientNet-Lite0 features)", "1280", "400 images", "to uint8", "bicubic", "the first 400", "12.3"):
+        assert part in text
+
+
+def test_a_scale_below_the_papers_is_a_caution() -> None:
+    assert caution({"scale": "paper", "changes": {}}) == ""
+    changed = caution({"scale": "paper", "changes": {"width": "0.25", "steps": "100"}})
+    assert changed == "Scale paper; changed from it: width = 0.25, steps = 100."
+    assert "trend" in caution({"scale": "quick", "changes": {}})
