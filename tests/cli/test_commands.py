@@ -62,6 +62,7 @@ def test_train_evaluate_sample(curvae: Curvae, vectors: Path, tmp_path: Path) ->
 def test_options_reach_the_configuration(curvae: Curvae, vectors: Path, tmp_path: Path) -> None:
     options = {
         "split_seed": 4,
+        "damaged": "skip",
         "objective": "grae",
         "structure": "block:2",
         "estimator": "exact",

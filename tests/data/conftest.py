@@ -13,6 +13,12 @@ import pytest
 from PIL import Image
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test touches the cache of whoever runs it."""
+    monkeypatch.setenv("CURVAE_CACHE", str(tmp_path / "own-cache"))
+
+
 @pytest.fixture(scope="session")
 def idx_bytes() -> Callable[[np.ndarray[Any, Any]], bytes]:
     """The format as its definition says: two zero bytes, the type, the number of axes, the sizes, the values."""

@@ -115,7 +115,7 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     "no suffix": (
         lambda p: raw(p, "train-images-idx3-ubyte", idx_file(3, 4)),
         {},
-        "expected mnist, fashion-mnist, a .npy",
+        "expected mnist, fashion-mnist, avatars, orl, a .npy",
     ),
     "a single image": (lambda p: pictures(p / "d", (4, 4)) / "p0.png", {}, "is a file of another kind"),
     "special file": (lambda p: "/dev/null", {}, "is a file of another kind"),

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from curvae.data import cache as caches
-from curvae.data import images, load
+from curvae.data import images, load, stacking
+from curvae.data.dataset import content_digest
+from curvae.data.split import Halves
 from curvae.errors import InputError
 
 
@@ -83,7 +85,7 @@ def test_a_damaged_cache_is_made_anew(faces: Path, tmp_path: Path, decodings: li
         content = content[:-5]
     elif damage == "incomplete":
         other = np.zeros((2, 1, 2, 2), np.uint8)
-        caches.write(kept, other, other.copy())
+        caches.write(kept, Halves(other, other.copy(), {"kind": "standard"}))
         content = bytearray(kept.read_bytes().replace(b'"train"', b'"brain"'))
     else:
         content = bytearray(b"" if damage == "empty" else b"something else")
@@ -122,3 +124,45 @@ def test_a_full_disk_is_said_so_and_leaves_nothing(
     with pytest.raises(InputError, match=r"cannot write the image cache .* \(No space left on device\)"):
         load(faces, cache=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_big_folders_are_kept_unasked_in_the_users_cache(
+    faces: Path, tmp_path: Path, decodings: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stacking, "BIG", 8)
+    first, second = load(faces), load(faces)
+    assert len(decodings) == 8
+    assert first.digest == second.digest
+    assert [path.suffix for path in caches.default().iterdir()] == [".safetensors"]
+    (faces / "i7.png").unlink()
+    load(faces)
+    load(faces)
+    assert len(decodings) == 8 + 7 + 7  # a small one is not
+
+
+def test_where_the_users_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert caches.default() == tmp_path / "own-cache"
+    monkeypatch.delenv("CURVAE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert caches.default() == tmp_path / "xdg" / "curvae"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert caches.default() == tmp_path / ".cache" / "curvae"
+
+
+def test_the_digest_that_is_kept_is_that_of_the_content(faces: Path, tmp_path: Path) -> None:
+    load(faces, cache=tmp_path / "cache")
+    data = load(faces, cache=tmp_path / "cache")
+    assert data.digest == content_digest(data.train, data.test)
+    resized = load(faces, cache=tmp_path / "cache", size=3)
+    assert resized.digest == content_digest(resized.train, resized.test) != data.digest
+
+
+def test_a_record_that_was_changed_is_not_believed(faces: Path, tmp_path: Path, decodings: list[Path]) -> None:
+    expected = load(faces, cache=tmp_path / "cache")
+    (kept,) = (tmp_path / "cache").iterdir()
+    content = kept.read_bytes()
+    assert content.count(b'\\"seed\\": 0') == 1
+    kept.write_bytes(content.replace(b'\\"seed\\": 0', b'\\"seed\\": 7'))
+    assert load(faces, cache=tmp_path / "cache").split == expected.split
+    assert len(decodings) == 16

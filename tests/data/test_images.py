@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curvae.data import images, load
+from curvae.data import load, stacking
 from curvae.data.images import decode, listing
 from curvae.errors import InputError
 
@@ -122,7 +122,7 @@ def test_big_folders_show_progress_on_stderr_only(
     write_images(tmp_path / "faces", a=(4, 4), b=(4, 4), c=(4, 4))
     load(tmp_path / "faces")
     assert capfd.readouterr() == ("", "")
-    monkeypatch.setattr(images, "_BIG", 3)
+    monkeypatch.setattr(stacking, "BIG", 3)
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     load(tmp_path / "faces")
     out, err = capfd.readouterr()
@@ -131,7 +131,7 @@ def test_big_folders_show_progress_on_stderr_only(
 
 
 def test_more_files_than_one_share_keep_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "_SHARE", 4)
+    monkeypatch.setattr(stacking, "_SHARE", 4)
     for number in range(23):
         Image.new("L", (2, 2), number).save(tmp_path / f"{number:03}.png")
     data = load(tmp_path)
@@ -146,3 +146,47 @@ def test_a_name_with_a_line_break_stays_on_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_damaged_images_are_left_out_if_asked(
+    tmp_path: Path, write_images: Any, capfd: pytest.CaptureFixture[str], cached: bool
+) -> None:
+    faces = tmp_path / "faces"
+    pixels = write_images(faces, **{f"i{n}": (16, 16, 3) for n in range(9)})
+    whole = load(faces, test_fraction=0.4)
+    held_out = whole.split["test_indices"]
+    gone = {held_out[1], next(n for n in range(9) if n not in held_out)}
+    for n in gone:
+        path = faces / f"i{n}.png"
+        path.write_bytes(path.read_bytes()[:-200])
+    for _ in range(2):  # the second time from the cache, if there is one
+        data = load(faces, test_fraction=0.4, damaged="skip", cache=tmp_path / "cache" if cached else None)
+        assert data.split["damaged"]["count"] == 2
+        assert set(data.split["damaged"]["names"]) == {f"i{n}.png" for n in gone}
+        assert data.split["test_indices"] == [n for n in held_out if n not in gone]
+        for half, numbers in ((data.train, set(range(9)) - set(held_out)), (data.test, held_out)):
+            expected = [pixels[f"i{n}"].transpose(2, 0, 1) for n in sorted(set(numbers) - gone)]
+            np.testing.assert_array_equal(half.numpy(), np.stack(expected))
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("left out: 2 of 9 images fail; the first:") == (1 if cached else 2)
+
+
+def test_nothing_whole_is_an_error_even_then(tmp_path: Path, write_images: Any) -> None:
+    for half in ("train", "test"):
+        write_images(tmp_path / half, a=(16, 16), b=(16, 16))
+    for name in "ab":
+        (tmp_path / "test" / f"{name}.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match="has no whole image for testing; get its files again"):
+        load(tmp_path, damaged="skip")
+    for name in "ab":
+        (tmp_path / "train" / f"{name}.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"4 of 4 images fail; .*; also '.*', '.*', '.*'; replace or remove"):
+        load(tmp_path, damaged="skip")
+
+
+def test_what_to_do_about_damage_is_one_of_two_things(tmp_path: Path, write_images: Any) -> None:
+    write_images(tmp_path, a=(4, 4), b=(4, 4))
+    with pytest.raises(InputError, match="damaged is 'ignore'; expected stop or skip"):
+        load(tmp_path, damaged="ignore")

@@ -15,9 +15,14 @@ from curvae.cli.group import fail
 
 def train(
     out: Annotated[Path, Option(help="Run folder; new, or with --resume the one to go on with.")],
-    data: Annotated[str | None, Option(help="mnist, fashion-mnist, or a path to .npy, .npz, IDX or images.")] = None,
+    data: Annotated[
+        str | None, Option(help="mnist, fashion-mnist, avatars, orl, or a path to .npy, .npz, IDX, images.")
+    ] = None,
     size: Annotated[int | None, Option(help="Bring images to this many pixels a side.")] = None,
     split_seed: Annotated[int | None, Option(help="Seed of the split of data without one.", show_default="0")] = None,
+    damaged: Annotated[
+        str | None, Option(help="Images that cannot be read: stop or skip.", show_default="stop")
+    ] = None,
     objective: Annotated[str | None, Option(help="beta-vae, taylor, grae or rae.", show_default="grae")] = None,
     structure: Annotated[
         str | None,

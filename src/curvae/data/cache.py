@@ -1,44 +1,69 @@
-"""Decoded pixels kept between runs: one memory-mapped safetensors file, trusted only if its digest fits."""
+"""Pixels kept between runs: one memory-mapped safetensors file, trusted only if its digests fit."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from curvae._typing import UInt8
 from curvae.data.dataset import content_digest
 from curvae.data.reasons import reason
+from curvae.data.split import Halves
 from curvae.errors import InputError
 from curvae.files import write_atomic
 
 # raise it when the same files would be decoded to other pixels
-_VERSION = 1
+_VERSION = 2
 
 
-def place(cache: Path, folder: Path, train: Sequence[Path], test: Sequence[Path], size: int | None) -> Path:
-    """The file that holds these images at this size; another one once any of them is changed, added or removed.
+def default() -> Path:
+    """The user's folder of all cached sets: ``$CURVAE_CACHE``, or ``curvae`` in ``$XDG_CACHE_HOME`` or ``~/.cache``.
+
+    Raises:
+        InputError: there is none of these.
+    """
+    if own := os.environ.get("CURVAE_CACHE"):
+        return Path(own)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "curvae"
+    except RuntimeError as error:
+        raise InputError("there is no home folder to cache images in; set CURVAE_CACHE to a folder") from error
+
+
+def place(cache: Path, key: object) -> Path:
+    """The file that holds what ``key`` describes: another one for any other key.
 
     Args:
         cache: folder of all cached sets.
-        folder: where ``train`` and ``test`` lie; may move without losing the cache.
-        train: image files in order.
-        test: likewise.
-        size: side in pixels that they are brought to, or None.
+        key: all that decides what is in the file, fit for JSON.
+    """
+    return cache / f"images-{_sha256(json.dumps([_VERSION, key]))[:32]}.safetensors"
+
+
+def through(path: Path, make: Callable[[], Halves]) -> Halves:
+    """What is kept at ``path``, mapped and not copied; made and kept first if it is missing or damaged.
+
+    Args:
+        path: see :func:`place`.
+        make: called only if there is nothing to read.
 
     Raises:
-        OSError: a file cannot be looked at.
+        InputError: the folder or the file cannot be written, or what ``make`` raises.
     """
-    marks = [[_mark(path, folder) for path in half] for half in (train, test)]
-    key = hashlib.sha256(json.dumps([_VERSION, size, marks]).encode()).hexdigest()
-    return cache / f"images-{key[:32]}.safetensors"
+    kept = read(path)
+    if kept is None:
+        prepare(path.parent)  # before the work, not after
+        made = make()
+        write(path, made)
+        kept = read(path) or made
+    return kept
 
 
 def prepare(cache: Path) -> None:
@@ -51,36 +76,41 @@ def prepare(cache: Path) -> None:
         cache.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=cache).close()
     except OSError as error:
-        raise InputError(f"cannot cache images in {str(cache)!r} ({reason(error)}); give another folder") from error
+        raise InputError(
+            f"cannot cache images in {str(cache)!r} ({reason(error)}); give another folder (CURVAE_CACHE)"
+        ) from error
 
 
-def read(path: Path) -> tuple[UInt8[np.ndarray, "N C H W"], UInt8[np.ndarray, "M C H W"]] | None:
-    """The training and test pixels, mapped and not copied; None if they are missing or not what was written."""
+def read(path: Path) -> Halves | None:
+    """What was written, with its digest, mapped and not copied; None if it is missing or not what was written."""
     try:
         with safe_open(path, framework="pt") as stored:
             train, test = stored.get_tensor("train"), stored.get_tensor("test")
-            digest = (stored.metadata() or {}).get("digest")
+            notes = stored.metadata() or {}
     except (OSError, SafetensorError):
         return None
-    return (train.numpy(), test.numpy()) if digest == content_digest(train, test) else None
+    split, digest = notes.get("split", ""), notes.get("digest", "")
+    if notes.get("split_digest") != _sha256(split) or digest != content_digest(train, test):
+        return None
+    return Halves(train.numpy(), test.numpy(), json.loads(split), digest)
 
 
-def write(path: Path, train: UInt8[np.ndarray, "N C H W"], test: UInt8[np.ndarray, "M C H W"]) -> None:
-    """Keep the pixels of both halves, with their digest.
+def write(path: Path, halves: Halves) -> None:
+    """Keep the pixels of both halves and the record of their split, with digests.
 
     Raises:
         InputError: the file cannot be written.
     """
-    tensors = {"train": torch.from_numpy(train), "test": torch.from_numpy(test)}
-    digest = content_digest(tensors["train"], tensors["test"])
+    tensors = {"train": torch.from_numpy(halves.train), "test": torch.from_numpy(halves.test)}
+    split = json.dumps(halves.split)
+    notes = {"digest": content_digest(*tensors.values()), "split": split, "split_digest": _sha256(split)}
     try:
-        write_atomic(path, lambda temporary: save_file(tensors, temporary, metadata={"digest": digest}))
+        write_atomic(path, lambda temporary: save_file(tensors, temporary, metadata=notes))
     except (OSError, SafetensorError) as error:
         raise InputError(
-            f"cannot write the image cache {str(path)!r} ({reason(error)}); free space or give another"
+            f"cannot write the image cache {str(path)!r} ({reason(error)}); free space or give another (CURVAE_CACHE)"
         ) from error
 
 
-def _mark(path: Path, folder: Path) -> tuple[str, int, int]:
-    state = path.stat()
-    return path.relative_to(folder).as_posix(), state.st_size, state.st_mtime_ns
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-from rich.console import Console
-from rich.progress import track
 
 from curvae._typing import UInt8
 from curvae.data import cache as caches
+from curvae.data import stacking
 from curvae.data.reasons import reason
 from curvae.data.resize import fit, to_array
 from curvae.data.split import STANDARD, Halves, Split
@@ -23,13 +20,10 @@ from curvae.errors import InputError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 
-# folders beyond this many files show their progress
-_BIG = 2000
-# files handed to the threads at a time: bounds what waits in memory
-_SHARE = 256
 
-
-def load_folder(folder: Path, split: Split, size: int | None = None, cache: Path | None = None) -> Halves:
+def load_folder(
+    folder: Path, split: Split, size: int | None = None, cache: Path | None = None, damaged: str = "stop"
+) -> Halves:
     """Every image under ``folder``, in the order of their paths.
 
     Args:
@@ -38,25 +32,55 @@ def load_folder(folder: Path, split: Split, size: int | None = None, cache: Path
         split: used where it has not.
         size: side in pixels of the square that each image is brought to (see ``resize.fit``); None keeps the images
             as they are, which then must be of one size.
-        cache: folder for the decoded pixels, which are read from there next time unless a file has changed.
+        cache: folder for the decoded pixels, which are read from there next time unless a file has changed; None
+            means ``cache.default()`` for folders big enough to make one wait, and no cache for others.
+        damaged: ``"stop"`` or ``"skip"``, see ``stacking.stack``.
 
     Returns:
-        ``[N, C, H, W]`` halves; C is 1 if every file is stored in grey, else 3.
+        ``[N, C, H, W]`` halves; C is 1 if every file is stored in grey, else 3. The record of the split counts and
+        names the images that were left out, if any.
 
     Raises:
         InputError: no images, images that cannot be read (named and counted), or different sizes and no ``size``.
     """
     train, test, record = _part(folder, split)
-    if cache is None:
-        return _read(folder, train, test, record, size)
-    place = caches.place(cache, folder, train, test, size)
-    kept = caches.read(place)
-    if kept is None:
-        caches.prepare(cache)  # before the work, not after
-        decoded = _read(folder, train, test, record, size)
-        caches.write(place, decoded.train, decoded.test)
-        kept = decoded.train, decoded.test
-    return Halves(*kept, record)
+
+    def make() -> Halves:
+        every = stacking.stack([*train, *test], partial(decode, size=size), f"reading {folder.name}", damaged)
+        names = [path.relative_to(folder).as_posix() for path in (*train, *test)]
+        return part(every, names, len(train), record, repr(str(folder)))
+
+    if cache is None and len(train) + len(test) < stacking.BIG:
+        return make()
+    marks = [[_mark(path, folder) for path in half] for half in (train, test)]
+    return caches.through(caches.place(cache or caches.default(), ["images", size, damaged, marks]), make)
+
+
+def part(every: stacking.Stack, names: Sequence[str], train: int, record: dict[str, Any], what: str) -> Halves:
+    """Part a stack into halves and put into the record which images it lacks.
+
+    Args:
+        every: training images, then test images.
+        names: of all of them, those that are missing included.
+        train: how many of the names are for training.
+        record: of the split.
+        what: the source's name, for the error.
+
+    Raises:
+        InputError: one half has no image left.
+    """
+    gone = set(every.missing)
+    first = train - sum(position < train for position in gone)
+    if first == 0 or first == len(every.pixels):
+        raise InputError(
+            f"{what} has no whole image for {'training' if first == 0 else 'testing'}; get its files again"
+        )
+    if gone:
+        record = {**record, "damaged": {"count": len(gone), "names": [names[i] for i in every.missing]}}
+    if gone and "test_indices" in record:
+        kept = [at for i, at in enumerate(record["test_indices"]) if train + i not in gone]
+        record = {**record, "test_indices": kept}
+    return Halves(every.pixels[:first], every.pixels[first:], record)
 
 
 def listing(folder: Path) -> list[Path]:
@@ -102,56 +126,6 @@ def _part(folder: Path, split: Split) -> tuple[list[Path], list[Path], dict[str,
     return [files[i] for i in train.tolist()], [files[i] for i in test.tolist()], split.record(test)
 
 
-def _read(folder: Path, train: list[Path], test: list[Path], record: dict[str, Any], size: int | None) -> Halves:
-    pixels = _stack([*train, *test], size, f"reading {folder.name}")
-    return Halves(pixels[: len(train)], pixels[len(train) :], record)
-
-
-def _stack(files: Sequence[Path], size: int | None, title: str) -> UInt8[np.ndarray, "N C H W"]:
-    pixels = np.empty((0, 1, 0, 0), np.uint8)
-    first: Path | None = None
-    failures: list[InputError] = []
-    shown = track(
-        zip(files, _decode_all(files, size), strict=True),
-        title,
-        total=len(files),
-        console=Console(stderr=True),
-        transient=True,
-        disable=len(files) < _BIG,
-    )
-    for position, (path, image) in enumerate(shown):
-        if isinstance(image, InputError):
-            failures.append(image)
-            continue
-        if first is None:
-            first, pixels = path, np.empty((len(files), *image.shape), np.uint8)
-        if image.shape[1:] != pixels.shape[2:]:
-            raise InputError(
-                f"images differ in size: {str(first)!r} is {_size(pixels)} and {str(path)!r} is {_size(image)}; "
-                "give a size (--size) to bring all to"
-            )
-        if len(image) > pixels.shape[1]:
-            pixels = np.repeat(pixels, len(image), axis=1)  # all were grey so far: at most once
-        pixels[position] = image
-    if failures:
-        raise InputError(f"{len(failures)} of {len(files)} images fail; the first: {failures[0]}; replace or remove")
-    return pixels
-
-
-def _decode_all(files: Sequence[Path], size: int | None) -> Iterator[UInt8[np.ndarray, "C H W"] | InputError]:
-    # threads, not processes: Pillow decodes and resizes without the interpreter lock
-    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-        for begin in range(0, len(files), _SHARE):
-            yield from pool.map(partial(_attempt, size=size), files[begin : begin + _SHARE])
-
-
-def _attempt(path: Path, size: int | None) -> UInt8[np.ndarray, "C H W"] | InputError:
-    try:
-        return decode(path, size)
-    except InputError as error:
-        return error
-
-
 def _plain(image: Image.Image) -> Image.Image:
     grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I")
     if image.mode == "F":
@@ -169,5 +143,6 @@ def _plain(image: Image.Image) -> Image.Image:
     return image.convert("L" if grey else "RGB")
 
 
-def _size(image: UInt8[np.ndarray, "*any H W"]) -> str:
-    return f"{image.shape[-1]}x{image.shape[-2]}"
+def _mark(path: Path, folder: Path) -> tuple[str, int, int]:
+    state = path.stat()
+    return path.relative_to(folder).as_posix(), state.st_size, state.st_mtime_ns

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
-from curvae.data import arrays, fashion, idx, images, mnist
+from curvae.data import arrays, avatars, fashion, idx, images, mnist, orl
 from curvae.data.dataset import Dataset
 from curvae.data.reasons import reason
 from curvae.data.resize import fit_all
 from curvae.data.split import Halves, Split
+from curvae.data.stacking import DAMAGED
 from curvae.errors import InputError
 
-_EXPECTED = "expected mnist, fashion-mnist, a .npy or .npz file, an IDX folder or an image folder"
+_EXPECTED = "expected mnist, fashion-mnist, avatars, orl, a .npy or .npz file, an IDX folder or an image folder"
+_NAMES = ("mnist", "fashion-mnist", "avatars", "orl")
 # in pixels; a typing error should not fill the memory
 _LARGEST = 4096
 
@@ -25,19 +28,25 @@ def load(
     split_seed: int = 0,
     test_fraction: float = 0.1,
     cache: Path | None = None,
+    damaged: str = "stop",
 ) -> Dataset:
     """Load a data set.
 
     Args:
         source: ``"mnist"`` (from the extra ``curvae[mnist]``), ``"fashion-mnist"`` (from Debian's
-            ``dataset-fashion-mnist``), or a path: a folder with IDX files under their standard names, a ``.npy`` or
-            ``.npz`` file, or a folder of images, searched recursively. The two names win over files called so; give
-            ``./mnist`` or a ``Path`` for those.
+            ``dataset-fashion-mnist``), ``"avatars"`` (20 000 cartoon faces, from ``curvae[faces]``;
+            ``"avatars:COUNT:SEED"`` for others), ``"orl"`` (400 small grey photographs of faces, from
+            ``curvae[faces]``), or a path: a folder with IDX files under their standard names, a ``.npy`` or ``.npz``
+            file, or a folder of images, searched recursively. The names win over files called so; give ``./mnist``
+            or a ``Path`` for those.
         size: side in pixels of the square that images are brought to: shorter side scaled, middle cut out, bicubic.
             Needed for an image folder of mixed sizes; an error for data that are no images.
         split_seed: seed of the split where the source has none of its own.
         test_fraction: share of the data held out in such a split, in (0, 1).
-        cache: folder to keep an image folder's decoded pixels in; None decodes them each time.
+        cache: folder to keep decoded or rendered pixels in, memory-mapped and with a digest. None means
+            ``$CURVAE_CACHE`` or ``~/.cache/curvae`` for sets that make one wait, and no cache for small image folders.
+        damaged: what to do about images that cannot be read: ``"stop"``, or ``"skip"`` to leave them out, which
+            the record of the split then counts and names.
 
     Returns:
         The data, with a digest of its content and a record of the split. uint8 stays uint8 and means pixels, 0 to
@@ -58,28 +67,64 @@ def load(
     """
     if size is not None and not 1 <= size <= _LARGEST:
         raise InputError(f"size is {size}; expected a whole number of pixels from 1 to {_LARGEST}")
-    name, halves = _read(source, Split(split_seed, test_fraction), size, cache)
+    if damaged not in DAMAGED:
+        raise InputError(f"damaged is {damaged!r}; expected {' or '.join(DAMAGED)}")
+    name, halves = _read(source, _Wish(Split(split_seed, test_fraction), size, cache, damaged))
     if size is not None:
         train, test = (fit_all(half, size, repr(name)) for half in (halves.train, halves.test))
-        halves = Halves(train, test, halves.split)
-    return Dataset(name, torch.from_numpy(halves.train), torch.from_numpy(halves.test), halves.split)
+        # the digest stays with images that have the size already
+        halves = Halves(train, test, halves.split, halves.digest if train is halves.train else "")
+    train_data, test_data = torch.from_numpy(halves.train), torch.from_numpy(halves.test)
+    return Dataset(name, train_data, test_data, halves.split, halves.digest)
 
 
-def _read(source: str | Path, split: Split, size: int | None, cache: Path | None) -> tuple[str, Halves]:
+def is_name(source: str) -> bool:
+    """Whether :func:`load` takes a text for the name of a data set and not for a path.
+
+    Example:
+        >>> is_name("mnist"), is_name("avatars:2000"), is_name("./mnist")
+        (True, True, False)
+    """
+    return source in _NAMES or source.startswith("avatars:")
+
+
+class _Wish(NamedTuple):
+    """How a source is to be read, beside where it is."""
+
+    split: Split
+    size: int | None
+    cache: Path | None
+    damaged: str
+
+
+def _read(source: str | Path, wish: _Wish) -> tuple[str, Halves]:
     if source == "mnist":
         return "mnist", mnist.load()
     if source == "fashion-mnist":
         return "fashion-mnist", fashion.load()
+    if source == "orl":
+        return "orl", orl.load(wish.split)
+    if isinstance(source, str) and is_name(source):
+        return "avatars", avatars.load(*_count_and_seed(source), cache=wish.cache)
     if source == "":
         raise InputError(f"the data source is empty; {_EXPECTED}")
     try:
         path = _expand(Path(source))
-        halves = _read_path(path, split, size, cache)
+        halves = _read_path(path, wish)
     except OSError as error:  # no permission, a name too long, …
         raise InputError(f"{str(source)!r} cannot be read ({reason(error)}); {_EXPECTED}") from error
     except MemoryError as error:
         raise InputError(f"{str(source)!r} does not fit in memory; give a smaller size or fewer samples") from error
     return (path.stem if path.is_file() else path.resolve().name), halves
+
+
+def _count_and_seed(source: str) -> tuple[int, int]:
+    """Of ``avatars[:COUNT[:SEED]]``."""
+    given = source.split(":")[1:]
+    if len(given) > 2 or not all(number.isascii() and number.isdigit() and len(number) < 20 for number in given):
+        raise InputError(f"{source!r} is not understood; expected avatars, avatars:COUNT or avatars:COUNT:SEED")
+    count, seed = [*given, *(str(avatars.COUNT), "0")[len(given) :]]
+    return int(count), int(seed)
 
 
 def _expand(path: Path) -> Path:
@@ -89,13 +134,13 @@ def _expand(path: Path) -> Path:
         raise InputError(f"{str(path)!r} has no home folder behind its ~; {_EXPECTED}") from error
 
 
-def _read_path(path: Path, split: Split, size: int | None, cache: Path | None) -> Halves:
+def _read_path(path: Path, wish: _Wish) -> Halves:
     if path.is_dir():
         if idx.find(path, "train") or idx.find(path, "test"):
-            return idx.load_folder(path, split)
-        return images.load_folder(path, split, size, cache)
+            return idx.load_folder(path, wish.split)
+        return images.load_folder(path, *wish)
     if not path.exists():
         raise InputError(f"{str(path)!r} does not exist; {_EXPECTED}")
     if path.suffix.lower() not in arrays.SUFFIXES:
         raise InputError(f"{str(path)!r} is a file of another kind; {_EXPECTED}")
-    return arrays.load(path, split)
+    return arrays.load(path, wish.split)

@@ -16,11 +16,15 @@ STANDARD: dict[str, Any] = {"kind": "standard"}
 
 
 class Halves(NamedTuple):
-    """What a source yields: two arrays of the same type and per-datum shape, and how they were parted."""
+    """What a source yields: two arrays of the same type and per-datum shape, how they were parted, perhaps a digest.
+
+    The digest, where a source knows it already, is ``dataset.content_digest`` of the two.
+    """
 
     train: Shaped[np.ndarray, "N *D"]
     test: Shaped[np.ndarray, "M *D"]
     split: dict[str, Any]
+    digest: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from curvae.runs.export import load_model, save_model
 from curvae.runs.folder import Run
 from curvae.runs.objective import build_objective
 from curvae.runs.parts import build_estimator, build_likelihood, build_structure
+from curvae.runs.source import load_data
 
 __all__ = [
     "Run",
@@ -16,6 +17,7 @@ __all__ = [
     "build_objective",
     "build_structure",
     "likelihood_of",
+    "load_data",
     "load_model",
     "save_model",
 ]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from curvae.data.stacking import DAMAGED
 from curvae.errors import InputError
 
 OBJECTIVES = ("beta-vae", "taylor", "grae", "rae")
@@ -19,6 +20,7 @@ DEVICES = ("auto", "cpu", "cuda")
 _CHOICES: dict[str, tuple[str, ...]] = {
     "objective": OBJECTIVES,
     "curvature": CURVATURES,
+    "damaged": DAMAGED,
     "network": NETWORKS,
     "precision": PRECISIONS,
     "device": DEVICES,
@@ -36,9 +38,10 @@ class RunConfig:
     else; they are described there.
 
     Attributes:
-        data: a named data set (``"mnist"``, ``"fashion-mnist"``) or a path.
+        data: a named data set (``"mnist"``, ``"fashion-mnist"``, ``"avatars"``, ``"orl"``) or a path.
         size: side in pixels to which images of an image folder are resized; ``None`` keeps the data's own.
         split_seed: seed of the split for data without a standard one.
+        damaged: ``"stop"`` at images that cannot be read, or ``"skip"`` them.
         objective: ``"beta-vae"`` (2), ``"taylor"`` (7), ``"grae"`` (12)-(14) or ``"rae"`` ((12) to first order).
         structure: covariance structure, such as ``"diagonal"``, ``"block:B"`` or ``"full"``; of ``"rae"`` for the
             evaluation only.
@@ -78,6 +81,7 @@ class RunConfig:
     data: str
     size: int | None = None
     split_seed: int = 0
+    damaged: str = "stop"
     objective: str = "grae"
     structure: str = "diagonal"
     curvature: str = "gauss-newton"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from curvae.autoencoder import Autoencoder
-from curvae.data import Dataset, load
+from curvae.data import Dataset
 from curvae.errors import InputError
 from curvae.files import write_atomic
 from curvae.metrics import Evaluation, Examples
@@ -21,6 +21,7 @@ from curvae.runs.documents import read_document, write_document
 from curvae.runs.export import load_model
 from curvae.runs.lines import read_lines
 from curvae.runs.provenance import environment
+from curvae.runs.source import load_data
 
 _FORMAT = "curvae-run"
 _EVALUATION = "curvae-evaluation"
@@ -128,7 +129,7 @@ class Run:
         Raises:
             InputError: the data is gone, or is not what the run was trained on.
         """
-        dataset = load(self.config.data, size=self.config.size, split_seed=self.config.split_seed)
+        dataset = load_data(self.config)
         if dataset.digest != self.data["digest"]:
             raise InputError(
                 f"the data at {self.config.data} has changed since {self.path} was trained "

@@ -18,9 +18,9 @@ from torch.utils.data import DataLoader
 
 from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
-from curvae.data import Batches, Dataset, as_float, load
+from curvae.data import Batches, Dataset, as_float, is_name
 from curvae.errors import IndefiniteError, InputError
-from curvae.runs import Run, RunConfig, build_model, build_objective, likelihood_of, save_model
+from curvae.runs import Run, RunConfig, build_model, build_objective, likelihood_of, load_data, save_model
 from curvae.runs.checks import check_data
 from curvae.runs.device import choose_device
 from curvae.runs.folder import check_free
@@ -33,7 +33,6 @@ from curvae.training.progress import Bar
 from curvae.training.snapshots import Snapshots
 
 _HELD_OUT = 256
-_NAMED_DATA = ("mnist", "fashion-mnist")
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def train(
         return Outcome(run, config.steps, config.steps)
     build_objective(config)  # settings that do not go together are refused before data are read
     device = choose_device(config.device)
-    dataset = load(config.data, size=config.size, split_seed=config.split_seed) if run is None else run.dataset()
+    dataset = load_data(config) if run is None else run.dataset()
     check_data(config, dataset)
     model = build_model(config, dataset.shape)
     _try_out(config, model, dataset)
@@ -214,7 +213,7 @@ def _near(data: Tensor, device: torch.device) -> Tensor:
 def _absolute(source: str) -> str:
     """A path that still means the same from another working directory."""
     path = Path(source).expanduser()
-    return str(path.resolve()) if source not in _NAMED_DATA and path.exists() else source
+    return str(path.resolve()) if not is_name(source) and path.exists() else source
 
 
 @contextmanager
