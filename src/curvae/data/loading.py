@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from curvae.data import arrays, avatars, fashion, idx, images, mnist, orl
+from curvae.data import arrays, avatars, celeba, fashion, idx, images, mnist, orl
 from curvae.data.dataset import Dataset
 from curvae.data.reasons import reason
 from curvae.data.resize import fit_all
@@ -15,7 +15,10 @@ from curvae.data.split import Halves, Split
 from curvae.data.stacking import DAMAGED
 from curvae.errors import InputError
 
-_EXPECTED = "expected mnist, fashion-mnist, avatars, orl, a .npy or .npz file, an IDX folder or an image folder"
+_EXPECTED = (
+    "expected mnist, fashion-mnist, avatars, orl, a .npy or .npz file, an IDX folder, an image folder, or CelebA's "
+    "img_align_celeba folder or zip"
+)
 _NAMES = ("mnist", "fashion-mnist", "avatars", "orl")
 # in pixels; a typing error should not fill the memory
 _LARGEST = 4096
@@ -37,8 +40,9 @@ def load(
             ``dataset-fashion-mnist``), ``"avatars"`` (20 000 cartoon faces, from ``curvae[faces]``;
             ``"avatars:COUNT:SEED"`` for others), ``"orl"`` (400 small grey photographs of faces, from
             ``curvae[faces]``), or a path: a folder with IDX files under their standard names, a ``.npy`` or ``.npz``
-            file, or a folder of images, searched recursively. The names win over files called so; give ``./mnist``
-            or a ``Path`` for those.
+            file, CelebA's ``img_align_celeba`` folder or zip with ``list_eval_partition.txt`` beside it (64 × 64
+            crops), or any other folder of images, searched recursively. The names win over files called so; give
+            ``./mnist`` or a ``Path`` for those.
         size: side in pixels of the square that images are brought to: shorter side scaled, middle cut out, bicubic.
             Needed for an image folder of mixed sizes; an error for data that are no images.
         split_seed: seed of the split where the source has none of its own.
@@ -110,6 +114,8 @@ def _read(source: str | Path, wish: _Wish) -> tuple[str, Halves]:
         raise InputError(f"the data source is empty; {_EXPECTED}")
     try:
         path = _expand(Path(source))
+        if faces := celeba.find(path):
+            return "celeba", celeba.load(faces, wish.size, wish.cache, wish.damaged)
         halves = _read_path(path, wish)
     except OSError as error:  # no permission, a name too long, …
         raise InputError(f"{str(source)!r} cannot be read ({reason(error)}); {_EXPECTED}") from error

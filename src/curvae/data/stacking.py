@@ -97,7 +97,9 @@ def _report(failures: Sequence[tuple[int, InputError]], items: Sequence[object],
     named = f"; also {', '.join(others[:3])}" if others else ""
     more = f" and {len(others) - 3} more" if len(others) > 3 else ""
     what = f"{len(failures)} of {len(items)} images fail; the first: {failures[0][1]}{named}{more}"
-    if damaged == "stop" or len(failures) == len(items):
+    if len(failures) == len(items):
+        raise InputError(f"{what}; replace or remove")
+    if damaged == "stop":
         raise InputError(f"{what}; replace or remove, or leave out with --damaged skip")
     Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"left out: {what}")
 
