@@ -359,7 +359,7 @@ def test_no_picture_of_vectors(curvae: Curvae, vectors: Path, tmp_path: Path) ->
 
 def test_report_of_nothing(curvae: Curvae, tmp_path: Path) -> None:
     assert "nowhere" in refused(curvae, tmp_path, "report", tmp_path / "nowhere", "--out", tmp_path / "report.html")
-    assert "RUN" in refused(curvae, tmp_path, "report")
+    assert "FOLDER" in refused(curvae, tmp_path, "report")
 
 
 def test_report_to_another_kind_of_file(curvae: Curvae, run: Path, tmp_path: Path) -> None:
