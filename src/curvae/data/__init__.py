@@ -2,6 +2,6 @@
 
 from curvae.data.batches import Batches
 from curvae.data.dataset import Dataset, as_float
-from curvae.data.loading import is_name, load
+from curvae.data.loading import absolute, is_name, load, title
 
-__all__ = ["Batches", "Dataset", "as_float", "is_name", "load"]
+__all__ = ["Batches", "Dataset", "absolute", "as_float", "is_name", "load", "title"]

@@ -92,6 +92,22 @@ def is_name(source: str) -> bool:
     return source in _NAMES or source.startswith("avatars:")
 
 
+def absolute(source: str) -> str:
+    """A source that still means the same from another working directory: names stay, paths that exist are resolved."""
+    path = Path(source).expanduser()
+    return str(path.resolve()) if not is_name(source) and path.exists() else source
+
+
+def title(source: str) -> str:
+    """What to call a source in a picture or a table: a name as it is, of a path the last part.
+
+    Example:
+        >>> title("mnist"), title("here/toy.npy")
+        ('mnist', 'toy.npy')
+    """
+    return source if is_name(source) else Path(source).name
+
+
 class _Wish(NamedTuple):
     """How a source is to be read, beside where it is."""
 

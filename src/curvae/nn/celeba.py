@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from curvae._checks import positive_int
 from curvae._typing import Float, Tensor
-from curvae.nn.same import SameConv2d, SameConvTranspose2d
+from curvae.nn.convolutions import decoding, encoding
 from curvae.nn.width import scaled
 
 
@@ -32,10 +31,7 @@ class CelebAEncoder(nn.Module):
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
         channels = [3, *(scaled(c, width) for c in (128, 256, 512, 1024, 1024))]
-        layers: list[nn.Module] = []
-        for before, after, stride in zip(channels, channels[1:], (1, 2, 2, 2, 2), strict=False):
-            layers += [SameConv2d(before, after, 5, stride), nn.BatchNorm2d(after), nn.ELU()]
-        self.layers = nn.Sequential(*layers, nn.Flatten())
+        self.layers = encoding(channels, kernel=5, strides=(1, 2, 2, 2, 2))
         self.out_features = 16 * channels[-1]
 
     def forward(self, x: Float[Tensor, "B 3 64 64"]) -> Float[Tensor, "B F"]:
@@ -68,17 +64,8 @@ class CelebADecoder(nn.Module):
 
     def __init__(self, latents: int, width: float = 1.0, sigmoid: bool = True) -> None:
         super().__init__()
-        c0, c1, c2, c3, c4 = (scaled(c, width) for c in (512, 1024, 512, 256, 128))
-        layers: list[nn.Module] = [
-            nn.Linear(positive_int("latents", latents), 64 * c0),
-            nn.BatchNorm1d(64 * c0),
-            nn.ELU(),
-            nn.Unflatten(1, (c0, 8, 8)),
-        ]
-        for before, after, stride in ((c0, c1, 1), (c1, c2, 2), (c2, c3, 2)):
-            layers += [SameConvTranspose2d(before, after, 5, stride), nn.BatchNorm2d(after), nn.ELU()]
-        layers += [SameConvTranspose2d(c3, c4, 5, 2), nn.ELU(), SameConv2d(c4, 3, 5)]
-        self.layers = nn.Sequential(*layers, *([nn.Sigmoid()] if sigmoid else []))
+        channels = [scaled(c, width) for c in (512, 1024, 512, 256, 128)]
+        self.layers = decoding(latents, channels, side=8, kernel=5, strides=(1, 2, 2, 2), colours=3, sigmoid=sigmoid)
 
     def forward(self, z: Float[Tensor, "B d"]) -> Float[Tensor, "B 3 64 64"]:
         """The image's mean, or its logits without the sigmoid."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from curvae.data import title
 from curvae.errors import InputError
 from curvae.report.view import View
 from curvae.runs import Run, build_structure, likelihood_of
@@ -103,8 +104,7 @@ def _shortest(own: tuple[str, ...], others: list[tuple[str, ...]]) -> str:
 
 
 def _title(run: Run) -> str:
-    name = run.config.data if run.config.data in ("mnist", "fashion-mnist") else Path(run.config.data).name
-    return f"{name} ({' × '.join(map(str, run.data['shape']))})"
+    return f"{title(run.config.data)} ({' × '.join(map(str, run.data['shape']))})"
 
 
 def _view(run: Run) -> View | None:

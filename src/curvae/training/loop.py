@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
-from curvae.data import Batches, Dataset, as_float, is_name
+from curvae.data import Batches, Dataset, absolute, as_float
 from curvae.errors import IndefiniteError, InputError
 from curvae.runs import Run, RunConfig, build_model, build_objective, likelihood_of, load_data, save_model
 from curvae.runs.checks import check_data
@@ -86,7 +86,7 @@ def train(
         InputError: bad data, settings, folder or checkpoint.
         TrainingError: the loss or a weight is not finite; the last good checkpoint is kept.
     """
-    config = replace(config, data=_absolute(config.data))
+    config = replace(config, data=absolute(config.data))
     run = _opened(out, config) if resume else None
     if run is None:
         check_free(out)
@@ -208,12 +208,6 @@ def _near(data: Tensor, device: torch.device) -> Tensor:
         return data
     free, _ = torch.cuda.mem_get_info(device)
     return data.to(device) if data.nbytes < free / 4 else data
-
-
-def _absolute(source: str) -> str:
-    """A path that still means the same from another working directory."""
-    path = Path(source).expanduser()
-    return str(path.resolve()) if not is_name(source) and path.exists() else source
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import track
 
-from curvae.data import Dataset, load
+from curvae.data import Dataset, absolute, load, title
 from curvae.errors import InputError
 from curvae.experiments.mnist import (
     comparison,
@@ -36,8 +36,6 @@ from curvae.files import write_atomic
 from curvae.runs import Run, RunConfig
 from curvae.runs.device import choose_device
 from curvae.runs.provenance import environment
-
-_NAMED_DATA = ("mnist", "fashion-mnist")
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,7 @@ def reproduce(
         raise InputError(f"got figure {figure!r}, scale {scale!r}; expected {', '.join(names)} at smoke, quick, paper")
     if workers < 1:
         raise InputError(f"--workers is {workers}; expected a whole number >= 1")
-    changes = dict(changes or {}) | ({} if data is None else {"data": _absolute(data)})
+    changes = dict(changes or {}) | ({} if data is None else {"data": absolute(data)})
     config = overridden(CONFIGS[figure, scale], changes)
     begun = time.monotonic()
     device = choose_device(config.training.device)
@@ -222,18 +220,13 @@ def _plain(config: Config) -> dict[str, Any]:
     source = values["training"]["data"]
     return {
         **values,
-        "training": {**values["training"], "data": source if source in _NAMED_DATA else Path(source).name},
+        "training": {**values["training"], "data": title(source)},
     }
 
 
 def _named(changes: Mapping[str, str]) -> dict[str, str]:
     """The changes without the place of a person's data, which means nothing elsewhere."""
     return {key: Path(value).name if key == "data" else value for key, value in changes.items()}
-
-
-def _absolute(data: str) -> str:
-    path = Path(data).expanduser()
-    return str(path.resolve()) if data not in _NAMED_DATA and path.exists() else data
 
 
 def rounded(value: Any) -> Any:

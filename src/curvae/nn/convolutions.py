@@ -1,0 +1,57 @@
+"""The layers that the paper's convolutional networks have in common (App. D)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from curvae._checks import positive_int
+from curvae.nn.same import SameConv2d, SameConvTranspose2d
+
+
+def encoding(channels: Sequence[int], kernel: int, strides: Sequence[int]) -> nn.Sequential:
+    """Convolutions, each with batch normalisation and ELU, then flatten.
+
+    Args:
+        channels: of the image and after every convolution.
+        kernel: side of all kernels.
+        strides: one for each convolution.
+    """
+    layers: list[nn.Module] = []
+    for before, after, stride in zip(channels[:-1], channels[1:], strides, strict=True):
+        layers += [SameConv2d(before, after, kernel, stride), nn.BatchNorm2d(after), nn.ELU()]
+    return nn.Sequential(*layers, nn.Flatten())
+
+
+def decoding(
+    latents: int, channels: Sequence[int], side: int, kernel: int, strides: Sequence[int], colours: int, sigmoid: bool
+) -> nn.Sequential:
+    """A linear layer, transposed convolutions, a convolution to the image, and a sigmoid if asked for.
+
+    Batch normalisation and ELU follow every layer but the last two; ELU alone follows the last transposed convolution.
+
+    Args:
+        latents: d.
+        channels: after the linear layer and after every transposed convolution.
+        side: of the map that the linear layer makes.
+        kernel: side of all kernels.
+        strides: one for each transposed convolution.
+        colours: channels of the image.
+        sigmoid: whether to end in one.
+
+    Raises:
+        InputError: if ``latents`` is not ≥ 1.
+    """
+    first = side * side * channels[0]
+    layers: list[nn.Module] = [
+        nn.Linear(positive_int("latents", latents), first),
+        nn.BatchNorm1d(first),
+        nn.ELU(),
+        nn.Unflatten(1, (channels[0], side, side)),
+    ]
+    for before, after, stride in zip(channels[:-2], channels[1:-1], strides[:-1], strict=True):
+        layers += [SameConvTranspose2d(before, after, kernel, stride), nn.BatchNorm2d(after), nn.ELU()]
+    layers += [SameConvTranspose2d(channels[-2], channels[-1], kernel, strides[-1]), nn.ELU()]
+    layers += [SameConv2d(channels[-1], colours, kernel)]
+    return nn.Sequential(*layers, *([nn.Sigmoid()] if sigmoid else []))
