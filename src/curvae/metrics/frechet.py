@@ -2,27 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from curvae._typing import Tensor
+from curvae._typing import Float, Tensor
 from curvae.errors import InputError
 
 
-class FrechetDistance:
-    r"""How far sets of images are from a reference set, whose statistics are computed once.
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """All that a Fréchet distance knows of a set of images.
 
-    $\|\mu_1-\mu_2\|^2+\mathrm{tr}(C_1+C_2-2(C_1C_2)^{1/2})$ with the means and covariances of the features: 0 for equal
-    ones, unbounded above, in squared units of the features. From few images it is too large, the more so the fewer
-    (Bińkowski et al. 2018): compare only distances of the same number of images. It is the FID (Heusel et al. 2017)
-    only on the features of the paper's Inception network, and must not be called so on any other.
+    Attributes:
+        mean: of the features, ``[F]`` float64.
+        covariance: of the features, ``[F, F]`` float64, with N − 1 in the denominator.
+        count: N, the number of images.
+    """
+
+    mean: Float[Tensor, " F"]
+    covariance: Float[Tensor, "F F"]
+    count: int
+
+
+def statistics(extractor: nn.Module, images: Iterable[Tensor]) -> Statistics:
+    """Of one set.
 
     Args:
         extractor: images to features ``[B, F]``, in eval mode, with the int ``num_features``.
-        reference: batches of the reference set, at least two images.
+        images: batches of the set, at least two images.
+
+    Raises:
+        InputError: fewer than two images.
+
+    Example:
+        >>> class Pixels(nn.Flatten):
+        ...     num_features = 4
+        >>> found = statistics(Pixels(), [torch.rand(30, 1, 2, 2), torch.rand(20, 1, 2, 2)])
+        >>> found.mean.shape, found.covariance.shape, found.count
+        (torch.Size([4]), torch.Size([4, 4]), 50)
+    """
+    metric = _metric(extractor)
+    for batch in images:
+        metric = _seen(metric, batch)
+    return _statistics(metric)
+
+
+def growing(extractor: nn.Module, images: Iterable[Tensor], counts: Sequence[int]) -> list[Statistics]:
+    """Of the first images of a set, for several numbers of them, with every image looked at once.
+
+    Args:
+        extractor: as for :func:`statistics`.
+        images: batches of the set, at least as many as the largest count.
+        counts: ascending, each ≥ 2.
+
+    Raises:
+        InputError: too few images, or counts that do not ascend from 2.
+
+    Example:
+        >>> class Pixels(nn.Flatten):
+        ...     num_features = 4
+        >>> [one.count for one in growing(Pixels(), torch.rand(50, 1, 2, 2).split(20), (5, 30))]
+        [5, 30]
+    """
+    if not counts or list(counts) != sorted(set(counts)) or counts[0] < 2:
+        raise InputError(f"the numbers of images are {tuple(counts)}; expected ascending whole numbers >= 2")
+    metric, found, seen = _metric(extractor), list[Statistics](), 0
+    for batch in images:
+        inside = [count - seen for count in counts[len(found) :] if count <= seen + len(batch)]
+        start = 0
+        for end in inside:
+            metric = _seen(metric, batch[start:end])
+            found.append(_statistics(metric))
+            start = end
+        if len(found) == len(counts):
+            return found
+        metric = _seen(metric, batch[start:])
+        seen += len(batch)
+    raise InputError(f"there are {seen} images in a set; expected at least {counts[-1]}")
+
+
+def between(first: Statistics, second: Statistics) -> float:
+    r"""$\|\mu_1-\mu_2\|^2+\mathrm{tr}(C_1+C_2-2(C_1C_2)^{1/2})$, the Fréchet distance of two sets.
+
+    0 for equal statistics, unbounded above, in squared units of the features, symmetric. From few images it is too
+    large, the more so the fewer (Bińkowski et al. 2018): compare only distances of the same number of images. It is the
+    FID (Heusel et al. 2017) only on the features of the paper's Inception network, and must not be called so on any
+    other.
+
+    Raises:
+        InputError: the two are of different features.
+
+    Example:
+        >>> one = Statistics(torch.zeros(2).double(), torch.eye(2).double(), 100)
+        >>> other = Statistics(torch.tensor([3.0, 4.0]).double(), 4 * torch.eye(2).double(), 100)
+        >>> round(between(one, other), 6)   # 5² + 2 · (1 − 2)²
+        27.0
+    """
+    if first.mean.shape != second.mean.shape:
+        raise InputError(
+            f"the sets have {len(first.mean)} and {len(second.mean)} features; expected the same extractor for both"
+        )
+    metric = _metric(_Nothing(len(first.mean)))
+    _fill(metric, "real", first)
+    _fill(metric, "fake", second)
+    metric.orig_dtype = torch.float64  # of the features that an update would have seen
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that nothing was updated: the sums were given
+        found = float(metric.compute())
+    # the sum of roots of eigenvalues is off by rounding, to either side
+    return max(0.0, found)
+
+
+class FrechetDistance:
+    """How far sets of images are from a reference set, whose statistics are computed once; see :func:`between`.
+
+    Args:
+        extractor: images to features ``[B, F]``, in eval mode, with the int ``num_features``.
+        reference: batches of the reference set, at least two images, or its statistics.
 
     Raises:
         InputError: fewer than two images.
@@ -36,9 +137,9 @@ class FrechetDistance:
         True
     """
 
-    def __init__(self, extractor: nn.Module, reference: Iterable[Tensor]) -> None:
-        self._metric = FrechetInceptionDistance(feature=extractor, normalize=True, reset_real_features=False)
-        self._update(reference, real=True)
+    def __init__(self, extractor: nn.Module, reference: Iterable[Tensor] | Statistics) -> None:
+        self.extractor = extractor
+        self.reference = reference if isinstance(reference, Statistics) else statistics(extractor, reference)
 
     def __call__(self, images: Iterable[Tensor]) -> float:
         """The distance of a set of at least two images, ≥ 0.
@@ -46,17 +147,42 @@ class FrechetDistance:
         Raises:
             InputError: fewer than two images.
         """
-        self._metric.reset()
-        self._update(images, real=False)
-        # the sum of roots of eigenvalues is off by rounding, to either side
-        return max(0.0, float(self._metric.compute()))
+        return between(self.reference, statistics(self.extractor, images))
 
-    @torch.no_grad()
-    def _update(self, batches: Iterable[Tensor], real: bool) -> None:
-        count = 0
-        for batch in batches:
-            self._metric = self._metric.to(batch.device)
-            self._metric.update(batch, real=real)
-            count += len(batch)
-        if count < 2:
-            raise InputError(f"there are {count} images in a set; expected at least 2 for a covariance")
+
+class _Nothing(nn.Module):
+    """In an extractor's place where there are features already."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+
+
+def _metric(extractor: nn.Module) -> FrechetInceptionDistance:
+    return FrechetInceptionDistance(feature=extractor, normalize=True)
+
+
+@torch.no_grad()
+def _seen(metric: FrechetInceptionDistance, batch: Tensor) -> FrechetInceptionDistance:
+    if len(batch):
+        metric = metric.to(batch.device)
+        metric.update(batch, real=True)
+    return metric
+
+
+def _statistics(metric: FrechetInceptionDistance) -> Statistics:
+    """From its sums of features and of their products."""
+    count = int(metric.real_features_num_samples)
+    if count < 2:
+        raise InputError(f"there are {count} images in a set; expected at least 2 for a covariance")
+    total, products = metric.real_features_sum.cpu(), metric.real_features_cov_sum.cpu()
+    mean = total / count
+    return Statistics(mean, (products - count * mean.outer(mean)) / (count - 1), count)
+
+
+def _fill(metric: FrechetInceptionDistance, side: str, known: Statistics) -> None:
+    """The sums that have these statistics."""
+    mean, count = known.mean, known.count
+    setattr(metric, f"{side}_features_sum", count * mean)
+    setattr(metric, f"{side}_features_cov_sum", (count - 1) * known.covariance + count * mean.outer(mean))
+    setattr(metric, f"{side}_features_num_samples", torch.tensor(count))

@@ -2,17 +2,16 @@
 
 import dataclasses
 
-import numpy as np
 import pytest
-import scipy.stats
 import torch
 
-from curvae.experiments.mnist.comparison import MEASURES, REFERENCE, Judge, paired, runs, summarise, variants
+from curvae.experiments.mnist.comparison import MEASURES, REFERENCE, Judge, runs, summarise, variants
 from curvae.experiments.mnist.comparison_figure import plot
-from curvae.experiments.mnist.config import Comparison, Training
-from curvae.experiments.mnist.launch import Local
-from curvae.experiments.mnist.sweep import sweep
+from curvae.experiments.mnist.config import Comparison
 from curvae.experiments.mnist.tables import comparison as table
+from curvae.experiments.sweeps.launch import Local
+from curvae.experiments.sweeps.sweep import sweep
+from curvae.experiments.sweeps.training import Training
 from curvae.likelihoods import Gaussian
 from curvae.objectives import GRAE, Taylor
 from curvae.runs import build_objective
@@ -82,11 +81,3 @@ def test_differences_are_paired_by_seed(config: Comparison) -> None:
     titles = [axes.get_title() for axes in figure.axes]
     assert MEASURES["frechet"].replace(" (", "\n(") in titles
     assert not any("Lite0" in title for title in titles)
-
-
-def test_interval_of_differences_is_students() -> None:
-    values = np.random.default_rng().normal(size=5)
-    expected = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    found = paired(values)
-    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
-    assert paired(values[:1])["low"] is None

@@ -8,12 +8,13 @@ from torch import nn
 from curvae import Autoencoder
 from curvae.curvature import gauss_newton, hessian
 from curvae.errors import InputError
-from curvae.experiments.mnist.config import Curves, Training
+from curvae.experiments.mnist.config import Curves, milestones
 from curvae.experiments.mnist.curve_figure import plot
 from curvae.experiments.mnist.curves import Measured, Point, formula_error, measure, runs, summarise
-from curvae.experiments.mnist.launch import Local
 from curvae.experiments.mnist.objectives import Measure
-from curvae.experiments.mnist.sweep import sweep
+from curvae.experiments.sweeps.launch import Local
+from curvae.experiments.sweeps.sweep import sweep
+from curvae.experiments.sweeps.training import Training
 from curvae.likelihoods import Gaussian
 from curvae.objectives import GRAE, Taylor
 from curvae.posteriors import BlockDiagonal, Diagonal, Full, Structure
@@ -163,7 +164,7 @@ def test_the_figure_has_a_column_for_each_block_size(config: Curves) -> None:
 
 def test_a_trained_run_is_measured_at_its_snapshots_and_its_end(toy: Training, tmp_path, config: Curves) -> None:
     run_config = toy.beta_vae(0, 0.2, 4, 2)
-    run = sweep([run_config], tmp_path, Local())[run_config]
+    run = sweep([run_config], tmp_path, Local(), keep=milestones)[run_config]
     found = measure(run, run.dataset().test, config, torch.device("cpu"))
     assert found.steps == (2, 6, 20)
     assert [len(values["taylor"]) for values in found.values] == [8, 8, 8]

@@ -7,16 +7,18 @@ import pytest
 import torch
 
 from curvae.data import Dataset, load
-from curvae.experiments.mnist import distances
-from curvae.experiments.mnist.config import Comparison, Training
+from curvae.experiments.mnist.config import Comparison
 from curvae.experiments.mnist.distances import gauges
+from curvae.experiments.sweeps.gauges import batches
+from curvae.experiments.sweeps.training import Training
 from curvae.metrics import efficientnet
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def images(tmp_path) -> Dataset:
+def images(tmp_path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    monkeypatch.setenv("CURVAE_CACHE", str(tmp_path / "cache"))
     pixels = np.random.default_rng(0).integers(0, 256, (120, 16, 16, 1), dtype=np.uint8)
     np.save(tmp_path / "images.npy", pixels)
     return load(str(tmp_path / "images.npy"))
@@ -31,14 +33,15 @@ def test_lite0_features_say_what_they_are(images: Dataset, config: Comparison) -
     pytest.importorskip(efficientnet._PACKAGE)
     found = gauges(images, config, CPU)
     assert set(found.found) == {"frechet_lite0"}
-    about = found.summary(images.train, CPU)["frechet_lite0"]
+    about = found.summary()["frechet_lite0"]
     assert about["extractor"] == "EfficientNet-Lite0"
     assert about["rounding"] == "to uint8"
     assert about["resize"] == "Pillow bicubic, centred crop, to 128 × 128"
     assert about["reference"] == "the first 8 held-out images"
     assert about["images"] == 8
     gauge = found.found["frechet_lite0"]
-    assert gauge.distance(distances.batches(images.test[:8], CPU)) < 1e-2 * about["of_training_images"]
+    assert gauge.distance(batches(images.test[:8], CPU)) < 1e-2 * about["of_training_images"]
+    assert set(about["by_number_of_images"]) == {2, 4, 8}
 
 
 def test_without_the_wheel_the_summary_says_why(
@@ -47,7 +50,7 @@ def test_without_the_wheel_the_summary_says_why(
     monkeypatch.setattr(efficientnet, "_PACKAGE", "not_installed_anywhere")
     found = gauges(images, config, CPU)
     assert not found.found
-    reason = found.summary(images.train, CPU)["frechet_lite0"]["left_out"]
+    reason = found.summary()["frechet_lite0"]["left_out"]
     assert "not-installed-anywhere" in reason
     assert 'pip install "curvae[features]"' in reason
 

@@ -11,9 +11,10 @@ from torch.func import jacrev, vmap
 from curvae import Autoencoder
 from curvae.errors import InputError
 from curvae.experiments.mnist.blocks import inside
-from curvae.experiments.mnist.config import CONFIGS, FIGURE_2, FIGURE_7, HeatMaps, Setting, Training, overridden
+from curvae.experiments.mnist.config import CONFIGS, FIGURE_2, FIGURE_7, HeatMaps, Setting
 from curvae.experiments.mnist.heatmap_figures import heat_maps, shares
 from curvae.experiments.mnist.heatmaps import KINDS, Matrices, Panel, alignment, matrices, runs, summarise
+from curvae.experiments.sweeps.training import Training, overridden
 from curvae.posteriors import BlockDiagonal
 from curvae.runs import build_model, build_objective
 

@@ -10,10 +10,11 @@ import pytest
 
 from curvae.errors import InputError
 from curvae.experiments.mnist import config as configs
-from curvae.experiments.mnist import reproduction
-from curvae.experiments.mnist.config import CONFIGS, Curves, HeatMaps, Training
+from curvae.experiments.mnist.config import CONFIGS, Curves, HeatMaps
 from curvae.experiments.mnist.curves import Measured, runs, summarise
-from curvae.experiments.mnist.reproduction import reproduce, rounded
+from curvae.experiments.mnist.reproduction import reproduce
+from curvae.experiments.sweeps.provenance import rounded
+from curvae.experiments.sweeps.training import Training, overridden
 
 Make = Callable[..., dict[str, Any]]
 
@@ -103,7 +104,7 @@ def test_every_figure_has_every_scale() -> None:
 def test_the_papers_summary_fits_into_200_kb() -> None:
     config = CONFIGS["fig3", "paper"]
     assert isinstance(config, Curves)
-    small = reproduction.overridden(config, {"resamples": "3"})
+    small = overridden(config, {"resamples": "3"})
     generator = np.random.default_rng(0)
     table = {}
     for point in runs(small):
@@ -112,7 +113,7 @@ def test_the_papers_summary_fits_into_200_kb() -> None:
         exact = {name: generator.normal(size=2) for name in ("taylor", "grae")}
         table[point] = Measured((200, 2000, 6000, 20_000), values, exact)
     # hessian_points is of the four
-    summary = summarise(table, reproduction.overridden(small, {"hessian_points": "2"}), generator)
+    summary = summarise(table, overridden(small, {"hessian_points": "2"}), generator)
     assert len(json.dumps(rounded(summary), indent=1, ensure_ascii=False)) < 190_000
 
 

@@ -4,7 +4,7 @@ A sweep trains β-VAEs, autoencoders and GRAEs into one cache folder that all fi
 runs it needs on held-out images and writes numbers with intervals, pictures and a table.
 """
 
-from curvae.experiments.mnist.config import CONFIGS, Comparison, Curves, HeatMaps, Setting, Training
+from curvae.experiments.mnist.config import CONFIGS, Comparison, Curves, HeatMaps, Setting
 from curvae.experiments.mnist.reproduction import reproduce
 
-__all__ = ["CONFIGS", "Comparison", "Curves", "HeatMaps", "Setting", "Training", "reproduce"]
+__all__ = ["CONFIGS", "Comparison", "Curves", "HeatMaps", "Setting", "reproduce"]

@@ -7,13 +7,13 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-import scipy.stats
 import torch
 
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.experiments.mnist.config import Comparison
-from curvae.experiments.mnist.distances import BATCH, Gauge
+from curvae.experiments.sweeps.gauges import BATCH, Gauge
+from curvae.experiments.sweeps.intervals import paired
 from curvae.metrics import Implied, active_units, at_unit_beta, evaluate, importance_weighted_nll
 from curvae.runs import Run, RunConfig, build_likelihood, build_structure
 
@@ -160,17 +160,3 @@ def _compared(own: Sequence[float | None], reference: Sequence[float | None]) ->
         return {"values": list(own), "mean": None, "difference": None}
     a, b = (np.array(side, dtype=np.float64) for side in zip(*known, strict=True))
     return {"values": list(own), "mean": float(a.mean()), "difference": paired(a - b)}
-
-
-def paired(differences: np.ndarray) -> dict[str, float | None]:
-    """Mean of differences that are paired by seed, with Student's 95 % interval; no interval from one seed.
-
-    Example:
-        >>> paired(np.array([1.0, 3.0]))["value"]
-        2.0
-    """
-    value, count = float(differences.mean()), len(differences)
-    if count < 2:
-        return {"value": value, "low": None, "high": None}
-    half = float(scipy.stats.t.ppf(0.975, count - 1) * differences.std(ddof=1) / np.sqrt(count))
-    return {"value": value, "low": value - half, "high": value + half}

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from curvae.experiments.mnist.drawing import plain
+from curvae.experiments.sweeps.drawing import plain
 
 # of which those are drawn that were measured
 _SHOWN = ("beta_vae", "taylor", "grae_full", "nll", "mse", "active", "frechet", "frechet_lite0")

@@ -3,64 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, TypeVar
 
-from curvae.errors import InputError
+from curvae.experiments.sweeps.training import Training
 from curvae.runs import RunConfig
-
-# an ordinary autoencoder has no β; its runs carry this one, so that all experiments share them
-_NO_BETA = 1.0
-
-
-@dataclass(frozen=True)
-class Training:
-    """What all models of an experiment have in common.
-
-    Attributes:
-        steps: optimiser steps; the paper's are 20 000.
-        width: factor on the paper's networks; 1 is the paper's.
-        seeds: one model of each kind for each; initial weights, order of the data and noise.
-        data: what :func:`curvae.data.load` takes.
-        network: ``"paper"``, or another of :class:`~curvae.runs.RunConfig` for data of another shape.
-        batch_size: data of one step (the paper does not say).
-        lr: Adam's learning rate (the paper does not say).
-        precision: ``"32"`` or ``"bf16"``.
-        device: ``"auto"`` takes a GPU where there is one.
-    """
-
-    steps: int
-    width: float
-    seeds: tuple[int, ...]
-    data: str = "mnist"
-    network: str = "paper"
-    batch_size: int = 64
-    lr: float = 1e-3
-    precision: str = "32"
-    device: str = "auto"
-
-    def run(self, seed: int, **choices: Any) -> RunConfig:
-        """One model's configuration.
-
-        Example:
-            >>> run = Training(600, 0.125, seeds=(0,)).run(0, objective="beta-vae", structure="block:2", beta=0.4)
-            >>> run.steps, run.beta, run.likelihood
-            (600, 0.4, 'gaussian')
-        """
-        shared = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "seeds"}
-        every = min(1000, max(1, self.steps // 4))
-        return RunConfig.from_json({**shared, "seed": seed, "checkpoint_every": every, **choices})
-
-    def beta_vae(self, seed: int, beta: float, latents: int, block: int) -> RunConfig:
-        """A β-VAE with blocks of a size; 1 is a diagonal Σ."""
-        structure = "diagonal" if block == 1 else f"block:{block}"
-        return self.run(seed, objective="beta-vae", structure=structure, beta=beta, latents=latents)
-
-    def autoencoder(self, seed: int, latents: int) -> RunConfig:
-        """An ordinary autoencoder: a GRAE whose two regularisers have weight 0, which leaves ½‖x − g(h(x))‖²."""
-        nothing = {"encoder_weight": 0.0, "decoder_weight": 0.0, "estimator": "columns:1"}
-        return self.run(seed, objective="grae", beta=_NO_BETA, latents=latents, **nothing)
 
 
 @dataclass(frozen=True)
@@ -169,7 +116,6 @@ _QUICK_COMPARISON = Training(300, 0.0625, seeds=(0, 1))
 _BETAS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 Config = HeatMaps | Curves | Comparison
-AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 CONFIGS: Mapping[tuple[str, str], Config] = MappingProxyType(
     {
@@ -207,42 +153,15 @@ CONFIGS: Mapping[tuple[str, str], Config] = MappingProxyType(
 """By figure and scale."""
 
 
-def overridden(config: AnyConfig, changes: Mapping[str, str]) -> AnyConfig:
-    """A configuration with some fields changed, its own or those of its training, from text as a person types it.
+def milestones(config: RunConfig) -> tuple[int, ...]:
+    """Steps after which a β-VAE's model is kept for figure 3: 1 %, 10 % and 30 % of its training.
 
-    Args:
-        config: what to start from.
-        changes: ``{"width": "0.25", "seeds": "0,1,2"}``; lists are separated by commas.
-
-    Raises:
-        InputError: no such field, or a text that is not of its kind.
+    They depend on the configuration alone, so that every figure finds them whichever of them trained the run.
 
     Example:
-        >>> changed = overridden(CONFIGS["fig3", "quick"], {"width": "0.25", "seeds": "0,1", "points": "50"})
-        >>> changed.training.width, changed.training.seeds, changed.points
-        (0.25, (0, 1), 50)
+        >>> milestones(RunConfig(data="mnist", objective="beta-vae", steps=20_000))
+        (200, 2000, 6000)
     """
-    inner, outer = vars(config.training), {key: vars(config)[key] for key in vars(config) if key not in _WHOLE}
-    for name in changes:
-        if name not in inner and name not in outer:
-            raise InputError(f"--set {name} is not known here; expected one of {', '.join((*inner, *outer))}")
-    training = {name: _read(name, inner[name], text) for name, text in changes.items() if name in inner}
-    own: dict[str, Any] = {name: _read(name, outer[name], text) for name, text in changes.items() if name in outer}
-    return replace(config, training=replace(config.training, **training), **own)
-
-
-# fields that a line of text cannot say
-_WHOLE = ("training", "settings")
-
-
-def _read(name: str, old: Any, text: str) -> Any:
-    """``text`` in the type of the value that it replaces."""
-    try:
-        value = tuple(type(old[0])(part) for part in text.split(",")) if isinstance(old, tuple) else type(old)(text)
-    except ValueError:
-        kind = f"{type(old[0]).__name__}s with commas" if isinstance(old, tuple) else type(old).__name__
-        raise InputError(f"--set {name} is {text!r}; expected {kind}") from None
-    numbers = value if isinstance(value, tuple) else (value,)
-    if any(isinstance(number, int) and number < (name == "points") for number in numbers):
-        raise InputError(f"--set {name} is {text!r}; expected no number below {int(name == 'points')}")
-    return value
+    if config.objective != "beta-vae":
+        return ()
+    return tuple(sorted({config.steps * percent // 100 for percent in (1, 10, 30)} - {0}))

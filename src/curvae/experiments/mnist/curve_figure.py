@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from curvae.experiments.mnist.config import Curves
 from curvae.experiments.mnist.curves import GAPS
-from curvae.experiments.mnist.drawing import plain
+from curvae.experiments.sweeps.drawing import plain
 
 _OBJECTIVES = {
     "beta_vae": ("β-VAE (2)", "#4063d8", "o"),

@@ -12,10 +12,9 @@ import torch
 
 from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
-from curvae.experiments.mnist.config import Curves
-from curvae.experiments.mnist.intervals import Values, bootstrap, mean, slope
+from curvae.experiments.mnist.config import Curves, milestones
 from curvae.experiments.mnist.objectives import Measure
-from curvae.experiments.mnist.sweep import milestones
+from curvae.experiments.sweeps.intervals import Values, bootstrap, mean, slope
 from curvae.runs import Run, RunConfig, build_likelihood, build_structure, load_model
 from curvae.training import snapshot
 

@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from curvae._typing import Tensor
-from curvae.data import Dataset, as_float, mnist
+from curvae.data import Dataset, mnist
+from curvae.data import cache as caches
 from curvae.errors import InputError
 from curvae.experiments.mnist.config import Comparison
 from curvae.experiments.mnist.digits import train_classifier
+from curvae.experiments.sweeps.gauges import Gauge, gauge
 from curvae.metrics.efficientnet import EfficientNetLite0
-from curvae.metrics.frechet import FrechetDistance
-
-BATCH = 500
-
-
-@dataclass(frozen=True)
-class Gauge:
-    """A distance from held-out images, with all that its numbers depend on.
-
-    Attributes:
-        distance: from the first ``images`` held-out images.
-        images: in each set.
-        about: extractor, rounding, resize method and reference, fit for JSON.
-    """
-
-    distance: FrechetDistance
-    images: int
-    about: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -41,23 +24,10 @@ class Gauges:
     found: Mapping[str, Gauge]
     left_out: Mapping[str, str]
 
-    def summary(self, train: Tensor, device: torch.device) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """What has to stand beside the distances, each with that of as many training images, which models aim at."""
-        found = {
-            key: {
-                **gauge.about,
-                "images": gauge.images,
-                "of_training_images": gauge.distance(batches(train[: gauge.images], device)),
-            }
-            for key, gauge in self.found.items()
-        }
+        found = {key: one.summary() for key, one in self.found.items()}
         return {**found, **{key: {"left_out": reason} for key, reason in self.left_out.items()}}
-
-
-def batches(data: Tensor, device: torch.device) -> Iterable[Tensor]:
-    """Images as numbers in [0, 1], a few hundred at a time."""
-    for part in data.split(BATCH):
-        yield as_float(part).to(device)
 
 
 def gauges(dataset: Dataset, config: Comparison, device: torch.device) -> Gauges:
@@ -88,19 +58,12 @@ def _digits(dataset: Dataset, config: Comparison, device: torch.device) -> Gauge
         "rounding": "none",
         "resize": "none",
     }
-    return _gauge(classifier.network, about, dataset, config.generated, device)
+    # its weights depend on the machine's arithmetic, so that no key would say what they are
+    return gauge(classifier.network, about, dataset, config.generated, device, cache=None)
 
 
 def _lite0(dataset: Dataset, config: Comparison, device: torch.device) -> Gauge:
     if len(dataset.shape) != 3 or dataset.shape[0] not in (1, 3):
         raise InputError(f"EfficientNet-Lite0 features are of images; these data have shape {tuple(dataset.shape)}")
     extractor = EfficientNetLite0()
-    return _gauge(extractor.to(device), extractor.about, dataset, config.lite0_images, device)
-
-
-def _gauge(
-    extractor: torch.nn.Module, about: Mapping[str, Any], dataset: Dataset, images: int, device: torch.device
-) -> Gauge:
-    images = min(images, len(dataset.test))
-    distance = FrechetDistance(extractor, batches(dataset.test[:images], device))
-    return Gauge(distance, images, {**about, "reference": f"the first {images} held-out images"})
+    return gauge(extractor, extractor.about, dataset, config.lite0_images, device, caches.default())

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 
-from curvae.experiments.mnist.drawing import plain
 from curvae.experiments.mnist.heatmaps import Panel
+from curvae.experiments.sweeps.drawing import plain
 
 _COLUMNS = 4
 _LABELS = {

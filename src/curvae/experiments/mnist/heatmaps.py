@@ -14,7 +14,7 @@ from curvae.autoencoder import Autoencoder
 from curvae.curvature import gauss_newton
 from curvae.experiments.mnist.blocks import chance, cosines, inside, permuted, share_inside
 from curvae.experiments.mnist.config import HeatMaps, Setting
-from curvae.experiments.mnist.intervals import Interval, Values, bootstrap, mean
+from curvae.experiments.sweeps.intervals import Interval, Values, bootstrap, mean
 from curvae.likelihoods import Gaussian
 from curvae.metrics import correlation, off_diagonal_moments, relative_distance
 from curvae.metrics.codes import batches, deployed, in_double

@@ -1,23 +1,13 @@
-"""The command line's way in: train what is missing, measure, draw, summarise, and say under what it was made."""
+"""The command line's way in: what each figure is made of."""
 
 from __future__ import annotations
 
-import datetime
-import json
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from matplotlib.figure import Figure
-from rich.console import Console
-from rich.progress import track
 
-from curvae.data import Dataset, absolute, load, title
-from curvae.errors import InputError
 from curvae.experiments.mnist import (
     comparison,
     comparison_figure,
@@ -28,66 +18,8 @@ from curvae.experiments.mnist import (
     heatmaps,
     tables,
 )
-from curvae.experiments.mnist.config import CONFIGS, Comparison, Config, Curves, HeatMaps, overridden
-from curvae.experiments.mnist.drawing import save_png
-from curvae.experiments.mnist.launch import Cluster, Launcher, Local
-from curvae.experiments.mnist.sweep import sweep
-from curvae.files import write_atomic
-from curvae.runs import Run, RunConfig
-from curvae.runs.device import choose_device
-from curvae.runs.provenance import environment
-
-
-@dataclass(frozen=True)
-class Made:
-    """What a figure is made into.
-
-    Attributes:
-        summary: its numbers.
-        table: the short table.
-        figures: by file name.
-        runs: all models it is made from.
-    """
-
-    summary: Mapping[str, Any]
-    table: str
-    figures: Mapping[str, Figure]
-    runs: tuple[Run, ...]
-
-
-@dataclass(frozen=True)
-class Workshop:
-    """Where runs come from, and with what they are measured.
-
-    Attributes:
-        cache: the folder of all runs.
-        launcher: trains them.
-        dataset: the data of all of them.
-        device: to measure on.
-        console: for progress.
-    """
-
-    cache: Path
-    launcher: Launcher
-    dataset: Dataset
-    device: torch.device
-    console: Console
-
-    def runs(self, configs: Iterable[RunConfig]) -> Mapping[RunConfig, Run]:
-        """The finished runs, trained now where they are missing.
-
-        Raises:
-            InputError: a run was trained on other data.
-        """
-        found = sweep(configs, self.cache, self.launcher, self.console)
-        for run in found.values():
-            if run.data["digest"] != self.dataset.digest:
-                raise InputError(f"{run.path} was trained on other data than those at {run.config.data}; remove it")
-        return found
-
-    def measuring(self, runs: Mapping[RunConfig, Run]) -> Iterator[tuple[RunConfig, Run]]:
-        """The runs, one by one, with a bar."""
-        yield from track(list(runs.items()), "measuring", console=self.console, transient=True)
+from curvae.experiments.mnist.config import CONFIGS, Comparison, Config, Curves, HeatMaps, milestones
+from curvae.experiments.sweeps.workshop import Call, Made, Workshop, answer
 
 
 def reproduce(
@@ -117,25 +49,7 @@ def reproduce(
         InputError: an unknown name, or data or a folder that cannot be used.
         TrainingError: a run diverged or was stopped; the same call goes on where it stopped.
     """
-    if (figure, scale) not in CONFIGS:
-        names = sorted({name for name, _ in CONFIGS})
-        raise InputError(f"got figure {figure!r}, scale {scale!r}; expected {', '.join(names)} at smoke, quick, paper")
-    if workers < 1:
-        raise InputError(f"--workers is {workers}; expected a whole number >= 1")
-    changes = dict(changes or {}) | ({} if data is None else {"data": absolute(data)})
-    config = overridden(CONFIGS[figure, scale], changes)
-    begun = time.monotonic()
-    device = choose_device(config.training.device)
-    launcher = Local(workers) if cluster is None else Cluster(runs / "jobs", cluster)
-    workshop = Workshop(runs, launcher, load(config.training.data), device, Console(stderr=True))
-    made = _make(figure, config, workshop)
-    head = {"figure": figure, "scale": scale, "changes": _named(changes), **_provenance(made.runs, workshop.dataset)}
-    head |= {"seconds_of_last_call": round(time.monotonic() - begun, 1), "config": _plain(config)}
-    for name, drawing in made.figures.items():
-        save_png(drawing, out / name)
-    write_atomic(out / "table.md", lambda path: path.write_text(made.table + "\n", encoding="utf-8"))
-    text = json.dumps(rounded({**head, **made.summary}), indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomic(out / "summary.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
+    answer(Call(figure, scale, out, data, runs, workers, cluster, changes), CONFIGS, _make, milestones)
 
 
 def _make(figure: str, config: Config, workshop: Workshop) -> Made:
@@ -196,48 +110,7 @@ def _comparison(figure: str, config: Comparison, workshop: Workshop) -> Made:
     summary = comparison.summarise({key: measured[run] for key, run in wanted.items()}, config)
     summary |= {
         "test_points": min(config.points, len(workshop.dataset.test)),
-        "frechet_distances": gauges.summary(workshop.dataset.train, workshop.device),
+        "frechet_distances": gauges.summary(),
     }
     drawing = comparison_figure.plot(summary)
     return Made(summary, tables.comparison(summary), {f"{figure}.png": drawing}, tuple(runs.values()))
-
-
-def _provenance(runs: Iterable[Run], dataset: Dataset) -> dict[str, Any]:
-    """Date, versions and devices: of the measurement here, and of the training, which may have been elsewhere."""
-    runs = list(runs)
-    trained = [dict(pairs) for pairs in dict.fromkeys(tuple(run.environment.items()) for run in runs)]
-    return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "measured_under": environment(choose_device("auto")),
-        "trained_under": trained,
-        "runs": len(runs),
-        "data_digest": dataset.digest,
-    }
-
-
-def _plain(config: Config) -> dict[str, Any]:
-    values = asdict(config)
-    source = values["training"]["data"]
-    return {
-        **values,
-        "training": {**values["training"], "data": title(source)},
-    }
-
-
-def _named(changes: Mapping[str, str]) -> dict[str, str]:
-    """The changes without the place of a person's data, which means nothing elsewhere."""
-    return {key: Path(value).name if key == "data" else value for key, value in changes.items()}
-
-
-def rounded(value: Any) -> Any:
-    """Five significant digits for every float in a tree of plain values.
-
-    Example:
-        >>> rounded({"a": (0.123456789, 3)})
-        {'a': [0.12346, 3]}
-    """
-    if isinstance(value, float):
-        return float(f"{value:.5g}")
-    if isinstance(value, Mapping):
-        return {key: rounded(entry) for key, entry in value.items()}
-    return [rounded(entry) for entry in value] if isinstance(value, list | tuple) else value

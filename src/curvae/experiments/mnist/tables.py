@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from curvae.experiments.mnist.intervals import Interval
+from curvae.experiments.sweeps.tables import table, text
 
 Summary = Mapping[str, Any]
-
-
-def _text(found: Mapping[str, Any]) -> str:
-    return str(Interval(found["value"], found["low"], found["high"]))
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Markdown; the first column is text, the others are numbers.
-
-    Example:
-        >>> print(_table(("a", "b"), [("x", "1")]))
-        | a | b |
-        |---|---:|
-        | x | 1 |
-    """
-    rule = "|---|" + "---:|" * (len(head) - 1)
-    return "\n".join([f"| {' | '.join(head)} |", rule, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
 def heat_maps(summary: Summary) -> str:
@@ -40,14 +23,14 @@ def heat_maps(summary: Summary) -> str:
         rows.append(
             (
                 f"β = {found['beta']:g}, d = {found['latents']}, b = {found['block']}",
-                _text(found["alignment"]["distance"]),
-                _text(found["alignment"]["correlation_in_blocks"]),
-                *(_text(share[kind]) for kind in ("blocks", "diagonal", "autoencoder")),
+                text(found["alignment"]["distance"]),
+                text(found["alignment"]["correlation_in_blocks"]),
+                *(text(share[kind]) for kind in ("blocks", "diagonal", "autoencoder")),
                 f"{found['share_by_chance']:.3f}",
                 f"{worst:.2g}",
             )
         )
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def curves(summary: Summary) -> str:
@@ -59,12 +42,12 @@ def curves(summary: Summary) -> str:
         for k, beta in enumerate(summary["betas"]):
             exact = found["exact_hessian"]["(4) − (7)"][k]
             parts = (gaps["(2) − (7)"][k], gaps["(7) − (13)"][k], formula[k], gaps["(7) − family"][k], exact)
-            rows.append((block, f"{beta:g}", *map(_text, parts)))
+            rows.append((block, f"{beta:g}", *map(text, parts)))
         slopes = found["slopes"]
         names = ("(2) − (7)", "(7) − (13)", "(7) − family")
-        two, thirteen, family = (_text(slopes[name]) for name in names)
+        two, thirteen, family = (text(slopes[name]) for name in names)
         rows.append((block, "slope", two, thirteen, "", family, ""))
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def comparison(summary: Summary) -> str:
@@ -81,4 +64,4 @@ def comparison(summary: Summary) -> str:
             else:
                 cells.append(f"{found['mean']:.4g} ({found['difference']['value']:+.2g})")
         rows.append((name, *cells))
-    return _table(("model", *summary["measures"].values()), rows)
+    return table(("model", *summary["measures"].values()), rows)

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from curvae.errors import InputError
-from curvae.experiments.mnist.intervals import Interval, bootstrap, mean, slope
+from curvae.experiments.sweeps.intervals import Interval, bootstrap, mean, paired, slope
 
 
 def test_over_points_alone_it_is_scipys_percentile_bootstrap() -> None:
@@ -48,3 +48,11 @@ def test_what_is_not_defined_has_no_interval() -> None:
     assert str(nothing) == "–"
     with pytest.raises(InputError, match="no values"):
         bootstrap(mean, np.ones((1, 0)), np.random.default_rng(0))
+
+
+def test_interval_of_differences_is_students() -> None:
+    values = np.random.default_rng().normal(size=5)
+    expected = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    found = paired(values)
+    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
+    assert paired(values[:1])["low"] is None

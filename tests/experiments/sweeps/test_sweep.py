@@ -14,10 +14,11 @@ import torch
 from rich.console import Console
 
 from curvae.errors import InputError
-from curvae.experiments.mnist.board import Board, last_step
-from curvae.experiments.mnist.config import Training
-from curvae.experiments.mnist.launch import Cluster, Local, Task
-from curvae.experiments.mnist.sweep import folder, milestones, sweep
+from curvae.experiments.mnist.config import milestones
+from curvae.experiments.sweeps.board import Board, last_step
+from curvae.experiments.sweeps.launch import Cluster, Local, Task
+from curvae.experiments.sweeps.sweep import folder, sweep
+from curvae.experiments.sweeps.training import Training
 from curvae.runs import Run, RunConfig, load_model
 from curvae.training import TrainingError, snapshot, train
 from curvae.training.noise import step_generator
@@ -52,7 +53,7 @@ def test_a_configuration_is_trained_once_and_shared(toy: Training, tmp_path: Pat
 def test_snapshots_lie_at_the_milestones_and_are_the_model_of_a_shorter_run(toy: Training, tmp_path: Path) -> None:
     config = toy.beta_vae(0, 0.2, 4, 2)
     assert milestones(config) == (2, 6)
-    run = sweep([config], tmp_path / "cache", Local())[config]
+    run = sweep([config], tmp_path / "cache", Local(), keep=milestones)[config]
     shorter = train(dataclasses.replace(config, steps=6), tmp_path / "shorter").run
     kept = load_model(snapshot(run.path, 6))
     torch.testing.assert_close(kept.state_dict(), shorter.model().state_dict(), rtol=0, atol=0)
@@ -96,10 +97,11 @@ def test_every_choice_has_a_folder_of_its_own(toy: Training) -> None:
 
 def test_a_foreign_or_incomplete_folder_is_refused(toy: Training, tmp_path: Path) -> None:
     config = toy.beta_vae(0, 0.2, 4, 2)
-    run = sweep([config], tmp_path, Local())[config]
+    run = sweep([config], tmp_path, Local(), keep=milestones)[config]
     (snapshot(run.path, 6) / "model.json").unlink()
     with pytest.raises(InputError, match="lacks its snapshot of step 6"):
-        sweep([config], tmp_path, Local())
+        sweep([config], tmp_path, Local(), keep=milestones)
+    assert sweep([config], tmp_path, Local())[config].finished  # who needs no snapshots takes it
     other = dataclasses.replace(config, seed=5)
     run.path.rename(folder(tmp_path, other))
     with pytest.raises(InputError, match="another configuration .*seed"):
@@ -171,8 +173,8 @@ def test_workers_end_with_their_parent_and_leave_checkpoints(number: int, toy: T
     program = f"""
 import signal
 from pathlib import Path
-from curvae.experiments.mnist.launch import Local, Task
-from curvae.experiments.mnist.sweep import folder
+from curvae.experiments.sweeps.launch import Local, Task
+from curvae.experiments.sweeps.sweep import folder
 from curvae.runs import RunConfig
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curvae.experiments.mnist.config import Training
+from curvae.experiments.sweeps.training import Training
 
 
 @pytest.fixture

@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 
 from rich.console import Console
 
 from curvae.errors import InputError
-from curvae.experiments.mnist.board import Board
-from curvae.experiments.mnist.launch import Launcher, Task
+from curvae.experiments.sweeps.board import Board
+from curvae.experiments.sweeps.launch import Launcher, Task
 from curvae.runs import Run, RunConfig
 from curvae.training import snapshot
 
+Keep = Callable[[RunConfig], tuple[int, ...]]
+"""The steps after which a run's model is kept."""
 
-def milestones(config: RunConfig) -> tuple[int, ...]:
-    """Steps after which a β-VAE's model is kept for figure 3: 1 %, 10 % and 30 % of its training.
 
-    They depend on the configuration alone, so that every figure finds them whichever of them trained the run.
-
-    Example:
-        >>> milestones(RunConfig(data="mnist", objective="beta-vae", steps=20_000))
-        (200, 2000, 6000)
-    """
-    if config.objective != "beta-vae":
-        return ()
-    return tuple(sorted({config.steps * percent // 100 for percent in (1, 10, 30)} - {0}))
+def nothing(_: RunConfig) -> tuple[int, ...]:
+    """Keep no snapshots along training."""
+    return ()
 
 
 def folder(cache: Path, config: RunConfig) -> Path:
@@ -47,7 +41,11 @@ def folder(cache: Path, config: RunConfig) -> Path:
 
 
 def sweep(
-    configs: Iterable[RunConfig], cache: Path, launcher: Launcher, console: Console | None = None
+    configs: Iterable[RunConfig],
+    cache: Path,
+    launcher: Launcher,
+    console: Console | None = None,
+    keep: Keep = nothing,
 ) -> Mapping[RunConfig, Run]:
     """Train what is not trained yet, and open everything.
 
@@ -56,6 +54,7 @@ def sweep(
         cache: the folder of all runs.
         launcher: where the runs are trained.
         console: where to show a table of them; None shows none.
+        keep: after which steps of a run its model is kept beside the last one.
 
     Returns:
         The finished run of each configuration.
@@ -65,13 +64,13 @@ def sweep(
         TrainingError: a run diverged, or was stopped by a signal. The same call goes on where it stopped.
     """
     folders = {config: folder(cache, config) for config in configs}
-    todo = [Task(config, path, milestones(config)) for config, path in folders.items() if not _done(config, path)]
+    todo = [Task(config, path, keep(config)) for config, path in folders.items() if not _done(config, path, keep)]
     with Board({path: config.steps for config, path in folders.items()}, console):
         launcher.train(todo)
     return {config: Run.open(path) for config, path in folders.items()}
 
 
-def _done(config: RunConfig, path: Path) -> bool:
+def _done(config: RunConfig, path: Path, keep: Keep) -> bool:
     """Whether a finished run lies there already.
 
     Raises:
@@ -83,7 +82,7 @@ def _done(config: RunConfig, path: Path) -> bool:
     names = run.config.differences(config)
     if names:
         raise InputError(f"{path} is of another configuration (it differs in {', '.join(names)}); remove it")
-    missing = [step for step in milestones(config) if not (snapshot(path, step) / "model.json").exists()]
+    missing = [step for step in keep(config) if not (snapshot(path, step) / "model.json").exists()]
     if run.finished and missing:
         raise InputError(f"{path} lacks its snapshot of step {missing[0]}; remove it to train it again")
     return run.finished

@@ -1,4 +1,4 @@
-"""Bootstrap intervals over test points and seeds, and slopes in log–log."""
+"""Bootstrap intervals over test points and seeds, Student's over seeds, and slopes in log–log."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.stats
 from numpy.typing import NDArray
 
 from curvae.errors import InputError
@@ -91,3 +92,17 @@ def slope(betas: Values, values: Values) -> float | None:
         return None
     x, y = np.log(betas) - np.log(betas).mean(), np.log(means)
     return float(x @ y / (x @ x))
+
+
+def paired(differences: np.ndarray) -> dict[str, float | None]:
+    """Mean of differences that are paired by seed, with Student's 95 % interval; no interval from one seed.
+
+    Example:
+        >>> paired(np.array([1.0, 3.0]))["value"]
+        2.0
+    """
+    value, count = float(differences.mean()), len(differences)
+    if count < 2:
+        return {"value": value, "low": None, "high": None}
+    half = float(scipy.stats.t.ppf(0.975, count - 1) * differences.std(ddof=1) / np.sqrt(count))
+    return {"value": value, "low": value - half, "high": value + half}

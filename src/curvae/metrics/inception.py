@@ -1,0 +1,95 @@
+"""The Inception network that the FID is defined by, where its weights can be had."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from curvae._typing import Float, Tensor
+from curvae.errors import InputError
+
+NAME = "Inception of the FID (2015-12-05)"
+# the file's own name ends in the beginning of its SHA-256, as PyTorch's hub has it
+_DIGEST = "6726825d"
+_URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+_INSTALL = 'pip install "curvae[fid]"'
+_BATCH = 50
+
+
+class Inception(nn.Module):
+    """The 2048 features of the network that Heusel et al. (2017) define the FID by, as ``torch-fidelity`` converted it.
+
+    Images are rounded to uint8, grey ones repeated to three channels, and brought to 299 × 299 by the bilinear
+    interpolation of TensorFlow 1, without antialiasing, as the FID's authors did.
+
+    Args:
+        weights: their file, for a machine without a network; None downloads it once into PyTorch's hub folder.
+
+    Raises:
+        InputError: ``torch-fidelity`` is not installed, or the weights cannot be had or are other ones.
+
+    Example:
+        >>> Inception(Path("nowhere.pth"))
+        Traceback (most recent call last):
+        curvae.errors.InputError: ...
+    """
+
+    num_features = 2048
+
+    def __init__(self, weights: Path | None = None) -> None:
+        super().__init__()
+        if importlib.util.find_spec("torch_fidelity") is None:
+            raise InputError(f"Inception features need the package torch-fidelity; run: {_INSTALL}")
+        path = _download() if weights is None else weights
+        _check(path)
+        from torchmetrics.image.fid import NoTrainInceptionV3  # needs torch-fidelity
+
+        self.network = NoTrainInceptionV3("inception-v3-compat", [str(self.num_features)], str(path), antialias=False)
+        self.requires_grad_(False).eval()
+
+    @property
+    def about(self) -> Mapping[str, str | int]:
+        """What has to stand beside a number that was computed with these features."""
+        return {
+            "extractor": NAME,
+            "features": self.num_features,
+            "weights_sha256": f"{_DIGEST}…",
+            "rounding": "to uint8",
+            "resize": "bilinear as in TensorFlow 1, without antialiasing, to 299 × 299",
+        }
+
+    @torch.no_grad()
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 2048"]:
+        """The features of images in [0, 1] (beyond, they are cut off), grey (C = 1) or RGB (C = 3)."""
+        pixels = (x * 255).round().clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1)
+        return torch.cat([self.network(part) for part in pixels.split(_BATCH)])
+
+
+def _download() -> Path:
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    path = folder / Path(_URL).name
+    if not path.exists():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(_URL, str(path), hash_prefix=_DIGEST, progress=False)
+        except (OSError, RuntimeError) as error:
+            raise InputError(
+                f"the weights of the FID's Inception cannot be downloaded ({error}); fetch {_URL} elsewhere and give "
+                "the file, --set features=FILE"
+            ) from error
+    return path
+
+
+def _check(path: Path) -> None:
+    """Only these weights make an FID."""
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); expected the file {_URL}") from error
+    if not found.startswith(_DIGEST):
+        raise InputError(f"{path} has SHA-256 {found[:8]}…, expected {_DIGEST}…: the file {_URL}")
