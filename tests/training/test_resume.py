@@ -62,6 +62,7 @@ CASES: list[dict[str, Any]] = [
     {"objective": "beta-vae", "structure": "block:2"},
     {"objective": "taylor", "precision": "64"},
     {"objective": "beta-vae", "network": "paper"},
+    {"objective": "beta-vae", "network": "paper", "precision": "bf16"},
     {"objective": "grae", "estimator": "columns:1", "network": "paper"},
 ]
 SHORT = {"steps": 16, "checkpoint_every": 6, "log_every": 4}

@@ -113,7 +113,8 @@ def _fit(
     keep: Collection[int],
 ) -> Outcome:
     config = run.config
-    model.to(device)
+    # half-precision convolutions are fastest with the channels of a pixel side by side
+    model.to(device, memory_format=torch.channels_last if config.precision == "bf16" else torch.preserve_format)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
     start, seconds = _restored(run, model, optimizer)
     cut_lines(run.path / "metrics.jsonl", start)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
 
 import torch
 from lightning.pytorch import LightningModule
@@ -12,6 +13,7 @@ from lightning.pytorch import LightningModule
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.errors import IndefiniteError
+from curvae.nn import HalfConvolutions
 from curvae.objectives import Terms
 from curvae.training.errors import TrainingError
 from curvae.training.noise import step_generator
@@ -105,5 +107,10 @@ class Training(LightningModule):
         if not math.isfinite(value):
             raise TrainingError(f"the loss is {value} at step {step}; lower --lr or raise --beta")
 
-    def _precision(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
+        if not self.bf16:
+            yield
+            return
+        with torch.autocast(self.device.type, torch.bfloat16), HalfConvolutions():
+            yield
