@@ -14,15 +14,16 @@ def config(**changes: Any) -> RunConfig:
     return RunConfig(**({"data": "toy", "network": "mlp", "width": 0.05, "latents": 3} | changes))
 
 
-@pytest.mark.parametrize("network", ["paper", "mlp", "linear"])
+@pytest.mark.parametrize("network", ["paper", "paper-no-norm", "mlp", "linear"])
 @pytest.mark.parametrize("objective", ["beta-vae", "grae", "rae"])
-@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 64, 64)])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 64, 64), (1, 64, 64)])
 def test_models_have_the_shape_of_the_data(network: str, objective: str, shape: tuple[int, ...]) -> None:
     settings = config(network=network, objective=objective, structure="block:2", width=0.02)
     model = build_model(settings, shape).eval()
     assert model.reconstruct(torch.rand(2, *shape)).shape == (2, *shape)
     assert (model.structure is None) == (objective in ("grae", "rae"))
     assert model.encode(torch.rand(2, *shape)).shape == (2, 3)
+    assert any("BatchNorm" in type(module).__name__ for module in model.modules()) == (network == "paper")
 
 
 def test_the_seed_makes_the_weights() -> None:
@@ -57,7 +58,11 @@ def test_the_link_belongs_to_the_observation_model(likelihood: str, bounded: boo
         ({"structure": "block:4"}, (6,), "only 3 latents"),
         ({"structure": "banded:3"}, (6,), "only 3 latents"),
         ({"structure": "shared:block:4"}, (6,), "structure is shared:block:4 but there are only 3 latents"),
-        ({"network": "paper"}, (1, 32, 32), r"made for data of shape \(1, 28, 28\) or \(3, 64, 64\), but .* \(1, 32"),
+        (
+            {"network": "paper"},
+            (1, 32, 32),
+            r"made for data of shape \(1, 28, 28\) or \(3, 64, 64\) or \(1, 64, 64\), but .* \(1, 32",
+        ),
         ({"network": "linear", "likelihood": "bernoulli"}, (6,), "use bernoulli-logits"),
         ({"width": 3 / 256}, (6,), "as many features as latents"),
     ],

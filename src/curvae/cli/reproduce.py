@@ -23,10 +23,12 @@ EXPERIMENTS = {
     "fig3": "curvae.experiments.mnist",
     "fig7": "curvae.experiments.mnist",
     "comparison": "curvae.experiments.mnist",
+    "table1": "curvae.experiments.faces",
+    "fig4": "curvae.experiments.faces",
     "approximation": "curvae.experiments.approximation",
 }
 # the experiments that train runs into a shared folder, and so have something to share and to spread
-_SWEEPS = tuple(figure for figure, module in EXPERIMENTS.items() if module == "curvae.experiments.mnist")
+_SWEEPS = tuple(figure for figure, module in EXPERIMENTS.items() if module.endswith((".mnist", ".faces")))
 _FOR_SWEEPS = ", ".join(_SWEEPS)
 _CLUSTER = f"{_FOR_SWEEPS}: train on SLURM, for example slurm_partition=gpu; repeatable (needs curvae[cluster])."
 _SET = f"{_FOR_SWEEPS}: change a setting of the scale, for example width=0.25; repeatable."
@@ -36,7 +38,7 @@ def reproduce(
     figure: Annotated[str, Argument(help=f"One of {', '.join(EXPERIMENTS)}.", metavar="FIGURE")],
     out: Annotated[Path, Option(help="Folder for the results.")],
     scale: Annotated[str, Option(help="smoke (seconds), quick (minutes) or paper (the paper's settings).")] = "quick",
-    data: Annotated[str | None, Option(help=f"{_FOR_SWEEPS}: mnist, fashion-mnist or a path.")] = None,
+    data: Annotated[str | None, Option(help=f"{_FOR_SWEEPS}: mnist, fashion-mnist, avatars, orl or a path.")] = None,
     runs: Annotated[Path | None, Option(help=f"{_FOR_SWEEPS}: folder of all runs. [default: runs/shared]")] = None,
     workers: Annotated[int | None, Option(help=f"{_FOR_SWEEPS}: runs trained at a time. [default: 1]")] = None,
     cluster: Annotated[list[str] | None, Option(help=_CLUSTER, metavar="KEY=VALUE")] = None,

@@ -44,7 +44,7 @@ def train(
         ),
     ] = None,
     network: Annotated[
-        str | None, Option(help="paper (28x28 grey, 64x64 RGB), mlp or linear.", show_default="paper")
+        str | None, Option(help="paper (28x28 grey, 64x64), paper-no-norm, mlp or linear.", show_default="paper")
     ] = None,
     width: Annotated[float | None, Option(help="Factor on the network's widths.", show_default="1.0")] = None,
     beta: Annotated[float | None, Option(help="Weight of the KL term, > 0.", show_default="0.2")] = None,
@@ -62,6 +62,9 @@ def train(
     samples: Annotated[int | None, Option(help="beta-vae: draws per datum.", show_default="1")] = None,
     seed: Annotated[int | None, Option(help="Of weights, data order and noise.", show_default="0")] = None,
     precision: Annotated[str | None, Option(help="32, bf16 or 64.", show_default="32")] = None,
+    compile: Annotated[
+        bool | None, Option("--compile/--no-compile", help="Compile the networks.", show_default="no-compile")
+    ] = None,
     device: Annotated[str | None, Option(help="auto, cpu or cuda.", show_default="auto")] = None,
     checkpoint_every: Annotated[int | None, Option(help="Steps between checkpoints.", show_default="1000")] = None,
     log_every: Annotated[int | None, Option(help="Steps between lines of metrics.", show_default="20")] = None,
@@ -77,13 +80,14 @@ def train(
 
 
 def _train(given: dict[str, Any], out: Path, resume: bool, as_json: bool) -> None:
+    from curvae.data import NAMES
     from curvae.errors import InputError
     from curvae.runs import Run, RunConfig
     from curvae.training import TrainingError
     from curvae.training import train as run_training
 
     if not resume and "data" not in given:
-        raise InputError("--data is missing; expected mnist, fashion-mnist or a path (or --resume to go on with a run)")
+        raise InputError(f"--data is missing; expected {NAMES} or a path (or --resume to go on with a run)")
     stored = Run.open(out).config.to_json() if resume else {}
     config = RunConfig.from_json(stored | given)
     try:

@@ -2,6 +2,6 @@
 
 from curvae.data.batches import Batches
 from curvae.data.dataset import Dataset, as_float
-from curvae.data.loading import absolute, is_name, load, title
+from curvae.data.loading import NAMES, absolute, is_name, load, title
 
-__all__ = ["Batches", "Dataset", "absolute", "as_float", "is_name", "load", "title"]
+__all__ = ["NAMES", "Batches", "Dataset", "absolute", "as_float", "is_name", "load", "title"]

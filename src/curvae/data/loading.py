@@ -20,6 +20,8 @@ _EXPECTED = (
     "img_align_celeba folder or zip"
 )
 _NAMES = ("mnist", "fashion-mnist", "avatars", "orl")
+NAMES = ", ".join(_NAMES)
+"""What a source can be called beside a path."""
 # in pixels; a typing error should not fill the memory
 _LARGEST = 4096
 

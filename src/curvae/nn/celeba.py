@@ -1,4 +1,4 @@
-"""The paper's networks for 64 × 64 colour images (App. D)."""
+"""The paper's networks for 64 × 64 images (App. D)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ class CelebAEncoder(nn.Module):
 
     Args:
         width: factor on every number of channels, > 0; 1 is the paper's.
+        colours: channels of the image, 3 in the paper; 1 for grey ones.
+        normalise: whether with batch normalisation, as the paper has it.
 
     Raises:
         InputError: if ``width`` is not > 0.
@@ -28,13 +30,13 @@ class CelebAEncoder(nn.Module):
         (torch.Size([2, 256]), 256)
     """
 
-    def __init__(self, width: float = 1.0) -> None:
+    def __init__(self, width: float = 1.0, colours: int = 3, normalise: bool = True) -> None:
         super().__init__()
-        channels = [3, *(scaled(c, width) for c in (128, 256, 512, 1024, 1024))]
-        self.layers = encoding(channels, kernel=5, strides=(1, 2, 2, 2, 2))
+        channels = [colours, *(scaled(c, width) for c in (128, 256, 512, 1024, 1024))]
+        self.layers = encoding(channels, kernel=5, strides=(1, 2, 2, 2, 2), normalise=normalise)
         self.out_features = 16 * channels[-1]
 
-    def forward(self, x: Float[Tensor, "B 3 64 64"]) -> Float[Tensor, "B F"]:
+    def forward(self, x: Float[Tensor, "B C 64 64"]) -> Float[Tensor, "B F"]:
         """The features."""
         return self.layers(x)
 
@@ -52,6 +54,8 @@ class CelebADecoder(nn.Module):
         width: factor on every number of channels, > 0; 1 is the paper's.
         sigmoid: end in a sigmoid, as the paper does; ``False`` where the link belongs to the observation model
             (:class:`~curvae.likelihoods.BernoulliLogits`).
+        colours: channels of the image, 3 in the paper; 1 for grey ones.
+        normalise: whether with batch normalisation, as the paper has it.
 
     Raises:
         InputError: if ``latents`` or ``width`` is out of range.
@@ -62,11 +66,14 @@ class CelebADecoder(nn.Module):
         torch.Size([2, 3, 64, 64])
     """
 
-    def __init__(self, latents: int, width: float = 1.0, sigmoid: bool = True) -> None:
+    def __init__(
+        self, latents: int, width: float = 1.0, sigmoid: bool = True, colours: int = 3, normalise: bool = True
+    ) -> None:
         super().__init__()
         channels = [scaled(c, width) for c in (512, 1024, 512, 256, 128)]
-        self.layers = decoding(latents, channels, side=8, kernel=5, strides=(1, 2, 2, 2), colours=3, sigmoid=sigmoid)
+        strides = (1, 2, 2, 2)
+        self.layers = decoding(latents, channels, 8, 5, strides, colours, sigmoid, normalise)
 
-    def forward(self, z: Float[Tensor, "B d"]) -> Float[Tensor, "B 3 64 64"]:
+    def forward(self, z: Float[Tensor, "B d"]) -> Float[Tensor, "B C 64 64"]:
         """The image's mean, or its logits without the sigmoid."""
         return self.layers(z)

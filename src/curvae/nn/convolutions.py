@@ -10,22 +10,30 @@ from curvae._checks import positive_int
 from curvae.nn.same import SameConv2d, SameConvTranspose2d
 
 
-def encoding(channels: Sequence[int], kernel: int, strides: Sequence[int]) -> nn.Sequential:
+def encoding(channels: Sequence[int], kernel: int, strides: Sequence[int], normalise: bool = True) -> nn.Sequential:
     """Convolutions, each with batch normalisation and ELU, then flatten.
 
     Args:
         channels: of the image and after every convolution.
         kernel: side of all kernels.
         strides: one for each convolution.
+        normalise: whether with batch normalisation.
     """
     layers: list[nn.Module] = []
     for before, after, stride in zip(channels[:-1], channels[1:], strides, strict=True):
-        layers += [SameConv2d(before, after, kernel, stride), nn.BatchNorm2d(after), nn.ELU()]
+        layers += [SameConv2d(before, after, kernel, stride), *_norm(nn.BatchNorm2d, after, normalise), nn.ELU()]
     return nn.Sequential(*layers, nn.Flatten())
 
 
 def decoding(
-    latents: int, channels: Sequence[int], side: int, kernel: int, strides: Sequence[int], colours: int, sigmoid: bool
+    latents: int,
+    channels: Sequence[int],
+    side: int,
+    kernel: int,
+    strides: Sequence[int],
+    colours: int,
+    sigmoid: bool,
+    normalise: bool = True,
 ) -> nn.Sequential:
     """A linear layer, transposed convolutions, a convolution to the image, and a sigmoid if asked for.
 
@@ -39,6 +47,7 @@ def decoding(
         strides: one for each transposed convolution.
         colours: channels of the image.
         sigmoid: whether to end in one.
+        normalise: whether with batch normalisation.
 
     Raises:
         InputError: if ``latents`` is not ≥ 1.
@@ -46,12 +55,17 @@ def decoding(
     first = side * side * channels[0]
     layers: list[nn.Module] = [
         nn.Linear(positive_int("latents", latents), first),
-        nn.BatchNorm1d(first),
+        *_norm(nn.BatchNorm1d, first, normalise),
         nn.ELU(),
         nn.Unflatten(1, (channels[0], side, side)),
     ]
     for before, after, stride in zip(channels[:-2], channels[1:-1], strides[:-1], strict=True):
-        layers += [SameConvTranspose2d(before, after, kernel, stride), nn.BatchNorm2d(after), nn.ELU()]
+        layers += [SameConvTranspose2d(before, after, kernel, stride), *_norm(nn.BatchNorm2d, after, normalise)]
+        layers += [nn.ELU()]
     layers += [SameConvTranspose2d(channels[-2], channels[-1], kernel, strides[-1]), nn.ELU()]
     layers += [SameConv2d(channels[-1], colours, kernel)]
     return nn.Sequential(*layers, *([nn.Sigmoid()] if sigmoid else []))
+
+
+def _norm(kind: type[nn.BatchNorm1d] | type[nn.BatchNorm2d], features: int, wanted: bool) -> list[nn.Module]:
+    return [kind(features)] if wanted else []

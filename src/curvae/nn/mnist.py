@@ -17,6 +17,7 @@ class MNISTEncoder(nn.Module):
 
     Args:
         width: factor on every number of channels, > 0; 1 is the paper's.
+        normalise: whether with batch normalisation, as the paper has it.
 
     Raises:
         InputError: if ``width`` is not > 0.
@@ -28,10 +29,10 @@ class MNISTEncoder(nn.Module):
         (torch.Size([2, 1024]), 1024)
     """
 
-    def __init__(self, width: float = 1.0) -> None:
+    def __init__(self, width: float = 1.0, normalise: bool = True) -> None:
         super().__init__()
         channels = [1, *(scaled(c, width) for c in (64, 128, 256, 512, 512))]
-        self.layers = encoding(channels, kernel=4, strides=(1, 2, 2, 2, 1))
+        self.layers = encoding(channels, kernel=4, strides=(1, 2, 2, 2, 1), normalise=normalise)
         self.out_features = 16 * channels[-1]
 
     def forward(self, x: Float[Tensor, "B 1 28 28"]) -> Float[Tensor, "B F"]:
@@ -49,6 +50,7 @@ class MNISTDecoder(nn.Module):
         width: factor on every number of channels, > 0; 1 is the paper's.
         sigmoid: end in a sigmoid, as the paper does; ``False`` where the link belongs to the observation model
             (:class:`~curvae.likelihoods.BernoulliLogits`).
+        normalise: whether with batch normalisation, as the paper has it.
 
     Raises:
         InputError: if ``latents`` or ``width`` is out of range.
@@ -59,10 +61,10 @@ class MNISTDecoder(nn.Module):
         torch.Size([2, 1, 28, 28])
     """
 
-    def __init__(self, latents: int, width: float = 1.0, sigmoid: bool = True) -> None:
+    def __init__(self, latents: int, width: float = 1.0, sigmoid: bool = True, normalise: bool = True) -> None:
         super().__init__()
         channels = [scaled(c, width) for c in (256, 512, 256, 128, 64)]
-        self.layers = decoding(latents, channels, side=7, kernel=4, strides=(1, 1, 2, 2), colours=1, sigmoid=sigmoid)
+        self.layers = decoding(latents, channels, 7, 4, (1, 1, 2, 2), 1, sigmoid, normalise)
 
     def forward(self, z: Float[Tensor, "B d"]) -> Float[Tensor, "B 1 28 28"]:
         """The image's mean, or its logits without the sigmoid."""

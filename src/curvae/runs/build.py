@@ -16,7 +16,8 @@ from curvae.runs.config import RunConfig
 from curvae.runs.parts import build_likelihood, build_structure
 
 _HIDDEN = (512, 256)
-_PAPER_SHAPES = ((1, 28, 28), (3, 64, 64))
+_PAPER_SHAPES = ((1, 28, 28), (3, 64, 64), (1, 64, 64))
+_PAPER = ("paper", "paper-no-norm")
 _DETERMINISTIC = ("grae", "rae")
 # what these models take of the decoder may be any number: logits, log-rates, log-means
 _UNBOUNDED = ("bernoulli-logits", "continuous-bernoulli", "poisson", "negative-binomial")
@@ -95,7 +96,7 @@ def _networks(config: RunConfig, shape: tuple[int, ...]) -> tuple[nn.Module, nn.
                 "likelihood is bernoulli but a linear decoder gives no probabilities; use bernoulli-logits"
             )
         return networks.linear_encoder(shape, config.latents), networks.linear_decoder(config.latents, shape)
-    encoder, decoder = _paper(config, shape) if config.network == "paper" else _mlp(config, shape)
+    encoder, decoder = _paper(config, shape) if config.network in _PAPER else _mlp(config, shape)
     if encoder.out_features == config.latents:
         # the autoencoder would take the features, which an activation has bounded, for the means
         raise InputError(f"width {config.width} gives the encoder as many features as latents; choose another width")
@@ -107,14 +108,16 @@ def _paper(
 ) -> tuple[networks.MNISTEncoder | networks.CelebAEncoder, nn.Module]:
     if shape not in _PAPER_SHAPES:
         raise InputError(
-            f"network is paper, which is made for data of shape {' or '.join(map(str, _PAPER_SHAPES))}, but the data "
-            f"has {shape}; use mlp or linear"
+            f"network is {config.network}, which is made for data of shape {' or '.join(map(str, _PAPER_SHAPES))}, but "
+            f"the data has {shape}; use mlp or linear"
         )
     width, latents = config.width, config.latents
     sigmoid = config.likelihood.partition(":")[0] not in _UNBOUNDED  # the paper's own
+    normalise = config.network == _PAPER[0]
     if shape == _PAPER_SHAPES[0]:
-        return networks.MNISTEncoder(width), networks.MNISTDecoder(latents, width, sigmoid)
-    return networks.CelebAEncoder(width), networks.CelebADecoder(latents, width, sigmoid)
+        return networks.MNISTEncoder(width, normalise), networks.MNISTDecoder(latents, width, sigmoid, normalise)
+    encoder = networks.CelebAEncoder(width, shape[0], normalise)
+    return encoder, networks.CelebADecoder(latents, width, sigmoid, shape[0], normalise)
 
 
 def _mlp(config: RunConfig, shape: tuple[int, ...]) -> tuple[networks.MLPEncoder, nn.Module]:

@@ -13,7 +13,7 @@ from curvae.errors import InputError
 
 OBJECTIVES = ("beta-vae", "taylor", "grae", "rae")
 CURVATURES = ("gauss-newton", "hessian")
-NETWORKS = ("paper", "mlp", "linear")
+NETWORKS = ("paper", "paper-no-norm", "mlp", "linear")
 PRECISIONS = ("32", "bf16", "64")
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -48,7 +48,8 @@ class RunConfig:
         curvature: for ``"taylor"`` and ``"grae"``: ``"gauss-newton"``, or ``"hessian"`` for (4) and (10).
         estimator: of the penalty of ``"grae"`` and ``"rae"``, such as ``"exact"`` or ``"columns:K"``.
         likelihood: observation model, such as ``"gaussian"``, ``"gaussian:SIGMA"`` or ``"bernoulli-logits"``.
-        network: ``"paper"`` (App. D), ``"mlp"`` or ``"linear"``.
+        network: ``"paper"`` (App. D), ``"paper-no-norm"`` (the same without batch normalisation), ``"mlp"`` or
+            ``"linear"``.
         width: factor on the network's hidden widths.
         beta: weight of the KL term, > 0.
         encoder_weight: of ½‖h‖², for ``"grae"`` and ``"rae"``; ``None`` is β.
@@ -62,6 +63,7 @@ class RunConfig:
         samples: reparameterised samples per datum, for ``"beta-vae"``.
         seed: of the initialisation, the order of the data and the noise.
         precision: ``"32"``, ``"bf16"`` (networks under autocast) or ``"64"``.
+        compile: compile the networks with PyTorch's compiler where that is possible.
         device: ``"auto"`` takes a GPU where there is one.
         checkpoint_every: steps between checkpoints (and held-out values).
         log_every: steps between lines of metrics.
@@ -100,6 +102,7 @@ class RunConfig:
     samples: int = 1
     seed: int = 0
     precision: str = "32"
+    compile: bool = False
     device: str = "auto"
     checkpoint_every: int = 1000
     log_every: int = 20
@@ -141,6 +144,8 @@ def _checked(name: str, kind: str, value: Any) -> Any:
     """The value in its field's type, or an error that names the field."""
     if kind == "str":
         return _text(name, value)
+    if kind == "bool":
+        return _flag(name, value)
     if value is None and kind.endswith("| None"):
         return None
     number = _integer(name, value) if kind.startswith("int") else _real(name, value)
@@ -160,6 +165,12 @@ def _text(name: str, value: Any) -> str:
     choices = _CHOICES.get(name)
     if choices and value not in choices:
         raise InputError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
+    return value
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise InputError(f"{name} is {value!r}; expected true or false")
     return value
 
 

@@ -27,6 +27,7 @@ class Training:
         lr: Adam's learning rate (the paper does not say).
         precision: ``"32"`` or ``"bf16"``.
         device: ``"auto"`` takes a GPU where there is one.
+        size: side in pixels that images are brought to; 0 keeps the data's own.
     """
 
     steps: int
@@ -38,6 +39,7 @@ class Training:
     lr: float = 1e-3
     precision: str = "32"
     device: str = "auto"
+    size: int = 0
 
     def run(self, seed: int, **choices: Any) -> RunConfig:
         """One model's configuration.
@@ -49,6 +51,7 @@ class Training:
         """
         shared = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "seeds"}
         every = min(1000, max(1, self.steps // 4))
+        shared["size"] = self.size or None
         return RunConfig.from_json({**shared, "seed": seed, "checkpoint_every": every, **choices})
 
     def beta_vae(self, seed: int, beta: float, latents: int, block: int) -> RunConfig:

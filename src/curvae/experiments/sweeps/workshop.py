@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
@@ -41,7 +42,7 @@ class Made:
 
     summary: Mapping[str, Any]
     table: str
-    figures: Mapping[str, Figure]
+    figures: Mapping[str, Figure | Image.Image]
     runs: tuple[Run, ...]
 
 
@@ -130,7 +131,8 @@ def answer(
     begun = time.monotonic()
     device = choose_device(config.training.device)
     launcher = Local(call.workers) if call.cluster is None else Cluster(call.runs / "jobs", call.cluster)
-    workshop = Workshop(call.runs, launcher, load(config.training.data), device, Console(stderr=True), keep)
+    dataset = load(config.training.data, size=config.training.size or None)
+    workshop = Workshop(call.runs, launcher, dataset, device, Console(stderr=True), keep)
     made = make(call.figure, config, workshop)
     head: dict[str, Any] = {"figure": call.figure, "scale": call.scale, "changes": named(changes)}
     head |= provenance(made.runs, workshop.dataset)
