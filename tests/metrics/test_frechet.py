@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.ndimage
 import torch
 from torch import nn
 
+from curvae.data import avatars
 from curvae.errors import InputError
-from curvae.metrics.frechet import FrechetDistance
+from curvae.metrics.efficientnet import EfficientNetLite0
+from curvae.metrics.frechet import FrechetDistance, Statistics, between, growing, statistics
 
 
 class Flat(nn.Flatten):
@@ -51,3 +54,79 @@ def test_too_few_images_are_refused() -> None:
         FrechetDistance(Flat(), [many])([one])
     with pytest.raises(InputError, match="there are 0 images"):
         FrechetDistance(Flat(), [many])([])
+
+
+def test_growing_sets_are_the_first_images_whatever_the_batches() -> None:
+    images, counts = drawn(50), (2, 7, 30, 50)
+    for size in (1, 8, 50):
+        found = growing(Flat(), images.split(size), counts)
+        for count, one in zip(counts, found, strict=True):
+            whole = statistics(Flat(), [images[:count]])
+            assert one.count == count
+            torch.testing.assert_close(one.mean, whole.mean)
+            torch.testing.assert_close(one.covariance, whole.covariance)
+
+
+def test_statistics_are_numpys() -> None:
+    images = drawn(40)
+    found = statistics(Flat(), images.split(9))
+    flat = images.flatten(1).numpy()
+    np.testing.assert_allclose(found.mean, flat.mean(0))
+    np.testing.assert_allclose(found.covariance, np.cov(flat.T), atol=1e-12)
+    torch.testing.assert_close(FrechetDistance(Flat(), found).reference.mean, found.mean)
+
+
+@pytest.mark.parametrize("counts", [(), (1, 5), (5, 5), (6, 5)])
+def test_counts_that_do_not_ascend_are_refused(counts: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="ascending whole numbers >= 2"):
+        growing(Flat(), [drawn(9)], counts)
+
+
+def test_more_images_than_there_are_are_refused() -> None:
+    with pytest.raises(InputError, match="there are 9 images in a set; expected at least 10"):
+        growing(Flat(), drawn(9).split(4), (5, 10))
+
+
+def test_statistics_of_other_features_are_refused() -> None:
+    few = Statistics(torch.zeros(2).double(), torch.eye(2).double(), 5)
+    with pytest.raises(InputError, match="6 and 2 features"):
+        between(statistics(Flat(), [drawn(9)]), few)
+
+
+class Some(nn.Module):
+    """Every tenth feature: the roots of large matrices take most of the time."""
+
+    num_features = 128
+
+    def __init__(self, extractor: nn.Module) -> None:
+        super().__init__()
+        self.extractor = extractor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.extractor(x)[:, ::10]
+
+
+@pytest.fixture(scope="module")
+def faces() -> torch.Tensor:
+    pytest.importorskip("python_avatars")
+    return torch.from_numpy(np.stack([avatars.render(row) for row in avatars.factors(80, seed=5)])) / 255
+
+
+def test_on_images_it_grows_with_blur_and_noise_and_shrinks_with_their_number(faces: torch.Tensor) -> None:
+    pytest.importorskip("efficientnet_lite_pytorch")
+    extractor = Some(EfficientNetLite0(side=32))
+    distance = FrechetDistance(extractor, [faces])
+    assert distance([faces[torch.randperm(80)]]) < 1e-3
+    blurred = [distance([gaussian(faces, sigma)]) for sigma in (0.5, 1.0, 2.0, 4.0)]
+    assert blurred == sorted(blurred)
+    noise = torch.randn(faces.shape, generator=torch.Generator().manual_seed(0))
+    noisy = [distance([faces + sigma * noise]) for sigma in (0.02, 0.05, 0.1, 0.3)]
+    assert noisy == sorted(noisy)
+    assert min(blurred[0], noisy[0]) > 1e-3
+    first, second = (growing(extractor, [half], (5, 10, 20, 40)) for half in (faces[:40], faces[40:]))
+    bias = [between(a, b) for a, b in zip(first, second, strict=True)]
+    assert bias == sorted(bias, reverse=True)
+
+
+def gaussian(images: torch.Tensor, sigma: float) -> torch.Tensor:
+    return torch.from_numpy(scipy.ndimage.gaussian_filter(images.numpy(), (0, 0, sigma, sigma)))

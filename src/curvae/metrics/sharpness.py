@@ -44,8 +44,11 @@ def sharpness(images: Float[Tensor, "B C H W"]) -> Float[Tensor, " B"]:
     return laplacian.flatten(1).var(1, correction=0)
 
 
-def mean_sharpness(images: Iterable[Float[Tensor, "B C H W"]]) -> float:
+def mean_sharpness(images: Iterable[Tensor]) -> float:
     """Of all images of some batches.
+
+    Args:
+        images: batches ``[B, C, H, W]`` of any size.
 
     Raises:
         InputError: as :func:`sharpness`, or no images.
