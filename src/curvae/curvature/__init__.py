@@ -1,6 +1,7 @@
 """What a decoder does to small movements of its latents: Jacobian columns, Gauss–Newton curvature, estimators."""
 
 from curvae.curvature.estimators import Columns, Estimate, Estimator, Exact, SampledColumns
+from curvae.curvature.fraction import Fraction
 from curvae.curvature.gauss_newton import gauss_newton
 from curvae.curvature.hessian import Curvature, check_curvature, hessian
 from curvae.curvature.lanczos import Lanczos
@@ -18,6 +19,7 @@ __all__ = [
     "Estimator",
     "Exact",
     "FixedStatistics",
+    "Fraction",
     "Lanczos",
     "Operator",
     "Probes",

@@ -3,7 +3,7 @@ r"""How the penalty $\log|I+M/\beta|$ of a structure is computed: exactly, or fr
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,11 +25,36 @@ class SampledColumns:
         columns: $T_{:c}$ for each sampled latent, or all d of them.
         indices: which latents; ``None`` means all, in order.
         probabilities: of drawing each latent; ``None`` where nothing was drawn.
+        share: where only some data were pushed, which of how many; ``None`` means all.
     """
 
-    columns: Float[Tensor, "B *D K"]
-    indices: Int[Tensor, "B K"] | None = None
+    columns: Float[Tensor, "m *D K"]
+    indices: Int[Tensor, "m K"] | None = None
     probabilities: Float[Tensor, " d"] | None = None
+    share: Share | None = None
+
+
+@dataclass(frozen=True)
+class Share:
+    """A random part of a batch that stands for all of it.
+
+    Args:
+        chosen: which data.
+        size: B, of all data.
+    """
+
+    chosen: Int[Tensor, " m"]
+    size: int
+
+    def spread(self, values: Float[Tensor, " m"]) -> Float[Tensor, " B"]:
+        """B/m times the values where they are, 0 elsewhere: the same sum in expectation.
+
+        Example:
+            >>> Share(torch.tensor([2]), 4).spread(torch.tensor([1.5]))
+            tensor([0., 0., 6., 0.])
+        """
+        weighted = values * (self.size / len(self.chosen))
+        return values.new_zeros(self.size).index_copy(0, self.chosen, weighted)
 
 
 @dataclass(frozen=True)
@@ -89,7 +114,47 @@ class Estimator(ABC):
         return estimate.eta, estimate.value
 
 
-class Exact(Estimator):
+@dataclass(frozen=True)
+class Plan:
+    """What to push through the decoder and what to make of it.
+
+    Args:
+        tangents: directions for each datum.
+        reduce: the decoder's output and the pushed, whitened tangents to the estimate.
+        chunk_size: tangents to push at a time, ``None`` for all.
+    """
+
+    tangents: Float[Tensor, "B d K"]
+    reduce: Callable[[Float[Tensor, "B *D"], Float[Tensor, "B *D K"]], Estimate]
+    chunk_size: int | None = None
+
+
+class Pushing(Estimator):
+    """An estimator that pushes tangents, chosen beforehand, once."""
+
+    @abstractmethod
+    def plan(
+        self, z: Float[Tensor, "B d"], structure: Structure, beta: float, generator: torch.Generator | None = None
+    ) -> Plan:
+        """Choose the tangents for the codes ``z``, with ``generator`` where they are drawn."""
+
+    def estimate(
+        self,
+        fn: Decoder,
+        z: Float[Tensor, "B d"],
+        x: Tensor,
+        likelihood: Likelihood,
+        structure: Structure,
+        beta: float,
+        generator: torch.Generator | None = None,
+    ) -> Estimate:
+        """One forward-mode pass with the planned tangents."""
+        self.check(structure)
+        plan = self.plan(z, structure, positive("beta", beta), generator)
+        return plan.reduce(*whitened(fn, z, x, likelihood, plan.tangents, plan.chunk_size))
+
+
+class Exact(Pushing):
     """All d columns of the Jacobian; no randomness, no bias, for every structure.
 
     Args:
@@ -111,27 +176,22 @@ class Exact(Estimator):
     def check(self, structure: Structure) -> None:
         """Serves every structure."""
 
-    def estimate(
-        self,
-        fn: Decoder,
-        z: Float[Tensor, "B d"],
-        x: Tensor,
-        likelihood: Likelihood,
-        structure: Structure,
-        beta: float,
-        generator: torch.Generator | None = None,
-    ) -> Estimate:
-        """No randomness: ``generator`` is not used and the standard error is zero."""
-        positive("beta", beta)
-        eta, columns = whitened(fn, z, x, likelihood, unit_tangents(z), self.chunk_size)
-        value = structure.penalty_of_root(columns, beta)
-        return Estimate(eta, value, torch.zeros_like(value), SampledColumns(columns))
+    def plan(
+        self, z: Float[Tensor, "B d"], structure: Structure, beta: float, generator: torch.Generator | None = None
+    ) -> Plan:
+        """All unit vectors; ``generator`` is not used and the standard error is zero."""
+
+        def reduce(eta: Float[Tensor, "B *D"], columns: Float[Tensor, "B *D d"]) -> Estimate:
+            value = structure.penalty_of_root(columns, beta)
+            return Estimate(eta, value, torch.zeros_like(value), SampledColumns(columns))
+
+        return Plan(unit_tangents(z), reduce, self.chunk_size)
 
     def __repr__(self) -> str:
         return "Exact()"
 
 
-class Columns(Estimator):
+class Columns(Pushing):
     r"""``count`` sampled columns for each datum: GRAE≈, the stochastic right side of (14).
 
     $\tfrac1k\sum_c\tfrac1{p_c}\log(1+\tfrac1\beta\|T_{:c}\|^2)$ with $c\sim p$, an unbiased estimate of the
@@ -166,32 +226,28 @@ class Columns(Estimator):
                 f"Columns estimates the penalty of Diagonal() or BlockDiagonal(b) only; got {structure}: use Exact()"
             )
 
-    def estimate(
-        self,
-        fn: Decoder,
-        z: Float[Tensor, "B d"],
-        x: Tensor,
-        likelihood: Likelihood,
-        structure: Structure,
-        beta: float,
-        generator: torch.Generator | None = None,
-    ) -> Estimate:
-        """Draw the latents with ``generator`` and weigh their blocks by their probabilities."""
-        self.check(structure)
-        positive("beta", beta)
+    def plan(
+        self, z: Float[Tensor, "B d"], structure: Structure, beta: float, generator: torch.Generator | None = None
+    ) -> Plan:
+        """Draw the latents with ``generator``; their blocks are weighed by their probabilities."""
         indices = self.draw(z, generator)
         p = self._distribution(z)
         latents = z.shape[1]
         size = structure.block_size(latents) if isinstance(structure, BlockDiagonal) else 1
         start = indices - indices % size
         members = start.unsqueeze(-1) + torch.arange(size, device=z.device)
+        inside = members < latents
         tangents = one_hot_tangents(z, members.clamp(max=latents - 1).flatten(1))
         # the last block may be smaller than the rest: its missing columns are zero and add nothing to a determinant
-        tangents = tangents * (members < latents).flatten(1).unsqueeze(1)
-        eta, pushed = whitened(fn, z, x, likelihood, tangents)
-        blocks = pushed.unflatten(-1, (self.count, size))
-        terms = _block_terms(blocks, beta).to(z.dtype) / (p[indices] * (members < latents).sum(-1))
-        return Estimate(eta, terms.mean(-1), spread(terms), SampledColumns(_drawn(blocks, indices - start), indices, p))
+        tangents = tangents * inside.flatten(1).unsqueeze(1)
+
+        def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "B *D K"]) -> Estimate:
+            blocks = pushed.unflatten(-1, (self.count, size))
+            terms = _block_terms(blocks, beta).to(z.dtype) / (p[indices] * inside.sum(-1))
+            drawn = SampledColumns(_drawn(blocks, indices - start), indices, p)
+            return Estimate(eta, terms.mean(-1), spread(terms), drawn)
+
+        return Plan(tangents, reduce)
 
     def draw(self, z: Float[Tensor, "B d"], generator: torch.Generator | None = None) -> Int[Tensor, "B K"]:
         """Column indices, ``count`` for each datum."""

@@ -36,14 +36,18 @@ def whitened(
     z: Float[Tensor, "B d"],
     x: Tensor,
     likelihood: Likelihood,
-    tangents: Float[Tensor, "B d K"],
+    tangents: Float[Tensor, "m d K"],
     chunk_size: int | None = None,
-) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "B *D K"]]:
-    r"""The decoder's output $\eta$ and $T=L\,J_g(z)\,v$ for each tangent $v$, so that $T^\top T=v^\top Mv$."""
+) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "m *D K"]]:
+    r"""The decoder's output $\eta$ and $T=L\,J_g(z)\,v$ for each tangent $v$, so that $T^\top T=v^\top Mv$.
+
+    As in :func:`~curvae.curvature.pushforward`, the first m data may be the only ones with tangents.
+    """
     eta, pushed = pushforward(fn, z, tangents, chunk_size)
     with full_precision(z):
         eta, pushed = eta.to(z.dtype), pushed.to(z.dtype)
-        return eta, likelihood.whiten(eta, x, pushed)
+        moved = len(pushed)
+        return eta, likelihood.whiten(eta[:moved], x[:moved], pushed)
 
 
 def gram(tangents: Float[Tensor, "B *D K"]) -> Float[Tensor, "B K K"]:

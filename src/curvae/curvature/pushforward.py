@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from curvae._checks import positive_int
 from curvae._typing import Float, Int, Tensor
 from curvae.curvature.linear import LinearLayers
+from curvae.curvature.rows import CannotFollow, push_rows
 from curvae.curvature.statistics import BatchStatistics, FixedStatistics
 from curvae.errors import InputError
 
@@ -19,8 +20,8 @@ Decoder = Callable[[Float[Tensor, "B d"]], Float[Tensor, "B *D"]]
 
 
 def pushforward(
-    fn: Decoder, z: Float[Tensor, "B d"], tangents: Float[Tensor, "B d K"], chunk_size: int | None = None
-) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "B *D K"]]:
+    fn: Decoder, z: Float[Tensor, "B d"], tangents: Float[Tensor, "m d K"], chunk_size: int | None = None
+) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "m *D K"]]:
     r"""The decoder's output and $J_g(z)\,v$ for K tangents $v$ of each datum, in one pass.
 
     The primal is computed once and shared by all tangents. A decoder in train mode with batch normalisation is
@@ -32,12 +33,14 @@ def pushforward(
     Args:
         fn: decoder, ``[B, d] → [B, *D]``; any module or function that forward mode can follow.
         z: latents.
-        tangents: K directions in latent space for each datum, K ≥ 1.
+        tangents: K ≥ 1 directions in latent space for each datum, or for the first m of them: the others are then
+            decoded alone, at the same batch statistics, and cost no more than that where the decoder consists of
+            common layers (:class:`~curvae.curvature.rows.Rows`).
         chunk_size: push at most this many tangents at a time (default: all at once). Bounds the memory of the
             pass; what autograd keeps for a later backward pass is not bounded by it.
 
     Returns:
-        The output ``[B, *D]`` and the pushed tangents ``[B, *D, K]``.
+        The output ``[B, *D]`` and the pushed tangents ``[m, *D, K]``.
 
     Raises:
         InputError: if the shapes do not fit or ``chunk_size`` is not ≥ 1.
@@ -47,19 +50,41 @@ def pushforward(
         >>> columns.squeeze(-1)
         tensor([[1., 1.]])
     """
-    if z.dim() != 2 or tangents.dim() != 3 or tangents.shape[:2] != z.shape or tangents.shape[2] < 1:
-        raise InputError(
-            f"z has shape {tuple(z.shape)} and tangents {tuple(tangents.shape)}; expected [B, d] and [B, d, K], K >= 1"
-        )
+    _check(z, tangents)
     size = tangents.shape[2] if chunk_size is None else positive_int("chunk_size", chunk_size)
     z = z.contiguous()  # forward mode refuses an expanded tensor
     statistics = FixedStatistics()
     first, *rest = tangents.movedim(-1, 0).split(size)
-    eta, columns, seen = _push(fn, z, first, statistics)
+    eta, columns, seen = (
+        _push(fn, z, first, statistics) if len(tangents) == len(z) else _push_some(fn, z, first, statistics)
+    )
     statistics.update_running(seen)
     if rest:
-        columns = torch.cat([columns, *(_push(fn, z, chunk, FixedStatistics(known=seen))[1] for chunk in rest)])
+        moved = z[: len(tangents)]
+        columns = torch.cat([columns, *(_push(fn, moved, chunk, FixedStatistics(known=seen))[1] for chunk in rest)])
     return eta, columns.movedim(0, -1)
+
+
+def _check(z: Tensor, tangents: Tensor) -> None:
+    given = z.dim() == 2 and tangents.dim() == 3 and tangents.shape[1] == z.shape[1] and tangents.shape[2] > 0
+    if not given or not 0 < len(tangents) <= len(z):
+        raise InputError(
+            f"z has shape {tuple(z.shape)} and tangents {tuple(tangents.shape)}; expected [B, d] and [B, d, K], "
+            "K >= 1, or tangents of the first data alone"
+        )
+
+
+def _push_some(
+    fn: Decoder, z: Float[Tensor, "B d"], tangents: Float[Tensor, "K m d"], statistics: FixedStatistics
+) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "K m *D"], list[BatchStatistics]]:
+    moved = tangents.shape[1]
+    try:
+        return *push_rows(fn, z, tangents, statistics), statistics.seen
+    except CannotFollow:
+        statistics.forget()
+    still = tangents.new_zeros(len(tangents), len(z) - moved, z.shape[1])
+    eta, columns, seen = _push(fn, z, torch.cat([tangents, still], 1), statistics)
+    return eta, columns[:, :moved], seen
 
 
 def _push(

@@ -62,7 +62,7 @@ class FixedStatistics(TorchFunctionMode):
     ) -> Any:
         """Replace train- and eval-mode batch normalisation and the per-datum kinds; pass everything else on."""
         if func is batch_norm:
-            return self._affine(*args, **(kwargs or {}))
+            return self._normalised(*args, **(kwargs or {}))
         if func in PER_DATUM:
             return PER_DATUM[func](*args, **(kwargs or {}))
         if func is torch.Tensor.add_ and _is_counter(args[0]):
@@ -72,9 +72,9 @@ class FixedStatistics(TorchFunctionMode):
                 return func(*args, **(kwargs or {})) if self._known is None else args[0]
         return func(*args, **(kwargs or {}))
 
-    def _affine(
+    def affine(
         self,
-        x: Float[Tensor, "B C *S"],
+        primal: Float[Tensor, "B C *S"],
         running_mean: Tensor | None,
         running_var: Tensor | None,
         weight: Tensor | None = None,
@@ -82,15 +82,19 @@ class FixedStatistics(TorchFunctionMode):
         training: bool = False,
         momentum: float = 0.1,
         eps: float = 1e-5,
-    ) -> Float[Tensor, "B C *S"]:
+    ) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
+        """Scale and shift of one ``batch_norm`` at these primal values, whose statistics are noted."""
         if training or running_mean is None or running_var is None:
-            mean, variance = self._observe(x, running_mean, running_var, momentum)
+            mean, variance = self._observe(primal, running_mean, running_var, momentum)
         else:
             mean, variance = running_mean, running_var
         scale = (variance + eps).rsqrt()
         scale = scale if weight is None else scale * weight
         shift = -mean * scale
-        shift = shift if bias is None else shift + bias
+        return scale, shift if bias is None else shift + bias
+
+    def _normalised(self, x: Float[Tensor, "B C *S"], *args: Any, **options: Any) -> Float[Tensor, "B C *S"]:
+        scale, shift = self.affine(forward_ad.unpack_dual(x).primal, *args, **options)
         shape = (-1, *[1] * (x.dim() - 2))
         # lifting x keeps primal and tangent of one type under autocast
         return torch.addcmul(shift.view(shape), at_least_float32(x), scale.view(shape))
@@ -100,11 +104,15 @@ class FixedStatistics(TorchFunctionMode):
     ) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
         if self._known is not None:
             return next(self._known)
-        primal = at_least_float32(forward_ad.unpack_dual(x).primal)
-        variance, mean = torch.var_mean(primal, [0, *range(2, x.dim())], correction=0)
+        variance, mean = torch.var_mean(at_least_float32(x), [0, *range(2, x.dim())], correction=0)
         self.seen.append(BatchStatistics(mean, variance))
         self._running.append(RunningStatistics(running_mean, running_var, momentum, x.numel() // x.shape[1]))
         return mean, variance
+
+    def forget(self) -> None:
+        """Start anew, after a pass that came to nothing."""
+        self.seen.clear()
+        self._running.clear()
 
     @torch.no_grad()
     def update_running(self, seen: list[BatchStatistics]) -> None:
@@ -115,6 +123,27 @@ class FixedStatistics(TorchFunctionMode):
             if running.variance is not None:
                 unbiased = batch.variance * (running.values / max(running.values - 1, 1))
                 running.variance.lerp_(unbiased.to(running.variance.dtype), running.momentum)
+
+
+class Counters(TorchFunctionMode):
+    """Inside this mode batch normalisations count as ever, and what they have counted can be taken back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counted: list[Tensor] = []
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Note the counters that go up."""
+        if func is torch.Tensor.add_ and _is_counter(args[0]):
+            self._counted.append(args[0])
+        return func(*args, **(kwargs or {}))
+
+    def undo(self) -> None:
+        """Count back."""
+        for counter in self._counted:
+            counter.sub_(1)
 
 
 def _is_counter(tensor: object) -> bool:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import torch
 
-from curvae._checks import positive, positive_int
+from curvae._checks import positive_int
 from curvae._typing import Float, Tensor
-from curvae.curvature.estimators import Estimate, Estimator, spread
-from curvae.curvature.gauss_newton import whitened
+from curvae.curvature.estimators import Estimate, Plan, Pushing, spread
 from curvae.curvature.probes import Probes
-from curvae.curvature.pushforward import Decoder, unit_tangents
-from curvae.likelihoods import Likelihood
+from curvae.curvature.pushforward import unit_tangents
 from curvae.posteriors import Structure, logdet
 
 
-class Trace(Estimator):
+class Trace(Pushing):
     r"""$\tfrac1\beta\mathrm{tr}\,M=\tfrac1\beta\|T\|_F^2$, exactly or from probes.
 
     With :class:`~curvae.curvature.Signs` or :class:`~curvae.curvature.Sphere` it is Hutchinson's estimate
@@ -46,25 +44,20 @@ class Trace(Estimator):
     def check(self, structure: Structure) -> None:
         """Serves every structure: the first order is the same for all that hold the diagonal."""
 
-    def estimate(
-        self,
-        fn: Decoder,
-        z: Float[Tensor, "B d"],
-        x: Tensor,
-        likelihood: Likelihood,
-        structure: Structure,
-        beta: float,
-        generator: torch.Generator | None = None,
-    ) -> Estimate:
-        """Push the probes that ``generator`` draws, or every unit vector."""
-        positive("beta", beta)
+    def plan(
+        self, z: Float[Tensor, "B d"], structure: Structure, beta: float, generator: torch.Generator | None = None
+    ) -> Plan:
+        """The probes that ``generator`` draws, or every unit vector."""
+
+        def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "B *D K"]) -> Estimate:
+            terms = (logdet.squared_norms(pushed.flatten(1, -2)) / beta).to(z.dtype)
+            if self.probes is None:
+                value = terms.sum(-1)
+                return Estimate(eta, value, torch.zeros_like(value))
+            return Estimate(eta, terms.mean(-1), spread(terms))
+
         tangents = unit_tangents(z) if self.probes is None else self.probes.draw(z, generator)
-        eta, pushed = whitened(fn, z, x, likelihood, tangents, self.chunk_size)
-        terms = (logdet.squared_norms(pushed.flatten(1, -2)) / beta).to(z.dtype)
-        if self.probes is None:
-            value = terms.sum(-1)
-            return Estimate(eta, value, torch.zeros_like(value))
-        return Estimate(eta, terms.mean(-1), spread(terms))
+        return Plan(tangents, reduce, self.chunk_size)
 
     def __repr__(self) -> str:
         return "Trace()" if self.probes is None else f"Trace({self.probes})"

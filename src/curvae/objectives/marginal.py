@@ -8,7 +8,7 @@ from curvae._checks import non_negative, positive
 from curvae._precision import full_precision
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
-from curvae.curvature import Columns, Curvature, Estimate, Estimator, Exact, check_curvature
+from curvae.curvature import Columns, Curvature, Estimate, Estimator, Exact, Fraction, check_curvature
 from curvae.curvature.hessian import hessian_products
 from curvae.curvature.pushforward import unit_tangents
 from curvae.errors import IndefiniteError, InputError
@@ -37,7 +37,7 @@ class GRAE:
         curvature: ``"gauss-newton"`` for $M$, ``"hessian"`` for (10), which needs ``estimator=Exact()``.
         orthogonality: weight, ≥ 0, of the mean squared cosine between Jacobian columns that the structure says should
             be orthogonal (:func:`~curvae.objectives.orthogonality`), from the columns that the estimator pushes anyway:
-            exact with ``Exact()``, from sampled pairs with ``Columns(k)``, k ≥ 2.
+            exact with ``Exact()``, from sampled pairs with ``Columns(k)``, k ≥ 2, or a ``Fraction`` of either.
 
     Raises:
         InputError: for a bad argument, or an estimator that cannot serve the structure or curvature.
@@ -98,8 +98,7 @@ class GRAE:
     def _check_pairs(self) -> None:
         if isinstance(self.structure, Full):
             raise InputError("orthogonality has no meaning with structure Full(), which asks it of no columns")
-        pairs = isinstance(self.estimator, Exact) or (isinstance(self.estimator, Columns) and self.estimator.count > 1)
-        if not pairs or self.curvature == "hessian":
+        if not gives_pairs(self.estimator) or self.curvature == "hessian":
             raise InputError(
                 "orthogonality needs pairs of Jacobian columns: use estimator Exact() or Columns(k) with k >= 2, and "
                 f"curvature 'gauss-newton'; got {self.estimator}, {self.curvature!r}"
@@ -123,6 +122,12 @@ class GRAE:
             f"GRAE(beta={self.beta:g}, likelihood={self.likelihood}, structure={self.structure}, "
             f"estimator={self.estimator}, curvature={self.curvature!r})"
         )
+
+
+def gives_pairs(estimator: Estimator) -> bool:
+    """Whether an estimator pushes pairs of columns of one datum, which an orthogonality penalty needs."""
+    inner = estimator.estimator if isinstance(estimator, Fraction) else estimator
+    return isinstance(inner, Exact) or (isinstance(inner, Columns) and inner.count > 1)
 
 
 @torch.no_grad()

@@ -60,7 +60,7 @@ def sampled_orthogonality(sampled: SampledColumns, structure: Structure, latents
         tensor([0.])
     """
     if sampled.indices is None or sampled.probabilities is None:
-        return orthogonality(sampled.columns, structure)
+        return _spread(orthogonality(sampled.columns, structure), sampled)
     count = sampled.columns.shape[-1]
     if count < 2:
         raise InputError("an orthogonality penalty needs at least two sampled columns; got 1: use Columns(2) or more")
@@ -68,7 +68,11 @@ def sampled_orthogonality(sampled: SampledColumns, structure: Structure, latents
     c = sampled.indices
     weights = _outer(sampled.probabilities[c].reciprocal()) * pairs[c.unsqueeze(-1), c.unsqueeze(-2)]
     total = (_squared_cosines(sampled.columns) * weights).sum((-1, -2))
-    return (total / (count * (count - 1) * pairs.sum().clamp(min=1))).to(sampled.columns.dtype)
+    return _spread((total / (count * (count - 1) * pairs.sum().clamp(min=1))).to(sampled.columns.dtype), sampled)
+
+
+def _spread(values: Float[Tensor, " m"], sampled: SampledColumns) -> Float[Tensor, " B"]:
+    return values if sampled.share is None else sampled.share.spread(values)
 
 
 def _required(structure: Structure, latents: int, like: Tensor) -> Int[Tensor, "d d"]:

@@ -1,0 +1,150 @@
+"""What a step buys: held-out objectives along training, for each way to train, over seeds.
+
+``python -m benchmarks.learning --out results/bench/learning`` writes one small JSON for each run into ``runs/`` there
+and ``learning.json``, a summary of all of them; what is there already is not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from benchmarks.measure import commit
+from curvae import Autoencoder, curvature, objectives, posteriors
+from curvae.data import Batches, as_float, load
+from curvae.files import write_atomic
+from curvae.likelihoods import Gaussian
+from curvae.metrics import evaluate
+from curvae.nn import MNISTDecoder, MNISTEncoder
+from curvae.runs.provenance import environment
+
+LATENTS, BETA, BATCH = 12, 0.2, 64
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What all runs have in common."""
+
+    width: float = 0.0625
+    steps: int = 1500
+    every: int = 250
+    points: int = 500
+
+
+def _grae(estimator: curvature.Estimator, structure: posteriors.Structure | None = None) -> objectives.GRAE:
+    return objectives.GRAE(BETA, structure=structure or posteriors.Diagonal(), estimator=estimator)
+
+
+def _eighths(count: int) -> curvature.Estimator:
+    return curvature.Fraction(curvature.Columns(1), count / 8)
+
+
+WAYS: Mapping[str, Callable[[], Any]] = {
+    "β-VAE": lambda: objectives.BetaVAE(BETA),
+    "GRAE≈, one column": lambda: _grae(curvature.Columns(1)),
+    "GRAE≈, one column on 1/8": lambda: _grae(_eighths(1)),
+    "GRAE≈, one column on 1/16": lambda: _grae(curvature.Fraction(curvature.Columns(1), 1 / 16)),
+    "GRAE, exact on 1/16": lambda: _grae(curvature.Fraction(curvature.Exact(), 1 / 16), posteriors.Full()),
+}
+
+
+def one(way: str, lr: float, seed: int, scale: Scale) -> dict[str, Any]:
+    """Train one model, and evaluate it every so often."""
+    torch.manual_seed(seed)
+    objective, data = WAYS[way](), load("mnist")
+    structure = posteriors.Diagonal() if isinstance(objective, objectives.BetaVAE) else None
+    model = Autoencoder(MNISTEncoder(scale.width), MNISTDecoder(LATENTS, scale.width), LATENTS, structure)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
+    generator, test, curve = torch.Generator().manual_seed(seed), as_float(data.test[: scale.points]), []
+    seconds, begun = 0.0, time.perf_counter()
+    for step, x in enumerate(Batches(data.train, BATCH, seed, 0, scale.steps), 1):
+        loss = objective(model, x, generator).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % scale.every == 0:
+            seconds += time.perf_counter() - begun
+            curve.append({"step": step, "seconds": round(seconds, 1), **_held_out(model, test)})
+            begun = time.perf_counter()
+    settings = {"way": way, "lr": lr, "seed": seed, **asdict(scale), "beta": BETA, "latents": LATENTS, "batch": BATCH}
+    return {**settings, "commit": commit(), **environment(torch.device("cpu")), "curve": curve}
+
+
+def _held_out(model: Autoencoder, test: Tensor) -> dict[str, float]:
+    model.eval()
+    structure = posteriors.Diagonal()
+    report = evaluate(model, test, BETA, Gaussian(), structure, generator=torch.Generator().manual_seed(0), samples=2)
+    model.train()
+    values = {"beta_vae": report.beta_vae, "grae_full": report.grae_full, "grae_diagonal": report.grae}
+    return {name: round(value.mean, 4) for name, value in values.items()}
+
+
+def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means over seeds, and the differences to one column for each datum, paired by seed."""
+    rows = {}
+    for way, lr in dict.fromkeys((run["way"], run["lr"]) for run in runs):
+        mine = {run["seed"]: run["curve"] for run in runs if (run["way"], run["lr"]) == (way, lr)}
+        base = {run["seed"]: run["curve"] for run in runs if run["way"] == "GRAE≈, one column" and run["lr"] == lr}
+        last = {seed: curve[-1]["grae_full"] for seed, curve in mine.items()}
+        differences = [value - base[seed][-1]["grae_full"] for seed, value in last.items() if seed in base]
+        mean_curve = [
+            {"step": points[0]["step"]}
+            | {k: _mean([p[k] for p in points]) for k in ("beta_vae", "grae_full", "grae_diagonal")}
+            for points in zip(*mine.values(), strict=True)
+        ]
+        rows[f"{way}, lr {lr:g}"] = {
+            "seeds": sorted(mine),
+            "curve": mean_curve,
+            "last_grae_full": {"mean": _mean(list(last.values())), "standard_error": _error(list(last.values()))},
+            "minus_one_column": {"mean": _mean(differences), "standard_error": _error(differences)},
+        }
+    return rows
+
+
+def _mean(values: list[float]) -> float | None:
+    return round(statistics.fmean(values), 4) if values else None
+
+
+def _error(values: list[float]) -> float | None:
+    return round(statistics.stdev(values) / math.sqrt(len(values)), 4) if len(values) > 1 else None
+
+
+def main() -> None:
+    """Train what is missing, then summarise everything that is there."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.learning", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--lrs", type=float, nargs="+", default=[1e-3])
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--width", type=float, default=Scale.width)
+    parser.add_argument("--steps", type=int, default=Scale.steps)
+    arguments = parser.parse_args()
+    scale = Scale(arguments.width, arguments.steps, arguments.steps // 6)
+    runs = arguments.out / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    wanted = [(w, lr, seed) for seed in range(arguments.seeds) for lr in arguments.lrs for w in arguments.ways]
+    for way, lr, seed in track(wanted, "training", console=Console(stderr=True)):
+        path = runs / f"{list(WAYS).index(way)}-lr{lr:g}-seed{seed}-{scale.width:g}-{scale.steps}.json"
+        if not path.exists():
+            result = json.dumps(one(way, lr, seed, scale), ensure_ascii=False)
+            write_atomic(path, lambda target, text=result: target.write_text(text + "\n"))
+    found = [json.loads(path.read_text()) for path in sorted(runs.glob("*.json"))]
+    text = json.dumps({"runs": len(found), "rows": summary(found)}, indent=1, ensure_ascii=False)
+    write_atomic(arguments.out / "learning.json", lambda path: path.write_text(text + "\n"))
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

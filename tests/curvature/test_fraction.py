@@ -1,0 +1,99 @@
+"""A penalty on part of the batch: unbiased for every datum, with the statistics of the whole batch."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from curvae import Autoencoder, objectives
+from curvae.curvature import Columns, Estimator, Exact, Fraction, Lanczos, Signs, Trace
+from curvae.errors import InputError
+from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood
+from curvae.nn import MLPEncoder, MNISTDecoder
+from curvae.posteriors import BlockDiagonal, Diagonal, Full, Structure
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+BATCH, LATENTS, BETA = 4, 3, 0.3
+
+
+def _problem() -> tuple[MNISTDecoder, Tensor, Tensor]:
+    decoder = MNISTDecoder(LATENTS, 1 / 64).train()
+    return decoder, torch.randn(BATCH, LATENTS, requires_grad=True), torch.rand(BATCH, 1, 28, 28)
+
+
+@pytest.mark.parametrize("likelihood", [Gaussian(0.5), BernoulliLogits()], ids=repr)
+@pytest.mark.parametrize("structure", [Diagonal(), BlockDiagonal(2), Full()], ids=str)
+def test_the_mean_over_every_choice_is_the_exact_penalty(
+    structure: Structure, likelihood: Likelihood, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder, z, x = _problem()
+    eta, exact = Exact().penalty(decoder, z, x, likelihood, structure, BETA)
+    half, mean = Fraction(Exact(), 0.5), torch.zeros(BATCH)
+    orders = list(itertools.permutations(range(BATCH)))
+    for order in orders:
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "randperm", lambda *_, order=order, **__: torch.tensor(order))
+            got = half.estimate(decoder, z, x, likelihood, structure, BETA)
+        torch.testing.assert_close(got.eta, eta)
+        assert got.standard_error is None
+        assert int((got.value == 0).sum()) == BATCH // 2
+        mean = mean + got.value / len(orders)
+    torch.testing.assert_close(mean, exact)
+    wrt = (z, *decoder.parameters())
+    torch.testing.assert_close(torch.autograd.grad(mean.sum(), wrt), torch.autograd.grad(exact.sum(), wrt))
+
+
+@pytest.mark.parametrize("estimator", [Columns(1), Columns(2), Trace(Signs(2))], ids=repr)
+def test_is_unbiased_with_sampled_columns(estimator: Estimator, seed: int) -> None:
+    decoder, z, x = _problem()
+    structure = Diagonal()
+    reference = Trace() if isinstance(estimator, Trace) else Exact()
+    with torch.no_grad():
+        _, exact = reference.penalty(decoder, z, x, Gaussian(), structure, BETA)
+        generator = torch.Generator().manual_seed(seed)
+        part = Fraction(estimator, 0.25)
+        draws = torch.stack(
+            [part.penalty(decoder, z, x, Gaussian(), structure, BETA, generator)[1].mean() for _ in range(600)]
+        )
+    error = float(draws.std()) / math.sqrt(len(draws))
+    assert abs(float(draws.mean() - exact.mean())) < 4.5 * error
+    assert error < 0.2 * float(exact.mean())
+
+
+def test_the_whole_batch_is_the_inner_estimator(seed: int) -> None:
+    decoder, z, x = _problem()
+    got = Fraction(Exact(), 1.0).penalty(decoder, z, x, Gaussian(), Full(), BETA)
+    torch.testing.assert_close(got, Exact().penalty(decoder, z, x, Gaussian(), Full(), BETA))
+
+
+@pytest.mark.parametrize("estimator", [Exact(), Columns(3)], ids=repr)
+def test_orthogonality_is_of_the_same_part(estimator: Estimator, seed: int) -> None:
+    decoder, _, x = _problem()
+    model = Autoencoder(MLPEncoder((1, 28, 28), hidden=(5,)), decoder, LATENTS)
+    objective = objectives.GRAE(BETA, structure=Diagonal(), estimator=Fraction(estimator, 0.5), orthogonality=1.0)
+    parts = objective(model, x, torch.Generator().manual_seed(seed)).parts
+    assert parts["orthogonality"][parts["penalty"] == 0].abs().max() == 0
+    assert int((parts["penalty"] > 0).sum()) == BATCH // 2
+    if isinstance(estimator, Exact):
+        whole = objectives.GRAE(BETA, structure=Diagonal(), orthogonality=1.0)(model, x).parts
+        for name in ("penalty", "orthogonality"):
+            chosen = parts[name] > 0
+            torch.testing.assert_close(parts[name][chosen], 2 * whole[name][chosen])
+
+
+def test_bad_input() -> None:
+    with pytest.raises(InputError, match="0 < fraction <= 1"):
+        Fraction(Columns(1), 1.5)
+    with pytest.raises(InputError, match="fraction"):
+        Fraction(Columns(1), 0.0)
+    with pytest.raises(InputError, match="Columns, Exact and Trace; got Lanczos"):
+        Fraction(Lanczos(), 0.5)
+    with pytest.raises(InputError, match="use Exact"):
+        objectives.GRAE(BETA, structure=Full(), estimator=Fraction(Columns(1), 0.5))
+    with pytest.raises(InputError, match="pairs of Jacobian columns"):
+        objectives.GRAE(BETA, structure=Diagonal(), estimator=Fraction(Columns(1), 0.5), orthogonality=1.0)

@@ -1,0 +1,157 @@
+"""Primals and tangents as rows of one batch, against plain forward mode; what cannot be followed is not guessed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from curvae.curvature.pushforward import pushforward
+from curvae.curvature.rows import CannotFollow, push_rows
+from curvae.curvature.statistics import FixedStatistics
+from curvae.nn import CelebADecoder, MLPDecoder, MNISTDecoder, SameConvTranspose2d
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+BATCH, MOVED, LATENTS, DIRECTIONS = 6, 2, 4, 3
+
+
+class _Residual(nn.Module):
+    """Sums, products and a swish written out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.last = nn.Linear(LATENTS, 8), nn.GroupNorm(2, 8), nn.Linear(8, 8)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.first(z)
+        y = self.norm(x)
+        return x + 2.0 * self.last(y * torch.sigmoid(y)) - 1.0
+
+
+def _images(*layers: nn.Module) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(LATENTS, 16), nn.Unflatten(1, (4, 2, 2)), *layers)
+
+
+FOLLOWED: dict[str, Callable[[], nn.Module]] = {
+    "mnist": lambda: MNISTDecoder(LATENTS, 1 / 64),
+    "celeba": lambda: CelebADecoder(LATENTS, 1 / 256),
+    "mlp": lambda: MLPDecoder(LATENTS, (2, 3), hidden=(7,)),
+    "no-bias": lambda: nn.Sequential(nn.Linear(LATENTS, 5, bias=False), nn.BatchNorm1d(5, affine=False), nn.Softplus()),
+    "cumulative": lambda: nn.Sequential(nn.Linear(LATENTS, 5), nn.BatchNorm1d(5, momentum=None), nn.SiLU()),
+    "no-running": lambda: nn.Sequential(nn.Linear(LATENTS, 5), nn.BatchNorm1d(5, track_running_stats=False), nn.GELU()),
+    "upsampled": lambda: _images(nn.Upsample(scale_factor=2), nn.Conv2d(4, 2, 3, padding=1), nn.LeakyReLU(0.1)),
+    "bilinear": lambda: _images(nn.Upsample(scale_factor=2, mode="bilinear"), nn.PixelShuffle(2), nn.AvgPool2d(2)),
+    "group": lambda: _images(SameConvTranspose2d(4, 6, 4, 2), nn.GroupNorm(3, 6), nn.Mish(), nn.Conv2d(6, 1, 1)),
+    "layer": lambda: nn.Sequential(nn.Linear(LATENTS, 6), nn.LayerNorm(6), nn.Tanh(), nn.Linear(6, 3)),
+    "instance": lambda: _images(nn.InstanceNorm2d(4, affine=True), nn.ReLU()),
+    "residual": _Residual,
+}
+
+NOT_FOLLOWED: dict[str, Callable[[], nn.Module]] = {
+    "in-place": lambda: nn.Sequential(nn.Linear(LATENTS, 5), nn.BatchNorm1d(5), nn.ELU(inplace=True)),
+    "softmax": lambda: nn.Sequential(nn.Linear(LATENTS, 5), nn.BatchNorm1d(5, momentum=None), nn.Softmax(1)),
+    "transposed": lambda: _Function(lambda x: x.transpose(0, 1).tanh().transpose(0, 1)),
+    "data-as-channels": lambda: _Function(lambda x: x.reshape(1, -1).tanh().reshape(x.shape)),
+    "padded-by-ones": lambda: _Function(lambda x: functional.pad(x, (1, 1), value=1.0)),
+    "some-rows": lambda: _Function(lambda x: torch.cat([x[:3], x[3:]])),
+    "plus-a-tensor": lambda: _Function(lambda x: x + torch.arange(4.0)),
+    "own-derivative": lambda: _Function(_Square.apply),
+}
+
+
+class _Function(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.first, self.norm, self.function = nn.Linear(LATENTS, 4), nn.BatchNorm1d(4), function
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.function(self.norm(self.first(z)))
+
+
+class _Square(torch.autograd.Function):
+    """Its backward pass is right for primals and wrong for tangents."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x * x
+
+    @staticmethod
+    def setup_context(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
+        return 2 * ctx.saved_tensors[0] * gradient
+
+    @staticmethod
+    def jvp(ctx: torch.autograd.function.FunctionCtx, tangent: Tensor) -> Tensor:
+        return 2 * ctx.saved_tensors[0] * tangent
+
+
+def _point() -> tuple[Tensor, Tensor]:
+    return torch.randn(BATCH, LATENTS, requires_grad=True), torch.randn(MOVED, LATENTS, DIRECTIONS)
+
+
+@pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("chunk_size", [None, 2], ids=["whole", "chunks"])
+@pytest.mark.parametrize("make", [*FOLLOWED.values(), *NOT_FOLLOWED.values()], ids=[*FOLLOWED, *NOT_FOLLOWED])
+def test_is_the_pass_with_tangents_of_zero(
+    make: Callable[[], nn.Module], chunk_size: int | None, train: bool, seed: int
+) -> None:
+    """Values, gradients, running statistics and counters, whether or not the short way is open."""
+    if make is NOT_FOLLOWED["own-derivative"]:
+        pytest.skip("functorch cannot differentiate it twice; the next test shows that it is not followed")
+    decoder = make().train(train)
+    twin = copy.deepcopy(decoder)
+    z, tangents = _point()
+    still = torch.zeros(BATCH - MOVED, LATENTS, DIRECTIONS)
+    eta, pushed = pushforward(decoder, z, tangents, chunk_size)
+    expected = pushforward(twin, z, torch.cat([tangents, still]))
+    torch.testing.assert_close(eta, expected[0])
+    torch.testing.assert_close(pushed, expected[1][:MOVED])
+    weights = torch.randn_like(eta), torch.randn_like(pushed)
+    got = (eta * weights[0]).sum() + (pushed.square() * weights[1]).sum()
+    wanted = (expected[0] * weights[0]).sum() + (expected[1][:MOVED].square() * weights[1]).sum()
+    gradients = torch.autograd.grad(got, (z, *decoder.parameters()), materialize_grads=True)
+    torch.testing.assert_close(gradients, torch.autograd.grad(wanted, (z, *twin.parameters()), materialize_grads=True))
+    assert max(float(gradient.abs().max()) for gradient in gradients) > 0
+    for mine, other in zip(decoder.buffers(), twin.buffers(), strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+@pytest.mark.parametrize("make", FOLLOWED.values(), ids=FOLLOWED.keys())
+def test_common_layers_are_followed(make: Callable[[], nn.Module], seed: int) -> None:
+    z, tangents = _point()
+    decoder = make()
+    seen = []
+    decoder.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    push_rows(decoder, z, tangents.movedim(-1, 0), FixedStatistics())
+    assert seen == [BATCH + DIRECTIONS * MOVED]
+
+
+@pytest.mark.parametrize("make", NOT_FOLLOWED.values(), ids=NOT_FOLLOWED.keys())
+def test_what_mixes_data_or_is_unknown_is_refused_without_a_trace(make: Callable[[], nn.Module], seed: int) -> None:
+    decoder, (z, tangents) = make(), _point()
+    before = copy.deepcopy(decoder.state_dict())
+    with pytest.raises(CannotFollow):
+        push_rows(decoder, z, tangents.movedim(-1, 0), FixedStatistics())
+    assert all(torch.equal(value, before[name]) for name, value in decoder.state_dict().items())
+
+
+def test_under_autocast(seed: int) -> None:
+    """bf16 layers, tangents close to those of float32, in the type of the primal."""
+    decoder = MNISTDecoder(LATENTS, 1 / 32).float()
+    z, tangents = torch.randn(BATCH, LATENTS, dtype=torch.float32), torch.randn(MOVED, LATENTS, 1, dtype=torch.float32)
+    exact = pushforward(copy.deepcopy(decoder), z, tangents)
+    with torch.autocast("cpu", torch.bfloat16):
+        eta, pushed = pushforward(decoder, z, tangents)
+    assert eta.dtype == pushed.dtype
+    torch.testing.assert_close(eta.float(), exact[0], atol=0.02, rtol=0.05)
+    error = (pushed.float() - exact[1]).norm() / exact[1].norm()
+    assert 0 < error < 0.1
