@@ -67,7 +67,7 @@ def pushforward(
 
 def _check(z: Tensor, tangents: Tensor) -> None:
     given = z.dim() == 2 and tangents.dim() == 3 and tangents.shape[1] == z.shape[1] and tangents.shape[2] > 0
-    if not given or not 0 < len(tangents) <= len(z):
+    if not given or not min(1, len(z)) <= len(tangents) <= len(z):
         raise InputError(
             f"z has shape {tuple(z.shape)} and tangents {tuple(tangents.shape)}; expected [B, d] and [B, d, K], "
             "K >= 1, or tangents of the first data alone"
