@@ -22,6 +22,7 @@ from curvae.runs import Run
 MakeRun = Callable[..., Run]
 
 SECTIONS = ["runs", "losses", "objectives", "reconstructions", "samples", "traversals", "precision", "measures"]
+OF_IMAGES = [*SECTIONS[:6], "interpolations", *SECTIONS[6:]]
 VOID = {"meta", "img", "br"}
 
 
@@ -87,7 +88,7 @@ def test_every_section_is_there(tmp_path: Path, digits: Path, make_run: MakeRun,
     for name in names:
         make_run(tmp_path / name, digits, objective=name)
     page = written(tmp_path, *names)
-    assert page.sections == SECTIONS
+    assert page.sections == OF_IMAGES
     assert_alone(page)
     for name in names:
         assert page.pixels(f"reconstructions by {name}").shape == (8, 12 * 9 - 1, 2)
@@ -154,7 +155,7 @@ def test_without_an_evaluation_it_says_how_to_make_one(tmp_path: Path, digits: P
     make_run(tmp_path / "a run", digits, evaluated=False)
     make_run(tmp_path / "b", digits)
     page = written(tmp_path, "a run", "b")
-    assert page.sections == SECTIONS
+    assert page.sections == OF_IMAGES
     assert f"curvae evaluate '{tmp_path / 'a run'}'" in page.text
     assert f"curvae evaluate {tmp_path / 'b'}" not in page.text
 

@@ -121,3 +121,35 @@ def test_prior_noise_is_standard_normal_and_shared() -> None:
     np.testing.assert_allclose(np.cov(noise.T), np.eye(3), atol=0.08)
     np.testing.assert_array_equal(noise[:, :2], prior_noise(4000, 2, seed=5))
     assert not np.array_equal(noise, prior_noise(4000, 3, seed=6))
+
+
+class Bump(nn.Module):
+    """(x, y) to (x, y, h) with a hill of height 3 at the origin: a straight line across it is a detour."""
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return torch.cat([z, 3 * torch.exp(-z.square().sum(-1, keepdim=True))], -1)
+
+
+def test_straight_ways_are_decoded_lines_and_geodesics_go_around_a_hill() -> None:
+    view = View(Autoencoder(nn.Linear(3, 4), Bump(), 2, features=4).double(), Gaussian(), Full(), BETA)
+    start, end = np.array([[-2.0, 0.1], [2.0, 2.0]]), np.array([[2.0, 0.1], [2.0, 2.5]])
+    found = view.interpolate(start, end, 9)
+    share = np.linspace(0, 1, 9)[:, None]
+    for i in range(2):
+        np.testing.assert_allclose(found.straight[i], view.decode(start[i] + share * (end[i] - start[i])), atol=1e-12)
+        for way in (found.straight[i], found.geodesic[i]):
+            np.testing.assert_allclose(way[[0, -1]], view.decode(np.stack([start[i], end[i]])), atol=1e-12)
+    lengths = [np.linalg.norm(np.diff(way, axis=1), axis=-1).sum(-1) for way in (found.straight, found.geodesic)]
+    np.testing.assert_allclose(found.saved, 1 - lengths[1] / lengths[0], atol=1e-6)
+    assert found.saved[0] > 0.2
+    assert 0 <= found.saved[1] < 0.01  # far from the hill there is nothing to save
+    steps = np.linalg.norm(np.diff(found.geodesic[0], axis=0), axis=-1)
+    assert steps.max() < 1.1 * steps.min()
+
+
+def test_a_flat_decoder_has_straight_geodesics() -> None:
+    torch.manual_seed(0)
+    model = Autoencoder(nn.Linear(3, 4), nn.Linear(2, 3), 2, features=4).double()
+    found = View(model, Gaussian(), Full(), BETA).interpolate(np.zeros((1, 2)), np.ones((1, 2)), 5)
+    np.testing.assert_allclose(found.geodesic, found.straight, atol=1e-6)
+    assert found.saved[0] < 1e-6

@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from curvae.cli.group import writing
 
-_FOLDERS = "Run folders, shown side by side, and results folders of fig2, fig3, fig7 or comparison."
+_FOLDERS = "Run folders, shown side by side, and results folders of fig2, 3, 4, 7, table1, comparison."
 
 
 def report(

@@ -47,9 +47,7 @@ class Inception(nn.Module):
             raise InputError(f"Inception features need the package torch-fidelity; run: {_INSTALL}")
         path = _download() if weights is None else weights
         _check(path)
-        from torchmetrics.image.fid import NoTrainInceptionV3  # needs torch-fidelity
-
-        self.network = NoTrainInceptionV3("inception-v3-compat", [str(self.num_features)], str(path), antialias=False)
+        self.network = _network(path, self.num_features)
         self.requires_grad_(False).eval()
 
     @property
@@ -68,6 +66,18 @@ class Inception(nn.Module):
         """The features of images in [0, 1] (beyond, they are cut off), grey (C = 1) or RGB (C = 3)."""
         pixels = (x * 255).round().clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1)
         return torch.cat([self.network(part) for part in pixels.split(_BATCH)])
+
+
+def _network(path: Path, features: int) -> nn.Module:
+    try:
+        from torchmetrics.image.fid import NoTrainInceptionV3  # needs torch-fidelity
+
+        return NoTrainInceptionV3("inception-v3-compat", [str(features)], str(path), antialias=False)
+    except (ImportError, RuntimeError) as error:  # of torchvision, if it is built for another PyTorch
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"torch-fidelity cannot be used ({reason}); install the torchvision that goes with this PyTorch"
+        ) from error
 
 
 def _download() -> Path:

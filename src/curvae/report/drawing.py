@@ -27,12 +27,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Amounts:
-    """How much is shown: examples, samples and latents, and the longest side of an image in pixels."""
+    """How much is shown: examples, samples, latents and ways between pairs, and the longest side of an image."""
 
     examples: int
     samples: int
     latents: int
     side: int = 96
+    pairs: int = 2
 
 
 class Drawing(ABC):

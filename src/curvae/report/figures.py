@@ -10,6 +10,7 @@ from typing import Any
 from curvae.errors import InputError
 from curvae.report.conditions import caution, conditions
 from curvae.report.contents import comparison, curves, heat_maps
+from curvae.report.faces import quality, samples
 from curvae.report.grids import Content
 from curvae.report.pictures import Picture
 from curvae.report.results import Result
@@ -25,6 +26,8 @@ class Kind:
         question: that it answers.
         pictures: file names, and what each shows in words.
         content: what of the summary is shown.
+        optional: more pictures, after the others: the key of the summary without which there is none, the file, and
+            what it shows.
     """
 
     template: str
@@ -32,6 +35,7 @@ class Kind:
     question: str
     pictures: Mapping[str, str]
     content: Callable[[Mapping[str, Any]], Content]
+    optional: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,21 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             {"comparison.png": "measures of every model and seed"},
             comparison,
         ),
+        "table1": Kind(
+            "samples",
+            "Table 1",
+            "are samples as good without the noise?",
+            {"table1.png": "samples of β-VAE and GRAE≈ side by side, one band for each β"},
+            samples,
+        ),
+        "fig4": Kind(
+            "quality",
+            "Figure 4",
+            "how good are samples, at every β?",
+            {"fig4.png": "Fréchet distance, sharpness, reconstruction error and objective against β, for both models"},
+            quality,
+            (("ablation", "fig4-ablation.png", "models that differ from GRAE≈ in one thing"),),
+        ),
     }
 )
 """What a page can show, by the name that ``curvae reproduce`` takes."""
@@ -107,7 +126,9 @@ def _section(result: Result, place: int) -> Section:
     if kind is None:
         expected = ", ".join(KINDS)
         raise InputError(f"{result.path} holds {result.figure}, which has no page; expected results of {expected}")
-    pictures = tuple(result.picture(file, f"{alt}, {result.name}") for file, alt in kind.pictures.items())
+    more = {file: alt for key, file, alt in kind.optional if result.summary.get(key)}
+    files = {**kind.pictures, **more}
+    pictures = tuple(result.picture(file, f"{alt}, {result.name}") for file, alt in files.items())
     try:
         content, made_under = kind.content(result.summary), conditions(result)
         warning = caution(result.summary)

@@ -14,13 +14,16 @@ from curvae.report.pictures import Picture, grid, to_pixels
 
 # of uncompressed pixels on the whole page: PNG and base64 make less than 3 MB of it, of noise about 2.6 MB
 _PIXEL_BYTES = 1_900_000
+STEPS = 9
+"""Of a way from one image to another."""
+
 _LEVELS = (
-    Amounts(examples=12, samples=64, latents=6),
+    Amounts(examples=12, samples=64, latents=6, pairs=3),
     Amounts(examples=10, samples=36, latents=5),
     Amounts(examples=8, samples=25, latents=4),
     *(Amounts(examples=8, samples=16, latents=4, side=side) for side in (64, 48, 32)),
-    Amounts(examples=6, samples=9, latents=2, side=32),
-    Amounts(examples=4, samples=4, latents=1, side=24),
+    Amounts(examples=6, samples=9, latents=2, side=32, pairs=1),
+    Amounts(examples=4, samples=4, latents=1, side=24, pairs=1),
 )
 
 
@@ -75,6 +78,7 @@ def image_amounts(shape: Sequence[int], runs: int) -> Amounts:
     for level in _LEVELS:
         shrink = min(1.0, level.side / max(shape[-2:]))
         pixels = channels * math.prod(shape[-2:]) * shrink**2
-        if pixels * (level.examples + runs * (level.examples + level.samples + 7 * level.latents)) <= _PIXEL_BYTES:
+        each = level.examples + level.samples + 7 * level.latents + 2 * STEPS * level.pairs
+        if pixels * (level.examples + runs * each) <= _PIXEL_BYTES:
             return level
     return _LEVELS[-1]

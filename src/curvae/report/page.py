@@ -25,12 +25,13 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
 
     The page needs no network and no other file. It shows the settings, loss curves by term, the objectives (2), (7)
     and (13) on held-out data where ``curvae evaluate`` has measured them, reconstructions, samples from the prior,
-    latent traversals, and $\Sigma^{-1}$ beside $I+\tfrac1\beta M$ ($=I+\tfrac1\beta J^\top J$ for unit Gaussian
-    observations). Runs on different data are shown separately. Data that are no images are drawn as lines. A run that
-    is not finished yet appears with its settings and loss curves.
+    latent traversals, straight and geodesic ways between images, and $\Sigma^{-1}$ beside $I+\tfrac1\beta M$
+    ($=I+\tfrac1\beta J^\top J$ for unit Gaussian observations). Runs on different data are shown separately. Data that
+    are no images are drawn as lines. A run that is not finished yet appears with its settings and loss curves.
 
-    A results folder of ``curvae reproduce fig2 | fig3 | fig7 | comparison`` becomes a section before the runs: the
-    question, the pictures with how to read them, what came out, tables with intervals, and under what it was made.
+    A results folder of ``curvae reproduce fig2 | fig3 | fig4 | fig7 | table1 | comparison`` becomes a section before
+    the runs: the question, the pictures with how to read them, what came out, tables with intervals, and under what
+    it was made.
 
     Args:
         folders: run folders that ``curvae train`` wrote and results folders that ``curvae reproduce`` wrote, in any

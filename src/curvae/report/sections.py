@@ -11,7 +11,7 @@ from jaxtyping import Float
 from curvae._typing import Tensor
 from curvae.data import Dataset, as_float
 from curvae.report.drawing import Amounts, Drawing, Figure
-from curvae.report.images import ImageDrawing, image_amounts
+from curvae.report.images import STEPS, ImageDrawing, image_amounts
 from curvae.report.lines import LINE_AMOUNTS, LineDrawing, code_cloud
 from curvae.report.pictures import Picture, heat_map, is_image
 from curvae.report.subjects import Group, Subject
@@ -72,6 +72,23 @@ class Traversals:
 
 
 @dataclass(frozen=True)
+class Way:
+    """From one held-out image to another: along the straight line, along the geodesic, and how much that saves."""
+
+    straight: Picture
+    geodesic: Picture
+    saved: str
+
+
+@dataclass(frozen=True)
+class Ways:
+    """The ways of one run."""
+
+    subject: Subject
+    pairs: tuple[Way, ...]
+
+
+@dataclass(frozen=True)
 class Looks:
     """All sections of one group of runs.
 
@@ -83,6 +100,7 @@ class Looks:
         codes: one figure for each run, for vectors only.
         traversals: for each run.
         values: of the traversed latents.
+        ways: for each run, for images only.
         matrices: for each run.
     """
 
@@ -93,6 +111,7 @@ class Looks:
     codes: list[Figure]
     traversals: list[Traversals]
     values: list[float]
+    ways: list[Ways]
     matrices: list[Matrices]
 
 
@@ -124,6 +143,7 @@ def look(group: Group, runs: int) -> Looks | None:
         codes=[] if images else _codes(group, dataset),
         traversals=[_traversals(*one, dataset, drawing, amounts) for one in group.trained],
         values=_VALUES,
+        ways=[_ways(*one, shown, drawing, amounts.pairs) for one in group.trained] if images else [],
         matrices=[_matrices(*one, shown[:_MATRICES], drawing) for one in group.trained],
     )
 
@@ -162,6 +182,27 @@ def _traversals(subject: Subject, view: View, dataset: Dataset, drawing: Drawing
         for latent, row in zip(latents, decoded, strict=True)
     )
     return Traversals(subject, view.model.latents, rows)
+
+
+def _ways(subject: Subject, view: View, shown: Float[Tensor, "B *D"], drawing: Drawing, count: int) -> Ways:
+    """Between neighbours among the held-out images."""
+    count = min(count, len(shown) // 2)
+    if count == 0:
+        return Ways(subject, ())
+    codes = view.codes(shown[: 2 * count])
+    found = view.interpolate(codes[::2], codes[1::2], STEPS)
+    names = [f"way {i + 1} of {subject.name}" for i in range(count)]
+    return Ways(
+        subject,
+        tuple(
+            Way(
+                drawing.traversed(found.straight[i], f"{name}, straight line"),
+                drawing.traversed(found.geodesic[i], f"{name}, geodesic"),
+                f"{100 * found.saved[i]:.1f}",
+            )
+            for i, name in enumerate(names)
+        ),
+    )
 
 
 def _matrices(subject: Subject, view: View, x: Float[Tensor, "B *D"], drawing: Drawing) -> Matrices:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ import torch
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.curvature import gauss_newton
+from curvae.geometry import energy, geodesic, length
 from curvae.likelihoods import Likelihood
 from curvae.metrics import relative_distance
 from curvae.posteriors import Structure
@@ -17,6 +19,8 @@ from curvae.posteriors import Structure
 # columns of the Jacobian at a time: bounds the memory for large images and many latents
 _COLUMNS = 16
 _BATCH = 64
+# of the search for a geodesic, which by then is near its end on decoders that were looked at
+_ITERATIONS = 60
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,21 @@ class Precisions:
     implied: Float[np.ndarray, "B d d"]
     distance: Float[np.ndarray, " B"]
     own: bool
+
+
+@dataclass(frozen=True)
+class Paths:
+    r"""Ways between P pairs of codes, in T steps, as expected observations.
+
+    Attributes:
+        straight: of the straight lines in latent space, ``[P, T, *D]``.
+        geodesic: of the shortest ways as the decoder sees them (§5.2), ``[P, T, *D]``.
+        saved: by how much each is shorter, as a share of the straight line's decoded length, in [0, 1). ``[P]``.
+    """
+
+    straight: Float[np.ndarray, "P T *D"]
+    geodesic: Float[np.ndarray, "P T *D"]
+    saved: Float[np.ndarray, " P"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +107,27 @@ class View:
             z[row, :, latent] = values
         decoded = self.decode(z.reshape(-1, len(code)))
         return decoded.reshape(len(latents), len(values), *decoded.shape[1:])
+
+    def interpolate(self, start: Float[np.ndarray, "P d"], end: Float[np.ndarray, "P d"], steps: int) -> Paths:
+        """Straight lines and geodesics between codes; a geodesic that is not found is the straight line.
+
+        Args:
+            start: codes where the ways begin.
+            end: where they end.
+            steps: points of each, both ends included, ≥ 3.
+        """
+        first, last = (self._own(torch.from_numpy(z)) for z in (start, end))
+        found = geodesic(partial(energy, self._mean), first, last, steps, _ITERATIONS)
+        line = torch.lerp(first[:, None], last[:, None], torch.linspace(0, 1, steps).to(first)[:, None])
+        with torch.no_grad():
+            lengths = [length(self._mean, curve).double().numpy() for curve in (line, found.curve)]
+        shapes = [self.decode(curve.flatten(0, 1).numpy()) for curve in (line, found.curve)]
+        straight, shortest = (images.reshape(len(start), steps, *images.shape[1:]) for images in shapes)
+        whole = np.where(lengths[0] > 0, lengths[0], 1.0)
+        return Paths(straight, shortest, np.maximum(0.0, (lengths[0] - lengths[1]) / whole))
+
+    def _mean(self, z: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:
+        return self.likelihood.mean(self.model.decode(z))
 
     def effects(self, x: Float[Tensor, "B *D"]) -> Float[np.ndarray, " d"]:
         r"""How strongly each latent moves the output: $\sqrt{\mathrm{mean}_x M_{ii}}$.

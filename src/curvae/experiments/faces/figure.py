@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from curvae.experiments.faces.models import CHALLENGER, REFERENCE
 from curvae.experiments.sweeps.drawing import plain
@@ -83,6 +84,7 @@ def ablation(found: Mapping[str, Any]) -> Figure:
         for row, measured in enumerate(models.values()):
             at.plot(measured[key]["values"], [-row] * len(measured[key]["values"]), "o", color="#4063d8", markersize=4)
             at.plot([measured[key]["mean"]] * 2, [-row - 0.3, -row + 0.3], color="black", linewidth=1.5)
+        at.xaxis.set_major_locator(MaxNLocator(3))
         at.axvline(models[found["reference"]][key]["mean"], color="0.5", linestyle=":", linewidth=1)
     axes[0].set_yticks([-row for row in range(len(models))], list(models), fontsize=8)
     figure.suptitle(f"β = {found['beta']:g}", fontsize=9)
