@@ -33,7 +33,11 @@ def train(
     ] = None,
     estimator: Annotated[
         str | None,
-        Option(help="grae: exact, columns:K, lanczos:PROBES:DEPTH or trace:K; rae: not lanczos.", show_default="exact"),
+        Option(
+            help="grae: exact, columns:K, lanczos:PROBES:DEPTH, trace:K, or fraction:1/8:… of the batch; rae: exact, "
+            "columns:K or trace:K.",
+            show_default="exact",
+        ),
     ] = None,
     likelihood: Annotated[
         str | None,

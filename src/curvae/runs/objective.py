@@ -10,6 +10,7 @@ from curvae.curvature import Columns, Coordinates, Estimator, Exact, Trace, chec
 from curvae.errors import InputError
 from curvae.likelihoods import Laplace, Likelihood
 from curvae.objectives import GRAE, RAE, BetaVAE, Taylor
+from curvae.objectives.marginal import gives_pairs
 from curvae.posteriors import Structure
 from curvae.runs.config import RunConfig
 from curvae.runs.parts import build_estimator, build_likelihood, build_structure
@@ -79,7 +80,7 @@ def _grae(config: RunConfig, likelihood: Likelihood) -> GRAE:
     except InputError:
         raise InputError(
             f"estimator is {config.estimator} but structure is {config.structure}; columns:K goes with diagonal and "
-            "block:B, lanczos with full, exact and trace with any"
+            "block:B, lanczos with full, exact and trace with any; a fraction:F:… of them with what they go with"
         ) from None
     if config.curvature == "hessian" and not isinstance(estimator, Exact):
         raise InputError(f"curvature is hessian, which needs estimator exact; got estimator {config.estimator}")
@@ -105,8 +106,7 @@ def _check_pairs(config: RunConfig, structure: Structure, estimator: Estimator) 
             f"orthogonality is {config.orthogonality:g} but structure {config.structure} of {config.latents} latents "
             "asks it of no pair of them; use another structure or leave it out"
         )
-    pairs = isinstance(estimator, Exact) or (isinstance(estimator, Columns) and estimator.count > 1)
-    if not pairs or config.curvature == "hessian":
+    if not gives_pairs(estimator) or config.curvature == "hessian":
         raise InputError(
             f"orthogonality is {config.orthogonality:g} but estimator is {config.estimator} and curvature "
             f"{config.curvature}; it needs pairs of columns: exact or columns:K with K >= 2, and gauss-newton"

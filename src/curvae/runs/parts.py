@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from curvae.curvature import Columns, Estimator, Exact, Lanczos, Signs, Trace
+from fractions import Fraction as Ratio
+
+from curvae.curvature import Columns, Estimator, Exact, Fraction, Lanczos, Signs, Trace
 from curvae.errors import InputError
 from curvae.likelihoods import (
     Bernoulli,
@@ -38,7 +40,8 @@ def build_estimator(text: str) -> Estimator:
     """``"exact"``, ``"columns:K"``, ``"lanczos"``, ``"lanczos:PROBES"``, ``"lanczos:PROBES:DEPTH"`` or ``"trace:K"``.
 
     ``"lanczos"`` takes PROBES × DEPTH product pairs a datum, 4 × 16 by default. ``"trace:K"`` is Hutchinson's estimate
-    of the first order from K probes, ``"trace"`` the first order from all columns.
+    of the first order from K probes, ``"trace"`` the first order from all columns. ``"fraction:F:ESTIMATOR"`` is
+    another one on that fraction of each batch, F as ``1/8`` or ``0.125``.
 
     Raises:
         InputError: anything else.
@@ -46,6 +49,8 @@ def build_estimator(text: str) -> Estimator:
     Example:
         >>> build_estimator("columns:1"), build_estimator("lanczos:8:12"), build_estimator("trace:2")
         (Columns(1), Lanczos(depth=12, probes=Signs(8)), Trace(Signs(2)))
+        >>> build_estimator("fraction:1/8:columns:1")
+        Fraction(Columns(1), 0.125)
     """
     match text.split(":"):
         case ["exact"]:
@@ -63,8 +68,11 @@ def build_estimator(text: str) -> Estimator:
             return Trace()
         case ["trace", probes]:
             return Trace(Signs(_count(probes, text, "estimator", "trace:1")))
+        case ["fraction", fraction, *inner] if inner and inner[0] not in ("fraction", "lanczos"):
+            return Fraction(build_estimator(":".join(inner)), _fraction(fraction, text))
     raise InputError(
-        f"estimator is {text!r}; expected exact, columns:K (for example columns:1), lanczos:PROBES:DEPTH or trace:K"
+        f"estimator is {text!r}; expected exact, columns:K (for example columns:1), lanczos:PROBES:DEPTH, trace:K, or "
+        "fraction:F:ESTIMATOR with exact, columns:K or trace:K (for example fraction:1/8:columns:1)"
     )
 
 
@@ -136,6 +144,16 @@ def _count(number: str, text: str, name: str, example: str) -> int:
     if not (number.isascii() and number.isdigit()) or int(number) < 1:
         raise InputError(f"{name} is {text!r}; expected a whole number >= 1 after the colon, for example {example}")
     return int(number)
+
+
+def _fraction(number: str, text: str) -> float:
+    try:
+        value = float(Ratio(number))
+    except (ValueError, ZeroDivisionError):
+        value = 0.0
+    if not 0 < value <= 1:
+        raise InputError(f"estimator is {text!r}; expected a fraction above 0 and up to 1, for example fraction:1/8:…")
+    return value
 
 
 def _number(number: str, text: str, example: str) -> float:
