@@ -27,6 +27,7 @@ CONFIGS = st.builds(
     lr=st.floats(1e-6, 1),
     seed=st.integers(0, 2**63 - 1),
     precision=st.sampled_from(["32", "bf16", "64"]),
+    compile=st.booleans(),
 )
 
 
@@ -75,6 +76,8 @@ BAD: list[tuple[str, Any]] = [
     ("seed", 2**63),
     ("precision", "16"),
     ("precision", 32),
+    ("compile", 1),
+    ("compile", None),
     ("device", "tpu"),
     ("checkpoint_every", 0),
     ("log_every", 0),

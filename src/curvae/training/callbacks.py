@@ -74,7 +74,8 @@ class Recorder(Callback):
         # the same noise each time, so that the values differ by the weights alone
         generator = step_generator(self.config.seed, self.config.steps, module.device)
         module.model.eval()
-        with torch.no_grad():
+        # a compiled network would be compiled anew for eval mode and the last batch's size
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
             batches = self.held_out.split(self.config.batch_size)
             chunks = [module.evaluated(batch, generator, module.step) for batch in batches]
         module.model.train()

@@ -25,8 +25,10 @@ from curvae.runs.checks import check_data
 from curvae.runs.device import choose_device
 from curvae.runs.folder import check_free
 from curvae.runs.lines import cut_lines
+from curvae.runs.objective import Objective
 from curvae.training.callbacks import Checkpoints, Interrupts, Recorder
 from curvae.training.checkpoint import Checkpoint
+from curvae.training.compiling import compile_networks
 from curvae.training.errors import TrainingError
 from curvae.training.module import Training
 from curvae.training.progress import Bar
@@ -113,13 +115,16 @@ def _fit(
     keep: Collection[int],
 ) -> Outcome:
     config = run.config
-    # half-precision convolutions are fastest with the channels of a pixel side by side
-    model.to(device, memory_format=torch.channels_last if config.precision == "bf16" else torch.preserve_format)
+    model.to(device)
+    if config.precision == "bf16":  # its convolutions are fastest with the channels of a pixel side by side
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
     start, seconds = _restored(run, model, optimizer)
     cut_lines(run.path / "metrics.jsonl", start)
     objective = build_objective(config, likelihood_of(config, model))
     module = Training(model, objective, optimizer, seed=config.seed, bf16=config.precision == "bf16", step=start)
+    if config.compile and start < config.steps:
+        _compile(module, objective, _typed(as_float(dataset.train[: config.batch_size]), config).to(device), console)
     held_out = _typed(as_float(dataset.test[:_HELD_OUT]), config).to(device)
     recorder = Recorder(run.path / "metrics.jsonl", config, held_out, seconds)
     checkpoints = Checkpoints(run.checkpoint, config, dataset.digest, lambda: recorder.seconds, saved=start)
@@ -142,6 +147,18 @@ def _fit(
     elif interrupts.received is None:
         raise TrainingError(f"training ended after step {module.step} of {config.steps} without a signal; use --resume")
     return Outcome(run, module.step, start, interrupts.received)
+
+
+def _compile(module: Training, objective: Objective, x: Tensor, console: Console | None) -> None:
+    """Compile the networks, or say in one line why not."""
+    if module.bf16 and x.device.type == "cpu":
+        reason: str | None = "the networks are not compiled: bf16 on a CPU is faster as it is"
+    else:
+        reason = compile_networks(module.model, objective, x, module.precision())
+    if reason and console:
+        console.print(reason, highlight=False, soft_wrap=True)
+    elif reason:
+        warnings.warn(reason, RuntimeWarning, stacklevel=2)
 
 
 def _trainer(device: torch.device, folder: Path, callbacks: list[Callback]) -> Trainer:

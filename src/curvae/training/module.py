@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -86,7 +86,7 @@ class Training(LightningModule):
             TrainingError: at this step it has no value.
         """
         try:
-            with self._precision():
+            with self.precision():
                 return self.objective(self.model, batch, generator)
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             raise TrainingError(
@@ -108,9 +108,11 @@ class Training(LightningModule):
             raise TrainingError(f"the loss is {value} at step {step}; lower --lr or raise --beta")
 
     @contextmanager
-    def _precision(self) -> Iterator[None]:
+    def precision(self) -> Iterator[None]:
+        """The context in which the objective is computed."""
         if not self.bf16:
             yield
             return
-        with torch.autocast(self.device.type, torch.bfloat16), HalfConvolutions():
+        faster = HalfConvolutions() if self.device.type == "cpu" else nullcontext()
+        with torch.autocast(self.device.type, torch.bfloat16), faster:
             yield

@@ -1,0 +1,57 @@
+"""Compiled networks for training, where PyTorch can compile them."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import torch
+from torch import nn
+
+from curvae._typing import Float, Tensor
+from curvae.autoencoder import Autoencoder
+from curvae.objectives import BetaVAE
+from curvae.runs.objective import Objective
+
+
+def compile_networks(
+    model: Autoencoder, objective: Objective, x: Float[Tensor, "B *D"], precision: AbstractContextManager[None]
+) -> str | None:
+    """Compile what an objective only calls: the encoder, and for the β-VAE the decoder too.
+
+    The other objectives push tangents through the decoder and step in at each of its layers, which compiled code would
+    hide from them. One pass forwards and backwards makes the compiler show now whether it can; weights and running
+    statistics are put back afterwards. State and names of the model stay what they are.
+
+    Args:
+        model: in train mode, on its device; changed in place.
+        objective: what will be minimised.
+        x: a batch of the size that training will use.
+        precision: the context that training computes in.
+
+    Returns:
+        None, or in one line why nothing is compiled.
+    """
+    networks = [model.encoder, model.decoder] if isinstance(objective, BetaVAE) else [model.encoder]
+    z = torch.zeros(len(x), model.latents, dtype=x.dtype, device=x.device, requires_grad=True)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    try:
+        with precision:
+            outputs = [_compiled(network)(value) for network, value in zip(networks, (x, z), strict=False)]
+        torch.stack([output.float().sum() for output in outputs]).sum().backward()
+    except Exception as error:  # a compiler fails in any way, and what is wrong with the network itself comes up again
+        for network in networks:
+            network._compiled_call_impl = None  # PyTorch has no public way back
+        return f"the networks are not compiled ({type(error).__name__}: {_first_line(error)})"
+    finally:
+        model.load_state_dict(state)
+        model.zero_grad()
+    return None
+
+
+def _compiled(network: nn.Module) -> nn.Module:
+    network.compile()
+    return network
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0][:200]
