@@ -35,6 +35,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages, and the pictures and files that the README links to."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("](docs/", "](")
+    readme = readme.replace("[results/](results)", "`results/`")  # a folder, which is no page
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     pages = {"index.md": readme, "CHANGELOG.md": changelog, "reference/index.md": _reference("curvae")}
     pages |= {f"reference/{room}.md": _reference(f"curvae.{room}") for room in ROOMS}

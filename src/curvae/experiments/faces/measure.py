@@ -45,7 +45,7 @@ class Judge:
     Attributes:
         dataset: images.
         config: how much to measure.
-        gauge: the Fréchet distance; None if the data are no images.
+        gauge: the Fréchet distance.
         device: where.
     """
 
