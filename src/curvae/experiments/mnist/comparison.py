@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,23 +35,20 @@ MEASURES: Mapping[str, str] = {
 
 def variants(config: Comparison) -> dict[str, dict[str, Any]]:
     """The models that are compared: what of the run's configuration makes each, by name."""
+    penalty = {"orthogonality": config.orthogonality}
     found: dict[str, dict[str, Any]] = {
         REFERENCE: {"objective": "beta-vae", "structure": "diagonal"},
         "β-VAE, full": {"objective": "beta-vae", "structure": "full"},
         "GRAE, full": {"structure": "full"},
         "GRAE, block:2": {"structure": "block:2"},
         "GRAE, diagonal": {"structure": "diagonal"},
+        "GRAE, block:2 + orthogonality": {"structure": "block:2", **penalty},
+        "GRAE, diagonal + orthogonality": {"structure": "diagonal", **penalty},
         "GRAE≈, one column": {"structure": "diagonal", "estimator": "columns:1"},
+        "GRAE≈, one column on 1/8": {"structure": "diagonal", "estimator": "fraction:1/8:columns:1"},
+        "GRAE≈, two columns": {"structure": "diagonal", "estimator": "columns:2"},
+        "GRAE≈, two columns + orthogonality": {"structure": "diagonal", "estimator": "columns:2", **penalty},
     }
-    # an older RunConfig cannot ask for the penalty
-    if "orthogonality" in {field.name for field in fields(RunConfig)}:
-        penalty = {"orthogonality": config.orthogonality}
-        found |= {
-            "GRAE, block:2 + orthogonality": {"structure": "block:2", **penalty},
-            "GRAE, diagonal + orthogonality": {"structure": "diagonal", **penalty},
-            "GRAE≈, two columns": {"structure": "diagonal", "estimator": "columns:2"},
-            "GRAE≈, two columns + orthogonality": {"structure": "diagonal", "estimator": "columns:2", **penalty},
-        }
     return {name: {"objective": "grae", **choices} for name, choices in found.items()}
 
 
