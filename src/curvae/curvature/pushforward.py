@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch.func import jvp, vmap
@@ -10,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from curvae._checks import positive_int
 from curvae._typing import Float, Int, Tensor
+from curvae.curvature.elementwise import OneSlope
 from curvae.curvature.linear import LinearLayers
 from curvae.curvature.rows import CannotFollow, push_rows
 from curvae.curvature.statistics import BatchStatistics, FixedStatistics
@@ -90,9 +92,12 @@ def _push_some(
 def _push(
     fn: Decoder, z: Float[Tensor, "B d"], tangents: Float[Tensor, "K B d"], statistics: FixedStatistics
 ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "K B *D"], list[BatchStatistics]]:
+    # with a single tangent its product with the slope would be one pass more
+    activations = OneSlope() if len(tangents) > 1 else nullcontext()
+
     def observed(point: Float[Tensor, "B d"]) -> tuple[Tensor, list[BatchStatistics]]:
         # of PyTorch's attention kernels only the plain one has a forward-mode derivative
-        with statistics, LinearLayers(), sdpa_kernel(SDPBackend.MATH):
+        with statistics, LinearLayers(), activations, sdpa_kernel(SDPBackend.MATH):
             return fn(point), statistics.seen
 
     def along(tangent: Float[Tensor, "B d"]) -> tuple[Tensor, Tensor, list[BatchStatistics]]:

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from curvae._precision import at_least_float32
 from curvae._typing import Float, Tensor
+from curvae.curvature.elementwise import ELEMENTWISE
 from curvae.curvature.linear import LINEAR_IN_INPUT
 from curvae.curvature.normalisation import PER_DATUM
 from curvae.curvature.statistics import Counters, FixedStatistics
@@ -34,31 +35,6 @@ _ROW_WISE = frozenset(
         torch.Tensor.contiguous,
         torch.Tensor.reshape,
         torch.Tensor.view,
-    }
-)
-_ELEMENTWISE = frozenset(
-    {
-        functional.celu,
-        functional.elu,
-        functional.gelu,
-        functional.leaky_relu,
-        functional.mish,
-        functional.relu,
-        functional.selu,
-        functional.sigmoid,
-        functional.silu,
-        functional.softplus,
-        functional.tanh,
-        torch.celu,
-        torch.exp,
-        torch.relu,
-        torch.selu,
-        torch.sigmoid,
-        torch.tanh,
-        torch.Tensor.exp,
-        torch.Tensor.relu,
-        torch.Tensor.sigmoid,
-        torch.Tensor.tanh,
     }
 )
 # of rows and numbers
@@ -163,7 +139,7 @@ class Arrangement(NamedTuple):
                 return self._affine(
                     at_least_float32(rows), *self.statistics.affine(self._primal(rows), *rest, **options)
                 )
-            if func in _ELEMENTWISE:
+            if func in ELEMENTWISE:
                 return self._elementwise(lambda x: func(x, *rest, **options), rows)
             if func in PER_DATUM:
                 return self._per_datum(PER_DATUM[func], args, places, options)

@@ -94,10 +94,16 @@ class FixedStatistics(TorchFunctionMode):
         return scale, shift if bias is None else shift + bias
 
     def _normalised(self, x: Float[Tensor, "B C *S"], *args: Any, **options: Any) -> Float[Tensor, "B C *S"]:
-        scale, shift = self.affine(forward_ad.unpack_dual(x).primal, *args, **options)
+        primal, tangent = forward_ad.unpack_dual(x)
         shape = (-1, *[1] * (x.dim() - 2))
-        # lifting x keeps primal and tangent of one type under autocast
-        return torch.addcmul(shift.view(shape), at_least_float32(x), scale.view(shape))
+        scale, shift = (vector.view(shape) for vector in self.affine(primal, *args, **options))
+        # lifting them keeps primal and tangent of one type under autocast
+        if tangent is None or _carries_tangent(scale) or _carries_tangent(shift):
+            return torch.addcmul(shift, at_least_float32(x), scale)
+        # PyTorch's rule for addcmul adds up zeros for the tangents of the other two
+        return forward_ad.make_dual(
+            torch.addcmul(shift, at_least_float32(primal), scale), at_least_float32(tangent) * scale
+        )
 
     def _observe(
         self, x: Float[Tensor, "B C *S"], running_mean: Tensor | None, running_var: Tensor | None, momentum: float
@@ -144,6 +150,10 @@ class Counters(TorchFunctionMode):
         """Count back."""
         for counter in self._counted:
             counter.sub_(1)
+
+
+def _carries_tangent(tensor: Tensor) -> bool:
+    return forward_ad.unpack_dual(tensor).tangent is not None
 
 
 def _is_counter(tensor: object) -> bool:
