@@ -3,7 +3,7 @@
 #   make demo     train a β-VAE and a GRAE on MNIST and write a report that compares them
 #   make test     the tests (a few minutes);  make test ARGS="-m slow" for the long ones
 #   make check    lint, format, types, layering, documentation
-#   make bench    speed against other ways of computing the same thing
+#   make bench    speed against other ways of computing the same thing;  make bench ARGS="--device cuda" on a GPU
 #   make docs     the documentation as a site, in site/
 #   make clean    remove .venv and everything that was built (runs/ stays)
 #
@@ -62,6 +62,8 @@ $(READY): pyproject.toml constraints.txt
 $(BENCH_READY): $(READY)
 	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[bench]'
 	$(PIP) install --constraint constraints.txt --no-deps pythae
+	$(PIP) install --constraint constraints.txt setuptools
+	$(PIP) install --constraint constraints.txt --no-deps --no-build-isolation stochman
 	@touch $@
 
 demo: $(READY)

@@ -1,46 +1,35 @@
-"""``python -m benchmarks``: a table on stderr, JSON on stdout, and a file if asked for."""
+"""``python -m benchmarks``: a table on stderr, JSON on stdout, and files if asked for."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import json
-import os
-import platform
+import time
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
-import curvae
-from benchmarks.measure import Row, commit
+from benchmarks.measure import Row, machine
 from curvae.files import write_atomic
+from curvae.runs.device import choose_device
 
-SUITES = ("steps", "jacobian", "estimators", "uniqueness")
-
-
-def _machine() -> dict[str, object]:
-    info = Path("/proc/cpuinfo")  # Linux has the model's name here and nowhere else
-    lines = info.read_text().splitlines() if info.exists() else []
-    cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor())
-    return {
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "curvae": curvae.__version__,
-        "commit": commit(),
-    }
+SUITES = ("steps", "loop", "compiled", "jacobian", "estimators", "scaling", "uniqueness")
+# the others are about a CPU
+ON_A_GPU = ("steps", "compiled", "jacobian")
 
 
 def _table(rows: list[Row]) -> Table:
-    table = Table("what", "size", "ms", "against", "ms", "ratio", "MB", "MB", title="time ÷ reference's time")
+    table = Table(
+        "what", "size", "ms", "against", "ms", "ratio", "MB", "MB", "images/s", title="time ÷ reference's time"
+    )
     for row in rows:
         memory = ["" if m is None else f"{m:.0f}" for m in (row.megabytes, row.reference_megabytes)]
+        images = "" if row.images_per_second is None else f"{row.images_per_second:.0f}"
         numbers = [f"{row.milliseconds:.1f}", row.reference, f"{row.reference_milliseconds:.1f}", f"{row.ratio:.2f}"]
-        table.add_row(row.name, row.size, *numbers, *memory)
+        table.add_row(row.name, row.size, *numbers, *memory, images)
     return table
 
 
@@ -49,19 +38,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("suites", nargs="*", choices=[*SUITES, []], help=f"default: all of {', '.join(SUITES)}")
     parser.add_argument("--quick", action="store_true", help="smaller sizes, fewer repetitions")
-    parser.add_argument("--out", type=Path, help="write the JSON to this file as well")
+    parser.add_argument("--device", default="cpu", help=f"cpu or cuda (suites {', '.join(ON_A_GPU)})")
+    parser.add_argument("--out", type=Path, help="write one JSON file for each suite into this folder as well")
     arguments = parser.parse_args()
+    device = choose_device(arguments.device)
+    suites = arguments.suites or (SUITES if device.type == "cpu" else ON_A_GPU)
     console = Console(stderr=True)
-    result: dict[str, object] = {"machine": _machine(), "quick": arguments.quick}
-    for name in arguments.suites or SUITES:
+    if not console.is_terminal:
+        console.width = 200  # or a table would be cut to 80 columns
+    results: dict[str, object] = {}
+    for name in suites:
         console.print(f"measuring {name} …")
-        rows = importlib.import_module(f"benchmarks.{name}").run(arguments.quick)
+        begin = time.perf_counter()
+        suite = importlib.import_module(f"benchmarks.{name}")
+        rows = suite.run(arguments.quick, device)
         console.print(_table(rows))
-        result[name] = [row.as_dict() for row in rows]
-    text = json.dumps(result, indent=1, ensure_ascii=False)
-    print(text)
-    if arguments.out:
-        write_atomic(arguments.out, lambda path: path.write_text(text + "\n"))
+        result = {
+            "machine": machine(device),
+            "quick": arguments.quick,
+            "seconds": round(time.perf_counter() - begin),
+            name: [row.as_dict() for row in rows],
+        }
+        results[name] = result
+        if arguments.out:
+            text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
+            write_atomic(arguments.out / f"{name}.json", lambda path, text=text: path.write_text(text))
+            if hasattr(suite, "draw"):
+                write_atomic(arguments.out / f"{name}.png", lambda path, suite=suite, rows=rows: suite.draw(rows, path))
+    print(json.dumps(results, indent=1, ensure_ascii=False))
 
 
-main()
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    main()

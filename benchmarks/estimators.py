@@ -79,7 +79,7 @@ def _value(decoder: nn.Module, z: Tensor, x: Tensor) -> Tensor:
     return _penalty(curvature.Exact(chunk_size=64), decoder, z, x)
 
 
-def run(quick: bool) -> list[Row]:
+def run(quick: bool, device: torch.device) -> list[Row]:  # noqa: ARG001
     """Times side by side; peak memory of each in a process of its own, less that of an idle one."""
     idle = in_a_process("benchmarks.estimators", "idle", "12", "1")["megabytes"]
     batch, repetitions = (4 if quick else 8), 3

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -10,6 +12,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import curvae
+
+Act = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -23,6 +32,11 @@ class Row:
     reference_milliseconds: float
     megabytes: float | None = None
     reference_megabytes: float | None = None
+    images_per_second: float | None = None
+    share_of_matrix_throughput: float | None = None
+    letter: str | None = None
+    amount: int | None = None
+    exponents: dict[str, float] | None = None
 
     @property
     def ratio(self) -> float:
@@ -30,26 +44,66 @@ class Row:
         return self.milliseconds / self.reference_milliseconds
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON, the ratio included."""
-        return {**asdict(self), "ratio": self.ratio}
+        """For JSON, the ratio included, what was not measured left out."""
+        return {key: value for key, value in asdict(self).items() if value is not None} | {"ratio": self.ratio}
 
 
-def interleaved(sides: Mapping[str, Callable[[], object]], repetitions: int) -> dict[str, float]:
-    """Median milliseconds of each side; they take turns, so that a slow spell of the machine hits all alike."""
+def interleaved(sides: Mapping[str, Act], repetitions: int, device: torch.device | None = None) -> dict[str, float]:
+    """Median milliseconds of each side; they take turns, so that a slow spell of the machine hits all alike.
+
+    On a GPU each act is waited for: the time is that of the work, not of handing it over.
+    """
     times: dict[str, list[float]] = {name: [] for name in sides}
     for repetition in range(repetitions + 1):
         for name, act in sides.items():
+            wait(device)
             start = time.perf_counter()
             act()
+            wait(device)
             if repetition > 0:  # the first round warms up
                 times[name].append(1e3 * (time.perf_counter() - start))
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def wait(device: torch.device | None) -> None:
+    """Until a GPU has done what it was given; a CPU has by then."""
+    if device is not None and device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def flops(act: Act) -> int:
+    """Floating-point operations of the matrix products and convolutions in one call."""
+    with FlopCounterMode(display=False) as counter:
+        act()
+    return counter.get_total_flops()
+
+
+def matrix_throughput(device: torch.device, dtype: torch.dtype, size: int = 2048) -> float:
+    """Operations a second of a square matrix product, the best of seven: what this machine can do at all."""
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    best = float("inf")
+    for _ in range(8):
+        wait(device)
+        start = time.perf_counter()
+        a @ b
+        wait(device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
 
 
 def peak_megabytes() -> float:
     """Peak resident memory of this process (Linux; ``ru_maxrss`` would count the parent's before the fork too)."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def extra_megabytes(warm: Act, act: Act) -> float:
+    """Peak memory of an act over what the process holds before it (Linux); what ``warm`` loads does not count."""
+    warm()
+    before = int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    act()
+    return peak_megabytes() - before
 
 
 def in_a_process(module: str, *arguments: str) -> dict[str, float]:
@@ -66,3 +120,24 @@ def commit() -> str:
     """Short hash of the commit that is measured."""
     done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return done.stdout.strip()
+
+
+def machine(device: torch.device) -> dict[str, object]:
+    """What the numbers were taken on."""
+    info = Path("/proc/cpuinfo")  # Linux has the model's name here and nowhere else
+    lines = info.read_text().splitlines() if info.exists() else []
+    cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor())
+    gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
+    return {
+        "device": device.type,
+        **gpu,
+        "cpu": cpu,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "bf16_dot_products": any("avx512_bf16" in line for line in lines),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "curvae": curvae.__version__,
+        "commit": commit(),
+    }

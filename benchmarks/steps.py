@@ -1,36 +1,44 @@
-"""Training steps on the paper's MNIST networks: pythae's β-VAE, ours, GRAE≈ and the exact GRAE."""
+"""Training steps on the paper's MNIST networks against pythae's: forwards, backwards and Adam."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from pythae.data.datasets import DatasetOutput
-from pythae.models import BetaVAE as PythaeBetaVAE
-from pythae.models import BetaVAEConfig
+from pythae.models import RAE_GP, BetaVAE, BetaVAEConfig, RAE_GP_Config
 from pythae.models.base.base_utils import ModelOutput
 from pythae.models.nn import BaseDecoder, BaseEncoder
 from torch import Tensor, nn
 
-from benchmarks.measure import Row, interleaved
+from benchmarks.measure import Row, flops, interleaved, matrix_throughput
 from curvae import Autoencoder, curvature, objectives, posteriors
 from curvae.nn import MNISTDecoder, MNISTEncoder
+from curvae.training.module import Objective, Training
 
-BATCH, LATENTS, BETA = 64, 12, 0.2
+LATENTS, BETA = 12, 0.2
+PYTHAE, PYTHAE_RAE = "pythae BetaVAE", "pythae RAE_GP"
+VAE = "β-VAE"
+
+Step = Callable[[], None]
 
 
 class Encoder(BaseEncoder):
-    """The paper's encoder with pythae's two heads."""
+    """The paper's encoder with pythae's heads: two for a β-VAE, one for a regularised autoencoder."""
 
-    def __init__(self, width: float) -> None:
+    def __init__(self, width: float, covariance: bool) -> None:
         super().__init__()
         self.layers = MNISTEncoder(width)
         self.embedding = nn.Linear(self.layers.out_features, LATENTS)
-        self.log_var = nn.Linear(self.layers.out_features, LATENTS)
+        self.log_var = nn.Linear(self.layers.out_features, LATENTS) if covariance else None
 
     def forward(self, x: Tensor) -> ModelOutput:
         features = self.layers(x)
-        return ModelOutput(embedding=self.embedding(features), log_covariance=self.log_var(features))
+        output = ModelOutput(embedding=self.embedding(features))
+        if self.log_var is not None:
+            output["log_covariance"] = self.log_var(features)
+        return output
 
 
 class Decoder(BaseDecoder):
@@ -44,41 +52,82 @@ class Decoder(BaseDecoder):
         return ModelOutput(reconstruction=self.layers(z))
 
 
-def _step(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
+def theirs(kind: str, width: float, x: Tensor) -> Step:
+    """A step of one of pythae's models with the optimiser of its trainer."""
+    shape = {"input_dim": tuple(x.shape[1:]), "latent_dim": LATENTS}
+    if kind == PYTHAE:
+        model: nn.Module = BetaVAE(BetaVAEConfig(**shape, beta=BETA), Encoder(width, True), Decoder(width))
+    else:
+        model = RAE_GP(RAE_GP_Config(**shape), Encoder(width, False), Decoder(width))
+    model.to(x.device).train()
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+    return _step(lambda: model(DatasetOutput(data=x)).loss, optimiser, nullcontext)
 
+
+def ours(objective: Objective, structure: posteriors.Structure | None, width: float, x: Tensor, bf16: bool) -> Step:
+    """A step as :class:`~curvae.training.module.Training` makes it, without the loop around it."""
+    model = Autoencoder(MNISTEncoder(width), MNISTDecoder(LATENTS, width), LATENTS, structure).to(x.device)
+    if bf16:
+        model.to(memory_format=torch.channels_last)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    module = Training(model, objective, optimiser, seed=0, bf16=bf16)
+    generator = torch.Generator(x.device).manual_seed(0)
+    return _step(lambda: objective(model, x, generator).mean(), optimiser, module.precision)
+
+
+def _step(
+    loss: Callable[[], Tensor], optimiser: torch.optim.Optimizer, precision: Callable[[], AbstractContextManager[None]]
+) -> Step:
     def step() -> None:
         optimiser.zero_grad()
-        loss().backward()
+        with precision():
+            value = loss()
+        value.backward()
         optimiser.step()
 
     return step
 
 
-def _sides(width: float) -> dict[str, Callable[[], None]]:
-    x = torch.rand(BATCH, 1, 28, 28)
-    config = BetaVAEConfig(input_dim=(1, 28, 28), latent_dim=LATENTS, beta=BETA)
-    theirs = PythaeBetaVAE(config, encoder=Encoder(width), decoder=Decoder(width))
-
-    def ours(structure: posteriors.Structure | None) -> Autoencoder:
-        return Autoencoder(MNISTEncoder(width), MNISTDecoder(LATENTS, width), LATENTS, structure)
-
-    vae, sampled, exact = ours(posteriors.Diagonal()), ours(None), ours(None)
-    elbo = objectives.BetaVAE(BETA)
-    columns = objectives.GRAE(BETA, structure=posteriors.Diagonal(), estimator=curvature.Columns(1))
-    full = objectives.GRAE(BETA)
-    return {
-        "β-VAE": _step(vae, lambda: elbo(vae, x).mean()),
-        "pythae β-VAE": _step(theirs, lambda: theirs(DatasetOutput(data=x)).loss),
-        "GRAE≈ (one column)": _step(sampled, lambda: columns(sampled, x).mean()),
-        "GRAE (exact, d = 12)": _step(exact, lambda: full(exact, x).mean()),
+def _sides(width: float, x: Tensor) -> dict[str, Step]:
+    diagonal = posteriors.Diagonal()
+    columns = objectives.GRAE(BETA, structure=diagonal, estimator=curvature.Columns(1))
+    kinds: dict[str, tuple[Objective, posteriors.Structure | None]] = {
+        VAE: (objectives.BetaVAE(BETA), diagonal),
+        "GRAE≈, one column of every datum": (columns, None),
+        "GRAE, all 12 columns of every datum": (objectives.GRAE(BETA), None),
     }
+    sides = {kind: theirs(kind, width, x) for kind in (PYTHAE, PYTHAE_RAE)}
+    for name, (objective, structure) in kinds.items():
+        for bf16 in (False, True):
+            sides[name + ", bf16" * bf16] = ours(objective, structure, width, x, bf16)
+    return sides
 
 
-def run(quick: bool) -> list[Row]:
-    """Each side against our β-VAE; by FLOPs one column costs 1.63 and the exact Jacobian 8.5 at full width."""
-    width, repetitions = (0.125, 15) if quick else (1.0, 7)
-    medians = interleaved(_sides(width), repetitions)
-    size = f"paper's MNIST networks × {width:g}, batch {BATCH}, d = {LATENTS}, float32"
-    base = "β-VAE"
-    return [Row(name, size, ms, base, medians[base]) for name, ms in medians.items() if name != base]
+def run(quick: bool, device: torch.device) -> list[Row]:
+    """Each side against pythae's β-VAE in float32, and the float32 ones against our β-VAE.
+
+    By FLOPs one column costs 1.63 β-VAE steps and the exact Jacobian 8.5 at full width.
+    """
+    rows = []
+    sizes = [(0.125, 64)] if quick else [(0.125, 64), (1.0, 64)]
+    for width, batch in sizes + ([(1.0, 512)] if device.type == "cuda" else []):
+        rows += _rows(width, batch, 15 if quick or device.type == "cuda" else 7 if width < 1 else 3, device)
+    return rows
+
+
+def _rows(width: float, batch: int, repetitions: int, device: torch.device) -> list[Row]:
+    x = torch.rand(batch, 1, 28, 28, device=device)
+    sides = _sides(width, x)
+    # PyTorch's counter cannot follow a gradient inside the forward pass, which is what RAE_GP has
+    operations = {name: flops(step) for name, step in sides.items() if name != PYTHAE_RAE}
+    throughput = {half: matrix_throughput(device, torch.bfloat16 if half else torch.float32) for half in (False, True)}
+    medians = interleaved(sides, repetitions, device)
+    size = f"paper's MNIST networks × {width:g}, batch {batch}, d = {LATENTS}"
+
+    def row(name: str, reference: str) -> Row:
+        seconds = medians[name] / 1e3
+        share = operations[name] / seconds / throughput["bf16" in name] if name in operations else None
+        return Row(name, size, medians[name], reference, medians[reference], None, None, batch / seconds, share)
+
+    against_ours = [name for name in sides if "bf16" not in name and name not in (VAE, PYTHAE)]
+    return [row(name, PYTHAE) for name in sides if name != PYTHAE] + [row(name, VAE) for name in against_ours]

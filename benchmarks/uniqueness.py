@@ -75,7 +75,7 @@ def kernel(nu: Nonlinearity, trial: Trial, free: bool) -> Callable[[], None]:
     return run
 
 
-def run(quick: bool) -> list[Row]:
+def run(quick: bool, device: torch.device) -> list[Row]:  # noqa: ARG001
     """Milliseconds per trial-iteration of 4000 points, one thread."""
     steps, size, repetitions = (3, 20, 3) if quick else (20, 60, 7)
     threads = torch.get_num_threads()
