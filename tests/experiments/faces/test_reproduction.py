@@ -122,6 +122,8 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(
         make("fig4", features=str(tmp_path / "weights.pth"))
     with pytest.raises(InputError, match="--set images is '0'"):
         make("fig4", images="0")
+    with pytest.raises(InputError, match="at least 2 in each half"):
+        make("fig4", images="1")
     np.save(images, np.random.default_rng(0).random((80, 12), dtype=np.float32))
     for figure in ("table1", "fig4"):
         with pytest.raises(InputError, match=f"{figure} is of images, but the data have shape"):

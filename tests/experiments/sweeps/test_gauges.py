@@ -50,6 +50,12 @@ def test_no_more_images_than_either_half_has() -> None:
     assert gauge(Pixels(), {}, drawn(train=60, test=9), 1000, CPU, None).images == 9
 
 
+def test_one_image_is_refused() -> None:
+    for data, images in ((drawn(), 1), (drawn(test=1), 10), (drawn(train=1), 10)):
+        with pytest.raises(InputError, match="expected at least 2 in each half"):
+            gauge(Pixels(), {}, data, images, CPU, None)
+
+
 def test_extractors_by_name(tmp_path: Path) -> None:
     pytest.importorskip(efficientnet._PACKAGE)
     assert isinstance(image_extractor("lite0", 64, drawn()), efficientnet.EfficientNetLite0)

@@ -81,8 +81,8 @@ def _figure(figure: str, config: Quality, workshop: Workshop) -> Made:
     wanted = models.sweep_runs(config.training, config.betas, config.latents, config.training.seeds)
     varied = models.ablation_runs(config)
     extractor = image_extractor(config.features, config.side, workshop.dataset)
-    runs = workshop.runs([*wanted.values(), *varied.values()])
     known = gauge(extractor, extractor.about, workshop.dataset, config.images, workshop.device, cache.default())
+    runs = workshop.runs([*wanted.values(), *varied.values()])
     judge = Judge(workshop.dataset, config, known, workshop.device)
     measured = {key: judge(run) for key, run in workshop.measuring(runs)}
     found = summary.against_beta({place: measured[key] for place, key in wanted.items()}, config)

@@ -73,6 +73,8 @@ def gauge(
         InputError: fewer than two images in a half, or a cache that cannot be written.
     """
     images = min(images, len(dataset.test), len(dataset.train))
+    if images < 2:
+        raise InputError(f"a Fréchet distance of {images} image has no covariance; expected at least 2 in each half")
     counts = sorted({max(2, images // share) for share in _SHARES})
     extractor = extractor.to(device)
 

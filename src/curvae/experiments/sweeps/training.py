@@ -79,7 +79,7 @@ class Configuration(Protocol):
 AnyConfig = TypeVar("AnyConfig", bound=Configuration)
 
 # of these, none is no measurement
-_AT_LEAST_ONE = ("points", "objective_points", "images", "rows", "components")
+_AT_LEAST_ONE = ("points", "objective_points", "images", "rows", "components", "codes")
 
 
 def overridden(config: AnyConfig, changes: Mapping[str, str]) -> AnyConfig:
