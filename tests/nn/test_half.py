@@ -11,10 +11,10 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from curvae import Autoencoder, curvature, objectives, posteriors
-from curvae.nn import HalfConvolutions, MNISTDecoder, MNISTEncoder
+from curvae.nn import HalfConvolutions
 from curvae.nn.half import weight_gradient
 
-# (in, out, kernel, stride, padding, side); the last ones have few outputs and exchange the roles
+# (in, out, kernel, stride, padding, side)
 SHAPES = [
     (3, 5, (4, 4), (2, 2), (1, 1), 9),
     (5, 3, (4, 4), (1, 1), (0, 0), 8),
@@ -44,7 +44,11 @@ def test_the_weights_gradient_is_autograds(before, after, kernel, stride, paddin
 LAYERS = {
     "convolution": lambda: nn.Conv2d(3, 8, 4, stride=2, padding=1),
     "no-bias": lambda: nn.Conv2d(3, 8, (3, 2), bias=False),
-    "few-outputs": lambda: nn.Conv2d(24, 1, 4),
+    "few-pixels": lambda: nn.Conv2d(24, 32, (7, 6), stride=2),
+    "few-pixels-no-bias": lambda: nn.Conv2d(24, 32, 7, padding=1, stride=4, bias=False),
+    "few-pixels-transposed": lambda: nn.Sequential(
+        nn.AvgPool2d(3), nn.ConvTranspose2d(24, 32, 4, stride=2, padding=1, output_padding=1)
+    ),
     "transposed": lambda: nn.ConvTranspose2d(3, 8, 4, stride=2, padding=1, output_padding=1),
     "transposed-1": lambda: nn.ConvTranspose2d(3, 8, (2, 4), bias=False),
     "groups": lambda: nn.Conv2d(4, 8, 3, groups=2),
@@ -93,7 +97,19 @@ class _Counted(TorchDispatchMode):
 
 
 def _model(structure):
-    model = Autoencoder(MNISTEncoder(1 / 32), MNISTDecoder(3, 1 / 32), latents=3, structure=structure)
+    """More channels than pixels in every convolution."""
+    encoder = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1), nn.ELU(), nn.Flatten(), nn.Linear(32 * 16, 20), nn.ELU())
+    decoder = nn.Sequential(
+        nn.Linear(3, 32 * 4),
+        nn.Unflatten(1, (32, 2, 2)),
+        nn.ConvTranspose2d(32, 32, 4, stride=2, padding=1),
+        nn.BatchNorm2d(32),
+        nn.ELU(),
+        nn.Conv2d(32, 32, 3, padding=1),
+        nn.ELU(),
+        nn.Conv2d(32, 32, 1),
+    )
+    model = Autoencoder(encoder, decoder, latents=3, structure=structure)
     return model.to(memory_format=torch.channels_last)
 
 
@@ -124,7 +140,7 @@ def _step(model, objective, x, half, mode):
 def test_every_objective_trains_inside_it(name, seed):
     """No weight gradient is left to PyTorch, whatever transform is on; values and gradients stay near float32's."""
     structure, objective = OBJECTIVES[name]
-    model, x = _model(structure), torch.rand(16, 1, 28, 28)
+    model, x = _model(structure), torch.rand(16, 32, 4, 4)
     loss, gradient = _step(copy.deepcopy(model), objective, x, half=True, mode=True)
     plain_loss, plain = _step(copy.deepcopy(model), objective, x, half=True, mode=False)
     exact_loss, exact = _step(copy.deepcopy(model), objective, x, half=False, mode=False)
@@ -156,7 +172,7 @@ class _Doubled(torch.Tensor):
 
 
 def test_other_kinds_of_tensors_decide_first(seed):
-    layer, x = nn.Conv2d(2, 3, 3), torch.randn(2, 2, 5, 5)
+    layer, x = nn.Conv2d(18, 20, 3), torch.randn(2, 18, 5, 5)
     with torch.autocast("cpu", torch.bfloat16), HalfConvolutions(), _Counted() as counted:
         y = layer(x.as_subclass(_Doubled))
         y.float().sum().backward()

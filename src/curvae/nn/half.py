@@ -20,8 +20,8 @@ class HalfConvolutions(TorchFunctionMode):
 
     PyTorch's forward pass and input gradient in bfloat16 take half of float32's time; its weight gradient takes as
     long as in float32 or longer where the processor has bfloat16 dot products but no tiles (measured with PyTorch 2.13,
-    AVX512-BF16). Here the weight gradient is :func:`weight_gradient`. Everything else (other types, devices, groups,
-    dilation, no gradient asked for) is passed on as it is.
+    AVX512-BF16). Here the weight gradient is :func:`weight_gradient` where that is faster: with more channels than
+    pixels. Everything else (other types, devices, groups, dilation, no gradient asked for) is passed on as it is.
 
     The mode intercepts the function, not the module, so it works for any network. It goes best with
     ``model.to(memory_format=torch.channels_last)``, which saves copies.
@@ -53,8 +53,7 @@ def weight_gradient(
     """The gradient of a convolution's weight, by one matrix product for each of the kernel's rows.
 
     The windows along a row are laid out once for all rows of the kernel: a quarter of what unfolding both directions
-    would copy for a kernel of four. Where the output has far fewer channels than the input, the roles of the two are
-    exchanged, so that the smaller one is laid out.
+    would copy for a kernel of four.
 
     Args:
         x: the convolution's input.
@@ -73,11 +72,6 @@ def weight_gradient(
     if any(padding):
         x = functional.pad(x, (padding[1], padding[1], padding[0], padding[0]))
     channels, (batch, outputs, height, width) = x.shape[1], gradient.shape
-    if stride == (1, 1) and 8 * outputs < channels:
-        seen = x[:, :, : height + kernel[0] - 1, : width + kernel[1] - 1]
-        around = (kernel[1] - 1, kernel[1] - 1, kernel[0] - 1, kernel[0] - 1)
-        exchanged = weight_gradient(functional.pad(gradient, around), seen, kernel, stride, (0, 0))
-        return exchanged.flip(2, 3).transpose(0, 1)
     windows = x.permute(2, 0, 3, 1).unfold(2, kernel[1], stride[1])[:, :, :width].permute(0, 1, 2, 4, 3)
     # rows of x that the same row of the kernel meets, next to each other
     rows = [windows[first :: stride[0]].reshape(-1, batch * width, kernel[1] * channels) for first in range(stride[0])]
@@ -109,16 +103,19 @@ class _Convolution(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         stride, padding, transposed, extra = ctx.geometry
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        of_x = of_weight = of_bias = None
-        if ctx.needs_input_grad[0]:
-            of_x = torch.ops.aten.convolution_backward(
-                gradient, x, weight, None, stride, padding, (1, 1), transposed, extra, 1, (True, False, False)
-            )[0]
-        if ctx.needs_input_grad[1]:
-            # a transposed convolution is the adjoint of one that goes from its output to its input
-            source, result = (gradient, x) if transposed else (x, gradient)
+        # a transposed convolution is the adjoint of one that goes from its output to its input
+        source, result = (gradient, x) if transposed else (x, gradient)
+        needs_x, needs_weight, needs_bias, *_ = ctx.needs_input_grad
+        ours = needs_weight and _few_pixels(result, weight)
+        of_x, of_weight, of_bias = None, None, None
+        if needs_x or (needs_weight and not ours):
+            mask = (needs_x, needs_weight and not ours, False)
+            of_x, of_weight, _ = torch.ops.aten.convolution_backward(
+                gradient, x, weight, None, stride, padding, (1, 1), transposed, extra, 1, mask
+            )
+        if ours:
             of_weight = weight_gradient(source, result, tuple(weight.shape[2:]), stride, padding)
-        if ctx.has_bias and ctx.needs_input_grad[2]:
+        if ctx.has_bias and needs_bias:
             of_bias = gradient.sum((0, 2, 3))
         return of_x, of_weight, of_bias, None, None, None, None
 
@@ -138,6 +135,11 @@ class _Convolution(torch.autograd.Function):
         batches = x.movedim(in_dims[0], 0)
         y = _Convolution.apply(batches.flatten(0, 1), weight, bias, *geometry)  # type: ignore[no-untyped-call]
         return y.unflatten(0, batches.shape[:2]), 0
+
+
+def _few_pixels(result: Float[Tensor, "B O h w"], weight: Float[Tensor, "P Q kh kw"]) -> bool:
+    """Whether the matrix products are worth laying out the windows: measured over the paper's layers × 1/16 … 1."""
+    return min(weight.shape[:2]) >= 2 * result.shape[2:].numel()
 
 
 def _conv2d(
