@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measure import Row, machine
+from benchmarks.measure import Row, Stopwatch, machine
 from curvae.files import write_atomic
 from curvae.runs.device import choose_device
 
@@ -39,10 +39,13 @@ def main() -> None:
     parser.add_argument("suites", nargs="*", choices=[*SUITES, []], help=f"default: all of {', '.join(SUITES)}")
     parser.add_argument("--quick", action="store_true", help="smaller sizes, fewer repetitions")
     parser.add_argument("--device", default="cpu", help=f"cpu or cuda (suites {', '.join(ON_A_GPU)})")
+    parser.add_argument(
+        "--processor-time", action="store_true", help="for a machine in use; best with OMP_NUM_THREADS=1"
+    )
     parser.add_argument("--out", type=Path, help="write one JSON file for each suite into this folder as well")
     arguments = parser.parse_args()
-    device = choose_device(arguments.device)
-    suites = arguments.suites or (SUITES if device.type == "cpu" else ON_A_GPU)
+    watch = Stopwatch(choose_device(arguments.device), arguments.processor_time)
+    suites = arguments.suites or (SUITES if watch.device.type == "cpu" else ON_A_GPU)
     console = Console(stderr=True)
     if not console.is_terminal:
         console.width = 200  # or a table would be cut to 80 columns
@@ -51,10 +54,10 @@ def main() -> None:
         console.print(f"measuring {name} …")
         begin = time.perf_counter()
         suite = importlib.import_module(f"benchmarks.{name}")
-        rows = suite.run(arguments.quick, device)
+        rows = suite.run(arguments.quick, watch)
         console.print(_table(rows))
         result = {
-            "machine": machine(device),
+            "machine": machine(watch),
             "quick": arguments.quick,
             "seconds": round(time.perf_counter() - begin),
             name: [row.as_dict() for row in rows],

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 import torch
 
-from benchmarks.measure import Row, interleaved
+from benchmarks.measure import Row, Stopwatch, interleaved
 from benchmarks.steps import LATENTS, Step
 from curvae.runs import RunConfig, build_model, build_objective
 from curvae.training.compiling import compile_networks
@@ -39,14 +39,14 @@ def _side(options: dict[str, str], width: float, compiled: bool, x: torch.Tensor
     return step, seconds
 
 
-def run(quick: bool, device: torch.device) -> list[Row]:
+def run(quick: bool, watch: Stopwatch) -> list[Row]:
     """Compiled against not compiled, float32."""
     width, repetitions = 0.125, 15 if quick else 31
-    x = torch.rand(BATCH, 1, 28, 28, device=device)
+    x = torch.rand(BATCH, 1, 28, 28, device=watch.device)
     rows = []
     for name, options in OBJECTIVES.items():
         (eager, _), (compiled, seconds) = (_side(options, width, on, x) for on in (False, True))
-        medians = interleaved({"eager": eager, "compiled": compiled}, repetitions, device)
+        medians = interleaved({"eager": eager, "compiled": compiled}, repetitions, watch)
         size = f"paper's MNIST networks × {width:g}, batch {BATCH}; compiling took {seconds:.0f} s"
         rows.append(Row(f"{name}, --compile", size, medians["compiled"], name, medians["eager"]))
     return rows

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import hessian, jacrev, vmap
 
-from benchmarks.measure import Row, in_a_process, interleaved, peak_megabytes
+from benchmarks.measure import Row, Stopwatch, in_a_process, interleaved, peak_megabytes
 from benchmarks.photographs import SIDE, autoencoder
 from curvae import Autoencoder, curvature, objectives, posteriors
 from curvae.likelihoods import Gaussian
@@ -79,20 +79,20 @@ def _value(decoder: nn.Module, z: Tensor, x: Tensor) -> Tensor:
     return _penalty(curvature.Exact(chunk_size=64), decoder, z, x)
 
 
-def run(quick: bool, device: torch.device) -> list[Row]:  # noqa: ARG001
+def run(quick: bool, watch: Stopwatch) -> list[Row]:
     """Times side by side; peak memory of each in a process of its own, less that of an idle one."""
     idle = in_a_process("benchmarks.estimators", "idle", "12", "1")["megabytes"]
     batch, repetitions = (4 if quick else 8), 3
-    exact = [_row("Exact()", "vmap(jacrev), slogdet", d, batch, repetitions, idle) for d in (12, 64, 128)]
-    taylor = [_row(TAYLOR, DENSE_TAYLOR, d, batch, repetitions, idle) for d in (12, 64)]
+    exact = [_row("Exact()", "vmap(jacrev), slogdet", d, batch, repetitions, idle, watch) for d in (12, 64, 128)]
+    taylor = [_row(TAYLOR, DENSE_TAYLOR, d, batch, repetitions, idle, watch) for d in (12, 64)]
     sizes = (512,) if quick else (512, 4096)
-    lanczos = [_row(LANCZOS, EXACT_VALUE, d, 1, 1 if d == 4096 else 3, idle) for d in sizes]
+    lanczos = [_row(LANCZOS, EXACT_VALUE, d, 1, 1 if d == 4096 else 3, idle, watch) for d in sizes]
     return exact + taylor + lanczos
 
 
-def _row(ours: str, reference: str, latents: int, batch: int, repetitions: int, idle: float) -> Row:
+def _row(ours: str, reference: str, latents: int, batch: int, repetitions: int, idle: float, watch: Stopwatch) -> Row:
     sides = (ours, reference)
-    medians = interleaved({side: _side(side, latents, batch) for side in sides}, repetitions)
+    medians = interleaved({side: _side(side, latents, batch) for side in sides}, repetitions, watch)
     memory = {
         side: in_a_process("benchmarks.estimators", side, str(latents), str(batch))["megabytes"] - idle
         for side in sides

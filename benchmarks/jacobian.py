@@ -11,7 +11,7 @@ from stochman import nnj
 from torch import Tensor, nn
 from torch.func import jacfwd, jacrev, vmap
 
-from benchmarks.measure import Row, extra_megabytes, in_a_process, interleaved
+from benchmarks.measure import Row, Stopwatch, extra_megabytes, in_a_process, interleaved
 from curvae import curvature
 from curvae.nn import MNISTDecoder
 
@@ -77,19 +77,19 @@ def _act(method: str, use: str, decoder: nn.Module, z: Tensor) -> Callable[[], o
     return backward
 
 
-def run(quick: bool, device: torch.device) -> list[Row]:
+def run(quick: bool, watch: Stopwatch) -> list[Row]:
     """Times side by side; on a CPU also what each takes of memory at most, in a process of its own."""
     rows = []
     for latents in (12,) if quick else (12, 32):
         fast = (FORWARDS, CHUNKS, FAST)
-        rows += _rows(PAPERS, JACOBIAN, fast, latents, 0.125, device, repetitions=15)
-        rows += _rows(PAPERS, LOGDET, (CHUNKS, FAST), latents, 0.125, device, repetitions=7)
-        rows += _rows(SYMMETRIC, JACOBIAN, (FORWARDS, FAST, STOCHMAN), latents, 0.125, device, repetitions=15)
-        rows += _rows(SYMMETRIC, LOGDET, (STOCHMAN,), latents, 0.125, device, repetitions=7)
-    rows += _rows(PAPERS, JACOBIAN, SLOW, 12, 0.125, device, repetitions=1 if quick else 3)
+        rows += _rows(PAPERS, JACOBIAN, fast, latents, 0.125, watch, repetitions=15)
+        rows += _rows(PAPERS, LOGDET, (CHUNKS, FAST), latents, 0.125, watch, repetitions=7)
+        rows += _rows(SYMMETRIC, JACOBIAN, (FORWARDS, FAST, STOCHMAN), latents, 0.125, watch, repetitions=15)
+        rows += _rows(SYMMETRIC, LOGDET, (STOCHMAN,), latents, 0.125, watch, repetitions=7)
+    rows += _rows(PAPERS, JACOBIAN, SLOW, 12, 0.125, watch, repetitions=1 if quick else 3)
     if not quick:
-        rows += _rows(PAPERS, LOGDET, SLOW, 12, 0.125, device, repetitions=1)
-        rows += _rows(PAPERS, JACOBIAN, (FORWARDS, FAST), 12, 1.0, device, repetitions=3)
+        rows += _rows(PAPERS, LOGDET, SLOW, 12, 0.125, watch, repetitions=1)
+        rows += _rows(PAPERS, JACOBIAN, (FORWARDS, FAST), 12, 1.0, watch, repetitions=3)
     return rows
 
 
@@ -99,14 +99,14 @@ def _rows(
     others: tuple[str, ...],
     latents: int,
     width: float,
-    device: torch.device,
+    watch: Stopwatch,
     repetitions: int,
 ) -> list[Row]:
-    decoder, z = _decoder(name, latents, width).to(device), torch.randn(BATCH, latents, device=device)
+    decoder, z = _decoder(name, latents, width).to(watch.device), torch.randn(BATCH, latents, device=watch.device)
     methods = (OURS, *others)
-    medians = interleaved({method: _act(method, use, decoder, z) for method in methods}, repetitions, device)
+    medians = interleaved({method: _act(method, use, decoder, z) for method in methods}, repetitions, watch)
     memory: dict[str, float | None] = dict.fromkeys(methods)
-    if device.type == "cpu":
+    if watch.device.type == "cpu":
         memory = {method: _memory(method, use, name, latents, width) for method in methods}
     size = f"{use}, {name} × {width:g}, batch {BATCH}, d = {latents}"
     return [Row(OURS, size, medians[OURS], m, medians[m], memory[OURS], memory[m]) for m in others]

@@ -48,27 +48,36 @@ class Row:
         return {key: value for key, value in asdict(self).items() if value is not None} | {"ratio": self.ratio}
 
 
-def interleaved(sides: Mapping[str, Act], repetitions: int, device: torch.device | None = None) -> dict[str, float]:
-    """Median milliseconds of each side; they take turns, so that a slow spell of the machine hits all alike.
+@dataclass(frozen=True)
+class Stopwatch:
+    """A clock for work on a device.
 
-    On a GPU each act is waited for: the time is that of the work, not of handing it over.
+    Attributes:
+        device: on a GPU an act is waited for, so that its time is that of the work and not of handing it over.
+        processor: count processor time instead of the wall's, all threads together: on a machine that others use too,
+            one thread's processor time is what its wall time would be on an idle one.
     """
+
+    device: torch.device
+    processor: bool = False
+
+    def now(self) -> float:
+        """Seconds since some moment, when everything given to the device is done."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.process_time() if self.processor else time.perf_counter()
+
+
+def interleaved(sides: Mapping[str, Act], repetitions: int, watch: Stopwatch) -> dict[str, float]:
+    """Median milliseconds of each side; they take turns, so that a slow spell of the machine hits all alike."""
     times: dict[str, list[float]] = {name: [] for name in sides}
     for repetition in range(repetitions + 1):
         for name, act in sides.items():
-            wait(device)
-            start = time.perf_counter()
+            start = watch.now()
             act()
-            wait(device)
             if repetition > 0:  # the first round warms up
-                times[name].append(1e3 * (time.perf_counter() - start))
+                times[name].append(1e3 * (watch.now() - start))
     return {name: statistics.median(values) for name, values in times.items()}
-
-
-def wait(device: torch.device | None) -> None:
-    """Until a GPU has done what it was given; a CPU has by then."""
-    if device is not None and device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def flops(act: Act) -> int:
@@ -78,16 +87,14 @@ def flops(act: Act) -> int:
     return counter.get_total_flops()
 
 
-def matrix_throughput(device: torch.device, dtype: torch.dtype, size: int = 2048) -> float:
+def matrix_throughput(watch: Stopwatch, dtype: torch.dtype, size: int = 2048) -> float:
     """Operations a second of a square matrix product, the best of seven: what this machine can do at all."""
-    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    a, b = (torch.randn(size, size, device=watch.device, dtype=dtype) for _ in range(2))
     best = float("inf")
     for _ in range(8):
-        wait(device)
-        start = time.perf_counter()
+        start = watch.now()
         a @ b
-        wait(device)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, watch.now() - start)
     return 2 * size**3 / best
 
 
@@ -122,14 +129,15 @@ def commit() -> str:
     return done.stdout.strip()
 
 
-def machine(device: torch.device) -> dict[str, object]:
+def machine(watch: Stopwatch) -> dict[str, object]:
     """What the numbers were taken on."""
     info = Path("/proc/cpuinfo")  # Linux has the model's name here and nowhere else
     lines = info.read_text().splitlines() if info.exists() else []
     cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor())
-    gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
+    gpu = {"gpu": torch.cuda.get_device_name(watch.device)} if watch.device.type == "cuda" else {}
     return {
-        "device": device.type,
+        "clock": "processor time" if watch.processor else "wall time",
+        "device": watch.device.type,
         **gpu,
         "cpu": cpu,
         "instructions": torch.backends.cpu.get_cpu_capability(),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.measure import machine
+from benchmarks.measure import Stopwatch, machine
 from curvae.data import as_float
 from curvae.files import write_atomic
 from curvae.runs import RunConfig, build_objective, load_data
@@ -64,7 +64,12 @@ def main() -> None:
             }
         )
     settings = {"data": "mnist", "network": "paper", "width": arguments.width, "steps": arguments.steps, "batch": 64}
-    result = {"machine": machine(torch.device("cpu")), "settings": settings, "held_out_digits": LIMIT, "rows": rows}
+    result = {
+        "machine": machine(Stopwatch(torch.device("cpu"))),
+        "settings": settings,
+        "held_out_digits": LIMIT,
+        "rows": rows,
+    }
     text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
     write_atomic(arguments.out / "precision.json", lambda path: path.write_text(text))
     print(text)

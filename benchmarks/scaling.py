@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 
-from benchmarks.measure import Row, extra_megabytes, in_a_process, interleaved
+from benchmarks.measure import Row, Stopwatch, extra_megabytes, in_a_process, interleaved
 from curvae import curvature, posteriors
 from curvae.likelihoods import Gaussian
 from curvae.nn.convolutions import decoding
@@ -89,13 +89,13 @@ def exponent(amounts: Sequence[float], values: Sequence[float]) -> float:
     return float(np.polyfit(np.log(amounts[half:]), np.log(values[half:]), 1)[0])
 
 
-def run(quick: bool, device: torch.device) -> list[Row]:  # noqa: ARG001
+def run(quick: bool, watch: Stopwatch) -> list[Row]:
     """A row for each case, against the first of its series."""
     rows = []
     for name, (letter, cases) in SERIES.items():
         some = list(cases[:4] if quick else cases)
         # the small ones again with each large one: that is what they are compared with
-        times = interleaved({str(amount(letter, case)): case.act() for case in some}, 3 if quick else 5)
+        times = interleaved({str(amount(letter, case)): case.act() for case in some}, 3 if quick else 5, watch)
         memory = [case.memory() for case in some]
         first = times[str(amount(letter, some[0]))]
         for case, megabytes in zip(some, memory, strict=True):

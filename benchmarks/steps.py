@@ -12,7 +12,7 @@ from pythae.models.base.base_utils import ModelOutput
 from pythae.models.nn import BaseDecoder, BaseEncoder
 from torch import Tensor, nn
 
-from benchmarks.measure import Row, flops, interleaved, matrix_throughput
+from benchmarks.measure import Row, Stopwatch, flops, interleaved, matrix_throughput
 from curvae import Autoencoder, curvature, objectives, posteriors
 from curvae.nn import MNISTDecoder, MNISTEncoder
 from curvae.training.module import Objective, Training
@@ -103,25 +103,25 @@ def _sides(width: float, x: Tensor) -> dict[str, Step]:
     return sides
 
 
-def run(quick: bool, device: torch.device) -> list[Row]:
+def run(quick: bool, watch: Stopwatch) -> list[Row]:
     """Each side against pythae's β-VAE in float32, and the float32 ones against our β-VAE.
 
     By FLOPs one column costs 1.63 β-VAE steps and the exact Jacobian 8.5 at full width.
     """
     rows = []
     sizes = [(0.125, 64)] if quick else [(0.125, 64), (1.0, 64)]
-    for width, batch in sizes + ([(1.0, 512)] if device.type == "cuda" else []):
-        rows += _rows(width, batch, 15 if quick or device.type == "cuda" else 7 if width < 1 else 3, device)
+    for width, batch in sizes + ([(1.0, 512)] if watch.device.type == "cuda" else []):
+        rows += _rows(width, batch, 15 if quick or watch.device.type == "cuda" else 7 if width < 1 else 3, watch)
     return rows
 
 
-def _rows(width: float, batch: int, repetitions: int, device: torch.device) -> list[Row]:
-    x = torch.rand(batch, 1, 28, 28, device=device)
+def _rows(width: float, batch: int, repetitions: int, watch: Stopwatch) -> list[Row]:
+    x = torch.rand(batch, 1, 28, 28, device=watch.device)
     sides = _sides(width, x)
     # PyTorch's counter cannot follow a gradient inside the forward pass, which is what RAE_GP has
     operations = {name: flops(step) for name, step in sides.items() if name != PYTHAE_RAE}
-    throughput = {half: matrix_throughput(device, torch.bfloat16 if half else torch.float32) for half in (False, True)}
-    medians = interleaved(sides, repetitions, device)
+    throughput = {half: matrix_throughput(watch, torch.bfloat16 if half else torch.float32) for half in (False, True)}
+    medians = interleaved(sides, repetitions, watch)
     size = f"paper's MNIST networks × {width:g}, batch {batch}, d = {LATENTS}"
 
     def row(name: str, reference: str) -> Row:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.measure import Row, interleaved
+from benchmarks.measure import Row, Stopwatch, interleaved
 from curvae.experiments.uniqueness import amortised, reference, unamortised
 from curvae.experiments.uniqueness.activations import Nonlinearity
 from curvae.experiments.uniqueness.trial import Guard, Model, Trial, make_trial
@@ -75,18 +75,18 @@ def kernel(nu: Nonlinearity, trial: Trial, free: bool) -> Callable[[], None]:
     return run
 
 
-def run(quick: bool, device: torch.device) -> list[Row]:  # noqa: ARG001
+def run(quick: bool, watch: Stopwatch) -> list[Row]:
     """Milliseconds per trial-iteration of 4000 points, one thread."""
     steps, size, repetitions = (3, 20, 3) if quick else (20, 60, 7)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return [row for nu in Nonlinearity for row in _rows(nu, steps, size, repetitions)]
+        return [row for nu in Nonlinearity for row in _rows(nu, steps, size, repetitions, watch)]
     finally:
         torch.set_num_threads(threads)
 
 
-def _rows(nu: Nonlinearity, steps: int, size: int, repetitions: int) -> list[Row]:
+def _rows(nu: Nonlinearity, steps: int, size: int, repetitions: int, watch: Stopwatch) -> list[Row]:
     trials = [make_trial(Model(nu), Guard.PAPER, 0, index) for index in range(size)]
     sides = {
         "amortised": kernel(nu, trials[0], free=False),
@@ -94,7 +94,7 @@ def _rows(nu: Nonlinearity, steps: int, size: int, repetitions: int) -> list[Row
         "plain": plain_loop(nu, trials[0], steps),
         "batched": batched(nu, trials, steps),
     }
-    times = interleaved(sides, repetitions)
+    times = interleaved(sides, repetitions, watch)
     per = {"amortised": KERNEL_STEPS, "unamortised": KERNEL_STEPS, "plain": steps, "batched": steps * size}
     each = {name: times[name] / per[name] for name in sides}
     references = {"plain": "PyTorch, one trial at a time", "batched": f"PyTorch, {size} trials batched, per trial"}
