@@ -90,11 +90,21 @@ def _step(
 
 def _sides(width: float, x: Tensor) -> dict[str, Step]:
     diagonal = posteriors.Diagonal()
-    columns = objectives.GRAE(BETA, structure=diagonal, estimator=curvature.Columns(1))
+    column, exact = curvature.Columns(1), curvature.Exact()
+
+    def columns(estimator: curvature.Estimator) -> tuple[Objective, None]:
+        return objectives.GRAE(BETA, structure=diagonal, estimator=estimator), None
+
     kinds: dict[str, tuple[Objective, posteriors.Structure | None]] = {
         VAE: (objectives.BetaVAE(BETA), diagonal),
-        "GRAE≈, one column of every datum": (columns, None),
+        "GRAE≈, one column of every datum": columns(column),
+        "GRAE≈, one column of 1/8 of the data": columns(curvature.Fraction(column, 1 / 8)),
+        "GRAE≈, one column of 1/16 of the data": columns(curvature.Fraction(column, 1 / 16)),
         "GRAE, all 12 columns of every datum": (objectives.GRAE(BETA), None),
+        "GRAE, all 12 columns of 1/16 of the data": (
+            objectives.GRAE(BETA, estimator=curvature.Fraction(exact, 1 / 16)),
+            None,
+        ),
     }
     sides = {kind: theirs(kind, width, x) for kind in (PYTHAE, PYTHAE_RAE)}
     for name, (objective, structure) in kinds.items():
