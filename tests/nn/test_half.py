@@ -118,6 +118,7 @@ OBJECTIVES = {
     "taylor": (posteriors.Diagonal(), objectives.Taylor(0.2)),
     "grae": (None, objectives.GRAE(0.2)),
     "chunks": (None, objectives.GRAE(0.2, estimator=curvature.Exact(chunk_size=2))),
+    "fraction": (None, objectives.GRAE(0.2, estimator=curvature.Fraction(curvature.Exact(), 0.25))),
     "columns": (None, objectives.GRAE(0.2, structure=posteriors.Diagonal(), estimator=curvature.Columns(1))),
 }
 
