@@ -128,15 +128,14 @@ def run(quick: bool, watch: Stopwatch) -> list[Row]:
 def _rows(width: float, batch: int, repetitions: int, watch: Stopwatch) -> list[Row]:
     x = torch.rand(batch, 1, 28, 28, device=watch.device)
     sides = _sides(width, x)
-    # PyTorch's counter cannot follow a gradient inside the forward pass, which is what RAE_GP has
-    operations = {name: flops(step) for name, step in sides.items() if name != PYTHAE_RAE}
+    operations = {name: flops(step) for name, step in sides.items()}
     throughput = {half: matrix_throughput(watch, torch.bfloat16 if half else torch.float32) for half in (False, True)}
     medians = interleaved(sides, repetitions, watch)
     size = f"paper's MNIST networks × {width:g}, batch {batch}, d = {LATENTS}"
 
     def row(name: str, reference: str) -> Row:
         seconds = medians[name] / 1e3
-        share = operations[name] / seconds / throughput["bf16" in name] if name in operations else None
+        share = operations[name] / seconds / throughput["bf16" in name]
         return Row(name, size, medians[name], reference, medians[reference], None, None, batch / seconds, share)
 
     against_ours = [name for name in sides if "bf16" not in name and name not in (VAE, PYTHAE)]
