@@ -114,7 +114,7 @@ def test_grey_images_and_other_sizes(make: Make, features: None, images: Path) -
 def test_what_cannot_be_is_refused_before_anything_is_trained(
     make: Make, features: None, images: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match="--set ablation is 'k5'; expected of k4, exact, "):
+    with pytest.raises(InputError, match="--set ablation is 'k5'; expected of k4, fraction, "):
         make("fig4", ablation="k5")
     with pytest.raises(InputError, match="no batch normalisation can be left out; add --set ablation=k4"):
         make("fig4", ablation="k4,no-norm")

@@ -28,6 +28,7 @@ def ablations(beta: float) -> Mapping[str, Variants]:
     """
     return {
         "k4": {"GRAE≈, four columns": {**_GRAE, "estimator": "columns:4"}},
+        "fraction": {"GRAE≈, an eighth of the batch": {**_GRAE, "estimator": "fraction:1/8:columns:1"}},
         "exact": {"GRAE, diagonal, all columns": {**_GRAE, "estimator": "exact"}},
         "full": {"GRAE, full, exact": {**_GRAE, "structure": "full", "estimator": "exact"}},
         "lanczos": {"GRAE, full, Lanczos": {**_GRAE, "structure": "full", "estimator": "lanczos:1:8"}},
@@ -61,7 +62,7 @@ def ablation_runs(config: Quality) -> dict[tuple[str, int], RunConfig]:
 
     Example:
         >>> from curvae.experiments.faces.config import CONFIGS
-        >>> [name for name, _ in ablation_runs(CONFIGS["fig4", "quick"])][:3]
+        >>> [name for name, _ in ablation_runs(CONFIGS["fig4", "smoke"])][:3]
         ['β-VAE', 'GRAE≈', 'GRAE≈, four columns']
     """
     wanted, known = [name for name in config.ablation if name not in ("", "none")], ablations(config.ablation_beta)
