@@ -141,7 +141,8 @@ def main() -> None:
             result = json.dumps(one(way, lr, seed, scale), ensure_ascii=False)
             write_atomic(path, lambda target, text=result: target.write_text(text + "\n"))
     found = [json.loads(path.read_text()) for path in sorted(runs.glob("*.json"))]
-    text = json.dumps({"runs": len(found), "rows": summary(found)}, indent=1, ensure_ascii=False)
+    common = {key: value for key, value in found[0].items() if all(run[key] == value for run in found)}
+    text = json.dumps({"runs": len(found), **common, "rows": summary(found)}, indent=1, ensure_ascii=False)
     write_atomic(arguments.out / "learning.json", lambda path: path.write_text(text + "\n"))
     print(text)
 
