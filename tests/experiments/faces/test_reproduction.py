@@ -13,6 +13,7 @@ from PIL import Image
 from curvae.errors import InputError
 from curvae.experiments.faces import CONFIGS, Quality, Samples, reproduce
 from curvae.experiments.faces.config import BETAS
+from curvae.experiments.faces.figure import against_beta
 from curvae.metrics import efficientnet
 
 Make = Callable[..., Path]
@@ -74,6 +75,18 @@ def test_the_answer_is_that_of_the_numbers(made: Path) -> None:
             assert expected["within"] == (abs(a.mean() - b.mean()) <= pooled)
             assert found["differences"][key][k]["value"] == pytest.approx((a - b).mean(), rel=0.05, abs=2e-3)
         assert found["answer"][key].startswith("within the spread of the seeds at ")
+
+
+def test_real_images_are_a_line_where_they_are_near_and_words_where_they_are_not(made: Path) -> None:
+    found = summary(made / "fig4")
+    ranges = [one["values"] for name in found["models"] for one in found["models"][name]["frechet_prior"]]
+    low, high = np.min(ranges), np.max(ranges)
+    for real, near in ((low, True), (low - 100 * (high - low), False), (high + 100 * (high - low), False)):
+        found["frechet"]["of_training_images"] = float(real)
+        axes = against_beta(found).axes[0]
+        dotted = [line for line in axes.lines if line.get_linestyle() == ":"]
+        assert len(dotted) == near
+        assert [text.get_text()[-1] for text in axes.texts] == ([] if near else ["↓" if real < low else "↑"])
 
 
 def test_statistics_of_real_images_are_kept_between_calls(

@@ -30,7 +30,7 @@ _ABLATION = (
 
 
 def against_beta(summary: Mapping[str, Any]) -> Figure:
-    """Means with their standard deviation over seeds as bars, and every seed as a dot; real images dotted."""
+    """Means with their standard deviation over seeds as bars, and every seed as a dot; real images dotted or in words."""
     figure = Figure(figsize=(10, 5.6), dpi=100, layout="constrained")
     axes = figure.subplots(2, 3).ravel()
     distance = summary["frechet"]
@@ -40,7 +40,7 @@ def against_beta(summary: Mapping[str, Any]) -> Figure:
         _panel(plain(at), summary, key)
         at.set_title(title, fontsize=9)
         if key in real:
-            at.axhline(real[key], color="0.4", linestyle=":", linewidth=1.2, label="real images")
+            _real(at, real[key])
     _bias(plain(axes[-1]), distance)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
@@ -60,6 +60,18 @@ def _panel(at: Axes, summary: Mapping[str, Any], key: str) -> None:
     at.set_xticks(betas, [f"{beta:g}" for beta in betas], rotation=60 if len(betas) > 6 else 0, fontsize=8)
     at.minorticks_off()
     at.set_xlabel("β", fontsize=9)
+
+
+def _real(at: Axes, value: float) -> None:
+    """Where real images are; in words if that is so far off that the models could not be told apart."""
+    low, high = at.get_ylim()
+    if low - (high - low) <= value <= high + (high - low):
+        at.axhline(value, color="0.4", linestyle=":", linewidth=1.2, label="real images")
+        return
+    below = value < low
+    text = f"real images: {value:.3g} {'↓' if below else '↑'}"
+    place, side = (0.03, "bottom") if below else (0.97, "top")
+    at.text(0.98, place, text, transform=at.transAxes, ha="right", va=side, color="0.4", fontsize=8)
 
 
 def _bias(at: Axes, distance: Mapping[str, Any]) -> None:
