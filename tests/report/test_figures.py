@@ -172,3 +172,21 @@ def test_a_scale_below_the_papers_is_a_caution() -> None:
     changed = caution({"scale": "paper", "changes": {"width": "0.25", "steps": "100"}})
     assert changed == "Scale paper; changed from it: width = 0.25, steps = 100."
     assert "trend" in caution({"scale": "quick", "changes": {}})
+
+
+def test_a_power_of_what_may_be_0_and_the_part_of_the_exact_derivative_are_said(results: Path) -> None:
+    three = summary(results / "fig3")
+    for one in three["blocks"].values():
+        one["gaps"][-1]["(2) − (7)"] = [
+            {"value": 0.1, "low": -0.1, "high": 0.3},
+            {"value": 0.4, "low": 0.2, "high": 0.6},
+        ]
+        one["exact_hessian"]["(2) − (4)"][1] = {"value": -0.25, "low": -0.5, "high": -0.125}
+        one["exact_hessian"]["(2) − (7)"][1] = {"value": 0.75, "low": 0.5, "high": 1.0}
+    found = contents.curves(three).findings
+    for text in found[:-1]:
+        assert "of which little can be said: at β = 0.2 it is 0 within its interval." in text
+        assert "at β = 0.8, −0.25 [−0.5, −0.125] is left of (2) less the expansion, and with JᵀJ 0.75 [0.5, 1]" in text
+    for one in three["blocks"].values():
+        one["gaps"][-1]["(2) − (7)"][0] = {"value": 0.1, "low": 0.05, "high": 0.3}
+    assert not any("little can be said" in text for text in contents.curves(three).findings)

@@ -124,12 +124,29 @@ def _curve_findings(summary: Summary) -> tuple[str, ...]:
         found.append(
             f"b = {block}: (7) − (13) is {shares[small]} of (7) at β = {betas[small]:g} and {shares[large]} at "
             f"β = {betas[large]:g}; it grows like β to the power {in_line(slopes['(7) − (13)'])}, "
-            f"|(2) − (7)| like β to the power {in_line(slopes['(2) − (7)'])}."
+            f"|(2) − (7)| like β to the power {in_line(slopes['(2) − (7)'])}{_unclear(one, betas)}. "
+            f"{_by_the_exact(one['exact_hessian'], large, betas)}"
         )
     error = number(100 * summary["formula_error"])
     return (
         *found,
         f"The measured (7) − (13) and its closed formula differ by no more than {error} % of (7), on any image.",
+    )
+
+
+def _unclear(one: Summary, betas: Sequence[float]) -> str:
+    """A power of what may be 0 says little: at which β that is so."""
+    gaps = one["gaps"][-1]["(2) − (7)"]
+    names = ", ".join(f"{beta:g}" for beta, gap in zip(betas, gaps, strict=True) if sign(gap) == 0)
+    return f", of which little can be said: at β = {names} it is 0 within its interval" if names else ""
+
+
+def _by_the_exact(found: Summary, k: int, betas: Sequence[float]) -> str:
+    """How much of (2) − (7) is due to JᵀJ as second derivative."""
+    exact, ours = (in_line(found[title][k]) for title in ("(2) − (4)", "(2) − (7)"))
+    return (
+        f"With the exact second derivative, at β = {betas[k]:g}, {exact} is left of (2) less the expansion, "
+        f"and with JᵀJ {ours}, on the same images."
     )
 
 

@@ -15,6 +15,7 @@ from curvae.experiments.mnist.curves import Measured, runs, summarise
 from curvae.experiments.mnist.reproduction import reproduce
 from curvae.experiments.sweeps.provenance import rounded
 from curvae.experiments.sweeps.training import Training, overridden
+from curvae.runs import Run
 
 Make = Callable[..., dict[str, Any]]
 
@@ -126,3 +127,40 @@ def test_smoke_on_mnist(figure: str, tmp_path: Path) -> None:
     assert all(file.stat().st_size < 300_000 for file in (tmp_path / "out").iterdir())
     if figure == "comparison":
         assert {"frechet", "frechet_lite0"} <= set(summary["measures"])
+
+
+@pytest.mark.parametrize(
+    ("figure", "changes", "message"),
+    [
+        ("fig3", {"draws": "3"}, "draws is 3; expected an even number"),
+        ("fig3", {"hessian_points": "0"}, "--set hessian_points is '0'; expected no number below 1"),
+        ("fig3", {"betas": "0.1,0.2,0.1"}, "--set betas is '0.1,0.2,0.1'; expected each beta once"),
+        ("fig2", {"seeds": "0,0"}, "--set seeds is '0,0'; expected each seed once"),
+        ("fig2", {"permutations": "0"}, "--set permutations is '0'"),
+        ("fig2", {"resamples": "0"}, "--set resamples is '0'"),
+        ("fig2", {"shown": "0"}, "--set shown is '0'"),
+        ("comparison", {"samples": "0"}, "--set samples is '0'"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_anything_is_trained(
+    figure: str, changes: dict[str, str], message: str, make: Make, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        make(figure, **changes)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_one_beta_has_no_slope(make: Make) -> None:
+    summary = make("fig3", betas="0.2")
+    assert summary["blocks"]["1"]["slopes"]["(7) − (13)"] == {"value": None, "low": None, "high": None}
+    assert summary["blocks"]["1"]["gaps"][-1]["(7) − (13)"][0]["value"] > 0
+
+
+def test_a_path_in_a_setting_means_the_same_from_elsewhere(
+    toy: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smoke = {"network": "mlp", "batch_size": "8", "device": "cpu", "steps": "4", "width": "0.05"}
+    monkeypatch.chdir(tmp_path)
+    reproduce("fig2", "smoke", tmp_path / "out", runs=tmp_path / "runs", changes={**smoke, "data": "toy.npy"})
+    runs = [Run.open(path) for path in (tmp_path / "runs").iterdir()]
+    assert {run.config.data for run in runs} == {toy.data}

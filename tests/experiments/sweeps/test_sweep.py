@@ -2,12 +2,14 @@
 
 import dataclasses
 import io
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -154,6 +156,7 @@ def test_the_board_shows_how_far_each_run_is(tmp_path: Path) -> None:
     names = ("waiting", "finished", "under-way")
     with Board(dict.fromkeys((tmp_path / name for name in names), 100), Console(file=stream, width=120)):
         pass
+    assert stream.getvalue().endswith("┘\n")  # what is printed next has a line of its own
     lines = stream.getvalue().splitlines()
     assert "1 of 3 runs" in lines[0]
     rows = [line for line in lines if "/100" in line]
@@ -173,6 +176,7 @@ def test_workers_end_with_their_parent_and_leave_checkpoints(number: int, toy: T
     program = f"""
 import signal
 from pathlib import Path
+from typing import ClassVar
 from curvae.experiments.sweeps.launch import Local, Task
 from curvae.experiments.sweeps.sweep import folder
 from curvae.runs import RunConfig
@@ -213,3 +217,45 @@ def alive(process: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+class Killed(Task):
+    """One whose process is gone, as one that the system stops for want of memory."""
+
+    def __call__(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_worker_is_one_line(toy: Training, tmp_path: Path) -> None:
+    tasks = [Killed(toy.beta_vae(seed, 0.2, 4, 1), tmp_path) for seed in (0, 1)]
+    with pytest.raises(TrainingError, match="a worker process was killed, .*; the same command goes on"):
+        Local(workers=2).train(tasks)
+
+
+def test_an_interruption_while_jobs_are_submitted_cancels_them(tmp_path: Path) -> None:
+    class Job:
+        cancelled = False
+
+        def done(self) -> bool:
+            return False
+
+        def cancel(self) -> None:
+            self.cancelled = True
+
+    class Executor:
+        jobs: ClassVar[list[Job]] = []
+
+        def submit(self, task: Task) -> Job:
+            if self.jobs:
+                raise KeyboardInterrupt
+            self.jobs.append(Job())
+            return self.jobs[0]
+
+    class Busy(Cluster):
+        def _executor(self) -> Executor:
+            return Executor()
+
+    task = Task(RunConfig(data="mnist", objective="beta-vae"), tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        Busy(tmp_path, {}).train([task, task])
+    assert [job.cancelled for job in Executor.jobs] == [True]

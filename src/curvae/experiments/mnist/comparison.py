@@ -82,7 +82,7 @@ class Judge:
         """The measures of a finished run, by the keys of ``MEASURES``.
 
         The likelihood is of the model that β makes of the decoder, with noise N(g, βI), and every model's posterior is
-        proposed by the same rule, its full optimum (11), so that the bound is as tight for one as for another.
+        proposed by the same rule, its full optimum (11). The bound is looser where that is further from the posterior.
         """
         config, model = self.config, run.model().to(self.device)
         beta, likelihood = run.config.beta, build_likelihood(run.config.likelihood)

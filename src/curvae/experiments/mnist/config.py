@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from curvae.errors import InputError
 from curvae.experiments.sweeps.training import Training
 from curvae.runs import RunConfig
 
@@ -75,6 +76,10 @@ class Curves:
     blocks: tuple[int, ...] = (1, 2, 3)
     latents: int = 12
     resamples: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.draws < 2 or self.draws % 2:
+            raise InputError(f"draws is {self.draws}; expected an even number, as they come in pairs ±ε")
 
 
 @dataclass(frozen=True)

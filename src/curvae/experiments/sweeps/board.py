@@ -39,6 +39,8 @@ class Board:
     ) -> None:
         if self._live is not None:
             self._live.stop()
+            if not self._live.console.is_terminal:
+                self._live.console.line()  # what is printed next begins a line of its own
 
     def table(self) -> Table:
         """One row a run: those under way first, then those that wait, then as many finished ones as fit."""

@@ -76,11 +76,11 @@ def slope(betas: Values, values: Values) -> float | None:
     """Least-squares slope of log |mean| against log β: the power of β with which a gap grows.
 
     Args:
-        betas: ``[K]``, K ≥ 2 different ones, > 0.
+        betas: ``[K]``, different ones, > 0.
         values: ``[seeds, points, K]``.
 
     Returns:
-        The slope; None if a mean is 0.
+        The slope; None if a mean is 0, or of fewer than two values of β.
 
     Example:
         >>> betas = np.array([0.1, 0.2, 0.4])
@@ -88,7 +88,7 @@ def slope(betas: Values, values: Values) -> float | None:
         2.0
     """
     means = np.abs(values.mean((0, 1)))
-    if not (means > 0).all():
+    if len(betas) < 2 or not (means > 0).all():
         return None
     x, y = np.log(betas) - np.log(betas).mean(), np.log(means)
     return float(x @ y / (x @ x))

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -94,6 +95,11 @@ class Local:
             futures = [pool.submit(task) for task in tasks]
             for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                 future.result()
+        except BrokenProcessPool:
+            stop.set()
+            raise TrainingError(
+                "a worker process was killed, perhaps for want of memory; the same command goes on, try fewer --workers"
+            ) from None
         except BaseException:
             stop.set()  # the others keep a checkpoint and end after the step they are in
             raise
@@ -123,8 +129,10 @@ class Cluster:
     def train(self, tasks: Sequence[Task]) -> None:
         """Submit all and wait for them; an interruption or an error cancels those that are left."""
         executor = self._executor()
-        jobs = [executor.submit(task) for task in tasks]
+        jobs: list[Any] = []
         try:
+            # one by one into the list, so that an interruption cancels those that are submitted
+            jobs.extend(executor.submit(task) for task in tasks)
             while not all(job.done() for job in jobs):
                 if any(job.done() and job.exception() is not None for job in jobs):
                     break

@@ -78,8 +78,8 @@ class Configuration(Protocol):
 
 AnyConfig = TypeVar("AnyConfig", bound=Configuration)
 
-# of these, none is no measurement
-_AT_LEAST_ONE = ("points", "objective_points", "images", "rows", "components", "codes")
+# every other whole number counts something of which there has to be one
+_MAY_BE_ZERO = ("seeds", "size")
 
 
 def overridden(config: AnyConfig, changes: Mapping[str, str]) -> AnyConfig:
@@ -124,7 +124,9 @@ def _read(name: str, old: Any, text: str) -> Any:
     except ValueError:
         kind = f"{type(old[0]).__name__}s with commas" if isinstance(old, tuple) else type(old).__name__
         raise InputError(f"--set {name} is {text!r}; expected {kind}") from None
-    numbers, least = value if isinstance(value, tuple) else (value,), int(name in _AT_LEAST_ONE)
+    numbers, least = value if isinstance(value, tuple) else (value,), int(name not in _MAY_BE_ZERO)
+    if len(set(numbers)) < len(numbers):
+        raise InputError(f"--set {name} is {text!r}; expected each {name.removesuffix('s')} once")
     if any(isinstance(number, int) and number < least for number in numbers):
         raise InputError(f"--set {name} is {text!r}; expected no number below {least}")
     return value

@@ -152,4 +152,5 @@ def _changes(call: Call, configs: Mapping[tuple[str, str], Any]) -> dict[str, st
         )
     if call.workers < 1:
         raise InputError(f"--workers is {call.workers}; expected a whole number >= 1")
-    return dict(call.changes or {}) | ({} if call.data is None else {"data": absolute(call.data)})
+    changes = dict(call.changes or {}) | ({} if call.data is None else {"data": call.data})
+    return {name: absolute(text) if name == "data" else text for name, text in changes.items()}
