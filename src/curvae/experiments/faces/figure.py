@@ -30,7 +30,7 @@ _ABLATION = (
 
 
 def against_beta(summary: Mapping[str, Any]) -> Figure:
-    """Means with their standard deviation over seeds as bars, and every seed as a dot; real images dotted or in words."""
+    """Means with their standard deviation over seeds as bars, every seed as a dot; real images dotted or in words."""
     figure = Figure(figsize=(10, 5.6), dpi=100, layout="constrained")
     axes = figure.subplots(2, 3).ravel()
     distance = summary["frechet"]
