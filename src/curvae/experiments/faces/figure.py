@@ -71,7 +71,7 @@ def _real(at: Axes, value: float) -> None:
     below = value < low
     text = f"real images: {value:.3g} {'↓' if below else '↑'}"
     place, side = (0.03, "bottom") if below else (0.97, "top")
-    at.text(0.98, place, text, transform=at.transAxes, ha="right", va=side, color="0.4", fontsize=8)
+    at.text(0.03, place, text, transform=at.transAxes, ha="left", va=side, color="0.4", fontsize=8)
 
 
 def _bias(at: Axes, distance: Mapping[str, Any]) -> None:
