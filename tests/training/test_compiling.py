@@ -60,6 +60,7 @@ def test_every_objective_has_the_eager_value_and_gradient(name: str, network: st
 
 @needs_compiler
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # compiles for a minute or two, longer on a busy machine
 def test_a_compiled_run_ends_where_an_eager_one_does(configure: Configure, tmp_path: Path) -> None:
     config = configure(objective="beta-vae", network="paper", precision="64", steps=12, lr=1e-3)
     eager = train(config, tmp_path / "eager").run
