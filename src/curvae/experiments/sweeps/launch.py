@@ -88,7 +88,8 @@ class Local:
             return
         # a forked copy of a process that has run PyTorch hangs
         context = multiprocessing.get_context("spawn")
-        stop = context.Event()
+        # no Event: setting one waits for ever for a process that was killed while it waited
+        stop = context.RawValue("b", 0)
         threads = max(1, len(os.sched_getaffinity(0)) // self.workers)
         pool = ProcessPoolExecutor(self.workers, context, _begin_worker, (stop, threads))
         try:
@@ -96,12 +97,12 @@ class Local:
             for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                 future.result()
         except BrokenProcessPool:
-            stop.set()
+            stop.value = 1
             raise TrainingError(
                 "a worker process was killed, perhaps for want of memory; the same command goes on, try fewer --workers"
             ) from None
         except BaseException:
-            stop.set()  # the others keep a checkpoint and end after the step they are in
+            stop.value = 1  # the others keep a checkpoint and end after the step they are in
             raise
         finally:
             pool.shutdown(cancel_futures=True)
@@ -171,8 +172,8 @@ def _begin_worker(stop: Any, threads: int) -> None:
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
-        while not stop.wait(1.0) and parent is not None and parent.is_alive():
-            pass
+        while not stop.value and parent is not None and parent.is_alive():
+            time.sleep(1.0)
         # again and again: the pool may have given this worker another run, or leave it waiting for one for ever
         while True:
             os.kill(os.getpid(), signal.SIGTERM)
