@@ -95,7 +95,9 @@ def test_help_tells_the_true_defaults() -> None:
         shown = hints[field.name].__metadata__[0].show_default
         if field.name in ("data", "size"):
             continue
-        assert shown.partition(";")[0] == ("beta" if field.default is None else str(field.default)), field.name
+        names = {None: "beta", False: f"no-{field.name}"}  # a flag shows the option that is its default
+        default = names[field.default] if field.default is None or field.default is False else str(field.default)
+        assert shown.partition(";")[0] == default, field.name
     assert set(inspect.signature(train_command).parameters) - {f.name for f in fields(RunConfig)} == {
         "out",
         "resume",
