@@ -8,21 +8,18 @@ import torch
 
 from curvae._checks import positive
 from curvae._typing import Float, Tensor
-from curvae.curvature.estimators import Estimate, Estimator, Pushing, Share
-from curvae.curvature.gauss_newton import whitened
-from curvae.curvature.pushforward import Decoder
+from curvae.curvature.estimators import Estimate, Estimator, Plan, Pushing, Share
 from curvae.errors import InputError
-from curvae.likelihoods import Likelihood
 from curvae.posteriors import Structure
 
 
-class Fraction(Estimator):
+class Fraction(Pushing):
     r"""Another estimator on a fraction of the data of each batch, drawn anew every time.
 
-    With $m=\lceil fB\rceil$ data drawn without replacement, the penalty of a datum is $\tfrac Bm$ times that of the
-    inner estimator if it was drawn and 0 if not: unbiased for each datum, and so for the batch's mean, value and
-    gradient. All data are decoded together, so the batch statistics are those of the whole batch. With K tangents the
-    decoder costs $1+fK$ of its own time instead of $1+K$, as long as it consists of common layers
+    With $m$ data drawn without replacement ($fB$, rounded, at least one), the penalty of a datum is $\tfrac Bm$ times
+    that of the inner estimator if it was drawn and 0 if not: unbiased for each datum, and so for the batch's mean,
+    value and gradient. All data are decoded together, so the batch statistics are those of the whole batch. With K
+    tangents the decoder costs $1+fK$ of its own time instead of $1+K$, as long as it consists of common layers
     (:class:`~curvae.curvature.rows.Rows`); with others the result is the same and nothing is saved.
 
     Args:
@@ -42,7 +39,7 @@ class Fraction(Estimator):
     """
 
     def __init__(self, estimator: Estimator, fraction: float) -> None:
-        if not isinstance(estimator, Pushing):
+        if not isinstance(estimator, Pushing) or isinstance(estimator, Fraction):
             raise InputError(f"a fraction of the batch is for Columns, Exact and Trace; got {estimator}")
         self.estimator = estimator
         self.fraction = positive("fraction", fraction)
@@ -53,26 +50,21 @@ class Fraction(Estimator):
         """What the inner estimator serves."""
         self.estimator.check(structure)
 
-    def estimate(
-        self,
-        fn: Decoder,
-        z: Float[Tensor, "B d"],
-        x: Tensor,
-        likelihood: Likelihood,
-        structure: Structure,
-        beta: float,
-        generator: torch.Generator | None = None,
-    ) -> Estimate:
+    def plan(
+        self, z: Float[Tensor, "B d"], structure: Structure, beta: float, generator: torch.Generator | None = None
+    ) -> Plan:
         """Draw the data, then what the inner estimator draws. No standard error: a datum has at most one value."""
-        self.check(structure)
         size = len(z)
         order = torch.randperm(size, generator=generator, device=z.device)
         share = Share(order[: max(1, round(self.fraction * size))], size)
-        plan = self.estimator.plan(z[share.chosen], structure, positive("beta", beta), generator)
-        eta, pushed = whitened(fn, z[order], x[order], likelihood, plan.tangents, plan.chunk_size)
-        inner = plan.reduce(eta[: len(share.chosen)], pushed)
-        sampled = None if inner.sampled is None else replace(inner.sampled, share=share)
-        return Estimate(eta[order.argsort()], share.spread(inner.value), None, sampled)
+        inner = self.estimator.plan(z[share.chosen], structure, beta, generator)
+
+        def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "m *D K"]) -> Estimate:
+            part = inner.reduce(eta[: len(share.chosen)], pushed)
+            sampled = None if part.sampled is None else replace(part.sampled, share=share)
+            return Estimate(eta[order.argsort()], share.spread(part.value), None, sampled)
+
+        return Plan(inner.tangents, reduce, inner.chunk_size, order)
 
     def __repr__(self) -> str:
         return f"Fraction({self.estimator}, {self.fraction:g})"

@@ -43,11 +43,12 @@ class LinearLayers(TorchFunctionMode):
         x, weight, *rest = args
         bias = rest.pop(0) if rest else options.pop("bias", None)
         primal, tangent = forward_ad.unpack_dual(x)
-        if tangent is None or _carries_tangent(weight) or _carries_tangent(bias):
+        if tangent is None or carries_tangent(weight) or carries_tangent(bias):
             return func(*args, **(kwargs or {}))
         output = func(primal, weight, bias, *rest, **options)
         return forward_ad.make_dual(output, func(tangent, weight, None, *rest, **options))
 
 
-def _carries_tangent(parameter: Tensor | None) -> bool:
+def carries_tangent(parameter: Tensor | None) -> bool:
+    """Whether forward mode is differentiating with respect to it."""
     return isinstance(parameter, torch.Tensor) and forward_ad.unpack_dual(parameter).tangent is not None

@@ -137,7 +137,7 @@ class Arrangement(NamedTuple):
                 return self._row_wise(func(rows, *rest, **options), len(rows), func)
             if func is functional.batch_norm:
                 return self._affine(
-                    at_least_float32(rows), *self.statistics.affine(self._primal(rows), *rest, **options)
+                    at_least_float32(rows), *self.statistics.affine(self.split(rows)[0], *rest, **options)
                 )
             if func in ELEMENTWISE:
                 return self._elementwise(lambda x: func(x, *rest, **options), rows)
@@ -189,9 +189,6 @@ class Arrangement(NamedTuple):
         tangents = tuple(half.unflatten(0, (self.directions, self.moved)) for _, half in halves)
         pushed = vmap(lambda *tangent: jvp(on, points, tangent)[1])(*tangents)
         return self.join(on(*(primal for primal, _ in halves)), pushed.flatten(0, 1))
-
-    def _primal(self, rows: Tensor) -> Float[Tensor, "B *S"]:
-        return self.split(rows)[0]
 
     def _stamped(self, rows: Tensor) -> Rows:
         stamped = rows.as_subclass(Rows)

@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from curvae._precision import at_least_float32
 from curvae._typing import Float, Tensor
+from curvae.curvature.linear import carries_tangent
 from curvae.curvature.normalisation import PER_DATUM
 
 
@@ -98,7 +99,7 @@ class FixedStatistics(TorchFunctionMode):
         shape = (-1, *[1] * (x.dim() - 2))
         scale, shift = (vector.view(shape) for vector in self.affine(primal, *args, **options))
         # lifting them keeps primal and tangent of one type under autocast
-        if tangent is None or _carries_tangent(scale) or _carries_tangent(shift):
+        if tangent is None or carries_tangent(scale) or carries_tangent(shift):
             return torch.addcmul(shift, at_least_float32(x), scale)
         # PyTorch's rule for addcmul adds up zeros for the tangents of the other two
         return forward_ad.make_dual(
@@ -150,10 +151,6 @@ class Counters(TorchFunctionMode):
         """Count back."""
         for counter in self._counted:
             counter.sub_(1)
-
-
-def _carries_tangent(tensor: Tensor) -> bool:
-    return forward_ad.unpack_dual(tensor).tangent is not None
 
 
 def _is_counter(tensor: object) -> bool:

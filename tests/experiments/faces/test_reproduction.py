@@ -12,8 +12,8 @@ from PIL import Image
 
 from curvae.errors import InputError
 from curvae.experiments.faces import CONFIGS, Quality, Samples, reproduce
-from curvae.experiments.faces.config import BETAS
 from curvae.experiments.faces.figure import against_beta
+from curvae.experiments.sweeps.training import BETAS
 from curvae.metrics import efficientnet
 
 Make = Callable[..., Path]

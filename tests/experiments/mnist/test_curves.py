@@ -53,7 +53,8 @@ def test_pairs_of_draws_are_exact_for_a_linear_decoder_on_average(float64: None)
     """(2) is (7) for a linear decoder; pairs ±ε leave the second order alone, whose mean is the trace."""
     one, x = model(BlockDiagonal(2), nn.Linear(4, 6)), torch.randn(3, 6)
     found = Measure(BETA, Gaussian(), BlockDiagonal(2), draws=20_000)(one, x, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(found["beta_vae"], found["taylor"], rtol=0.01, atol=0)
+    # 10 000 pairs know the trace to 1.4 % of it at worst (rank one)
+    torch.testing.assert_close(found["beta_vae"], found["taylor"], rtol=0.06, atol=0)
 
 
 def test_pairs_of_draws_are_the_energy_at_mirrored_points(float64: None) -> None:

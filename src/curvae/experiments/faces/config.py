@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from curvae.experiments.sweeps.training import Training
+from curvae.experiments.sweeps.training import BETAS, Training
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,6 @@ class Quality:
 
 
 Config = Samples | Quality
-
-BETAS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
-"""The paper's."""
 
 _PAPER = Training(50_000, 1.0, seeds=(0, 1, 2, 3, 4), data="avatars")
 _QUICK = Training(400, 1 / 16, seeds=(0, 1), data="avatars", batch_size=32)

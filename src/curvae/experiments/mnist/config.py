@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from curvae.errors import InputError
-from curvae.experiments.sweeps.training import Training
+from curvae.experiments.sweeps.training import BETAS, Training
 from curvae.runs import RunConfig
 
 
@@ -118,7 +118,6 @@ _SMOKE = Training(8, 1 / 32, seeds=(0,))
 # the exact Jacobian of d = 12 makes a step ten times as long, so these runs are shorter and narrower
 _QUICK_COMPARISON = Training(300, 0.0625, seeds=(0, 1))
 
-_BETAS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 Config = HeatMaps | Curves | Comparison
 
@@ -136,7 +135,7 @@ CONFIGS: Mapping[tuple[str, str], Config] = MappingProxyType(
         ("fig3", "quick"): Curves(
             replace(_QUICK, seeds=(0,)), (0.05, 0.2, 0.4, 1.0), points=300, hessian_points=32, draws=8
         ),
-        ("fig3", "paper"): Curves(_PAPER, _BETAS, points=5000, hessian_points=500, draws=32),
+        ("fig3", "paper"): Curves(_PAPER, BETAS, points=5000, hessian_points=500, draws=32),
         ("comparison", "smoke"): Comparison(
             _SMOKE, points=20, draws=1, samples=2, generated=100, lite0_images=10, classifier_steps=5, latents=3
         ),

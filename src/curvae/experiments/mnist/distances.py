@@ -13,8 +13,10 @@ from curvae.data import cache as caches
 from curvae.errors import InputError
 from curvae.experiments.mnist.config import Comparison
 from curvae.experiments.mnist.digits import train_classifier
-from curvae.experiments.sweeps.gauges import Gauge, gauge
-from curvae.metrics.efficientnet import EfficientNetLite0
+from curvae.experiments.sweeps.gauges import Gauge, gauge, image_extractor
+
+# pixels that digits are brought to for EfficientNet-Lite0
+_SIDE = 128
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,5 @@ def _digits(dataset: Dataset, config: Comparison, device: torch.device) -> Gauge
 
 
 def _lite0(dataset: Dataset, config: Comparison, device: torch.device) -> Gauge:
-    if len(dataset.shape) != 3 or dataset.shape[0] not in (1, 3):
-        raise InputError(f"EfficientNet-Lite0 features are of images; these data have shape {tuple(dataset.shape)}")
-    extractor = EfficientNetLite0()
+    extractor = image_extractor("lite0", _SIDE, dataset)
     return gauge(extractor, extractor.about, dataset, config.lite0_images, device, caches.default())

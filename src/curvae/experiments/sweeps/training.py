@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 from curvae.errors import InputError
 from curvae.runs import RunConfig
 
+# the paper's ten values, for figure 3, figure 4 and table 1
+BETAS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 # an ordinary autoencoder has no β; its runs carry this one, so that all experiments share them
 _NO_BETA = 1.0
 
