@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from curvae.data import Dataset, celeba, load
+from curvae.data import Dataset, absolute, celeba, load
 from curvae.data.dataset import content_digest
 from curvae.errors import InputError
 
@@ -127,6 +127,25 @@ def nested_with_commas(base: Path) -> Path:
     return base
 
 
+def zip_with_its_own_list(base: Path) -> Path:
+    base.mkdir()
+    with zipfile.ZipFile(base / "archive.zip", "w") as archive:
+        for name, content in CONTENTS.items():
+            archive.writestr(f"img_align_celeba/img_align_celeba/{name}", content)
+            archive.writestr(f"__MACOSX/img_align_celeba/img_align_celeba/._{name}", b"a note")
+        lines = [f"{name},{part}\r\n" for name, part in zip(NAMES, PARTS, strict=True)]
+        archive.writestr("list_eval_partition.csv", "image_id,partition\r\n" + "".join(lines))
+        archive.writestr("__MACOSX/list_eval_partition.csv", "a note")
+    return base / "archive.zip"
+
+
+def link_to_another_name(base: Path) -> Path:
+    write_folder(base / "store" / "aligned")
+    write_list(base / "list_eval_partition.txt")
+    (base / "img_align_celeba").symlink_to(base / "store" / "aligned")
+    return base / "img_align_celeba"
+
+
 def all_in_one(base: Path) -> Path:
     write_folder(base)
     write_list(base / "list_eval_partition.txt")
@@ -135,11 +154,41 @@ def all_in_one(base: Path) -> Path:
 
 @pytest.mark.parametrize(
     "layout",
-    [official, unpacked_official, flat_zip, renamed_zip, nested_with_commas, all_in_one],
+    [
+        official,
+        unpacked_official,
+        flat_zip,
+        renamed_zip,
+        nested_with_commas,
+        all_in_one,
+        zip_with_its_own_list,
+        link_to_another_name,
+    ],
     ids=lambda f: f.__name__,
 )
 def test_every_layout_in_use(tmp_path: Path, layout: Layout) -> None:
-    check(load(layout(tmp_path / "data")))
+    place = layout(tmp_path / "data")
+    check(load(place))
+    check(load(absolute(str(place))))  # as the command line keeps it
+
+
+def test_from_within_the_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root / "img_align_celeba")
+    check(load("."))
+    monkeypatch.chdir(root)
+    check(load("."))
+    check(load("img_align_celeba"))
+
+
+def test_images_in_no_part_are_counted(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (root / "list_eval_partition.txt").write_text(
+        "".join(f"{name} {part}\n" for name, part in zip(NAMES[:-2], PARTS[:-2], strict=True))
+    )
+    (root / "img_align_celeba" / "._000001.jpg").write_bytes(b"a note")
+    data = load(root)
+    assert data.split == {"kind": "standard", "validation": 4, "unlisted": 2}
+    assert torch.equal(data.test, expected(2)[:-2])
+    assert "left out: 2 images of " in capfd.readouterr().err
 
 
 def test_the_folder_or_the_one_around_it(root: Path) -> None:
@@ -195,7 +244,8 @@ def test_truncated_images_stop_or_are_left_out(root: Path, capfd: pytest.Capture
     assert "\n" not in message
     assert message.startswith("3 of 14 images fail; the first: '000003.jpg' in ")
     assert "truncated" in message
-    assert message.endswith("; also '000007.jpg', '000016.jpg'; replace or remove, or leave out with --damaged skip")
+    assert "; also '000007.jpg', '000016.jpg'; replace or remove, or leave out with --damaged skip" in message
+    assert message.endswith(" (of a figure --set damaged=skip)")
     for _ in range(2):
         data = load(root, damaged="skip")
         assert data.split["damaged"] == {"count": 3, "names": ["000003.jpg", "000007.jpg", "000016.jpg"]}
@@ -254,6 +304,14 @@ def _in_the_wild(root: Path) -> Path:
     return root
 
 
+def _damaged_list_in_the_zip(root: Path) -> Path:
+    path = zip_with_its_own_list(root / "zipped")
+    content = bytearray(path.read_bytes())
+    content[content.index(b"000002.jpg,0")] ^= 1
+    path.write_bytes(content)
+    return path
+
+
 def _listed(text: str) -> Callable[[Path], Path]:
     def write(root: Path) -> Path:
         (root / "list_eval_partition.txt").write_text(text)
@@ -288,6 +346,7 @@ BAD: dict[str, tuple[Layout, str]] = {
     "no test part": (_listed("000001.jpg 0\n000002.jpg 1\n"), "names no test image; get it again"),
     "empty list": (_listed(""), "names no training image; get it again"),
     "binary list": (_listed("\xff\xfe"), r"list_eval_partition.txt' cannot be read \('ascii' codec"),
+    "damaged list in the zip": (_damaged_list_in_the_zip, r"list_eval_partition.csv' cannot be read .Bad CRC.*again"),
     "foreign zip": (_foreign_zip, r"holds no img_align_celeba/\*.jpg; expected CelebA's img_align_celeba.zip"),
     "truncated zip": (_truncated_zip, r"half.zip' cannot be read as a zip \(File is not a zip file\); get it again"),
 }

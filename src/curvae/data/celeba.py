@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import zipfile
 from collections import Counter
 from functools import partial
@@ -53,7 +54,7 @@ class Unpacked:
 
 
 class Zipped:
-    """The zip as it is downloaded; nothing is unpacked to disk."""
+    """The zip as it is downloaded; nothing is unpacked to disk. Some have the list of parts in them."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -69,6 +70,8 @@ class Zipped:
             raise InputError(
                 f"{str(path)!r} holds no {_FOLDER}/*.jpg; expected CelebA's {_FOLDER}.zip (unpack any other zip)"
             )
+        own = (info for path, info in inside.items() if path.name in LISTS and "__MACOSX" not in path.parts)
+        self.list = next(own, None)
 
     def __str__(self) -> str:
         return str(self.path)
@@ -99,6 +102,7 @@ def find(path: Path) -> Path | None:
     Raises:
         InputError: a folder with the list of parts and no images.
     """
+    path = path.absolute()  # the name and the neighbours of "." count, too
     if path.is_file():
         return path if path.suffix.lower() == ".zip" else None
     if path.name != _FOLDER:
@@ -125,28 +129,35 @@ def load(place: Path, size: int | None = None, cache: Path | None = None, damage
 
     Args:
         place: what :func:`find` found. ``list_eval_partition.txt`` (or the same as ``.csv``) must be inside or beside
-            it, or in ``Eval`` beside its folder, as in the official layout.
+            it (in a zip, too), or in ``Eval`` beside its folder, as in the official layout.
         size: side in pixels of the result; None means 64.
         cache: folder for the decoded pixels; None means ``cache.default()``.
         damaged: ``"stop"`` or ``"skip"``, see ``stacking.stack``.
 
     Returns:
         ``[N, 3, size, size]`` halves: the parts 0 (training) and 2 (test). The record of the split says how many
-        images of part 1 (validation) were not read.
+        images of part 1 (validation) were not read, and how many are in no part, as after a list that was cut short.
 
     Raises:
         InputError: no list of parts, a list that cannot be read, images that are missing, damaged or not the aligned
             ones.
     """
     images = Zipped(place) if place.is_file() else Unpacked(place)
-    parts = read_list(locate_list(place))
+    parts = _parts(place, images)
     train, test = (sorted(name for name, number in parts.items() if number == half) for half in (_TRAIN, _TEST))
     every = [*train, *test]
     _complete(every, images)
     side = size or SIDE
     record = {**STANDARD, "validation": Counter(parts.values())[_VALIDATION]}
+    unlisted = sum(not name.startswith(".") for name in images.names() - parts.keys())  # "._1.jpg" are a Mac's notes
+    if unlisted:
+        record["unlisted"] = unlisted
 
     def make() -> Halves:
+        if unlisted:
+            print(
+                f"left out: {unlisted} images of {str(images)!r} that the list of parts does not name", file=sys.stderr
+            )
         stacked = stack(every, partial(decode, images=images, size=side), "reading CelebA", damaged)
         return part(stacked, every, len(train), record, repr(str(images)))
 
@@ -201,23 +212,41 @@ def read_list(path: Path) -> dict[str, int]:
     Raises:
         InputError: unreadable, or a line of another kind.
     """
+    try:
+        return _read_lines(path.read_bytes(), str(path))
+    except OSError as error:
+        raise InputError(f"{str(path)!r} cannot be read ({reason(error)}); get it again") from error
+
+
+def _parts(place: Path, images: Images) -> dict[str, int]:
+    if not isinstance(images, Zipped) or images.list is None:
+        return read_list(locate_list(place))
+    name = str(place / images.list.filename)
+    try:
+        content = images.archive.read(images.list)
+    except Exception as error:  # as for images
+        raise InputError(f"{name!r} cannot be read ({reason(error)}); get the zip again") from error
+    return _read_lines(content, name)
+
+
+def _read_lines(content: bytes, what: str) -> dict[str, int]:
     parts: dict[str, int] = {}
     try:
-        lines = path.read_text(encoding="ascii").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{str(path)!r} cannot be read ({reason(error)}); get it again") from error
+        lines = content.decode("ascii").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{what!r} cannot be read ({reason(error)}); get it again") from error
     for number, line in enumerate(lines, 1):
         fields = line.replace(",", " ").split()
         if not fields or fields == ["image_id", "partition"]:
             continue
         if len(fields) != 2 or fields[1] not in ("0", "1", "2") or fields[0] in parts:
             raise InputError(
-                f"{str(path)!r}, line {number} is {line[:60]!r}; expected a new file name and 0, 1 or 2; get it again"
+                f"{what!r}, line {number} is {line[:60]!r}; expected a new file name and 0, 1 or 2; get it again"
             )
         parts[fields[0]] = int(fields[1])
     missing = [half for half, at in (("training", _TRAIN), ("test", _TEST)) if at not in parts.values()]
     if missing:
-        raise InputError(f"{str(path)!r} names no {missing[0]} image; get it again")
+        raise InputError(f"{what!r} names no {missing[0]} image; get it again")
     return parts
 
 

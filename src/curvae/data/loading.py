@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,9 +96,16 @@ def is_name(source: str) -> bool:
 
 
 def absolute(source: str) -> str:
-    """A source that still means the same from another working directory: names stay, paths that exist are resolved."""
+    """A source that still means the same from another working directory: names stay, paths that exist become absolute.
+
+    Links are not followed: the path as it was given says what CelebA's folder is called, and what lies beside it.
+    """
     path = Path(source).expanduser()
-    return str(path.resolve()) if not is_name(source) and path.exists() else source
+    if is_name(source) or not path.exists():
+        return source
+    plain = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() follows links
+    # a ".." behind a link leads elsewhere
+    return str(plain if plain.exists() and plain.samefile(path) else path.resolve())
 
 
 def title(source: str) -> str:
