@@ -56,6 +56,23 @@ def test_too_few_images_are_refused() -> None:
         FrechetDistance(Flat(), [many])([])
 
 
+def test_what_is_not_finite_has_no_distance() -> None:
+    real = drawn(30)
+    distance = FrechetDistance(Flat(), [real])
+    for value in (np.nan, np.inf):
+        images = drawn(30)
+        images[7, 0, 1, 1] = value
+        with pytest.raises(InputError, match="images are not finite; a model may have diverged"):
+            distance(images.split(10))
+
+    class Roots(Flat):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (super().forward(x) - 0.5).sqrt()
+
+    with pytest.raises(InputError, match="features of the images are not finite"):
+        FrechetDistance(Roots(), [real])
+
+
 def test_growing_sets_are_the_first_images_whatever_the_batches() -> None:
     images, counts = drawn(50), (2, 7, 30, 50)
     for size in (1, 8, 50):

@@ -37,7 +37,7 @@ def statistics(extractor: nn.Module, images: Iterable[Tensor]) -> Statistics:
         images: batches of the set, at least two images.
 
     Raises:
-        InputError: fewer than two images.
+        InputError: fewer than two images, or images or features that are not finite.
 
     Example:
         >>> class Pixels(nn.Flatten):
@@ -61,7 +61,7 @@ def growing(extractor: nn.Module, images: Iterable[Tensor], counts: Sequence[int
         counts: ascending, each ≥ 2.
 
     Raises:
-        InputError: too few images, or counts that do not ascend from 2.
+        InputError: too few images, images or features that are not finite, or counts that do not ascend from 2.
 
     Example:
         >>> class Pixels(nn.Flatten):
@@ -145,7 +145,7 @@ class FrechetDistance:
         """The distance of a set of at least two images, ≥ 0.
 
         Raises:
-            InputError: fewer than two images.
+            InputError: fewer than two images, or images or features that are not finite.
         """
         return between(self.reference, statistics(self.extractor, images))
 
@@ -164,6 +164,8 @@ def _metric(extractor: nn.Module) -> FrechetInceptionDistance:
 
 @torch.no_grad()
 def _seen(metric: FrechetInceptionDistance, batch: Tensor) -> FrechetInceptionDistance:
+    if not bool(batch.isfinite().all()):  # rounding to uint8 would make some colour of it
+        raise InputError("images are not finite; a model may have diverged")
     if len(batch):
         metric = metric.to(batch.device)
         metric.update(batch, real=True)
@@ -176,6 +178,8 @@ def _statistics(metric: FrechetInceptionDistance) -> Statistics:
     if count < 2:
         raise InputError(f"there are {count} images in a set; expected at least 2 for a covariance")
     total, products = metric.real_features_sum.cpu(), metric.real_features_cov_sum.cpu()
+    if not bool(total.isfinite().all() and products.isfinite().all()):
+        raise InputError("features of the images are not finite; look at the images: a model may have diverged")
     mean = total / count
     return Statistics(mean, (products - count * mean.outer(mean)) / (count - 1), count)
 
