@@ -250,7 +250,11 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     ),
     "npz nan in test": (lambda p: npz(p, train=np.ones((5, 3)), test=with_nan(np.nan)), {}, "sample 2 holds NaN"),
     # images
-    "images told to resize": (lambda p: pictures(p / "d", (4, 6), (7, 9)), {}, "give a size (--size) to bring all to"),
+    "images told to resize": (
+        lambda p: pictures(p / "d", (4, 6), (7, 9)),
+        {},
+        "give a size (--size, of a figure --set size=…) to bring all to",
+    ),
     "one image": (lambda p: pictures(p / "d", (4, 6)), {}, "holds 1 sample(s); expected at least 2"),
     "png truncated": (lambda p: damaged(p / "d", 300, "png"), {}, "1 of 3 images fail; the first: "),
     "jpg truncated": (

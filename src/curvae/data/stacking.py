@@ -62,7 +62,7 @@ def stack(items: Sequence[Item], read: Read[Item], title: str, damaged: str = "s
         if image.shape[1:] != pixels.shape[2:]:
             raise InputError(
                 f"images differ in size: {str(first)!r} is {_size(pixels)} and {str(items[position])!r} is "
-                f"{_size(image)}; give a size (--size) to bring all to"
+                f"{_size(image)}; give a size (--size, of a figure --set size=…) to bring all to"
             )
         if len(image) > pixels.shape[1]:
             pixels = np.repeat(pixels, len(image), axis=1)  # all were grey so far: at most once
@@ -100,7 +100,9 @@ def _report(failures: Sequence[tuple[int, InputError]], items: Sequence[object],
     if len(failures) == len(items):
         raise InputError(f"{what}; replace or remove")
     if damaged == "stop":
-        raise InputError(f"{what}; replace or remove, or leave out with --damaged skip")
+        raise InputError(
+            f"{what}; replace or remove, or leave out with --damaged skip (of a figure --set damaged=skip)"
+        )
     Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"left out: {what}")
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,27 @@ def test_grey_images_and_other_sizes(make: Make, features: None, images: Path) -
         assert picture.height < 90  # two bands of images of 12 pixels
 
 
+def test_damaged_images_stop_it_or_are_left_out(
+    features: None, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CURVAE_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for number, pixels in enumerate(np.load(images)):
+        Image.fromarray(pixels).save(folder / f"{number:03}.png")
+    whole = (folder / "003.png").read_bytes()
+    (folder / "003.png").write_bytes(whole[: len(whole) // 2])
+    small = {"network": "mlp", "width": "0.05", "steps": "2", "betas": "0.1"}
+    call = partial(reproduce, "table1", "smoke", tmp_path / "out", data=str(folder), runs=tmp_path / "runs")
+    with pytest.raises(InputError, match=r"1 of \d+ images fail; .*003.png.* \(of a figure --set damaged=skip\)"):
+        call(changes=small)
+    with pytest.raises(InputError, match="damaged is 'leave'; expected stop or skip"):
+        call(changes={**small, "damaged": "leave"})
+    assert not (tmp_path / "runs").exists()
+    call(changes={**small, "damaged": "skip"})
+    assert summary(tmp_path / "out")["config"]["training"]["damaged"] == "skip"
+
+
 def test_what_cannot_be_is_refused_before_anything_is_trained(
     make: Make, features: None, images: Path, tmp_path: Path
 ) -> None:
@@ -135,6 +157,8 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(
         make("fig4", features=str(tmp_path / "weights.pth"))
     with pytest.raises(InputError, match="--set images is '0'"):
         make("fig4", images="0")
+    with pytest.raises(InputError, match="--set codes is 1; expected at least 2"):
+        make("fig4", codes="1")
     with pytest.raises(InputError, match="at least 2 in each half"):
         make("fig4", images="1")
     np.save(images, np.random.default_rng(0).random((80, 12), dtype=np.float32))

@@ -30,6 +30,7 @@ class Training:
         precision: ``"32"`` or ``"bf16"``.
         device: ``"auto"`` takes a GPU where there is one.
         size: side in pixels that images are brought to; 0 keeps the data's own.
+        damaged: ``"stop"`` at images that cannot be read, or ``"skip"`` them.
     """
 
     steps: int
@@ -42,6 +43,7 @@ class Training:
     precision: str = "32"
     device: str = "auto"
     size: int = 0
+    damaged: str = "stop"
 
     def run(self, seed: int, **choices: Any) -> RunConfig:
         """One model's configuration.

@@ -131,7 +131,8 @@ def answer(
     begun = time.monotonic()
     device = choose_device(config.training.device)
     launcher = Local(call.workers) if call.cluster is None else Cluster(call.runs / "jobs", call.cluster)
-    dataset = load(config.training.data, size=config.training.size or None)
+    training = config.training
+    dataset = load(training.data, size=training.size or None, damaged=training.damaged)
     workshop = Workshop(call.runs, launcher, dataset, device, Console(stderr=True), keep)
     made = make(call.figure, config, workshop)
     head: dict[str, Any] = {"figure": call.figure, "scale": call.scale, "changes": named(changes)}
