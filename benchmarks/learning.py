@@ -31,32 +31,36 @@ from curvae.nn import MNISTDecoder, MNISTEncoder
 from curvae.runs.provenance import environment
 
 LATENTS, BETA, BATCH = 12, 0.2, 64
+# (2) with the optimal diagonal posterior, (13), and the closed form of the diagonal family
+MEASURES = ("beta_vae", "grae_full", "grae_diagonal")
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What all runs have in common."""
+    """What all runs have in common; ``cosine`` lets the learning rate fall to zero over the steps (half a cosine)."""
 
     width: float = 0.0625
     steps: int = 1500
     every: int = 250
     points: int = 500
+    cosine: bool = False
 
 
 def _grae(estimator: curvature.Estimator, structure: posteriors.Structure | None = None) -> objectives.GRAE:
     return objectives.GRAE(BETA, structure=structure or posteriors.Diagonal(), estimator=estimator)
 
 
-def _eighths(count: int) -> curvature.Estimator:
-    return curvature.Fraction(curvature.Columns(1), count / 8)
+def _part(fraction: float) -> objectives.GRAE:
+    return _grae(curvature.Fraction(curvature.Columns(1), fraction))
 
 
 WAYS: Mapping[str, Callable[[], Any]] = {
     "β-VAE": lambda: objectives.BetaVAE(BETA),
     "GRAE≈, one column": lambda: _grae(curvature.Columns(1)),
-    "GRAE≈, one column on 1/8": lambda: _grae(_eighths(1)),
-    "GRAE≈, one column on 1/16": lambda: _grae(curvature.Fraction(curvature.Columns(1), 1 / 16)),
+    "GRAE≈, one column on 1/8": lambda: _part(1 / 8),
+    "GRAE≈, one column on 1/16": lambda: _part(1 / 16),
     "GRAE, exact on 1/16": lambda: _grae(curvature.Fraction(curvature.Exact(), 1 / 16), posteriors.Full()),
+    "GRAE, exact": lambda: _grae(curvature.Exact(), posteriors.Full()),
 }
 
 
@@ -67,6 +71,8 @@ def one(way: str, lr: float, seed: int, scale: Scale) -> dict[str, Any]:
     structure = posteriors.Diagonal() if isinstance(objective, objectives.BetaVAE) else None
     model = Autoencoder(MNISTEncoder(scale.width), MNISTDecoder(LATENTS, scale.width), LATENTS, structure)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
+    total = scale.steps if scale.cosine else math.inf
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: 0.5 + 0.5 * math.cos(math.pi * done / total))
     generator, test, curve = torch.Generator().manual_seed(seed), as_float(data.test[: scale.points]), []
     seconds, begun = 0.0, time.perf_counter()
     for step, x in enumerate(Batches(data.train, BATCH, seed, 0, scale.steps), 1):
@@ -74,6 +80,7 @@ def one(way: str, lr: float, seed: int, scale: Scale) -> dict[str, Any]:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        schedule.step()
         if step % scale.every == 0:
             seconds += time.perf_counter() - begun
             curve.append({"step": step, "seconds": round(seconds, 1), **_held_out(model, test)})
@@ -87,30 +94,45 @@ def _held_out(model: Autoencoder, test: Tensor) -> dict[str, float]:
     structure = posteriors.Diagonal()
     report = evaluate(model, test, BETA, Gaussian(), structure, generator=torch.Generator().manual_seed(0), samples=2)
     model.train()
-    values = {"beta_vae": report.beta_vae, "grae_full": report.grae_full, "grae_diagonal": report.grae}
-    return {name: round(value.mean, 4) for name, value in values.items()}
+    values = (report.beta_vae, report.grae_full, report.grae)
+    return {name: round(value.mean, 4) for name, value in zip(MEASURES, values, strict=True)}
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Means over seeds, and the differences to one column for each datum, paired by seed."""
     rows = {}
-    for way, lr in dict.fromkeys((run["way"], run["lr"]) for run in runs):
-        mine = {run["seed"]: run["curve"] for run in runs if (run["way"], run["lr"]) == (way, lr)}
-        base = {run["seed"]: run["curve"] for run in runs if run["way"] == "GRAE≈, one column" and run["lr"] == lr}
-        last = {seed: curve[-1]["grae_full"] for seed, curve in mine.items()}
-        differences = [value - base[seed][-1]["grae_full"] for seed, value in last.items() if seed in base]
+    for way, *setting in dict.fromkeys((run["way"], *_setting(run)) for run in runs):
+        mine, base = (
+            {run["seed"]: run["curve"] for run in runs if (run["way"], *_setting(run)) == (name, *setting)}
+            for name in (way, "GRAE≈, one column")
+        )
+        last = {seed: curve[-1] for seed, curve in mine.items()}
         mean_curve = [
-            {"step": points[0]["step"]}
-            | {k: _mean([p[k] for p in points]) for k in ("beta_vae", "grae_full", "grae_diagonal")}
+            {"step": points[0]["step"]} | {k: _mean([p[k] for p in points]) for k in MEASURES}
             for points in zip(*mine.values(), strict=True)
         ]
-        rows[f"{way}, lr {lr:g}"] = {
+        rows[", ".join([way, *_words(*setting)])] = {
             "seeds": sorted(mine),
             "curve": mean_curve,
-            "last_grae_full": {"mean": _mean(list(last.values())), "standard_error": _error(list(last.values()))},
-            "minus_one_column": {"mean": _mean(differences), "standard_error": _error(differences)},
+            "last": {k: _with_error([values[k] for values in last.values()]) for k in MEASURES},
+            "minus_one_column": {
+                k: _with_error([values[k] - base[seed][-1][k] for seed, values in last.items() if seed in base])
+                for k in MEASURES
+            },
         }
     return rows
+
+
+def _setting(run: dict[str, Any]) -> tuple[float, int, bool]:
+    return run["lr"], run["steps"], run.get("cosine", False)
+
+
+def _words(lr: float, steps: int, cosine: bool) -> list[str]:
+    return [f"{steps} steps", f"lr {lr:g}" + (" falling to 0" if cosine else "")]
+
+
+def _with_error(values: list[float]) -> dict[str, float | None]:
+    return {"mean": _mean(values), "standard_error": _error(values)}
 
 
 def _mean(values: list[float]) -> float | None:
@@ -125,23 +147,25 @@ def main() -> None:
     """Train what is missing, then summarise everything that is there."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.learning", description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--lrs", type=float, nargs="+", default=[1e-3])
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--width", type=float, default=Scale.width)
     parser.add_argument("--steps", type=int, default=Scale.steps)
+    parser.add_argument("--cosine", action="store_true", help="let the learning rate fall to zero over the steps")
     arguments = parser.parse_args()
-    scale = Scale(arguments.width, arguments.steps, arguments.steps // 6)
+    scale = Scale(arguments.width, arguments.steps, arguments.steps // 6, cosine=arguments.cosine)
     runs = arguments.out / "runs"
     runs.mkdir(parents=True, exist_ok=True)
-    wanted = [(w, lr, seed) for seed in range(arguments.seeds) for lr in arguments.lrs for w in arguments.ways]
+    wanted = [(w, lr, seed) for seed in arguments.seeds for lr in arguments.lrs for w in arguments.ways]
     for way, lr, seed in track(wanted, "training", console=Console(stderr=True)):
-        path = runs / f"{list(WAYS).index(way)}-lr{lr:g}-seed{seed}-{scale.width:g}-{scale.steps}.json"
+        schedule = "-cosine" if scale.cosine else ""
+        path = runs / f"{list(WAYS).index(way)}-lr{lr:g}-seed{seed}-{scale.width:g}-{scale.steps}{schedule}.json"
         if not path.exists():
             result = json.dumps(one(way, lr, seed, scale), ensure_ascii=False)
             write_atomic(path, lambda target, text=result: target.write_text(text + "\n"))
     found = [json.loads(path.read_text()) for path in sorted(runs.glob("*.json"))]
-    common = {key: value for key, value in found[0].items() if all(run[key] == value for run in found)}
+    common = {key: value for key, value in found[0].items() if all(run.get(key) == value for run in found)}
     text = json.dumps({"runs": len(found), **common, "rows": summary(found)}, indent=1, ensure_ascii=False)
     write_atomic(arguments.out / "learning.json", lambda path: path.write_text(text + "\n"))
     print(text)
