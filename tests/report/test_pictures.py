@@ -72,6 +72,13 @@ def test_which_data_are_images() -> None:
     assert [is_image(shape) for shape in [(64,), (4, 8, 8), (1, 3, 80), (2, 3, 8, 8), (60, 2)]] == [False] * 5
 
 
+def test_one_or_two_models_of_faces_are_shown_at_their_own_size() -> None:
+    for runs in (1, 2):
+        shown = image_amounts((3, 64, 64), runs)
+        assert shown.side >= 64
+        assert min(shown.samples, shown.examples, shown.latents, shown.pairs) >= 1
+
+
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 64, 64), (3, 512, 300), (200, 200)])
 def test_more_runs_never_show_more_each(shape: tuple[int, ...]) -> None:
     levels = [image_amounts(shape, runs) for runs in range(1, 40)]

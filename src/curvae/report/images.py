@@ -21,7 +21,10 @@ _LEVELS = (
     Amounts(examples=12, samples=64, latents=6, pairs=3),
     Amounts(examples=10, samples=36, latents=5),
     Amounts(examples=8, samples=25, latents=4),
-    *(Amounts(examples=8, samples=16, latents=4, side=side) for side in (64, 48, 32)),
+    Amounts(examples=8, samples=16, latents=4, side=64),
+    # two models of 64 × 64 faces side by side, at their own size
+    Amounts(examples=8, samples=16, latents=3, side=64, pairs=1),
+    *(Amounts(examples=8, samples=16, latents=4, side=side) for side in (48, 32)),
     Amounts(examples=6, samples=9, latents=2, side=32, pairs=1),
     Amounts(examples=4, samples=4, latents=1, side=24, pairs=1),
 )
