@@ -14,6 +14,7 @@ from PIL import Image
 from curvae.errors import InputError
 from curvae.experiments.faces import CONFIGS, Quality, Samples, reproduce
 from curvae.experiments.faces.figure import against_beta
+from curvae.experiments.faces.models import ablation_runs
 from curvae.experiments.sweeps.training import BETAS
 from curvae.metrics import efficientnet
 
@@ -179,6 +180,11 @@ def test_the_papers_settings() -> None:
         assert (config.training.steps, config.training.width, config.training.network) == (50_000, 1.0, "paper")
         assert len(config.training.seeds) == 5
     assert {scale for _, scale in CONFIGS} == {"smoke", "quick", "paper"}
+    figure_4 = CONFIGS["fig4", "paper"]
+    assert isinstance(figure_4, Quality)
+    # no variant holds all columns of a batch: that fits no GPU of 80 GB
+    estimators = {str(run.estimator) for run in ablation_runs(figure_4).values() if run.objective == "grae"}
+    assert estimators == {"columns:1", "columns:4", "fraction:1/8:columns:1", "lanczos:1:8"}
 
 
 @pytest.mark.slow
