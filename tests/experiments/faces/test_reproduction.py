@@ -88,6 +88,11 @@ def test_real_images_are_a_line_where_they_are_near_and_words_where_they_are_not
         axes = against_beta(found).axes[0]
         dotted = [line for line in axes.lines if line.get_linestyle() == ":"]
         assert len(dotted) == near
+        bars = [line.get_ydata() for line in axes.lines if line not in dotted]
+        bottom, top = axes.transLimits.transform(
+            [(0, np.min([d.min() for d in bars])), (0, np.max([d.max() for d in bars]))]
+        )[:, 1]
+        assert near or (bottom > 0.12 if real < low else top < 0.88)  # room for the words
         assert [text.get_text()[-1] for text in axes.texts] == ([] if near else ["↓" if real < low else "↑"])
 
 

@@ -69,6 +69,8 @@ def _real(at: Axes, value: float) -> None:
         at.axhline(value, color="0.4", linestyle=":", linewidth=1.2, label="real images")
         return
     below = value < low
+    room = 0.14 * (high - low)  # so that the words hide no bar
+    at.set_ylim(low - room * below, high + room * (not below))
     text = f"real images: {value:.3g} {'↓' if below else '↑'}"
     place, side = (0.03, "bottom") if below else (0.97, "top")
     at.text(0.03, place, text, transform=at.transAxes, ha="left", va=side, color="0.4", fontsize=8)
