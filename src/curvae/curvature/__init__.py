@@ -1,6 +1,7 @@
 """What a decoder does to small movements of its latents: Jacobian columns, Gauss–Newton curvature, estimators."""
 
-from curvae.curvature.estimators import Columns, Estimate, Estimator, Exact, SampledColumns
+from curvae.curvature.estimator import Estimate, Estimator, SampledColumns
+from curvae.curvature.estimators import Columns, Exact
 from curvae.curvature.fraction import Fraction
 from curvae.curvature.gauss_newton import gauss_newton
 from curvae.curvature.hessian import Curvature, check_curvature, hessian

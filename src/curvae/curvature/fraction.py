@@ -8,7 +8,7 @@ import torch
 
 from curvae._checks import positive
 from curvae._typing import Float, Tensor
-from curvae.curvature.estimators import Estimate, Estimator, Plan, Pushing, Share
+from curvae.curvature.estimator import Estimate, Estimator, Plan, Pushing, Share
 from curvae.errors import InputError
 from curvae.posteriors import Structure
 

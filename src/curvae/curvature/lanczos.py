@@ -9,7 +9,7 @@ import torch
 from curvae._checks import positive, positive_int
 from curvae._precision import full_precision
 from curvae._typing import Float, Tensor
-from curvae.curvature.estimators import Estimate, Estimator, spread
+from curvae.curvature.estimator import Estimate, Estimator, spread
 from curvae.curvature.operator import Operator
 from curvae.curvature.probes import Probes, Signs
 from curvae.curvature.pushforward import Decoder

@@ -6,7 +6,7 @@ import torch
 
 from curvae._checks import positive_int
 from curvae._typing import Float, Tensor
-from curvae.curvature.estimators import Estimate, Plan, Pushing, spread
+from curvae.curvature.estimator import Estimate, Plan, Pushing, spread
 from curvae.curvature.probes import Probes
 from curvae.curvature.pushforward import unit_tangents
 from curvae.posteriors import Structure, logdet
