@@ -51,10 +51,10 @@ def test_values_are_those_of_the_objectives_and_the_gap_is_the_formulas(
 
 def test_pairs_of_draws_are_exact_for_a_linear_decoder_on_average(float64: None) -> None:
     """(2) is (7) for a linear decoder; pairs ±ε leave the second order alone, whose mean is the trace."""
+    torch.manual_seed(0)  # 10 000 pairs know the trace to 1.4 % of it for the worst weights
     one, x = model(BlockDiagonal(2), nn.Linear(4, 6)), torch.randn(3, 6)
     found = Measure(BETA, Gaussian(), BlockDiagonal(2), draws=20_000)(one, x, torch.Generator().manual_seed(0))
-    # 10 000 pairs know the trace to 1.4 % of it at worst (rank one)
-    torch.testing.assert_close(found["beta_vae"], found["taylor"], rtol=0.06, atol=0)
+    torch.testing.assert_close(found["beta_vae"], found["taylor"], rtol=0.01, atol=0)
 
 
 def test_pairs_of_draws_are_the_energy_at_mirrored_points(float64: None) -> None:

@@ -176,7 +176,6 @@ def test_workers_end_with_their_parent_and_leave_checkpoints(number: int, toy: T
     program = f"""
 import signal
 from pathlib import Path
-from typing import ClassVar
 from curvae.experiments.sweeps.launch import Local, Task
 from curvae.experiments.sweeps.sweep import folder
 from curvae.runs import RunConfig

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from curvae.errors import InputError
 from curvae.experiments.sweeps.training import BETAS, Training
 
 
@@ -61,6 +62,10 @@ class Quality:
     ablation_beta: float = 0.1
     ablation: tuple[str, ...] = ("k4", "fraction", "exact", "full", "lanczos", "half", "double", "no-norm")
     ablation_seeds: int = 5
+
+    def __post_init__(self) -> None:
+        if self.codes < 2:
+            raise InputError(f"--set codes is {self.codes}; expected at least 2, to fit a mixture to")
 
 
 Config = Samples | Quality

@@ -80,8 +80,6 @@ def _figure(figure: str, config: Quality, workshop: Workshop) -> Made:
     # what is asked for is checked before anything is trained
     wanted = models.sweep_runs(config.training, config.betas, config.latents, config.training.seeds)
     varied = models.ablation_runs(config)
-    if config.codes < 2:
-        raise InputError(f"--set codes is {config.codes}; expected at least 2, to fit a mixture to")
     extractor = image_extractor(config.features, config.side, workshop.dataset)
     known = gauge(extractor, extractor.about, workshop.dataset, config.images, workshop.device, cache.default())
     runs = workshop.runs([*wanted.values(), *varied.values()])
