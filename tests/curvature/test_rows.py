@@ -13,7 +13,7 @@ from torch.nn import functional
 from curvae.curvature.pushforward import pushforward
 from curvae.curvature.rows import CannotFollow, push_rows
 from curvae.curvature.statistics import FixedStatistics
-from curvae.nn import CelebADecoder, MLPDecoder, MNISTDecoder, SameConvTranspose2d
+from curvae.nn import CelebADecoder, MLPDecoder, MNISTDecoder, SameConv2d, SameConvTranspose2d
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -50,6 +50,8 @@ FOLLOWED: dict[str, Callable[[], nn.Module]] = {
     "layer": lambda: nn.Sequential(nn.Linear(LATENTS, 6), nn.LayerNorm(6), nn.Tanh(), nn.Linear(6, 3)),
     "instance": lambda: _images(nn.InstanceNorm2d(4, affine=True), nn.ReLU()),
     "residual": _Residual,
+    "plus-a-tensor": lambda: _Function(lambda x: 2.0 * torch.tanh(x) * torch.arange(4.0) + torch.ones(1)),
+    "one-channel": lambda: _images(SameConvTranspose2d(4, 3, 4, 2), nn.ELU(), SameConv2d(3, 1, 4), nn.Sigmoid()),
 }
 
 NOT_FOLLOWED: dict[str, Callable[[], nn.Module]] = {
@@ -59,7 +61,7 @@ NOT_FOLLOWED: dict[str, Callable[[], nn.Module]] = {
     "data-as-channels": lambda: _Function(lambda x: x.reshape(1, -1).tanh().reshape(x.shape)),
     "padded-by-ones": lambda: _Function(lambda x: functional.pad(x, (1, 1), value=1.0)),
     "some-rows": lambda: _Function(lambda x: torch.cat([x[:3], x[3:]])),
-    "plus-a-tensor": lambda: _Function(lambda x: x + torch.arange(4.0)),
+    "plus-one-for-each-datum": lambda: _Function(lambda x: x + torch.arange(float(len(x))).view(-1, 1)),
     "own-derivative": lambda: _Function(_Square.apply),
 }
 

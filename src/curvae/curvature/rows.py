@@ -11,10 +11,11 @@ from torch.nn import functional
 
 from curvae._precision import at_least_float32
 from curvae._typing import Float, Tensor
+from curvae.curvature.batch_norm import normalise
 from curvae.curvature.elementwise import ELEMENTWISE
 from curvae.curvature.linear import LINEAR_IN_INPUT
 from curvae.curvature.normalisation import PER_DATUM
-from curvae.curvature.statistics import Counters, FixedStatistics
+from curvae.curvature.statistics import Counters, FixedStatistics, affine
 
 Layer = Callable[..., Any]
 
@@ -25,6 +26,7 @@ _ROW_WISE = frozenset(
         functional.adaptive_avg_pool2d,
         functional.pixel_shuffle,
         torch.pixel_shuffle,
+        functional.fold,
         functional.upsample,
         functional.interpolate,
         torch.flatten,
@@ -37,7 +39,7 @@ _ROW_WISE = frozenset(
         torch.Tensor.view,
     }
 )
-# of rows and numbers
+# of rows, numbers, and tensors that are the same for all data
 _ARITHMETIC = frozenset(
     {torch.Tensor.add, torch.Tensor.sub, torch.Tensor.mul, torch.Tensor.div, torch.add, torch.sub, torch.mul, torch.div}
 )
@@ -127,7 +129,7 @@ class Arrangement(NamedTuple):
         Raises:
             CannotFollow: its rule is not known.
         """
-        if func in _ARITHMETIC and not any(isinstance(other, torch.Tensor) for other in _without(args, places)):
+        if func in _ARITHMETIC and _same_for_all(args, places):
             return self._per_datum(func, args, places, options)
         if places == [0]:
             rows, *rest = args
@@ -136,9 +138,7 @@ class Arrangement(NamedTuple):
             if func in _ROW_WISE or _leaves_rows(func, rows.dim(), rest, options):
                 return self._row_wise(func(rows, *rest, **options), len(rows), func)
             if func is functional.batch_norm:
-                return self._affine(
-                    at_least_float32(rows), *self.statistics.affine(self.split(rows)[0], *rest, **options)
-                )
+                return self._batch_norm(at_least_float32(rows), *rest, **options)
             if func in ELEMENTWISE:
                 return self._elementwise(lambda x: func(x, *rest, **options), rows)
             if func in PER_DATUM:
@@ -157,6 +157,23 @@ class Arrangement(NamedTuple):
         output = func(rows, weight, None, *rest, **options)
         if bias is not None:
             output = output + self._for_primals(bias, 0 if func is functional.linear else output.dim() - 2)
+        return self._stamped(output)
+
+    def _batch_norm(
+        self,
+        rows: Tensor,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Rows:
+        if not training and running_mean is not None and running_var is not None:
+            return self._affine(rows, *affine(running_mean, running_var, weight, bias, eps))
+        output, mean, variance = normalise(rows, weight, bias, self.data, eps)
+        self.statistics.note(self.split(rows)[0], mean, variance, running_mean, running_var, momentum)
         return self._stamped(output)
 
     def _affine(self, rows: Tensor, scale: Float[Tensor, " C"], shift: Float[Tensor, " C"]) -> Rows:
@@ -222,8 +239,11 @@ def push_rows(
     return primal, pushed.unflatten(0, (directions, moved))
 
 
-def _without(args: list[Any], places: list[int]) -> list[Any]:
-    return [arg for place, arg in enumerate(args) if place not in places]
+def _same_for_all(args: list[Any], places: list[int]) -> bool:
+    """Whether what is not rows has no place for a datum."""
+    others = [arg for place, arg in enumerate(args) if place not in places]
+    least = min(args[place].dim() for place in places)
+    return all(not isinstance(other, torch.Tensor) or other.dim() < least for other in others)
 
 
 def _leaves_rows(func: Layer, dims: int, rest: list[Any], options: Mapping[str, Any]) -> bool:

@@ -89,10 +89,7 @@ class FixedStatistics(TorchFunctionMode):
             mean, variance = self._observe(primal, running_mean, running_var, momentum)
         else:
             mean, variance = running_mean, running_var
-        scale = (variance + eps).rsqrt()
-        scale = scale if weight is None else scale * weight
-        shift = -mean * scale
-        return scale, shift if bias is None else shift + bias
+        return affine(mean, variance, weight, bias, eps)
 
     def _normalised(self, x: Float[Tensor, "B C *S"], *args: Any, **options: Any) -> Float[Tensor, "B C *S"]:
         primal, tangent = forward_ad.unpack_dual(x)
@@ -112,9 +109,21 @@ class FixedStatistics(TorchFunctionMode):
         if self._known is not None:
             return next(self._known)
         variance, mean = torch.var_mean(at_least_float32(x), [0, *range(2, x.dim())], correction=0)
+        self.note(x, mean, variance, running_mean, running_var, momentum)
+        return mean, variance
+
+    def note(
+        self,
+        x: Float[Tensor, "B C *S"],
+        mean: Float[Tensor, " C"],
+        variance: Float[Tensor, " C"],
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        momentum: float,
+    ) -> None:
+        """Note what one layer saw in ``x``."""
         self.seen.append(BatchStatistics(mean, variance))
         self._running.append(RunningStatistics(running_mean, running_var, momentum, x.numel() // x.shape[1]))
-        return mean, variance
 
     def forget(self) -> None:
         """Start anew, after a pass that came to nothing."""
@@ -130,6 +139,16 @@ class FixedStatistics(TorchFunctionMode):
             if running.variance is not None:
                 unbiased = batch.variance * (running.values / max(running.values - 1, 1))
                 running.variance.lerp_(unbiased.to(running.variance.dtype), running.momentum)
+
+
+def affine(
+    mean: Float[Tensor, " C"], variance: Float[Tensor, " C"], weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
+    """Scale and shift of a normalisation with given statistics."""
+    scale = (variance + eps).rsqrt()
+    scale = scale if weight is None else scale * weight
+    shift = -mean * scale
+    return scale, shift if bias is None else shift + bias
 
 
 class Counters(TorchFunctionMode):
