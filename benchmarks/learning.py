@@ -62,6 +62,7 @@ WAYS: Mapping[str, Callable[[], Any]] = {
     "GRAE, exact on 1/16": lambda: _grae(curvature.Fraction(curvature.Exact(), 1 / 16), posteriors.Full()),
     "GRAE, exact": lambda: _grae(curvature.Exact(), posteriors.Full()),
     "GRAE≈, one column on 1/4": lambda: _part(1 / 4),
+    "GRAE≈, one column on 3/16": lambda: _part(3 / 16),
 }
 
 
