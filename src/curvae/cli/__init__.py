@@ -18,6 +18,7 @@ from curvae.cli.report import report
 from curvae.cli.reproduce import reproduce
 from curvae.cli.sample import sample
 from curvae.cli.train import train
+from curvae.memory import keep_freed_memory
 
 app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 for command in (train, evaluate, sample, report, reproduce):
@@ -42,4 +43,5 @@ def about(
 
 def main() -> None:
     """Entry point of the ``curvae`` script."""
+    keep_freed_memory()
     app()

@@ -19,6 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from curvae.errors import InputError
+from curvae.memory import keep_freed_memory
 from curvae.runs import RunConfig
 from curvae.training import TrainingError, train
 
@@ -47,6 +48,7 @@ class Task:
             InputError: the configuration or the folder cannot be used.
             TrainingError: the run diverged or was stopped.
         """
+        keep_freed_memory()
         outcome = train(self.config, self.path, resume=(self.path / "config.json").exists(), keep=self.keep)
         if not outcome.finished:
             raise TrainingError(
