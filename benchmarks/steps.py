@@ -21,7 +21,7 @@ from curvae.training.module import Objective, Training
 LATENTS, BETA = 12, 0.2
 PYTHAE, PYTHAE_RAE = "pythae BetaVAE", "pythae RAE_GP"
 VAE = "β-VAE"
-ROUNDS = 6
+ROUNDS = 4
 
 Step = Callable[[], None]
 
@@ -143,7 +143,7 @@ def _rows(width: float, batch: int, repetitions: int, watch: Stopwatch) -> list[
     rows = []
     # the references take part in both groups, so that a slow side does not cost the fast ones their repetitions
     slow = {name for name in operations if operations[name] > 1.2 * operations[VAE]}
-    for names, rounds in ((operations.keys() - slow, ROUNDS), (slow | {PYTHAE, VAE}, ROUNDS // 3)):
+    for names, rounds in ((operations.keys() - slow, ROUNDS), (slow | {PYTHAE, VAE}, ROUNDS // 2)):
         medians = _medians(width, x, names, rounds, repetitions, watch)
         new = [name for name in medians if name in slow or slow.isdisjoint(names)]
         rows += [row(name, medians, PYTHAE) for name in new if name != PYTHAE]
