@@ -63,6 +63,7 @@ WAYS: Mapping[str, Callable[[], Any]] = {
     "GRAE, exact": lambda: _grae(curvature.Exact(), posteriors.Full()),
     "GRAE≈, one column on 1/4": lambda: _part(1 / 4),
     "GRAE≈, one column on 3/16": lambda: _part(3 / 16),
+    "GRAE, exact on 1/32": lambda: _grae(curvature.Fraction(curvature.Exact(), 1 / 32), posteriors.Full()),
 }
 
 
