@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
+from curvae.curvature import pushforward
 from curvae.curvature.batch_norm import normalise
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -79,3 +80,55 @@ def test_takes_any_layout_of_memory(seed: int) -> None:
     for of in (rows, last):
         normalise(of, weight, bias, DATA, EPS)[0].sum().backward()  # an expanded gradient
     torch.testing.assert_close(rows.grad, last.grad)
+
+
+class _Twice(nn.Module):
+    """One layer used twice: rows depend on the very weight that they meet again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Linear(2, 3), nn.BatchNorm1d(3, track_running_stats=False)
+        nn.init.normal_(self.norm.weight)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.norm(torch.tanh(self.norm(self.first(z))))
+
+
+def _energy(decoder: nn.Module, z: Tensor, tangents: Tensor) -> Tensor:
+    eta, pushed = pushforward(decoder, z, tangents)
+    return pushed[:3].square().sum() + eta.pow(3).sum()
+
+
+def test_second_derivatives_of_a_layer_used_twice(seed: int) -> None:
+    """Against the pass with tangents of zero for the other data, which is PyTorch's forward mode."""
+    decoder, z = _Twice(), torch.randn(DATA, 2, requires_grad=True)
+    some = torch.randn(3, 2, 1)
+    wrt, found = [z, *decoder.parameters()], []
+    for tangents in (some, torch.cat([some, torch.zeros(2, 2, 1)])):
+        first = torch.autograd.grad(_energy(decoder, z, tangents), wrt, create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), wrt)
+        found.append((first, second))
+    torch.testing.assert_close(*found)
+
+
+def test_inside_transforms_of_functions(seed: int) -> None:
+    decoder, z, some = _Twice(), torch.randn(DATA, 2), torch.randn(3, 2, 1)
+
+    def energy(point: Tensor) -> Tensor:
+        return _energy(decoder, point, some)
+
+    expected = torch.autograd.functional.hessian(energy, z)
+    torch.testing.assert_close(torch.func.hessian(energy)(z), expected)
+    batch = torch.stack([z, 2 * z])
+    torch.testing.assert_close(torch.vmap(energy)(batch), torch.stack([energy(z), energy(2 * z)]))
+    torch.testing.assert_close(torch.autograd.functional.hessian(energy, z, vectorize=True), expected)
+
+
+def test_weights_in_half_precision(seed: int) -> None:
+    decoder = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).bfloat16()
+    z, tangents = torch.randn(DATA, 2).bfloat16(), torch.randn(3, 2, 1).bfloat16()
+    eta, pushed = pushforward(decoder, z, tangents)
+    expected = pushforward(decoder, z, torch.cat([tangents, torch.zeros(2, 2, 1).bfloat16()]))
+    near = {"atol": 0.05, "rtol": 0.05}  # eight bits, rounded in another order
+    torch.testing.assert_close(eta, expected[0], **near)
+    torch.testing.assert_close(pushed, expected[1][:3], **near)

@@ -18,7 +18,7 @@ from curvae.cli.report import report
 from curvae.cli.reproduce import reproduce
 from curvae.cli.sample import sample
 from curvae.cli.train import train
-from curvae.memory import keep_freed_memory
+from curvae.memory import avoid_page_faults
 
 app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 for command in (train, evaluate, sample, report, reproduce):
@@ -43,5 +43,5 @@ def about(
 
 def main() -> None:
     """Entry point of the ``curvae`` script."""
-    keep_freed_memory()
+    avoid_page_faults()
     app()

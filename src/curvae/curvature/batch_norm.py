@@ -75,9 +75,8 @@ class _Normalised(torch.autograd.Function):
         of_scale = (gradient[data:] * tangents).sum([0, *range(2, rows.dim())])
         slope = (2 * of_variance - of_scale * scale * inverse.square()) * (len(mean) / primal.numel())
         shift = of_mean * (len(mean) / primal.numel()) - slope * mean
-        of_rows = torch.empty_like(rows)
-        torch.addcmul(of_primal, primal, _wide(slope, rows), out=of_rows[:data]).add_(_wide(shift, rows))
-        torch.mul(gradient[data:], _wide(scale, rows), out=of_rows[data:])
+        of_primal = torch.addcmul(of_primal, primal, _wide(slope, rows)) + _wide(shift, rows)
+        of_rows = torch.cat([of_primal, gradient[data:] * _wide(scale, rows)])
         return of_rows, None if weight is None else of_weight + of_scale * inverse, of_bias, None, None
 
 
@@ -85,6 +84,9 @@ def _gradients(
     rows: Tensor, weight: Tensor | None, bias: Tensor | None, data: int, eps: float, gradients: tuple[Tensor, ...]
 ) -> tuple[Tensor | None, ...]:
     """The same gradients in plain operations, which autograd can follow."""
+    # apart from one another: what autograd finds of one must not pass through another, as where a layer is used twice
+    rows = rows.view_as(rows)
+    weight, bias = (None if vector is None else vector.view_as(vector) for vector in (weight, bias))
     primal, tangents = rows[:data], rows[data:]
     variance, mean = torch.var_mean(primal, [0, *range(2, rows.dim())], correction=0)
     scale, shift = (_wide(vector, rows) for vector in affine(mean, variance, weight, bias, eps))

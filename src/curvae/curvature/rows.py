@@ -15,7 +15,7 @@ from curvae.curvature.batch_norm import normalise
 from curvae.curvature.elementwise import ELEMENTWISE
 from curvae.curvature.linear import LINEAR_IN_INPUT
 from curvae.curvature.normalisation import PER_DATUM
-from curvae.curvature.statistics import Counters, FixedStatistics, affine
+from curvae.curvature.statistics import Counters, FixedStatistics
 
 Layer = Callable[..., Any]
 
@@ -170,8 +170,12 @@ class Arrangement(NamedTuple):
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Rows:
-        if not training and running_mean is not None and running_var is not None:
-            return self._affine(rows, *affine(running_mean, running_var, weight, bias, eps))
+        fixed = not training and running_mean is not None and running_var is not None
+        # functorch's own transforms cannot see into a function with a backward pass of its own
+        if fixed or torch._C._functorch.peek_interpreter_stack() is not None:
+            options = (weight, bias, training, momentum, eps)
+            return self._affine(rows, *self.statistics.affine(self.split(rows)[0], running_mean, running_var, *options))
+        weight, bias = (None if vector is None else vector.to(rows.dtype) for vector in (weight, bias))
         output, mean, variance = normalise(rows, weight, bias, self.data, eps)
         self.statistics.note(self.split(rows)[0], mean, variance, running_mean, running_var, momentum)
         return self._stamped(output)

@@ -19,7 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from curvae.errors import InputError
-from curvae.memory import keep_freed_memory
+from curvae.memory import avoid_page_faults
 from curvae.runs import RunConfig
 from curvae.training import TrainingError, train
 
@@ -48,7 +48,6 @@ class Task:
             InputError: the configuration or the folder cannot be used.
             TrainingError: the run diverged or was stopped.
         """
-        keep_freed_memory()
         outcome = train(self.config, self.path, resume=(self.path / "config.json").exists(), keep=self.keep)
         if not outcome.finished:
             raise TrainingError(
@@ -171,6 +170,7 @@ def _reason(error: BaseException) -> str:
 def _begin_worker(stop: Any, threads: int) -> None:
     """Share the cores, and end in good order when asked to or when the parent is gone."""
     torch.set_num_threads(threads)
+    avoid_page_faults()
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
