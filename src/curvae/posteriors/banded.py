@@ -8,7 +8,7 @@ from curvae._checks import positive, positive_int
 from curvae._precision import full_precision
 from curvae._typing import Float, Tensor
 from curvae.errors import IndefiniteError
-from curvae.posteriors import logdet
+from curvae.posteriors import logdet, unit_band
 from curvae.posteriors.factor import Factor
 from curvae.posteriors.structure import Structure, check_count
 
@@ -61,11 +61,10 @@ class Banded(Structure):
 
     Bandwidth 0 would be :class:`~curvae.posteriors.Diagonal`; d − 1 is :class:`~curvae.posteriors.Full`. In between the
     best covariance minimises $\mathrm{tr}(A\Sigma)-\log|\Sigma|$, $A=I+M/\beta$, over banded precisions, which has no
-    closed form unless $A$ itself is banded; :meth:`optimal` finds it by L-BFGS in float64 and :meth:`penalty` is the
-    objective's value there. The search is over all data together and the objective is not convex: where A is nearly
-    singular it may end at a local minimum, which still lies between the full penalty and the diagonal one. By the
-    envelope theorem the penalty's gradient with respect to $M$ is $\Sigma^*/\beta$, so it is exact without
-    differentiating the search.
+    closed form unless $A$ itself is banded; :meth:`optimal` finds it by Newton's method in float64 and :meth:`penalty`
+    is the objective's value there. The objective is not convex: where A is nearly singular the search may end at a
+    local minimum, which still lies between the full penalty and the diagonal one. By the envelope theorem the penalty's
+    gradient with respect to $M$ is $\Sigma^*/\beta$, so it is exact without differentiating the search.
 
     Args:
         bandwidth: w ≥ 1, how far from the diagonal the precision may be non-zero.
@@ -160,8 +159,8 @@ class Banded(Structure):
         lengths = torch.linalg.vector_norm(root, dim=1, keepdim=True)
         unit = root / lengths
         rows, columns = self._band(root.shape[-1], root.device).tril(-1).nonzero(as_tuple=True)
-        lower = _search(unit, self._project(unit)[:, rows, columns], (rows, columns))
-        left = unit @ _inverse(lower)
+        lower = unit_band.minimise(unit, self._project(unit)[:, rows, columns], (rows, columns))
+        left = unit @ unit_band.inverse(lower)
         norms = torch.linalg.vector_norm(left, dim=1)
         value = 2 * (norms.log() + lengths.squeeze(1).log()).sum(-1)
         # a datum that is not finite hands its NaN on, and hurts nobody else
@@ -180,37 +179,6 @@ class Banded(Structure):
 
     def __repr__(self) -> str:
         return f"Banded({self.bandwidth})"
-
-
-def _search(
-    unit: Float[Tensor, "B d d"], start: Float[Tensor, "B P"], inside: tuple[Tensor, Tensor]
-) -> Float[Tensor, "B d d"]:
-    """The unit lower-triangular I + N whose inverse makes the columns of U shortest in the geometric mean."""
-    identity = torch.eye(unit.shape[-1], dtype=unit.dtype, device=unit.device).expand_as(unit)
-    entries = start.clone().requires_grad_()
-    if not start.shape[1]:
-        return identity
-    optimiser = torch.optim.LBFGS(
-        [entries], lr=1, max_iter=500, tolerance_grad=1e-10, tolerance_change=0, line_search_fn="strong_wolfe"
-    )
-
-    def lower() -> Tensor:
-        every = torch.arange(len(unit), device=unit.device).unsqueeze(-1)
-        return identity.index_put((every, *inside), entries)
-
-    def value() -> Tensor:
-        loss = 2 * torch.linalg.vector_norm(unit @ _inverse(lower()), dim=1).log().sum()
-        (entries.grad,) = torch.autograd.grad(loss, entries)
-        return loss
-
-    with torch.enable_grad():
-        optimiser.step(value)
-        return lower().detach()
-
-
-def _inverse(lower: Float[Tensor, "B d d"]) -> Float[Tensor, "B d d"]:
-    identity = torch.eye(lower.shape[-1], dtype=lower.dtype, device=lower.device)
-    return torch.linalg.solve_triangular(lower, identity.expand_as(lower), upper=False, unitriangular=True)
 
 
 @torch.no_grad()
