@@ -15,7 +15,7 @@ from curvae.curvature.batch_norm import normalise
 from curvae.curvature.elementwise import ELEMENTWISE
 from curvae.curvature.linear import LINEAR_IN_INPUT
 from curvae.curvature.normalisation import PER_DATUM
-from curvae.curvature.statistics import Counters, FixedStatistics
+from curvae.curvature.statistics import BatchNorm, BatchStatistics, Counters, FixedStatistics
 
 Layer = Callable[..., Any]
 
@@ -138,7 +138,7 @@ class Arrangement(NamedTuple):
             if func in _ROW_WISE or _leaves_rows(func, rows.dim(), rest, options):
                 return self._row_wise(func(rows, *rest, **options), len(rows), func)
             if func is functional.batch_norm:
-                return self._batch_norm(at_least_float32(rows), *rest, **options)
+                return self._batch_norm(at_least_float32(rows), BatchNorm(*rest, **options))
             if func in ELEMENTWISE:
                 return self._elementwise(lambda x: func(x, *rest, **options), rows)
             if func in PER_DATUM:
@@ -159,25 +159,14 @@ class Arrangement(NamedTuple):
             output = output + self._for_primals(bias, 0 if func is functional.linear else output.dim() - 2)
         return self._stamped(output)
 
-    def _batch_norm(
-        self,
-        rows: Tensor,
-        running_mean: Tensor | None,
-        running_var: Tensor | None,
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
-        training: bool = False,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-    ) -> Rows:
-        fixed = not training and running_mean is not None and running_var is not None
+    def _batch_norm(self, rows: Tensor, layer: BatchNorm) -> Rows:
+        primals = self.split(rows)[0]
         # functorch's own transforms cannot see into a function with a backward pass of its own
-        if fixed or torch._C._functorch.peek_interpreter_stack() is not None:
-            options = (weight, bias, training, momentum, eps)
-            return self._affine(rows, *self.statistics.affine(self.split(rows)[0], running_mean, running_var, *options))
-        weight, bias = (None if vector is None else vector.to(rows.dtype) for vector in (weight, bias))
-        output, mean, variance = normalise(rows, weight, bias, self.data, eps)
-        self.statistics.note(self.split(rows)[0], mean, variance, running_mean, running_var, momentum)
+        if layer.stored is not None or torch._C._functorch.peek_interpreter_stack() is not None:
+            return self._affine(rows, *self.statistics.affine(primals, layer))
+        weight, bias = (None if vector is None else vector.to(rows.dtype) for vector in (layer.weight, layer.bias))
+        output, mean, variance = normalise(rows, weight, bias, self.data, layer.eps)
+        self.statistics.note(primals, BatchStatistics(mean, variance), layer)
         return self._stamped(output)
 
     def _affine(self, rows: Tensor, scale: Float[Tensor, " C"], shift: Float[Tensor, " C"]) -> Rows:

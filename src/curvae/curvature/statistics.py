@@ -32,6 +32,25 @@ class RunningStatistics(NamedTuple):
     values: int
 
 
+class BatchNorm(NamedTuple):
+    """What :func:`torch.nn.functional.batch_norm` takes besides its input."""
+
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+    training: bool = False
+    momentum: float = 0.1
+    eps: float = 1e-5
+
+    @property
+    def stored(self) -> BatchStatistics | None:
+        """The statistics it normalises by, where these are not the batch's own."""
+        if self.training or self.running_mean is None or self.running_var is None:
+            return None
+        return BatchStatistics(self.running_mean, self.running_var)
+
+
 class FixedStatistics(TorchFunctionMode):
     r"""Inside this mode, batch normalisation is the affine map of the deployed decoder.
 
@@ -74,27 +93,16 @@ class FixedStatistics(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
     def affine(
-        self,
-        primal: Float[Tensor, "B C *S"],
-        running_mean: Tensor | None,
-        running_var: Tensor | None,
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
-        training: bool = False,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
+        self, primal: Float[Tensor, "B C *S"], layer: BatchNorm
     ) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
         """Scale and shift of one ``batch_norm`` at these primal values, whose statistics are noted."""
-        if training or running_mean is None or running_var is None:
-            mean, variance = self._observe(primal, running_mean, running_var, momentum)
-        else:
-            mean, variance = running_mean, running_var
-        return affine(mean, variance, weight, bias, eps)
+        mean, variance = layer.stored or self._observe(primal, layer)
+        return affine(mean, variance, layer.weight, layer.bias, layer.eps)
 
     def _normalised(self, x: Float[Tensor, "B C *S"], *args: Any, **options: Any) -> Float[Tensor, "B C *S"]:
         primal, tangent = forward_ad.unpack_dual(x)
         shape = (-1, *[1] * (x.dim() - 2))
-        scale, shift = (vector.view(shape) for vector in self.affine(primal, *args, **options))
+        scale, shift = (vector.view(shape) for vector in self.affine(primal, BatchNorm(*args, **options)))
         # lifting them keeps primal and tangent of one type under autocast
         if tangent is None or carries_tangent(scale) or carries_tangent(shift):
             return torch.addcmul(shift, at_least_float32(x), scale)
@@ -103,27 +111,19 @@ class FixedStatistics(TorchFunctionMode):
             torch.addcmul(shift, at_least_float32(primal), scale), at_least_float32(tangent) * scale
         )
 
-    def _observe(
-        self, x: Float[Tensor, "B C *S"], running_mean: Tensor | None, running_var: Tensor | None, momentum: float
-    ) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
+    def _observe(self, x: Float[Tensor, "B C *S"], layer: BatchNorm) -> BatchStatistics:
         if self._known is not None:
             return next(self._known)
         variance, mean = torch.var_mean(at_least_float32(x), [0, *range(2, x.dim())], correction=0)
-        self.note(x, mean, variance, running_mean, running_var, momentum)
-        return mean, variance
+        statistics = BatchStatistics(mean, variance)
+        self.note(x, statistics, layer)
+        return statistics
 
-    def note(
-        self,
-        x: Float[Tensor, "B C *S"],
-        mean: Float[Tensor, " C"],
-        variance: Float[Tensor, " C"],
-        running_mean: Tensor | None,
-        running_var: Tensor | None,
-        momentum: float,
-    ) -> None:
+    def note(self, x: Float[Tensor, "B C *S"], statistics: BatchStatistics, layer: BatchNorm) -> None:
         """Note what one layer saw in ``x``."""
-        self.seen.append(BatchStatistics(mean, variance))
-        self._running.append(RunningStatistics(running_mean, running_var, momentum, x.numel() // x.shape[1]))
+        self.seen.append(statistics)
+        values = x.numel() // x.shape[1]
+        self._running.append(RunningStatistics(layer.running_mean, layer.running_var, layer.momentum, values))
 
     def forget(self) -> None:
         """Start anew, after a pass that came to nothing."""
