@@ -1,4 +1,4 @@
-"""bfloat16 convolutions: the weight's gradient against autograd's in float64, and the whole against PyTorch's own."""
+"""Weight gradients as matrix products: against autograd's in float64, and whole layers against PyTorch's own."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from curvae import Autoencoder, curvature, objectives, posteriors
-from curvae.nn import HalfConvolutions
-from curvae.nn.half import weight_gradient
+from curvae.nn import MatrixWeightGradients
+from curvae.nn.weight_gradients import weight_gradient
+from curvae.training.module import Training
 
 # (in, out, kernel, stride, padding, side)
 SHAPES = [
@@ -75,7 +77,7 @@ def test_a_layer_is_pytorchs_in_half_precision(name, seed):
     layer = LAYERS[name]()
     channels = next(m for m in layer.modules() if hasattr(m, "in_channels")).in_channels
     x = torch.randn(4, channels, 9, 8, requires_grad=True)
-    ours, theirs = _gradients(layer, x, HalfConvolutions()), _gradients(layer, x, None)
+    ours, theirs = _gradients(layer, x, MatrixWeightGradients()), _gradients(layer, x, None)
     exact = _gradients(layer, x, None, enabled=False)
     for a, b, c in zip(ours, theirs, exact, strict=True):
         assert a.dtype == b.dtype
@@ -127,7 +129,7 @@ def _step(model, objective, x, half, mode):
     model.zero_grad()
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
         if mode:
-            with HalfConvolutions(), _Counted() as counted:
+            with MatrixWeightGradients(), _Counted() as counted:
                 loss = objective(model, x, torch.Generator().manual_seed(0)).mean()
                 loss.backward()
             assert counted.weights == 0
@@ -155,11 +157,67 @@ def test_outside_autocast_and_in_double_nothing_changes(seed, float64):
     layer, x = nn.Conv2d(2, 3, 3), torch.randn(2, 2, 5, 5, requires_grad=True)
     for enabled in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            with HalfConvolutions():
+            with MatrixWeightGradients():
                 ours = layer(x)
             theirs = layer(x)
         assert torch.equal(ours, theirs)
         assert ours.dtype == theirs.dtype
+
+
+FEW = {
+    "convolution": (lambda: nn.Conv2d(70, 64, 4, stride=2, padding=1), (3, 70, 4, 5)),
+    "no-bias": (lambda: nn.Conv2d(64, 64, (4, 3), bias=False), (3, 64, 5, 4)),
+    "transposed": (lambda: nn.ConvTranspose2d(64, 65, 4, stride=2, padding=1, output_padding=1), (3, 64, 2, 2)),
+}
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_in_float32_a_layer_of_few_pixels_is_pytorchs_without_its_weight_gradient(name, seed):
+    make, shape = FEW[name]
+    layer, x = make(), torch.randn(shape, requires_grad=True)
+    with MatrixWeightGradients(), _Counted() as counted:
+        y = layer(x)
+        loss = (y.square() * torch.linspace(-1, 2, y.numel()).view(y.shape)).sum()
+        ours = torch.autograd.grad(loss, [x, *layer.parameters()], create_graph=True)
+    assert counted.weights == 0
+    layer = copy.deepcopy(layer).double()
+    y = layer(x.double())
+    loss = (y.square() * torch.linspace(-1, 2, y.numel()).view(y.shape)).sum()
+    exact = torch.autograd.grad(loss, [x, *layer.parameters()], create_graph=True)
+    for a, b in zip(ours, exact, strict=True):
+        assert a.dtype == torch.float32
+        assert (a - b).norm() < 1e-5 * b.norm()
+    # and once more, as exact Hessians do
+    (second,), (expected,) = (torch.autograd.grad(sum(g.square().sum() for g in of), x) for of in (ours, exact))
+    assert (second - expected).norm() < 1e-5 * expected.norm()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_in_float32_other_layers_are_pytorchs_to_the_bit(name, seed):
+    layer = LAYERS[name]()
+    channels = next(m for m in layer.modules() if hasattr(m, "in_channels")).in_channels
+    x = torch.randn(4, channels, 9, 8, requires_grad=True)
+    found, expected = (_gradients(layer, x, mode, enabled=False) for mode in (MatrixWeightGradients(), None))
+    assert all(map(torch.equal, found, expected))
+
+
+def test_in_float32_transforms_and_forward_mode_go_through(seed):
+    layer, x = nn.Conv2d(64, 64, 4, padding=1), torch.randn(2, 64, 3, 3)
+    tangent = torch.randn_like(x)
+
+    def pushed():
+        with forward_ad.dual_level():
+            return forward_ad.unpack_dual(layer(forward_ad.make_dual(x, tangent))).tangent
+
+    for run in (
+        pushed,
+        lambda: torch.func.jvp(layer, (x,), (tangent,))[1],
+        lambda: torch.func.vjp(layer, x)[1](torch.ones(2, 64, 2, 2))[0],
+        lambda: torch.vmap(layer)(x.unsqueeze(1)),
+    ):
+        expected = run()
+        with MatrixWeightGradients():
+            torch.testing.assert_close(run(), expected)
 
 
 class _Doubled(torch.Tensor):
@@ -174,9 +232,20 @@ class _Doubled(torch.Tensor):
 
 def test_other_kinds_of_tensors_decide_first(seed):
     layer, x = nn.Conv2d(18, 20, 3), torch.randn(2, 18, 5, 5)
-    with torch.autocast("cpu", torch.bfloat16), HalfConvolutions(), _Counted() as counted:
+    with torch.autocast("cpu", torch.bfloat16), MatrixWeightGradients(), _Counted() as counted:
         y = layer(x.as_subclass(_Doubled))
         y.float().sum().backward()
     assert type(y) is torch.Tensor
     assert counted.weights == 0
     torch.testing.assert_close(y.float(), layer(2 * x), rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize(("bf16", "compiled"), [(False, False), (True, False), (False, True)])
+def test_training_computes_inside_it_unless_the_networks_are_compiled(bf16, compiled, seed):
+    encoder = nn.Sequential(nn.Conv2d(64, 64, 4, padding=1), nn.Flatten(), nn.Linear(256, 4))
+    model = Autoencoder(encoder, nn.Linear(2, 3), latents=2)
+    module = Training(model, objectives.BetaVAE(1.0), torch.optim.Adam(model.parameters()), seed=0, bf16=bf16)
+    module.compiled = compiled
+    with module.precision(), _Counted() as counted:
+        model.encoder(torch.randn(2, 64, 3, 3)).float().sum().backward()
+    assert counted.weights == compiled

@@ -2,18 +2,18 @@
 
 from curvae.nn.celeba import CelebADecoder, CelebAEncoder
 from curvae.nn.dense import MLPDecoder, MLPEncoder, linear_decoder, linear_encoder
-from curvae.nn.half import HalfConvolutions
 from curvae.nn.mnist import MNISTDecoder, MNISTEncoder
 from curvae.nn.same import SameConv2d, SameConvTranspose2d
+from curvae.nn.weight_gradients import MatrixWeightGradients
 
 __all__ = [
     "CelebADecoder",
     "CelebAEncoder",
-    "HalfConvolutions",
     "MLPDecoder",
     "MLPEncoder",
     "MNISTDecoder",
     "MNISTEncoder",
+    "MatrixWeightGradients",
     "SameConv2d",
     "SameConvTranspose2d",
     "linear_decoder",

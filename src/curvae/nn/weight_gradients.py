@@ -1,34 +1,38 @@
-"""Convolutions in bfloat16 on a CPU, with the weight's gradient as matrix products."""
+"""Convolutions on a CPU with the weight's gradient as matrix products."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from curvae._typing import Float, Tensor
 
 Pair = tuple[int, int]
+HALF = torch.bfloat16
 
 
-class HalfConvolutions(TorchFunctionMode):
-    """Inside this mode and under bfloat16 autocast on a CPU, 2-D convolutions train at the speed of matrix products.
+class MatrixWeightGradients(TorchFunctionMode):
+    """Inside this mode 2-D convolutions on a CPU that meet many channels and few pixels train faster.
 
-    PyTorch's forward pass and input gradient in bfloat16 take half of float32's time; its weight gradient takes as
-    long as in float32 or longer where the processor has bfloat16 dot products but no tiles (measured with PyTorch 2.13,
-    AVX512-BF16). Here the weight gradient is :func:`weight_gradient` where that is faster: with more channels than
-    pixels. Everything else (other types, devices, groups, dilation, no gradient asked for) is passed on as it is.
+    There PyTorch's weight gradient takes up to twice the time of :func:`weight_gradient` in float32. Under bfloat16
+    autocast, where forward pass and input gradient take half of float32's time, it takes as long as in float32 or
+    longer on processors with bfloat16 dot products but no tiles (measured with PyTorch 2.13, AVX512-BF16). Where ours
+    is faster, it is used; everything else (other types, devices, groups, dilation, no gradient asked for, in float32
+    also transforms and forward mode) is passed on as it is.
 
-    The mode intercepts the function, not the module, so it works for any network. It goes best with
+    The mode intercepts the function, not the module, so it works for any network. In bfloat16 it goes best with
     ``model.to(memory_format=torch.channels_last)``, which saves copies.
 
     Example:
         >>> layer, x = torch.nn.Conv2d(3, 8, 3), torch.randn(2, 3, 8, 8)
-        >>> with torch.autocast("cpu", torch.bfloat16), HalfConvolutions():
+        >>> with torch.autocast("cpu", torch.bfloat16), MatrixWeightGradients():
         ...     y = layer(x)
         >>> y.float().sum().backward()
         >>> y.dtype, layer.weight.grad.dtype
@@ -38,7 +42,7 @@ class HalfConvolutions(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Replace convolutions that are to be computed in bfloat16; pass everything else on."""
+        """Replace convolutions that are covered; pass everything else on."""
         if func not in _REPLACED:
             return func(*args, **(kwargs or {}))
         if types:  # a tensor of another kind has its own rule, which will come back here with plain tensors
@@ -102,11 +106,12 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         stride, padding, transposed, extra = ctx.geometry
-        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        if gradient.dtype is HALF:
+            gradient = gradient.contiguous(memory_format=torch.channels_last)
         # a transposed convolution is the adjoint of one that goes from its output to its input
         source, result = (gradient, x) if transposed else (x, gradient)
         needs_x, needs_weight, needs_bias, *_ = ctx.needs_input_grad
-        ours = needs_weight and _few_pixels(result, weight)
+        ours = needs_weight and _few_pixels(result.shape[2:], weight)
         of_x, of_weight, of_bias = None, None, None
         if needs_x or (needs_weight and not ours):
             mask = (needs_x, needs_weight and not ours, False)
@@ -137,9 +142,9 @@ class _Convolution(torch.autograd.Function):
         return y.unflatten(0, batches.shape[:2]), 0
 
 
-def _few_pixels(result: Float[Tensor, "B O h w"], weight: Float[Tensor, "P Q kh kw"]) -> bool:
-    """Whether the matrix products are worth laying out the windows: measured over the paper's layers × 1/16 … 1."""
-    return min(weight.shape[:2]) >= 2 * result.shape[2:].numel()
+def _few_pixels(pixels: Sequence[int], weight: Float[Tensor, "P Q kh kw"]) -> bool:
+    """Whether the products are worth laying out the windows: measured over the paper's layers × 1/16 … 1."""
+    return min(weight.shape[:2]) >= (2 if weight.dtype is HALF else 16) * math.prod(pixels)
 
 
 def _conv2d(
@@ -151,11 +156,12 @@ def _conv2d(
     dilation: int | Pair = 1,
     groups: int = 1,
 ) -> Tensor:
-    if isinstance(padding, str) or not _covered(input, weight, dilation, groups):
-        return functional.conv2d(input, weight, bias, stride, padding, dilation, groups)
-    return _Convolution.apply(  # type: ignore[no-untyped-call]
-        *_cast(input, weight, bias), _pair(stride), _pair(padding), False, (0, 0)
-    )
+    if not isinstance(padding, str) and _covered(input, weight, dilation, groups):
+        steps, border, sides = _pair(stride), _pair(padding), zip(input.shape[2:], weight.shape[2:], strict=True)
+        pixels = [(n - k + 2 * p) // s + 1 for (n, k), s, p in zip(sides, steps, border, strict=True)]
+        if _half() or _few_pixels(pixels, weight):
+            return _apply(input, weight, bias, steps, border, False, (0, 0))
+    return functional.conv2d(input, weight, bias, stride, padding, dilation, groups)
 
 
 def _conv_transpose2d(
@@ -168,11 +174,9 @@ def _conv_transpose2d(
     groups: int = 1,
     dilation: int | Pair = 1,
 ) -> Tensor:
-    if not _covered(input, weight, dilation, groups):
-        return functional.conv_transpose2d(input, weight, bias, stride, padding, output_padding, groups, dilation)
-    return _Convolution.apply(  # type: ignore[no-untyped-call]
-        *_cast(input, weight, bias), _pair(stride), _pair(padding), True, _pair(output_padding)
-    )
+    if _covered(input, weight, dilation, groups) and (_half() or _few_pixels(input.shape[2:], weight)):
+        return _apply(input, weight, bias, _pair(stride), _pair(padding), True, _pair(output_padding))
+    return functional.conv_transpose2d(input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
 def _covered(x: Tensor, weight: Tensor, dilation: int | Pair, groups: int) -> bool:
@@ -181,18 +185,32 @@ def _covered(x: Tensor, weight: Tensor, dilation: int | Pair, groups: int) -> bo
         and x.device.type == "cpu"
         and groups == 1
         and _pair(dilation) == (1, 1)
-        and torch.is_autocast_enabled("cpu")
-        and torch.get_autocast_dtype("cpu") is torch.bfloat16
         and weight.requires_grad
         and torch.is_grad_enabled()
         and torch.float64 not in (x.dtype, weight.dtype)  # autocast leaves those alone
+        and (_half() or _plain(x, weight))
     )
 
 
-def _cast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    half = torch.bfloat16
-    kernel = weight.to(half, memory_format=torch.channels_last)  # and so will be the output
-    return x.to(half), kernel, None if bias is None else bias.to(half)
+def _half() -> bool:
+    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is HALF
+
+
+def _plain(x: Tensor, weight: Tensor) -> bool:
+    """In float32, and no transform or forward mode of PyTorch's own is on, which would need rules of ours."""
+    return (
+        x.dtype is weight.dtype is torch.float32
+        and not torch.is_autocast_enabled("cpu")
+        and torch._C._functorch.peek_interpreter_stack() is None
+        and forward_ad._current_level < 0
+    )
+
+
+def _apply(x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) -> Tensor:
+    if _half():
+        x, weight = x.to(HALF), weight.to(HALF, memory_format=torch.channels_last)  # and so will be the output
+        bias = None if bias is None else bias.to(HALF)
+    return _Convolution.apply(x, weight, bias, *geometry)  # type: ignore[no-untyped-call]
 
 
 def _pair(value: int | Pair) -> Pair:

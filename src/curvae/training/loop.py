@@ -154,7 +154,9 @@ def _compile(module: Training, objective: Objective, x: Tensor, console: Console
     if module.bf16 and x.device.type == "cpu":
         reason: str | None = "the networks are not compiled: bf16 on a CPU is faster as it is"
     else:
+        module.compiled = True
         reason = compile_networks(module.model, objective, x, module.precision())
+        module.compiled = reason is None
     if reason and console:
         console.print(reason, highlight=False, soft_wrap=True)
     elif reason:

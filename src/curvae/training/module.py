@@ -13,7 +13,7 @@ from lightning.pytorch import LightningModule
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.errors import IndefiniteError
-from curvae.nn import HalfConvolutions
+from curvae.nn import MatrixWeightGradients
 from curvae.objectives import Terms
 from curvae.training.errors import TrainingError
 from curvae.training.noise import step_generator
@@ -44,6 +44,7 @@ class Training(LightningModule):
     Attributes:
         step: number of steps done.
         terms: of the last step.
+        compiled: whether networks of the model are compiled.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Training(LightningModule):
         self.seed, self.bf16, self.step = seed, bf16, step
         self.dtype_of_weights = next(model.parameters()).dtype
         self.terms: Terms | None = None
+        self.compiled = False
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser, as it was given."""
@@ -110,9 +112,7 @@ class Training(LightningModule):
     @contextmanager
     def precision(self) -> Iterator[None]:
         """The context in which the objective is computed."""
-        if not self.bf16:
-            yield
-            return
-        faster = HalfConvolutions() if self.device.type == "cpu" else nullcontext()
-        with torch.autocast(self.device.type, torch.bfloat16), faster:
+        # the compiler would stop at every convolution that the mode looks at
+        faster = MatrixWeightGradients() if self.device.type == "cpu" and not self.compiled else nullcontext()
+        with torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext(), faster:
             yield
