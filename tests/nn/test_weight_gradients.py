@@ -220,6 +220,30 @@ def test_in_float32_transforms_and_forward_mode_go_through(seed):
             torch.testing.assert_close(run(), expected)
 
 
+CALLS = {
+    "tuple-of-one": lambda layer, x: functional.conv2d(x, layer.weight, stride=(2,), padding=(1,)),
+    "list": lambda layer, x: functional.conv2d(x, layer.weight, stride=[2, 1], padding=[1, 0]),
+    "no-data": lambda layer, x: layer(x[:0]),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_in_float32_calls_of_every_kind_are_pytorchs(name, seed):
+    layer, x = nn.Conv2d(64, 64, 3), torch.randn(2, 64, 4, 4)
+
+    def gradients():
+        y = CALLS[name](layer, x)
+        several = torch.randn(3, *y.shape, generator=torch.Generator().manual_seed(0))
+        one = torch.autograd.grad(y, layer.weight, several[0], retain_graph=True)
+        return y, *one, *torch.autograd.grad(y, layer.weight, several, is_grads_batched=True)
+
+    expected = gradients()
+    with MatrixWeightGradients(), _Counted() as counted:
+        found = gradients()
+    assert counted.weights == 0
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
 class _Doubled(torch.Tensor):
     """Layers apply to twice its values."""
 

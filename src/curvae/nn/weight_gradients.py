@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from curvae._typing import Float, Tensor
 
 Pair = tuple[int, int]
+Sizes = int | Sequence[int]
 HALF = torch.bfloat16
 
 
@@ -76,15 +77,17 @@ def weight_gradient(
     if any(padding):
         x = functional.pad(x, (padding[1], padding[1], padding[0], padding[0]))
     channels, (batch, outputs, height, width) = x.shape[1], gradient.shape
+    across, meetings = kernel[1] * channels, height * batch * width
     windows = x.permute(2, 0, 3, 1).unfold(2, kernel[1], stride[1])[:, :, :width].permute(0, 1, 2, 4, 3)
     # rows of x that the same row of the kernel meets, next to each other
-    rows = [windows[first :: stride[0]].reshape(-1, batch * width, kernel[1] * channels) for first in range(stride[0])]
-    left = gradient.permute(2, 0, 3, 1).reshape(-1, outputs).mT
+    parts = [windows[first :: stride[0]] for first in range(stride[0])]
+    rows = [part.reshape(len(part), batch * width, across) for part in parts]
+    left = gradient.permute(2, 0, 3, 1).reshape(meetings, outputs).mT
     products = []
     for row in range(kernel[0]):
         skip, first = divmod(row, stride[0])
-        products.append(left @ rows[first][skip : skip + height].flatten(0, 1))
-    return torch.stack(products, 1).unflatten(2, (kernel[1], channels)).permute(0, 3, 1, 2)
+        products.append(left @ rows[first][skip : skip + height].reshape(meetings, across))
+    return torch.stack(products, 1).reshape(outputs, *kernel, channels).permute(0, 3, 1, 2)
 
 
 class _Convolution(torch.autograd.Function):
@@ -151,9 +154,9 @@ def _conv2d(
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: int | Pair = 1,
-    padding: int | Pair | str = 0,
-    dilation: int | Pair = 1,
+    stride: Sizes = 1,
+    padding: Sizes | str = 0,
+    dilation: Sizes = 1,
     groups: int = 1,
 ) -> Tensor:
     if not isinstance(padding, str) and _covered(input, weight, dilation, groups):
@@ -168,18 +171,18 @@ def _conv_transpose2d(
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: int | Pair = 1,
-    padding: int | Pair = 0,
-    output_padding: int | Pair = 0,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
     groups: int = 1,
-    dilation: int | Pair = 1,
+    dilation: Sizes = 1,
 ) -> Tensor:
     if _covered(input, weight, dilation, groups) and (_half() or _few_pixels(input.shape[2:], weight)):
         return _apply(input, weight, bias, _pair(stride), _pair(padding), True, _pair(output_padding))
     return functional.conv_transpose2d(input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
-def _covered(x: Tensor, weight: Tensor, dilation: int | Pair, groups: int) -> bool:
+def _covered(x: Tensor, weight: Tensor, dilation: Sizes, groups: int) -> bool:
     return (
         x.dim() == 4
         and x.device.type == "cpu"
@@ -213,8 +216,8 @@ def _apply(x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) -> Te
     return _Convolution.apply(x, weight, bias, *geometry)  # type: ignore[no-untyped-call]
 
 
-def _pair(value: int | Pair) -> Pair:
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+def _pair(value: Sizes) -> Pair:
+    return (value, value) if isinstance(value, int) else (value[0], value[-1])  # PyTorch takes a tuple of one as well
 
 
 _REPLACED: Mapping[Callable[..., Any], Callable[..., Any]] = MappingProxyType(
