@@ -224,6 +224,8 @@ CALLS = {
     "tuple-of-one": lambda layer, x: functional.conv2d(x, layer.weight, stride=(2,), padding=(1,)),
     "list": lambda layer, x: functional.conv2d(x, layer.weight, stride=[2, 1], padding=[1, 0]),
     "no-data": lambda layer, x: layer(x[:0]),
+    "transposed": lambda layer, x: functional.conv_transpose2d(x[:, :, :2, :2], layer.weight),
+    "transposed-strides": lambda layer, x: functional.conv_transpose2d(x[:, :, :2, :2], layer.weight, None, 2, 1, (1,)),
 }
 
 
@@ -242,6 +244,25 @@ def test_in_float32_calls_of_every_kind_are_pytorchs(name, seed):
         found = gradients()
     assert counted.weights == 0
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+REFUSED = {
+    "three-strides": lambda layer, x: functional.conv2d(x, layer.weight, stride=(1, 2, 1)),
+    "no-strides": lambda layer, x: functional.conv2d(x, layer.weight, stride=()),
+    "stride-of-zero": lambda layer, x: functional.conv2d(x, layer.weight, stride=0),
+    "weight-of-three-dimensions": lambda layer, x: functional.conv2d(x, layer.weight[0]),
+    "nothing-to-transpose": lambda layer, x: functional.conv_transpose2d(x[:, :, :0], layer.weight),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_pytorch_refuses_is_refused_by_pytorch(name, seed):
+    layer, x = nn.Conv2d(64, 64, 3), torch.randn(2, 64, 4, 4)
+    with pytest.raises(RuntimeError) as expected:
+        REFUSED[name](layer, x)
+    with MatrixWeightGradients(), pytest.raises(RuntimeError) as found:
+        REFUSED[name](layer, x)
+    assert str(found.value) == str(expected.value)
 
 
 class _Doubled(torch.Tensor):

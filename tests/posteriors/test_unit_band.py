@@ -82,3 +82,20 @@ def test_many_unknowns_go_in_parts_without_a_difference(monkeypatch):
     together = unit_band.minimise(unit, start, inside)
     monkeypatch.setattr(unit_band, "ENTRIES", 1)
     torch.testing.assert_close(unit_band.minimise(unit, start, inside), together, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("width", [1, 2, 4])
+def test_many_unknowns_are_found_by_first_order(width, monkeypatch):
+    unit, start, inside = problem(20 + width, width, decades=0.5)
+    expected = unit_band.minimise(unit, start, inside)
+    monkeypatch.setattr(unit_band, "UNKNOWNS", 0)
+    torch.testing.assert_close(unit_band.minimise(unit, 0.1 * start, inside), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_an_exact_start_needs_no_hessian(monkeypatch):
+    """As with every entry on the band, where the Hessian would be the largest."""
+    unit, _, inside = problem(8, LATENTS)
+    reverse = torch.linalg.cholesky((unit.mT @ unit).flip(-1, -2)).flip(-1, -2).mT  # lower: unit^T unit = L^T L
+    lower = reverse / reverse.diagonal(dim1=-2, dim2=-1).unsqueeze(-1)
+    monkeypatch.delattr(unit_band, "_derivatives")
+    torch.testing.assert_close(unit_band.minimise(unit, lower[:, *inside], inside), lower)

@@ -78,15 +78,15 @@ def weight_gradient(
         x = functional.pad(x, (padding[1], padding[1], padding[0], padding[0]))
     channels, (batch, outputs, height, width) = x.shape[1], gradient.shape
     across, meetings = kernel[1] * channels, height * batch * width
-    windows = x.permute(2, 0, 3, 1).unfold(2, kernel[1], stride[1])[:, :, :width].permute(0, 1, 2, 4, 3)
-    # rows of x that the same row of the kernel meets, next to each other
-    parts = [windows[first :: stride[0]] for first in range(stride[0])]
+    windows = x.permute(2, 0, 3, 1).unfold(2, kernel[1], stride[1]).narrow(2, 0, width).permute(0, 1, 2, 4, 3)
+    # rows of x that the same row of the kernel meets, next to each other (a slice of everything has no batching rule)
+    parts = [windows[first :: stride[0]] for first in range(stride[0])] if stride[0] > 1 else [windows]
     rows = [part.reshape(len(part), batch * width, across) for part in parts]
     left = gradient.permute(2, 0, 3, 1).reshape(meetings, outputs).mT
     products = []
     for row in range(kernel[0]):
         skip, first = divmod(row, stride[0])
-        products.append(left @ rows[first][skip : skip + height].reshape(meetings, across))
+        products.append(left @ rows[first].narrow(0, skip, height).reshape(meetings, across))
     return torch.stack(products, 1).reshape(outputs, *kernel, channels).permute(0, 3, 1, 2)
 
 
@@ -159,7 +159,7 @@ def _conv2d(
     dilation: Sizes = 1,
     groups: int = 1,
 ) -> Tensor:
-    if not isinstance(padding, str) and _covered(input, weight, dilation, groups):
+    if not isinstance(padding, str) and _covered(input, weight, groups, dilation, stride, padding):
         steps, border, sides = _pair(stride), _pair(padding), zip(input.shape[2:], weight.shape[2:], strict=True)
         pixels = [(n - k + 2 * p) // s + 1 for (n, k), s, p in zip(sides, steps, border, strict=True)]
         if _half() or _few_pixels(pixels, weight):
@@ -177,22 +177,35 @@ def _conv_transpose2d(
     groups: int = 1,
     dilation: Sizes = 1,
 ) -> Tensor:
-    if _covered(input, weight, dilation, groups) and (_half() or _few_pixels(input.shape[2:], weight)):
+    if _covered(input, weight, groups, dilation, stride, padding, output_padding) and (
+        _half() or _few_pixels(input.shape[2:], weight)
+    ):
         return _apply(input, weight, bias, _pair(stride), _pair(padding), True, _pair(output_padding))
     return functional.conv_transpose2d(input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
-def _covered(x: Tensor, weight: Tensor, dilation: Sizes, groups: int) -> bool:
+def _covered(x: Tensor, weight: Tensor, groups: int, *sizes: Any) -> bool:
+    """Whether to replace a call; what PyTorch would refuse is left to PyTorch."""
     return (
-        x.dim() == 4
+        x.dim() == weight.dim() == 4
+        and 0 not in x.shape[1:]
         and x.device.type == "cpu"
         and groups == 1
-        and _pair(dilation) == (1, 1)
+        and all(map(_is_size, sizes))
+        and _pair(sizes[0]) == (1, 1)
+        and min(_pair(sizes[1])) > 0
         and weight.requires_grad
         and torch.is_grad_enabled()
+        and x.is_floating_point()
+        and weight.is_floating_point()
         and torch.float64 not in (x.dtype, weight.dtype)  # autocast leaves those alone
         and (_half() or _plain(x, weight))
     )
+
+
+def _is_size(value: object) -> bool:
+    several = isinstance(value, tuple | list) and len(value) in (1, 2) and all(type(item) is int for item in value)
+    return type(value) is int or several
 
 
 def _half() -> bool:
@@ -200,12 +213,13 @@ def _half() -> bool:
 
 
 def _plain(x: Tensor, weight: Tensor) -> bool:
-    """In float32, and no transform or forward mode of PyTorch's own is on, which would need rules of ours."""
+    """In float32, and no transform, forward mode or tracing of PyTorch's own is on, which would need rules of ours."""
     return (
         x.dtype is weight.dtype is torch.float32
         and not torch.is_autocast_enabled("cpu")
         and torch._C._functorch.peek_interpreter_stack() is None
         and forward_ad._current_level < 0
+        and torch._C._get_tracing_state() is None
     )
 
 

@@ -61,9 +61,9 @@ class Banded(Structure):
 
     Bandwidth 0 would be :class:`~curvae.posteriors.Diagonal`; d − 1 is :class:`~curvae.posteriors.Full`. In between the
     best covariance minimises $\mathrm{tr}(A\Sigma)-\log|\Sigma|$, $A=I+M/\beta$, over banded precisions, which has no
-    closed form unless $A$ itself is banded; :meth:`optimal` finds it by Newton's method in float64 and :meth:`penalty`
-    is the objective's value there. The objective is not convex: where A is nearly singular the search may end at a
-    local minimum, which still lies between the full penalty and the diagonal one. By the envelope theorem the penalty's
+    closed form unless $A$ itself is banded; :meth:`optimal` finds it by Newton's method in float64 (L-BFGS beyond 500
+    unknowns on the band) and :meth:`penalty` is the objective's value there. The objective is not convex: where A is
+    nearly singular the search may end at a local minimum, which still lies between the full penalty and the diagonal one. By the envelope theorem the penalty's
     gradient with respect to $M$ is $\Sigma^*/\beta$, so it is exact without differentiating the search.
 
     Args:
