@@ -63,8 +63,9 @@ class Banded(Structure):
     best covariance minimises $\mathrm{tr}(A\Sigma)-\log|\Sigma|$, $A=I+M/\beta$, over banded precisions, which has no
     closed form unless $A$ itself is banded; :meth:`optimal` finds it by Newton's method in float64 (L-BFGS beyond 500
     unknowns on the band) and :meth:`penalty` is the objective's value there. The objective is not convex: where A is
-    nearly singular the search may end at a local minimum, which still lies between the full penalty and the diagonal one. By the envelope theorem the penalty's
-    gradient with respect to $M$ is $\Sigma^*/\beta$, so it is exact without differentiating the search.
+    nearly singular the search may end at a local minimum, which still lies between the full penalty and the diagonal
+    one. By the envelope theorem the penalty's gradient with respect to $M$ is $\Sigma^*/\beta$, so it is exact without
+    differentiating the search.
 
     Args:
         bandwidth: w ≥ 1, how far from the diagonal the precision may be non-zero.
