@@ -180,7 +180,7 @@ class Arrangement(NamedTuple):
 
     def _elementwise(self, func: Layer, rows: Tensor) -> Rows:
         primal, tangents = self.split(rows)
-        point = primal[: self.moved]
+        point = self._points(primal)
         slope = jvp(func, (point,), (torch.ones_like(point),))[1]
         pushed = tangents.unflatten(0, (self.directions, self.moved)) * slope
         return self.join(func(primal), pushed.flatten(0, 1))
@@ -195,10 +195,14 @@ class Arrangement(NamedTuple):
             return func(*inner, **options)
 
         halves = [self.split(args[place]) for place in places]
-        points = tuple(primal[: self.moved] for primal, _ in halves)
+        points = tuple(self._points(primal) for primal, _ in halves)
         tangents = tuple(half.unflatten(0, (self.directions, self.moved)) for _, half in halves)
         pushed = vmap(lambda *tangent: jvp(on, points, tangent)[1])(*tangents)
         return self.join(on(*(primal for primal, _ in halves)), pushed.flatten(0, 1))
+
+    def _points(self, primal: Float[Tensor, "B *S"]) -> Float[Tensor, "m *S"]:
+        # in memory of its own: for a view, forward mode fills zeros of the size of all the memory that it lies in
+        return primal[: self.moved].clone()
 
     def _stamped(self, rows: Tensor) -> Rows:
         stamped = rows.as_subclass(Rows)
