@@ -43,7 +43,7 @@ def fresh_compiler() -> Iterator[None]:
 
 @needs_compiler
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["mlp", "paper"])
+@pytest.mark.parametrize("network", ["mlp", "paper", "linear"])
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_objective_has_the_eager_value_and_gradient(name: str, network: str) -> None:
     script = Path(__file__).parent / "compiled_steps.py"
