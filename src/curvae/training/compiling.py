@@ -49,7 +49,7 @@ def compile_networks(
 
 
 def _compiled(network: nn.Module) -> nn.Module:
-    # ``network.compile()`` leaves a bare layer or ``nn.Sequential`` eager: the compiler skips PyTorch's own forward passes
+    # ``network.compile()`` leaves a bare layer or ``nn.Sequential`` eager: the compiler skips PyTorch's own code
     network._compiled_call_impl = torch.compile(lambda *args: network._call_impl(*args))
     return network
 
