@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -153,6 +154,24 @@ def test_every_objective_trains_inside_it(name, seed):
     assert (gradient - exact).norm() < 1.3 * (plain - exact).norm()
 
 
+def test_exact_hessians_go_through_in_half_precision(seed):
+    """Forward mode over reverse mode, and gradients of the result."""
+    objective = objectives.Taylor(0.2, curvature="hessian")
+    model, x = _model(posteriors.Diagonal()), torch.rand(16, 32, 4, 4)
+
+    def step(half, mode):
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half), mode:
+            terms = objective(model, x, torch.Generator().manual_seed(0))
+            terms.mean().backward()
+        return terms.parts["curvature"].detach(), torch.cat([p.grad.flatten() for p in model.parameters()])
+
+    exact = step(False, nullcontext())
+    for ours, plain, right in zip(step(True, MatrixWeightGradients()), step(True, nullcontext()), exact, strict=True):
+        assert (ours - right).norm() < 0.1 * right.norm()
+        assert (ours - right).norm() < 1.3 * (plain - right).norm()
+
+
 def test_outside_autocast_and_in_double_nothing_changes(seed, float64):
     layer, x = nn.Conv2d(2, 3, 3), torch.randn(2, 2, 5, 5, requires_grad=True)
     for enabled in (False, True):
@@ -201,9 +220,14 @@ def test_in_float32_other_layers_are_pytorchs_to_the_bit(name, seed):
     assert all(map(torch.equal, found, expected))
 
 
-def test_in_float32_transforms_and_forward_mode_go_through(seed):
-    layer, x = nn.Conv2d(64, 64, 4, padding=1), torch.randn(2, 64, 3, 3)
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_transforms_and_forward_mode_go_through(transposed, half, seed):
+    kind = nn.ConvTranspose2d if transposed else nn.Conv2d
+    layer, x = kind(64, 64, 4, padding=1), torch.randn(2, 64, 3, 3)
     tangent = torch.randn_like(x)
+    parameters = dict(layer.named_parameters())
+    directions = {name: torch.randn_like(parameter) for name, parameter in parameters.items()}
 
     def pushed():
         with forward_ad.dual_level():
@@ -212,12 +236,15 @@ def test_in_float32_transforms_and_forward_mode_go_through(seed):
     for run in (
         pushed,
         lambda: torch.func.jvp(layer, (x,), (tangent,))[1],
-        lambda: torch.func.vjp(layer, x)[1](torch.ones(2, 64, 2, 2))[0],
+        lambda: torch.func.jvp(lambda p: torch.func.functional_call(layer, p, (x,)), (parameters,), (directions,))[1],
+        lambda: torch.func.vjp(layer, x)[1](torch.ones_like(layer(x)))[0],
         lambda: torch.vmap(layer)(x.unsqueeze(1)),
     ):
         expected = run()
-        with MatrixWeightGradients():
-            torch.testing.assert_close(run(), expected)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half), MatrixWeightGradients():
+            found = run()
+        # rounding to 8 bits of input, weight and result
+        assert (found.float() - expected).norm() <= (2**-8 if half else 1e-6) * expected.norm()
 
 
 CALLS = {

@@ -104,12 +104,13 @@ class _Convolution(torch.autograd.Function):
         x, weight, bias, *ctx.geometry = inputs
         ctx.has_bias = bias is not None
         ctx.save_for_backward(x, weight)
+        ctx.save_for_forward(x, weight)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         stride, padding, transposed, extra = ctx.geometry
-        if gradient.dtype is HALF:
+        if gradient.dtype is HALF and torch._C._functorch.peek_interpreter_stack() is None:  # vmap has no rule for it
             gradient = gradient.contiguous(memory_format=torch.channels_last)
         # a transposed convolution is the adjoint of one that goes from its output to its input
         source, result = (gradient, x) if transposed else (x, gradient)
@@ -126,6 +127,15 @@ class _Convolution(torch.autograd.Function):
         if ctx.has_bias and needs_bias:
             of_bias = gradient.sum((0, 2, 3))
         return of_x, of_weight, of_bias, None, None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, of_x: Tensor, of_weight: Tensor, of_bias: Tensor | None, *_: None) -> Tensor:
+        """Forward mode (zeros stand for what carries no tangent)."""
+        x, weight = ctx.saved_tensors
+        stride, padding, transposed, extra = ctx.geometry
+        rest = (stride, padding, (1, 1), transposed, extra, 1)
+        along_x = torch.ops.aten.convolution(of_x, weight, None, *rest)
+        return along_x + torch.ops.aten.convolution(x, of_weight, of_bias, *rest)
 
     @staticmethod
     def vmap(
