@@ -126,12 +126,12 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return rows
 
 
-def _setting(run: dict[str, Any]) -> tuple[float, int, bool]:
-    return run["lr"], run["steps"], run.get("cosine", False)
+def _setting(run: dict[str, Any]) -> tuple[float, float, int, bool]:
+    return run["width"], run["lr"], run["steps"], run.get("cosine", False)
 
 
-def _words(lr: float, steps: int, cosine: bool) -> list[str]:
-    return [f"{steps} steps", f"lr {lr:g}" + (" falling to 0" if cosine else "")]
+def _words(width: float, lr: float, steps: int, cosine: bool) -> list[str]:
+    return [f"networks × {width:g}", f"{steps} steps", f"lr {lr:g}" + (" falling to 0" if cosine else "")]
 
 
 def _with_error(values: list[float]) -> dict[str, float | None]:
