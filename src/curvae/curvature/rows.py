@@ -10,6 +10,7 @@ from torch.func import jvp, vmap
 from torch.nn import functional
 
 from curvae._precision import at_least_float32
+from curvae._transforms import in_transform
 from curvae._typing import Float, Tensor
 from curvae.curvature.batch_norm import normalise
 from curvae.curvature.elementwise import ELEMENTWISE
@@ -162,7 +163,7 @@ class Arrangement(NamedTuple):
     def _batch_norm(self, rows: Tensor, layer: BatchNorm) -> Rows:
         primals = self.split(rows)[0]
         # functorch's own transforms cannot see into a function with a backward pass of its own
-        if layer.stored is not None or torch._C._functorch.peek_interpreter_stack() is not None:
+        if layer.stored is not None or in_transform():
             return self._affine(rows, *self.statistics.affine(primals, layer))
         weight, bias = (None if vector is None else vector.to(rows.dtype) for vector in (layer.weight, layer.bias))
         output, mean, variance = normalise(rows, weight, bias, self.data, layer.eps)

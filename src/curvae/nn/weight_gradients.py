@@ -12,6 +12,7 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from curvae._transforms import in_transform
 from curvae._typing import Float, Tensor
 
 Pair = tuple[int, int]
@@ -110,7 +111,7 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         stride, padding, transposed, extra = ctx.geometry
-        if gradient.dtype is HALF and torch._C._functorch.peek_interpreter_stack() is None:  # vmap has no rule for it
+        if gradient.dtype is HALF and not in_transform():  # vmap has no rule for it
             gradient = gradient.contiguous(memory_format=torch.channels_last)
         # a transposed convolution is the adjoint of one that goes from its output to its input
         source, result = (gradient, x) if transposed else (x, gradient)
@@ -132,10 +133,8 @@ class _Convolution(torch.autograd.Function):
     def jvp(ctx: Any, of_x: Tensor, of_weight: Tensor, of_bias: Tensor | None, *_: None) -> Tensor:
         """Forward mode (zeros stand for what carries no tangent)."""
         x, weight = ctx.saved_tensors
-        stride, padding, transposed, extra = ctx.geometry
-        rest = (stride, padding, (1, 1), transposed, extra, 1)
-        along_x = torch.ops.aten.convolution(of_x, weight, None, *rest)
-        return along_x + torch.ops.aten.convolution(x, of_weight, of_bias, *rest)
+        along_x = _Convolution.forward(of_x, weight, None, *ctx.geometry)
+        return along_x + _Convolution.forward(x, of_weight, of_bias, *ctx.geometry)
 
     @staticmethod
     def vmap(
@@ -194,16 +193,16 @@ def _conv_transpose2d(
     return functional.conv_transpose2d(input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
-def _covered(x: Tensor, weight: Tensor, groups: int, *sizes: Any) -> bool:
+def _covered(x: Tensor, weight: Tensor, groups: int, dilation: Sizes, stride: Sizes, *paddings: Sizes) -> bool:
     """Whether to replace a call; what PyTorch would refuse is left to PyTorch."""
     return (
         x.dim() == weight.dim() == 4
         and 0 not in x.shape[1:]
         and x.device.type == "cpu"
         and groups == 1
-        and all(map(_is_size, sizes))
-        and _pair(sizes[0]) == (1, 1)
-        and min(_pair(sizes[1])) > 0
+        and all(map(_is_size, (dilation, stride, *paddings)))
+        and _pair(dilation) == (1, 1)
+        and min(_pair(stride)) > 0
         and weight.requires_grad
         and torch.is_grad_enabled()
         and x.is_floating_point()
@@ -227,7 +226,7 @@ def _plain(x: Tensor, weight: Tensor) -> bool:
     return (
         x.dtype is weight.dtype is torch.float32
         and not torch.is_autocast_enabled("cpu")
-        and torch._C._functorch.peek_interpreter_stack() is None
+        and not in_transform()
         and forward_ad._current_level < 0
         and torch._C._get_tracing_state() is None
     )
