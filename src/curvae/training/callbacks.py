@@ -17,27 +17,42 @@ from curvae._typing import Float, Tensor
 from curvae.objectives import Terms
 from curvae.runs import RunConfig
 from curvae.runs.lines import append_line
+from curvae.training.batch_norm import SAMPLES, PreciseBatchNorm
 from curvae.training.checkpoint import Checkpoint, all_finite
 from curvae.training.errors import TrainingError
 from curvae.training.module import Training
 from curvae.training.noise import step_generator
 
+# of the steps since the last held-out values, so many batches are passed once more for the batch-norm statistics
+_AGAIN = 1 / 20
+
 
 class Recorder(Callback):
     """Writes a line of metrics every ``log_every`` steps, with held-out values every ``checkpoint_every``.
+
+    Held-out values are taken with batch-norm statistics estimated anew, which stay in the model: at the end these are
+    the finished model's.
 
     Args:
         path: ``metrics.jsonl``.
         config: the run's.
         held_out: the held-out data that are looked at on the way, on the training device.
+        batch_norm: estimates the statistics.
         seconds: training time before this start.
 
     Attributes:
         latest: the last line.
     """
 
-    def __init__(self, path: Path, config: RunConfig, held_out: Float[Tensor, "N *D"], seconds: float = 0.0) -> None:
-        self.path, self.config, self.held_out = path, config, held_out
+    def __init__(
+        self,
+        path: Path,
+        config: RunConfig,
+        held_out: Float[Tensor, "N *D"],
+        batch_norm: PreciseBatchNorm,
+        seconds: float = 0.0,
+    ) -> None:
+        self.path, self.config, self.held_out, self.batch_norm = path, config, held_out, batch_norm
         self.latest: dict[str, Any] = {}
         self._before = seconds
         self._begin = time.perf_counter() - seconds
@@ -64,11 +79,16 @@ class Recorder(Callback):
         pl_module.check(pl_module.terms.mean(), step)
         record: dict[str, Any] = {"step": step, "seconds": round(self.seconds, 3), **means(pl_module.terms)}
         if look:
+            record["batch_norm_samples"] = self.batch_norm(pl_module, self._samples(step))
             held_out_terms = self._held_out(pl_module)
             pl_module.check(held_out_terms.mean(), step)
             record["held_out"] = means(held_out_terms)
         append_line(self.path, record)
         self.latest = record
+
+    def _samples(self, step: int) -> int:
+        config = self.config
+        return SAMPLES if step == config.steps else int(_AGAIN * config.checkpoint_every) * config.batch_size
 
     def _held_out(self, module: Training) -> Terms:
         # the same noise each time, so that the values differ by the weights alone

@@ -26,6 +26,7 @@ from curvae.runs.device import choose_device
 from curvae.runs.folder import check_free
 from curvae.runs.lines import cut_lines
 from curvae.runs.objective import Objective
+from curvae.training.batch_norm import PreciseBatchNorm
 from curvae.training.callbacks import Checkpoints, Interrupts, Recorder
 from curvae.training.checkpoint import Checkpoint
 from curvae.training.compiling import compile_networks
@@ -126,10 +127,11 @@ def _fit(
     if config.compile and start < config.steps:
         _compile(module, objective, _typed(as_float(dataset.train[: config.batch_size]), config).to(device), console)
     held_out = _typed(as_float(dataset.test[:_HELD_OUT]), config).to(device)
-    recorder = Recorder(run.path / "metrics.jsonl", config, held_out, seconds)
+    batch_norm = PreciseBatchNorm(dataset.train, config.batch_size, config.seed)
+    recorder = Recorder(run.path / "metrics.jsonl", config, held_out, batch_norm, seconds)
     checkpoints = Checkpoints(run.checkpoint, config, dataset.digest, lambda: recorder.seconds, saved=start)
     # before the checkpoint of the same step, so that a resumed run has none to catch up on
-    snapshots = Snapshots(run.path, config, dataset.shape, keep)
+    snapshots = Snapshots(run.path, config, dataset.shape, keep, batch_norm)
     interrupts = Interrupts()
     bar = [] if console is None else [Bar(console, recorder, config.steps)]
     batches = Batches(_near(dataset.train, device), config.batch_size, config.seed, start, config.steps)
