@@ -30,25 +30,37 @@ def with_gradient_of(value: Tensor, surrogate: Tensor, name: str) -> Tensor:
         Traceback (most recent call last):
         curvae.errors.DerivativeError: the square has first derivatives only, in reverse mode
     """
-    return _Once.apply(value.detach(), surrogate, name)  # type: ignore[no-any-return, no-untyped-call]
+    return _Once.apply(value.detach(), surrogate, f"{name} has first derivatives only, in reverse mode")  # type: ignore[no-any-return, no-untyped-call]
+
+
+def without_gradient(value: Tensor, source: Tensor, name: str) -> Tensor:
+    """``value``, which depends on ``source`` but has no derivatives with respect to it: asked for, they are refused.
+
+    Example:
+        >>> x = torch.ones(2, requires_grad=True)
+        >>> without_gradient(torch.zeros(2), x, "the sign").sum().backward()
+        Traceback (most recent call last):
+        curvae.errors.DerivativeError: the sign has no derivatives
+    """
+    return _Refused.apply(value.detach(), source, f"{name} has no derivatives")  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Once(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(value: Tensor, surrogate: Tensor, name: str) -> Tensor:  # noqa: ARG004
+    def forward(value: Tensor, surrogate: Tensor, message: str) -> Tensor:  # noqa: ARG004
         return value.clone()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
-        _, surrogate, ctx.name = inputs
+        _, surrogate, ctx.message = inputs
         ctx.save_for_backward(surrogate)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():  # it may be differentiated again, and must then not pass for a constant
-            gradient = _Refused.apply(gradient, *ctx.saved_tensors, ctx.name)  # type: ignore[no-untyped-call]
+            gradient = _Refused.apply(gradient, *ctx.saved_tensors, ctx.message)  # type: ignore[no-untyped-call]
         return None, gradient, None
 
     @staticmethod
@@ -57,17 +69,17 @@ class _Once(torch.autograd.Function):
 
 
 class _Refused(torch.autograd.Function):
-    """The gradient, as something that depends on what the value depends on."""
+    """A tensor that does depend on another one, as is, and says so when asked how."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(gradient: Tensor, surrogate: Tensor, name: str) -> Tensor:  # noqa: ARG004
-        return gradient.clone()
+    def forward(value: Tensor, source: Tensor, message: str) -> Tensor:  # noqa: ARG004
+        return value.clone()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
-        ctx.name = inputs[-1]
+        ctx.message = inputs[-1]
 
     @staticmethod
     def backward(ctx: Any, *_: Any) -> NoReturn:
@@ -79,4 +91,4 @@ class _Refused(torch.autograd.Function):
 
 
 def _refuse(ctx: Any) -> NoReturn:
-    raise DerivativeError(f"{ctx.name} has first derivatives only, in reverse mode")
+    raise DerivativeError(ctx.message)

@@ -9,6 +9,7 @@ import torch
 from curvae._checks import positive, positive_int
 from curvae._once import with_gradient_of
 from curvae._precision import full_precision
+from curvae._rank import NOISE, finite_or_zero, negligible
 from curvae._typing import Float, Tensor
 from curvae.curvature.estimator import Estimate, Estimator, spread
 from curvae.curvature.operator import Operator
@@ -109,9 +110,6 @@ Push = Callable[[Float[Tensor, "B d K"]], Float[Tensor, "B *D K"]]
 Pull = Callable[[Float[Tensor, "B *D K"]], Float[Tensor, "B d K"]]
 """Its transpose."""
 
-_NOISE = 8
-"""In units of rounding, relative to the largest: what a decoder's products leave of a singular value that is zero."""
-
 
 @torch.no_grad()
 def quadrature(
@@ -132,10 +130,9 @@ def quadrature(
     """
     length = torch.linalg.vector_norm(probes, dim=1, dtype=torch.float64)
     left, bidiagonal = bidiagonalise(push, pull, (probes / length.unsqueeze(1)).to(probes.dtype), depth)
-    # a datum that is not finite hands its NaN on; LAPACK would raise for all
-    diverged = ~bidiagonal.isfinite().flatten(2).all(-1)
-    outer, sigma, inner = torch.linalg.svd(bidiagonal.masked_fill(diverged[..., None, None], 0.0))
-    sigma = torch.where(sigma > _NOISE * torch.finfo(probes.dtype).eps * sigma[..., :1], sigma, 0.0)
+    bidiagonal, diverged = finite_or_zero(bidiagonal)
+    outer, sigma, inner = torch.linalg.svd(bidiagonal)
+    sigma = torch.where(negligible(sigma, probes.dtype), 0.0, sigma)
     first = inner[..., 0]
     values = length.square() * (first.square() * (sigma.square() / beta).log1p()).sum(-1)
     coordinates = (outer @ (first * sigma / (beta + sigma.square())).unsqueeze(-1)).squeeze(-1) * length.unsqueeze(-1)
@@ -191,7 +188,7 @@ def _orthonormal(
                 "mb...k,mbk->b...k", spanned, torch.einsum("mb...k,b...k->mbk", spanned, image)
             )
     length = torch.linalg.vector_norm(image.flatten(1, -2), dim=1, dtype=torch.float64)
-    ended = length <= _NOISE * torch.finfo(image.dtype).eps * largest
+    ended = length <= NOISE * torch.finfo(image.dtype).eps * largest
     wide = (slice(None), *[None] * (image.dim() - 2))
     unit = (image / length.masked_fill(ended, 1.0)[wide]).to(image.dtype)
     return length.masked_fill(ended, 0.0), unit.masked_fill(ended[wide], 0.0)
