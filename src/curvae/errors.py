@@ -26,3 +26,12 @@ class IndefiniteError(ArithmeticError):
         >>> issubclass(IndefiniteError, ArithmeticError)
         True
     """
+
+
+class DerivativeError(InputError, RuntimeError):
+    """A derivative was asked for that a value does not have; PyTorch raises a ``RuntimeError`` for its like.
+
+    Example:
+        >>> issubclass(DerivativeError, RuntimeError)
+        True
+    """

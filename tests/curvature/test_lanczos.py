@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch.func import jacrev, vmap
 
 from curvae import Autoencoder, objectives
 from curvae.curvature import Exact, Lanczos, Probes, Signs, Sphere, principal_basis
-from curvae.curvature.lanczos import lanczos, quadrature
+from curvae.curvature.lanczos import bidiagonalise, quadrature
 from curvae.errors import InputError
 from curvae.likelihoods import BernoulliLogits, Categorical, Gaussian, Likelihood, Poisson
 from curvae.nn import MLPDecoder
@@ -77,28 +78,91 @@ def test_expectation_is_the_penalty_and_its_gradient(likelihood: Likelihood, pro
     torch.testing.assert_close(_gradients(estimate.value, decoder, z), _gradients(expected, decoder, z))
 
 
+def _products(root: Tensor) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    return lambda v: root @ v, lambda u: root.mT @ u
+
+
+def _dense_quadrature(root: Tensor, probes: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    """vᵀ log(I + M/β) v and (βI + TTᵀ)⁻¹Tv by a singular value decomposition."""
+    left, sigma, right = torch.linalg.svd(root, full_matrices=False)
+    along = right @ probes
+    values = (along.square() * (sigma.square() / beta).log1p().unsqueeze(-1)).sum(1)
+    return values, left @ ((sigma / (beta + sigma.square())).unsqueeze(-1) * along)
+
+
 def test_one_probe_is_its_own_quadratic_form(seed: int) -> None:
-    """vᵀ log(I + M/β) v and (βI + M)⁻¹ v of each probe of each datum, against an eigendecomposition."""
+    """vᵀ log(I + M/β) v and (βI + TTᵀ)⁻¹Tv of each probe of each datum, against a decomposition."""
     root, probes = torch.randn(3, 9, 6), torch.randn(3, 6, 2)
-    curvature = root.mT @ root
-    values, solutions = quadrature(lambda v: curvature @ v, probes, 6, BETA)
-    nodes, vectors = torch.linalg.eigh(curvature)
-    logarithm = vectors @ torch.diag_embed((nodes / BETA).log1p()) @ vectors.mT
-    torch.testing.assert_close(values, torch.einsum("bik,bij,bjk->bk", probes, logarithm, probes))
-    torch.testing.assert_close(solutions, torch.linalg.solve(BETA * torch.eye(6) + curvature, probes))
+    got = quadrature(*_products(root), probes, 6, BETA)
+    torch.testing.assert_close(got, _dense_quadrature(root, probes, BETA))
+    torch.testing.assert_close(got[1], torch.linalg.solve(BETA * torch.eye(9) + root @ root.mT, root @ probes))
 
 
 def test_quadrature_errs_upwards_and_less_with_depth(seed: int) -> None:
     root = torch.randn(1, 80, 60) * torch.logspace(0, -2, 60)
-    curvature, probes = root.mT @ root, torch.randn(1, 60, 5)
-    exact = quadrature(lambda v: curvature @ v, probes, 60, 1e-3)[0]
-    errors = torch.stack([quadrature(lambda v: curvature @ v, probes, m, 1e-3)[0] - exact for m in (1, 2, 4, 8, 16)])
+    products, probes = _products(root), torch.randn(1, 60, 5)
+    exact = quadrature(*products, probes, 60, 1e-3)[0]
+    errors = torch.stack([quadrature(*products, probes, m, 1e-3)[0] - exact for m in (1, 2, 4, 8, 16)])
     assert (errors > -1e-9).all()
     assert (errors.diff(dim=0) < 0).all()
     # the bound on the error of Gauss quadrature, with the smallest ellipse that avoids the logarithm's branch point
-    condition = 1 + float(torch.linalg.matrix_norm(curvature, 2)) / 1e-3
+    condition = 1 + float(torch.linalg.matrix_norm(root, 2)) ** 2 / 1e-3
     rate = (math.sqrt(condition) - 1) / (math.sqrt(condition) + 1)
     assert (errors[-1] < 10 * probes.square().sum(1) * math.log(condition) * rate**32).all()
+
+
+SPECTRA = {
+    "flat": lambda rank: torch.ones(rank),
+    "geometric": lambda rank: torch.logspace(0, -4, rank),
+    "down to rounding": lambda rank: torch.logspace(0, -8, rank),
+}
+
+
+@pytest.mark.parametrize("spectrum", SPECTRA)
+@pytest.mark.parametrize(("latents", "outputs", "rank"), [(256, 16, 16), (24, 24, 24), (40, 100, 12), (30, 20, 0)])
+def test_float32_keeps_the_promise_at_every_depth_and_noise(
+    latents: int, outputs: int, rank: int, spectrum: str, seed: int
+) -> None:
+    """Per probe: never below the exact value, falling with depth, and the gradient's vector, whatever the rank."""
+    left, right = (torch.linalg.qr(torch.randn(n, n))[0][:, :rank] for n in (outputs, latents))
+    root = (left * SPECTRA[spectrum](rank) @ right.mT)[None].float()
+    probes = Signs(2).draw(torch.zeros(1, latents))
+    for scale, ratio in ((1.0, 1e-3), (1e18, 1.0), (1.0, 1e3), (1e-18, 3e7), (1.0, 1e9)):
+        beta = scale**2 / ratio
+        exact, solution = _dense_quadrature(scale * left * SPECTRA[spectrum](rank), right.mT @ probes, beta)
+        found = [quadrature(*_products(scale * root), probes.float(), m, beta) for m in (1, 3, 8, 20, 40)]
+        values = torch.stack([value for value, _ in found]).double()
+        assert (values >= (1 - 1e-3) * exact).all()
+        assert (values.diff(dim=0) <= 1e-3 * exact).all()
+        torch.testing.assert_close(values[-1], exact, rtol=1e-3, atol=0)
+        error = torch.linalg.vector_norm(found[-1][1] - solution)
+        assert error <= (0.1 if spectrum == "down to rounding" else 0.02) * torch.linalg.vector_norm(solution)
+
+
+def test_latents_beyond_the_rank_of_the_data_in_float32(seed: int) -> None:
+    """Value and gradient of the objective's penalty by a decoder, where β is below the rounding of M."""
+    decoder, z, x = nn.Linear(256, 16, bias=False), torch.randn(2, 256), torch.zeros(2, 16)
+    beta = float(torch.linalg.matrix_norm(decoder.weight.detach(), 2)) ** 2 / 3e7
+    found = []
+    for to in (torch.float32, torch.float64):
+        decoder.to(to)
+        probes = Signs(4).draw(torch.zeros(2, 256, dtype=to), torch.Generator().manual_seed(seed))
+        probes = _Given(probes[:1].double().expand(2, -1, -1).to(to))
+        estimate = Lanczos(32, probes).estimate(decoder, z.to(to), x.to(to), Gaussian(), Full(), beta)
+        found.append((estimate.value, *torch.autograd.grad(estimate.value.sum(), decoder.weight)))
+    (value, gradient), (exact, exact_gradient) = found
+    torch.testing.assert_close(value.double(), exact, rtol=1e-5, atol=0)
+    assert (gradient - exact_gradient).norm() < 1e-3 * exact_gradient.norm()
+
+
+class _Given(Probes):
+    """These probes."""
+
+    def __init__(self, probes: Tensor) -> None:
+        self.probes, self.count = probes, probes.shape[-1]
+
+    def draw(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return self.probes
 
 
 @pytest.mark.parametrize("rank", [0, 1, 3])
@@ -113,15 +177,29 @@ def test_an_exhausted_space(rank: int, seed: int) -> None:
     torch.testing.assert_close(*(torch.autograd.grad(value.sum(), decoder.weight) for value in (got, exact)))
 
 
-def test_the_basis_stays_orthonormal_in_float32(seed: int) -> None:
-    root = torch.randn(1, 120, 100) * torch.logspace(0, -4, 100)
-    curvature = (root.mT @ root).float()
+def test_the_bases_stay_orthonormal_in_float32(seed: int) -> None:
+    root = (torch.randn(1, 120, 100) * torch.logspace(0, -4, 100)).float()
     start = torch.nn.functional.normalize(torch.randn(1, 100, 2).float(), dim=1)
-    basis, tridiagonal = lanczos(lambda v: curvature @ v, start, 40)
+    basis, bidiagonal = bidiagonalise(*_products(root), start, 40)
     columns = basis.permute(1, 3, 2, 0).double()
     torch.testing.assert_close(columns.mT @ columns, torch.eye(40).expand(1, 2, -1, -1), rtol=0, atol=1e-5)
-    projected = columns.mT @ curvature.double().unsqueeze(1) @ columns
-    torch.testing.assert_close(projected, tridiagonal, rtol=0, atol=1e-5 * float(curvature.norm()))
+    # P B B^T P^T is T T^T within the space, but for the last vector, which the next step would complete
+    projected = columns.mT @ root.double().unsqueeze(1)
+    inside, expected = (projected @ projected.mT)[..., :-1, :-1], (bidiagonal @ bidiagonal.mT)[..., :-1, :-1]
+    torch.testing.assert_close(inside, expected, rtol=0, atol=1e-5 * float(root.norm()) ** 2)
+
+
+def test_a_diverged_datum_hurts_nobody_else(seed: int) -> None:
+    decoder, z, x = _problem(Gaussian())
+    broken = z.detach().clone()
+    broken[1] = torch.nan
+    broken.requires_grad_()
+    good = Lanczos(3, EverySign()).estimate(decoder, z, x, Gaussian(), Full(), BETA).value[[0, 2]]
+    values = Lanczos(3, EverySign()).estimate(decoder, broken, x, Gaussian(), Full(), BETA).value
+    assert values.isfinite().tolist() == [True, False, True]
+    torch.testing.assert_close(values[[0, 2]], good)
+    (gradient,), (expected,) = (torch.autograd.grad(v.sum(), at) for v, at in ((values[[0, 2]], broken), (good, z)))
+    torch.testing.assert_close(gradient[[0, 2]], expected[[0, 2]])
 
 
 def test_the_standard_error_is_honest(seed: int) -> None:

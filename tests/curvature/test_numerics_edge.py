@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from curvae.curvature import Exact
-from curvae.errors import InputError
+from curvae.errors import IndefiniteError
 from curvae.likelihoods import Gaussian
 from curvae.posteriors import BlockDiagonal, Diagonal, Full, Shared, Structure
 
@@ -148,7 +148,7 @@ def test_optimal_without_a_cholesky_factor(seed: int) -> None:
     variances = torch.linalg.vector_norm(factor.mT @ seen.mT, dim=1).square()
     assert (variances[:, :2] < 1e-5).all()
     assert (torch.linalg.matrix_norm(factor, 2) <= 1 + 1e-6).all()
-    with pytest.raises(InputError, match=r"eigenvalue -1 <= -beta = -0.5"):
+    with pytest.raises(IndefiniteError, match=r"eigenvalue -1 <= -beta = -0.5"):
         Full().optimal(torch.diag(torch.tensor([1.0, -1.0]))[None], 0.5)
 
 

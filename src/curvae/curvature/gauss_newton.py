@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from curvae._precision import full_precision
 from curvae._typing import Float, Tensor
 from curvae.curvature.pushforward import Decoder, pushforward, unit_tangents
@@ -60,7 +58,7 @@ def gram(tangents: Float[Tensor, "B *D K"]) -> Float[Tensor, "B K K"]:
 def column_norms(tangents: Float[Tensor, "B *D K"]) -> Float[Tensor, "B K"]:
     r"""$\|T_{:k}\|^2$: the diagonal of :func:`gram` without the rest."""
     with full_precision(tangents):
-        return torch.linalg.vector_norm(_flat(tangents), dim=1).square()
+        return _flat(tangents).square().sum(1)
 
 
 def _flat(tangents: Float[Tensor, "B *D K"]) -> Float[Tensor, "B D K"]:

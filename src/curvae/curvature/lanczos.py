@@ -7,7 +7,9 @@ from collections.abc import Callable
 import torch
 
 from curvae._checks import positive, positive_int
+from curvae._once import with_gradient_of
 from curvae._precision import full_precision
+from curvae._rank import NOISE, finite_or_zero, negligible
 from curvae._typing import Float, Tensor
 from curvae.curvature.estimator import Estimate, Estimator, spread
 from curvae.curvature.operator import Operator
@@ -22,28 +24,39 @@ class Lanczos(Estimator):
     r"""The :class:`~curvae.posteriors.Full` penalty where no d columns can be had: d in the thousands.
 
     For each probe $v$ (:class:`~curvae.curvature.Signs` and others, $\mathbb E[vv^\top]=I$), ``depth`` steps of
-    Lanczos with full reorthogonalisation give a tridiagonal $T_m=Q^\top MQ$, and Gauss quadrature
-    $\|v\|^2e_1^\top\log(I+T_m/\beta)e_1\approx v^\top\log(I+M/\beta)v$, whose expectation is the penalty.
-    A step is one product pair, a forward-mode and a reverse-mode product with the decoder.
+    Golub–Kahan bidiagonalisation give $B_m=P^\top TQ$ with $M=T^\top T$, so that $B_m^\top B_m=Q^\top MQ$ is the
+    tridiagonal matrix of Lanczos, and Gauss quadrature
+    $\|v\|^2e_1^\top\log(I+B_m^\top B_m/\beta)e_1\approx v^\top\log(I+M/\beta)v$, whose expectation is the penalty.
+    A step is one product pair, a forward-mode and a reverse-mode product with the decoder; the last needs no reverse.
 
     **Value.** Unbiased up to the quadrature's error, which is never negative (the logarithm's even derivatives are
     negative), falls like $\big(\tfrac{\sqrt\kappa-1}{\sqrt\kappa+1}\big)^{2m}$ with $\kappa=1+\|M\|/\beta$, and is no
     part of the standard error: a small β needs a large ``depth``.
 
-    **Gradient.** That of $\log|I+M/\beta|$ is $\mathbb E[w^\top(\partial M)v]$ with $w=(\beta I+M)^{-1}v$; in the same
-    Krylov space $w\approx\|v\|Q(\beta I+T_m)^{-1}e_1$, which is the conjugate gradient's iterate. So the returned value
-    carries the gradient of $\langle TV,TW\rangle$ with $v,w$ held fixed: one more forward-mode pass with two tangents
-    a probe. Unbiased up to the error of $w$, which falls like $\big(\tfrac{\sqrt\kappa-1}{\sqrt\kappa+1}\big)^m$.
+    **Gradient.** That of $\log|I+M/\beta|$ is $2\,\mathbb E[u^\top(\partial T)v]$ with
+    $u=(\beta I+TT^\top)^{-1}Tv$; in the same space $u\approx\|v\|PB_m(\beta I+B_m^\top B_m)^{-1}e_1$, T times the
+    conjugate gradient's iterate. So the returned value carries the gradient of $2\langle u,Tv\rangle$ with $u,v$ held
+    fixed: one more forward-mode pass with one tangent a probe. Unbiased up to the error of $u$, which falls like
+    $\big(\tfrac{\sqrt\kappa-1}{\sqrt\kappa+1}\big)^m$. Second derivatives are refused.
+
+    **Rounding.** T is used, and not M, because rounding changes the singular values of a matrix by ε of the largest:
+    the eigenvalues of M are then good to $\varepsilon^2\|M\|$. Products with M alone leave
+    $\varepsilon\|M\|$, which the directions that M does not see take for curvature, and $(\beta I+M)^{-1}v$ is huge
+    in just these. Both bases are orthogonalised anew in every step, and what falls below 8 ε is zero. In float32, for
+    $\|M\|/\beta=10^{-3}\dots10^9$ and M of any rank, "never negative" and "falls" then hold to 0.1 % of the value,
+    and at full depth $u$ is exact to 2 % (10 % where singular values of T go down to rounding). The price is memory for
+    ``depth`` vectors in output space for each probe.
 
     Source: Ubaru, Chen & Saad, "Fast estimation of tr(f(A)) via stochastic Lanczos quadrature", 2017; Gardner et al.,
     "GPyTorch", 2018, for the gradient.
 
     Args:
-        depth: m, Lanczos steps, ≥ 1; more than d are of no use.
+        depth: m, steps, ≥ 1; more than d or D + 1 are of no use and not made.
         probes: their number times ``depth`` is the number of product pairs; default ``Signs(4)``.
 
     Raises:
         InputError: if ``depth`` is not ≥ 1, or the structure is not ``Full()``.
+        DerivativeError: when the penalty's gradient is differentiated, or the penalty by forward mode.
 
     Example:
         >>> from curvae.likelihoods import Gaussian
@@ -77,89 +90,105 @@ class Lanczos(Estimator):
         positive("beta", beta)
         operator = Operator(fn, z, x, likelihood)
         probes = self.probes.draw(z.detach(), generator)
+        depth = min(self.depth, z.shape[1], operator.eta[:1].numel() + 1)
         with full_precision(z):
-            terms, solutions = quadrature(operator, probes, min(self.depth, z.shape[1]), beta)
-        value = terms.mean(-1)
+            terms, solutions = quadrature(operator.push, operator.pull, probes, depth, beta)
+            value = terms.mean(-1)
         if torch.is_grad_enabled():
-            value = value + _with_gradient_only(operator, probes, solutions)
+            pushed = operator.root(probes)
+            with full_precision(z):
+                slope = 2 * (pushed * solutions).flatten(1).sum(1) / probes.shape[-1]
+            value = with_gradient_of(value, slope, "the penalty by Lanczos")
         return Estimate(operator.eta, value, spread(terms))
 
     def __repr__(self) -> str:
         return f"Lanczos(depth={self.depth}, probes={self.probes})"
 
 
-Product = Callable[[Float[Tensor, "B d K"]], Float[Tensor, "B d K"]]
-"""A symmetric positive semi-definite matrix for each datum, by its products."""
+Push = Callable[[Float[Tensor, "B d K"]], Float[Tensor, "B *D K"]]
+"""A matrix T for each datum, by its products with vectors."""
+Pull = Callable[[Float[Tensor, "B *D K"]], Float[Tensor, "B d K"]]
+"""Its transpose."""
 
 
 @torch.no_grad()
 def quadrature(
-    product: Product, probes: Float[Tensor, "B d K"], depth: int, beta: float
-) -> tuple[Float[Tensor, "B K"], Float[Tensor, "B d K"]]:
-    r"""$v^\top\log(I+M/\beta)\,v$ and $(\beta I+M)^{-1}v$ for each probe, from one Krylov space each.
+    push: Push, pull: Pull, probes: Float[Tensor, "B d K"], depth: int, beta: float
+) -> tuple[Float[Tensor, "B K"], Float[Tensor, "B *D K"]]:
+    r"""$v^\top\log(I+T^\top T/\beta)\,v$ and $(\beta I+TT^\top)^{-1}Tv$ for each probe, from one Krylov space each.
 
     Args:
-        product: $v\mapsto Mv$.
+        push: $v\mapsto Tv$.
+        pull: $u\mapsto T^\top u$.
         probes: start vectors.
         depth: dimension of the Krylov spaces, ≥ 1.
         beta: β.
 
     Example:
-        >>> quadrature(lambda v: 3 * v, torch.ones(1, 2, 1), depth=1, beta=1.0)[0]  # 2 log 4
-        tensor([[2.7726]])
+        >>> quadrature(lambda v: 2 * v, lambda u: 2 * u, torch.ones(1, 2, 1), depth=1, beta=1.0)[0]  # 2 log 5
+        tensor([[3.2189]])
     """
-    length = torch.linalg.vector_norm(probes, dim=1)
-    basis, tridiagonal = lanczos(product, probes / length.unsqueeze(1), depth)
-    nodes, vectors = torch.linalg.eigh(tridiagonal)
-    nodes, first = nodes.clamp(min=0), vectors[..., 0, :]
-    values = length.double().square() * (first.square() * (nodes / beta).log1p()).sum(-1)
-    coordinates = (vectors @ (first / (beta + nodes)).unsqueeze(-1)).squeeze(-1) * length.double().unsqueeze(-1)
-    return values.to(probes.dtype), torch.einsum("mbdk,bkm->bdk", basis, coordinates.to(probes.dtype))
+    length = torch.linalg.vector_norm(probes, dim=1, dtype=torch.float64)
+    left, bidiagonal = bidiagonalise(push, pull, (probes / length.unsqueeze(1)).to(probes.dtype), depth)
+    bidiagonal, diverged = finite_or_zero(bidiagonal)
+    outer, sigma, inner = torch.linalg.svd(bidiagonal)
+    sigma = torch.where(negligible(sigma, probes.dtype), 0.0, sigma)
+    first = inner[..., 0]
+    values = length.square() * (first.square() * (sigma.square() / beta).log1p()).sum(-1)
+    coordinates = (outer @ (first * sigma / (beta + sigma.square())).unsqueeze(-1)).squeeze(-1) * length.unsqueeze(-1)
+    coordinates = coordinates.masked_fill(diverged.unsqueeze(-1), torch.nan).to(probes.dtype)
+    return values.masked_fill(diverged, torch.nan).to(probes.dtype), torch.einsum(
+        "mb...k,bkm->b...k", left, coordinates
+    )
 
 
 @torch.no_grad()
-def lanczos(
-    product: Product, start: Float[Tensor, "B d K"], depth: int
-) -> tuple[Float[Tensor, "m B d K"], Float[Tensor, "B K m m"]]:
-    r"""An orthonormal basis $Q$ of each Krylov space and $T=Q^\top MQ$, tridiagonal, in float64.
+def bidiagonalise(
+    push: Push, pull: Pull, start: Float[Tensor, "B d K"], depth: int
+) -> tuple[Float[Tensor, "m B *D K"], Float[Tensor, "B K m m"]]:
+    r"""An orthonormal basis $P$ of $T$ times each Krylov space and $B=P^\top TQ$, upper bidiagonal, in float64.
 
     Where a space is exhausted before ``depth`` steps, the remaining basis vectors are zero and the remaining rows of
-    $T$ too, decoupled from the rest.
+    $B$ too, decoupled from the rest.
 
     Args:
-        product: $v\mapsto Mv$.
-        start: unit vectors.
+        push: $v\mapsto Tv$.
+        pull: $u\mapsto T^\top u$.
+        start: unit vectors, the first of $Q$.
         depth: m ≥ 1.
     """
-    basis = [start]
-    diagonal: list[Tensor] = []
-    off_diagonal: list[Tensor] = []
+    right, left = [start], list[Tensor]()
+    diagonal, beside = list[Tensor](), list[Tensor]()
+    largest = torch.zeros_like(start[:, 0], dtype=torch.float64)
     for step in range(depth):
-        image = product(basis[-1])
-        diagonal.append((image * basis[-1]).sum(1))
+        length, unit = _orthonormal(push(right[-1]), left, largest)
+        largest = largest.maximum(length)
+        diagonal.append(length)
+        left.append(unit)
         if step == depth - 1:
             break
+        length, unit = _orthonormal(pull(unit), right, largest)
+        largest = largest.maximum(length)
+        beside.append(length)
+        right.append(unit)
+    bidiagonal = torch.diag_embed(torch.stack(diagonal, -1))
+    if beside:
+        bidiagonal = bidiagonal + torch.diag_embed(torch.stack(beside, -1), 1)
+    return torch.stack(left), bidiagonal
+
+
+def _orthonormal(
+    image: Float[Tensor, "B *N K"], basis: list[Float[Tensor, "B *N K"]], largest: Float[Tensor, "B K"]
+) -> tuple[Float[Tensor, "B K"], Float[Tensor, "B *N K"]]:
+    """What the images add to the bases: its length, and its direction; zero where it is rounding."""
+    if basis:
         spanned = torch.stack(basis)
         for _ in range(2):  # twice is enough, once is not
-            image = image - torch.einsum("mbdk,mbk->bdk", spanned, torch.einsum("mbdk,bdk->mbk", spanned, image))
-        rest = torch.linalg.vector_norm(image, dim=1)
-        scale = torch.stack([*diagonal, *off_diagonal]).abs().amax(0)
-        ended = rest <= 32 * torch.finfo(start.dtype).eps * scale
-        off_diagonal.append(rest.masked_fill(ended, 0))
-        basis.append((image / rest.masked_fill(ended, 1).unsqueeze(1)).masked_fill(ended.unsqueeze(1), 0))
-    tridiagonal = torch.diag_embed(torch.stack(diagonal, -1).double())
-    if off_diagonal:
-        beside = torch.stack(off_diagonal, -1).double()
-        tridiagonal = tridiagonal + torch.diag_embed(beside, 1) + torch.diag_embed(beside, -1)
-    return torch.stack(basis), tridiagonal
-
-
-def _with_gradient_only(
-    operator: Operator, probes: Float[Tensor, "B d K"], solutions: Float[Tensor, "B d K"]
-) -> Float[Tensor, " B"]:
-    r"""Zero, with the gradient of the mean of $\langle Tv,Tw\rangle$ over the probes."""
-    pushed = operator.root(torch.cat([probes, solutions], -1))
-    with full_precision(pushed):
-        left, right = pushed.flatten(1, -2).chunk(2, -1)
-        mean = (left * right).sum(1).mean(-1)
-    return mean - mean.detach()
+            image = image - torch.einsum(
+                "mb...k,mbk->b...k", spanned, torch.einsum("mb...k,b...k->mbk", spanned, image)
+            )
+    length = torch.linalg.vector_norm(image.flatten(1, -2), dim=1, dtype=torch.float64)
+    ended = length <= NOISE * torch.finfo(image.dtype).eps * largest
+    wide = (slice(None), *[None] * (image.dim() - 2))
+    unit = (image / length.masked_fill(ended, 1.0)[wide]).to(image.dtype)
+    return length.masked_fill(ended, 0.0), unit.masked_fill(ended[wide], 0.0)

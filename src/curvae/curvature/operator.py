@@ -50,13 +50,25 @@ class Operator:
         self._seen = statistics.seen
         self._known = [BatchStatistics(seen.mean.detach(), seen.variance.detach()) for seen in statistics.seen]
 
-    @torch.no_grad()
     def __call__(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B d K"]:
         """$Mv$ for K tangents of each datum; carries no gradient."""
+        return self.pull(self.push(tangents))
+
+    @torch.no_grad()
+    def push(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B *D K"]:
+        r"""$Tv=L\,Jv$ for K tangents of each datum; carries no gradient."""
         z = self.z.detach()
         with full_precision(z):
-            cotangents = self._curve(self._push(z, tangents, self._known))
-            return vmap(lambda cotangent: self._pull(cotangent)[0], in_dims=-1, out_dims=-1)(cotangents)
+            return self.likelihood.whiten(self.eta.detach(), self.x, self._push(z, tangents, self._known))
+
+    @torch.no_grad()
+    def pull(self, cotangents: Float[Tensor, "B *D K"]) -> Float[Tensor, "B d K"]:
+        r"""$T^\top u=J^\top L^\top u$ for K vectors $u$ in output space of each datum; carries no gradient."""
+        eta = self.eta.detach()
+        with full_precision(eta):
+            # whitening is linear in the tangents, so its pull-back is the same wherever it is taken
+            whiten = vjp(lambda tangents: self.likelihood.whiten(eta, self.x, tangents), cotangents)[1]
+            return vmap(lambda cotangent: self._pull(cotangent)[0], in_dims=-1, out_dims=-1)(whiten(cotangents)[0])
 
     def root(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B *D K"]:
         r"""$L\,Jv$ for K tangents of each datum, differentiable in z and the decoder's parameters."""
@@ -81,9 +93,3 @@ class Operator:
             return jvp(lambda point: self._decode(point, known), (z,), (tangent,))[1]
 
         return vmap(along, in_dims=-1, out_dims=-1, randomness="same")(tangents)
-
-    def _curve(self, pushed: Float[Tensor, "B *D K"]) -> Float[Tensor, "B *D K"]:
-        r"""$L^\top L\,t$: whitening is linear in the tangents, so its pull-back is $L^\top$."""
-        eta = self.eta.detach()
-        white, pull, *_ = vjp(lambda tangents: self.likelihood.whiten(eta, self.x, tangents), pushed)
-        return pull(white)[0]

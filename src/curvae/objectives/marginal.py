@@ -5,17 +5,16 @@ from __future__ import annotations
 import torch
 
 from curvae._checks import non_negative, positive
-from curvae._precision import full_precision
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
 from curvae.curvature import Columns, Curvature, Estimate, Estimator, Exact, Fraction, check_curvature
 from curvae.curvature.hessian import hessian_products
 from curvae.curvature.pushforward import unit_tangents
-from curvae.errors import IndefiniteError, InputError
+from curvae.errors import InputError
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.objectives.penalties import sampled_orthogonality
 from curvae.objectives.terms import Terms
-from curvae.posteriors import Full, Structure
+from curvae.posteriors import Full, Structure, logdet
 
 
 class GRAE:
@@ -109,12 +108,7 @@ class GRAE:
     ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, " B"]]:
         eta, products = hessian_products(model.decode, h, x, self.likelihood, unit_tangents(h))
         minus_hessian = -0.5 * (products + products.mT)
-        smallest = _smallest_eigenvalue(self.structure.seen(minus_hessian), self.beta)
-        if smallest <= 0:
-            raise IndefiniteError(
-                f"I - H/beta is not positive definite: its smallest eigenvalue in the batch is {smallest:.4g}, so "
-                "(10) does not exist here; use curvature='gauss-newton' (12), a larger beta, or Taylor"
-            )
+        logdet.check_definite(self.structure.seen(minus_hessian), self.beta)
         return eta, self.structure.penalty(minus_hessian, self.beta)
 
     def __repr__(self) -> str:
@@ -128,10 +122,3 @@ def gives_pairs(estimator: Estimator) -> bool:
     """Whether an estimator pushes pairs of columns of one datum, which an orthogonality penalty needs."""
     inner = estimator.estimator if isinstance(estimator, Fraction) else estimator
     return isinstance(inner, Exact) or (isinstance(inner, Columns) and inner.count > 1)
-
-
-@torch.no_grad()
-def _smallest_eigenvalue(matrix: Float[Tensor, "B d d"], beta: float) -> float:
-    """Of I + A/β, over the batch."""
-    with full_precision(matrix):
-        return 1 + float(torch.linalg.eigvalsh(matrix.double()).min()) / beta

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 
 from curvae._checks import positive, positive_int
+from curvae._once import with_gradient_of
 from curvae._precision import full_precision
+from curvae._rank import finite_or_zero
 from curvae._typing import Float, Tensor
-from curvae.errors import IndefiniteError
 from curvae.posteriors import logdet, unit_band
 from curvae.posteriors.factor import Factor
 from curvae.posteriors.structure import Structure, check_count
@@ -65,7 +66,7 @@ class Banded(Structure):
     unknowns on the band) and :meth:`penalty` is the objective's value there. The objective is not convex: where A is
     nearly singular the search may end at a local minimum, which still lies between the full penalty and the diagonal
     one. By the envelope theorem the penalty's gradient with respect to $M$ is $\Sigma^*/\beta$, so it is exact without
-    differentiating the search.
+    differentiating the search. Its second derivatives would need that, and are refused.
 
     Args:
         bandwidth: w ≥ 1, how far from the diagonal the precision may be non-zero.
@@ -122,12 +123,12 @@ class Banded(Structure):
 
         Raises:
             IndefiniteError: as :meth:`optimal`.
+            DerivativeError: when the penalty's gradient is differentiated, or the penalty by forward mode.
         """
-        best, value, _ = self._fit(_root_of_curvature(curvature, beta))
+        best, value, _ = self._fit(_root_of_curvature(curvature.detach(), beta))
         with full_precision(curvature):
-            slope = best.covariance() / beta
-            moved = ((curvature - curvature.detach()).double() * slope).sum((-1, -2))
-            return (value + moved).to(curvature.dtype)
+            moved = (curvature.double() * (best.covariance() / beta)).sum((-1, -2))
+            return with_gradient_of(value, moved, f"the penalty of {self}").to(curvature.dtype)
 
     def penalty_of_root(self, root: Float[Tensor, "B *D d"], beta: float) -> Float[Tensor, " B"]:
         r"""The same from $T$, with no product $T^\top T$, which forgets the small singular values."""
@@ -138,8 +139,8 @@ class Banded(Structure):
             orthonormal, triangle = _qr(flat.detach().double() / beta**0.5)
             best, value, whitened = self._fit(triangle)
             slope = 2 / beta**0.5 * orthonormal @ (whitened @ best.dense().mT)
-            moved = ((flat - flat.detach()).double() * slope).sum((-1, -2))
-            return (value + moved).to(root.dtype)
+            moved = (flat.double() * slope).sum((-1, -2))
+            return with_gradient_of(value, moved, f"the penalty of {self}").to(root.dtype)
 
     def _band(self, latents: int, device: torch.device) -> Tensor:
         offset = torch.arange(latents, device=device)
@@ -154,7 +155,7 @@ class Banded(Structure):
         $2\sum_k\log\|UY_{:k}\|$ to minimise over the strictly lower band $N$. The columns of $U$ are first scaled to
         length one, which keeps every pattern.
         """
-        diverged = ~root.isfinite().all(-1).all(-1)
+        root, diverged = finite_or_zero(root)
         identity = torch.eye(root.shape[-1], dtype=root.dtype, device=root.device)
         root = torch.where(diverged[:, None, None], identity, root)
         lengths = torch.linalg.vector_norm(root, dim=1, keepdim=True)
@@ -187,15 +188,11 @@ def _root_of_curvature(curvature: Float[Tensor, "B d d"], beta: float) -> Float[
     r"""$U$ with $U^\top U=I+M/\beta$, in float64."""
     positive("beta", beta)
     with full_precision(curvature):
-        diverged = ~curvature.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
-        values, vectors = torch.linalg.eigh(curvature.double().masked_fill(diverged, 0.0))
+        matrices, diverged = finite_or_zero(curvature.double())
+        values, vectors = torch.linalg.eigh(matrices)
         values = logdet.without_noise(values, curvature.dtype)
-        if bool((values <= -beta).any()):
-            raise IndefiniteError(
-                f"the curvature has an eigenvalue {float(values.min()):.4g} <= -beta = {-beta:.4g}: I + M/beta is not "
-                "positive definite and no banded precision is optimal"
-            )
-        return ((1 + values / beta).sqrt().unsqueeze(-1) * vectors.mT).masked_fill(diverged, torch.nan)
+        logdet.check_spectrum(values, beta)
+        return ((1 + values / beta).sqrt().unsqueeze(-1) * vectors.mT).masked_fill(diverged[:, None, None], torch.nan)
 
 
 def _qr(scaled: Float[Tensor, "B D d"]) -> tuple[Float[Tensor, "B D d"], Float[Tensor, "B d d"]]:

@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from curvae._checks import positive, positive_int
+from curvae._once import without_gradient
 from curvae._precision import full_precision
+from curvae._rank import finite_or_zero
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
 from curvae.posteriors import logdet
@@ -44,7 +46,11 @@ class Structure(ABC):
 
     @abstractmethod
     def optimal(self, curvature: Float[Tensor, "B d d"], beta: float) -> Factor:
-        r"""The minimiser of (8) in $\Sigma$: $(I+M/\beta)^{-1}$ (11), or its like for the structure."""
+        r"""The minimiser of (8) in $\Sigma$: $(I+M/\beta)^{-1}$ (11), or its like for the structure.
+
+        Raises:
+            IndefiniteError: where $I+M/\beta$ (as far as :meth:`seen`) is not positive definite: nothing is then best.
+        """
 
     @abstractmethod
     def penalty(self, curvature: Float[Tensor, "B d d"], beta: float) -> Float[Tensor, " B"]:
@@ -93,8 +99,9 @@ class Diagonal(Structure):
 
     def optimal(self, curvature: Float[Tensor, "B d d"], beta: float) -> DiagonalFactor:
         r"""$\Sigma^*_{ii}=1/(1+M_{ii}/\beta)$."""
-        positive("beta", beta)
-        return DiagonalFactor((1 + curvature.diagonal(dim1=-2, dim2=-1) / beta).rsqrt())
+        diagonal = curvature.diagonal(dim1=-2, dim2=-1)
+        logdet.check_spectrum(diagonal, positive("beta", beta))
+        return DiagonalFactor((1 + diagonal / beta).rsqrt())
 
     def penalty(self, curvature: Float[Tensor, "B d d"], beta: float) -> Float[Tensor, " B"]:
         r"""$\sum_i\log(1+M_{ii}/\beta)$."""
@@ -239,21 +246,22 @@ def _inverse_root(curvature: Float[Tensor, "B n b b"], beta: float) -> Float[Ten
     inverse is formed and factored again.
     """
     identity = torch.eye(curvature.shape[-1], dtype=torch.float64, device=curvature.device)
-    reversed_factor, failed = torch.linalg.cholesky_ex((curvature.double() / beta + identity).flip(-1, -2))
+    matrices, broken = finite_or_zero(curvature.double())
+    reversed_factor, failed = torch.linalg.cholesky_ex((matrices / beta + identity).flip(-1, -2))
     if bool(failed.any()):
-        return _inverse_root_by_eigenvalues(curvature, beta)
-    transposed = reversed_factor.flip(-1, -2).mT
-    return torch.linalg.solve_triangular(transposed, identity.expand_as(transposed), upper=False)
+        root = _inverse_root_by_eigenvalues(curvature, beta)
+    else:
+        transposed = reversed_factor.flip(-1, -2).mT
+        root = torch.linalg.solve_triangular(transposed, identity.expand_as(transposed), upper=False)
+    return root.masked_fill(broken[..., None, None], torch.nan)
 
 
 def _inverse_root_by_eigenvalues(curvature: Float[Tensor, "B n b b"], beta: float) -> Float[Tensor, "B n b b"]:
-    """The same where β is below the rounding of M; slower, and not meant to be differentiated."""
-    values, vectors = torch.linalg.eigh(curvature.double())
-    values = logdet.without_noise(values, curvature.dtype)
-    if bool((values <= -beta).any()):
-        raise InputError(
-            f"the curvature has an eigenvalue {float(values.min()):.4g} <= -beta = {-beta:.4g}: I + M/beta is not "
-            "positive definite and no covariance is optimal"
-        )
-    upper = torch.linalg.qr((1 + values / beta).rsqrt().unsqueeze(-1) * vectors.mT).R
-    return upper.mT * upper.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
+    """The same where β is below the rounding of M; slower, and its derivatives are refused."""
+    with torch.no_grad():
+        values, vectors = torch.linalg.eigh(finite_or_zero(curvature.detach().double())[0])
+        values = logdet.without_noise(values, curvature.dtype)
+        logdet.check_spectrum(values, beta)
+        upper = torch.linalg.qr((1 + values / beta).rsqrt().unsqueeze(-1) * vectors.mT).R
+        root = upper.mT * upper.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
+    return without_gradient(root, curvature, "an optimal covariance with beta below the rounding of M")
