@@ -121,14 +121,13 @@ class Plan:
         tangents: directions for each datum.
         reduce: the decoder's output and the pushed, whitened tangents to the estimate.
         chunk_size: tangents to push at a time, ``None`` for all.
-        order: the data in the order in which they are decoded, so that those with tangents come first; ``None`` where
-            all have them.
+        chosen: which data have tangents; ``None`` where all have them.
     """
 
     tangents: Float[Tensor, "m d K"]
     reduce: Callable[[Float[Tensor, "B *D"], Float[Tensor, "m *D K"]], Estimate]
     chunk_size: int | None = None
-    order: Int[Tensor, " B"] | None = None
+    chosen: Int[Tensor, " m"] | None = None
 
 
 class Pushing(Estimator):
@@ -153,9 +152,7 @@ class Pushing(Estimator):
         """One forward-mode pass with the planned tangents."""
         self.check(structure)
         plan = self.plan(z, structure, positive("beta", beta), generator)
-        if plan.order is not None:
-            z, x = z[plan.order], x[plan.order]
-        return plan.reduce(*whitened(fn, z, x, likelihood, plan.tangents, plan.chunk_size))
+        return plan.reduce(*whitened(fn, z, x, likelihood, plan.tangents, plan.chunk_size, plan.chosen))
 
 
 def spread(terms: Float[Tensor, "B K"]) -> Float[Tensor, " B"] | None:

@@ -56,15 +56,16 @@ class Fraction(Pushing):
         """Draw the data, then what the inner estimator draws. No standard error: a datum has at most one value."""
         size = len(z)
         order = torch.randperm(size, generator=generator, device=z.device)
-        share = Share(order[: max(1, round(self.fraction * size))], size)
-        inner = self.estimator.plan(z[share.chosen], structure, beta, generator)
+        chosen = order[: max(1, round(self.fraction * size))]
+        share = Share(chosen, size)
+        inner = self.estimator.plan(z.index_select(0, chosen), structure, beta, generator)
 
         def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "m *D K"]) -> Estimate:
-            part = inner.reduce(eta[: len(share.chosen)], pushed)
+            part = inner.reduce(eta.index_select(0, chosen), pushed)
             sampled = None if part.sampled is None else replace(part.sampled, share=share)
-            return Estimate(eta[order.argsort()], share.spread(part.value), None, sampled)
+            return Estimate(eta, share.spread(part.value), None, sampled)
 
-        return Plan(inner.tangents, reduce, inner.chunk_size, order)
+        return Plan(inner.tangents, reduce, inner.chunk_size, chosen)
 
     def __repr__(self) -> str:
         return f"Fraction({self.estimator}, {self.fraction:g})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from curvae._precision import full_precision
-from curvae._typing import Float, Tensor
+from curvae._typing import Float, Int, Tensor
 from curvae.curvature.pushforward import Decoder, pushforward, unit_tangents
 from curvae.likelihoods import Likelihood
 
@@ -36,16 +36,17 @@ def whitened(
     likelihood: Likelihood,
     tangents: Float[Tensor, "m d K"],
     chunk_size: int | None = None,
+    chosen: Int[Tensor, " m"] | None = None,
 ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "m *D K"]]:
     r"""The decoder's output $\eta$ and $T=L\,J_g(z)\,v$ for each tangent $v$, so that $T^\top T=v^\top Mv$.
 
-    As in :func:`~curvae.curvature.pushforward`, the first m data may be the only ones with tangents.
+    As in :func:`~curvae.curvature.pushforward`, only ``chosen`` data may have tangents.
     """
-    eta, pushed = pushforward(fn, z, tangents, chunk_size)
+    eta, pushed = pushforward(fn, z, tangents, chunk_size, chosen)
     with full_precision(z):
         eta, pushed = eta.to(z.dtype), pushed.to(z.dtype)
-        moved = len(pushed)
-        return eta, likelihood.whiten(eta[:moved], x[:moved], pushed)
+        at, data = (eta, x) if chosen is None else (eta.index_select(0, chosen), x.index_select(0, chosen))
+        return eta, likelihood.whiten(at, data, pushed)
 
 
 def gram(tangents: Float[Tensor, "B *D K"]) -> Float[Tensor, "B K K"]:

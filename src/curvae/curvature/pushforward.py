@@ -22,7 +22,11 @@ Decoder = Callable[[Float[Tensor, "B d"]], Float[Tensor, "B *D"]]
 
 
 def pushforward(
-    fn: Decoder, z: Float[Tensor, "B d"], tangents: Float[Tensor, "m d K"], chunk_size: int | None = None
+    fn: Decoder,
+    z: Float[Tensor, "B d"],
+    tangents: Float[Tensor, "m d K"],
+    chunk_size: int | None = None,
+    chosen: Int[Tensor, " m"] | None = None,
 ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "m *D K"]]:
     r"""The decoder's output and $J_g(z)\,v$ for K tangents $v$ of each datum, in one pass.
 
@@ -33,60 +37,76 @@ def pushforward(
     and in whatever ``fn`` closes over.
 
     Args:
-        fn: decoder, ``[B, d] → [B, *D]``; any module or function that forward mode can follow.
+        fn: decoder, ``[B, d] → [B, *D]``; any module or function that forward mode can follow. It is always called
+            with all of z, in the order given, so it may hold something of each datum (labels, conditions).
         z: latents.
-        tangents: K ≥ 1 directions in latent space for each datum, or for the first m of them: the others are then
+        tangents: K ≥ 1 directions in latent space for each datum, or for ``chosen`` ones: the others are then
             decoded alone, at the same batch statistics, and cost no more than that where the decoder consists of
             common layers (:class:`~curvae.curvature.rows.Rows`).
         chunk_size: push at most this many tangents at a time (default: all at once). Bounds the memory of the
             pass; what autograd keeps for a later backward pass is not bounded by it.
+        chosen: which data the tangents belong to, each at most once; default the first m.
 
     Returns:
         The output ``[B, *D]`` and the pushed tangents ``[m, *D, K]``.
 
     Raises:
-        InputError: if the shapes do not fit or ``chunk_size`` is not ≥ 1.
+        InputError: if the shapes do not fit, ``chunk_size`` is not ≥ 1, or ``chosen`` are not m different data.
 
     Example:
         >>> eta, columns = pushforward(torch.sin, torch.zeros(1, 2), torch.ones(1, 2, 1))
         >>> columns.squeeze(-1)
         tensor([[1., 1.]])
     """
-    _check(z, tangents)
+    _check(z, tangents, chosen)
+    if chosen is None and len(tangents) < len(z):
+        chosen = torch.arange(len(tangents), device=z.device)
     size = tangents.shape[2] if chunk_size is None else positive_int("chunk_size", chunk_size)
     z = z.contiguous()  # forward mode refuses an expanded tensor
-    statistics = FixedStatistics()
     first, *rest = tangents.movedim(-1, 0).split(size)
-    eta, columns, seen = (
-        _push(fn, z, first, statistics) if len(tangents) == len(z) else _push_some(fn, z, first, statistics)
-    )
-    statistics.update_running(seen)
-    if rest:
-        moved = z[: len(tangents)]
-        columns = torch.cat([columns, *(_push(fn, moved, chunk, FixedStatistics(known=seen))[1] for chunk in rest)])
-    return eta, columns.movedim(0, -1)
+    eta, columns, seen = _push_chosen(fn, z, first, chosen)
+    chunks = [columns, *(_push_chosen(fn, z, chunk, chosen, seen)[1] for chunk in rest)]
+    return eta, torch.cat(chunks).movedim(0, -1)
 
 
-def _check(z: Tensor, tangents: Tensor) -> None:
+def _check(z: Tensor, tangents: Tensor, chosen: Tensor | None) -> None:
     given = z.dim() == 2 and tangents.dim() == 3 and tangents.shape[1] == z.shape[1] and tangents.shape[2] > 0
     if not given or not min(1, len(z)) <= len(tangents) <= len(z):
         raise InputError(
             f"z has shape {tuple(z.shape)} and tangents {tuple(tangents.shape)}; expected [B, d] and [B, d, K], "
-            "K >= 1, or tangents of the first data alone"
+            "K >= 1, or tangents of the chosen data alone"
+        )
+    if chosen is None:
+        return
+    integral = chosen.dim() == 1 and not chosen.is_floating_point()
+    if not integral or len(tangents) != len(set(chosen.tolist()) & set(range(len(z)))) or len(chosen) != len(tangents):
+        raise InputError(
+            f"chosen must be {len(tangents)} different data, one for each datum that has tangents, of 0 … {len(z) - 1}"
         )
 
 
-def _push_some(
-    fn: Decoder, z: Float[Tensor, "B d"], tangents: Float[Tensor, "K m d"], statistics: FixedStatistics
+def _push_chosen(
+    fn: Decoder,
+    z: Float[Tensor, "B d"],
+    tangents: Float[Tensor, "K m d"],
+    chosen: Int[Tensor, " m"] | None,
+    known: list[BatchStatistics] | None = None,
 ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "K m *D"], list[BatchStatistics]]:
-    moved = tangents.shape[1]
-    try:
-        return *push_rows(fn, z, tangents, statistics), statistics.seen
-    except CannotFollow:
-        statistics.forget()
-    still = tangents.new_zeros(len(tangents), len(z) - moved, z.shape[1])
-    eta, columns, seen = _push(fn, z, torch.cat([tangents, still], 1), statistics)
-    return eta, columns[:, :moved], seen
+    """All data in one call, in their order; the running statistics move where the statistics are not known yet."""
+    if chosen is not None:
+        statistics = FixedStatistics(known)
+        try:
+            eta, columns = push_rows(fn, z, tangents, chosen, statistics)
+        except CannotFollow:
+            tangents = tangents.new_zeros(len(tangents), *z.shape).index_copy(1, chosen, tangents)
+        else:
+            statistics.update_running(statistics.seen)
+            return eta, columns, statistics.seen
+    statistics = FixedStatistics(known)
+    eta, columns, seen = _push(fn, z, tangents, statistics)
+    if known is None:
+        statistics.update_running(seen)
+    return eta, columns if chosen is None else columns.index_select(1, chosen), seen
 
 
 def _push(

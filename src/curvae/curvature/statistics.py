@@ -125,10 +125,10 @@ class FixedStatistics(TorchFunctionMode):
         values = x.numel() // x.shape[1]
         self._running.append(RunningStatistics(layer.running_mean, layer.running_var, layer.momentum, values))
 
-    def forget(self) -> None:
-        """Start anew, after a pass that came to nothing."""
-        self.seen.clear()
-        self._running.clear()
+    @property
+    def reuses(self) -> bool:
+        """Whether it goes by statistics that an earlier pass saw."""
+        return self._known is not None
 
     @torch.no_grad()
     def update_running(self, seen: list[BatchStatistics]) -> None:
