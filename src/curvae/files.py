@@ -1,8 +1,10 @@
-"""Files are written whole or not at all."""
+"""Files are written whole or not at all, and read only if they are files."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -40,3 +42,30 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def regular(path: Path) -> Path:
+    """The same path, if it is an ordinary file: opening a pipe waits for its writer, and a device may have no end.
+
+    Args:
+        path: of the file, or of a link to it.
+
+    Raises:
+        OSError: it is missing, cannot be reached, or is a folder, a pipe, a socket or a device.
+
+    Example:
+        >>> regular(Path(os.devnull))
+        Traceback (most recent call last):
+        OSError: [Errno 22] a pipe or a device, not a file: '/dev/null'
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise FileNotFoundError(errno.ENOENT, "a link that leads nowhere", str(path)) from None
+        raise
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "a folder, not a file", str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "a pipe or a device, not a file", str(path))
+    return path
