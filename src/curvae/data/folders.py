@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from curvae.data.notes import note
+from curvae.data.parts import TEST, TRAIN, VALIDATION, part_of
 from curvae.data.split import STANDARD, Split
 from curvae.errors import InputError
 
@@ -19,14 +19,6 @@ _OTHER_SUFFIXES = (
     *(".avif", ".dng", ".eps", ".exr", ".hdr", ".heic", ".heif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jxl"),
     *(".psd", ".svg", ".tga"),
 )
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
-_PARTS = {
-    **dict.fromkeys(("train", "training"), TRAIN),
-    **dict.fromkeys(("val", "valid", "validation"), VALIDATION),
-    **dict.fromkeys(("test", "testing"), TEST),
-}
-# with what people add to them, as in train2017, test_images and val-set
-_PART = re.compile(rf"({'|'.join(_PARTS)})[\W_]*(images?|imgs?|data|set|split)?[\W_]*\d*", re.IGNORECASE)
 # every file system has one of its own, which only its administrator reads
 _NOBODYS = "lost+found"
 
@@ -55,17 +47,6 @@ class Listing(NamedTuple):
     train: list[Path]
     test: list[Path]
     split: dict[str, Any]
-
-
-def part_of(name: str) -> str:
-    """The part that a folder of this name holds: ``"train"``, ``"validation"``, ``"test"``, or ``""`` for any other.
-
-    Example:
-        >>> part_of("Train"), part_of("val2017"), part_of("test_images"), part_of("trainers")
-        ('train', 'validation', 'test', '')
-    """
-    found = _PART.fullmatch(name)
-    return _PARTS[found[1].lower()] if found else ""
 
 
 def listing(folder: Path, split: Split) -> Listing:
@@ -159,7 +140,8 @@ def _walk(root: Path, seen: dict[str, str], others: Counter[str]) -> Iterator[It
     while folders or links:  # links last, so that of two ways to a folder the one without a link is taken
         relative, folder, part, above = (folders or links).popleft()
         real = os.path.realpath(folder)
-        if (real, part) in known or any(f"{inner}{os.sep}".startswith(os.path.join(real, "")) for inner in above):
+        inside = real.rstrip(os.sep) + os.sep
+        if (real, part) in known or any(f"{inner}{os.sep}".startswith(inside) for inner in above):
             continue
         known.add((real, part))
         try:
@@ -171,7 +153,7 @@ def _walk(root: Path, seen: dict[str, str], others: Counter[str]) -> Iterator[It
             yield Item(relative.rstrip("/"), folder, part, real)
             continue
         for entry in shown:
-            name, path, own = relative + entry.name, folder / entry.name, os.path.join(real, entry.name)
+            name, path, own = relative + entry.name, folder / entry.name, inside + entry.name
             suffix, is_link, is_broken = path.suffix.lower(), entry.is_symlink(), _is_broken(entry)
             if not is_broken and entry.is_dir():
                 inner = part or part_of(entry.name)

@@ -21,6 +21,7 @@ from curvae.data.resize import fit, to_array
 from curvae.data.split import Halves, Split
 from curvae.errors import InputError
 
+
 def load_folder(
     folder: Path, split: Split, size: int | None = None, cache: Path | None = None, damaged: str = "stop"
 ) -> Halves:
@@ -52,7 +53,7 @@ def load_folder(
 
     if cache is None and len(train) + len(test) < stacking.BIG:
         return make()
-    marks = [[_mark(path, folder) for path in half] for half in (train, test)]
+    marks = [[(path.relative_to(folder).as_posix(), *mark(path)) for path in half] for half in (train, test)]
     return caches.through(caches.place(cache or caches.default(), ["images", size, damaged, record, marks]), make)
 
 
@@ -81,6 +82,15 @@ def part(every: stacking.Stack, names: Sequence[str], train: int, record: dict[s
         kept = [at for i, at in enumerate(record["test_indices"]) if train + i not in gone]
         record = {**record, "test_indices": kept}
     return Halves(every.pixels[:first], every.pixels[first:], record)
+
+
+def mark(path: Path) -> tuple[int, int]:
+    """Size and time of the last change; -1 for both of what cannot be seen."""
+    try:
+        state = path.stat()
+    except OSError:
+        return -1, -1
+    return state.st_size, state.st_mtime_ns
 
 
 def decode(path: Path, size: int | None = None) -> UInt8[np.ndarray, "C H W"]:
@@ -118,11 +128,3 @@ def _plain(image: Image.Image) -> Image.Image:
         paper.alpha_composite(image.convert("RGBA"))
         image = paper
     return image.convert("L" if grey else "RGB")
-
-
-def _mark(path: Path, folder: Path) -> tuple[str, int, int]:
-    try:
-        state = path.stat()
-    except OSError:  # damaged, but not before it is read
-        return path.relative_to(folder).as_posix(), -1, -1
-    return path.relative_to(folder).as_posix(), state.st_size, state.st_mtime_ns

@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from PIL import Image
 
@@ -30,7 +28,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _CHUNK = struct.Struct(">I4s")
 
 
-def open_image(source: Path | bytes, formats: Sequence[str] = FORMATS) -> Image.Image:
+def open_image(source: Path | bytes, formats: tuple[str, ...] = FORMATS) -> Image.Image:
     """Decode an image and turn it upright.
 
     Only pixels count: what else is in a file (EXIF, colour profile, text) may be damaged.
@@ -58,17 +56,17 @@ def open_image(source: Path | bytes, formats: Sequence[str] = FORMATS) -> Image.
         return _decode(io.BytesIO(plain), formats)
 
 
-def _decode(stream: BinaryIO, formats: Sequence[str]) -> Image.Image:
+def _decode(stream: io.BytesIO | io.BufferedReader, formats: tuple[str, ...]) -> Image.Image:
     image = Image.open(stream, formats=formats)
     image.load()
     try:
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION))
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # a damaged note turns nothing
         turn = None
     return image if turn is None else image.transpose(turn)
 
 
-def _without_notes(stream: BinaryIO) -> bytes | None:
+def _without_notes(stream: io.BytesIO | io.BufferedReader) -> bytes | None:
     """A PNG file less the chunks that do not touch its pixels, or None: Pillow refuses the whole for one of them."""
     stream.seek(0)
     if stream.read(len(_PNG)) != _PNG:

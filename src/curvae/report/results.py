@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
+from curvae.data.raster import open_image
 from curvae.errors import InputError
+from curvae.files import regular
 from curvae.report.pictures import Picture
 from curvae.report.subjects import short_names
 
@@ -42,11 +42,9 @@ class Result:
         """
         path = self.path / file
         try:
-            data = path.read_bytes()
-            with Image.open(path, formats=["PNG"]) as image:
-                width, height = image.size
-                image.verify()
-        except (OSError, SyntaxError, ValueError) as error:
+            data = regular(path).read_bytes()
+            width, height = open_image(data, ("PNG",)).size
+        except Exception as error:  # on damaged files Pillow's readers raise almost anything
             raise InputError(f"{path} is missing or damaged; {self.again}") from error
         uri = "data:image/png;base64," + base64.b64encode(data).decode("ascii")
         return Picture(uri, alt, width, height)
@@ -74,8 +72,8 @@ def open_results(paths: Sequence[Path]) -> list[Result]:
 def _open(path: Path, name: str) -> Result:
     file = path / _SUMMARY
     try:
-        summary = json.loads(file.read_text(encoding="utf-8"))
+        summary = json.loads(regular(file).read_text(encoding="utf-8-sig"))
         figure = summary["figure"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{file} is damaged; expected what curvae reproduce wrote: run it again") from error
     return Result(path, name, str(figure), summary)

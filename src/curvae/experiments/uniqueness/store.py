@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ from numpy.typing import NDArray
 from curvae.errors import InputError
 from curvae.experiments.uniqueness.config import Config, Panel
 from curvae.experiments.uniqueness.engine import FIELDS, Row
-from curvae.files import write_atomic
+from curvae.files import regular, write_atomic
 
 Table = dict[str, NDArray[Any]]
 """One array a column, one entry a trial, ordered by index. The columns are those of ``engine.Row``."""
@@ -82,9 +80,9 @@ class PanelStore:
         if not self.path.exists():
             return []
         try:
-            with np.load(self.path, allow_pickle=False) as stored:
+            with np.load(regular(self.path), allow_pickle=False) as stored:
                 fingerprint, rows = str(stored["fingerprint"]), to_rows({name: stored[name] for name in FIELDS})
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except Exception as error:  # zip, zlib, header and memory errors have no common ancestor
             raise InputError(f"{self.path} is not a table of trials ({error}); move it away to start afresh") from error
         if fingerprint != self._fingerprint:
             raise InputError(
