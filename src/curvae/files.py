@@ -1,13 +1,17 @@
-"""Files are written whole or not at all, and read only if they are files."""
+"""Files are written whole or not at all, and read only where reading comes to an end."""
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
+
+from curvae.errors import InputError
+
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
@@ -44,28 +48,25 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
         raise
 
 
-def regular(path: Path) -> Path:
-    """The same path, if it is an ordinary file: opening a pipe waits for its writer, and a device may have no end.
-
-    Args:
-        path: of the file, or of a link to it.
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading if it is one whose reading ends: no pipe, device or folder.
 
     Raises:
-        OSError: it is missing, cannot be reached, or is a folder, a pipe, a socket or a device.
+        InputError: it is something else.
+        OSError: it cannot be opened.
 
     Example:
-        >>> regular(Path(os.devnull))
+        >>> open_regular(Path("/dev/null"))
         Traceback (most recent call last):
-        OSError: [Errno 22] a pipe or a device, not a file: '/dev/null'
+        curvae.errors.InputError: /dev/null is a device; expected a regular file
     """
+    # opening a pipe that nobody writes to would wait for ever
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        if path.is_symlink():
-            raise FileNotFoundError(errno.ENOENT, "a link that leads nowhere", str(path)) from None
+        kind = stat.S_IFMT(os.fstat(handle).st_mode)
+        if kind != stat.S_IFREG:
+            raise InputError(f"{path} is {_KINDS.get(kind, 'a device')}; expected a regular file")
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
         raise
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, "a folder, not a file", str(path))
-    if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "a pipe or a device, not a file", str(path))
-    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from curvae.data.parts import TEST, TRAIN, VALIDATION, parted_keys
 from curvae.data.reasons import check_size, reason
 from curvae.data.split import STANDARD, Halves, Split
 from curvae.errors import InputError
-from curvae.files import regular
+from curvae.files import open_regular
 
 SUFFIXES = (".npy", ".npz")
 
@@ -30,8 +31,9 @@ def locate(path: Path) -> tuple[Path, str | None]:
         >>> locate(Path("c:/toy.npz:images"))[1], locate(Path("c:/toy.npz"))[1]
         ('images', None)
     """
-    file, colon, key = str(path).rpartition(":")
-    if not colon or path.exists() or not file.lower().endswith(".npz"):
+    file, _, key = str(path).rpartition(":")
+    # Path.exists() raises for a name that is too long
+    if not file.lower().endswith(".npz") or os.path.exists(path):  # noqa: PTH110
         return path, None
     return Path(file), key
 
@@ -110,7 +112,7 @@ def channels_first(array: Shaped[np.ndarray, "N *D"]) -> Shaped[np.ndarray, "N *
 
 def _check_kind(path: Path, name: str) -> None:
     """NumPy calls everything that it does not know a pickle."""
-    with regular(path).open("rb") as stream:
+    with open_regular(path) as stream:
         head = stream.read(8)
     if head[:1] == _PICKLE:
         raise InputError(_PICKLED.format(name))

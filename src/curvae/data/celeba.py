@@ -21,7 +21,7 @@ from curvae.data.resize import to_array
 from curvae.data.split import STANDARD, Halves
 from curvae.data.stacking import stack
 from curvae.errors import InputError
-from curvae.files import regular
+from curvae.files import open_regular
 
 SIDE = 64
 LISTS = ("list_eval_partition.txt", "list_eval_partition.csv")
@@ -226,7 +226,8 @@ def read_list(path: Path) -> dict[str, int]:
         InputError: unreadable, or a line of another kind.
     """
     try:
-        return _read_lines(regular(path).read_bytes(), str(path))
+        with open_regular(path) as stream:
+            return _read_lines(stream.read(), str(path))
     except OSError as error:
         raise InputError(f"{str(path)!r} cannot be read ({reason(error)}); get it again") from error
 

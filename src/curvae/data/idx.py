@@ -7,9 +7,8 @@ import hashlib
 import math
 import struct
 import zlib
-from io import BufferedIOBase
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from curvae._typing import UInt8
 from curvae.data.reasons import check_size, reason
 from curvae.data.split import STANDARD, Halves, Split
 from curvae.errors import InputError
-from curvae.files import regular
+from curvae.files import open_regular
 
 # unsigned bytes in three dimensions
 _MAGIC = 0x00000803
@@ -60,7 +59,7 @@ def read(path: Path) -> UInt8[np.ndarray, "N H W"]:
     """
     name = repr(str(path))
     try:
-        with regular(path).open("rb") as raw:
+        with open_regular(path) as raw:
             gzipped = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             most = path.stat().st_size * (_MOST_DEFLATED if gzipped else 1)
@@ -109,7 +108,7 @@ def digest(images: UInt8[np.ndarray, "N H W"]) -> str:
     return whole.hexdigest()
 
 
-def _parse(stream: BufferedIOBase, name: str, most: int) -> UInt8[np.ndarray, "N H W"]:
+def _parse(stream: gzip.GzipFile | BinaryIO, name: str, most: int) -> UInt8[np.ndarray, "N H W"]:
     """The images of a stream that has at most ``most`` bytes."""
     header = stream.read(_HEADER.size)
     if len(header) < _HEADER.size:
@@ -132,7 +131,7 @@ def _parse(stream: BufferedIOBase, name: str, most: int) -> UInt8[np.ndarray, "N
     return np.frombuffer(pixels, np.uint8).reshape(shape)
 
 
-def _read_up_to(stream: BufferedIOBase, limit: int) -> bytearray:
+def _read_up_to(stream: gzip.GzipFile | BinaryIO, limit: int) -> bytearray:
     """Piece by piece: a damaged header may claim any size, and memory for it must not be taken on its word."""
     pieces = bytearray()
     while len(pieces) < limit:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -104,10 +103,10 @@ def decode(path: Path, size: int | None = None) -> UInt8[np.ndarray, "C H W"]:
         InputError: it cannot be read.
     """
     try:
-        if path.is_dir():
-            os.scandir(path).close()  # says why it cannot be listed
         image = _plain(open_image(path))
         return to_array(image if size is None else fit(image, size))
+    except InputError:  # it is no file
+        raise
     except Exception as error:  # on damaged files Pillow's readers raise almost anything
         why = "of an unknown format" if isinstance(error, UnidentifiedImageError) else reason(error)
         raise InputError(f"{str(path)!r} cannot be read as an image ({why})") from error

@@ -101,11 +101,10 @@ def absolute(source: str) -> str:
 
     Links are not followed: the path as it was given says what CelebA's folder is called, and what lies beside it.
     """
-    try:
-        path, key = arrays.locate(Path(source).expanduser())
-        if is_name(source) or not path.exists():
-            return source
-    except (OSError, RuntimeError):  # a name too long, a ~ without a home: to load it says so
+    if is_name(source):
+        return source
+    path, key = arrays.locate(_expand(Path(source)))
+    if not os.path.exists(path):  # noqa: PTH110 - Path.exists() raises for a name that is too long
         return source
     plain = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() follows links
     # a ".." behind a link leads elsewhere

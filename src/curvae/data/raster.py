@@ -6,10 +6,11 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 
-from curvae.files import regular
+from curvae.files import open_regular
 
 # by name, since Pillow goes by content and not by suffix, and hands PostScript that is called x.png to Ghostscript
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -46,7 +47,7 @@ def open_image(source: Path | bytes, formats: tuple[str, ...] = FORMATS) -> Imag
         >>> open_image(buffer.getvalue()).size
         (6, 4)
     """
-    with io.BytesIO(source) if isinstance(source, bytes) else regular(source).open("rb") as stream:
+    with io.BytesIO(source) if isinstance(source, bytes) else open_regular(source) as stream:
         try:
             return _decode(stream, formats)
         except Exception:
@@ -56,7 +57,7 @@ def open_image(source: Path | bytes, formats: tuple[str, ...] = FORMATS) -> Imag
         return _decode(io.BytesIO(plain), formats)
 
 
-def _decode(stream: io.BytesIO | io.BufferedReader, formats: tuple[str, ...]) -> Image.Image:
+def _decode(stream: io.BytesIO | BinaryIO, formats: tuple[str, ...]) -> Image.Image:
     image = Image.open(stream, formats=formats)
     image.load()
     try:
@@ -66,7 +67,7 @@ def _decode(stream: io.BytesIO | io.BufferedReader, formats: tuple[str, ...]) ->
     return image if turn is None else image.transpose(turn)
 
 
-def _without_notes(stream: io.BytesIO | io.BufferedReader) -> bytes | None:
+def _without_notes(stream: io.BytesIO | BinaryIO) -> bytes | None:
     """A PNG file less the chunks that do not touch its pixels, or None: Pillow refuses the whole for one of them."""
     stream.seek(0)
     if stream.read(len(_PNG)) != _PNG:

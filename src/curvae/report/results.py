@@ -11,7 +11,7 @@ from typing import Any
 
 from curvae.data.raster import open_image
 from curvae.errors import InputError
-from curvae.files import regular
+from curvae.files import open_regular
 from curvae.report.pictures import Picture
 from curvae.report.subjects import short_names
 
@@ -42,7 +42,8 @@ class Result:
         """
         path = self.path / file
         try:
-            data = regular(path).read_bytes()
+            with open_regular(path) as stream:
+                data = stream.read()
             width, height = open_image(data, ("PNG",)).size
         except Exception as error:  # on damaged files Pillow's readers raise almost anything
             raise InputError(f"{path} is missing or damaged; {self.again}") from error
@@ -72,8 +73,8 @@ def open_results(paths: Sequence[Path]) -> list[Result]:
 def _open(path: Path, name: str) -> Result:
     file = path / _SUMMARY
     try:
-        summary = json.loads(regular(file).read_text(encoding="utf-8-sig"))
+        summary = json.loads(file.read_text(encoding="utf-8"))
         figure = summary["figure"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file} is damaged; expected what curvae reproduce wrote: run it again") from error
     return Result(path, name, str(figure), summary)

@@ -20,7 +20,7 @@ from curvae.experiments.uniqueness.config import Config, Figure
 from curvae.experiments.uniqueness.figures import plot
 from curvae.experiments.uniqueness.runner import Result, run
 from curvae.experiments.uniqueness.summary import summarise
-from curvae.files import regular, write_atomic
+from curvae.files import write_atomic
 from curvae.runs.provenance import environment
 
 SCALES = {"smoke": Config.smoke, "quick": Config.quick, "paper": Config.paper}
@@ -69,8 +69,8 @@ def _stored(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        value = json.loads(regular(path).read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} is not JSON ({error}); move it away to start afresh") from error
     if not isinstance(value, dict):
         raise InputError(f"{path} holds no JSON object; move it away to start afresh")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from curvae.errors import InputError
 from curvae.experiments.uniqueness.config import Config, Panel
 from curvae.experiments.uniqueness.engine import FIELDS, Row
-from curvae.files import regular, write_atomic
+from curvae.files import write_atomic
 
 Table = dict[str, NDArray[Any]]
 """One array a column, one entry a trial, ordered by index. The columns are those of ``engine.Row``."""
@@ -80,7 +80,7 @@ class PanelStore:
         if not self.path.exists():
             return []
         try:
-            with np.load(regular(self.path), allow_pickle=False) as stored:
+            with np.load(self.path, allow_pickle=False) as stored:
                 fingerprint, rows = str(stored["fingerprint"]), to_rows({name: stored[name] for name in FIELDS})
         except Exception as error:  # zip, zlib, header and memory errors have no common ancestor
             raise InputError(f"{self.path} is not a table of trials ({error}); move it away to start afresh") from error
