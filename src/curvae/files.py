@@ -1,11 +1,17 @@
-"""Files are written whole or not at all."""
+"""Files are written whole or not at all, and read only where reading comes to an end."""
 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
+
+from curvae.errors import InputError
+
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
@@ -39,4 +45,28 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading if it is one whose reading ends: no pipe, device or folder.
+
+    Raises:
+        InputError: it is something else.
+        OSError: it cannot be opened.
+
+    Example:
+        >>> open_regular(Path("/dev/null"))
+        Traceback (most recent call last):
+        curvae.errors.InputError: /dev/null is a device; expected a regular file
+    """
+    # opening a pipe that nobody writes to would wait for ever
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        kind = stat.S_IFMT(os.fstat(handle).st_mode)
+        if kind != stat.S_IFREG:
+            raise InputError(f"{path} is {_KINDS.get(kind, 'a device')}; expected a regular file")
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
         raise

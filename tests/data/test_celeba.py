@@ -345,7 +345,7 @@ BAD: dict[str, tuple[Layout, str]] = {
     "cut line": (_listed("000001.jpg 0\n0000"), "line 2 is '0000'; expected a new file name and"),
     "no test part": (_listed("000001.jpg 0\n000002.jpg 1\n"), "names no test image; get it again"),
     "empty list": (_listed(""), "names no training image; get it again"),
-    "binary list": (_listed("\xff\xfe"), r"list_eval_partition.txt' cannot be read \('ascii' codec"),
+    "binary list": (_listed("\xff\xfe"), "list_eval_partition.txt', line 1 is 'ÿþ'; expected a new"),
     "damaged list in the zip": (_damaged_list_in_the_zip, r"list_eval_partition.csv' cannot be read .Bad CRC.*again"),
     "foreign zip": (_foreign_zip, r"holds no img_align_celeba/\*.jpg; expected CelebA's img_align_celeba.zip"),
     "truncated zip": (_truncated_zip, r"half.zip' cannot be read as a zip \(File is not a zip file\); get it again"),

@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from curvae.data import load, stacking
-from curvae.data.images import decode, listing
+from curvae.data.folders import listing
+from curvae.data.images import decode
+from curvae.data.split import Split
 from curvae.errors import InputError
 
 
@@ -62,7 +64,8 @@ def test_only_visible_image_files_are_listed(tmp_path: Path, write_images: Any) 
     (tmp_path / "x" / "labels.txt").write_text("a 1")
     (tmp_path / "x" / "folder.png").mkdir()
     (tmp_path / "x" / "b.png").rename(tmp_path / "x" / "B.PNG")
-    assert [path.name for path in listing(tmp_path)] == ["B.PNG", "a.png"]
+    found = listing(tmp_path, Split())
+    assert {path.name for path in (*found.train, *found.test)} == {"B.PNG", "a.png"}
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "gif", "pgm", "tif", "webp"])

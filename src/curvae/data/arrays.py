@@ -2,52 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
 
-from curvae._typing import UInt8
-from curvae.data.reasons import reason
+from curvae.data.notes import note
+from curvae.data.parts import TEST, TRAIN, VALIDATION, parted_keys
+from curvae.data.reasons import check_size, reason
 from curvae.data.split import STANDARD, Halves, Split
 from curvae.errors import InputError
+from curvae.files import open_regular
 
 SUFFIXES = (".npy", ".npz")
 
-# the second pair is that of Keras' files
-_PAIRS = (("train", "test"), ("x_train", "x_test"))
+# smaller samples of two axes are not taken as images, unless they are in bytes
+_SMALLEST_SIDE = 8
+_MAGIC, _ZIP, _PICKLE, _GZIP = b"\x93NUMPY", b"PK", b"\x80", b"\x1f\x8b"
+_PICKLED = "{} holds pickled Python objects, which are never loaded; expected an array of plain numbers"
 
 
-def load(path: Path, split: Split) -> Halves:
+def locate(path: Path) -> tuple[Path, str | None]:
+    """The file that a path means, and of ``FILE.npz:KEY`` the key.
+
+    Example:
+        >>> locate(Path("c:/toy.npz:images"))[1], locate(Path("c:/toy.npz"))[1]
+        ('images', None)
+    """
+    file, _, key = str(path).rpartition(":")
+    # Path.exists() raises for a name that is too long
+    if not file.lower().endswith(".npz") or os.path.exists(path):  # noqa: PTH110
+        return path, None
+    return Path(file), key
+
+
+def load(path: Path, split: Split, key: str | None = None) -> Halves:
     """Read a ``.npy`` or ``.npz`` file. Pickles are never loaded.
 
+    Images without an axis for their channels get one, and channels that are last come first (see
+    :func:`channels_first`); stderr says so.
+
     Args:
-        path: the file. An ``.npz`` has arrays ``train`` and ``test`` (or ``x_train`` and ``x_test``; anything beside
-            them, such as labels, is left alone), or one array under any name.
+        path: the file. An ``.npz`` has a training and a test array (``train`` and ``test``, ``x_train`` and
+            ``x_test``, ``train_images`` and ``test_images``, …; without a test array, one for validation is held out;
+            anything beside them, such as labels, is left alone), or one array under any name.
         split: used where there is one array only.
+        key: of the one array of an ``.npz`` that is to be read.
 
     Returns:
-        Halves of uint8 (taken as pixels, see ``to_pixels``) or else float32 ``[N, *shape]``: integers of any other
-        type (counts, for instance), booleans and floating-point numbers keep their values.
+        Halves of uint8 (taken as pixels) or else float32 ``[N, *shape]``: integers of any other type (counts, for
+        instance), booleans and floating-point numbers keep their values.
 
     Raises:
         InputError: unreadable, no such arrays, or an array that is not ``[N, …]`` finite real numbers.
     """
     name = repr(str(path))
     try:
+        _check_kind(path, name)
         # mapped, so that converting a big .npy does not hold it twice
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(loaded, np.lib.npyio.NpzFile):
             with loaded as archive:
-                chosen = _choose(archive, name)
+                keys, record = _choose(list(archive), path, key)
+                chosen = [_take(archive, each, name) for each in keys]
         else:
-            chosen = [loaded]
+            chosen, record = [loaded], STANDARD
+            _check_end(loaded, path)
     except InputError:
         raise
     except Exception as error:  # zip, zlib, header, memory and pickle errors have no common ancestor
         raise InputError(_unreadable(name, error)) from error
     tidy = [_to_data(array, name) for array in chosen]
+    _tell(chosen[0], tidy[0], name)
     if len(tidy) == 1:
         return split.apply(tidy[0], name)
     train, test = tidy
@@ -56,43 +84,89 @@ def load(path: Path, split: Split) -> Halves:
             f"{name}: train is {train.dtype} of shape {train.shape} but test is {test.dtype} of shape "
             f"{test.shape}; expected the same but for the number of samples"
         )
-    return Halves(train, test, STANDARD)
+    return Halves(train, test, record)
 
 
-def to_pixels(array: UInt8[np.ndarray, "N *D"]) -> UInt8[np.ndarray, "N *E"]:
-    """Bring uint8 images to ``[N, C, H, W]``.
+def channels_first(array: Shaped[np.ndarray, "N *D"]) -> Shaped[np.ndarray, "N *E"]:
+    """Bring images to ``[N, C, H, W]``.
 
     ``[N, H, W]`` gets a channel; ``[N, H, W, C]`` is turned where the last axis has 1 or 3 entries and the second
-    has not. Any other shape is left as it is.
+    has not. Of other types than uint8, which means pixels, both hold for sides of 8 and more. Any other shape is left
+    as it is.
 
     Args:
-        array: uint8 ``[N, …]``.
+        array: ``[N, …]``.
 
     Example:
-        >>> to_pixels(np.zeros((5, 8, 9), np.uint8)).shape, to_pixels(np.zeros((5, 8, 9, 3), np.uint8)).shape
+        >>> channels_first(np.zeros((5, 8, 9))).shape, channels_first(np.zeros((5, 8, 9, 3))).shape
         ((5, 1, 8, 9), (5, 3, 8, 9))
     """
+    if array.ndim not in (3, 4) or (array.dtype != np.uint8 and min(array.shape[1:3]) < _SMALLEST_SIDE):
+        return array
     if array.ndim == 3:
         return array[:, None]
-    if array.ndim == 4 and array.shape[-1] in (1, 3) and array.shape[1] not in (1, 3):
+    if array.shape[-1] in (1, 3) and array.shape[1] not in (1, 3):
         return array.transpose(0, 3, 1, 2)
     return array
 
 
-def _choose(archive: Mapping[str, object], name: str) -> list[object]:
-    keys = list(archive)
-    for train, test in _PAIRS:
-        if train in keys and test in keys:
-            return [archive[train], archive[test]]
+def _check_kind(path: Path, name: str) -> None:
+    """NumPy calls everything that it does not know a pickle."""
+    with open_regular(path) as stream:
+        head = stream.read(8)
+    if head[:1] == _PICKLE:
+        raise InputError(_PICKLED.format(name))
+    if head and not head.startswith((_MAGIC, _ZIP)):
+        what = "is gzipped; unpack it" if head.startswith(_GZIP) else f"begins with {head!r}"
+        raise InputError(f"{name} is no NumPy file: it {what}; expected one that numpy.save or numpy.savez wrote")
+
+
+def _check_end(array: object, path: Path) -> None:
+    """After the array that is read there must not be another."""
+    if isinstance(array, np.memmap) and array.offset + array.nbytes < path.stat().st_size:
+        raise InputError(
+            f"{str(path)!r} goes on after its first array; expected one array in a file: save them as .npz"
+        )
+
+
+def _choose(keys: list[str], path: Path, key: str | None) -> tuple[list[str], dict[str, Any]]:
+    """Keys of the arrays to be read, one or a training and a test array, and the record of the split."""
+    listed = ", ".join(map(repr, keys[:8])) + (", …" if len(keys) > 8 else "") if keys else "no arrays"
+    if key is not None:
+        if key not in keys:
+            raise InputError(f"{str(path)!r} has no array {key!r}; it holds {listed}")
+        return [key], STANDARD
+    if found := parted_keys(keys):
+        held_out = TEST if TEST in found else VALIDATION
+        if VALIDATION in found:
+            left = "" if held_out == VALIDATION else f"; left out: {found[VALIDATION]!r}"
+            note(f"{str(path)!r}: {found[TRAIN]!r} is for training, {found[held_out]!r} is held out{left}")
+        record = STANDARD if held_out == TEST else {**STANDARD, "held_out": VALIDATION}
+        return [found[TRAIN], found[held_out]], record
     if len(keys) != 1:
-        listed = ", ".join(map(repr, keys[:8])) if keys else "no arrays"
-        raise InputError(f"{name} holds {listed}; expected 'train' and 'test', 'x_train' and 'x_test', or one array")
-    return [archive[keys[0]]]
+        hint = f"; give one by its name, as in {path.name}:{keys[0]}" if keys else ""
+        raise InputError(
+            f"{str(path)!r} holds {listed}; expected 'train' and 'test', 'x_train' and 'x_test', or one array{hint}"
+        )
+    return [keys[0]], STANDARD
+
+
+def _take(archive: Any, key: str, name: str) -> object:
+    stored = archive.zip.NameToInfo
+    check_size((stored.get(key) or stored[f"{key}.npy"]).file_size, f"{key!r} in {name}")
+    return archive[key]
+
+
+def _tell(given: Any, taken: Shaped[np.ndarray, "N *D"], name: str) -> None:
+    before, after = np.shape(given)[1:], taken.shape[1:]
+    if before != after:
+        last = " with their channels last" if len(before) == 3 else ""
+        note(f"{name}: samples of shape {before} are taken as images{last} and brought to {after}, channels first")
 
 
 def _unreadable(name: str, error: Exception) -> str:
     if "pickle" in str(error) or "Python objects" in str(error):
-        return f"{name} holds pickled Python objects, which are never loaded; expected an array of plain numbers"
+        return _PICKLED.format(name)
     return f"{name} cannot be read as a NumPy file ({reason(error)}); save it again"
 
 
@@ -105,8 +179,11 @@ def _to_data(array: object, name: str) -> Shaped[np.ndarray, "N *D"]:
         raise InputError(f"{name} holds an array of shape {array.shape}; expected [N, ...] with at least two axes")
     if array.size == 0:
         raise InputError(f"{name} holds an array of shape {array.shape}; expected at least one number")
+    bytes_each = 1 if array.dtype == np.uint8 else 4
+    check_size(array.size * bytes_each, f"the array of shape {array.shape} in {name}")
+    array = channels_first(array)
     if array.dtype == np.uint8:
-        return np.array(to_pixels(array), order="C", subok=False)
+        return np.array(array, order="C", subok=False)
     with np.errstate(over="ignore"):
         values = np.array(array, dtype=np.float32, order="C", subok=False)
     finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)

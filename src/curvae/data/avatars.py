@@ -7,16 +7,15 @@ independently of each other. They are drawings and no sample of anybody's faces.
 from __future__ import annotations
 
 import importlib.util
-import io
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from curvae._typing import UInt8
 from curvae.data import cache as caches
+from curvae.data.raster import open_image
 from curvae.data.resize import to_array
 from curvae.data.split import STANDARD, Halves
 from curvae.data.stacking import progress
@@ -148,8 +147,7 @@ def render(row: UInt8[np.ndarray, " F"]) -> UInt8[np.ndarray, "3 64 64"]:
     png = resvg_py.svg_to_bytes(
         svg_string=drawing, width=_WIDTH, background=chosen["background"], skip_system_fonts=True
     )
-    with Image.open(io.BytesIO(bytes(png))) as image:
-        return to_array(image.convert("RGB").crop(_BOX))
+    return to_array(open_image(bytes(png), ("PNG",)).convert("RGB").crop(_BOX))
 
 
 def _draw(chosen: dict[str, str]) -> str:

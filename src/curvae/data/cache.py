@@ -20,7 +20,7 @@ from curvae.errors import InputError
 from curvae.files import write_atomic
 
 # raise it when the same files would be decoded to other pixels
-_VERSION = 2
+_VERSION = 3
 
 
 def default() -> Path:
@@ -83,6 +83,8 @@ def prepare(cache: Path) -> None:
 
 def read(path: Path) -> Halves | None:
     """What was written, with its digest, mapped and not copied; None if it is missing or not what was written."""
+    if not path.is_file():
+        return None
     try:
         with safe_open(path, framework="pt") as stored:
             train, test = stored.get_tensor("train"), stored.get_tensor("test")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import codecs
 import sys
 import zipfile
 from collections import Counter
@@ -14,12 +14,14 @@ from PIL import Image
 
 from curvae._typing import UInt8
 from curvae.data import cache as caches
-from curvae.data.images import part
+from curvae.data.images import mark, part
+from curvae.data.raster import open_image
 from curvae.data.reasons import reason
 from curvae.data.resize import to_array
 from curvae.data.split import STANDARD, Halves
 from curvae.data.stacking import stack
 from curvae.errors import InputError
+from curvae.files import open_regular
 
 SIDE = 64
 LISTS = ("list_eval_partition.txt", "list_eval_partition.csv")
@@ -28,6 +30,8 @@ _ALIGNED = (178, 218)
 # the middle 140 × 140
 _BOX = (19, 39, 159, 179)
 _TRAIN, _VALIDATION, _TEST = 0, 1, 2
+# bytes of an unpacked file in a zip: images have 10 kB, the list has 4 MB, and a few kB can unpack to all of the memory
+_LARGEST = 1 << 26
 
 
 class Unpacked:
@@ -43,14 +47,13 @@ class Unpacked:
         """File names of all images."""
         return {path.name for path in self.folder.glob("*.jpg")}
 
-    def read(self, name: str) -> bytes:
-        """The content of one file."""
-        return (self.folder / name).read_bytes()
+    def source(self, name: str) -> Path:
+        """Where one image is."""
+        return self.folder / name
 
     def mark(self, name: str) -> tuple[int, int]:
         """Size and time of the last change."""
-        state = (self.folder / name).stat()
-        return state.st_size, state.st_mtime_ns
+        return mark(self.folder / name)
 
 
 class Zipped:
@@ -60,7 +63,7 @@ class Zipped:
         self.path = path
         try:
             self.archive = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except Exception as error:  # of versions to come, with names that are no text, …
             raise InputError(f"{str(path)!r} cannot be read as a zip ({reason(error)}); get it again") from error
         inside = {Path(info.filename): info for info in self.archive.infolist()}
         self.entries = {
@@ -80,9 +83,19 @@ class Zipped:
         """File names of all images."""
         return set(self.entries)
 
-    def read(self, name: str) -> bytes:
-        """The content of one file."""
-        return self.archive.read(self.entries[name])
+    def source(self, name: str) -> bytes:
+        """The content of one image."""
+        return self.read(self.entries[name])
+
+    def read(self, entry: zipfile.ZipInfo) -> bytes:
+        """The content of one file.
+
+        Raises:
+            Exception: almost any, of damaged files and of any that is far too big.
+        """
+        if entry.file_size > _LARGEST:
+            raise ValueError(f"{entry.file_size} bytes unpacked; expected at most {_LARGEST}")
+        return self.archive.read(entry)
 
     def mark(self, name: str) -> tuple[int, int]:
         """Size and checksum, as the zip says."""
@@ -178,10 +191,10 @@ def decode(name: str, images: Images, size: int = SIDE) -> UInt8[np.ndarray, "3 
         InputError: it cannot be read, or is not 178 × 218.
     """
     try:
-        with Image.open(io.BytesIO(images.read(name))) as image:
-            if image.size != _ALIGNED:
-                raise ValueError(f"{image.width}x{image.height} pixels; expected the aligned images, 178x218")
-            cropped = image.convert("RGB").crop(_BOX)
+        image = open_image(images.source(name))
+        if image.size != _ALIGNED:
+            raise ValueError(f"{image.width}x{image.height} pixels; expected the aligned images, 178x218")
+        cropped = image.convert("RGB").crop(_BOX)
         return to_array(cropped.resize((size, size), Image.Resampling.BICUBIC))
     except Exception as error:  # on damaged files Pillow's and zlib's readers raise almost anything
         raise InputError(f"{name!r} in {str(images)!r} cannot be read as an image ({reason(error)})") from error
@@ -213,7 +226,8 @@ def read_list(path: Path) -> dict[str, int]:
         InputError: unreadable, or a line of another kind.
     """
     try:
-        return _read_lines(path.read_bytes(), str(path))
+        with open_regular(path) as stream:
+            return _read_lines(stream.read(), str(path))
     except OSError as error:
         raise InputError(f"{str(path)!r} cannot be read ({reason(error)}); get it again") from error
 
@@ -223,7 +237,7 @@ def _parts(place: Path, images: Images) -> dict[str, int]:
         return read_list(locate_list(place))
     name = str(place / images.list.filename)
     try:
-        content = images.archive.read(images.list)
+        content = images.read(images.list)
     except Exception as error:  # as for images
         raise InputError(f"{name!r} cannot be read ({reason(error)}); get the zip again") from error
     return _read_lines(content, name)
@@ -231,11 +245,7 @@ def _parts(place: Path, images: Images) -> dict[str, int]:
 
 def _read_lines(content: bytes, what: str) -> dict[str, int]:
     parts: dict[str, int] = {}
-    try:
-        lines = content.decode("ascii").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{what!r} cannot be read ({reason(error)}); get it again") from error
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(_text(content).splitlines(), 1):
         fields = line.replace(",", " ").split()
         if not fields or fields == ["image_id", "partition"]:
             continue
@@ -248,6 +258,16 @@ def _read_lines(content: bytes, what: str) -> dict[str, int]:
     if missing:
         raise InputError(f"{what!r} names no {missing[0]} image; get it again")
     return parts
+
+
+def _text(content: bytes) -> str:
+    """As editors save it: UTF-8 with or without a byte-order mark, UTF-16 with one, or one byte for each character."""
+    try:
+        return content.decode(
+            "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+        )
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 def _complete(every: list[str], images: Images) -> None:

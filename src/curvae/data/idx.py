@@ -7,21 +7,23 @@ import hashlib
 import math
 import struct
 import zlib
-from io import BufferedIOBase
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 
 from curvae._typing import UInt8
-from curvae.data.reasons import reason
+from curvae.data.reasons import check_size, reason
 from curvae.data.split import STANDARD, Halves, Split
 from curvae.errors import InputError
+from curvae.files import open_regular
 
 # unsigned bytes in three dimensions
 _MAGIC = 0x00000803
 _HEADER = struct.Struct(">4I")
 _CHUNK = 1 << 20
+# bytes that one byte of deflate can become
+_MOST_DEFLATED = 1032
 
 # the second spelling is what some unpackers make of the first
 _STEMS = {
@@ -31,9 +33,16 @@ _STEMS = {
 
 
 def find(folder: Path, half: Literal["train", "test"]) -> Path | None:
-    """The image file of one half in ``folder`` under one of its standard names, plain or ``.gz``; None if missing."""
+    """The image file of one half in ``folder`` under one of its standard names, plain or ``.gz``; None if missing.
+
+    Capital letters do not matter. What has the name and is no file, such as a link that leads nowhere, is found, too:
+    to take the half for missing would part the other one.
+    """
+    if not folder.is_dir():
+        return None
     names = [stem + suffix for stem in _STEMS[half] for suffix in ("", ".gz")]
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    there = {path.name.lower(): path for path in folder.iterdir() if path.name.lower() in names and not path.is_dir()}
+    return next((there[name] for name in names if name in there), None)
 
 
 def read(path: Path) -> UInt8[np.ndarray, "N H W"]:
@@ -50,11 +59,12 @@ def read(path: Path) -> UInt8[np.ndarray, "N H W"]:
     """
     name = repr(str(path))
     try:
-        with path.open("rb") as raw:
+        with open_regular(path) as raw:
             gzipped = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
+            most = path.stat().st_size * (_MOST_DEFLATED if gzipped else 1)
             with gzip.GzipFile(fileobj=raw) if gzipped else raw as stream:
-                return _parse(stream, name)
+                return _parse(stream, name, most)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{name} cannot be read ({reason(error)}); get the file again") from error
 
@@ -98,7 +108,8 @@ def digest(images: UInt8[np.ndarray, "N H W"]) -> str:
     return whole.hexdigest()
 
 
-def _parse(stream: BufferedIOBase, name: str) -> UInt8[np.ndarray, "N H W"]:
+def _parse(stream: gzip.GzipFile | BinaryIO, name: str, most: int) -> UInt8[np.ndarray, "N H W"]:
+    """The images of a stream that has at most ``most`` bytes."""
     header = stream.read(_HEADER.size)
     if len(header) < _HEADER.size:
         raise InputError(f"{name} is truncated: {len(header)} bytes, no whole IDX header; get the file again")
@@ -109,6 +120,9 @@ def _parse(stream: BufferedIOBase, name: str) -> UInt8[np.ndarray, "N H W"]:
     expected = math.prod(shape)
     if expected == 0:
         raise InputError(f"{says}; expected at least one pixel")
+    if expected > most:
+        raise InputError(f"{says} but is truncated; get the file again")
+    check_size(expected, f"{name} with its {shape[0]} images of {shape[1]}x{shape[2]}")
     # one byte more than expected, so that a file that is too long is noticed and a gzip checksum is verified
     pixels = _read_up_to(stream, expected + 1)
     if len(pixels) != expected:
@@ -117,7 +131,7 @@ def _parse(stream: BufferedIOBase, name: str) -> UInt8[np.ndarray, "N H W"]:
     return np.frombuffer(pixels, np.uint8).reshape(shape)
 
 
-def _read_up_to(stream: BufferedIOBase, limit: int) -> bytearray:
+def _read_up_to(stream: gzip.GzipFile | BinaryIO, limit: int) -> bytearray:
     """Piece by piece: a damaged header may claim any size, and memory for it must not be taken on its word."""
     pieces = bytearray()
     while len(pieces) < limit:

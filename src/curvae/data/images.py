@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from curvae._typing import UInt8
 from curvae.data import cache as caches
 from curvae.data import stacking
+from curvae.data.folders import listing
+from curvae.data.raster import open_image
 from curvae.data.reasons import reason
 from curvae.data.resize import fit, to_array
-from curvae.data.split import STANDARD, Halves, Split
+from curvae.data.split import Halves, Split
 from curvae.errors import InputError
-
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 
 
 def load_folder(
@@ -27,8 +27,8 @@ def load_folder(
     """Every image under ``folder``, in the order of their paths.
 
     Args:
-        folder: searched recursively; hidden files and folders, and files that are no images by suffix, are passed
-            over. If it has the subfolders ``train`` and ``test``, they are the standard split and nothing else is read.
+        folder: searched recursively, see ``folders.listing``. If it has folders called ``train`` and ``test`` (or
+            ``val``), they are the standard split and nothing else is read.
         split: used where it has not.
         size: side in pixels of the square that each image is brought to (see ``resize.fit``); None keeps the images
             as they are, which then must be of one size.
@@ -43,7 +43,7 @@ def load_folder(
     Raises:
         InputError: no images, images that cannot be read (named and counted), or different sizes and no ``size``.
     """
-    train, test, record = _part(folder, split)
+    train, test, record = listing(folder, split)
 
     def make() -> Halves:
         every = stacking.stack([*train, *test], partial(decode, size=size), f"reading {folder.name}", damaged)
@@ -52,8 +52,8 @@ def load_folder(
 
     if cache is None and len(train) + len(test) < stacking.BIG:
         return make()
-    marks = [[_mark(path, folder) for path in half] for half in (train, test)]
-    return caches.through(caches.place(cache or caches.default(), ["images", size, damaged, marks]), make)
+    marks = [[(path.relative_to(folder).as_posix(), *mark(path)) for path in half] for half in (train, test)]
+    return caches.through(caches.place(cache or caches.default(), ["images", size, damaged, record, marks]), make)
 
 
 def part(every: stacking.Stack, names: Sequence[str], train: int, record: dict[str, Any], what: str) -> Halves:
@@ -83,20 +83,13 @@ def part(every: stacking.Stack, names: Sequence[str], train: int, record: dict[s
     return Halves(every.pixels[:first], every.pixels[first:], record)
 
 
-def listing(folder: Path) -> list[Path]:
-    """Image files under ``folder``, sorted by their path relative to it.
-
-    Raises:
-        InputError: there are none.
-    """
-    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES}
-    # names with a dot in front are thumbnails and other systems' notes
-    shown = [relative for relative in sorted(found) if not any(part.startswith(".") for part in relative.split("/"))]
-    files = [found[relative] for relative in shown if found[relative].is_file()]
-    if not files:
-        hint = "; give an .npy or .npz file by its own path" if any(folder.glob("*.np[yz]")) else ""
-        raise InputError(f"{str(folder)!r} holds no images; expected png, jpg, … or train-images-idx3-ubyte[.gz]{hint}")
-    return files
+def mark(path: Path) -> tuple[int, int]:
+    """Size and time of the last change; -1 for both of what cannot be seen."""
+    try:
+        state = path.stat()
+    except OSError:
+        return -1, -1
+    return state.st_size, state.st_mtime_ns
 
 
 def decode(path: Path, size: int | None = None) -> UInt8[np.ndarray, "C H W"]:
@@ -110,20 +103,13 @@ def decode(path: Path, size: int | None = None) -> UInt8[np.ndarray, "C H W"]:
         InputError: it cannot be read.
     """
     try:
-        with Image.open(path) as opened:
-            image = _plain(ImageOps.exif_transpose(opened))
-            return to_array(image if size is None else fit(image, size))
+        image = _plain(open_image(path))
+        return to_array(image if size is None else fit(image, size))
+    except InputError:  # it is no file
+        raise
     except Exception as error:  # on damaged files Pillow's readers raise almost anything
         why = "of an unknown format" if isinstance(error, UnidentifiedImageError) else reason(error)
         raise InputError(f"{str(path)!r} cannot be read as an image ({why})") from error
-
-
-def _part(folder: Path, split: Split) -> tuple[list[Path], list[Path], dict[str, Any]]:
-    if (folder / "train").is_dir() and (folder / "test").is_dir():
-        return listing(folder / "train"), listing(folder / "test"), STANDARD
-    files = listing(folder)
-    train, test = split.indices(len(files), repr(str(folder)))
-    return [files[i] for i in train.tolist()], [files[i] for i in test.tolist()], split.record(test)
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -141,8 +127,3 @@ def _plain(image: Image.Image) -> Image.Image:
         paper.alpha_composite(image.convert("RGBA"))
         image = paper
     return image.convert("L" if grey else "RGB")
-
-
-def _mark(path: Path, folder: Path) -> tuple[str, int, int]:
-    state = path.stat()
-    return path.relative_to(folder).as_posix(), state.st_size, state.st_mtime_ns

@@ -43,9 +43,10 @@ def load(
             ``dataset-fashion-mnist``), ``"avatars"`` (20 000 cartoon faces, from ``curvae[faces]``;
             ``"avatars:COUNT:SEED"`` for others), ``"orl"`` (400 small grey photographs of faces, from
             ``curvae[faces]``), or a path: a folder with IDX files under their standard names, a ``.npy`` or ``.npz``
-            file, CelebA's ``img_align_celeba`` folder or zip with ``list_eval_partition.txt`` beside it (64 × 64
-            crops), or any other folder of images, searched recursively. The names win over files called so; give
-            ``./mnist`` or a ``Path`` for those.
+            file (``FILE.npz:KEY`` for one array of several), CelebA's ``img_align_celeba`` folder or zip with
+            ``list_eval_partition.txt`` beside it (64 × 64 crops), or any other folder of images, searched recursively
+            (its folders ``train`` and ``test`` or ``val``, if any, are the split). The names win over files called so;
+            give ``./mnist`` or a ``Path`` for those.
         size: side in pixels of the square that images are brought to: shorter side scaled, middle cut out, bicubic.
             Needed for an image folder of mixed sizes; an error for data that are no images.
         split_seed: seed of the split where the source has none of its own.
@@ -100,12 +101,15 @@ def absolute(source: str) -> str:
 
     Links are not followed: the path as it was given says what CelebA's folder is called, and what lies beside it.
     """
-    path = Path(source).expanduser()
-    if is_name(source) or not path.exists():
+    if is_name(source):
+        return source
+    path, key = arrays.locate(_expand(Path(source)))
+    if not os.path.exists(path):  # noqa: PTH110 - Path.exists() raises for a name that is too long
         return source
     plain = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() follows links
     # a ".." behind a link leads elsewhere
-    return str(plain if plain.exists() and plain.samefile(path) else path.resolve())
+    found = str(plain if plain.exists() and plain.samefile(path) else path.resolve())
+    return found if key is None else f"{found}:{key}"
 
 
 def title(source: str) -> str:
@@ -147,7 +151,13 @@ def _read(source: str | Path, wish: _Wish) -> tuple[str, Halves]:
         raise InputError(f"{str(source)!r} cannot be read ({reason(error)}); {_EXPECTED}") from error
     except MemoryError as error:
         raise InputError(f"{str(source)!r} does not fit in memory; give a smaller size or fewer samples") from error
-    return (path.stem if path.is_file() else path.resolve().name), halves
+    file, _ = arrays.locate(path)
+    return _printable(file.stem if file.is_file() else path.resolve().name), halves
+
+
+def _printable(name: str) -> str:
+    """A name fit for text in UTF-8: bytes of it that are none become their codes."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _count_and_seed(source: str) -> tuple[int, int]:
@@ -171,8 +181,9 @@ def _read_path(path: Path, wish: _Wish) -> Halves:
         if idx.find(path, "train") or idx.find(path, "test"):
             return idx.load_folder(path, wish.split)
         return images.load_folder(path, *wish)
-    if not path.exists():
+    file, key = arrays.locate(path)
+    if not file.exists():
         raise InputError(f"{str(path)!r} does not exist; {_EXPECTED}")
-    if path.suffix.lower() not in arrays.SUFFIXES:
+    if file.suffix.lower() not in arrays.SUFFIXES:
         raise InputError(f"{str(path)!r} is a file of another kind; {_EXPECTED}")
-    return arrays.load(path, wish.split)
+    return arrays.load(file, wish.split, key)

@@ -17,6 +17,7 @@ from curvae.data.reasons import reason
 from curvae.data.split import Halves, Split
 from curvae.data.stacking import stack
 from curvae.errors import InputError
+from curvae.files import open_regular
 
 _FOLDER = "datasets/ORL_faces"
 _NAMES = [f"s{person}/{number}.pgm" for person in range(1, 41) for number in range(1, 11)]
@@ -88,7 +89,8 @@ def restore(content: bytes) -> UInt8[np.ndarray, "112 92"]:
 
 def _read(path: Path) -> UInt8[np.ndarray, "1 112 92"]:
     try:
-        return restore(path.read_bytes())[None]
+        with open_regular(path) as stream:
+            return restore(stream.read())[None]
     except (OSError, InputError) as error:
         raise InputError(f"{str(path)!r} cannot be read as an image ({reason(error)})") from error
 

@@ -1,6 +1,9 @@
-"""Other libraries' complaints, cut to fit into one line."""
+"""Complaints: other libraries', cut to fit into one line, and the one about memory."""
 
 from __future__ import annotations
+
+from curvae import memory
+from curvae.errors import InputError
 
 
 def reason(error: BaseException) -> str:
@@ -14,3 +17,25 @@ def reason(error: BaseException) -> str:
     """
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(text.split())[:120] or type(error).__name__
+
+
+def check_size(size: int, what: str) -> None:
+    """Refuse more bytes than the machine has memory, before anybody takes them on a header's word.
+
+    Args:
+        size: in bytes.
+        what: would need them, for the error.
+
+    Raises:
+        InputError: there are not as many.
+
+    Example:
+        >>> check_size(2**60, "toy.npy")
+        Traceback (most recent call last):
+        curvae.errors.InputError: toy.npy needs 1.07e+09 GB of memory, more than this machine has (...); ...
+    """
+    if size > memory.total():
+        raise InputError(
+            f"{what} needs {size / 2**30:.3g} GB of memory, more than this machine has "
+            f"({memory.total() / 2**30:.3g}); give fewer or smaller samples, or get the file again if it is damaged"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,9 +11,11 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 from curvae._typing import UInt8
+from curvae.data.reasons import check_size
 from curvae.errors import InputError
 
 Item = TypeVar("Item")
@@ -50,14 +53,30 @@ def stack(items: Sequence[Item], read: Read[Item], title: str, damaged: str = "s
     Raises:
         InputError: damaged images (named and counted), none that is whole, or images of different sizes.
     """
+    failures: list[tuple[int, InputError]] = []
+    with warnings.catch_warnings():
+        # Pillow's, about notes in the files; about their pixels it raises
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        pixels = _fill(items, progress(_read_all(items, read), len(items), title), failures)
+    if failures:
+        _report(failures, items, damaged)
+    return Stack(pixels[: len(items) - len(failures)], [position for position, _ in failures])
+
+
+def _fill(
+    items: Sequence[Item],
+    images: Iterable[UInt8[np.ndarray, "C H W"] | InputError],
+    failures: list[tuple[int, InputError]],
+) -> UInt8[np.ndarray, "N C H W"]:
+    """Whole images, one after the other, at the front of an array for all; the others go to ``failures``."""
     pixels = np.empty((0, 1, 0, 0), np.uint8)
     first: Item | None = None
-    failures: list[tuple[int, InputError]] = []
-    for position, image in enumerate(progress(_read_all(items, read), len(items), title)):
+    for position, image in enumerate(images):
         if isinstance(image, InputError):
             failures.append((position, image))
             continue
         if first is None:
+            check_size(len(items) * image.size, f"{len(items)} images of {_size(image)}")
             first, pixels = items[position], np.empty((len(items), *image.shape), np.uint8)
         if image.shape[1:] != pixels.shape[2:]:
             raise InputError(
@@ -67,15 +86,14 @@ def stack(items: Sequence[Item], read: Read[Item], title: str, damaged: str = "s
         if len(image) > pixels.shape[1]:
             pixels = np.repeat(pixels, len(image), axis=1)  # all were grey so far: at most once
         pixels[position - len(failures)] = image
-    if failures:
-        _report(failures, items, damaged)
-    return Stack(pixels[: len(items) - len(failures)], [position for position, _ in failures])
+    return pixels
 
 
 def progress(images: Iterable[Item], total: int, title: str) -> Iterable[Item]:
     """The same images, with a progress bar on stderr if there are many."""
     console = Console(stderr=True)
-    return track(images, title, total=total, console=console, transient=True, disable=total < BIG)
+    shown = escape(title.encode(errors="replace").decode())  # it may hold a folder's name, which may be anything
+    return track(images, shown, total=total, console=console, transient=True, disable=total < BIG)
 
 
 def _read_all(items: Sequence[Item], read: Read[Item]) -> Iterator[UInt8[np.ndarray, "C H W"] | InputError]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
+from curvae.data.raster import open_image
 from curvae.errors import InputError
+from curvae.files import open_regular
 from curvae.report.pictures import Picture
 from curvae.report.subjects import short_names
 
@@ -42,11 +42,10 @@ class Result:
         """
         path = self.path / file
         try:
-            data = path.read_bytes()
-            with Image.open(path, formats=["PNG"]) as image:
-                width, height = image.size
-                image.verify()
-        except (OSError, SyntaxError, ValueError) as error:
+            with open_regular(path) as stream:
+                data = stream.read()
+            width, height = open_image(data, ("PNG",)).size
+        except Exception as error:  # on damaged files Pillow's readers raise almost anything
             raise InputError(f"{path} is missing or damaged; {self.again}") from error
         uri = "data:image/png;base64," + base64.b64encode(data).decode("ascii")
         return Picture(uri, alt, width, height)

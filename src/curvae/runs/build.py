@@ -12,7 +12,7 @@ from curvae.autoencoder import Autoencoder
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.posteriors import Banded, BlockDiagonal, Shared, Structure
-from curvae.runs.config import RunConfig
+from curvae.runs.config import AUTO, RunConfig
 from curvae.runs.parts import build_likelihood, build_structure
 
 _HIDDEN = (512, 256)
@@ -61,6 +61,41 @@ def build_model(config: RunConfig, shape: tuple[int, ...]) -> Autoencoder:
     return model.double() if config.precision == "64" else model
 
 
+def network_of(config: RunConfig, shape: tuple[int, ...], resizable: bool = False) -> str:
+    """The network of a run; ``"auto"`` is the paper's for shapes that it is made for, and ``"mlp"`` for no images.
+
+    Args:
+        config: the run's.
+        shape: of one datum.
+        resizable: whether the data can be brought to another size, for the error.
+
+    Raises:
+        InputError: the network, or every network for images, is made for other shapes.
+
+    Example:
+        >>> config = RunConfig(data="toy.npy", network="auto")
+        >>> network_of(config, (5,)), network_of(config, (1, 28, 28))
+        ('mlp', 'paper')
+    """
+    if config.network not in (AUTO, *_PAPER):
+        return config.network
+    if shape in _PAPER_SHAPES:
+        return _PAPER[0] if config.network == AUTO else config.network
+    is_image = len(shape) == 3 and shape[0] in (1, 3)
+    if config.network == AUTO and not is_image:
+        return "mlp"
+    who = (
+        "no network was chosen and the paper's are"
+        if config.network == AUTO
+        else f"network is {config.network}, which is"
+    )
+    size = f"--size {'28 or 64' if shape[0] == 1 else 64}, or " if is_image and resizable else ""
+    raise InputError(
+        f"{who} made for data of shape {' or '.join(map(str, _PAPER_SHAPES))}, but the data has {shape}; use {size}"
+        "--network mlp or linear (of a figure --set)"
+    )
+
+
 def likelihood_of(config: RunConfig, model: Autoencoder) -> Likelihood:
     """The observation model of a run: the one that its model has learned, or the configuration's.
 
@@ -90,13 +125,14 @@ def _reach(structure: Structure) -> int:
 
 
 def _networks(config: RunConfig, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
-    if config.network == "linear":
+    network = network_of(config, shape)
+    if network == "linear":
         if config.likelihood == "bernoulli":
             raise InputError(
                 "likelihood is bernoulli but a linear decoder gives no probabilities; use bernoulli-logits"
             )
         return networks.linear_encoder(shape, config.latents), networks.linear_decoder(config.latents, shape)
-    encoder, decoder = _paper(config, shape) if config.network in _PAPER else _mlp(config, shape)
+    encoder, decoder = _paper(config, shape) if network in _PAPER else _mlp(config, shape)
     if encoder.out_features == config.latents:
         # the autoencoder would take the features, which an activation has bounded, for the means
         raise InputError(f"width {config.width} gives the encoder as many features as latents; choose another width")
@@ -106,14 +142,9 @@ def _networks(config: RunConfig, shape: tuple[int, ...]) -> tuple[nn.Module, nn.
 def _paper(
     config: RunConfig, shape: tuple[int, ...]
 ) -> tuple[networks.MNISTEncoder | networks.CelebAEncoder, nn.Module]:
-    if shape not in _PAPER_SHAPES:
-        raise InputError(
-            f"network is {config.network}, which is made for data of shape {' or '.join(map(str, _PAPER_SHAPES))}, but "
-            f"the data has {shape}; use mlp or linear"
-        )
     width, latents = config.width, config.latents
     sigmoid = config.likelihood.partition(":")[0] not in _UNBOUNDED  # the paper's own
-    normalise = config.network == _PAPER[0]
+    normalise = config.network != _PAPER[1]
     if shape == _PAPER_SHAPES[0]:
         return networks.MNISTEncoder(width, normalise), networks.MNISTDecoder(latents, width, sigmoid, normalise)
     encoder = networks.CelebAEncoder(width, shape[0], normalise)

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from curvae.data import Dataset
 from curvae.errors import InputError
+from curvae.runs.build import network_of
 from curvae.runs.config import RunConfig
 
 _UNIT_INTERVAL = ("bernoulli", "bernoulli-logits", "continuous-bernoulli")
 _COUNTS = ("poisson", "negative-binomial")
+
+
+def choose_network(config: RunConfig, dataset: Dataset) -> RunConfig:
+    """The configuration with a network: one that was left to the data is chosen, see ``build.network_of``.
+
+    Raises:
+        InputError: the paper's networks are not made for these data.
+
+    Example:
+        >>> data = Dataset("toy", torch.rand(9, 3), torch.rand(2, 3), {})
+        >>> choose_network(RunConfig(data="toy", network="auto"), data).network
+        'mlp'
+    """
+    resizable = dataset.train.dtype == torch.uint8
+    return replace(config, network=network_of(config, dataset.shape, resizable))
 
 
 def check_data(config: RunConfig, dataset: Dataset) -> None:

@@ -13,7 +13,8 @@ from curvae.errors import InputError
 
 OBJECTIVES = ("beta-vae", "taylor", "grae", "rae")
 CURVATURES = ("gauss-newton", "hessian")
-NETWORKS = ("paper", "paper-no-norm", "mlp", "linear")
+AUTO = "auto"
+NETWORKS = (AUTO, "paper", "paper-no-norm", "mlp", "linear")
 PRECISIONS = ("32", "bf16", "64")
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -49,7 +50,8 @@ class RunConfig:
         estimator: of the penalty of ``"grae"`` and ``"rae"``, such as ``"exact"`` or ``"columns:K"``.
         likelihood: observation model, such as ``"gaussian"``, ``"gaussian:SIGMA"`` or ``"bernoulli-logits"``.
         network: ``"paper"`` (App. D), ``"paper-no-norm"`` (the same without batch normalisation), ``"mlp"`` or
-            ``"linear"``.
+            ``"linear"``; ``"auto"`` leaves it to the data's shape when training starts (see
+            :func:`~curvae.runs.checks.choose_network`), and what was chosen stands in the run's configuration.
         width: factor on the network's hidden widths.
         beta: weight of the KL term, > 0.
         encoder_weight: of ½‖h‖², for ``"grae"`` and ``"rae"``; ``None`` is β.
@@ -131,13 +133,14 @@ class RunConfig:
         return cls(**values)
 
     def differences(self, other: RunConfig) -> list[str]:
-        """Names of the fields in which two configurations differ.
+        """Names of the fields in which two configurations differ; a network left to the data differs from none.
 
         Example:
             >>> RunConfig(data="mnist").differences(RunConfig(data="mnist", beta=0.4, seed=1))
             ['beta', 'seed']
         """
-        return [f.name for f in dataclasses.fields(self) if getattr(self, f.name) != getattr(other, f.name)]
+        names = [f.name for f in dataclasses.fields(self) if getattr(self, f.name) != getattr(other, f.name)]
+        return [name for name in names if name != "network" or AUTO not in (self.network, other.network)]
 
 
 def _checked(name: str, kind: str, value: Any) -> Any:

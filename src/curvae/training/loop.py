@@ -19,9 +19,10 @@ from torch.utils.data import DataLoader
 from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.data import Batches, Dataset, absolute, as_float
+from curvae.data.notes import note
 from curvae.errors import IndefiniteError, InputError
 from curvae.runs import Run, RunConfig, build_model, build_objective, likelihood_of, load_data, save_model
-from curvae.runs.checks import check_data
+from curvae.runs.checks import check_data, choose_network
 from curvae.runs.device import choose_device
 from curvae.runs.folder import check_free
 from curvae.runs.lines import cut_lines
@@ -98,6 +99,10 @@ def train(
     build_objective(config)  # settings that do not go together are refused before data are read
     device = choose_device(config.device)
     dataset = load_data(config) if run is None else run.dataset()
+    chosen = choose_network(config, dataset)
+    if chosen != config and chosen.network == "mlp":
+        note(f"network: {chosen.network}, for data of shape {dataset.shape}")
+    config = chosen
     check_data(config, dataset)
     model = build_model(config, dataset.shape)
     _try_out(config, model, dataset)

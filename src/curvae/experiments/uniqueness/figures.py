@@ -16,6 +16,7 @@ from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 from PIL import Image
 
+from curvae.data.raster import open_image
 from curvae.experiments.uniqueness.config import Panel
 from curvae.experiments.uniqueness.runner import Result
 from curvae.experiments.uniqueness.statistics import Values
@@ -71,10 +72,8 @@ def _save(canvas: Canvas, path: Path) -> None:
     """As a PNG with a palette: a third of the size, for thousands of points."""
     buffer = BytesIO()
     canvas.savefig(buffer, format="png", dpi=70)
-    with Image.open(buffer) as image:
-        image.convert("RGB").quantize(255, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
-            path, format="PNG", optimize=True
-        )
+    image = open_image(buffer.getvalue(), ("PNG",)).convert("RGB")
+    image.quantize(255, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, format="PNG", optimize=True)
 
 
 def _row(result: Result, model: Model, panels: list[Panel], moments: dict[Model, Values]) -> list[Scatter]:
