@@ -9,6 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from curvae._checks import positive_int
 from curvae._precision import full_precision
+from curvae._transforms import one_at_a_time
 from curvae._typing import Float, Tensor
 from curvae.curvature.pushforward import Decoder, unit_tangents
 from curvae.curvature.statistics import FixedStatistics
@@ -26,6 +27,7 @@ def check_curvature(name: str) -> Curvature:
     return cast(Curvature, name)
 
 
+@one_at_a_time()
 def hessian_products(
     fn: Decoder,
     z: Float[Tensor, "B d"],

@@ -10,6 +10,7 @@ from torch.func import jvp, vjp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from curvae._precision import full_precision
+from curvae._transforms import one_at_a_time
 from curvae._typing import Float, Tensor
 from curvae.curvature.linear import LinearLayers
 from curvae.curvature.pushforward import Decoder
@@ -41,6 +42,7 @@ class Operator:
         tensor([[9., 9.]])
     """
 
+    @one_at_a_time()
     def __init__(self, fn: Decoder, z: Float[Tensor, "B d"], x: Tensor, likelihood: Likelihood) -> None:
         self.fn, self.z, self.x, self.likelihood = fn, z.contiguous(), x, likelihood
         statistics = FixedStatistics()
@@ -50,6 +52,7 @@ class Operator:
         self._seen = statistics.seen
         self._known = [BatchStatistics(seen.mean.detach(), seen.variance.detach()) for seen in statistics.seen]
 
+    @one_at_a_time()
     @torch.no_grad()
     def __call__(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B d K"]:
         """$Mv$ for K tangents of each datum; carries no gradient."""
@@ -58,6 +61,7 @@ class Operator:
             cotangents = self._curve(self._push(z, tangents, self._known))
             return vmap(lambda cotangent: self._pull(cotangent)[0], in_dims=-1, out_dims=-1)(cotangents)
 
+    @one_at_a_time()
     def root(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B *D K"]:
         r"""$L\,Jv$ for K tangents of each datum, differentiable in z and the decoder's parameters."""
         pushed = self._push(self.z, tangents, self._seen)

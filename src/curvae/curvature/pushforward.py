@@ -10,6 +10,7 @@ from torch.func import jvp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from curvae._checks import positive_int
+from curvae._transforms import one_at_a_time
 from curvae._typing import Float, Int, Tensor
 from curvae.curvature.elementwise import OneSlope
 from curvae.curvature.linear import LinearLayers
@@ -21,6 +22,7 @@ Decoder = Callable[[Float[Tensor, "B d"]], Float[Tensor, "B *D"]]
 """Any map from latents to the parameters of an observation model, acting on each datum of a batch by itself."""
 
 
+@one_at_a_time()
 def pushforward(
     fn: Decoder, z: Float[Tensor, "B d"], tangents: Float[Tensor, "m d K"], chunk_size: int | None = None
 ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "m *D K"]]:

@@ -92,8 +92,8 @@ class FixedStatistics(TorchFunctionMode):
                 return CALLED_OTHERWISE[func](*args, **(kwargs or {}))
         if func in UNKNOWN_WITH_STATISTICS and normalises_by_batch(args, kwargs or {}):
             raise InputError(
-                f"the decoder calls {getattr(func, '__name__', func)}, whose derivative at the batch's statistics is not known; "
-                "call torch.nn.functional.batch_norm"
+                f"the decoder calls {getattr(func, '__name__', func)}, whose derivative at the batch's statistics is "
+                "not known; call torch.nn.functional.batch_norm"
             )
         if func is torch.Tensor.add_ and _is_counter(args[0]):
             # BatchNorm counts its batches in place, which functorch refuses inside a transform although the counter
@@ -221,7 +221,7 @@ class Unmoved(Counters):
 
     def __exit__(self, *error: Any) -> None:
         """Count back."""
-        super().__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
         self.undo()
 
 
