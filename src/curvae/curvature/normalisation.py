@@ -21,6 +21,7 @@ from curvae.errors import InputError
 
 # arguments have PyTorch's names, by which a decoder may give them
 
+
 def layer_norm(
     input: Float[Tensor, "B *D"],
     normalized_shape: Sequence[int],

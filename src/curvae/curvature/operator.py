@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from curvae._precision import full_precision
 from curvae._transforms import one_at_a_time
 from curvae._typing import Float, Tensor
+from curvae.curvature.first_use import check_first_use
 from curvae.curvature.linear import LinearLayers
 from curvae.curvature.pushforward import Decoder
 from curvae.curvature.statistics import BatchStatistics, FixedStatistics
@@ -45,6 +46,7 @@ class Operator:
     @one_at_a_time()
     def __init__(self, fn: Decoder, z: Float[Tensor, "B d"], x: Tensor, likelihood: Likelihood) -> None:
         self.fn, self.z, self.x, self.likelihood = fn, z.contiguous(), x, likelihood
+        check_first_use(fn, self.z)
         statistics = FixedStatistics()
         with statistics:
             self.eta = fn(self.z).to(z.dtype)

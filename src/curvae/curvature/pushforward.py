@@ -13,6 +13,7 @@ from curvae._checks import positive_int
 from curvae._transforms import one_at_a_time
 from curvae._typing import Float, Int, Tensor
 from curvae.curvature.elementwise import OneSlope
+from curvae.curvature.first_use import check_first_use
 from curvae.curvature.linear import LinearLayers
 from curvae.curvature.rows import CannotFollow, push_rows
 from curvae.curvature.statistics import BatchStatistics, FixedStatistics
@@ -57,6 +58,7 @@ def pushforward(
     _check(z, tangents)
     size = tangents.shape[2] if chunk_size is None else positive_int("chunk_size", chunk_size)
     z = z.contiguous()  # forward mode refuses an expanded tensor
+    check_first_use(fn, z)
     statistics = FixedStatistics()
     first, *rest = tangents.movedim(-1, 0).split(size)
     eta, columns, seen = (
