@@ -2,6 +2,7 @@
 
 from curvae.curvature.estimator import Estimate, Estimator, SampledColumns
 from curvae.curvature.estimators import Columns, Exact
+from curvae.curvature.first_use import unchecked
 from curvae.curvature.fraction import Fraction
 from curvae.curvature.gauss_newton import gauss_newton
 from curvae.curvature.hessian import Curvature, check_curvature, hessian
@@ -35,4 +36,5 @@ __all__ = [
     "jacobian",
     "principal_basis",
     "pushforward",
+    "unchecked",
 ]

@@ -9,7 +9,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from curvae._checks import positive_int
 from curvae._precision import full_precision
+from curvae._transforms import one_at_a_time
 from curvae._typing import Float, Tensor
+from curvae.curvature.first_use import check_first_use
 from curvae.curvature.pushforward import Decoder, unit_tangents
 from curvae.curvature.statistics import FixedStatistics
 from curvae.errors import InputError
@@ -26,6 +28,7 @@ def check_curvature(name: str) -> Curvature:
     return cast(Curvature, name)
 
 
+@one_at_a_time()
 def hessian_products(
     fn: Decoder,
     z: Float[Tensor, "B d"],
@@ -56,6 +59,7 @@ def hessian_products(
                  [ 0., -4.]]])
     """
     z = z.contiguous()  # forward mode refuses an expanded tensor
+    check_first_use(fn, z)
     statistics = FixedStatistics()
     with statistics:
         eta = fn(z)

@@ -10,7 +10,9 @@ from torch.func import jvp, vjp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from curvae._precision import full_precision
+from curvae._transforms import one_at_a_time
 from curvae._typing import Float, Tensor
+from curvae.curvature.first_use import check_first_use
 from curvae.curvature.linear import LinearLayers
 from curvae.curvature.pushforward import Decoder
 from curvae.curvature.statistics import BatchStatistics, FixedStatistics
@@ -41,8 +43,10 @@ class Operator:
         tensor([[9., 9.]])
     """
 
+    @one_at_a_time()
     def __init__(self, fn: Decoder, z: Float[Tensor, "B d"], x: Tensor, likelihood: Likelihood) -> None:
         self.fn, self.z, self.x, self.likelihood = fn, z.contiguous(), x, likelihood
+        check_first_use(fn, self.z)
         statistics = FixedStatistics()
         with statistics:
             self.eta = fn(self.z).to(z.dtype)
@@ -54,6 +58,7 @@ class Operator:
         """$Mv$ for K tangents of each datum; carries no gradient."""
         return self.pull(self.push(tangents))
 
+    @one_at_a_time()
     @torch.no_grad()
     def push(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B *D K"]:
         r"""$Tv=L\,Jv$ for K tangents of each datum; carries no gradient."""
@@ -61,6 +66,7 @@ class Operator:
         with full_precision(z):
             return self.likelihood.whiten(self.eta.detach(), self.x, self._push(z, tangents, self._known))
 
+    @one_at_a_time()
     @torch.no_grad()
     def pull(self, cotangents: Float[Tensor, "B *D K"]) -> Float[Tensor, "B d K"]:
         r"""$T^\top u=J^\top L^\top u$ for K vectors $u$ in output space of each datum; carries no gradient."""
@@ -70,6 +76,7 @@ class Operator:
             whiten = vjp(lambda tangents: self.likelihood.whiten(eta, self.x, tangents), cotangents)[1]
             return vmap(lambda cotangent: self._pull(cotangent)[0], in_dims=-1, out_dims=-1)(whiten(cotangents)[0])
 
+    @one_at_a_time()
     def root(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B *D K"]:
         r"""$L\,Jv$ for K tangents of each datum, differentiable in z and the decoder's parameters."""
         pushed = self._push(self.z, tangents, self._seen)

@@ -12,6 +12,7 @@ from curvae._typing import Float, Tensor
 from curvae.curvature.estimators import distribution, normalised
 from curvae.curvature.gauss_newton import whitened
 from curvae.curvature.pushforward import Decoder, one_hot_tangents, unit_tangents
+from curvae.curvature.statistics import at_statistics_of
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 
@@ -135,7 +136,8 @@ def principal_basis(
 
     A basis for :class:`Signs`: as far as the curvatures of different data share eigenvectors, probes with signs along
     them have no variance. It costs d products a datum and one eigendecomposition, but the data can be few and the
-    basis serves for as long as the decoder stays near what it was; a stale one costs variance, never a bias.
+    basis serves for as long as the decoder stays near what it was; a stale one costs variance, never a bias. Batch
+    normalisation in train mode normalises by the statistics of all of ``z``; running statistics do not move.
 
     Args:
         fn: decoder.
@@ -146,7 +148,7 @@ def principal_basis(
         chunk_size: Jacobian columns computed at a time; bounds memory.
 
     Raises:
-        InputError: if ``rank`` is not 1 … d.
+        InputError: if ``rank`` is not 1 … d, or as :func:`~curvae.curvature.pushforward`.
 
     Example:
         >>> from curvae.likelihoods import Gaussian
@@ -160,6 +162,7 @@ def principal_basis(
     if rank > latents:
         raise InputError(f"rank is {rank} but there are only {latents} latents")
     curvature = z.new_zeros(latents, latents)
+    fn = at_statistics_of(fn, z)
     for point, datum in zip(z.split(1), x.split(1), strict=True):  # the Jacobians of several may not fit in memory
         columns = whitened(fn, point, datum, likelihood, unit_tangents(point), chunk_size)[1].flatten(0, -2)
         curvature.addmm_(columns.mT, columns)

@@ -10,8 +10,10 @@ from torch.func import jvp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from curvae._checks import positive_int
+from curvae._transforms import one_at_a_time
 from curvae._typing import Float, Int, Tensor
 from curvae.curvature.elementwise import OneSlope
+from curvae.curvature.first_use import check_first_use
 from curvae.curvature.linear import LinearLayers
 from curvae.curvature.rows import CannotFollow, push_rows
 from curvae.curvature.statistics import BatchStatistics, FixedStatistics
@@ -21,6 +23,7 @@ Decoder = Callable[[Float[Tensor, "B d"]], Float[Tensor, "B *D"]]
 """Any map from latents to the parameters of an observation model, acting on each datum of a batch by itself."""
 
 
+@one_at_a_time()
 def pushforward(
     fn: Decoder,
     z: Float[Tensor, "B d"],
@@ -63,6 +66,7 @@ def pushforward(
         chosen = torch.arange(len(tangents), device=z.device)
     size = tangents.shape[2] if chunk_size is None else positive_int("chunk_size", chunk_size)
     z = z.contiguous()  # forward mode refuses an expanded tensor
+    check_first_use(fn, z)
     first, *rest = tangents.movedim(-1, 0).split(size)
     eta, columns, seen = _push_chosen(fn, z, first, chosen)
     chunks = [columns, *(_push_chosen(fn, z, chunk, chosen, seen)[1] for chunk in rest)]

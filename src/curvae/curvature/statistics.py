@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.autograd.forward_ad as forward_ad
-from torch.nn.functional import batch_norm
+from torch.nn.functional import batch_norm, instance_norm
 from torch.overrides import TorchFunctionMode
 
 from curvae._precision import at_least_float32
 from curvae._typing import Float, Tensor
 from curvae.curvature.linear import carries_tangent
-from curvae.curvature.normalisation import PER_DATUM
+from curvae.curvature.normalisation import CALLED_OTHERWISE, PER_DATUM, UNKNOWN_WITH_STATISTICS, normalises_by_batch
+from curvae.errors import InputError
 
 
 class BatchStatistics(NamedTuple):
@@ -63,8 +64,9 @@ class FixedStatistics(TorchFunctionMode):
     Layer, group and instance normalisation act on each datum by itself and keep their meaning; they are replaced too
     (:mod:`~curvae.curvature.normalisation`), because PyTorch's gradients of their forward-mode derivatives are wrong.
 
-    The mode intercepts the function, not the module, so it works for any callable. Running statistics are not
-    touched inside; :meth:`update_running` does that once, with the statistics a first pass has returned.
+    The mode intercepts the function, not the module, so it works for any callable, whether it calls
+    ``torch.nn.functional`` or the operators below. Running statistics are not touched inside;
+    :meth:`update_running` does that once, with the statistics a first pass has returned.
 
     Args:
         known: statistics that an earlier pass over the same batch saw, to be used again instead of this pass's own;
@@ -85,6 +87,14 @@ class FixedStatistics(TorchFunctionMode):
             return self._normalised(*args, **(kwargs or {}))
         if func in PER_DATUM:
             return PER_DATUM[func](*args, **(kwargs or {}))
+        if func in CALLED_OTHERWISE:
+            with self:  # what it calls is one of those above
+                return CALLED_OTHERWISE[func](*args, **(kwargs or {}))
+        if func in UNKNOWN_WITH_STATISTICS and normalises_by_batch(args, kwargs or {}):
+            raise InputError(
+                f"the decoder calls {getattr(func, '__name__', func)}, whose derivative at the batch's statistics is "
+                "not known; call torch.nn.functional.batch_norm"
+            )
         if func is torch.Tensor.add_ and _is_counter(args[0]):
             # BatchNorm counts its batches in place, which functorch refuses inside a transform although the counter
             # has nothing to do with it
@@ -99,13 +109,13 @@ class FixedStatistics(TorchFunctionMode):
         mean, variance = layer.stored or self._observe(primal, layer)
         return affine(mean, variance, layer.weight, layer.bias, layer.eps)
 
-    def _normalised(self, x: Float[Tensor, "B C *S"], *args: Any, **options: Any) -> Float[Tensor, "B C *S"]:
-        primal, tangent = forward_ad.unpack_dual(x)
-        shape = (-1, *[1] * (x.dim() - 2))
+    def _normalised(self, input: Float[Tensor, "B C *S"], *args: Any, **options: Any) -> Float[Tensor, "B C *S"]:
+        primal, tangent = forward_ad.unpack_dual(input)
+        shape = (-1, *[1] * (input.dim() - 2))
         scale, shift = (vector.view(shape) for vector in self.affine(primal, BatchNorm(*args, **options)))
         # lifting them keeps primal and tangent of one type under autocast
         if tangent is None or carries_tangent(scale) or carries_tangent(shift):
-            return torch.addcmul(shift, at_least_float32(x), scale)
+            return torch.addcmul(shift, at_least_float32(input), scale)
         # PyTorch's rule for addcmul adds up zeros for the tangents of the other two
         return forward_ad.make_dual(
             torch.addcmul(shift, at_least_float32(primal), scale), at_least_float32(tangent) * scale
@@ -120,9 +130,18 @@ class FixedStatistics(TorchFunctionMode):
         return statistics
 
     def note(self, x: Float[Tensor, "B C *S"], statistics: BatchStatistics, layer: BatchNorm) -> None:
-        """Note what one layer saw in ``x``."""
-        self.seen.append(statistics)
+        """Note what one layer saw in ``x``.
+
+        Raises:
+            InputError: a single value for each channel, which PyTorch's own layer refuses: its variance is 0.
+        """
         values = x.numel() // x.shape[1]
+        if values == 1:
+            raise InputError(
+                f"batch normalisation in train mode got one value for each channel (input {tuple(x.shape)}); "
+                "give it more data at a time (drop a last batch of one) or put the decoder into eval mode"
+            )
+        self.seen.append(statistics)
         self._running.append(RunningStatistics(layer.running_mean, layer.running_var, layer.momentum, values))
 
     @property
@@ -156,20 +175,97 @@ class Counters(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._counted: list[Tensor] = []
+        self._before: list[tuple[Tensor, Tensor]] = []
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Note the counters that go up."""
         if func is torch.Tensor.add_ and _is_counter(args[0]):
-            self._counted.append(args[0])
+            with torch._C._DisableFuncTorch():
+                self._before.append((args[0], args[0].clone()))
         return func(*args, **(kwargs or {}))
 
     def undo(self) -> None:
         """Count back."""
-        for counter in self._counted:
-            counter.sub_(1)
+        with torch._C._DisableFuncTorch(), torch.no_grad():
+            for counter, before in reversed(self._before):
+                counter.copy_(before)
+
+
+class Unmoved(Counters):
+    """Inside this mode normalisations work as ever and leave their running statistics and counters as they were.
+
+    For whatever only measures: it may meet a decoder in train mode, of which it has no more than a function.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Hide running statistics from what would move them."""
+        options = dict(kwargs or {})
+        if func in CALLED_OTHERWISE:
+            with self:
+                return CALLED_OTHERWISE[func](*args, **options)
+        if func is batch_norm:
+            given = _named(_BATCH_NORM, args, options)
+            if given.get("training"):
+                given.update(running_mean=None, running_var=None)
+            args, options = (given.pop("input"),), given
+        elif func is instance_norm:
+            given = _named(_INSTANCE_NORM, args, options)
+            if given.get("use_input_stats", True):
+                given.update(running_mean=None, running_var=None)
+            args, options = (given.pop("input"),), given
+        return super().__torch_function__(func, types, args, options)
+
+    def __exit__(self, *error: Any) -> None:
+        """Count back."""
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        self.undo()
+
+
+_BATCH_NORM = ("input", *BatchNorm._fields)
+_INSTANCE_NORM = ("input", "running_mean", "running_var", "weight", "bias", "use_input_stats", "momentum", "eps")
+
+
+def _named(names: Sequence[str], args: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    return {**dict(zip(names, args, strict=False)), **options}
+
+
+def unmoved(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """``fn`` at the same values, with running statistics and counters that stay where they are.
+
+    Example:
+        >>> norm = torch.nn.BatchNorm1d(2)
+        >>> unmoved(norm)(torch.randn(5, 2)).shape, norm.num_batches_tracked
+        (torch.Size([5, 2]), tensor(0))
+    """
+
+    def measured(z: Tensor) -> Tensor:
+        with Unmoved():
+            return fn(z)
+
+    return measured
+
+
+def at_statistics_of(fn: Callable[[Tensor], Tensor], z: Float[Tensor, "B d"]) -> Callable[[Tensor], Tensor]:
+    """``fn`` for some of the data at a time, normalised by the statistics of all of ``z``, which do not move.
+
+    Example:
+        >>> norm, z = torch.nn.BatchNorm1d(2), torch.tensor([[0.0, 2.0], [4.0, 4.0]])
+        >>> at_statistics_of(norm, z)(z[:1]).detach().round(decimals=3)
+        tensor([[-1., -1.]])
+    """
+    statistics = FixedStatistics()
+    with torch.no_grad(), statistics:
+        unmoved(fn)(z)
+
+    def settled(some: Tensor) -> Tensor:
+        with FixedStatistics(known=statistics.seen), Unmoved():
+            return fn(some)
+
+    return settled
 
 
 def _is_counter(tensor: object) -> bool:

@@ -11,6 +11,7 @@ import torch
 
 from curvae._typing import Float, Tensor
 from curvae.curvature.pushforward import Decoder
+from curvae.curvature.statistics import unmoved
 from curvae.errors import InputError
 from curvae.geometry.metric import Metric
 
@@ -90,7 +91,7 @@ def metric_energy(metric: Metric, curve: Float[Tensor, "B T d"]) -> Float[Tensor
 def _decoded_steps(decoder: Decoder, curve: Tensor) -> Tensor:
     """Squared lengths of the decoded steps, [B, T − 1]."""
     _check_curve(curve)
-    decoded = decoder(curve.flatten(0, 1)).unflatten(0, curve.shape[:2]).flatten(2)
+    decoded = unmoved(decoder)(curve.flatten(0, 1)).unflatten(0, curve.shape[:2]).flatten(2)
     return decoded.diff(dim=1).square().sum(-1)
 
 
@@ -98,7 +99,7 @@ def _metric_steps(metric: Metric, curve: Tensor) -> Tensor:
     """Squared lengths of the steps under the metric at their midpoints, [B, T − 1]."""
     _check_curve(curve)
     steps, midpoints = curve.diff(dim=1), (curve[:, 1:] + curve[:, :-1]) / 2
-    at = metric(midpoints.flatten(0, 1)).unflatten(0, midpoints.shape[:2])
+    at = unmoved(metric)(midpoints.flatten(0, 1)).unflatten(0, midpoints.shape[:2])
     return torch.einsum("bti,btij,btj->bt", steps, at, steps)
 
 

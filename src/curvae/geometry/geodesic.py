@@ -10,6 +10,7 @@ import torch
 
 from curvae._checks import positive_int
 from curvae._typing import Float, Tensor
+from curvae.curvature.statistics import unmoved
 from curvae.errors import InputError
 
 CurveEnergy = Callable[[Float[Tensor, "B T d"]], Float[Tensor, " B"]]
@@ -83,6 +84,7 @@ def geodesic(
         raise InputError(f"nodes is {nodes}; expected at least 3: the ends and a point between")
     if tolerance is None:
         tolerance = math.sqrt(torch.finfo(start.dtype).eps)
+    energy = unmoved(energy)
     start, end = start.detach(), end.detach()
     line = torch.lerp(start[:, None], end[:, None], torch.linspace(0, 1, nodes).to(start)[:, None])
     line[:, -1] = end  # lerp may round

@@ -12,6 +12,7 @@ from curvae._typing import Float, Tensor
 from curvae.curvature import pushforward
 from curvae.curvature.gauss_newton import gram
 from curvae.curvature.pushforward import Decoder, unit_tangents
+from curvae.curvature.statistics import unmoved
 from curvae.likelihoods import Gaussian, Likelihood
 
 Metric = Callable[[Float[Tensor, "B d"]], Float[Tensor, "B d d"]]
@@ -47,7 +48,7 @@ def pullback(
                  [0., 9.]]])
     """
     likelihood = Gaussian() if likelihood is None else likelihood
-    eta, columns = pushforward(decoder, z, unit_tangents(z), chunk_size)
+    eta, columns = pushforward(unmoved(decoder), z, unit_tangents(z), chunk_size)
     with full_precision(z):
         eta, columns = eta.to(z.dtype), columns.to(z.dtype)
         return gram(likelihood.whiten(eta, likelihood.mean(eta) if x is None else x, columns)).to(z.dtype)
@@ -116,7 +117,7 @@ def log_magnification_of(decoder: Decoder, z: Float[Tensor, "B d"]) -> Float[Ten
         >>> log_magnification_of(lambda z: z * torch.tensor([2.0, 1e-15]), torch.zeros(1, 2))
         tensor([-33.8456])
     """
-    columns = pushforward(decoder, z, unit_tangents(z))[1].flatten(1, -2)
+    columns = pushforward(unmoved(decoder), z, unit_tangents(z))[1].flatten(1, -2)
     if columns.shape[1] < columns.shape[2]:  # fewer outputs than latents: some directions have no volume
         return columns.new_full((len(columns),), -torch.inf)
     return torch.linalg.svdvals(columns).log().sum(-1)

@@ -6,6 +6,7 @@ import torch
 
 from curvae._typing import Float, Tensor
 from curvae.curvature import jacobian
+from curvae.curvature.statistics import unmoved
 from curvae.errors import InputError
 from curvae.geometry.metric import Metric
 
@@ -28,6 +29,7 @@ def christoffel(metric: Metric, z: Float[Tensor, "B d"]) -> Float[Tensor, "B d d
         tensor([[ 0.,  0.],
                 [ 0., -2.]])
     """
+    metric = unmoved(metric)
     partial = jacobian(metric, z)  # [b, i, j, l] = ∂_l G_ij
     lowered = partial.permute(0, 2, 3, 1) + partial.permute(0, 2, 1, 3) - partial.permute(0, 3, 1, 2)
     d = z.shape[1]
@@ -56,7 +58,7 @@ def riemann(metric: Metric, z: Float[Tensor, "B d"]) -> Float[Tensor, "B d d d d
     partial = jacobian(lambda point: christoffel(metric, point), z)  # [b, l, j, k, i] = ∂_i Γ^l_jk
     half = partial.permute(0, 1, 3, 4, 2) + torch.einsum("blim,bmjk->blkij", gamma, gamma)
     raised = half - half.transpose(-1, -2)
-    return torch.einsum("blm,bmkij->blkij", metric(z), raised)
+    return torch.einsum("blm,bmkij->blkij", unmoved(metric)(z), raised)
 
 
 def sectional_curvature(
@@ -92,6 +94,6 @@ def sectional_curvature(
     if u is None or v is None or d < 2:
         raise InputError(f"a plane in {d} dimensions needs d >= 2 and two directions u and v; give both")
     numerator = torch.einsum("blkij,bl,bk,bi,bj->b", riemann(metric, z), u, v, u, v)
-    g = metric(z)
+    g = unmoved(metric)(z)
     uu, vv, uv = (torch.einsum("bi,bij,bj->b", a, g, b) for a, b in ((u, u), (v, v), (u, v)))
     return numerator / (uu * vv - uv.square())

@@ -21,7 +21,7 @@ def codes(model: Model, data: Tensor, batch_size: int = 100) -> Float[Tensor, "N
     """The posterior's mean of every datum, in eval mode.
 
     Args:
-        model: on any device; its mode is given back as it was.
+        model: on any device; the mode of each of its modules is given back as it was.
         data: ``[N, *D]``, uint8 pixels or floating point.
         batch_size: data at a time.
 
@@ -45,12 +45,12 @@ def codes(model: Model, data: Tensor, batch_size: int = 100) -> Float[Tensor, "N
 
 
 @contextmanager
-def deployed(model: Model) -> Iterator[None]:
-    """Put a model's modules into eval mode, and back as they were."""
-    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+def deployed(model: object) -> Iterator[None]:
+    """Put a model's modules into eval mode, and each of them back into its own: some may be frozen."""
+    modules = [module for root in _roots(model) for module in root.modules()]
     before = [module.training for module in modules]
-    if isinstance(model, nn.Module):
-        model.eval()
+    for root in _roots(model):
+        root.eval()
     try:
         yield
     finally:
@@ -58,12 +58,18 @@ def deployed(model: Model) -> Iterator[None]:
             module.training = training
 
 
+def _roots(model: object) -> list[nn.Module]:
+    """The model, or the modules that it holds where it is none itself."""
+    if isinstance(model, nn.Module):
+        return [model]
+    return [value for value in getattr(model, "__dict__", {}).values() if isinstance(value, nn.Module)]
+
+
 def batches(model: Model, data: Tensor, batch_size: int) -> Iterator[Float[Tensor, "B *D"]]:
     """The data as the model takes them: in pieces, on its device and in its type."""
     if len(data) == 0:
         raise InputError("there are no data; expected at least one")
-    parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
-    like = next(parameters, None)
+    like = next((parameter for root in _roots(model) for parameter in root.parameters()), None)
     for batch in data.split(positive_int("batch_size", batch_size)):
         x = as_float(batch)
         yield x if like is None else x.to(like)

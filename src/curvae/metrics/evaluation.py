@@ -16,7 +16,7 @@ from curvae.data import as_float
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.metrics.alignment import correlation, gap, off_diagonal_moments, relative_distance
-from curvae.metrics.codes import in_double
+from curvae.metrics.codes import deployed, in_double
 from curvae.metrics.result import Estimate, Evaluation, Examples
 from curvae.posteriors import Diagonal, Full, Normal, Structure
 
@@ -42,7 +42,7 @@ def evaluate(
     ``structure`` (11), which is what its objective has optimised away.
 
     Args:
-        model: on any device; its mode is given back as it was.
+        model: on any device; the mode of each of its modules is given back as it was.
         data: ``[N, *D]``, uint8 pixels or floating point.
         beta: β, > 0.
         likelihood: observation model.
@@ -71,11 +71,9 @@ def evaluate(
         raise InputError("there are no data to evaluate on; expected at least one")
     parameter = next(model.parameters())
     measure = _Measure(model, beta, likelihood, structure, generator, samples, Columns(columns))
-    training = model.training
-    model.eval()
-    try:
-        found: list[dict[str, Tensor]] = []
-        shown: list[dict[str, Tensor]] = []
+    found: list[dict[str, Tensor]] = []
+    shown: list[dict[str, Tensor]] = []
+    with deployed(model):
         for start in range(0, len(data), batch_size):
             x = as_float(data[start : start + batch_size].to(parameter.device)).to(parameter.dtype)
             values, matrices = measure(x)
@@ -84,8 +82,6 @@ def evaluate(
                 shown.append({"x": x, **matrices})
             if progress is not None:
                 progress(start + len(x))
-    finally:
-        model.train(training)
     pictures = {name: array[:examples].cpu().numpy() for name, array in _joined(shown).items()}
     return _summary(_joined(found), Examples(**pictures), beta, structure, model.structure is not None)
 

@@ -12,6 +12,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
+from curvae.metrics.codes import deployed
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ def statistics(extractor: nn.Module, images: Iterable[Tensor]) -> Statistics:
     """Of one set.
 
     Args:
-        extractor: images to features ``[B, F]``, in eval mode, with the int ``num_features``.
+        extractor: images to features ``[B, F]``, used in eval mode, with the int ``num_features``.
         images: batches of the set, at least two images.
 
     Raises:
@@ -122,7 +123,7 @@ class FrechetDistance:
     """How far sets of images are from a reference set, whose statistics are computed once; see :func:`between`.
 
     Args:
-        extractor: images to features ``[B, F]``, in eval mode, with the int ``num_features``.
+        extractor: images to features ``[B, F]``, used in eval mode, with the int ``num_features``.
         reference: batches of the reference set, at least two images, or its statistics.
 
     Raises:
@@ -168,7 +169,8 @@ def _seen(metric: FrechetInceptionDistance, batch: Tensor) -> FrechetInceptionDi
         raise InputError("images are not finite; a model may have diverged")
     if len(batch):
         metric = metric.to(batch.device)
-        metric.update(batch, real=True)
+        with deployed(metric.inception):
+            metric.update(batch, real=True)
     return metric
 
 

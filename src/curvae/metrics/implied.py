@@ -8,6 +8,7 @@ from curvae._checks import positive
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
 from curvae.curvature import Curvature, check_curvature, gauss_newton, hessian
+from curvae.curvature.statistics import unmoved
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.posteriors import Full, Normal, Structure
 
@@ -57,10 +58,11 @@ class Implied(nn.Module):
     def posterior(self, x: Float[Tensor, "B *D"]) -> Normal:
         r"""$\mathcal N(h,\Sigma^*)$."""
         h = self.model.encode(x)
+        decode = unmoved(self.model.decode)  # in train mode the objective's own pass counts the batch
         if self.curvature == "hessian":
-            curvature = -hessian(self.model.decode, h, x, self.likelihood)
+            curvature = -hessian(decode, h, x, self.likelihood)
         else:
-            curvature = gauss_newton(self.model.decode, h, x, self.likelihood)
+            curvature = gauss_newton(decode, h, x, self.likelihood)
         return Normal(h, self.structure.optimal(curvature, self.beta))
 
     def encode(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B d"]:

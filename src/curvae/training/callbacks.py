@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from curvae._typing import Float, Tensor
+from curvae.metrics.codes import deployed
 from curvae.objectives import Terms
 from curvae.runs import RunConfig
 from curvae.runs.lines import append_line
@@ -93,12 +94,10 @@ class Recorder(Callback):
     def _held_out(self, module: Training) -> Terms:
         # the same noise each time, so that the values differ by the weights alone
         generator = step_generator(self.config.seed, self.config.steps, module.device)
-        module.model.eval()
         # a compiled network would be compiled anew for eval mode and the last batch's size
-        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+        with deployed(module.model), torch.no_grad(), torch.compiler.set_stance("force_eager"):
             batches = self.held_out.split(self.config.batch_size)
             chunks = [module.evaluated(batch, generator, module.step) for batch in batches]
-        module.model.train()
         names = chunks[0].parts
         return Terms({name: torch.cat([chunk.parts[name] for chunk in chunks]) for name in names})
 

@@ -21,6 +21,7 @@ from curvae.autoencoder import Autoencoder
 from curvae.data import Batches, Dataset, absolute, as_float
 from curvae.data.notes import note
 from curvae.errors import IndefiniteError, InputError
+from curvae.metrics.codes import deployed
 from curvae.runs import Run, RunConfig, build_model, build_objective, likelihood_of, load_data, save_model
 from curvae.runs.checks import check_data, choose_network
 from curvae.runs.device import choose_device
@@ -216,13 +217,12 @@ def _restored(run: Run, model: Autoencoder, optimizer: torch.optim.Optimizer) ->
 @torch.no_grad()
 def _try_out(config: RunConfig, model: Autoencoder, dataset: Dataset) -> None:
     """Evaluate the objective once, in eval mode, so that what does not fit is found before anything is written."""
-    model.eval()
     objective = build_objective(config, likelihood_of(config, model))
     try:
-        objective(model, _typed(as_float(dataset.train[:2]), config), torch.Generator())
+        with deployed(model):
+            objective(model, _typed(as_float(dataset.train[:2]), config), torch.Generator())
     except IndefiniteError as error:
         raise InputError(f"curvature is {config.curvature} but {error}") from error
-    model.train()
 
 
 def _typed(x: Tensor, config: RunConfig) -> Tensor:
