@@ -60,7 +60,9 @@ class Bernoulli(ElementwiseLikelihood):
         # a term with weight 0 is 0 even where its denominator is: 0/0 would be NaN, in the gradient too
         on = x.sqrt() / eta.where(x > 0, 1)
         off = (1 - x).sqrt() / (1 - eta).where(x < 1, 1)
-        return torch.hypot(on, off)
+        # in the derivatives of hypot one infinity would meet another
+        grey = (x > 0) & (x < 1)
+        return torch.hypot(on.where(grey, 1), off.where(grey, 1)).where(grey, on + off)
 
     def __repr__(self) -> str:
         return "Bernoulli()"
