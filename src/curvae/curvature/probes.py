@@ -146,7 +146,7 @@ def principal_basis(
         chunk_size: Jacobian columns computed at a time; bounds memory.
 
     Raises:
-        InputError: if ``rank`` is not 1 … d.
+        InputError: if ``rank`` is not 1 … d, or the decoder's derivatives are not finite.
 
     Example:
         >>> from curvae.likelihoods import Gaussian
@@ -163,6 +163,8 @@ def principal_basis(
     for point, datum in zip(z.split(1), x.split(1), strict=True):  # the Jacobians of several may not fit in memory
         columns = whitened(fn, point, datum, likelihood, unit_tangents(point), chunk_size)[1].flatten(0, -2)
         curvature.addmm_(columns.mT, columns)
+    if not bool(curvature.isfinite().all()):
+        raise InputError("the decoder's derivatives at these data are not finite; leave out those where they are not")
     return torch.linalg.eigh(curvature).eigenvectors.flip(-1)[:, :rank]
 
 
