@@ -27,8 +27,13 @@ class ContinuousBernoulli(ElementwiseLikelihood):
     def energy(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         r"""$A(\eta)-x\eta$."""
         check_same_shape(eta, x)
-        # A(η) = η/2 + log(sinh u / u), u = η/2
-        return per_datum(_log_sinhc(0.5 * eta) + (0.5 - x) * eta)
+        # A(η) = η/2 + log(sinh u / u), u = η/2, by a series where the closed form cancels
+        small, u, safe = _split(0.5 * eta)
+        v, size = u.square(), 2 * safe.abs()
+        series = v / 6 - v**2 / 180 + v**3 / 2835 - v**4 / 37800 + v**5 / 467775 + (1 - 2 * x) * u
+        # A(η) − xη for η < 0; for η > 0 it is the mirror image
+        exact = size * torch.where(eta < 0, x, 1 - x) + torch.log1p(-(-size).exp()) - size.log()
+        return per_datum(torch.where(small, series, exact))
 
     def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         """Minus the energy, which is normalised."""
@@ -140,11 +145,13 @@ class StudentT(ElementwiseLikelihood):
     def energy(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         r"""$\tfrac{\nu+1}2\log(1+\tfrac{(x-\eta)^2}{\nu s^2})$."""
         check_same_shape(eta, x)
-        size = ((x - eta) / (self.scale * math.sqrt(self.dof))).abs()
-        near = size < 1
+        size = (x - eta) / (self.scale * math.sqrt(self.dof))
+        near = size.abs() < 1
         # log(1 + u²) = 2 log u + log(1 + u⁻²), which has no square to overflow
         close, far = torch.where(near, size, 0.0), torch.where(near, 1.0, size)
-        logarithm = close.square().log1p() + torch.where(near, 0.0, 2 * far.log() + far.reciprocal().square().log1p())
+        logarithm = close.square().log1p() + torch.where(
+            near, 0.0, 2 * far.abs().log() + far.reciprocal().square().log1p()
+        )
         return 0.5 * (self.dof + 1) * per_datum(logarithm)
 
     def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
@@ -252,13 +259,3 @@ def _split(u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Where a series is better than the closed form, and u for either, with something harmless elsewhere."""
     small = u.abs() < 0.3
     return small, torch.where(small, u, 0.0), torch.where(small, 1.0, u)
-
-
-def _log_sinhc(u: Tensor) -> Tensor:
-    """log(sinh u / u), even, with its series where the closed form cancels."""
-    small, near, safe = _split(u)
-    v = near.square()
-    series = v / 6 - v**2 / 180 + v**3 / 2835 - v**4 / 37800 + v**5 / 467775
-    size = safe.abs()
-    exact = size + torch.log1p(-(-2 * size).exp()) - math.log(2) - size.log()
-    return torch.where(small, series, exact)
