@@ -30,7 +30,7 @@ def with_gradient_of(value: Tensor, surrogate: Tensor, name: str) -> Tensor:
         Traceback (most recent call last):
         curvae.errors.DerivativeError: the square has first derivatives only, in reverse mode
     """
-    return _Once.apply(value.detach(), surrogate, f"{name} has first derivatives only, in reverse mode")  # type: ignore[no-any-return, no-untyped-call]
+    return _Once.apply(value.detach(), surrogate, f"{name} has first derivatives only, in reverse mode")  # type: ignore[no-untyped-call]
 
 
 def without_gradient(value: Tensor, source: Tensor, name: str) -> Tensor:
@@ -42,7 +42,7 @@ def without_gradient(value: Tensor, source: Tensor, name: str) -> Tensor:
         Traceback (most recent call last):
         curvae.errors.DerivativeError: the sign has no derivatives
     """
-    return _Refused.apply(value.detach(), source, f"{name} has no derivatives")  # type: ignore[no-any-return, no-untyped-call]
+    return _Refused.apply(value.detach(), source, f"{name} has no derivatives")  # type: ignore[no-untyped-call]
 
 
 class _Once(torch.autograd.Function):

@@ -14,7 +14,7 @@ from torch.func import jacrev, vmap
 from curvae import Autoencoder, objectives
 from curvae.curvature import Exact, Lanczos, Probes, Signs, Sphere, principal_basis, unchecked
 from curvae.curvature.lanczos import bidiagonalise, quadrature
-from curvae.errors import InputError
+from curvae.errors import DerivativeError, InputError
 from curvae.likelihoods import BernoulliLogits, Categorical, Gaussian, Likelihood, Poisson
 from curvae.nn import MLPDecoder
 from curvae.posteriors import BlockDiagonal, Diagonal, Full, Structure
@@ -309,3 +309,14 @@ def test_sixty_four_products_for_five_hundred_latents(seed: int) -> None:
         borrowed, plain = error(Signs(4, basis)), error(Signs(4))
     assert borrowed < 0.01
     assert 2 * borrowed < plain < 0.1
+
+
+def test_second_derivatives_are_refused(seed: int) -> None:
+    decoder, z, x = _problem(Gaussian())
+    value = Lanczos(3, EverySign()).estimate(decoder, z, x, Gaussian(), Full(), BETA).value
+    (plain,) = torch.autograd.grad(value.sum(), z, retain_graph=True)
+    (kept,) = torch.autograd.grad(value.sum(), z, create_graph=True)
+    torch.testing.assert_close(kept, plain)
+    for wrt in (z, next(decoder.parameters())):
+        with pytest.raises(DerivativeError, match="the penalty by Lanczos has first derivatives only"):
+            torch.autograd.grad(kept.square().sum(), wrt, retain_graph=True)

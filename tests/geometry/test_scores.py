@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -5,7 +7,17 @@ import torch
 from scipy.optimize import minimize
 
 from curvae.errors import InputError
-from curvae.geometry import affine_flatness, flatness, hadamard_gap, mean_cosine
+from curvae.geometry import (
+    affine_flatness,
+    christoffel,
+    flatness,
+    from_covariance,
+    hadamard_gap,
+    log_magnification,
+    log_magnification_of,
+    mean_cosine,
+    pullback,
+)
 
 D = torch.float64
 
@@ -114,3 +126,56 @@ def test_bad_input_is_one_clear_line() -> None:
         affine_flatness(torch.full((3, 2, 2), torch.nan))
     with pytest.raises(InputError, match="norm 0"):
         flatness(torch.zeros(3, 2, 2))
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e20])
+@pytest.mark.parametrize("outputs", [3, 30, 784])
+def test_singular_metrics_are_singular_in_every_draw_and_at_every_scale(outputs: int, scale: float) -> None:
+    """One rule for both ways to the volume, for the gap, and for those who need an inverse."""
+    generator = torch.Generator().manual_seed(outputs)
+    columns = torch.randn(200, outputs, 2, generator=generator, dtype=D)
+    columns = columns @ torch.randn(200, 2, 3, generator=generator, dtype=D)
+    regular = torch.linalg.qr(torch.randn(200, outputs, 3, generator=generator, dtype=D))[0]
+    regular = regular @ torch.tensor([[1.0, 0.9, 0.5], [0.0, 0.3, 0.7], [0.0, 0.0, 0.4]], dtype=D)
+    uneven = torch.tensor([1.0, 1e-6, 1e6], dtype=D)
+    for jacobian in (columns, regular):
+        singular = jacobian is columns
+        for dtype, unit in ((D, scale), (torch.float32, scale**0.5)):  # its squares must be float32's, too
+            j = (unit * jacobian * (uneven if dtype is D else 1.0)).to(dtype)
+            g = (j.double().mT @ j.double()).to(dtype)
+            by_columns = log_magnification_of(
+                lambda z, j=j: (j @ z.unsqueeze(-1)).squeeze(-1), torch.zeros(200, 3).to(j)
+            )
+            assert (by_columns == -torch.inf).all() == singular
+            assert (log_magnification(g) == -torch.inf).all() == singular
+            assert (hadamard_gap(g) == torch.inf).all() == singular
+            if singular:
+                for refuses in (affine_flatness, lambda g: christoffel(lambda z: g, torch.zeros(200, 3).to(g))):
+                    with pytest.raises(InputError, match="zero to rounding or below; expected > 0"):
+                        refuses(g)
+            else:
+                exact = torch.linalg.slogdet(regular.mT @ regular).logabsdet / 2 + 3 * math.log(unit)
+                torch.testing.assert_close(by_columns.double(), exact, rtol=1e-5, atol=1e-3)
+                torch.testing.assert_close(log_magnification(g).double(), exact, rtol=1e-5, atol=1e-3)
+
+
+def test_what_is_no_metric_has_no_volume() -> None:
+    indefinite = torch.diag(torch.tensor([-1.0, -1.0, 1.0], dtype=D))
+    hidden = torch.tensor([[1.0, 2.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.0, 1.0]], dtype=D)
+    broken = torch.full((3, 3), torch.nan, dtype=D)
+    metrics = torch.stack([torch.eye(3, dtype=D), indefinite, hidden, broken])
+    for score in (log_magnification, hadamard_gap):
+        assert score(metrics).isnan().tolist() == [False, True, True, True]
+    assert from_covariance(metrics[[0, 3]], 1.0).isnan().flatten(1).all(1).tolist() == [False, True]
+    points = torch.tensor([[0.0], [torch.nan]], dtype=D)
+    assert log_magnification_of(lambda z: 2 * z + z * z, points).isnan().tolist() == [False, True]
+
+
+def test_the_volume_is_twice_differentiable_where_stretches_are_equal() -> None:
+    z = torch.zeros(1, 2, dtype=D, requires_grad=True)
+
+    def bowl(z: torch.Tensor) -> torch.Tensor:  # a Jacobian with equal singular values at 0
+        return torch.cat([z, z.square().sum(1, keepdim=True)], dim=1)
+
+    assert torch.autograd.gradgradcheck(lambda z: log_magnification_of(bowl, z), z)
+    assert torch.autograd.gradgradcheck(lambda z: log_magnification(pullback(bowl, z)), z)

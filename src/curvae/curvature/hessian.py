@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, cast, get_args
 
+import torch
 from torch.func import grad, jvp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -21,11 +22,20 @@ Curvature = Literal["gauss-newton", "hessian"]
 """Which second derivative of the log-likelihood an objective uses: the first term of (5), or both."""
 
 
-def check_curvature(name: str) -> Curvature:
-    """Return ``name`` if it is one of the two curvatures, else raise an ``InputError``."""
+def check_curvature(name: str, likelihood: Likelihood | None = None) -> Curvature:
+    """Return ``name`` if it is one of the two curvatures and ``likelihood`` has it, else raise an ``InputError``."""
     if name not in get_args(Curvature):
         raise InputError(f"curvature is {name!r}; expected 'gauss-newton' or 'hessian'")
+    if name == "hessian" and likelihood is not None and not likelihood.smooth:
+        raise _no_hessian(likelihood)
     return cast(Curvature, name)
+
+
+def _no_hessian(likelihood: Likelihood) -> InputError:
+    return InputError(
+        f"curvature is 'hessian' but {likelihood} has no second derivative in its outputs (0 beside a kink); "
+        "use 'gauss-newton', which takes its Fisher information"
+    )
 
 
 @one_at_a_time()
@@ -50,8 +60,10 @@ def hessian_products(
         tangents: K directions in latent space for each datum.
         chunk_size: products computed at a time; bounds memory.
 
+    Raises:
+        InputError: if the likelihood has no second derivative in its outputs.
+
     Example:
-        >>> import torch
         >>> from curvae.likelihoods import Gaussian
         >>> z, x = torch.ones(1, 2), torch.ones(1, 2)
         >>> hessian_products(torch.square, z, x, Gaussian(), torch.eye(2)[None])[1]  # −(g′² + (g − x) g″)
@@ -64,6 +76,7 @@ def hessian_products(
     with statistics:
         eta = fn(z)
     statistics.update_running(statistics.seen)
+    _check_curved(likelihood, eta.detach().to(z.dtype), x)
 
     def log_likelihood(point: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
         # only the plain attention kernel has a second derivative
@@ -81,6 +94,22 @@ def hessian_products(
     return eta.to(z.dtype), products
 
 
+@torch.no_grad()
+def _check_curved(likelihood: Likelihood, eta: Float[Tensor, "B *D"], x: Tensor) -> None:
+    """Refuse an energy that is flat to second order everywhere in a batch though the model is not."""
+    check_curvature("hessian", likelihood)
+    with full_precision(eta):
+        # not the same for all outputs, which leaves some models where they are
+        tangent = torch.arange(eta[:1].numel(), device=eta.device).cos().to(eta.dtype).view_as(eta[:1]).expand_as(eta)
+
+        def energy(point: Float[Tensor, "B *D"]) -> Float[Tensor, ""]:
+            return likelihood.energy(point, x).sum()
+
+        bends = jvp(grad(energy), (eta,), (tangent.contiguous(),))[1]
+        if not bool(bends.any()) and bool(likelihood.whiten(eta, x, tangent.unsqueeze(-1)).square().any()):
+            raise _no_hessian(likelihood)
+
+
 def hessian(
     fn: Decoder, z: Float[Tensor, "B d"], x: Tensor, likelihood: Likelihood, chunk_size: int | None = None
 ) -> Float[Tensor, "B d d"]:
@@ -96,8 +125,10 @@ def hessian(
         likelihood: observation model.
         chunk_size: columns computed at a time; bounds memory.
 
+    Raises:
+        InputError: as :func:`hessian_products`.
+
     Example:
-        >>> import torch
         >>> from curvae.likelihoods import Gaussian
         >>> hessian(lambda z: 3 * z, torch.zeros(1, 2), torch.zeros(1, 2), Gaussian())
         tensor([[[-9., -0.],

@@ -148,7 +148,8 @@ def principal_basis(
         chunk_size: Jacobian columns computed at a time; bounds memory.
 
     Raises:
-        InputError: if ``rank`` is not 1 … d, or as :func:`~curvae.curvature.pushforward`.
+        InputError: if ``rank`` is not 1 … d, the decoder's derivatives are not finite, or as
+            :func:`~curvae.curvature.pushforward`.
 
     Example:
         >>> from curvae.likelihoods import Gaussian
@@ -166,6 +167,8 @@ def principal_basis(
     for point, datum in zip(z.split(1), x.split(1), strict=True):  # the Jacobians of several may not fit in memory
         columns = whitened(fn, point, datum, likelihood, unit_tangents(point), chunk_size)[1].flatten(0, -2)
         curvature.addmm_(columns.mT, columns)
+    if not bool(curvature.isfinite().all()):
+        raise InputError("the decoder's derivatives at these data are not finite; leave out those where they are not")
     return torch.linalg.eigh(curvature).eigenvectors.flip(-1)[:, :rank]
 
 

@@ -8,7 +8,9 @@ from curvae._typing import Float, Tensor
 from curvae.curvature import jacobian
 from curvae.curvature.statistics import unmoved
 from curvae.errors import InputError
-from curvae.geometry.metric import Metric
+from curvae.geometry.metric import Metric, check_definite
+
+_ADVICE = "curvature needs an invertible metric, so leave dead latents out"
 
 
 def christoffel(metric: Metric, z: Float[Tensor, "B d"]) -> Float[Tensor, "B d d d"]:
@@ -20,6 +22,9 @@ def christoffel(metric: Metric, z: Float[Tensor, "B d"]) -> Float[Tensor, "B d d
         metric: differentiable, positive definite at z. It acts on each row by itself.
         z: latents.
 
+    Raises:
+        InputError: if a metric is singular, to rounding.
+
     Example:
         The polar plane, $G=\mathrm{diag}(1, r^2)$, has $\Gamma^r_{\theta\theta}=-r$:
 
@@ -30,6 +35,11 @@ def christoffel(metric: Metric, z: Float[Tensor, "B d"]) -> Float[Tensor, "B d d
                 [ 0., -2.]])
     """
     metric = unmoved(metric)
+    check_definite(metric(z), _ADVICE)
+    return _christoffel(metric, z)
+
+
+def _christoffel(metric: Metric, z: Float[Tensor, "B d"]) -> Float[Tensor, "B d d d"]:
     partial = jacobian(metric, z)  # [b, i, j, l] = ∂_l G_ij
     lowered = partial.permute(0, 2, 3, 1) + partial.permute(0, 2, 1, 3) - partial.permute(0, 3, 1, 2)
     d = z.shape[1]
@@ -45,6 +55,9 @@ def riemann(metric: Metric, z: Float[Tensor, "B d"]) -> Float[Tensor, "B d d d d
     Costs d² forward passes through the metric, and d⁴ numbers: for small d. Needs a twice differentiable metric; a
     piecewise-linear decoder is flat wherever it is differentiable.
 
+    Raises:
+        InputError: as :func:`christoffel`.
+
     Example:
         The hyperbolic plane, $G=I/y^2$, has $R_{xyxy}=-|G|$:
 
@@ -54,11 +67,12 @@ def riemann(metric: Metric, z: Float[Tensor, "B d"]) -> Float[Tensor, "B d d d d
         tensor([[  0., -16.],
                 [ 16.,   0.]])
     """
+    metric = unmoved(metric)
     gamma = christoffel(metric, z)
-    partial = jacobian(lambda point: christoffel(metric, point), z)  # [b, l, j, k, i] = ∂_i Γ^l_jk
+    partial = jacobian(lambda point: _christoffel(metric, point), z)  # [b, l, j, k, i] = ∂_i Γ^l_jk
     half = partial.permute(0, 1, 3, 4, 2) + torch.einsum("blim,bmjk->blkij", gamma, gamma)
     raised = half - half.transpose(-1, -2)
-    return torch.einsum("blm,bmkij->blkij", unmoved(metric)(z), raised)
+    return torch.einsum("blm,bmkij->blkij", metric(z), raised)
 
 
 def sectional_curvature(
@@ -79,7 +93,7 @@ def sectional_curvature(
         v: second direction.
 
     Raises:
-        InputError: if d = 1, or d > 2 and a direction is missing.
+        InputError: if d = 1, or d > 2 and a direction is missing, or as :func:`christoffel`.
 
     Example:
         >>> from curvae.geometry import pullback

@@ -8,6 +8,7 @@ import torch
 
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
+from curvae.geometry.metric import check_definite, cosines, log_det
 
 _KARCHER_STEPS, _KARCHER_TOLERANCE = 200, 1e-10
 
@@ -55,11 +56,7 @@ def affine_flatness(metrics: Float[Tensor, "N d d"]) -> Float[Tensor, ""]:
         >>> round(affine_flatness(torch.tensor([[[1.0]], [[torch.e**2]]])).item(), 5)
         1.0
     """
-    smallest = torch.linalg.eigvalsh(metrics)[:, 0].min().item() if torch.isfinite(metrics).all() else float("nan")
-    if not smallest > 0:
-        raise InputError(
-            f"a metric has smallest eigenvalue {smallest:.3g}; expected > 0: leave dead latents out, or use flatness"
-        )
+    check_definite(metrics, "leave dead latents out, or use flatness")
     logs = _logs_at_karcher_mean(metrics.double())
     dispersion = logs.square().sum((-2, -1)).mean() / metrics.shape[-1]
     return dispersion.sqrt().to(metrics.dtype)
@@ -70,7 +67,7 @@ def hadamard_gap(metric: Float[Tensor, "B d d"]) -> Float[Tensor, " B"]:
 
     With $I+G/\beta$ in place of G it is the looseness of (14), per datum and in units of β/2. The scale of a column
     does not matter, and a column that is exactly zero counts as orthogonal to all. Infinite where the other columns
-    are linearly dependent.
+    are linearly dependent, to the rounding of the metric's type (as in :func:`~curvae.geometry.log_magnification`).
 
     Args:
         metric: G (or M) for each datum, positive semi-definite.
@@ -79,8 +76,8 @@ def hadamard_gap(metric: Float[Tensor, "B d d"]) -> Float[Tensor, " B"]:
         >>> hadamard_gap(torch.tensor([[[1.0, 0.6], [0.6, 1.0]], [[4.0, 0.0], [0.0, 0.0]]]))
         tensor([0.4463, 0.0000])
     """
-    sign, log_det = torch.linalg.slogdet(_cosines(metric.double(), dead=1.0))
-    return torch.where(sign > 0, torch.where(log_det < 0, -log_det, 0.0), torch.inf).to(metric.dtype)
+    given_away = -log_det(cosines(metric, dead=1.0), metric)
+    return torch.where(given_away <= 0, 0.0, given_away).to(metric.dtype)
 
 
 def mean_cosine(metric: Float[Tensor, "B d d"]) -> Float[Tensor, " B"]:
@@ -96,19 +93,10 @@ def mean_cosine(metric: Float[Tensor, "B d d"]) -> Float[Tensor, " B"]:
         >>> mean_cosine(torch.tensor([[[1.0, 0.5], [0.5, 1.0]]]))
         tensor([0.5000])
     """
-    cosines = _cosines(metric, dead=0.0).abs()
+    sizes = cosines(metric, dead=0.0).abs()
     live = (torch.diagonal(metric, dim1=-2, dim2=-1) > 0).sum(-1)
-    total = cosines.sum((-2, -1)) - torch.diagonal(cosines, dim1=-2, dim2=-1).sum(-1)
-    return total / (live * (live - 1)).clamp(min=1)
-
-
-def _cosines(metric: Tensor, dead: float) -> Tensor:
-    """The metric with unit diagonal; zero columns keep zeros and get ``dead`` on the diagonal."""
-    squares = torch.diagonal(metric, dim1=-2, dim2=-1)
-    live = squares > 0
-    inverse = torch.where(live, squares, 1.0).rsqrt() * live
-    scaled = metric * inverse[..., :, None] * inverse[..., None, :]
-    return scaled + torch.diag_embed(torch.where(live, 0.0, dead).to(metric))
+    total = sizes.sum((-2, -1)) - torch.diagonal(sizes, dim1=-2, dim2=-1).sum(-1)
+    return (total / (live * (live - 1)).clamp(min=1)).to(metric.dtype)
 
 
 def _logs_at_karcher_mean(metrics: Tensor) -> Tensor:

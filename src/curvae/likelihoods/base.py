@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 
@@ -16,7 +17,13 @@ class Likelihood(ABC):
     Shapes: ``eta`` is ``[B, *D]``; ``x`` has the same shape unless the class says otherwise.
     The curvature of the model in its outputs is $-H_{p_x} = L^\top L$; only $L\,t$ is ever formed (:meth:`whiten`),
     never a matrix of size D × D.
+
+    Attributes:
+        smooth: whether the energy's second derivatives in $\eta$ are those of the model. Where it has a kink they are
+            zero beside it, ``whiten`` stands for something else, and an exact Hessian is refused.
     """
+
+    smooth: ClassVar[bool] = True
 
     @abstractmethod
     def energy(self, eta: Float[Tensor, "B *D"], x: Tensor) -> Float[Tensor, " B"]:

@@ -27,11 +27,15 @@ class Bernoulli(ElementwiseLikelihood):
     def energy(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         r"""$-x\log g-(1-x)\log(1-g)$ (a log of exactly 0 counts as −100, PyTorch's convention)."""
         check_same_shape(eta, x)
+        x = x.to(eta.dtype)
         # autocast refuses binary_cross_entropy on CUDA although eta is float32 here
         with torch.autocast(eta.device.type, enabled=False):
-            # it also refuses NaN, which has to reach whoever watches the loss
-            energy = binary_cross_entropy(eta.where(~eta.isnan(), 0.5), x.to(eta.dtype), reduction="none")
-            return per_datum(energy.where(~eta.isnan(), torch.nan))
+            # only to refuse what is no probability, except NaN, which has to reach whoever watches the loss: its slopes
+            # stay where they are within 1e-12 of 0 and 1, and its second derivatives cancel long before
+            binary_cross_entropy(eta.detach().where(~eta.isnan(), 0.5), x, reduction="none")
+        # a log with weight 0 is left out: 0 times its infinite slope would be NaN
+        on, off = eta.where(x > 0, 1).log(), torch.log1p(-eta.where(x < 1, 0))
+        return -per_datum(x * on.clamp(min=-100) + (1 - x) * off.clamp(min=-100))
 
     def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         """Minus the energy: the Bernoulli has no further constant."""
@@ -60,7 +64,9 @@ class Bernoulli(ElementwiseLikelihood):
         # a term with weight 0 is 0 even where its denominator is: 0/0 would be NaN, in the gradient too
         on = x.sqrt() / eta.where(x > 0, 1)
         off = (1 - x).sqrt() / (1 - eta).where(x < 1, 1)
-        return torch.hypot(on, off)
+        # in the derivatives of hypot one infinity would meet another
+        grey = (x > 0) & (x < 1)
+        return torch.hypot(on.where(grey, 1), off.where(grey, 1)).where(grey, on + off)
 
     def __repr__(self) -> str:
         return "Bernoulli()"

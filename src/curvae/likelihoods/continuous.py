@@ -27,8 +27,13 @@ class ContinuousBernoulli(ElementwiseLikelihood):
     def energy(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         r"""$A(\eta)-x\eta$."""
         check_same_shape(eta, x)
-        # A(η) = η/2 + log(sinh u / u), u = η/2
-        return per_datum(_log_sinhc(0.5 * eta) + (0.5 - x) * eta)
+        # A(η) = η/2 + log(sinh u / u), u = η/2, by a series where the closed form cancels
+        small, u, safe = _split(0.5 * eta)
+        v, size = u.square(), 2 * safe.abs()
+        series = v / 6 - v**2 / 180 + v**3 / 2835 - v**4 / 37800 + v**5 / 467775 + (1 - 2 * x) * u
+        # A(η) − xη for η < 0; for η > 0 it is the mirror image
+        exact = size * torch.where(eta < 0, x, 1 - x) + torch.log1p(-(-size).exp()) - size.log()
+        return per_datum(torch.where(small, series, exact))
 
     def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         """Minus the energy, which is normalised."""
@@ -36,8 +41,7 @@ class ContinuousBernoulli(ElementwiseLikelihood):
 
     def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         r"""$A'(\eta)=\tfrac12+\tfrac12(\coth\tfrac\eta2-\tfrac2\eta)$."""
-        u = 0.5 * eta
-        small, safe = _split(u)
+        small, u, safe = _split(0.5 * eta)
         series = u / 3 - u**3 / 45 + 2 * u**5 / 945
         return 0.5 + 0.5 * torch.where(small, series, 1 / safe.tanh() - 1 / safe)
 
@@ -52,13 +56,22 @@ class ContinuousBernoulli(ElementwiseLikelihood):
 
     def curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         r"""$A''(\eta)$."""
-        u = 0.5 * eta
-        small, safe = _split(u)
+        return self._root_curvature(eta).square()
+
+    def whiten(
+        self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"], tangents: Float[Tensor, "B *D K"]
+    ) -> Float[Tensor, "B *D K"]:
+        r"""$\sqrt{A''(\eta)}\,t$, with no square of $1/\eta$, which may underflow."""
+        return self._root_curvature(eta).unsqueeze(-1) * tangents
+
+    def _root_curvature(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        small, u, safe = _split(0.5 * eta)
         series = 1 / 3 - u**2 / 15 + 2 * u**4 / 189 - u**6 / 675
-        # 1/sinh² = 4 e^{−2|u|} / (1 − e^{−2|u|})² does not overflow
-        shrink = (-2 * safe.abs()).exp()
-        exact = safe.square().reciprocal() - 4 * shrink / (1 - shrink).square()
-        return 0.25 * torch.where(small, series, exact)
+        # √(1/u² − 1/sinh²u), and sinh does not overflow
+        size = safe.abs()
+        ratio = 2 * size * (-size).exp() / (1 - (-2 * size).exp())
+        exact = size.reciprocal() * (1 - ratio.square()).sqrt()
+        return 0.5 * torch.where(small, series.sqrt(), exact)
 
     def __repr__(self) -> str:
         return "ContinuousBernoulli()"
@@ -78,6 +91,8 @@ class Laplace(ElementwiseLikelihood):
         tensor([2.])
     """
 
+    smooth = False
+
     def __init__(self, scale: float = 1.0) -> None:
         self.scale = positive("scale", scale)
 
@@ -96,8 +111,9 @@ class Laplace(ElementwiseLikelihood):
 
     def sample(self, eta: Float[Tensor, "B *D"], generator: torch.Generator | None = None) -> Float[Tensor, "B *D"]:
         """An exponential with a random sign."""
-        uniform = torch.rand(eta.shape, generator=generator, dtype=eta.dtype, device=eta.device) - 0.5
-        return eta - self.scale * uniform.sign() * torch.log1p(-2 * uniform.abs())
+        uniform = 2 * torch.rand(eta.shape, generator=generator, dtype=eta.dtype, device=eta.device)
+        # in [0, 1) on either side: log 0 is never asked for
+        return eta - self.scale * torch.where(uniform < 1, 1, -1) * torch.log1p(-(uniform % 1))
 
     def curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         r"""The Fisher information $1/b^2$."""
@@ -129,8 +145,14 @@ class StudentT(ElementwiseLikelihood):
     def energy(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         r"""$\tfrac{\nu+1}2\log(1+\tfrac{(x-\eta)^2}{\nu s^2})$."""
         check_same_shape(eta, x)
-        scaled = (x - eta).square() / (self.dof * self.scale**2)
-        return 0.5 * (self.dof + 1) * per_datum(scaled.log1p())
+        size = (x - eta) / (self.scale * math.sqrt(self.dof))
+        near = size.abs() < 1
+        # log(1 + u²) = 2 log u + log(1 + u⁻²), which has no square to overflow
+        close, far = torch.where(near, size, 0.0), torch.where(near, 1.0, size)
+        logarithm = close.square().log1p() + torch.where(
+            near, 0.0, 2 * far.abs().log() + far.reciprocal().square().log1p()
+        )
+        return 0.5 * (self.dof + 1) * per_datum(logarithm)
 
     def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         """Minus the energy and the normaliser."""
@@ -233,17 +255,7 @@ class LearnedGaussian(nn.Module, ElementwiseLikelihood):
         return f"LearnedGaussian(sigma={self.sigma.item():g})"
 
 
-def _split(u: Tensor) -> tuple[Tensor, Tensor]:
-    """Where a series is better than the closed form, and u with something harmless put there."""
+def _split(u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Where a series is better than the closed form, and u for either, with something harmless elsewhere."""
     small = u.abs() < 0.3
-    return small, torch.where(small, torch.ones_like(u), u)
-
-
-def _log_sinhc(u: Tensor) -> Tensor:
-    """log(sinh u / u), even, with its series where the closed form cancels."""
-    small, safe = _split(u)
-    v = u.square()
-    series = v / 6 - v**2 / 180 + v**3 / 2835 - v**4 / 37800 + v**5 / 467775
-    size = safe.abs()
-    exact = size + torch.log1p(-(-2 * size).exp()) - (2 * size).log()
-    return torch.where(small, series, exact)
+    return small, torch.where(small, u, 0.0), torch.where(small, 1.0, u)

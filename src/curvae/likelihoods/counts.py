@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 
 import torch
-from torch.nn.functional import cross_entropy, softplus
+from torch.nn.functional import cross_entropy, logsigmoid
 
 from curvae._checks import positive
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
 from curvae.likelihoods.base import ElementwiseLikelihood, Likelihood, check_same_shape, per_datum
+
+_LARGE = 1e15
+"""From here on the normal approximation is exact to float64."""
 
 
 class Poisson(ElementwiseLikelihood):
@@ -36,7 +39,7 @@ class Poisson(ElementwiseLikelihood):
 
     def sample(self, eta: Float[Tensor, "B *D"], generator: torch.Generator | None = None) -> Float[Tensor, "B *D"]:
         """Counts, as floating point numbers."""
-        return torch.poisson(eta.exp(), generator=generator)
+        return _poisson(eta.exp(), generator)
 
     def curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         r"""$e^\eta$."""
@@ -74,7 +77,9 @@ class NegativeBinomial(ElementwiseLikelihood):
     def energy(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         r"""$(x+r)\log(1+e^\eta/r)-x\eta$."""
         check_same_shape(eta, x)
-        return per_datum((x + self.dispersion) * softplus(self._logit(eta)) - x * eta)
+        # with softplus(l) − l = softplus(−l) no large terms are left to cancel
+        below, above = logsigmoid(-self._logit(eta)), logsigmoid(self._logit(eta))
+        return -per_datum(self.dispersion * below + x * (above + math.log(self.dispersion)))
 
     def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         """Minus the energy and the normaliser."""
@@ -90,12 +95,20 @@ class NegativeBinomial(ElementwiseLikelihood):
         r"""Poisson counts whose rate is $e^\eta$ times a gamma variable of mean 1 and variance 1/r."""
         shape = torch.full_like(eta, self.dispersion)
         rate = eta.exp() * torch._standard_gamma(shape, generator=generator) / shape
-        return torch.poisson(rate, generator=generator)
+        return _poisson(rate, generator)
 
     def curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         r"""$(x+r)\,s(1-s)$ with $s=e^\eta/(r+e^\eta)$."""
         logit = self._logit(eta)
         return (x + self.dispersion) * logit.sigmoid() * (-logit).sigmoid()
+
+    def whiten(
+        self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"], tangents: Float[Tensor, "B *D K"]
+    ) -> Float[Tensor, "B *D K"]:
+        r"""$\sqrt{(x+r)s(1-s)}\,t$, by logarithms: the square root of an underflowed product has no gradient."""
+        logit = self._logit(eta)
+        root = (x + self.dispersion).sqrt() * (0.5 * (logsigmoid(logit) + logsigmoid(-logit))).exp()
+        return root.unsqueeze(-1) * tangents
 
     def _logit(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         return eta - math.log(self.dispersion)
@@ -149,3 +162,13 @@ class Categorical(Likelihood):
 
     def __repr__(self) -> str:
         return "Categorical()"
+
+
+def _poisson(rate: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Finite counts for any rate: PyTorch's own overflow a 64-bit integer, and come out negative."""
+    rate = rate.clamp(max=torch.finfo(rate.dtype).max / 2)
+    counts = torch.poisson(rate.clamp(max=_LARGE), generator=generator)
+    if not bool((rate > _LARGE).any()):
+        return counts
+    noise = torch.randn(rate.shape, generator=generator, dtype=rate.dtype, device=rate.device)
+    return torch.where(rate > _LARGE, (rate + rate.sqrt() * noise).round(), counts)

@@ -28,7 +28,8 @@ class Implied(nn.Module):
         curvature: ``"gauss-newton"`` for (11), ``"hessian"`` for (9).
 
     Raises:
-        InputError: for a bad argument, or (when called with ``"hessian"``) where (9) does not exist.
+        InputError: for a bad argument, or a likelihood without a Hessian and ``"hessian"``.
+        IndefiniteError: when called with ``"hessian"`` where (9) does not exist: I − H/β is not positive definite.
 
     Example:
         >>> from curvae import Autoencoder, objectives
@@ -53,7 +54,7 @@ class Implied(nn.Module):
         self.beta = positive("beta", beta)
         self.likelihood = Gaussian() if likelihood is None else likelihood
         self.structure = Full() if structure is None else structure
-        self.curvature = check_curvature(curvature)
+        self.curvature = check_curvature(curvature, self.likelihood)
 
     def posterior(self, x: Float[Tensor, "B *D"]) -> Normal:
         r"""$\mathcal N(h,\Sigma^*)$."""

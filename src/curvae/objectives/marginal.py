@@ -68,7 +68,7 @@ class GRAE:
         self.estimator.check(self.structure)
         self.encoder_weight = beta if encoder_weight is None else non_negative("encoder_weight", encoder_weight)
         self.decoder_weight = beta if decoder_weight is None else non_negative("decoder_weight", decoder_weight)
-        self.curvature = check_curvature(curvature)
+        self.curvature = check_curvature(curvature, self.likelihood)
         if curvature == "hessian" and not isinstance(self.estimator, Exact):
             raise InputError(f"the exact Hessian's penalty needs estimator Exact(); got {self.estimator}")
         self.orthogonality = non_negative("orthogonality", orthogonality)

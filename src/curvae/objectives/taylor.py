@@ -46,9 +46,9 @@ class Taylor:
         curvature: Curvature = "gauss-newton",
         chunk_size: int | None = None,
     ) -> None:
-        self.curvature = check_curvature(curvature)
         self.beta = non_negative("beta", beta)
         self.likelihood = Gaussian() if likelihood is None else likelihood
+        self.curvature = check_curvature(curvature, self.likelihood)
         self.chunk_size = None if chunk_size is None else positive_int("chunk_size", chunk_size)
 
     def __call__(self, model: Model, x: Tensor, generator: torch.Generator | None = None) -> Terms:

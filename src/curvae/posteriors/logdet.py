@@ -77,7 +77,7 @@ def of_curvature(curvature: Float[Tensor, "*N d d"], beta: float) -> Float[Tenso
     with full_precision(curvature):
         matrices, broken = finite_or_zero(curvature.double())
         value = _Spectral.apply(matrices, beta, curvature.dtype)[0]  # type: ignore[no-untyped-call]
-        return value.masked_fill(broken, torch.nan)  # type: ignore[no-any-return]
+        return value.masked_fill(broken, torch.nan)
 
 
 def check_definite(curvature: Float[Tensor, "*N d d"], beta: float) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from curvae.curvature import Columns, Coordinates, Estimator, Exact, Trace, check_curvature
 from curvae.errors import InputError
-from curvae.likelihoods import Laplace, Likelihood
+from curvae.likelihoods import Likelihood
 from curvae.objectives import GRAE, RAE, BetaVAE, Taylor
 from curvae.objectives.marginal import gives_pairs
 from curvae.posteriors import Structure
@@ -45,7 +45,7 @@ def build_objective(config: RunConfig, likelihood: Likelihood | None = None) -> 
     """
     _check_used(config)
     likelihood = build_likelihood(config.likelihood) if likelihood is None else likelihood
-    if config.curvature == "hessian" and isinstance(likelihood, Laplace):
+    if config.curvature == "hessian" and not likelihood.smooth:
         raise InputError(
             f"curvature is hessian but likelihood is {config.likelihood}, which has a kink and no second derivative; "
             "use gauss-newton, which takes its Fisher information"
