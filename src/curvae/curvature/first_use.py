@@ -169,32 +169,35 @@ class _Examination:
             )
 
     def _with_gradients(self, u: Float[Tensor, "B *D"], v: Float[Tensor, "B d"]) -> None:
-        point = self.z.clone().requires_grad_()
-        pushed = self._in_forward_mode(point, v)
-        eta = self._at(point)
-        leaves = [point, *(leaf for leaf in _leaves(eta) if leaf is not point)]
-        weights = u.clone().requires_grad_()
+        point, weights = self.z.clone().requires_grad_(), u.clone().requires_grad_()
+        pushed, eta = self._in_forward_mode(point, v), self._at(point)
+        leaves = [leaf for leaf in _leaves(eta) if leaf is not point]
         pulled = _gradients((eta * weights).sum(), [point])[0]
         self._check_rows(pulled)
         reverse = (pulled * v).sum()
         back = _gradients(reverse, [weights])[0]  # Jv, by reverse mode twice
-        size = _differ(pushed, back, 0.0, "the decoder's derivatives along a direction are")
-        first, second = (
-            torch.cat([gradient.flatten() for gradient in _gradients(value, leaves)])
-            for value in ((u * pushed).sum(), reverse)
-        )
+        beside = (self.z + 1e-3 * self.size * self._draw(self.z)).requires_grad_()
+        size = _differ("derivatives along a direction", pushed, back, lambda: jvp(self._at, (beside,), (v,))[1])
         # below the floor it is the rounding of gradients that are zero
-        floor = 1e-3 * size / (1 + float(torch.stack([leaf.detach().norm() for leaf in leaves]).norm()))
-        _differ(first, second, floor, "gradients of the decoder's Jacobian for its weights are")
+        floor = 1e-3 * size / (1 + float(torch.stack([leaf.detach().norm() for leaf in (point, *leaves)]).norm()))
+        _differ(
+            "gradients of the Jacobian",
+            _joined((u * pushed).sum(), [point, *leaves]),
+            _joined(reverse, [point, *leaves]),
+            lambda: _joined((u * jvp(self._at, (beside,), (v,))[1]).sum(), [beside, *leaves]),
+            floor,
+        )
 
 
-def _differ(forward: Tensor, reverse: Tensor, floor: float, what: str) -> float:
-    """The larger of two norms, where the two agree."""
+def _differ(what: str, forward: Tensor, reverse: Tensor, beside: Callable[[], Tensor], floor: float = 0.0) -> float:
+    """The larger of two norms where the two agree, as far as they do so with those of a point nearby."""
     forward, reverse = forward.detach(), reverse.detach()
-    ahead, back = float(forward.norm()), float(reverse.norm())
-    if max(ahead, back) > floor and float((forward - reverse).norm()) > _TOLERANCE * max(ahead, back):
+    ahead, back, error = float(forward.norm()), float(reverse.norm()), float((forward - reverse).norm())
+    apart = max(ahead, back) > floor and error > _TOLERANCE * max(ahead, back)
+    if apart and error > float((beside().detach() - forward).norm()):  # no ill-conditioned map, which rounding moves
         raise InputError(
-            f"{what} of size {ahead:.3g} in forward mode and {back:.3g} in reverse mode, and not the same: {_CAUSES}"
+            f"the decoder's {what} are of size {ahead:.3g} in forward mode and {back:.3g} in reverse mode, and not the "
+            f"same: {_CAUSES}"
         )
     return max(ahead, back)
 
@@ -271,6 +274,10 @@ def _leaves(output: Tensor) -> list[Tensor]:
             found.append(node.variable)
         nodes.extend(inner for inner, _ in node.next_functions)
     return found
+
+
+def _joined(value: Float[Tensor, ""], leaves: list[Tensor]) -> Float[Tensor, " P"]:
+    return torch.cat([gradient.flatten() for gradient in _gradients(value, leaves)])
 
 
 def _gradients(value: Float[Tensor, ""], leaves: list[Tensor]) -> list[Tensor]:
