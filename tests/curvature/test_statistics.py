@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -12,7 +13,20 @@ from torch.func import jacrev
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from curvae import Autoencoder, likelihoods, objectives, posteriors
-from curvae.curvature import Columns, jacobian, pushforward
+from curvae.curvature import (
+    Columns,
+    Exact,
+    FixedStatistics,
+    Fraction,
+    Lanczos,
+    Operator,
+    hessian,
+    jacobian,
+    principal_basis,
+    pushforward,
+    unchecked,
+)
+from curvae.errors import InputError
 from curvae.nn import MNISTDecoder, SameConvTranspose2d
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -160,6 +174,47 @@ def test_one_step_of_an_objective_counts_the_batch_once(
         noisy = isinstance(objective, objectives.BetaVAE) and name.startswith("decoder")  # it saw other codes
         if not noisy or name.endswith("num_batches_tracked"):
             torch.testing.assert_close(got, expected[name], msg=name)
+
+
+ALONE: dict[str, Callable[[nn.Module, Tensor, Tensor], object]] = {
+    "jacobian": lambda decoder, z, x: jacobian(decoder, z),
+    "chunks": lambda decoder, z, x: jacobian(decoder, z, chunk_size=1),
+    "hessian": lambda decoder, z, x: hessian(decoder, z, x, likelihoods.Gaussian()),
+    "operator": lambda decoder, z, x: Operator(decoder, z, x, likelihoods.Gaussian()),
+    "basis": lambda decoder, z, x: principal_basis(decoder, z, x, likelihoods.Gaussian()),
+    "grae": lambda decoder, z, x: objectives.GRAE(0.3)(_around(decoder), x),
+    "columns": lambda decoder, z, x: objectives.GRAE(0.3, structure=posteriors.Diagonal(), estimator=Columns(1))(
+        _around(decoder), x
+    ),
+    "lanczos": lambda decoder, z, x: objectives.GRAE(0.3, estimator=Lanczos(2))(_around(decoder), x),
+    "fraction": lambda decoder, z, x: objectives.GRAE(0.3, estimator=Fraction(Exact(), 0.5))(_around(decoder), x),
+    "taylor": lambda decoder, z, x: objectives.Taylor(0.3)(_around(decoder, posteriors.Full()), x),
+    "rae": lambda decoder, z, x: objectives.RAE(0.3)(_around(decoder), x),
+}
+
+
+def _around(decoder: nn.Module, structure: posteriors.Structure | None = None) -> Autoencoder:
+    return Autoencoder(nn.Linear(6, 5), decoder, LATENTS, structure)
+
+
+@pytest.mark.parametrize("look", [True, False], ids=["looked-at", "unchecked"])
+@pytest.mark.parametrize("name", ALONE)
+def test_one_value_for_each_channel_is_refused_as_by_pytorch(name: str, look: bool) -> None:
+    decoder, z, x = _dense(), torch.randn(1, LATENTS), torch.randn(1, 6)
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        copy.deepcopy(decoder)(z)
+    before = copy.deepcopy(decoder.state_dict())
+    with nullcontext() if look else unchecked(), pytest.raises(InputError, match="one value for each channel"):
+        ALONE[name](decoder, z, x)
+    if look:
+        assert all(torch.equal(value, before[key]) for key, value in decoder.state_dict().items())
+    ALONE[name](decoder.eval(), z, x)
+
+
+def test_what_counts_is_values_not_data() -> None:
+    with pytest.raises(InputError, match="one value for each channel"), FixedStatistics():
+        nn.BatchNorm2d(3)(torch.randn(1, 3, 1, 1))
+    assert torch.isfinite(jacobian(nn.Sequential(nn.Unflatten(1, (1, 3)), nn.BatchNorm1d(1)), torch.randn(1, 3))).all()
 
 
 def test_eval_mode_is_the_folded_decoder(seed: int) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 import weakref
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from types import FunctionType, MethodType
 from typing import Any
 
 import torch
-from torch import nn
 from torch.func import jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -20,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from curvae._precision import full_precision
 from curvae._transforms import in_transform
 from curvae._typing import Bool, Float, Tensor
+from curvae.curvature.identity import identity
 from curvae.curvature.linear import LinearLayers
 from curvae.curvature.normalisation import normalises_by_batch
 from curvae.curvature.statistics import FixedStatistics, unmoved
@@ -82,7 +80,8 @@ def check_first_use(fn: Map, z: Float[Tensor, "B d"]) -> None:
     """
     if not _checking.get() or in_transform() or torch.compiler.is_compiling() or not _ordinary(z):
         return
-    owner, key = _identity(fn, len(z) > 1)
+    owner, key = identity(fn)
+    key = (key, len(z) > 1, torch.is_grad_enabled())
     found = _known.get(key)
     if owner is None or (found is not None and found() is owner):
         return
@@ -102,14 +101,13 @@ class _Examination:
 
     def __init__(self, fn: Map, z: Float[Tensor, "B d"]) -> None:
         self.fn = unmoved(fn)
-        generator = torch.Generator().manual_seed(0)
-        self._draw = lambda like: torch.randn(like.shape, generator=generator).to(like)
+        self._generator = torch.Generator().manual_seed(0)
         size = z.square().mean().sqrt()
         self.size = torch.where(size > 0, size, 1.0)
         # beside z, where a decoder may have a kink: a layer of rectified linear units has one at 0
         self.z = z + 0.01 * self.size * self._draw(z)
         self.chosen: Bool[Tensor, " B"] = torch.zeros(len(z), dtype=torch.bool)
-        self.chosen[torch.randperm(len(z), generator=generator)[: (len(z) + 1) // 2]] = True
+        self.chosen[torch.randperm(len(z), generator=self._generator)[: (len(z) + 1) // 2]] = True
         self.chosen = self.chosen.to(z.device)
         self.statistics = FixedStatistics()
 
@@ -130,8 +128,11 @@ class _Examination:
         else:
             self._in_forward_mode(self.z, v)
 
+    def _draw(self, like: Float[Tensor, "B *S"]) -> Float[Tensor, "B *S"]:
+        return torch.randn(like.shape, generator=self._generator).to(like)
+
     def _watched(self) -> Float[Tensor, "B *D"]:
-        with torch.no_grad(), self.statistics, sdpa_kernel(SDPBackend.MATH), _Hidden():
+        with torch.no_grad(), self.statistics, sdpa_kernel(SDPBackend.MATH), _Hidden():  # type: ignore[no-untyped-call]
             return self.fn(self.z.as_subclass(_Probe)).as_subclass(torch.Tensor)
 
     def _at(self, point: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:
@@ -169,32 +170,35 @@ class _Examination:
             )
 
     def _with_gradients(self, u: Float[Tensor, "B *D"], v: Float[Tensor, "B d"]) -> None:
-        point = self.z.clone().requires_grad_()
-        pushed = self._in_forward_mode(point, v)
-        eta = self._at(point)
-        leaves = [point, *(leaf for leaf in _leaves(eta) if leaf is not point)]
-        weights = u.clone().requires_grad_()
+        point, weights = self.z.clone().requires_grad_(), u.clone().requires_grad_()
+        pushed, eta = self._in_forward_mode(point, v), self._at(point)
+        leaves = [leaf for leaf in _leaves(eta) if leaf is not point]
         pulled = _gradients((eta * weights).sum(), [point])[0]
         self._check_rows(pulled)
         reverse = (pulled * v).sum()
         back = _gradients(reverse, [weights])[0]  # Jv, by reverse mode twice
-        size = _differ(pushed, back, 0.0, "the decoder's derivatives along a direction are")
-        first, second = (
-            torch.cat([gradient.flatten() for gradient in _gradients(value, leaves)])
-            for value in ((u * pushed).sum(), reverse)
-        )
+        beside = (self.z + 1e-3 * self.size * self._draw(self.z)).requires_grad_()
+        size = _differ("derivatives along a direction", pushed, back, lambda: jvp(self._at, (beside,), (v,))[1])
         # below the floor it is the rounding of gradients that are zero
-        floor = 1e-3 * size / (1 + float(torch.stack([leaf.detach().norm() for leaf in leaves]).norm()))
-        _differ(first, second, floor, "gradients of the decoder's Jacobian for its weights are")
+        floor = 1e-3 * size / (1 + float(torch.stack([leaf.detach().norm() for leaf in (point, *leaves)]).norm()))
+        _differ(
+            "gradients of the Jacobian",
+            _joined((u * pushed).sum(), [point, *leaves]),
+            _joined(reverse, [point, *leaves]),
+            lambda: _joined((u * jvp(self._at, (beside,), (v,))[1]).sum(), [beside, *leaves]),
+            floor,
+        )
 
 
-def _differ(forward: Tensor, reverse: Tensor, floor: float, what: str) -> float:
-    """The larger of two norms, where the two agree."""
+def _differ(what: str, forward: Tensor, reverse: Tensor, beside: Callable[[], Tensor], floor: float = 0.0) -> float:
+    """The larger of two norms where the two agree, as far as they do so with those of a point nearby."""
     forward, reverse = forward.detach(), reverse.detach()
-    ahead, back = float(forward.norm()), float(reverse.norm())
-    if max(ahead, back) > floor and float((forward - reverse).norm()) > _TOLERANCE * max(ahead, back):
+    ahead, back, error = float(forward.norm()), float(reverse.norm()), float((forward - reverse).norm())
+    apart = max(ahead, back) > floor and error > _TOLERANCE * max(ahead, back)
+    if apart and error > float((beside().detach() - forward).norm()):  # no ill-conditioned map, which rounding moves
         raise InputError(
-            f"{what} of size {ahead:.3g} in forward mode and {back:.3g} in reverse mode, and not the same: {_CAUSES}"
+            f"the decoder's {what} are of size {ahead:.3g} in forward mode and {back:.3g} in reverse mode, and not the "
+            f"same: {_CAUSES}"
         )
     return max(ahead, back)
 
@@ -212,7 +216,7 @@ class _Probe(torch.Tensor):
                 "the decoder contains TorchScript (torch.jit), in which PyTorch loses derivatives of derivatives; "
                 f"give it as it was before torch.jit.script or trace{_OFF}"
             )
-        return super().__torch_function__(func, types, args, kwargs or {})
+        return super().__torch_function__(func, types, args, kwargs or {})  # type: ignore[no-untyped-call]
 
 
 class _Hidden(TorchDispatchMode):
@@ -237,8 +241,9 @@ class _Hidden(TorchDispatchMode):
 
 def _ordinary(z: Tensor) -> bool:
     """Whether a batch can be looked at: not while a graph is traced or recorded."""
-    recording = z.is_cuda and torch.cuda.is_current_stream_capturing()
-    return z.dim() == 2 and 0 not in z.shape and z.is_floating_point() and not (recording or torch.jit.is_tracing())
+    traced = torch._C._get_tracing_state() is not None
+    recording = traced or (z.is_cuda and torch.cuda.is_current_stream_capturing())
+    return z.dim() == 2 and 0 not in z.shape and z.is_floating_point() and not recording
 
 
 def _eager() -> AbstractContextManager[Any]:
@@ -273,6 +278,10 @@ def _leaves(output: Tensor) -> list[Tensor]:
     return found
 
 
+def _joined(value: Float[Tensor, ""], leaves: list[Tensor]) -> Float[Tensor, " P"]:
+    return torch.cat([gradient.flatten() for gradient in _gradients(value, leaves)])
+
+
 def _gradients(value: Float[Tensor, ""], leaves: list[Tensor]) -> list[Tensor]:
     """Differentiable, zeros where there is none; the graph, which may be a caller's, is kept."""
     if not value.requires_grad:
@@ -282,36 +291,3 @@ def _gradients(value: Float[Tensor, ""], leaves: list[Tensor]) -> list[Tensor]:
             value, leaves, create_graph=True, retain_graph=True, allow_unused=True, materialize_grads=True
         )
     )
-
-
-def _identity(fn: Map, several: bool) -> tuple[Any, Hashable]:
-    """What stands for a decoder, also where each step makes a new function or method of it, and its mode."""
-    parts = list(_parts(fn)) or [fn]
-    modules = [part for part in parts if isinstance(part, nn.Module)]
-    modes = tuple(module.training for module in modules)
-    owner = modules[0] if modules else parts[0]
-    try:
-        weakref.ref(owner)
-    except TypeError:
-        return None, ()
-    return owner, (tuple(map(id, parts)), modes, several, torch.is_grad_enabled())
-
-
-def _parts(thing: object, depth: int = 4) -> Iterator[object]:
-    """The modules and the code that a function is made of, as far as can be seen without calling it."""
-    if isinstance(thing, nn.Module):
-        yield thing
-    elif isinstance(thing, MethodType):
-        yield getattr(thing.__func__, "__code__", thing.__func__)
-        yield from _parts(thing.__self__, depth)
-    elif isinstance(thing, functools.partial):
-        for part in (thing.func, *thing.args, *thing.keywords.values()):
-            yield from _parts(part, depth)
-    elif isinstance(thing, FunctionType):
-        yield thing.__code__
-        if depth:
-            used = (thing.__globals__.get(name) for name in thing.__code__.co_names)
-            for part in (*(cell.cell_contents for cell in thing.__closure__ or ()), *used):
-                yield from _parts(part, depth - 1)
-    elif depth and not isinstance(thing, torch.Tensor | type) and hasattr(thing, "__dict__"):
-        yield from (part for value in vars(thing).values() if isinstance(value, nn.Module) for part in _parts(value))

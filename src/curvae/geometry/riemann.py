@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from curvae._typing import Float, Tensor
-from curvae.curvature import jacobian
+from curvae.curvature import jacobian, unchecked
 from curvae.curvature.statistics import unmoved
 from curvae.errors import InputError
 from curvae.geometry.metric import Metric, check_definite
@@ -69,7 +69,8 @@ def riemann(metric: Metric, z: Float[Tensor, "B d"]) -> Float[Tensor, "B d d d d
     """
     metric = unmoved(metric)
     gamma = christoffel(metric, z)
-    partial = jacobian(lambda point: _christoffel(metric, point), z)  # [b, l, j, k, i] = ∂_i Γ^l_jk
+    with unchecked():  # the metric has been looked at, and this is made of it
+        partial = jacobian(lambda point: _christoffel(metric, point), z)  # [b, l, j, k, i] = ∂_i Γ^l_jk
     half = partial.permute(0, 1, 3, 4, 2) + torch.einsum("blim,bmjk->blkij", gamma, gamma)
     raised = half - half.transpose(-1, -2)
     return torch.einsum("blm,bmkij->blkij", metric(z), raised)

@@ -1,0 +1,54 @@
+"""Which decoder a function stands for."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable, Hashable, Iterator
+from types import FunctionType, MethodType
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def identity(fn: Callable[..., Any]) -> tuple[Any, Hashable]:
+    """What lives as long as a decoder does, and a key for it in its mode; nothing where there is no such thing.
+
+    The same for each of the functions or methods that a loop makes anew at every step of the same modules and code.
+
+    Example:
+        >>> layer = nn.Linear(2, 2)
+        >>> made = [lambda z, scale=scale: scale * layer(z) for scale in (1.0, 2.0)]
+        >>> identity(made[0]) == identity(made[1])
+        True
+    """
+    parts = list(_parts(fn)) or [fn]
+    modules = [part for part in parts if isinstance(part, nn.Module)]
+    modes = tuple(module.training for module in modules)
+    owner = modules[0] if modules else parts[0]
+    try:
+        weakref.ref(owner)
+    except TypeError:
+        return None, ()
+    return owner, (tuple(map(id, parts)), modes)
+
+
+def _parts(thing: object, depth: int = 4) -> Iterator[object]:
+    """The modules and the code that a function is made of, as far as can be seen without calling it."""
+    if isinstance(thing, nn.Module):
+        yield thing
+    elif isinstance(thing, MethodType):
+        yield getattr(thing.__func__, "__code__", thing.__func__)
+        yield from _parts(thing.__self__, depth)
+    elif isinstance(thing, functools.partial):
+        for part in (thing.func, *thing.args, *thing.keywords.values()):
+            yield from _parts(part, depth)
+    elif isinstance(thing, FunctionType):
+        yield thing.__code__
+        if depth:
+            used = (thing.__globals__.get(name) for name in thing.__code__.co_names)
+            for part in (*(cell.cell_contents for cell in thing.__closure__ or ()), *used):
+                yield from _parts(part, depth - 1)
+    elif depth and not isinstance(thing, torch.Tensor | type) and hasattr(thing, "__dict__"):
+        yield from (part for value in vars(thing).values() if isinstance(value, nn.Module) for part in _parts(value))
