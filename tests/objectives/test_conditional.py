@@ -64,7 +64,11 @@ OBJECTIVES: dict[str, Callable[[], object]] = {
     "rae": lambda: RAE(BETA, trace=Trace(Signs(2))),
     **{
         f"fraction-{fraction}-{inner}": lambda fraction=fraction, inner=inner: GRAE(
-            BETA, Poisson(), Diagonal(), Fraction(inner, fraction), orthogonality=0.0 if inner.__class__ is Trace else 0.3
+            BETA,
+            Poisson(),
+            Diagonal(),
+            Fraction(inner, fraction),
+            orthogonality=0.0 if inner.__class__ is Trace else 0.3,
         )
         for fraction in FRACTIONS
         for inner in (Exact(), Exact(chunk_size=2), Columns(2), Trace(Signs(1)))

@@ -13,7 +13,8 @@ from curvae._checks import positive_int
 from curvae._typing import Float, Int, Tensor
 from curvae.curvature.elementwise import OneSlope
 from curvae.curvature.linear import LinearLayers
-from curvae.curvature.rows import CannotFollow, push_rows
+from curvae.curvature.row_rules import CannotFollow
+from curvae.curvature.rows import push_rows
 from curvae.curvature.statistics import BatchStatistics, FixedStatistics
 from curvae.errors import InputError
 

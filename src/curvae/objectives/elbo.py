@@ -44,8 +44,7 @@ class BetaVAE:
         q = model.posterior(x)
         # the decoder gets the batch as it is, once a sample: it may hold something of each datum
         energies = [
-            self.likelihood.energy(at_least_float32(model.decode(z)), x)
-            for z in q.rsample(generator, (self.samples,))
+            self.likelihood.energy(at_least_float32(model.decode(z)), x) for z in q.rsample(generator, (self.samples,))
         ]
         energy = torch.stack(energies).mean(0)
         return Terms({"energy": energy, "kl": self.beta * q.kl()})
