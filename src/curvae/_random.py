@@ -29,7 +29,8 @@ def stream(generator: torch.Generator | None) -> torch.Generator | None:
     """
     if generator is None or torch.compiler.is_compiling() or _captured(generator):
         return generator
-    state = hash(generator.get_state().numpy().tobytes())
+    with torch._C._DisableFuncTorch():  # a transform would wrap the state, which has nothing to do with it
+        state = hash(generator.get_state().numpy().tobytes())
     if torch._C._current_graph_task_id() < 0:  # not in a backward pass
         _starts.setdefault(generator, deque(maxlen=_KEPT)).append(state)
     elif generator in _starts and state not in _starts[generator]:
