@@ -52,8 +52,8 @@ def whitened(
         white = likelihood.whiten(at, data, pushed)
     if white.shape != pushed.shape:
         raise InputError(
-            f"{likelihood}.whiten gave shape {tuple(white.shape)} for tangents of shape {tuple(pushed.shape)}; it has to "
-            "act on the data that it is given"
+            f"{likelihood}.whiten gave shape {tuple(white.shape)} for tangents of shape {tuple(pushed.shape)}; "
+            "it has to act on the data that it is given"
         )
     return eta, white
 
