@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from curvae.curvature.pushforward import pushforward
 from curvae.curvature.row_rules import CannotFollow
@@ -71,6 +72,7 @@ NOT_FOLLOWED: dict[str, Callable[[], nn.Module]] = {
     "data-as-channels": lambda: _Function(lambda x: x.reshape(1, -1).tanh().reshape(x.shape)),
     "padded-by-ones": lambda: _Function(lambda x: functional.pad(x, (1, 1), value=1.0)),
     "some-rows": lambda: _Function(lambda x: torch.cat([x[:3], x[3:]])),
+    "data-as-a-convolution's-channels": lambda: _Function(lambda x: functional.conv1d(x, torch.ones(BATCH, BATCH, 1))),
     "a-norm-over-data": lambda: _Function(lambda x: functional.layer_norm(x, x.shape)),
     "data-as-more-data": lambda: _Function(lambda x: x.expand(len(x), *x.shape)[0]),
     "numbers-by-index": lambda: _Function(lambda x: x[list(range(len(x)))]),
@@ -199,6 +201,17 @@ def test_a_compiled_decoder_gives_what_it_gives_as_it_was_written(seed: int) -> 
     compiled = torch.compile(decoder, backend="eager")
     compiled(z)  # and so is in the compiler's cache
     torch.testing.assert_close(pushforward(compiled, z, tangents, chosen=CHOSEN), expected)
+
+
+def test_a_decoder_that_keeps_no_activations_has_the_same_gradients() -> None:
+    decoder = nn.Sequential(nn.Linear(LATENTS, 5), nn.BatchNorm1d(5), nn.ELU(), nn.Linear(5, 2))
+    z, tangents = _point()
+    gradients = []
+    for fn in (decoder, lambda z: checkpoint(decoder, z, use_reentrant=False)):
+        eta, pushed = pushforward(fn, z, tangents, chosen=CHOSEN)
+        loss = eta.square().sum() + pushed.square().sum()
+        gradients.append(torch.autograd.grad(loss, (z, *decoder.parameters())))
+    torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.usefixtures("as_shipped")
