@@ -9,6 +9,7 @@ from torch import nn
 
 from curvae._checks import positive_int
 from curvae._precision import at_least_float32
+from curvae._random import stream
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
 from curvae.posteriors import Normal, Structure
@@ -108,7 +109,7 @@ class Autoencoder(nn.Module):
         """
         like = next(self.parameters(), torch.empty(0))
         shape = (positive_int("n", n), self.latents)
-        return self.decode(torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device))
+        return self.decode(torch.randn(shape, generator=stream(generator), dtype=like.dtype, device=like.device))
 
     def forward(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         """The reconstruction."""

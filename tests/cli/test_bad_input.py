@@ -67,6 +67,7 @@ SETTINGS: list[tuple[list[str], str]] = [
     (["--structure", "shared:"], "structure is 'shared:'"),
     (["--estimator", "columns:1", "--structure", "full"], "estimator is columns:1 but structure is full"),
     (["--estimator", "lanczos:2"], "estimator is lanczos:2 but structure is diagonal"),
+    (["--estimator", "fraction:1/4:exact", "--structure", "shared:diagonal"], "is no mean over data"),
     (["--estimator", "lanczos:2:0", "--structure", "full"], "estimator is 'lanczos:2:0'"),
     (["--estimator", "trace:x"], "estimator is 'trace:x'"),
     (["--objective", "rae", "--estimator", "lanczos"], "estimator is lanczos but objective rae"),

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import math
 
 import pytest
 import torch
 from torch import Tensor
 
 from curvae import Autoencoder, objectives
-from curvae.curvature import Columns, Estimator, Exact, Fraction, Lanczos, Signs, Trace
+from curvae.curvature import Columns, Estimator, Exact, Fraction, Lanczos
 from curvae.errors import InputError
 from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood
 from curvae.nn import MLPEncoder, MNISTDecoder
-from curvae.posteriors import BlockDiagonal, Diagonal, Full, Structure
+from curvae.posteriors import BlockDiagonal, Diagonal, Full, Shared, Structure
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -34,7 +33,8 @@ def test_the_mean_over_every_choice_is_the_exact_penalty(
     decoder, z, x = _problem()
     eta, exact = Exact().penalty(decoder, z, x, likelihood, structure, BETA)
     half, mean = Fraction(Exact(), 0.5), torch.zeros(BATCH)
-    orders = list(itertools.permutations(range(BATCH)))
+    pairs = list(itertools.combinations(range(BATCH), 2))
+    orders = [(*pair, *(set(range(BATCH)) - set(pair))) for pair in pairs]
     for order in orders:
         with monkeypatch.context() as patch:
             patch.setattr(torch, "randperm", lambda *_, order=order, **__: torch.tensor(order))
@@ -46,23 +46,6 @@ def test_the_mean_over_every_choice_is_the_exact_penalty(
     torch.testing.assert_close(mean, exact)
     wrt = (z, *decoder.parameters())
     torch.testing.assert_close(torch.autograd.grad(mean.sum(), wrt), torch.autograd.grad(exact.sum(), wrt))
-
-
-@pytest.mark.parametrize("estimator", [Columns(1), Columns(2), Trace(Signs(2))], ids=repr)
-def test_is_unbiased_with_sampled_columns(estimator: Estimator, seed: int) -> None:
-    decoder, z, x = _problem()
-    structure = Diagonal()
-    reference = Trace() if isinstance(estimator, Trace) else Exact()
-    with torch.no_grad():
-        _, exact = reference.penalty(decoder, z, x, Gaussian(), structure, BETA)
-        generator = torch.Generator().manual_seed(seed)
-        part = Fraction(estimator, 0.25)
-        draws = torch.stack(
-            [part.penalty(decoder, z, x, Gaussian(), structure, BETA, generator)[1].mean() for _ in range(600)]
-        )
-    error = float(draws.std()) / math.sqrt(len(draws))
-    assert abs(float(draws.mean() - exact.mean())) < 4.5 * error
-    assert error < 0.2 * float(exact.mean())
 
 
 def test_the_whole_batch_is_the_inner_estimator(seed: int) -> None:
@@ -95,5 +78,10 @@ def test_bad_input() -> None:
         Fraction(Lanczos(), 0.5)
     with pytest.raises(InputError, match="use Exact"):
         objectives.GRAE(BETA, structure=Full(), estimator=Fraction(Columns(1), 0.5))
+    for inner in (Exact(), Columns(1)):
+        with pytest.raises(InputError):
+            objectives.GRAE(BETA, structure=Shared(Diagonal()), estimator=Fraction(inner, 0.5))
+    with pytest.raises(InputError, match="no mean over its data"):
+        objectives.GRAE(BETA, structure=Shared(Diagonal()), estimator=Fraction(Exact(), 0.5))
     with pytest.raises(InputError, match="pairs of Jacobian columns"):
         objectives.GRAE(BETA, structure=Diagonal(), estimator=Fraction(Columns(1), 0.5), orthogonality=1.0)

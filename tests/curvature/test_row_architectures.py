@@ -168,7 +168,21 @@ def dropout(net: Drawn, shape: Shape) -> Step:
     return net.module(nn.Dropout(0.0)) if net.draw.random() < 0.5 else lambda x: functional.dropout(x, 0.5, False)
 
 
-MAKERS = [linear, linear, split, split, activation, merge, turn, widen, narrow, arithmetic, arithmetic, beside, residual]
+MAKERS = [
+    linear,
+    linear,
+    split,
+    split,
+    activation,
+    merge,
+    turn,
+    widen,
+    narrow,
+    arithmetic,
+    arithmetic,
+    beside,
+    residual,
+]
 MAKERS += [normalise, normalise, convolve, attention, product, dropout]
 
 

@@ -11,7 +11,7 @@ from torch.func import jvp
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-ELEMENTWISE = frozenset(
+ELEMENTWISE: frozenset[Callable[..., Any]] = frozenset(
     {
         functional.celu,
         functional.elu,

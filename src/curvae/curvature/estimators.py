@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from curvae._checks import positive_int
+from curvae._random import stream
 from curvae._typing import Float, Int, Tensor
 from curvae.curvature.estimator import Estimate, Plan, Pushing, SampledColumns, spread
 from curvae.curvature.pushforward import one_hot_tangents, unit_tangents
@@ -113,9 +114,9 @@ class Columns(Pushing):
         """Column indices, ``count`` for each datum."""
         if self.probabilities is None:
             shape = (len(z), self.count)
-            return torch.randint(z.shape[1], shape, generator=generator, device=z.device)
+            return torch.randint(z.shape[1], shape, generator=stream(generator), device=z.device)
         weights = self._distribution(z).expand(len(z), -1)
-        return torch.multinomial(weights, self.count, replacement=True, generator=generator)
+        return torch.multinomial(weights, self.count, replacement=True, generator=stream(generator))
 
     def _distribution(self, z: Float[Tensor, "B d"]) -> Float[Tensor, " d"]:
         return distribution(self.probabilities, z, "Columns")

@@ -7,10 +7,12 @@ from dataclasses import replace
 import torch
 
 from curvae._checks import positive
+from curvae._random import stream
 from curvae._typing import Float, Tensor
 from curvae.curvature.estimator import Estimate, Estimator, Plan, Pushing, Share
+from curvae.curvature.trace import Trace
 from curvae.errors import InputError
-from curvae.posteriors import Structure
+from curvae.posteriors import Shared, Structure
 
 
 class Fraction(Pushing):
@@ -18,16 +20,21 @@ class Fraction(Pushing):
 
     With $m$ data drawn without replacement ($fB$, rounded, at least one), the penalty of a datum is $\tfrac Bm$ times
     that of the inner estimator if it was drawn and 0 if not: unbiased for each datum, and so for the batch's mean,
-    value and gradient. All data are decoded together, so the batch statistics are those of the whole batch. With K
-    tangents the decoder costs $1+fK$ of its own time instead of $1+K$, as long as it consists of common layers
-    (:class:`~curvae.curvature.rows.Rows`); with others the result is the same and nothing is saved.
+    value and gradient. All data are decoded together and in their order, so the batch statistics are those of the
+    whole batch, and a decoder may hold something of each datum. With K tangents the decoder costs $1+fK$ of its own
+    time instead of $1+K$, as long as it consists of common layers (:class:`~curvae.curvature.rows.Rows`); with others
+    the result is the same and nothing is saved.
+
+    The penalty of :class:`~curvae.posteriors.Shared` is no mean over data and has no such estimate; its first order,
+    ``Trace``, has.
 
     Args:
         estimator: ``Columns(k)``, ``Exact()`` or ``Trace(…)``.
         fraction: f, 0 < f ≤ 1.
 
     Raises:
-        InputError: for a fraction out of range, or an estimator that does not push tangents once (``Lanczos``).
+        InputError: for a fraction out of range, an estimator that does not push tangents once (``Lanczos``), or (when
+            used) a ``Shared`` structure.
 
     Example:
         >>> from curvae.curvature import Exact
@@ -47,16 +54,21 @@ class Fraction(Pushing):
             raise InputError(f"fraction is {fraction:g}; expected 0 < fraction <= 1")
 
     def check(self, structure: Structure) -> None:
-        """What the inner estimator serves."""
+        """What the inner estimator serves, as long as it is a mean over data."""
         self.estimator.check(structure)
+        if isinstance(structure, Shared) and not isinstance(self.estimator, Trace):
+            raise InputError(
+                f"the penalty of {structure} is of the batch's mean curvature, no mean over its data, so a fraction of "
+                f"them cannot stand for it; use {self.estimator} without Fraction"
+            )
 
     def plan(
         self, z: Float[Tensor, "B d"], structure: Structure, beta: float, generator: torch.Generator | None = None
     ) -> Plan:
         """Draw the data, then what the inner estimator draws. No standard error: a datum has at most one value."""
         size = len(z)
-        order = torch.randperm(size, generator=generator, device=z.device)
-        chosen = order[: max(1, round(self.fraction * size))]
+        order = torch.randperm(size, generator=stream(generator), device=z.device)
+        chosen = order[: max(1, round(self.fraction * size))].sort().values
         share = Share(chosen, size)
         inner = self.estimator.plan(z.index_select(0, chosen), structure, beta, generator)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from curvae._precision import full_precision
 from curvae._typing import Float, Int, Tensor
 from curvae.curvature.pushforward import Decoder, pushforward, unit_tangents
+from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 
 
@@ -46,7 +47,13 @@ def whitened(
     with full_precision(z):
         eta, pushed = eta.to(z.dtype), pushed.to(z.dtype)
         at, data = (eta, x) if chosen is None else (eta.index_select(0, chosen), x.index_select(0, chosen))
-        return eta, likelihood.whiten(at, data, pushed)
+        white = likelihood.whiten(at, data, pushed)
+    if white.shape != pushed.shape:
+        raise InputError(
+            f"{likelihood}.whiten gave shape {tuple(white.shape)} for tangents of shape {tuple(pushed.shape)}; "
+            "it has to act on the data that it is given"
+        )
+    return eta, white
 
 
 def gram(tangents: Float[Tensor, "B *D K"]) -> Float[Tensor, "B K K"]:

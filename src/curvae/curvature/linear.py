@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from curvae._typing import Tensor
 
-LINEAR_IN_INPUT = frozenset(
+LINEAR_IN_INPUT: frozenset[Callable[..., Any]] = frozenset(
     {
         functional.linear,
         functional.conv1d,

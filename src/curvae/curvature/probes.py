@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import torch
 
 from curvae._checks import positive_int
+from curvae._random import stream
 from curvae._typing import Float, Tensor
 from curvae.curvature.estimators import distribution, normalised
 from curvae.curvature.gauss_newton import whitened
 from curvae.curvature.pushforward import Decoder, one_hot_tangents, unit_tangents
-from curvae.curvature.statistics import at_statistics_of
+from curvae.curvature.statistics import unmoved
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 
@@ -87,7 +88,7 @@ class Sphere(Probes):
 
     def draw(self, z: Float[Tensor, "B d"], generator: torch.Generator | None = None) -> Float[Tensor, "B d K"]:
         """Normal numbers scaled to length √d."""
-        normal = torch.randn((*z.shape, self.count), generator=generator, dtype=z.dtype, device=z.device)
+        normal = torch.randn((*z.shape, self.count), generator=stream(generator), dtype=z.dtype, device=z.device)
         return normal * (z.shape[1] ** 0.5 / torch.linalg.vector_norm(normal, dim=1, keepdim=True))
 
     def __repr__(self) -> str:
@@ -116,7 +117,7 @@ class Coordinates(Probes):
     def draw(self, z: Float[Tensor, "B d"], generator: torch.Generator | None = None) -> Float[Tensor, "B d K"]:
         """Scaled unit vectors."""
         p = distribution(self.probabilities, z, "Coordinates")
-        indices = torch.multinomial(p.expand(len(z), -1), self.count, replacement=True, generator=generator)
+        indices = torch.multinomial(p.expand(len(z), -1), self.count, replacement=True, generator=stream(generator))
         return one_hot_tangents(z, indices) * p[indices].rsqrt().unsqueeze(1)
 
     def __repr__(self) -> str:
@@ -163,9 +164,9 @@ def principal_basis(
     if rank > latents:
         raise InputError(f"rank is {rank} but there are only {latents} latents")
     curvature = z.new_zeros(latents, latents)
-    fn = at_statistics_of(fn, z)
-    for point, datum in zip(z.split(1), x.split(1), strict=True):  # the Jacobians of several may not fit in memory
-        columns = whitened(fn, point, datum, likelihood, unit_tangents(point), chunk_size)[1].flatten(0, -2)
+    fn = unmoved(fn)
+    for datum in torch.arange(len(z), device=z.device).split(1):  # the Jacobians of several may not fit in memory
+        columns = whitened(fn, z, x, likelihood, unit_tangents(z[datum]), chunk_size, datum)[1].flatten(0, -2)
         curvature.addmm_(columns.mT, columns)
     if not bool(curvature.isfinite().all()):
         raise InputError("the decoder's derivatives at these data are not finite; leave out those where they are not")
@@ -173,7 +174,7 @@ def principal_basis(
 
 
 def _signs(z: Float[Tensor, "B d"], rows: int, count: int, generator: torch.Generator | None) -> Float[Tensor, "B r K"]:
-    coin = torch.randint(2, (len(z), rows, count), generator=generator, device=z.device)
+    coin = torch.randint(2, (len(z), rows, count), generator=stream(generator), device=z.device)
     return coin.to(z.dtype) * 2 - 1
 
 

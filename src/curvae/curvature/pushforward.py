@@ -15,7 +15,8 @@ from curvae._typing import Float, Int, Tensor
 from curvae.curvature.elementwise import OneSlope
 from curvae.curvature.first_use import check_first_use
 from curvae.curvature.linear import LinearLayers
-from curvae.curvature.rows import CannotFollow, push_rows
+from curvae.curvature.row_rules import CannotFollow
+from curvae.curvature.rows import push_rows
 from curvae.curvature.statistics import BatchStatistics, FixedStatistics
 from curvae.errors import InputError
 
@@ -97,16 +98,16 @@ def _push_chosen(
     known: list[BatchStatistics] | None = None,
 ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "K m *D"], list[BatchStatistics]]:
     """All data in one call, in their order; the running statistics move where the statistics are not known yet."""
+    statistics = FixedStatistics(known)
     if chosen is not None:
-        statistics = FixedStatistics(known)
         try:
             eta, columns = push_rows(fn, z, tangents, chosen, statistics)
         except CannotFollow:
+            statistics.forget()
             tangents = tangents.new_zeros(len(tangents), *z.shape).index_copy(1, chosen, tangents)
         else:
             statistics.update_running(statistics.seen)
             return eta, columns, statistics.seen
-    statistics = FixedStatistics(known)
     eta, columns, seen = _push(fn, z, tangents, statistics)
     if known is None:
         statistics.update_running(seen)

@@ -37,7 +37,7 @@ class Rows(torch.Tensor):
     def __new__(cls, rows: Float[Tensor, "R *S"], arrangement: Arrangement) -> Rows:
         """Stand in for ``rows``."""
         shape = (arrangement.data, *rows.shape[1:])
-        made = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        made = torch.Tensor._make_wrapper_subclass(
             cls, shape, dtype=rows.dtype, device=rows.device, requires_grad=rows.requires_grad
         )
         made.rows, made.arrangement = rows, arrangement
@@ -68,7 +68,9 @@ class Rows(torch.Tensor):
             return cls(RULES[func](Call(func, plain, places, options, arrangement)), arrangement)
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]  # PyTorch calls it with or without what may be empty
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         """Whatever got past the functions, as scripted code does."""
         raise CannotFollow(str(func))
 

@@ -76,6 +76,7 @@ class FixedStatistics(TorchFunctionMode):
     def __init__(self, known: Sequence[BatchStatistics] | None = None) -> None:
         super().__init__()
         self.seen: list[BatchStatistics] = []
+        self._given = known
         self._known = None if known is None else iter(known)
         self._running: list[RunningStatistics] = []
 
@@ -144,10 +145,16 @@ class FixedStatistics(TorchFunctionMode):
         self.seen.append(statistics)
         self._running.append(RunningStatistics(layer.running_mean, layer.running_var, layer.momentum, values))
 
+    def forget(self) -> None:
+        """Start anew, after a pass that came to nothing."""
+        self.seen.clear()
+        self._running.clear()
+        self._known = None if self._given is None else iter(self._given)
+
     @property
     def reuses(self) -> bool:
         """Whether it goes by statistics that an earlier pass saw."""
-        return self._known is not None
+        return self._given is not None
 
     @torch.no_grad()
     def update_running(self, seen: list[BatchStatistics]) -> None:

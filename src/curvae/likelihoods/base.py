@@ -45,7 +45,11 @@ class Likelihood(ABC):
     def whiten(
         self, eta: Float[Tensor, "B *D"], x: Tensor, tangents: Float[Tensor, "B *D K"]
     ) -> Float[Tensor, "B *D K"]:
-        r"""$L\,t$ for each tangent $t$ in output space, with $L^\top L = -H_{p_x}(\eta)$."""
+        r"""$L\,t$ for each tangent $t$ in output space, with $L^\top L = -H_{p_x}(\eta)$.
+
+        ``eta`` and ``x`` may be some of a batch (:class:`~curvae.curvature.Fraction`), so a model of your own takes
+        what it needs of a datum from them.
+        """
 
 
 class ElementwiseLikelihood(Likelihood):

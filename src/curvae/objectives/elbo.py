@@ -42,10 +42,11 @@ class BetaVAE:
     def __call__(self, model: Model, x: Tensor, generator: torch.Generator | None = None) -> Terms:
         """The parts for a batch ``x`` ``[B, *D]``; noise comes from ``generator``."""
         q = model.posterior(x)
-        z = q.rsample(generator, (self.samples,)).flatten(0, 1)
-        eta = at_least_float32(model.decode(z))
-        repeated = x.repeat(self.samples, *[1] * (x.dim() - 1))
-        energy = self.likelihood.energy(eta, repeated).unflatten(0, (self.samples, -1)).mean(0)
+        # the decoder gets the batch as it is, once a sample: it may hold something of each datum
+        energies = [
+            self.likelihood.energy(at_least_float32(model.decode(z)), x) for z in q.rsample(generator, (self.samples,))
+        ]
+        energy = torch.stack(energies).mean(0)
         return Terms({"energy": energy, "kl": self.beta * q.kl()})
 
     def __repr__(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from curvae._random import stream
 from curvae._typing import Float, Tensor
 from curvae.posteriors.factor import Factor
 
@@ -34,7 +35,7 @@ class Normal:
     ) -> Float[Tensor, "*S B d"]:
         r"""$h+L\epsilon$ with $\epsilon\sim\mathcal N(0,I)$; differentiable in $h$ and $L$."""
         shape = (*samples, *self.mean.shape)
-        noise = torch.randn(shape, generator=generator, dtype=self.mean.dtype, device=self.mean.device)
+        noise = torch.randn(shape, generator=stream(generator), dtype=self.mean.dtype, device=self.mean.device)
         return self.mean + self.factor.apply(noise)
 
     def kl(self) -> Float[Tensor, " B"]:

@@ -80,7 +80,8 @@ def _grae(config: RunConfig, likelihood: Likelihood) -> GRAE:
     except InputError:
         raise InputError(
             f"estimator is {config.estimator} but structure is {config.structure}; columns:K goes with diagonal and "
-            "block:B, lanczos with full, exact and trace with any; a fraction:F:… of them with what they go with"
+            "block:B, lanczos with full, exact and trace with any; a fraction:F:… of them with what they go with, "
+            "but fraction:F:exact not with shared:…, whose penalty is no mean over data"
         ) from None
     if config.curvature == "hessian" and not isinstance(estimator, Exact):
         raise InputError(f"curvature is hessian, which needs estimator exact; got estimator {config.estimator}")
