@@ -84,11 +84,8 @@ def network_of(config: RunConfig, shape: tuple[int, ...], resizable: bool = Fals
     is_image = len(shape) == 3 and shape[0] in (1, 3)
     if config.network == AUTO and not is_image:
         return "mlp"
-    who = (
-        "no network was chosen and the paper's are"
-        if config.network == AUTO
-        else f"network is {config.network}, which is"
-    )
+    chosen = f"network is {config.network}, which is"
+    who = "no network was chosen and the paper's are" if config.network == AUTO else chosen
     size = f"--size {'28 or 64' if shape[0] == 1 else 64}, or " if is_image and resizable else ""
     raise InputError(
         f"{who} made for data of shape {' or '.join(map(str, _PAPER_SHAPES))}, but the data has {shape}; use {size}"
