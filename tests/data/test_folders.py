@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curvae.data import load
 from curvae.data import folders as folders_module
+from curvae.data import load
 from curvae.errors import InputError
 
 
@@ -132,9 +132,7 @@ LAYOUTS: dict[str, tuple[list[str], str, str]] = {
 
 
 @pytest.mark.parametrize("case", LAYOUTS)
-def test_folders_named_after_parts_are_the_split(
-    tmp_path: Path, case: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_folders_named_after_parts_are_the_split(tmp_path: Path, case: str, capfd: pytest.CaptureFixture[str]) -> None:
     names, held_out, told = LAYOUTS[case]
     expected: dict[bool, list[int]] = {False: [], True: []}
     for number, name in enumerate(names, 1):
