@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from curvae.data import load
+from curvae.data import absolute, load
 from curvae.errors import InputError
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=5, min_side=2, max_side=6)
@@ -121,3 +121,66 @@ def test_a_damaged_file_gives_one_clear_line_or_other_numbers(kind: str, data: s
         path.write_bytes(content[: data.draw(st.sampled_from([len(content), len(content) - 1, len(content) // 2, 3]))])
         found = outcome(path)
     assert "\n" not in found if isinstance(found, str) else found.train.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [np.float64, ">f4", np.uint16, np.bool_, np.uint8])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_images_of_any_type_get_their_channels_first_and_that_is_said(
+    tmp_path: Path, dtype: Any, order: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    for shape, expected, told in (
+        ((6, 28, 28), (1, 28, 28), "samples of shape (28, 28) are taken as images and brought to (1, 28, 28)"),
+        ((6, 12, 10, 3), (3, 12, 10), "with their channels last and brought to (3, 12, 10)"),
+        ((6, 28, 28, 1), (1, 28, 28), "with their channels last and brought to (1, 28, 28)"),
+    ):
+        array = rng.integers(0, 2, shape).astype(dtype, order=order)
+        np.save(tmp_path / "a.npy", array)
+        loaded = load(tmp_path / "a.npy")
+        assert loaded.shape == expected
+        turned = array[:, None] if len(shape) == 3 else np.stack([array[..., c] for c in range(shape[3])], 1)
+        np.testing.assert_array_equal(whole(loaded) > 0, turned > 0)
+        assert told in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("shape", [(6, 3, 28, 28), (6, 1, 28, 28), (6, 28), (6, 50, 4), (6, 9, 9, 4), (6, 2, 9, 9, 3)])
+def test_other_shapes_stay(tmp_path: Path, shape: tuple[int, ...], capfd: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "a.npy", np.zeros(shape))
+    assert load(tmp_path / "a.npy").shape == shape[1:]
+    assert capfd.readouterr().err == ""
+
+
+PARTS: dict[str, tuple[list[str], str, str]] = {
+    "keras": (["x_train", "y_train", "x_test", "y_test"], "x_train", "x_test"),
+    "capital letters": (["X_Train", "X_Test"], "X_Train", "X_Test"),
+    "together": (["Xtrain", "Xtest", "ytrain", "ytest"], "Xtrain", "Xtest"),
+    "medical": (
+        [f"{part}_{what}" for what in ("labels", "images") for part in ("val", "train", "test")],
+        "train_images",
+        "test_images",
+    ),
+    "validation": (["train", "valid", "labels"], "train", "valid"),
+    "data before others": (["train_mask", "test_mask", "train_data", "test_data"], "train_data", "test_data"),
+}
+
+
+@pytest.mark.parametrize("case", PARTS)
+def test_arrays_named_after_parts_are_not_pooled(tmp_path: Path, case: str) -> None:
+    keys, train, test = PARTS[case]
+    np.savez(tmp_path / "a.npz", **{key: np.full((4 + at, 3), float(at)) for at, key in enumerate(keys)})
+    loaded = load(tmp_path / "a.npz")
+    assert loaded.split["kind"] == "standard"
+    assert loaded.train.unique().tolist() == [keys.index(train)]
+    assert loaded.test.unique().tolist() == [keys.index(test)]
+
+
+def test_one_array_of_several_by_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "toy:1.NPZ"
+    with path.open("wb") as file:
+        np.savez(file, train=np.zeros((5, 2)), test=np.ones((5, 2)), **{"deep/other": np.full((5, 2), 2.0)})
+    for key, value in (("train", 0), ("test", 1), ("deep/other", 2)):
+        data = load(f"{path}:{key}")
+        assert (data.name, data.split["kind"], data.train.unique().tolist()) == ("toy:1", "seeded", [value])
+    monkeypatch.chdir(tmp_path)
+    assert absolute("toy:1.NPZ:train") == f"{path}:train"
+    assert load(Path("toy:1.NPZ:test")).train.unique().tolist() == [1]

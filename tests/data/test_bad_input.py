@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from curvae import memory
 from curvae.data import load
 from curvae.errors import InputError
 
@@ -92,6 +93,32 @@ def without_permission(path: Path) -> Path:
     file = npy(path, np.ones((4, 2)))
     file.chmod(0)
     return file
+
+
+def npy_header(text: str) -> bytes:
+    return b"\x93NUMPY\2\0" + len(text).to_bytes(4, "little") + text.encode()
+
+
+def pipe(path: Path) -> Path:
+    os.mkfifo(path)
+    return path
+
+
+def link(path: Path, target: str) -> Path:
+    path.symlink_to(target)
+    return path
+
+
+def zip_with(path: Path, file: Path, version: int = 20, name: bytes = b"") -> Path:
+    """A zip whose directory says other things."""
+    content = bytearray(file.read_bytes())
+    entry = content.index(b"PK\1\2")
+    content[entry + 6 : entry + 8] = version.to_bytes(2, "little")
+    if name:
+        content[entry + 9] |= 8  # a name in UTF-8
+        content[entry + 46 : entry + 46 + len(name)] = name
+    (path / "b.npz").write_bytes(content)
+    return path / "b.npz"
 
 
 class Touch:
@@ -178,6 +205,21 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
         "has 4x4 training but 5x5 test images; expected one size",
     ),
     "idx no training": (lambda p: idx_folder(p / "d", None, idx_file(3, 4)), {}, "has no train-images-idx3-ubyte[.gz]"),
+    "idx of all memory": (
+        lambda p: idx_folder(p / "d", gzip.compress(idx_file(2**32 - 1, 2**20, pixels=10**7)), suffix=".gz"),
+        {},
+        "says 4294967295 images of 1048576x1048576 but is truncated",
+    ),
+    "idx pipe": (
+        lambda p: pipe(idx_folder(p / "d") / "Train-Images-idx3-ubyte").parent,
+        {},
+        "Train-Images-idx3-ubyte is a pipe; expected a regular file",
+    ),
+    "idx dangling test": (
+        lambda p: link(idx_folder(p / "d", idx_file(3, 4)) / "t10k-images-idx3-ubyte", "/nowhere").parent,
+        {},
+        "t10k-images-idx3-ubyte' cannot be read (No such file",
+    ),
     "gz truncated": (lambda p: idx_folder(p / "d", GZ[:-9], suffix=".gz"), {}, "cannot be read (Compressed file ended"),
     "gz checksum": (
         lambda p: idx_folder(p / "d", GZ[:-8] + b"\0\0\0\0" + GZ[-4:], suffix=".gz"),
@@ -208,6 +250,51 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
         "holds pickled Python objects, which are never loaded",
     ),
     "npy pickle": (lambda p: raw(p, "a.npy", pickle.dumps(Touch())), {}, "holds pickled Python objects"),
+    "npy rubbish": (
+        lambda p: raw(p, "a.npy", b"<!DOCTYPE html> no such page"),
+        {},
+        "a.npy' is no NumPy file: it begins with b'<!DOCTYP'; expected one that numpy.save",
+    ),
+    "npy zeros": (lambda p: raw(p, "a.npy", bytes(999)), {}, "is no NumPy file: it begins with b'\\x00"),
+    "npy gzipped": (lambda p: raw(p, "a.npy", gzip.compress(b"x")), {}, "is no NumPy file: it is gzipped; unpack it"),
+    "npy two arrays": (
+        lambda p: raw(p, "b.npy", npy(p, np.ones((9, 3))).read_bytes() * 2),
+        {},
+        "b.npy' goes on after its first array; expected one array in a file",
+    ),
+    "npy of 5000 digits": (
+        lambda p: raw(
+            p, "a.npy", npy_header("{'descr': '<f4', 'fortran_order': False, 'shape': (" + "9" * 5000 + ", 2)}")
+        ),
+        {},
+        "cannot be read as a NumPy file",
+    ),
+    "npy nested": (
+        lambda p: raw(p, "a.npy", npy_header("(" * 9000)),
+        {},
+        "cannot be read as a NumPy file",
+    ),
+    "npy pipe": (lambda p: pipe(p / "a.npy"), {}, "a.npy is a pipe; expected a regular file"),
+    "npy device": (lambda p: link(p / "a.npy", "/dev/zero"), {}, "a.npy is a device; expected a regular file"),
+    "npz pipe": (lambda p: f"{pipe(p / 'a.npz')}:images", {}, "a.npz is a pipe; expected a regular file"),
+    "npz no such key": (
+        lambda p: f"{npz(p, images=np.ones((3, 2)), labels=np.ones(3))}:image",
+        {},
+        "a.npz' has no array 'image'; it holds 'images', 'labels'",
+    ),
+    "npz empty key": (lambda p: f"{npz(p, images=np.ones((3, 2)))}:", {}, "has no array ''; it holds 'images'"),
+    "npz key of no file": (lambda p: p / "none.npz:images", {}, "none.npz:images' does not exist"),
+    "npy key": (lambda p: f"{npy(p, np.ones((3, 2)))}:images", {}, "does not exist"),
+    "npz unknown version": (
+        lambda p: zip_with(p, npz(p, a=np.ones((4, 3))), version=99),
+        {},
+        "cannot be read as a NumPy file (zip file version 9.9",
+    ),
+    "npz names that are no text": (
+        lambda p: zip_with(p, npz(p, a=np.ones((4, 3))), name=b"\xff.npy"),
+        {},
+        "cannot be read as a NumPy file ('utf-8' codec can't decode",
+    ),
     "npz objects": (
         lambda p: npz(p, train=np.array([[Touch()]] * 3, dtype=object), test=np.ones((1, 2))),
         {},
@@ -236,7 +323,13 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     "npz many arrays": (
         lambda p: npz(p, images=np.ones((3, 2)), labels=np.ones(3)),
         {},
-        "holds 'images', 'labels'; expected 'train' and 'test', 'x_train' and 'x_test', or one array",
+        "holds 'images', 'labels'; expected 'train' and 'test', 'x_train' and 'x_test', or one array; give one by its "
+        "name, as in a.npz:images",
+    ),
+    "npz only training": (
+        lambda p: npz(p, x_train=np.ones((3, 2)), y_train=np.ones(3)),
+        {},
+        "holds 'x_train', 'y_train'; expected",
     ),
     "npz shapes": (
         lambda p: npz(p, train=np.ones((4, 2)), test=np.ones((4, 3))),
@@ -289,9 +382,26 @@ def test_bad_input_gets_one_clear_line_and_changes_nothing(
     source = make(tmp_path)
     if case == "npy unreadable" and os.access(source, os.R_OK):
         pytest.skip("this user may read everything")
-    before = {path: path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("*"))}
+    before = {path: path.lstat().st_mtime_ns for path in sorted(tmp_path.rglob("*"))}
     with pytest.raises(InputError) as caught:
         load(source, **options)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert {path: path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("*"))} == before
+    assert {path: path.lstat().st_mtime_ns for path in sorted(tmp_path.rglob("*"))} == before
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "idx", "images", "idx.gz"])
+def test_more_than_the_machine_has_is_refused_before_it_is_read(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources: dict[str, Make] = {
+        "npy": lambda p: npy(p, np.ones((100, 30))),
+        "npz": lambda p: npz(p, train=np.ones((100, 30)), test=np.ones((9, 30))),
+        "idx": lambda p: idx_folder(p / "d", idx_file(100, 8)),
+        "idx.gz": lambda p: idx_folder(p / "d", gzip.compress(idx_file(100, 8)), suffix=".gz"),
+        "images": lambda p: pictures(p / "d", *[(20, 20)] * 9),
+    }
+    source = sources[kind](tmp_path)
+    monkeypatch.setattr(memory, "total", lambda: 3000.0)
+    with pytest.raises(InputError, match="GB of memory, more than this machine has"):
+        load(source)

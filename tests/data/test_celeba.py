@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -326,6 +327,24 @@ def _foreign_zip(root: Path) -> Path:
     return root / "photos.zip"
 
 
+def _zip_of_a_version_to_come(root: Path) -> Path:
+    path = write_zip(root / "new.zip")
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\1\2") + 6] = 99
+    path.write_bytes(content)
+    return path
+
+
+def _zip_with_names_that_are_no_text(root: Path) -> Path:
+    path = write_zip(root / "names.zip")
+    content = bytearray(path.read_bytes())
+    entry = content.index(b"PK\1\2")
+    content[entry + 9] |= 8  # a name in UTF-8
+    content[entry + 46] = 0xFF
+    path.write_bytes(content)
+    return path
+
+
 def _truncated_zip(root: Path) -> Path:
     path = write_zip(root / "half.zip")
     path.write_bytes(path.read_bytes()[:5000])
@@ -348,6 +367,11 @@ BAD: dict[str, tuple[Layout, str]] = {
     "binary list": (_listed("\xff\xfe"), "list_eval_partition.txt', line 1 is 'ÿþ'; expected a new"),
     "damaged list in the zip": (_damaged_list_in_the_zip, r"list_eval_partition.csv' cannot be read .Bad CRC.*again"),
     "foreign zip": (_foreign_zip, r"holds no img_align_celeba/\*.jpg; expected CelebA's img_align_celeba.zip"),
+    "zip of a version to come": (_zip_of_a_version_to_come, "new.zip' cannot be read as a zip .zip file version 9.9"),
+    "zip with names that are no text": (
+        _zip_with_names_that_are_no_text,
+        "names.zip' cannot be read as a zip .'utf-8' c",
+    ),
     "truncated zip": (_truncated_zip, r"half.zip' cannot be read as a zip \(File is not a zip file\); get it again"),
 }
 
@@ -362,6 +386,46 @@ def test_what_is_wrong_is_said_in_one_line(root: Path, case: str, damaged: str) 
         load(place, damaged=damaged)
     assert "\n" not in str(caught.value)
     assert sorted(path for path in root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_lists_as_editors_save_them(tmp_path: Path, encoding: str, end: str, zipped: bool) -> None:
+    lines = [f"{name} {part}" for name, part in zip(NAMES, PARTS, strict=True)]
+    content = end.join([*lines, "caf\xe9.jpg 1", ""]).encode(encoding)
+    if zipped:
+        write_zip(tmp_path / "a.zip")
+        with zipfile.ZipFile(tmp_path / "a.zip", "a") as archive:
+            archive.writestr("list_eval_partition.txt", content)
+    else:
+        write_folder(tmp_path / "img_align_celeba")
+        (tmp_path / "list_eval_partition.txt").write_bytes(content)
+    data = load(tmp_path / "a.zip" if zipped else tmp_path)
+    assert torch.equal(data.train, expected(0))
+    assert torch.equal(data.test, expected(2))
+    assert data.split == {"kind": "standard", "validation": 5}
+
+
+def test_a_pipe_and_a_link_to_nothing_in_an_images_place_are_damaged(root: Path) -> None:
+    images = root / "img_align_celeba"
+    for name in (NAMES[0], NAMES[1]):
+        (images / name).unlink()
+    os.mkfifo(images / NAMES[0])
+    (images / NAMES[1]).symlink_to("/nowhere.jpg")
+    with pytest.raises(InputError, match="2 of 14 images fail; the first: .*000001.jpg is a pipe; expected a regular"):
+        load(root)
+    assert load(root, damaged="skip").split["damaged"] == {"count": 2, "names": NAMES[:2]}
+
+
+def test_entries_of_a_zip_that_claim_the_memory_are_damaged(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_zip(root / "other" / "a.zip")
+    write_list(root / "other" / "list_eval_partition.txt")
+    monkeypatch.setattr(celeba, "_LARGEST", max(len(content) for content in CONTENTS.values()) - 1)
+    with pytest.raises(InputError, match="of 14 images fail; the first: .* bytes unpacked; expected at most"):
+        load(path)
 
 
 def test_other_folders_go_on_as_before(tmp_path: Path) -> None:

@@ -88,3 +88,12 @@ def test_other_likelihoods_add_nothing_to_the_model() -> None:
     model = build_model(settings, (5,))
     assert not any(name.startswith("likelihood") for name in model.state_dict())
     assert repr(likelihood_of(settings, model)) == "Gaussian(sigma=0.5)"
+
+
+@pytest.mark.parametrize(("shape", "network"), [((1, 28, 28), "paper"), ((7,), "mlp"), ((3, 64, 64), "paper")])
+def test_a_network_left_to_the_data_is_the_one_that_fits(shape: tuple[int, ...], network: str) -> None:
+    choices: dict[str, Any] = {"data": "toy", "width": 0.05, "latents": 2}
+    left, named = (build_model(RunConfig(**choices, **one), shape) for one in ({}, {"network": network}))
+    assert repr(left) == repr(named)
+    for one, other in zip(left.parameters(), named.parameters(), strict=True):
+        assert torch.equal(one, other)

@@ -48,7 +48,10 @@ def train(
         ),
     ] = None,
     network: Annotated[
-        str | None, Option(help="paper (28x28 grey, 64x64), paper-no-norm, mlp, linear, or auto.", show_default="auto")
+        str | None,
+        Option(
+            help="auto (by the data), paper (28x28 grey, 64x64), paper-no-norm, mlp or linear.", show_default="auto"
+        ),
     ] = None,
     width: Annotated[float | None, Option(help="Factor on the network's widths.", show_default="1.0")] = None,
     beta: Annotated[float | None, Option(help="Weight of the KL term, > 0.", show_default="0.2")] = None,
@@ -87,13 +90,12 @@ def _train(given: dict[str, Any], out: Path, resume: bool, as_json: bool) -> Non
     from curvae.data import NAMES
     from curvae.errors import InputError
     from curvae.runs import Run, RunConfig
-    from curvae.runs.config import AUTO
     from curvae.training import TrainingError
     from curvae.training import train as run_training
 
     if not resume and "data" not in given:
         raise InputError(f"--data is missing; expected {NAMES} or a path (or --resume to go on with a run)")
-    stored = Run.open(out).config.to_json() if resume else {"network": AUTO}
+    stored = Run.open(out).config.to_json() if resume else {}
     config = RunConfig.from_json(stored | given)
     try:
         outcome = run_training(config, out, resume=resume, console=Console(stderr=True))

@@ -176,7 +176,10 @@ def _to_data(array: object, name: str) -> Shaped[np.ndarray, "N *D"]:
     if array.dtype.kind not in "biuf":
         raise InputError(f"{name} holds {array.dtype} values; expected real numbers")
     if array.ndim < 2:
-        raise InputError(f"{name} holds an array of shape {array.shape}; expected [N, ...] with at least two axes")
+        single = ": of single numbers, array[:, None]" if array.ndim else ""
+        raise InputError(
+            f"{name} holds an array of shape {array.shape}; expected [N, ...] with at least two axes{single}"
+        )
     if array.size == 0:
         raise InputError(f"{name} holds an array of shape {array.shape}; expected at least one number")
     bytes_each = 1 if array.dtype == np.uint8 else 4

@@ -94,7 +94,10 @@ def read(path: Path) -> Halves | None:
     split, digest = notes.get("split", ""), notes.get("digest", "")
     if notes.get("split_digest") != _sha256(split) or digest != content_digest(train, test):
         return None
-    return Halves(train.numpy(), test.numpy(), json.loads(split), digest)
+    try:
+        return Halves(train.numpy(), test.numpy(), dict(json.loads(split)), digest)
+    except (ValueError, TypeError, RecursionError):
+        return None
 
 
 def write(path: Path, halves: Halves) -> None:

@@ -196,6 +196,8 @@ def decode(name: str, images: Images, size: int = SIDE) -> UInt8[np.ndarray, "3 
             raise ValueError(f"{image.width}x{image.height} pixels; expected the aligned images, 178x218")
         cropped = image.convert("RGB").crop(_BOX)
         return to_array(cropped.resize((size, size), Image.Resampling.BICUBIC))
+    except InputError:  # it is no file
+        raise
     except Exception as error:  # on damaged files Pillow's and zlib's readers raise almost anything
         raise InputError(f"{name!r} in {str(images)!r} cannot be read as an image ({reason(error)})") from error
 

@@ -64,6 +64,8 @@ def place(cache: Path, key: Mapping[str, Any], count: int) -> Path:
 
 def read(path: Path) -> Statistics | None:
     """What was written; None if it is missing or is not what was written."""
+    if not path.is_file():  # to open a pipe would wait for ever
+        return None
     try:
         with safe_open(path, framework="pt") as stored:
             mean, covariance, count = (stored.get_tensor(name) for name in ("mean", "covariance", "count"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -44,6 +45,7 @@ def build_model(config: RunConfig, shape: tuple[int, ...]) -> Autoencoder:
         >>> build_model(RunConfig(data="toy.npy", network="mlp", latents=2), (5,)).encode(torch.zeros(3, 5)).shape
         torch.Size([3, 2])
     """
+    config = replace(config, network=network_of(config, shape))
     structure = build_structure(config.structure)
     outputs = math.prod(shape)
     if config.latents > outputs:
@@ -84,11 +86,8 @@ def network_of(config: RunConfig, shape: tuple[int, ...], resizable: bool = Fals
     is_image = len(shape) == 3 and shape[0] in (1, 3)
     if config.network == AUTO and not is_image:
         return "mlp"
-    who = (
-        "no network was chosen and the paper's are"
-        if config.network == AUTO
-        else f"network is {config.network}, which is"
-    )
+    chosen = f"network is {config.network}, which is"
+    who = "no network was chosen and the paper's are" if config.network == AUTO else chosen
     size = f"--size {'28 or 64' if shape[0] == 1 else 64}, or " if is_image and resizable else ""
     raise InputError(
         f"{who} made for data of shape {' or '.join(map(str, _PAPER_SHAPES))}, but the data has {shape}; use {size}"
@@ -125,14 +124,13 @@ def _reach(structure: Structure) -> int:
 
 
 def _networks(config: RunConfig, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
-    network = network_of(config, shape)
-    if network == "linear":
+    if config.network == "linear":
         if config.likelihood == "bernoulli":
             raise InputError(
                 "likelihood is bernoulli but a linear decoder gives no probabilities; use bernoulli-logits"
             )
         return networks.linear_encoder(shape, config.latents), networks.linear_decoder(config.latents, shape)
-    encoder, decoder = _paper(config, shape) if network in _PAPER else _mlp(config, shape)
+    encoder, decoder = _paper(config, shape) if config.network in _PAPER else _mlp(config, shape)
     if encoder.out_features == config.latents:
         # the autoencoder would take the features, which an activation has bounded, for the means
         raise InputError(f"width {config.width} gives the encoder as many features as latents; choose another width")
@@ -144,7 +142,7 @@ def _paper(
 ) -> tuple[networks.MNISTEncoder | networks.CelebAEncoder, nn.Module]:
     width, latents = config.width, config.latents
     sigmoid = config.likelihood.partition(":")[0] not in _UNBOUNDED  # the paper's own
-    normalise = config.network != _PAPER[1]
+    normalise = config.network == _PAPER[0]
     if shape == _PAPER_SHAPES[0]:
         return networks.MNISTEncoder(width, normalise), networks.MNISTDecoder(latents, width, sigmoid, normalise)
     encoder = networks.CelebAEncoder(width, shape[0], normalise)

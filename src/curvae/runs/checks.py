@@ -42,6 +42,7 @@ def check_data(config: RunConfig, dataset: Dataset) -> None:
         Traceback (most recent call last):
         curvae.errors.InputError: likelihood is poisson but toy has values that are no counts 0, 1, 2, …
     """
+    config = choose_network(config, dataset)
     if config.batch_size > len(dataset.train):
         raise InputError(
             f"batch_size is {config.batch_size} but {dataset.name} has only {len(dataset.train)} training data"

@@ -50,8 +50,8 @@ class RunConfig:
         estimator: of the penalty of ``"grae"`` and ``"rae"``, such as ``"exact"`` or ``"columns:K"``.
         likelihood: observation model, such as ``"gaussian"``, ``"gaussian:SIGMA"`` or ``"bernoulli-logits"``.
         network: ``"paper"`` (App. D), ``"paper-no-norm"`` (the same without batch normalisation), ``"mlp"`` or
-            ``"linear"``; ``"auto"`` leaves it to the data's shape when training starts (see
-            :func:`~curvae.runs.checks.choose_network`), and what was chosen stands in the run's configuration.
+            ``"linear"``; ``"auto"`` is the paper's where that fits the data, and ``"mlp"`` for data that are no images.
+            What was chosen stands in the run's configuration.
         width: factor on the network's hidden widths.
         beta: weight of the KL term, > 0.
         encoder_weight: of ½‖h‖², for ``"grae"`` and ``"rae"``; ``None`` is β.
@@ -91,7 +91,7 @@ class RunConfig:
     curvature: str = "gauss-newton"
     estimator: str = "exact"
     likelihood: str = "gaussian"
-    network: str = "paper"
+    network: str = AUTO
     width: float = 1.0
     beta: float = 0.2
     encoder_weight: float | None = None

@@ -129,7 +129,7 @@ class Run:
         Raises:
             InputError: the data is gone, or is not what the run was trained on.
         """
-        dataset = load_data(self.config)
+        dataset = load_data(self.config).in_shape(tuple(self.data["shape"]))
         if dataset.digest != self.data["digest"]:
             raise InputError(
                 f"the data at {self.config.data} has changed since {self.path} was trained "

@@ -97,6 +97,19 @@ def test_every_choice_has_a_folder_of_its_own(toy: Training) -> None:
     assert folder(Path(), base) == folder(Path(), dataclasses.replace(base))
 
 
+@pytest.mark.parametrize(
+    ("network", "name"),
+    [
+        ("paper", "beta-vae-block2-beta0.4-d12-seed1-d33f88f7e9"),
+        ("auto", "beta-vae-block2-beta0.4-d12-seed1-d33f88f7e9"),
+        ("mlp", "beta-vae-block2-beta0.4-d12-seed1-dad0391493"),
+    ],
+)
+def test_runs_keep_the_places_that_they_had_in_version_01(network: str, name: str) -> None:
+    config = Training(600, 0.125, seeds=(1,), network=network).beta_vae(1, 0.4, 12, 2)
+    assert folder(Path("runs"), config) == Path("runs") / name
+
+
 def test_a_foreign_or_incomplete_folder_is_refused(toy: Training, tmp_path: Path) -> None:
     config = toy.beta_vae(0, 0.2, 4, 2)
     run = sweep([config], tmp_path, Local(), keep=milestones)[config]

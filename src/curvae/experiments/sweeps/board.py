@@ -73,6 +73,6 @@ def last_step(run: Path) -> int:
     for line in reversed(lines):
         try:
             return int(json.loads(line)["step"])
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError):
             continue  # nothing, or a line that is being written or was cut above
     return 0

@@ -29,12 +29,15 @@ def folder(cache: Path, config: RunConfig) -> Path:
     """Where a run of this configuration lies: what it is at a glance, and a digest of all of it.
 
     Fields at their defaults do not enter the digest, so that a field added to the configuration later moves no run.
+    Nor does the paper's network, which was the default once and is what a network left to the data is where it fits.
 
     Example:
         >>> folder(Path("runs"), RunConfig(data="mnist", objective="beta-vae", structure="block:2")).as_posix()
         'runs/beta-vae-block2-beta0.2-d12-seed0-dc87d2de1b'
     """
     chosen = {f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) != f.default}
+    if config.network == "paper":
+        del chosen["network"]
     digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:10]
     structure = config.structure.replace(":", "")
     return cache / f"{config.objective}-{structure}-beta{config.beta:g}-d{config.latents}-seed{config.seed}-{digest}"
