@@ -256,24 +256,5 @@ def unmoved(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     return measured
 
 
-def at_statistics_of(fn: Callable[[Tensor], Tensor], z: Float[Tensor, "B d"]) -> Callable[[Tensor], Tensor]:
-    """``fn`` for some of the data at a time, normalised by the statistics of all of ``z``, which do not move.
-
-    Example:
-        >>> norm, z = torch.nn.BatchNorm1d(2), torch.tensor([[0.0, 2.0], [4.0, 4.0]])
-        >>> at_statistics_of(norm, z)(z[:1]).detach().round(decimals=3)
-        tensor([[-1., -1.]])
-    """
-    statistics = FixedStatistics()
-    with torch.no_grad(), statistics:
-        unmoved(fn)(z)
-
-    def settled(some: Tensor) -> Tensor:
-        with FixedStatistics(known=statistics.seen), Unmoved():
-            return fn(some)
-
-    return settled
-
-
 def _is_counter(tensor: object) -> bool:
     return isinstance(tensor, Tensor) and tensor.dtype == torch.int64 and tensor.dim() == 0
