@@ -47,7 +47,8 @@ def whitened(
     with full_precision(z):
         eta, pushed = eta.to(z.dtype), pushed.to(z.dtype)
         moved = len(pushed)
-        return eta, likelihood.whiten(eta[:moved], x[:moved], pushed)
+        white = likelihood.whiten(eta[:moved], x[:moved], pushed)
+    return eta, white if white.dim() > 2 else white.unsqueeze(1)  # a decoder of single numbers, D = ()
 
 
 def gram(tangents: Float[Tensor, "B *D K"]) -> Float[Tensor, "B K K"]:

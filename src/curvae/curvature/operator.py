@@ -7,12 +7,14 @@ from functools import cached_property
 
 import torch
 from torch.func import jvp, vjp, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from curvae._precision import full_precision
 from curvae._typing import Float, Tensor
+from curvae.curvature.kernels import differentiable, without_recomputation
 from curvae.curvature.linear import LinearLayers
-from curvae.curvature.pushforward import Decoder
+from curvae.curvature.noise import Noise
+from curvae.curvature.pushforward import Decoder, check_latents, check_output
+from curvae.curvature.reverse import Linearised, attempt
 from curvae.curvature.statistics import BatchStatistics, FixedStatistics
 from curvae.likelihoods import Likelihood
 
@@ -21,8 +23,8 @@ class Operator:
     r"""$v\mapsto Mv=J^\top L^\top L\,Jv$ at one batch of latents: one forward- and one reverse-mode product.
 
     Batch normalisation is treated as in :func:`~curvae.curvature.pushforward`: at the statistics of this batch, held
-    fixed, and the batch is counted once, when the operator is made. Dropout draws another mask in every product, so a
-    decoder that has it must be in eval mode. Under autocast only ``eta`` is computed in half precision: a product that
+    fixed, and the batch is counted once, when the operator is made. Dropout in train mode has one mask in all products.
+    Under autocast only ``eta`` is computed in half precision: a product that
     is solved with must be one and the same matrix each time, to more digits than bfloat16 has.
 
     Args:
@@ -30,6 +32,9 @@ class Operator:
         z: latents.
         x: observations.
         likelihood: observation model.
+
+    Raises:
+        InputError: if z is not ``[B, d]``, ``fn`` does not return one tensor or cannot be differentiated.
 
     Attributes:
         eta: the decoder's output ``[B, *D]``, differentiable.
@@ -42,10 +47,12 @@ class Operator:
     """
 
     def __init__(self, fn: Decoder, z: Float[Tensor, "B d"], x: Tensor, likelihood: Likelihood) -> None:
+        check_latents(z)
         self.fn, self.z, self.x, self.likelihood = fn, z.contiguous(), x, likelihood
+        self._noise = Noise(z.device)
         statistics = FixedStatistics()
-        with statistics:
-            self.eta = fn(self.z).to(z.dtype)
+        with statistics, differentiable():
+            self.eta = check_output(fn(self.z)).to(z.dtype)
         statistics.update_running(statistics.seen)
         self._seen = statistics.seen
         self._known = [BatchStatistics(seen.mean.detach(), seen.variance.detach()) for seen in statistics.seen]
@@ -56,22 +63,35 @@ class Operator:
         z = self.z.detach()
         with full_precision(z):
             cotangents = self._curve(self._push(z, tangents, self._known))
-            return vmap(lambda cotangent: self._pull(cotangent)[0], in_dims=-1, out_dims=-1)(cotangents)
+            return self._pull(cotangents)
 
     def root(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B *D K"]:
         r"""$L\,Jv$ for K tangents of each datum, differentiable in z and the decoder's parameters."""
         pushed = self._push(self.z, tangents, self._seen)
         with full_precision(pushed):
-            return self.likelihood.whiten(self.eta, self.x, pushed)
+            white = self.likelihood.whiten(self.eta, self.x, pushed)
+        return white if white.dim() > 2 else white.unsqueeze(1)  # a decoder of single numbers, D = ()
+
+    def _pull(self, cotangents: Float[Tensor, "B *D K"]) -> Float[Tensor, "B d K"]:
+        r"""$J^\top u$, with one forward pass for all products."""
+
+        def forward() -> Tensor:
+            return vmap(lambda cotangent: self._pulled(cotangent)[0], in_dims=-1, out_dims=-1)(cotangents)
+
+        def reverse(refused: RuntimeError) -> Tensor:
+            return (
+                self._linearised(self.z.detach(), self._known, refused).pull(cotangents.movedim(-1, 0)).movedim(0, -1)
+            )
+
+        return attempt(forward, reverse)
 
     @cached_property
-    def _pull(self) -> Callable[[Float[Tensor, "B *D"]], tuple[Float[Tensor, "B d"]]]:
-        """The reverse-mode product, with one forward pass for all of them."""
-        return vjp(lambda point: self._decode(point, self._known), self.z.detach())[1]
+    def _pulled(self) -> Callable[[Float[Tensor, "B *D"]], tuple[Float[Tensor, "B d"]]]:
+        with self._noise.again():
+            return vjp(lambda point: self._decode(point, self._known), self.z.detach())[1]
 
     def _decode(self, point: Float[Tensor, "B d"], known: Sequence[BatchStatistics]) -> Float[Tensor, "B *D"]:
-        # the plain attention kernel, as in pushforward
-        with full_precision(point), FixedStatistics(known), LinearLayers(), sdpa_kernel(SDPBackend.MATH):
+        with full_precision(point), FixedStatistics(known), LinearLayers(), differentiable():
             return self.fn(point).to(point.dtype)
 
     def _push(
@@ -80,7 +100,20 @@ class Operator:
         def along(tangent: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:
             return jvp(lambda point: self._decode(point, known), (z,), (tangent,))[1]
 
-        return vmap(along, in_dims=-1, out_dims=-1, randomness="same")(tangents)
+        def forward() -> Tensor:
+            with self._noise.again(), without_recomputation():
+                return vmap(along, in_dims=-1, out_dims=-1, randomness="same")(tangents)
+
+        def reverse(refused: RuntimeError) -> Tensor:
+            return self._linearised(z, known, refused).push(tangents.movedim(-1, 0)).movedim(0, -1)
+
+        return attempt(forward, reverse)
+
+    def _linearised(
+        self, z: Float[Tensor, "B d"], known: Sequence[BatchStatistics], refused: RuntimeError
+    ) -> Linearised:
+        with self._noise.again():
+            return Linearised(lambda point: self._decode(point, known), z, refused)
 
     def _curve(self, pushed: Float[Tensor, "B *D K"]) -> Float[Tensor, "B *D K"]:
         r"""$L^\top L\,t$: whitening is linear in the tangents, so its pull-back is $L^\top$."""

@@ -74,6 +74,7 @@ class FixedStatistics(TorchFunctionMode):
     def __init__(self, known: Sequence[BatchStatistics] | None = None) -> None:
         super().__init__()
         self.seen: list[BatchStatistics] = []
+        self._given = known
         self._known = None if known is None else iter(known)
         self._running: list[RunningStatistics] = []
 
@@ -129,6 +130,7 @@ class FixedStatistics(TorchFunctionMode):
         """Start anew, after a pass that came to nothing."""
         self.seen.clear()
         self._running.clear()
+        self._known = None if self._given is None else iter(self._given)
 
     @torch.no_grad()
     def update_running(self, seen: list[BatchStatistics]) -> None:

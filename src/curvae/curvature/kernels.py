@@ -1,0 +1,92 @@
+"""Which of PyTorch's kernels a decoder runs on while it is differentiated: those that have the derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+
+from curvae._typing import Float, Tensor
+
+
+@contextmanager
+def differentiable() -> Iterator[None]:
+    """Inside this context attention, recurrent layers and a few functions have derivatives of every order and mode.
+
+    Of PyTorch's attention kernels only the plain one has a forward-mode derivative and a second one. Every path that
+    differentiates a decoder runs it in here.
+    """
+    with sdpa_kernel(SDPBackend.MATH), PlainKernels():
+        yield
+
+
+@contextmanager
+def without_recomputation() -> Iterator[None]:
+    """Inside this context ``torch.utils.checkpoint`` raises a ``RuntimeError``.
+
+    It would run the layer anew in the backward pass, where forward mode's tangents are gone. Where the caller himself
+    hooks into what autograd saves (his objective is under a checkpoint, say), nothing is changed.
+    """
+    with ExitStack() as stack:
+        with suppress(RuntimeError):
+            stack.enter_context(torch.autograd.graph.disable_saved_tensors_hooks("a layer hooks into saved tensors"))
+        yield
+
+
+class PlainKernels(TorchFunctionMode):
+    """Inside this mode functions that lack derivatives are spelled out in ones that have them."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Spell out what is in the table, run recurrent layers on PyTorch's own kernels; pass everything else on."""
+        options = dict(kwargs or {})
+        if func in _RECURRENT:  # oneDNN's and cuDNN's kernels have one backward pass and nothing else
+            with torch.backends.mkldnn.flags(enabled=False), torch.backends.cudnn.flags(enabled=False):
+                return func(*args, **options)
+        return SPELLED_OUT.get(func, func)(*args, **options)
+
+
+_RECURRENT = frozenset({torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu})
+
+
+def glu(input: Float[Tensor, "*S"], dim: int = -1) -> Float[Tensor, "*T"]:
+    """``torch.nn.functional.glu``."""
+    values, gates = input.chunk(2, dim)
+    return values * gates.sigmoid()
+
+
+def hardsigmoid(input: Float[Tensor, "*S"], inplace: bool = False) -> Float[Tensor, "*S"]:  # noqa: ARG001
+    """``torch.nn.functional.hardsigmoid``, never in place."""
+    return (input / 6 + 0.5).clamp(0, 1)
+
+
+def cdist(
+    x1: Float[Tensor, "*B P M"], x2: Float[Tensor, "*C R M"], p: float = 2.0, compute_mode: str | None = None  # noqa: ARG001
+) -> Float[Tensor, "*E P R"]:
+    """``torch.cdist``; a distance of zero has the derivative zero."""
+    return torch.linalg.vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
+
+
+def pdist(input: Float[Tensor, "N M"], p: float = 2.0) -> Float[Tensor, " P"]:
+    """``torch.nn.functional.pdist``."""
+    first, second = torch.triu_indices(len(input), len(input), 1, device=input.device)
+    return torch.linalg.vector_norm(input[first] - input[second], p, -1)
+
+
+SPELLED_OUT: Mapping[Callable[..., Any], Callable[..., Tensor]] = MappingProxyType(
+    {
+        functional.glu: glu,
+        functional.hardsigmoid: hardsigmoid,
+        torch.cdist: cdist,
+        torch.pdist: pdist,
+        functional.pdist: pdist,
+    }
+)
+"""PyTorch's functions that have no forward-mode or no second derivative, and the same in others that have both."""
