@@ -136,6 +136,7 @@ def test_the_loss_is_the_objective_and_holds_all_weights() -> None:
     torch.testing.assert_close(terms.total, loss(x).total)
 
 
+@pytest.mark.usefixtures("float64", "as_shipped")
 def test_terms_pass_through_the_transforms(seed: int) -> None:
     loss, x = Loss(_model(), RAE(0.2)), torch.randn(6, 2, 5)
     weights = dict(loss.named_parameters())

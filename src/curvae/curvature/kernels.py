@@ -68,7 +68,10 @@ def hardsigmoid(input: Float[Tensor, "*S"], inplace: bool = False) -> Float[Tens
 
 
 def cdist(
-    x1: Float[Tensor, "*B P M"], x2: Float[Tensor, "*C R M"], p: float = 2.0, compute_mode: str | None = None  # noqa: ARG001
+    x1: Float[Tensor, "*B P M"],
+    x2: Float[Tensor, "*C R M"],
+    p: float = 2.0,
+    compute_mode: str | None = None,  # noqa: ARG001
 ) -> Float[Tensor, "*E P R"]:
     """``torch.cdist``; a distance of zero has the derivative zero."""
     return torch.linalg.vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)

@@ -219,7 +219,8 @@ def unit_tangents(z: Float[Tensor, "B d"]) -> Float[Tensor, "B d d"]:
 def one_hot_tangents(z: Float[Tensor, "B d"], indices: Int[Tensor, "B K"]) -> Float[Tensor, "B d K"]:
     """The unit vectors with the given indices."""
     check_latents(z)
-    if indices.numel() and not bool(((indices >= 0) & (indices < z.shape[1])).all()):
+    # what a transform runs over, vmap over an ensemble say, cannot be asked for its values
+    if not in_transform() and indices.numel() and not bool(((indices >= 0) & (indices < z.shape[1])).all()):
         raise InputError(
             f"column indices must be 0 … {z.shape[1] - 1}; got {int(indices.min())} … {int(indices.max())}"
         )
