@@ -66,9 +66,12 @@ def hessian_products(
         eta = check_output(fn(z))
     statistics.update_running(statistics.seen)
 
-    def log_likelihood(point: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
+    def decode(point: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:
         with FixedStatistics(known=statistics.seen), differentiable():
-            output = fn(point)
+            return fn(point)
+
+    def log_likelihood(point: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
+        output = decode(point)
         with full_precision(z):
             # data do not interact once the statistics are fixed, so the gradient of the sum is each datum's own
             return -likelihood.energy(output.to(z.dtype), x).sum()
@@ -85,6 +88,8 @@ def hessian_products(
             with explained(refused):
                 return torch.autograd.grad(value, point, create_graph=True, materialize_grads=True)[0]
 
+        with torch.no_grad():
+            Linearised(decode, z, refused).push(tangents[None, ..., 0])  # which checks that all of fn is seen
         # the Hessian is symmetric: pulled is pushed
         return Linearised(gradient, z, refused).pull(tangents.movedim(-1, 0)).movedim(0, -1)
 

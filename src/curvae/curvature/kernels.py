@@ -40,7 +40,7 @@ def without_recomputation() -> Iterator[None]:
 
 
 class PlainKernels(TorchFunctionMode):
-    """Inside this mode functions that lack derivatives are spelled out in ones that have them."""
+    """Inside this mode functions that lack derivatives, or have wrong ones, are spelled out in ones that have them."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -83,6 +83,41 @@ def pdist(input: Float[Tensor, "N M"], p: float = 2.0) -> Float[Tensor, " P"]:
     return torch.linalg.vector_norm(input[first] - input[second], p, -1)
 
 
+def solve(A: Float[Tensor, "*B n n"], B: Tensor, *, left: bool = True) -> Tensor:
+    """``torch.linalg.solve``."""
+    inverse = torch.linalg.inv(A)
+    if B.dim() == 1 or (A.dim() - 1 == B.dim() and B.shape == A.shape[:-1]):
+        return (inverse @ B.unsqueeze(-1)).squeeze(-1) if left else (B.unsqueeze(-2) @ inverse).squeeze(-2)
+    return inverse @ B if left else B @ inverse
+
+
+def slogdet(A: Float[Tensor, "*B n n"]) -> tuple[Float[Tensor, "*B"], Float[Tensor, "*B"]]:
+    """``torch.linalg.slogdet``."""
+    sign = torch.linalg.slogdet(A.detach())[0]
+    return sign, torch.linalg.qr(A)[1].diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
+
+
+def det(A: Float[Tensor, "*B n n"]) -> Float[Tensor, "*B"]:
+    """``torch.linalg.det`` of regular matrices."""
+    sign, logarithm = slogdet(A)
+    return sign * logarithm.exp()
+
+
+def logdet(A: Float[Tensor, "*B n n"]) -> Float[Tensor, "*B"]:
+    """``torch.logdet``."""
+    sign, logarithm = slogdet(A)
+    return torch.where(sign > 0, logarithm, torch.nan)
+
+
+# PyTorch's forward-mode rules for solve and det take their factorisation for a constant when the result is
+# differentiated once more: the Jacobian is right, every gradient of it silently wrong (measured with PyTorch 2.13)
+_FACTORISING = {
+    **dict.fromkeys((torch.linalg.solve,), solve),
+    **dict.fromkeys((torch.linalg.slogdet, torch.slogdet, torch.Tensor.slogdet), slogdet),
+    **dict.fromkeys((torch.linalg.det, torch.det, torch.Tensor.det), det),
+    **dict.fromkeys((torch.logdet, torch.Tensor.logdet), logdet),
+}
+
 SPELLED_OUT: Mapping[Callable[..., Any], Callable[..., Tensor]] = MappingProxyType(
     {
         functional.glu: glu,
@@ -90,6 +125,7 @@ SPELLED_OUT: Mapping[Callable[..., Any], Callable[..., Tensor]] = MappingProxyTy
         torch.cdist: cdist,
         torch.pdist: pdist,
         functional.pdist: pdist,
+        **_FACTORISING,
     }
 )
-"""PyTorch's functions that have no forward-mode or no second derivative, and the same in others that have both."""
+"""PyTorch's functions with derivatives that are missing or wrong, and the same in others that have them."""

@@ -63,7 +63,9 @@ class Linearised:
     def push(self, tangents: Float[Tensor, "K B d"]) -> Float[Tensor, "K B *D"]:
         r"""$Jv$ for each of K tangents."""
         cotangent, pulled = self._pulled
-        return self._backward(pulled, cotangent, tangents)
+        columns = self._backward(pulled, cotangent, tangents, connected=True)
+        self._check(tangents[0], columns[0])
+        return columns
 
     def pull(self, cotangents: Float[Tensor, "K B *D"]) -> Float[Tensor, "K B d"]:
         r"""$J^\top u$ for each of K cotangents."""
@@ -78,12 +80,23 @@ class Linearised:
             )
         return cotangent, pulled
 
-    def _backward(self, output: Tensor, point: Tensor, vectors: Tensor) -> Tensor:
+    @torch.no_grad()
+    def _check(self, tangent: Float[Tensor, "B d"], column: Float[Tensor, "B *D"]) -> None:
+        r"""Hold $\langle u,Jv\rangle$ to $\langle J^\top u,v\rangle$: what autograd cannot see drops out."""
+        u = torch.arange(column.numel(), device=column.device).to(column.dtype).cos().view_as(column)
+        pulled = self.pull(u.unsqueeze(0))[0]
+        one, other = (u * column).flatten(1).sum(1), (pulled * tangent).sum(1)
+        scale = u.flatten(1).norm(dim=1) * column.flatten(1).norm(dim=1) + pulled.norm(dim=1) * tangent.norm(dim=1)
+        if bool(((one - other).abs() > 0.01 * scale).any()):
+            with explained(self._refused):
+                raise RuntimeError("the backward pass of one of its layers is not differentiable itself")
+
+    def _backward(self, output: Tensor, point: Tensor, vectors: Tensor, connected: bool = False) -> Tensor:
         keep = torch.is_grad_enabled()
         with explained(self._refused):
             products = [
                 torch.autograd.grad(
-                    output, point, vector, retain_graph=True, create_graph=keep, materialize_grads=True
+                    output, point, vector, retain_graph=True, create_graph=keep, materialize_grads=not connected
                 )[0]
                 for vector in vectors
             ]
