@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.func import functional_call, stack_module_state
 from torch.nn import functional
 from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
-from curvae.curvature import Columns, Exact, Fraction, Operator, hessian, pushforward
+from curvae.curvature import Columns, Estimator, Exact, Fraction, Lanczos, Operator, Trace, hessian, pushforward
 from curvae.curvature.reverse import Linearised
 from curvae.errors import InputError
 from curvae.likelihoods import Gaussian
-from curvae.posteriors import Diagonal, Full
+from curvae.posteriors import BlockDiagonal, Diagonal, Full, Shared, Structure
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -361,3 +361,125 @@ def test_the_decoders_own_errors_stay_as_they_are() -> None:
     for run in (pushforward, lambda fn, z, v: Operator(fn, z, z, Gaussian())(v)):
         with pytest.raises(RuntimeError, match="cannot be multiplied"):
             run(nn.Linear(3, 2), torch.randn(2, LATENTS), torch.ones(2, LATENTS, 1))
+
+
+def test_recurrent_layers_in_float32() -> None:
+    """Where PyTorch picks a kernel that forward mode cannot follow."""
+    torch.manual_seed(0)
+    decoder = _recurrent(nn.LSTM(4, 5, batch_first=True))
+    z, x = torch.randn(BATCH, LATENTS), torch.randn(BATCH, 3, 5)
+    exact = Exact().penalty(decoder, z, x, Gaussian(), Full(), BETA)[1].detach()
+    z, x = z.float(), x.float()
+    for structure, estimator in ((Full(), Exact()), (Diagonal(), Columns(1)), (Full(), Lanczos(2))):
+        value = estimator.penalty(decoder.float(), z, x, Gaussian(), structure, BETA)[1]
+        value.sum().backward()
+        assert all(weight.grad.isfinite().all() for weight in decoder.parameters())
+        if isinstance(estimator, Exact):
+            torch.testing.assert_close(value, exact.float(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("drop", [nn.Dropout(0.5), nn.AlphaDropout(0.3), nn.RReLU()], ids=repr)
+def test_noise_is_the_same_in_all_passes(drop: nn.Module, seed: int) -> None:
+    """One thinned network: its output, columns, products and Hessian belong to each other."""
+    decoder = nn.Sequential(linear(50), drop, nn.Tanh(), nn.Linear(50, 6))
+    z, x, units = torch.randn(BATCH, LATENTS), torch.randn(BATCH, 6), torch.eye(LATENTS).expand(BATCH, -1, -1)
+
+    def fixed(point: Tensor) -> Tensor:
+        torch.manual_seed(7)
+        return decoder(point)
+
+    columns = _jacobian(fixed, z)
+    curvature = columns.mT @ columns
+    for chunk_size in (None, 1, 3):
+        torch.manual_seed(7)
+        eta, pushed = pushforward(decoder, z, units, chunk_size)
+        torch.testing.assert_close(eta, fixed(z))
+        torch.testing.assert_close(pushed, columns, rtol=1e-6, atol=1e-6)
+    torch.manual_seed(7)
+    operator = Operator(decoder, z, x, Gaussian())
+    following = torch.rand(1)
+    torch.testing.assert_close(operator.eta, fixed(z))
+    torch.testing.assert_close(operator(units), curvature, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(operator.root(units), columns, rtol=1e-6, atol=1e-6)
+    torch.manual_seed(7)
+    torch.testing.assert_close(hessian(decoder, z, x, Gaussian()), hessian(fixed, z, x, Gaussian()))
+    assert torch.equal(torch.rand(1), following)  # one pass's noise is used up, however many there were
+    torch.manual_seed(7)
+    Lanczos(2).penalty(decoder, z.requires_grad_(), x, Gaussian(), Full(), BETA)[1].sum().backward()
+
+
+@pytest.mark.parametrize("randomness", ["same", "different"])
+@pytest.mark.parametrize(
+    ("structure", "estimator"),
+    [
+        (Full(), Exact()), (BlockDiagonal(2), Exact()), (Shared(Full()), Exact()), (Full(), Trace()),
+        (Diagonal(), Columns(2)), (Full(), Lanczos(2)),
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.usefixtures("as_shipped")
+def test_an_ensemble_under_vmap(structure: Structure, estimator: Estimator, randomness: str, seed: int) -> None:
+    members = [nn.Sequential(linear(6), nn.LayerNorm(6), nn.ELU(), nn.Linear(6, 5)) for _ in range(3)]
+    weights, buffers = stack_module_state(members)
+    z, x, scale = torch.randn(BATCH, LATENTS), torch.randn(BATCH, 5), 1e6 if isinstance(estimator, Exact) else 1.0
+
+    def penalty(weights: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
+        decoder = lambda point: scale * functional_call(members[0], (weights, buffers), (point,))  # noqa: E731
+        return estimator.penalty(decoder, z, x, Gaussian(), structure, BETA)[1]
+
+    found = torch.vmap(penalty, randomness=randomness)(weights, buffers)
+    if isinstance(estimator, Columns | Lanczos):
+        assert found.shape == (3, BATCH)
+        assert found.isfinite().all()
+    else:
+        expected = [
+            estimator.penalty(lambda p, m=m: scale * m(p), z, x, Gaussian(), structure, BETA)[1] for m in members
+        ]
+        torch.testing.assert_close(found, torch.stack(expected))
+
+
+@pytest.mark.parametrize("estimator", [Exact(), Trace(), Lanczos(LATENTS), Fraction(Exact(), 0.5)], ids=str)
+def test_one_number_for_each_datum(estimator: Estimator, seed: int) -> None:
+    """D = (): the same as D = (1,)."""
+    decoder, z, x = nn.Linear(LATENTS, 1), torch.randn(BATCH, LATENTS), torch.randn(BATCH)
+    values, gradients = [], []
+    for data, fn in ((x, lambda z: decoder(z).tanh()[:, 0]), (x[:, None], lambda z: decoder(z).tanh())):
+        generator = torch.Generator().manual_seed(seed)
+        value = estimator.penalty(fn, z, data, Gaussian(), Full(), BETA, generator)[1]
+        values.append(value.detach())
+        gradients.append(torch.autograd.grad(value.sum(), decoder.weight)[0])
+    torch.testing.assert_close(*values)
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.usefixtures("as_shipped")
+def test_answers_and_latents_of_other_shapes_are_refused() -> None:
+    decoder, z, x = linear(), torch.randn(BATCH, LATENTS), torch.randn(BATCH, 5)
+    estimators = [(Exact(), Full()), (Columns(1), Diagonal()), (Trace(), Full()), (Lanczos(2), Full())]
+    for estimator, structure in [*estimators, (Fraction(Exact(), 0.5), Full())]:
+        for several in (lambda p: (decoder(p), p), lambda p: {"mean": decoder(p)}, lambda p: None):
+            with pytest.raises(InputError, match=r"returned a .*; expected one tensor \[B, \*D\]: .*lambda"):
+                estimator.penalty(several, z, x, Gaussian(), structure, BETA)
+        for latents in (z.view(BATCH, 2, 1, 2), z.view(BATCH, 2, 2), z[0]):
+            with pytest.raises(InputError, match=r"z has shape"):
+                estimator.penalty(decoder, latents, x, Gaussian(), structure, BETA)
+    with pytest.raises(InputError, match="expected one tensor"):
+        hessian(lambda p: [decoder(p)], z, x, Gaussian())
+    with pytest.raises(InputError, match="z has shape"):
+        hessian(decoder, z.view(BATCH, 2, 1, 2), x, Gaussian())
+
+
+def test_a_checkpoint_around_everything() -> None:
+    """Its hooks are the caller's, and what is drawn inside is drawn again."""
+    decoder, z, x = (
+        nn.Sequential(linear(), nn.Tanh()),
+        torch.randn(BATCH, LATENTS, requires_grad=True),
+        torch.zeros(3, 5),
+    )
+
+    def penalty(point: Tensor) -> Tensor:
+        return Exact().penalty(decoder, point, x, Gaussian(), Full(), BETA)[1].sum()
+
+    plain = torch.autograd.grad(penalty(z), (z, *decoder.parameters()))
+    again = torch.autograd.grad(checkpoint(penalty, z, use_reentrant=False), (z, *decoder.parameters()))
+    torch.testing.assert_close(again, plain)

@@ -59,7 +59,7 @@ class Fraction(Pushing):
         share = Share(order[: max(1, round(self.fraction * size))], size)
         inner = self.estimator.plan(z[share.chosen], structure, beta, generator)
 
-        def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "m *D K"]) -> Estimate:
+        def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "m *E K"]) -> Estimate:
             part = inner.reduce(eta[: len(share.chosen)], pushed)
             sampled = None if part.sampled is None else replace(part.sampled, share=share)
             return Estimate(eta[order.argsort()], share.spread(part.value), None, sampled)

@@ -38,17 +38,18 @@ def whitened(
     likelihood: Likelihood,
     tangents: Float[Tensor, "m d K"],
     chunk_size: int | None = None,
-) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "m *D K"]]:
+) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "m *E K"]]:
     r"""The decoder's output $\eta$ and $T=L\,J_g(z)\,v$ for each tangent $v$, so that $T^\top T=v^\top Mv$.
 
-    As in :func:`~curvae.curvature.pushforward`, the first m data may be the only ones with tangents.
+    As in :func:`~curvae.curvature.pushforward`, the first m data may be the only ones with tangents. The axes E are
+    those of D, or a single one of size 1 where the decoder gives one number for each datum, D = ().
     """
     eta, pushed = pushforward(fn, z, tangents, chunk_size)
     with full_precision(z):
         eta, pushed = eta.to(z.dtype), pushed.to(z.dtype)
         moved = len(pushed)
         white = likelihood.whiten(eta[:moved], x[:moved], pushed)
-    return eta, white if white.dim() > 2 else white.unsqueeze(1)  # a decoder of single numbers, D = ()
+    return eta, white if white.dim() > 2 else white.unsqueeze(1)
 
 
 def gram(tangents: Float[Tensor, "B *D K"]) -> Float[Tensor, "B K K"]:

@@ -67,7 +67,7 @@ def hessian_products(
     statistics.update_running(statistics.seen)
 
     def decode(point: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:
-        with FixedStatistics(known=statistics.seen), differentiable():
+        with noise.again(), FixedStatistics(known=statistics.seen), differentiable():
             return fn(point)
 
     def log_likelihood(point: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
@@ -94,8 +94,7 @@ def hessian_products(
         return Linearised(gradient, z, refused).pull(tangents.movedim(-1, 0)).movedim(0, -1)
 
     size = None if chunk_size is None else positive_int("chunk_size", chunk_size)
-    with noise.again():
-        return eta.to(z.dtype), attempt(forward, reverse)
+    return eta.to(z.dtype), attempt(forward, reverse)
 
 
 def hessian(

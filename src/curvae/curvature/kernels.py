@@ -48,7 +48,8 @@ class PlainKernels(TorchFunctionMode):
         """Spell out what is in the table, run recurrent layers on PyTorch's own kernels; pass everything else on."""
         options = dict(kwargs or {})
         if func in _RECURRENT:  # oneDNN's and cuDNN's kernels have one backward pass and nothing else
-            with torch.backends.mkldnn.flags(enabled=False), torch.backends.cudnn.flags(enabled=False):
+            no_cudnn = torch.backends.cudnn.flags(enabled=False)
+            with torch.backends.mkldnn.flags(enabled=False), no_cudnn:  # type: ignore[no-untyped-call]
                 return func(*args, **options)
         return SPELLED_OUT.get(func, func)(*args, **options)
 
@@ -111,14 +112,14 @@ def logdet(A: Float[Tensor, "*B n n"]) -> Float[Tensor, "*B"]:
 
 # PyTorch's forward-mode rules for solve and det take their factorisation for a constant when the result is
 # differentiated once more: the Jacobian is right, every gradient of it silently wrong (measured with PyTorch 2.13)
-_FACTORISING = {
+_FACTORISING: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys((torch.linalg.solve,), solve),
     **dict.fromkeys((torch.linalg.slogdet, torch.slogdet, torch.Tensor.slogdet), slogdet),
     **dict.fromkeys((torch.linalg.det, torch.det, torch.Tensor.det), det),
     **dict.fromkeys((torch.logdet, torch.Tensor.logdet), logdet),
 }
 
-SPELLED_OUT: Mapping[Callable[..., Any], Callable[..., Tensor]] = MappingProxyType(
+SPELLED_OUT: Mapping[Callable[..., Any], Callable[..., Any]] = MappingProxyType(
     {
         functional.glu: glu,
         functional.hardsigmoid: hardsigmoid,

@@ -65,12 +65,12 @@ class Operator:
             cotangents = self._curve(self._push(z, tangents, self._known))
             return self._pull(cotangents)
 
-    def root(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B *D K"]:
-        r"""$L\,Jv$ for K tangents of each datum, differentiable in z and the decoder's parameters."""
+    def root(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B *E K"]:
+        r"""$L\,Jv$ for K tangents of each datum, differentiable in z and the decoder's parameters; E is D or (1,)."""
         pushed = self._push(self.z, tangents, self._seen)
         with full_precision(pushed):
             white = self.likelihood.whiten(self.eta, self.x, pushed)
-        return white if white.dim() > 2 else white.unsqueeze(1)  # a decoder of single numbers, D = ()
+        return white if white.dim() > 2 else white.unsqueeze(1)
 
     def _pull(self, cotangents: Float[Tensor, "B *D K"]) -> Float[Tensor, "B d K"]:
         r"""$J^\top u$, with one forward pass for all products."""
@@ -87,11 +87,10 @@ class Operator:
 
     @cached_property
     def _pulled(self) -> Callable[[Float[Tensor, "B *D"]], tuple[Float[Tensor, "B d"]]]:
-        with self._noise.again():
-            return vjp(lambda point: self._decode(point, self._known), self.z.detach())[1]
+        return vjp(lambda point: self._decode(point, self._known), self.z.detach())[1]
 
     def _decode(self, point: Float[Tensor, "B d"], known: Sequence[BatchStatistics]) -> Float[Tensor, "B *D"]:
-        with full_precision(point), FixedStatistics(known), LinearLayers(), differentiable():
+        with full_precision(point), self._noise.again(), FixedStatistics(known), LinearLayers(), differentiable():
             return self.fn(point).to(point.dtype)
 
     def _push(
@@ -101,7 +100,7 @@ class Operator:
             return jvp(lambda point: self._decode(point, known), (z,), (tangent,))[1]
 
         def forward() -> Tensor:
-            with self._noise.again(), without_recomputation():
+            with without_recomputation():
                 return vmap(along, in_dims=-1, out_dims=-1, randomness="same")(tangents)
 
         def reverse(refused: RuntimeError) -> Tensor:
@@ -112,8 +111,7 @@ class Operator:
     def _linearised(
         self, z: Float[Tensor, "B d"], known: Sequence[BatchStatistics], refused: RuntimeError
     ) -> Linearised:
-        with self._noise.again():
-            return Linearised(lambda point: self._decode(point, known), z, refused)
+        return Linearised(lambda point: self._decode(point, known), z, refused)
 
     def _curve(self, pushed: Float[Tensor, "B *D K"]) -> Float[Tensor, "B *D K"]:
         r"""$L^\top L\,t$: whitening is linear in the tangents, so its pull-back is $L^\top$."""

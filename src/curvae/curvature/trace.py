@@ -59,7 +59,7 @@ class Trace(Pushing):
     ) -> Plan:
         """The probes that ``generator`` draws, or every unit vector."""
 
-        def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "B *D K"]) -> Estimate:
+        def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "B *E K"]) -> Estimate:
             terms = (logdet.squared_norms(pushed.flatten(1, -2)) / beta).to(z.dtype)
             if self.probes is None:
                 value = terms.sum(-1)
