@@ -48,10 +48,19 @@ class PlainKernels(TorchFunctionMode):
         """Spell out what is in the table, run recurrent layers on PyTorch's own kernels; pass everything else on."""
         options = dict(kwargs or {})
         if func in _RECURRENT:  # oneDNN's and cuDNN's kernels have one backward pass and nothing else
-            no_cudnn = torch.backends.cudnn.flags(enabled=False)
-            with torch.backends.mkldnn.flags(enabled=False), no_cudnn:  # type: ignore[no-untyped-call]
+            with _disabled(torch.backends.mkldnn), _disabled(torch.backends.cudnn):
                 return func(*args, **options)
         return SPELLED_OUT.get(func, func)(*args, **options)
+
+
+@contextmanager
+def _disabled(backend: Any) -> Iterator[None]:
+    # not the backend's own `flags`, which also resets how it rounds
+    before, backend.enabled = backend.enabled, False
+    try:
+        yield
+    finally:
+        backend.enabled = before
 
 
 _RECURRENT = frozenset({torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu})
