@@ -135,6 +135,12 @@ def _complex(x: Tensor) -> Tensor:
     return torch.cat([torch.fft.irfft(torch.fft.rfft(x).tanh()), (y * y).real, y.abs()], 1)
 
 
+def _norms(x: Tensor) -> Tensor:
+    lengths = [x.norm(dim=1), torch.norm(x, 2, 2), torch.linalg.vector_norm(x, dim=(1, 2))[:, None], x.std(1, False)]
+    angles = [functional.cosine_similarity(x, x.sin() + 1, 2), functional.pairwise_distance(x, x.square())]
+    return torch.cat([functional.normalize(x, dim=2).flatten(1), *lengths, *angles], 1)
+
+
 def _pairs(x: Tensor) -> Tensor:
     return torch.cat([functional.pdist(x), functional.pdist(x, 3.0)])
 
@@ -181,8 +187,8 @@ DECODERS: dict[str, Callable[[], nn.Module]] = {
         memory=tokens(2),
         layer=nn.TransformerDecoderLayer(8, 2, 16, **ATTENTION),
     ),
-    "`nn.RMSNorm`, `functional.normalize`": lambda: after(
-        nn.Sequential(linear(), nn.RMSNorm(5)), lambda x: functional.normalize(x.sin() + 2)
+    "`nn.RMSNorm`, `functional.normalize`, `norm`, `std`": lambda: after(
+        nn.Sequential(tokens(), nn.RMSNorm(8)), _norms
     ),
     "`nn.Softmax`, `nn.LogSoftmax`, `logsumexp`": lambda: after(
         linear(), lambda x: torch.cat([x.softmax(1), x.log_softmax(1), x.logsumexp(1, True)], 1)
@@ -337,7 +343,19 @@ def test_products_and_hessians(name: str) -> None:
             return torch.autograd.grad(Gaussian().log_prob(decoder(point), x).sum(), point)[0]
 
     expected = torch.stack([_slope(lambda t, u=unit: gradient(z + t * u), 1e-3) for unit in torch.eye(LATENTS)], -1)
-    torch.testing.assert_close(hessian(decoder, z, x, Gaussian()), expected, rtol=1e-6, atol=1e-6)
+    found = hessian(decoder, z, x, Gaussian())
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-5)
+    weight = next(weight for weight in decoder.parameters() if weight.requires_grad)
+    (slope,) = torch.autograd.grad(found.sum(), weight)
+    direction = torch.randn_like(weight)
+
+    def moved(t: float) -> Tensor:
+        weight.add_(t * direction)
+        value = hessian(decoder, z, x, Gaussian()).sum()
+        weight.sub_(t * direction)
+        return value
+
+    torch.testing.assert_close((slope * direction).sum(), _slope(moved, 1e-4), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", [name for name, how in SAID.items() if how == "refused"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from types import MappingProxyType
@@ -84,13 +85,55 @@ def cdist(
     compute_mode: str | None = None,  # noqa: ARG001
 ) -> Float[Tensor, "*E P R"]:
     """``torch.cdist``; a distance of zero has the derivative zero."""
-    return torch.linalg.vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
+    return vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
 
 
 def pdist(input: Float[Tensor, "N M"], p: float = 2.0) -> Float[Tensor, " P"]:
     """``torch.nn.functional.pdist``."""
     first, second = torch.triu_indices(len(input), len(input), 1, device=input.device)
-    return torch.linalg.vector_norm(input[first] - input[second], p, -1)
+    return vector_norm(input[first] - input[second], p, -1)
+
+
+def vector_norm(
+    x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
+) -> Tensor:
+    """``torch.linalg.vector_norm``; a norm of zero has the derivative zero."""
+    if not 1 < ord < math.inf or dtype is not None:
+        return torch.linalg.vector_norm(x, ord, dim, keepdim, dtype=dtype)
+    size = x.abs() if x.is_complex() or ord != 2 else x
+    return _root(size.pow(ord).sum(dim, keepdim), ord)
+
+
+def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, **options: Any) -> Tensor:
+    """``torch.norm``."""
+    if p not in ("fro", 2, None) or options:
+        return torch.norm(input, p, dim, keepdim, **options)
+    return vector_norm(input, 2.0, dim, keepdim)
+
+
+def normalize(input: Tensor, p: Any = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """``torch.nn.functional.normalize``."""
+    return input / vector_norm(input, p, dim, True).clamp(min=eps)
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """``torch.nn.functional.cosine_similarity``."""
+    return (normalize(x1, 2.0, dim, eps) * normalize(x2, 2.0, dim, eps)).sum(dim)
+
+
+def pairwise_distance(x1: Tensor, x2: Tensor, p: Any = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
+    """``torch.nn.functional.pairwise_distance``."""
+    return vector_norm(x1 - x2 + eps, p, -1, keepdim)
+
+
+def std(input: Tensor, *args: Any, **options: Any) -> Tensor:
+    """``torch.std``."""
+    return _root(torch.var(input, *args, **options))
+
+
+def _root(powers: Tensor, order: float = 2.0) -> Tensor:
+    positive = powers > 0
+    return torch.where(positive, powers, 1.0).pow(1 / order) * positive
 
 
 def solve(A: Float[Tensor, "*B n n"], B: Tensor, *, left: bool = True) -> Tensor:
@@ -128,6 +171,16 @@ _FACTORISING: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys((torch.logdet, torch.Tensor.logdet), logdet),
 }
 
+# their second forward-mode derivative writes in place into what the backward pass needs
+_NORMS: dict[Any, Callable[..., Any]] = {
+    torch.linalg.vector_norm: vector_norm,
+    functional.normalize: normalize,
+    **dict.fromkeys((torch.norm, torch.Tensor.norm), norm),
+    **dict.fromkeys((torch.cosine_similarity, functional.cosine_similarity), cosine_similarity),
+    **dict.fromkeys((torch.pairwise_distance, functional.pairwise_distance), pairwise_distance),
+    **dict.fromkeys((torch.std, torch.Tensor.std), std),
+}
+
 SPELLED_OUT: Mapping[Callable[..., Any], Callable[..., Any]] = MappingProxyType(
     {
         functional.glu: glu,
@@ -136,6 +189,7 @@ SPELLED_OUT: Mapping[Callable[..., Any], Callable[..., Any]] = MappingProxyType(
         torch.pdist: pdist,
         functional.pdist: pdist,
         **_FACTORISING,
+        **_NORMS,
     }
 )
 """PyTorch's functions with derivatives that are missing or wrong, and the same in others that have them."""
