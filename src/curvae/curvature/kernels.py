@@ -101,7 +101,7 @@ def vector_norm(
     if not 1 < ord < math.inf or dtype is not None:
         return torch.linalg.vector_norm(x, ord, dim, keepdim, dtype=dtype)
     size = x.abs() if x.is_complex() or ord != 2 else x
-    return _root(size.pow(ord).sum(dim, keepdim), ord)
+    return _root(size.pow(ord).sum(dim, keepdim), float(ord))
 
 
 def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, **options: Any) -> Tensor:

@@ -93,7 +93,10 @@ def check_model(model: Any) -> None:
 
 def _check_wrapper(model: nn.Module) -> None:
     name = type(model).__name__
-    if any(inside in model._modules for inside in _WRAPPED) and not hasattr(type(model), "decode"):
+    # fully_shard changes the class in place; while its forward pass runs, the weights are whole
+    sharded = type(next(model.parameters(), None)).__name__ == "DTensor"
+    sharded = sharded and any(kind.__name__ == "FSDPModule" for kind in type(model).__mro__)
+    if sharded or (any(inside in model._modules for inside in _WRAPPED) and not hasattr(type(model), "decode")):
         raise InputError(f"the model is wrapped ({name}), and an objective goes past its wrapper; {_ADVICE}")
     if "_original_forward" in model.__dict__:
         raise InputError(f"accelerate has prepared this {name}, and an objective goes past its forward(); {_ADVICE}")
