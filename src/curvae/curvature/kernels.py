@@ -94,24 +94,23 @@ def pdist(input: Float[Tensor, "N M"], p: float = 2.0) -> Float[Tensor, " P"]:
     return vector_norm(input[first] - input[second], p, -1)
 
 
-def vector_norm(
-    x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
-) -> Tensor:
+def vector_norm(x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, **options: Any) -> Tensor:
     """``torch.linalg.vector_norm``; a norm of zero has the derivative zero."""
-    if not 1 < ord < math.inf or dtype is not None:
-        return torch.linalg.vector_norm(x, ord, dim, keepdim, dtype=dtype)
+    options = {name: option for name, option in options.items() if option is not None}  # a type or a place for it
+    if not 1 < ord < math.inf or options:
+        return torch.linalg.vector_norm(x, ord, dim, keepdim, **options)
     size = x.abs() if x.is_complex() or ord != 2 else x
     return _root(size.pow(ord).sum(dim, keepdim), float(ord))
 
 
 def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, **options: Any) -> Tensor:
     """``torch.norm``."""
-    if p not in ("fro", 2, None) or options:
+    if p not in ("fro", 2, None):
         return torch.norm(input, p, dim, keepdim, **options)
-    return vector_norm(input, 2.0, dim, keepdim)
+    return vector_norm(input, 2.0, dim, keepdim, **options)
 
 
-def normalize(input: Tensor, p: Any = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+def normalize(input: Tensor, p: Any = 2.0, dim: int = 1, eps: float = 1e-12, out: None = None) -> Tensor:  # noqa: ARG001
     """``torch.nn.functional.normalize``."""
     return input / vector_norm(input, p, dim, True).clamp(min=eps)
 
