@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from curvae._typing import Tensor
+
+_HALF = (torch.float16, torch.bfloat16)
 
 
 def full_precision(tensor: Tensor) -> torch.autocast:
@@ -14,4 +17,16 @@ def full_precision(tensor: Tensor) -> torch.autocast:
 
 def at_least_float32(tensor: Tensor) -> Tensor:
     """Lift half precision to float32; leave float32 and float64 as they are."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+    return tensor.float() if tensor.dtype in _HALF else tensor
+
+
+def half_weights(module: nn.Module) -> torch.dtype | None:
+    """float16 or bfloat16 if that is the type of a module's weights, else ``None``."""
+    dtype = next((weight.dtype for weight in module.parameters() if weight.is_floating_point()), None)
+    return dtype if dtype in _HALF else None
+
+
+def as_weights(tensor: Tensor, module: nn.Module) -> Tensor:
+    """The tensor in the type of a half-precision module; as it is for any other."""
+    dtype = half_weights(module)
+    return tensor if dtype is None or not tensor.is_floating_point() else tensor.to(dtype)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import re
+import warnings
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import jacrev, vmap
 
+from curvae import Autoencoder
 from curvae.curvature import Coordinates, Exact, Probes, Signs, Trace
 from curvae.errors import InputError
 from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood
 from curvae.nn import MLPDecoder
+from curvae.objectives import RAE
 from curvae.posteriors import BlockDiagonal, Diagonal, Full
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -114,3 +118,19 @@ def test_bad_input() -> None:
     decoder, z, x = _problem()
     with pytest.raises(InputError, match="beta is"):
         Trace().penalty(decoder, z, x, Gaussian(), Full(), -1.0)
+
+
+def test_it_says_where_the_first_order_is_none(seed: int) -> None:
+    """‖M‖ ≫ β: the trace is many times the penalty that it stands for."""
+    decoder, z, x = _problem()
+    exact = Exact().penalty(decoder, z, x, Gaussian(), Full(), 1e-6)[1].mean().item()
+    trace = Trace()
+    with pytest.warns(UserWarning, match=r"^Trace is the penalty to first order.* at least (.*) times") as told:
+        value = trace.penalty(decoder, z, x, Gaussian(), Full(), 1e-6)[1].mean().item()
+    least = float(re.search("at least (.*) times", str(told[0].message))[1])
+    assert 10 < least < value / exact
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trace.penalty(decoder, z, x, Gaussian(), Full(), 1e3)
+        RAE(0.2, trace=trace)(Autoencoder(nn.Linear(6, 4), nn.Linear(4, 6), 4), 1e3 * torch.randn(3, 6))
+        vmap(lambda scale: Trace().penalty(lambda p: scale * decoder(p), z, x, Gaussian(), Full(), 1e-6)[1])(z[:, 0])

@@ -173,3 +173,44 @@ def test_bad_input_is_one_clear_line() -> None:
         geodesic(measure, START, END, iterations=0)
     with pytest.raises(InputError, match="not finite"):
         geodesic(measure, torch.full_like(START, torch.nan), END)
+
+
+class _Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens, self.layer = (
+            nn.Linear(2, 3 * 8),
+            nn.TransformerEncoderLayer(8, 2, 16, 0.0, "gelu", batch_first=True),
+        )
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return self.layer(self.tokens(z).unflatten(1, (3, 8)))
+
+
+def test_through_attention() -> None:
+    """The search needs second derivatives, which PyTorch's fast attention kernels do not have."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        decoder = _Attention().double()
+    path = geodesic(partial(energy, decoder), START[:2], END[:2], nodes=5)
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        plain = geodesic(partial(energy, decoder), START[:2], END[:2], nodes=5)
+    torch.testing.assert_close(path.curve, plain.curve)
+    assert (path.energy < path.straight_energy).all()
+
+
+class _Once(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        return x.sin()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
+        return gradient * ctx.saved_tensors[0].cos()
+
+
+def test_an_energy_without_a_second_derivative() -> None:
+    with pytest.raises(InputError, match="cannot be differentiated.*once_differentiable.*docs/decoders.md"):
+        geodesic(partial(energy, _Once.apply), START, END)

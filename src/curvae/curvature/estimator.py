@@ -11,7 +11,7 @@ import torch
 from curvae._checks import positive
 from curvae._typing import Float, Int, Tensor
 from curvae.curvature.gauss_newton import whitened
-from curvae.curvature.pushforward import Decoder
+from curvae.curvature.pushforward import Decoder, check_latents
 from curvae.likelihoods import Likelihood
 from curvae.posteriors import Structure
 
@@ -125,7 +125,7 @@ class Plan:
     """
 
     tangents: Float[Tensor, "m d K"]
-    reduce: Callable[[Float[Tensor, "B *D"], Float[Tensor, "m *D K"]], Estimate]
+    reduce: Callable[[Float[Tensor, "B *D"], Float[Tensor, "m *E K"]], Estimate]
     chunk_size: int | None = None
     chosen: Int[Tensor, " m"] | None = None
 
@@ -151,6 +151,7 @@ class Pushing(Estimator):
     ) -> Estimate:
         """One forward-mode pass with the planned tangents."""
         self.check(structure)
+        check_latents(z)
         plan = self.plan(z, structure, positive("beta", beta), generator)
         return plan.reduce(*whitened(fn, z, x, likelihood, plan.tangents, plan.chunk_size, plan.chosen))
 

@@ -42,7 +42,7 @@ class Exact(Pushing):
     ) -> Plan:
         """All unit vectors; ``generator`` is not used and the standard error is zero."""
 
-        def reduce(eta: Float[Tensor, "B *D"], columns: Float[Tensor, "B *D d"]) -> Estimate:
+        def reduce(eta: Float[Tensor, "B *D"], columns: Float[Tensor, "B *E d"]) -> Estimate:
             value = structure.penalty_of_root(columns, beta)
             return Estimate(eta, value, torch.zeros_like(value), SampledColumns(columns))
 
@@ -102,7 +102,7 @@ class Columns(Pushing):
         # the last block may be smaller than the rest: its missing columns are zero and add nothing to a determinant
         tangents = tangents * inside.flatten(1).unsqueeze(1)
 
-        def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "B *D K"]) -> Estimate:
+        def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "B *E K"]) -> Estimate:
             blocks = pushed.unflatten(-1, (self.count, size))
             terms = _block_terms(blocks, beta).to(z.dtype) / (p[indices] * inside.sum(-1))
             drawn = SampledColumns(_drawn(blocks, indices - start), indices, p)

@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 from torch.func import jvp
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from curvae._precision import full_precision
 from curvae._transforms import in_transform
 from curvae._typing import Bool, Float, Tensor
 from curvae.curvature.identity import identity
+from curvae.curvature.kernels import differentiable
 from curvae.curvature.linear import LinearLayers
 from curvae.curvature.normalisation import normalises_by_batch
 from curvae.curvature.statistics import FixedStatistics, unmoved
@@ -132,11 +132,11 @@ class _Examination:
         return torch.randn(like.shape, generator=self._generator).to(like)
 
     def _watched(self) -> Float[Tensor, "B *D"]:
-        with torch.no_grad(), self.statistics, sdpa_kernel(SDPBackend.MATH), _Hidden():  # type: ignore[no-untyped-call]
+        with torch.no_grad(), self.statistics, differentiable(), _Hidden():  # type: ignore[no-untyped-call]
             return self.fn(self.z.as_subclass(_Probe)).as_subclass(torch.Tensor)
 
     def _at(self, point: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:
-        with FixedStatistics(known=self.statistics.seen), LinearLayers(), sdpa_kernel(SDPBackend.MATH):
+        with FixedStatistics(known=self.statistics.seen), LinearLayers(), differentiable():
             return self.fn(point)
 
     def _masked(self, values: Float[Tensor, "B *S"]) -> Float[Tensor, "B *S"]:

@@ -72,7 +72,7 @@ class Fraction(Pushing):
         share = Share(chosen, size)
         inner = self.estimator.plan(z.index_select(0, chosen), structure, beta, generator)
 
-        def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "m *D K"]) -> Estimate:
+        def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "m *E K"]) -> Estimate:
             part = inner.reduce(eta.index_select(0, chosen), pushed)
             sampled = None if part.sampled is None else replace(part.sampled, share=share)
             return Estimate(eta, share.spread(part.value), None, sampled)

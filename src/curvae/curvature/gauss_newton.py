@@ -38,10 +38,11 @@ def whitened(
     tangents: Float[Tensor, "m d K"],
     chunk_size: int | None = None,
     chosen: Int[Tensor, " m"] | None = None,
-) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "m *D K"]]:
+) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "m *E K"]]:
     r"""The decoder's output $\eta$ and $T=L\,J_g(z)\,v$ for each tangent $v$, so that $T^\top T=v^\top Mv$.
 
-    As in :func:`~curvae.curvature.pushforward`, only ``chosen`` data may have tangents.
+    As in :func:`~curvae.curvature.pushforward`, only ``chosen`` data may have tangents. The axes E are those of D, or
+    a single one of size 1 where the decoder gives one number for each datum, D = ().
     """
     eta, pushed = pushforward(fn, z, tangents, chunk_size, chosen)
     with full_precision(z):
@@ -53,7 +54,7 @@ def whitened(
             f"{likelihood}.whiten gave shape {tuple(white.shape)} for tangents of shape {tuple(pushed.shape)}; "
             "it has to act on the data that it is given"
         )
-    return eta, white
+    return eta, white if white.dim() > 2 else white.unsqueeze(1)
 
 
 def gram(tangents: Float[Tensor, "B *D K"]) -> Float[Tensor, "B K K"]:

@@ -6,14 +6,16 @@ from typing import Literal, cast, get_args
 
 import torch
 from torch.func import grad, jvp, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from curvae._checks import positive_int
 from curvae._precision import full_precision
 from curvae._transforms import one_at_a_time
 from curvae._typing import Float, Tensor
 from curvae.curvature.first_use import check_first_use
-from curvae.curvature.pushforward import Decoder, unit_tangents
+from curvae.curvature.kernels import differentiable
+from curvae.curvature.noise import Noise
+from curvae.curvature.pushforward import Decoder, check_latents, check_output, unit_tangents
+from curvae.curvature.reverse import Linearised, attempt, explained
 from curvae.curvature.statistics import FixedStatistics
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
@@ -50,7 +52,8 @@ def hessian_products(
     r"""The decoder's output and $H_{f_x}(z)\,v$ for K tangents $v$ of each datum, $f_x(z)=\log p(x\mid z)$: all of (5).
 
     Batch normalisation in train mode is treated as in :func:`~curvae.curvature.pushforward`: at the batch's own
-    statistics, held fixed, counted once. Differentiable in z and the decoder's parameters.
+    statistics, held fixed, counted once. Dropout in train mode has one mask. Differentiable in z and the decoder's
+    parameters.
 
     Args:
         fn: decoder.
@@ -70,18 +73,21 @@ def hessian_products(
         tensor([[[-4.,  0.],
                  [ 0., -4.]]])
     """
+    check_latents(z)
     z = z.contiguous()  # forward mode refuses an expanded tensor
     check_first_use(fn, z)
-    statistics = FixedStatistics()
-    with statistics:
-        eta = fn(z)
+    statistics, noise = FixedStatistics(), Noise(z.device)
+    with statistics, differentiable():
+        eta = check_output(fn(z))
     statistics.update_running(statistics.seen)
     _check_curved(likelihood, eta.detach().to(z.dtype), x)
 
+    def decode(point: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:
+        with noise.again(), FixedStatistics(known=statistics.seen), differentiable():
+            return fn(point)
+
     def log_likelihood(point: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        # only the plain attention kernel has a second derivative
-        with FixedStatistics(known=statistics.seen), sdpa_kernel(SDPBackend.MATH):
-            output = fn(point)
+        output = decode(point)
         with full_precision(z):
             # data do not interact once the statistics are fixed, so the gradient of the sum is each datum's own
             return -likelihood.energy(output.to(z.dtype), x).sum()
@@ -89,9 +95,22 @@ def hessian_products(
     def along(tangent: Float[Tensor, "B d"]) -> Float[Tensor, "B d"]:
         return jvp(grad(log_likelihood), (z,), (tangent,))[1]
 
+    def forward() -> Float[Tensor, "B d K"]:
+        return vmap(along, in_dims=-1, out_dims=-1, randomness="same", chunk_size=size)(tangents)
+
+    def reverse(refused: RuntimeError) -> Float[Tensor, "B d K"]:
+        def gradient(point: Float[Tensor, "B d"]) -> Float[Tensor, "B d"]:
+            value = log_likelihood(point)
+            with explained(refused):
+                return torch.autograd.grad(value, point, create_graph=True, materialize_grads=True)[0]
+
+        with torch.no_grad():
+            Linearised(decode, z, refused).push(tangents[None, ..., 0])  # which checks that all of fn is seen
+        # the Hessian is symmetric: pulled is pushed
+        return Linearised(gradient, z, refused).pull(tangents.movedim(-1, 0)).movedim(0, -1)
+
     size = None if chunk_size is None else positive_int("chunk_size", chunk_size)
-    products = vmap(along, in_dims=-1, out_dims=-1, randomness="same", chunk_size=size)(tangents)
-    return eta.to(z.dtype), products
+    return eta.to(z.dtype), attempt(forward, reverse)
 
 
 @torch.no_grad()

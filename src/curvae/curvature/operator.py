@@ -7,14 +7,16 @@ from functools import cached_property
 
 import torch
 from torch.func import jvp, vjp, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from curvae._precision import full_precision
 from curvae._transforms import one_at_a_time
 from curvae._typing import Float, Tensor
 from curvae.curvature.first_use import check_first_use
+from curvae.curvature.kernels import differentiable, without_recomputation
 from curvae.curvature.linear import LinearLayers
-from curvae.curvature.pushforward import Decoder
+from curvae.curvature.noise import Noise
+from curvae.curvature.pushforward import Decoder, check_latents, check_output
+from curvae.curvature.reverse import Linearised, attempt
 from curvae.curvature.statistics import BatchStatistics, FixedStatistics
 from curvae.likelihoods import Likelihood
 
@@ -23,15 +25,18 @@ class Operator:
     r"""$v\mapsto Mv=J^\top L^\top L\,Jv$ at one batch of latents: one forward- and one reverse-mode product.
 
     Batch normalisation is treated as in :func:`~curvae.curvature.pushforward`: at the statistics of this batch, held
-    fixed, and the batch is counted once, when the operator is made. Dropout draws another mask in every product, so a
-    decoder that has it must be in eval mode. Under autocast only ``eta`` is computed in half precision: a product that
-    is solved with must be one and the same matrix each time, to more digits than bfloat16 has.
+    fixed, and the batch is counted once, when the operator is made. Dropout in train mode has one mask in all products.
+    Under autocast only ``eta`` is computed in half precision: a product that is solved with must be one and the same
+    matrix each time, to more digits than bfloat16 has.
 
     Args:
         fn: decoder.
         z: latents.
         x: observations.
         likelihood: observation model.
+
+    Raises:
+        InputError: if z is not ``[B, d]``, ``fn`` does not return one tensor or cannot be differentiated.
 
     Attributes:
         eta: the decoder's output ``[B, *D]``, differentiable.
@@ -45,11 +50,13 @@ class Operator:
 
     @one_at_a_time()
     def __init__(self, fn: Decoder, z: Float[Tensor, "B d"], x: Tensor, likelihood: Likelihood) -> None:
+        check_latents(z)
         self.fn, self.z, self.x, self.likelihood = fn, z.contiguous(), x, likelihood
         check_first_use(fn, self.z)
+        self._noise = Noise(z.device)
         statistics = FixedStatistics()
-        with statistics:
-            self.eta = fn(self.z).to(z.dtype)
+        with statistics, differentiable():
+            self.eta = check_output(fn(self.z)).to(z.dtype)
         statistics.update_running(statistics.seen)
         self._seen = statistics.seen
         self._known = [BatchStatistics(seen.mean.detach(), seen.variance.detach()) for seen in statistics.seen]
@@ -60,37 +67,50 @@ class Operator:
 
     @one_at_a_time()
     @torch.no_grad()
-    def push(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B *D K"]:
-        r"""$Tv=L\,Jv$ for K tangents of each datum; carries no gradient."""
-        z = self.z.detach()
-        with full_precision(z):
-            return self.likelihood.whiten(self.eta.detach(), self.x, self._push(z, tangents, self._known))
+    def push(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B *E K"]:
+        r"""$Tv=L\,Jv$ for K tangents of each datum; carries no gradient. E is D, or (1,) where D is ()."""
+        return self._white(self.eta.detach(), self._push(self.z.detach(), tangents, self._known))
 
     @one_at_a_time()
     @torch.no_grad()
-    def pull(self, cotangents: Float[Tensor, "B *D K"]) -> Float[Tensor, "B d K"]:
+    def pull(self, cotangents: Float[Tensor, "B *E K"]) -> Float[Tensor, "B d K"]:
         r"""$T^\top u=J^\top L^\top u$ for K vectors $u$ in output space of each datum; carries no gradient."""
         eta = self.eta.detach()
+        cotangents = cotangents.view(*eta.shape, -1)
         with full_precision(eta):
             # whitening is linear in the tangents, so its pull-back is the same wherever it is taken
             whiten = vjp(lambda tangents: self.likelihood.whiten(eta, self.x, tangents), cotangents)[1]
-            return vmap(lambda cotangent: self._pull(cotangent)[0], in_dims=-1, out_dims=-1)(whiten(cotangents)[0])
+            return self._pull(whiten(cotangents)[0])
 
     @one_at_a_time()
-    def root(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B *D K"]:
-        r"""$L\,Jv$ for K tangents of each datum, differentiable in z and the decoder's parameters."""
-        pushed = self._push(self.z, tangents, self._seen)
+    def root(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B *E K"]:
+        r"""$L\,Jv$ for K tangents of each datum, differentiable in z and the decoder's parameters; E is D or (1,)."""
+        return self._white(self.eta, self._push(self.z, tangents, self._seen))
+
+    def _white(self, eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "B *D K"]) -> Float[Tensor, "B *E K"]:
         with full_precision(pushed):
-            return self.likelihood.whiten(self.eta, self.x, pushed)
+            white = self.likelihood.whiten(eta, self.x, pushed)
+        return white if white.dim() > 2 else white.unsqueeze(1)
+
+    def _pull(self, cotangents: Float[Tensor, "B *D K"]) -> Float[Tensor, "B d K"]:
+        r"""$J^\top u$, with one forward pass for all products."""
+
+        def forward() -> Tensor:
+            return vmap(lambda cotangent: self._pulled(cotangent)[0], in_dims=-1, out_dims=-1)(cotangents)
+
+        def reverse(refused: RuntimeError) -> Tensor:
+            return (
+                self._linearised(self.z.detach(), self._known, refused).pull(cotangents.movedim(-1, 0)).movedim(0, -1)
+            )
+
+        return attempt(forward, reverse)
 
     @cached_property
-    def _pull(self) -> Callable[[Float[Tensor, "B *D"]], tuple[Float[Tensor, "B d"]]]:
-        """The reverse-mode product, with one forward pass for all of them."""
+    def _pulled(self) -> Callable[[Float[Tensor, "B *D"]], tuple[Float[Tensor, "B d"]]]:
         return vjp(lambda point: self._decode(point, self._known), self.z.detach())[1]
 
     def _decode(self, point: Float[Tensor, "B d"], known: Sequence[BatchStatistics]) -> Float[Tensor, "B *D"]:
-        # the plain attention kernel, as in pushforward
-        with full_precision(point), FixedStatistics(known), LinearLayers(), sdpa_kernel(SDPBackend.MATH):
+        with full_precision(point), self._noise.again(), FixedStatistics(known), LinearLayers(), differentiable():
             return self.fn(point).to(point.dtype)
 
     def _push(
@@ -99,4 +119,16 @@ class Operator:
         def along(tangent: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:
             return jvp(lambda point: self._decode(point, known), (z,), (tangent,))[1]
 
-        return vmap(along, in_dims=-1, out_dims=-1, randomness="same")(tangents)
+        def forward() -> Tensor:
+            with without_recomputation():
+                return vmap(along, in_dims=-1, out_dims=-1, randomness="same")(tangents)
+
+        def reverse(refused: RuntimeError) -> Tensor:
+            return self._linearised(z, known, refused).push(tangents.movedim(-1, 0)).movedim(0, -1)
+
+        return attempt(forward, reverse)
+
+    def _linearised(
+        self, z: Float[Tensor, "B d"], known: Sequence[BatchStatistics], refused: RuntimeError
+    ) -> Linearised:
+        return Linearised(lambda point: self._decode(point, known), z, refused)

@@ -7,17 +7,18 @@ from contextlib import nullcontext
 
 import torch
 from torch.func import jvp, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from curvae._checks import positive_int
-from curvae._transforms import one_at_a_time
+from curvae._transforms import in_transform, one_at_a_time
 from curvae._typing import Float, Int, Tensor
 from curvae.curvature.elementwise import OneSlope
 from curvae.curvature.first_use import check_first_use
+from curvae.curvature.kernels import differentiable, without_recomputation
 from curvae.curvature.linear import LinearLayers
-from curvae.curvature.row_rules import CannotFollow
-from curvae.curvature.rows import push_rows
-from curvae.curvature.statistics import BatchStatistics, FixedStatistics
+from curvae.curvature.noise import Noise
+from curvae.curvature.reverse import Linearised, attempt
+from curvae.curvature.rows import CannotFollow, push_rows
+from curvae.curvature.statistics import BatchStatistics, Counters, FixedStatistics
 from curvae.errors import InputError
 
 Decoder = Callable[[Float[Tensor, "B d"]], Float[Tensor, "B *D"]]
@@ -37,12 +38,13 @@ def pushforward(
     The primal is computed once and shared by all tangents. A decoder in train mode with batch normalisation is
     differentiated at this batch's statistics, held fixed, and its running statistics move once
     (:class:`~curvae.curvature.statistics.FixedStatistics`); in eval mode it is the decoder with batch normalisation
-    folded into its weights. Dropout, if in train mode, uses one mask for all tangents of a chunk. Differentiable in z
-    and in whatever ``fn`` closes over.
+    folded into its weights. Dropout, if in train mode, uses one mask for all tangents. Differentiable in z and in
+    whatever ``fn`` closes over. Where forward mode cannot follow the decoder, reverse mode gives the same
+    (:class:`~curvae.curvature.reverse.Linearised`), at a few times the price: see ``docs/decoders.md``.
 
     Args:
-        fn: decoder, ``[B, d] → [B, *D]``; any module or function that forward mode can follow. It is always called
-            with all of z, in the order given, so it may hold something of each datum (labels, conditions).
+        fn: decoder, ``[B, d] → [B, *D]``; any module or function that autograd can differentiate twice. It is
+            always called with all of z, in the order given, so it may hold something of each datum (labels, say).
         z: latents.
         tangents: K ≥ 1 directions in latent space for each datum, or for ``chosen`` ones: the others are then
             decoded alone, at the same batch statistics, and cost no more than that where the decoder consists of
@@ -55,7 +57,8 @@ def pushforward(
         The output ``[B, *D]`` and the pushed tangents ``[m, *D, K]``.
 
     Raises:
-        InputError: if the shapes do not fit, ``chunk_size`` is not ≥ 1, or ``chosen`` are not m different data.
+        InputError: if the shapes do not fit, ``chunk_size`` is not ≥ 1, ``chosen`` are not m different data, ``fn``
+            does not return one tensor, or it cannot be differentiated.
 
     Example:
         >>> eta, columns = pushforward(torch.sin, torch.zeros(1, 2), torch.ones(1, 2, 1))
@@ -68,9 +71,13 @@ def pushforward(
     size = tangents.shape[2] if chunk_size is None else positive_int("chunk_size", chunk_size)
     z = z.contiguous()  # forward mode refuses an expanded tensor
     check_first_use(fn, z)
+    noise = Noise(z.device)
     first, *rest = tangents.movedim(-1, 0).split(size)
     eta, columns, seen = _push_chosen(fn, z, first, chosen)
-    chunks = [columns, *(_push_chosen(fn, z, chunk, chosen, seen)[1] for chunk in rest)]
+    chunks = [columns]
+    for chunk in rest:
+        with noise.again():
+            chunks.append(_push_chosen(fn, z, chunk, chosen, seen)[1])
     return eta, torch.cat(chunks).movedim(0, -1)
 
 
@@ -117,13 +124,29 @@ def _push_chosen(
 def _push(
     fn: Decoder, z: Float[Tensor, "B d"], tangents: Float[Tensor, "K B d"], statistics: FixedStatistics
 ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "K B *D"], list[BatchStatistics]]:
+    counters = Counters()
+
+    def forward() -> tuple[Tensor, Tensor, list[BatchStatistics]]:
+        with counters:
+            return _push_forward(fn, z, tangents, statistics)
+
+    def reverse(refused: RuntimeError) -> tuple[Tensor, Tensor, list[BatchStatistics]]:
+        counters.undo()
+        statistics.forget()
+        return _push_reverse(fn, z, tangents, statistics, refused)
+
+    return attempt(forward, reverse)
+
+
+def _push_forward(
+    fn: Decoder, z: Float[Tensor, "B d"], tangents: Float[Tensor, "K B d"], statistics: FixedStatistics
+) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "K B *D"], list[BatchStatistics]]:
     # with a single tangent its product with the slope would be one pass more
     activations = OneSlope() if len(tangents) > 1 else nullcontext()
 
     def observed(point: Float[Tensor, "B d"]) -> tuple[Tensor, list[BatchStatistics]]:
-        # of PyTorch's attention kernels only the plain one has a forward-mode derivative
-        with statistics, LinearLayers(), activations, sdpa_kernel(SDPBackend.MATH):
-            return fn(point), statistics.seen
+        with statistics, LinearLayers(), activations, differentiable(), without_recomputation():
+            return check_output(fn(point)), statistics.seen
 
     def along(tangent: Float[Tensor, "B d"]) -> tuple[Tensor, Tensor, list[BatchStatistics]]:
         return jvp(observed, (z,), (tangent,), has_aux=True)  # type: ignore[return-value]
@@ -131,7 +154,45 @@ def _push(
     if len(tangents) == 1:  # vmap costs a little and buys nothing here
         eta, column, seen = along(tangents[0])
         return eta, column.unsqueeze(0), seen
-    return vmap(along, out_dims=(None, 0, None), randomness="same")(tangents)  # type: ignore[arg-type]
+    if not in_transform():
+        return vmap(along, out_dims=(None, 0, None), randomness="same")(tangents)  # type: ignore[arg-type]
+    # inside a caller's vmap it cannot be told that the output is the same for all tangents
+    eta, columns, seen = vmap(along, randomness="same")(tangents)
+    return eta[0], columns, [BatchStatistics(batch.mean[0], batch.variance[0]) for batch in seen]
+
+
+def _push_reverse(
+    fn: Decoder,
+    z: Float[Tensor, "B d"],
+    tangents: Float[Tensor, "K B d"],
+    statistics: FixedStatistics,
+    refused: RuntimeError,
+) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "K B *D"], list[BatchStatistics]]:
+    def decode(point: Float[Tensor, "B d"], held: FixedStatistics) -> Tensor:
+        with held, differentiable():
+            return check_output(fn(point))
+
+    noise = Noise(z.device)
+    linearised = Linearised(lambda point: decode(point, statistics), z, refused)
+    seen = statistics.seen
+    if seen:  # held fixed: seen of z, not of the point at which the derivative is taken
+        with noise.again():
+            linearised = Linearised(lambda point: decode(point, FixedStatistics(known=seen)), z, refused)
+    return linearised.output, linearised.push(tangents), seen
+
+
+def check_output(eta: object) -> Tensor:
+    """What a decoder has returned, if it is one tensor.
+
+    Raises:
+        InputError: it is not.
+    """
+    if isinstance(eta, torch.Tensor):
+        return eta
+    raise InputError(
+        f"the decoder returned a {type(eta).__name__}; expected one tensor [B, *D]: pass a function that takes it out, "
+        "e.g. lambda z: decoder(z)[0], or Autoencoder(…, output=lambda answer: answer[0])"
+    )
 
 
 def jacobian(fn: Decoder, z: Float[Tensor, "B d"], chunk_size: int | None = None) -> Float[Tensor, "B *D d"]:
@@ -176,20 +237,22 @@ def columns(fn: Decoder, z: Float[Tensor, "B d"], indices: Int[Tensor, "B K"]) -
 
 def unit_tangents(z: Float[Tensor, "B d"]) -> Float[Tensor, "B d d"]:
     """All d unit vectors for every datum."""
-    _check_latents(z)
+    check_latents(z)
     return torch.eye(z.shape[1], dtype=z.dtype, device=z.device).expand(len(z), -1, -1)
 
 
 def one_hot_tangents(z: Float[Tensor, "B d"], indices: Int[Tensor, "B K"]) -> Float[Tensor, "B d K"]:
     """The unit vectors with the given indices."""
-    _check_latents(z)
-    if indices.numel() and not bool(((indices >= 0) & (indices < z.shape[1])).all()):
+    check_latents(z)
+    # what a transform runs over, vmap over an ensemble say, cannot be asked for its values
+    if not in_transform() and indices.numel() and not bool(((indices >= 0) & (indices < z.shape[1])).all()):
         raise InputError(
             f"column indices must be 0 … {z.shape[1] - 1}; got {int(indices.min())} … {int(indices.max())}"
         )
     return torch.nn.functional.one_hot(indices, z.shape[1]).to(z.dtype).mT
 
 
-def _check_latents(z: Tensor) -> None:
+def check_latents(z: Tensor) -> None:
+    """Refuse latents that are not ``[B, d]``."""
     if z.dim() != 2:
         raise InputError(f"z has shape {tuple(z.shape)}; expected [B, d]")

@@ -2,14 +2,19 @@ r"""The penalty to first order in $1/\beta$: a trace."""
 
 from __future__ import annotations
 
+import math
+import warnings
+
 import torch
 
 from curvae._checks import positive_int
+from curvae._transforms import in_transform
 from curvae._typing import Float, Tensor
 from curvae.curvature.estimator import Estimate, Plan, Pushing, spread
 from curvae.curvature.probes import Probes
-from curvae.curvature.pushforward import unit_tangents
-from curvae.posteriors import Structure, logdet
+from curvae.curvature.pushforward import Decoder, unit_tangents
+from curvae.likelihoods import Likelihood
+from curvae.posteriors import Full, Structure, logdet
 
 
 class Trace(Pushing):
@@ -19,8 +24,8 @@ class Trace(Pushing):
     $\tfrac1K\sum_k\|Tv_k\|^2$, with :class:`~curvae.curvature.Coordinates` the one by columns; one forward-mode product
     a probe, no reverse pass. Unbiased for the trace, value and gradient. As a *penalty* it is the first order in
     $1/\beta$ of every structure's, and biased: an upper bound, close where all singular values of $T$ are well below
-    $\sqrt\beta$. Times β/2 it no longer depends on β: it is the $\tfrac12\|J\|_F^2$ of
-    :class:`~curvae.objectives.RAE`.
+    $\sqrt\beta$. Where their mean square is above β it says so, once. Times β/2 it no longer depends on β: it is the
+    $\tfrac12\|J\|_F^2$ of :class:`~curvae.objectives.RAE`.
 
     Args:
         probes: which directions to push; default all d unit vectors, which is exact.
@@ -29,17 +34,22 @@ class Trace(Pushing):
     Raises:
         InputError: if ``chunk_size`` is not ≥ 1.
 
+    Warns:
+        UserWarning: once, where $\mathrm{tr}\,M>\beta d$ on average over a batch, so that no penalty is near its first
+            order. Looked for in calls number 1, 2, 4, 8, …
+
     Example:
         >>> from curvae.likelihoods import Gaussian
         >>> from curvae.posteriors import Full
         >>> z = torch.zeros(1, 2)
-        >>> Trace().penalty(lambda z: 3 * z, z, z, Gaussian(), Full(), beta=2.0)[1]
-        tensor([9.])
+        >>> Trace().penalty(lambda z: 3 * z, z, z, Gaussian(), Full(), beta=20.0)[1]
+        tensor([0.9000])
     """
 
     def __init__(self, probes: Probes | None = None, chunk_size: int | None = None) -> None:
         self.probes = probes
         self.chunk_size = None if chunk_size is None else positive_int("chunk_size", chunk_size)
+        self._calls, self._warned = 0, False
 
     def check(self, structure: Structure) -> None:
         """Serves every structure: the first order is the same for all that hold the diagonal."""
@@ -49,7 +59,7 @@ class Trace(Pushing):
     ) -> Plan:
         """The probes that ``generator`` draws, or every unit vector."""
 
-        def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "B *D K"]) -> Estimate:
+        def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "B *E K"]) -> Estimate:
             terms = (logdet.squared_norms(pushed.flatten(1, -2)) / beta).to(z.dtype)
             if self.probes is None:
                 value = terms.sum(-1)
@@ -59,5 +69,49 @@ class Trace(Pushing):
         tangents = unit_tangents(z) if self.probes is None else self.probes.draw(z, generator)
         return Plan(tangents, reduce, self.chunk_size)
 
+    def estimate(
+        self,
+        fn: Decoder,
+        z: Float[Tensor, "B d"],
+        x: Tensor,
+        likelihood: Likelihood,
+        structure: Structure,
+        beta: float,
+        generator: torch.Generator | None = None,
+    ) -> Estimate:
+        """One forward-mode pass with the planned tangents, as a penalty."""
+        estimate = super().estimate(fn, z, x, likelihood, structure, beta, generator)
+        self._calls += 1
+        # a look at a value makes a GPU wait, and a transform does not allow it
+        if not self._warned and self._calls & (self._calls - 1) == 0 and not in_transform():
+            self._warned = _warn_of_first_order(float(estimate.value.detach().mean()), z.shape[1])
+        return estimate
+
+    def of(
+        self,
+        fn: Decoder,
+        z: Float[Tensor, "B d"],
+        x: Tensor,
+        likelihood: Likelihood,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, " B"]]:
+        r"""The decoder's output and $\mathrm{tr}\,M$ for its own sake, as :class:`~curvae.objectives.RAE` wants it."""
+        estimate = super().estimate(fn, z, x, likelihood, Full(), 1.0, generator)
+        return estimate.eta, estimate.value
+
     def __repr__(self) -> str:
         return "Trace()" if self.probes is None else f"Trace({self.probes})"
+
+
+def _warn_of_first_order(trace: float, latents: int) -> bool:
+    """Say, if so, that a first order of this size is none: log|I + M/β| ≤ d log(1 + tr M/(β d)), whatever M is."""
+    mean = trace / latents
+    told = 1 < mean < math.inf
+    if told:
+        warnings.warn(
+            f"Trace is the penalty to first order in 1/beta; here tr M is {trace:.3g} beta with {latents} latents, at "
+            f"least {mean / math.log1p(mean):.3g} times the penalty: use Exact(), Columns(k), Lanczos or a larger "
+            "beta, or RAE, whose trace has a weight of its own",
+            stacklevel=4,
+        )
+    return told

@@ -10,6 +10,8 @@ import torch
 
 from curvae._checks import positive_int
 from curvae._typing import Float, Tensor
+from curvae.curvature.kernels import differentiable
+from curvae.curvature.reverse import explained
 from curvae.curvature.statistics import unmoved
 from curvae.errors import InputError
 
@@ -34,6 +36,7 @@ class Geodesic:
     gradient: Float[Tensor, " B"]
 
 
+@differentiable()
 def geodesic(
     energy: CurveEnergy,
     start: Float[Tensor, "B d"],
@@ -64,8 +67,8 @@ def geodesic(
         Curves, detached from the graph, with their energies.
 
     Raises:
-        InputError: if the ends do not match in shape, a count is below its minimum, or the energy of a straight line
-            is not finite.
+        InputError: if the ends do not match in shape, a count is below its minimum, the energy of a straight line
+            is not finite, or the energy cannot be differentiated twice.
 
     Example:
         >>> from functools import partial
@@ -155,8 +158,9 @@ def _squared_length(energy: CurveEnergy, at: Tensor, unit: Tensor) -> Tensor:
     with torch.enable_grad():
         half = at.new_zeros(len(at), 1, requires_grad=True)
         energies = energy(torch.stack([at - half * unit, at + half * unit], dim=1))
-        (slope,) = torch.autograd.grad(energies.sum(), half, create_graph=True)
-        (bend,) = torch.autograd.grad(slope.sum(), half)
+        with explained():
+            (slope,) = torch.autograd.grad(energies.sum(), half, create_graph=True)
+            (bend,) = torch.autograd.grad(slope.sum(), half)
     return bend[:, 0] / 4
 
 

@@ -9,6 +9,7 @@ from curvae._precision import at_least_float32
 from curvae._typing import Tensor
 from curvae.autoencoder import Model
 from curvae.likelihoods import Gaussian, Likelihood
+from curvae.objectives.loss import check_model
 from curvae.objectives.terms import Terms
 
 
@@ -28,7 +29,7 @@ class BetaVAE:
 
     Example:
         >>> from curvae import Autoencoder, posteriors
-        >>> encoder, decoder = torch.nn.Linear(3, 4), torch.nn.Linear(2, 3)
+        >>> encoder, decoder = torch.nn.Linear(3, 8), torch.nn.Linear(2, 3)
         >>> model = Autoencoder(encoder, decoder, latents=2, structure=posteriors.Diagonal())
         >>> BetaVAE(beta=0.2)(model, torch.randn(5, 3)).total.shape
         torch.Size([5])
@@ -41,6 +42,7 @@ class BetaVAE:
 
     def __call__(self, model: Model, x: Tensor, generator: torch.Generator | None = None) -> Terms:
         """The parts for a batch ``x`` ``[B, *D]``; noise comes from ``generator``."""
+        check_model(model)
         q = model.posterior(x)
         # the decoder gets the batch as it is, once a sample: it may hold something of each datum
         energies = [

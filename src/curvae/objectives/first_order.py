@@ -9,8 +9,8 @@ from curvae._typing import Tensor
 from curvae.autoencoder import Model
 from curvae.curvature import Trace
 from curvae.likelihoods import Gaussian, Likelihood
+from curvae.objectives.loss import check_model
 from curvae.objectives.terms import Terms
-from curvae.posteriors import Full
 
 
 class RAE:
@@ -55,8 +55,9 @@ class RAE:
 
     def __call__(self, model: Model, x: Tensor, generator: torch.Generator | None = None) -> Terms:
         """The parts for a batch ``x`` ``[B, *D]``; ``generator`` draws probes where the trace is estimated."""
+        check_model(model)
         h = model.encode(x)
-        eta, trace = self.trace.penalty(model.decode, h, x, self.likelihood, Full(), 1.0, generator)
+        eta, trace = self.trace.of(model.decode, h, x, self.likelihood, generator)
         return Terms(
             {
                 "energy": self.likelihood.energy(eta, x),

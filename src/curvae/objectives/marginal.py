@@ -12,6 +12,7 @@ from curvae.curvature.hessian import hessian_products
 from curvae.curvature.pushforward import unit_tangents
 from curvae.errors import InputError
 from curvae.likelihoods import Gaussian, Likelihood
+from curvae.objectives.loss import check_model
 from curvae.objectives.penalties import sampled_orthogonality
 from curvae.objectives.terms import Terms
 from curvae.posteriors import Full, Structure, logdet
@@ -77,6 +78,7 @@ class GRAE:
 
     def __call__(self, model: Model, x: Tensor, generator: torch.Generator | None = None) -> Terms:
         """The parts for a batch ``x`` ``[B, *D]``; ``generator`` draws columns where the estimator samples them."""
+        check_model(model)
         h = model.encode(x)
         if self.curvature == "hessian":
             estimate = Estimate(*self._hessian_penalty(model, h, x))

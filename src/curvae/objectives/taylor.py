@@ -11,6 +11,7 @@ from curvae.curvature import Curvature, check_curvature
 from curvae.curvature.gauss_newton import column_norms, whitened
 from curvae.curvature.hessian import hessian_products
 from curvae.likelihoods import Gaussian, Likelihood
+from curvae.objectives.loss import check_model
 from curvae.objectives.terms import Terms
 
 
@@ -33,7 +34,7 @@ class Taylor:
 
     Example:
         >>> from curvae import Autoencoder, posteriors
-        >>> encoder, decoder = torch.nn.Linear(3, 4), torch.nn.Linear(2, 3)
+        >>> encoder, decoder = torch.nn.Linear(3, 8), torch.nn.Linear(2, 3)
         >>> model = Autoencoder(encoder, decoder, latents=2, structure=posteriors.Full())
         >>> sorted(Taylor(beta=0.2)(model, torch.randn(5, 3)).parts)
         ['curvature', 'energy', 'kl']
@@ -53,6 +54,7 @@ class Taylor:
 
     def __call__(self, model: Model, x: Tensor, generator: torch.Generator | None = None) -> Terms:
         """The parts for a batch ``x`` ``[B, *D]``; deterministic, ``generator`` is not used."""
+        check_model(model)
         q = model.posterior(x)
         root = q.factor.dense()
         if self.curvature == "hessian":

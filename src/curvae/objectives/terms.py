@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from torch.utils import _pytree
 
 from curvae._typing import Float, Tensor
 
@@ -36,3 +37,12 @@ class Terms:
     def mean(self) -> Float[Tensor, ""]:
         """The batch's mean: what training minimises."""
         return self.total.mean()
+
+
+# the wrappers of torch.distributed look for tensors in what a module returns, torch.func for tensors to transform
+_pytree.register_pytree_node(
+    Terms,
+    lambda terms: (list(terms.parts.values()), tuple(terms.parts)),
+    lambda values, names: Terms(dict(zip(names, values, strict=True))),
+    serialized_type_name="curvae.objectives.Terms",
+)

@@ -41,8 +41,12 @@ def of_root(root: Float[Tensor, "N D d"], beta: float) -> Float[Tensor, " N"]:
         trace = gram.diagonal(dim1=-2, dim2=-1).sum(-1)
         # a datum that is not finite stays on the fast path, which hands its NaN on; LAPACK's SVD would raise
         hard = (trace > _WORST_CONDITION) & trace.isfinite()
-        if not bool(hard.any()):
-            return _of_identity_plus(gram, trace)
+        try:
+            if not bool(hard.any()):
+                return _of_identity_plus(gram, trace)
+        except RuntimeError:  # vmap, as over an ensemble, cannot ask what a tensor holds: go both ways
+            easy = _of_identity_plus(gram.masked_fill(hard[:, None, None], 0.0), trace.masked_fill(hard, 0.0))
+            return torch.where(hard, _of_singular_values(torch.where(hard[:, None, None], root, 0.0), beta), easy)
         easy = _of_identity_plus(gram.masked_fill(hard[:, None, None], 0.0), trace.masked_fill(hard, 0.0))
         return easy.index_put((hard,), _of_singular_values(root[hard], beta))
 
