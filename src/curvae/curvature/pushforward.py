@@ -48,7 +48,9 @@ def pushforward(
         The output ``[B, *D]`` and the pushed tangents ``[m, *D, K]``.
 
     Raises:
-        InputError: if the shapes do not fit or ``chunk_size`` is not ≥ 1.
+        InputError: if the shapes do not fit, ``chunk_size`` is not ≥ 1, batch normalisation in train mode gets one
+            value for each channel, or at the decoder's first use
+            (:func:`~curvae.curvature.first_use.check_first_use`).
 
     Example:
         >>> eta, columns = pushforward(torch.sin, torch.zeros(1, 2), torch.ones(1, 2, 1))
