@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from curvae import Autoencoder
-from curvae.curvature import Columns, Exact, Lanczos, SampledColumns, Trace, jacobian
+from curvae.curvature import Columns, Exact, Lanczos, SampledColumns, Trace, jacobian, unchecked
 from curvae.errors import InputError
 from curvae.likelihoods import BernoulliLogits, Gaussian
 from curvae.nn import MLPDecoder
@@ -116,7 +116,8 @@ def test_the_objective_samples_pairs_of_the_columns_it_pushes(structure: Structu
     calls = []
     model.decoder.register_forward_hook(lambda *_: calls.append(1))
     objective = GRAE(0.2, BernoulliLogits(), structure, Columns(3, UNEVEN), orthogonality=1.0)
-    terms = objective(model, x.expand(draws, -1), torch.Generator().manual_seed(seed))
+    with unchecked():  # a first look is some passes more
+        terms = objective(model, x.expand(draws, -1), torch.Generator().manual_seed(seed))
     assert len(calls) == 1
     exact = GRAE(0.2, BernoulliLogits(), structure, orthogonality=1.0)(model, x)
     for name in ("orthogonality", "penalty"):

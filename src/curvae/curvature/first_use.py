@@ -242,7 +242,8 @@ class _Hidden(TorchDispatchMode):
 def _ordinary(z: Tensor) -> bool:
     """Whether a batch can be looked at: not while a graph is traced or recorded."""
     traced = torch._C._get_tracing_state() is not None
-    recording = traced or (z.is_cuda and torch.cuda.is_current_stream_capturing())
+    watched = torch._C._len_torch_dispatch_stack() > 0  # somebody counts operations, or tensors are fake
+    recording = traced or watched or (z.is_cuda and torch.cuda.is_current_stream_capturing())
     return z.dim() == 2 and 0 not in z.shape and z.is_floating_point() and not recording
 
 

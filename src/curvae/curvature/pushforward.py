@@ -58,7 +58,8 @@ def pushforward(
 
     Raises:
         InputError: if the shapes do not fit, ``chunk_size`` is not ≥ 1, ``chosen`` are not m different data, ``fn``
-            does not return one tensor, or it cannot be differentiated.
+            does not return one tensor or cannot be differentiated, batch normalisation in train mode gets one value
+            for each channel, or at the decoder's first use (:func:`~curvae.curvature.first_use.check_first_use`).
 
     Example:
         >>> eta, columns = pushforward(torch.sin, torch.zeros(1, 2), torch.ones(1, 2, 1))
