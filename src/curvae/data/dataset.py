@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Shaped
 
-from curvae._typing import Float, Tensor
+from curvae._typing import Tensor
 from curvae.errors import InputError
 
 
@@ -60,29 +59,6 @@ class Dataset:
     def shape(self) -> tuple[int, ...]:
         """Shape of one datum, e.g. ``(1, 28, 28)``."""
         return tuple(self.train.shape[1:])
-
-
-def as_float(batch: Shaped[Tensor, "*D"]) -> Float[Tensor, "*D"]:
-    """The values that a model sees: uint8 pixels become float32 in [0, 1], floating-point values stay as they are.
-
-    Args:
-        batch: ``[B, *D]`` (or one datum), on any device.
-
-    Returns:
-        The same shape: ``batch / 255`` for uint8, else ``batch`` itself.
-
-    Raises:
-        InputError: another type.
-
-    Example:
-        >>> as_float(torch.tensor([0, 51, 255], dtype=torch.uint8))
-        tensor([0.0000, 0.2000, 1.0000])
-    """
-    if batch.is_floating_point():
-        return batch
-    if batch.dtype != torch.uint8:
-        raise InputError(f"a batch is {batch.dtype}; expected uint8 pixels or floating-point values")
-    return batch.to(torch.float32).div_(255)
 
 
 def content_digest(*tensors: Tensor) -> str:
