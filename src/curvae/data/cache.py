@@ -20,7 +20,7 @@ from curvae.errors import InputError
 from curvae.files import write_atomic
 
 # raise it when the same files would be decoded to other pixels
-_VERSION = 2
+_VERSION = 3
 
 
 def default() -> Path:

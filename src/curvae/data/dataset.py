@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from curvae._typing import Tensor
+from curvae.data.pixels import WHITE
 from curvae.errors import InputError
 
 
@@ -21,7 +22,8 @@ class Dataset:
         train: ``[N, C, H, W]`` uint8 pixels for images, else ``[N, *shape]`` uint8 or float32.
         test: the same type and per-datum shape, held out.
         split: how the two were parted, fit for JSON: ``{"kind": "standard"}``, or ``{"kind": "seeded", "seed": …,
-            "test_fraction": …, "test_indices": […]}`` with positions in the source's own order (files by sorted path).
+            "test_fraction": …, "test_indices": […]}`` with positions in the source's own order (files by sorted path);
+            also ``"white"`` where pixels were not stored as 0 to 255.
         digest: sha256 of the two tensors' types, shapes and values; computed if not given. The same arrays in the same
             split have the same digest, wherever they came from.
 
@@ -54,6 +56,14 @@ class Dataset:
         if not self.digest:
             # a frozen dataclass is filled in this way once, before anybody sees it
             object.__setattr__(self, "digest", content_digest(self.train, self.test))
+
+    @property
+    def white(self) -> int | None:
+        """The number that means 1 where the data are stored: 255, 1 for masks, more for 16 bits; None for floats.
+
+        A property of the whole set, by which anything has to be read that goes into a model trained on it.
+        """
+        return int(self.split.get("white", WHITE)) if self.train.dtype == torch.uint8 else None
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -13,16 +13,25 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from curvae._typing import UInt8
 from curvae.data import cache as caches
 from curvae.data import stacking
+from curvae.data.pixels import WHITE
 from curvae.data.reasons import reason
 from curvae.data.resize import fit, to_array
 from curvae.data.split import STANDARD, Halves, Split
 from curvae.errors import InputError
 
+# of grey images with 8, 10, 12, 14 and 16 bits, all stored in 16
+_WHITES = (WHITE, 1023, 4095, 16_383, 65_535)
+_DEEPEST = _WHITES[-1]
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 
 
 def load_folder(
-    folder: Path, split: Split, size: int | None = None, cache: Path | None = None, damaged: str = "stop"
+    folder: Path,
+    split: Split,
+    size: int | None = None,
+    cache: Path | None = None,
+    damaged: str = "stop",
+    white: int | None = None,
 ) -> Halves:
     """Every image under ``folder``, in the order of their paths.
 
@@ -35,10 +44,12 @@ def load_folder(
         cache: folder for the decoded pixels, which are read from there next time unless a file has changed; None
             means ``cache.default()`` for folders big enough to make one wait, and no cache for others.
         damaged: ``"stop"`` or ``"skip"``, see ``stacking.stack``.
+        white: the value in grey images of 16 bits that becomes 255; None takes the largest of the number of bits that
+            holds the whole set, both halves together.
 
     Returns:
         ``[N, C, H, W]`` halves; C is 1 if every file is stored in grey, else 3. The record of the split counts and
-        names the images that were left out, if any.
+        names the images that were left out, if any, and has ``"white"`` where some have 16 bits.
 
     Raises:
         InputError: no images, images that cannot be read (named and counted), or different sizes and no ``size``.
@@ -46,14 +57,14 @@ def load_folder(
     train, test, record = _part(folder, split)
 
     def make() -> Halves:
-        every = stacking.stack([*train, *test], partial(decode, size=size), f"reading {folder.name}", damaged)
+        every, found = _stacked([*train, *test], size, white, f"reading {folder.name}", damaged)
         names = [path.relative_to(folder).as_posix() for path in (*train, *test)]
-        return part(every, names, len(train), record, repr(str(folder)))
+        return part(every, names, len(train), record | found, repr(str(folder)))
 
     if cache is None and len(train) + len(test) < stacking.BIG:
         return make()
     marks = [[_mark(path, folder) for path in half] for half in (train, test)]
-    return caches.through(caches.place(cache or caches.default(), ["images", size, damaged, marks]), make)
+    return caches.through(caches.place(cache or caches.default(), ["images", size, damaged, white, marks]), make)
 
 
 def part(every: stacking.Stack, names: Sequence[str], train: int, record: dict[str, Any], what: str) -> Halves:
@@ -99,19 +110,23 @@ def listing(folder: Path) -> list[Path]:
     return files
 
 
-def decode(path: Path, size: int | None = None) -> UInt8[np.ndarray, "C H W"]:
+def decode(
+    path: Path, size: int | None = None, white: int = _DEEPEST, peaks: list[int] | None = None
+) -> UInt8[np.ndarray, "C H W"]:
     """Read one image, upright, in grey if it is stored so and else in RGB, transparency laid over white.
 
     Args:
         path: of the file; of several frames the first is taken.
         size: see ``load_folder``.
+        white: see ``load_folder``.
+        peaks: gets the largest value of an image of 16 bits.
 
     Raises:
         InputError: it cannot be read.
     """
     try:
         with Image.open(path) as opened:
-            image = _plain(ImageOps.exif_transpose(opened))
+            image = _plain(ImageOps.exif_transpose(opened), white, peaks)
             return to_array(image if size is None else fit(image, size))
     except Exception as error:  # on damaged files Pillow's readers raise almost anything
         why = "of an unknown format" if isinstance(error, UnidentifiedImageError) else reason(error)
@@ -126,16 +141,42 @@ def _part(folder: Path, split: Split) -> tuple[list[Path], list[Path], dict[str,
     return [files[i] for i in train.tolist()], [files[i] for i in test.tolist()], split.record(test)
 
 
-def _plain(image: Image.Image) -> Image.Image:
+def _stacked(
+    files: Sequence[Path], size: int | None, white: int | None, title: str, damaged: str
+) -> tuple[stacking.Stack, dict[str, int]]:
+    """All images, and what means white in those of 16 bits if there are any.
+
+    Instruments write 10, 12 or 14 bits into files of 16. How many is asked of the set and never of one image, which may
+    be dark; a set that has fewer is read again.
+    """
+    peaks: list[int] = []
+    taken = _DEEPEST if white is None else white
+    every = stacking.stack(files, partial(decode, size=size, white=taken, peaks=peaks), title, damaged)
+    if not peaks:
+        return every, {}
+    fitting = next(one for one in _WHITES if max(peaks) <= one) if white is None else taken
+    if fitting == taken:
+        return every, {"white": taken}
+    gone = set(every.missing)  # and told already
+    whole = [path for position, path in enumerate(files) if position not in gone]
+    again = stacking.stack(whole, partial(decode, size=size, white=fitting), title)
+    return stacking.Stack(again.pixels, every.missing), {"white": fitting}
+
+
+def _plain(image: Image.Image, white: int, peaks: list[int] | None) -> Image.Image:
     grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I")
     if image.mode == "F":
         raise ValueError("floating-point pixels; save it with 8 or 16 bits")
     if image.mode.startswith("I"):
         # 16 bits; Pillow's own conversion to 8 would clip them instead of scaling
         deep = np.asarray(image).astype(np.int64)
-        if deep.min() < 0 or deep.max() > 0xFFFF:
+        if deep.min() < 0 or deep.max() > _DEEPEST:
             raise ValueError("pixels beyond 16 bits")
-        return Image.fromarray(((deep + 128) // 257).astype(np.uint8))
+        if deep.max() > white:
+            raise ValueError(f"a pixel of {deep.max()}, above {white}, which means white in these data")
+        if peaks is not None:
+            peaks.append(int(deep.max()))
+        return Image.fromarray(((2 * WHITE * deep + white) // (2 * white)).astype(np.uint8))
     if "A" in image.getbands() or "transparency" in image.info:
         paper = Image.new("RGBA", image.size, "white")
         paper.alpha_composite(image.convert("RGBA"))

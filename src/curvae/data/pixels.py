@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Shaped
 
 from curvae._typing import Float, Tensor, UInt8
+from curvae.data.split import Halves
 from curvae.errors import InputError
 
 WHITE = 255
@@ -95,7 +96,35 @@ def cut_off(values: Shaped[Tensor, "*D"] | Shaped[np.ndarray, "*D"]) -> UInt8[Te
     return as_bytes(as_float(values).clamp(0, 1))
 
 
-def is_mask(*halves: Shaped[np.ndarray, "N *D"]) -> bool:
+def whitened(halves: Halves, white: int | None, what: str) -> Halves:
+    """Bytes that are bits, 0 and 1 alone, become pixels, 0 and 255: masks are stored so.
+
+    Args:
+        halves: of any type; only bytes may change.
+        white: the byte that means 1 in them, 1 or 255; None asks both halves together, so that one half or one image
+            that happens to be dark decides nothing.
+        what: the source's name, for the error.
+
+    Returns:
+        The halves, with ``"white": 1`` in the record of the split where that was found.
+
+    Raises:
+        InputError: ``white`` is 1 but there are other values.
+
+    Example:
+        >>> from curvae.data.split import STANDARD
+        >>> whitened(Halves(np.eye(2, dtype=np.uint8), np.ones((1, 2), np.uint8), STANDARD), None, "toy").train.tolist()
+        [[255, 0], [0, 255]]
+    """
+    bits = is_mask(halves.train, halves.test)
+    if white == 1 and halves.train.dtype == np.uint8 and not bits and max(halves.train.max(), halves.test.max()) > 1:
+        raise InputError(f"{what} holds bytes above 1; expected masks of 0 and 1, as these data were at first")
+    if not bits or white not in (1, None):
+        return halves
+    return Halves(halves.train * WHITE, halves.test * WHITE, {**halves.split, "white": 1})
+
+
+def is_mask(*halves: Shaped[np.ndarray, "..."]) -> bool:
     """Whether bytes are bits: 0 and 1 alone, and some 1, in all halves of a set together.
 
     Example:
