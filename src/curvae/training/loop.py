@@ -25,7 +25,7 @@ from curvae.runs import Run, RunConfig, build_model, build_objective, likelihood
 from curvae.runs.checks import check_data, cure, remarks
 from curvae.runs.device import choose_device
 from curvae.runs.folder import check_free
-from curvae.runs.lines import cut_lines
+from curvae.runs.lines import HELD_OUT, cut_lines
 from curvae.runs.objective import Objective
 from curvae.training.callbacks import Checkpoints, Interrupts, Recorder
 from curvae.training.checkpoint import Checkpoint
@@ -35,7 +35,6 @@ from curvae.training.module import Training
 from curvae.training.progress import Bar
 from curvae.training.snapshots import Snapshots
 
-_HELD_OUT = 256
 # data that the objective is tried on
 _TRIED = 4
 
@@ -131,7 +130,7 @@ def _fit(
     module = Training(model, objective, optimizer, seed=config.seed, bf16=bf16, step=start, cure=advice)
     if config.compile and start < config.steps:
         _compile(module, objective, _typed(as_float(dataset.train[: config.batch_size]), config).to(device), console)
-    held_out = _typed(as_float(dataset.test[:_HELD_OUT]), config).to(device)
+    held_out = _typed(as_float(dataset.test[:HELD_OUT]), config).to(device)
     recorder = Recorder(run.path / "metrics.jsonl", config, held_out, seconds)
     checkpoints = Checkpoints(run.checkpoint, config, dataset.digest, lambda: recorder.seconds, saved=start)
     # before the checkpoint of the same step, so that a resumed run has none to catch up on

@@ -88,7 +88,7 @@ def _along_training(at: Axes, found: Mapping[str, Any], config: Curves, steps: S
 
 def _line(
     at: Axes,
-    x: Sequence[float],
+    x: Sequence[int] | Sequence[float],
     found: Sequence[Mapping[str, Any]],
     label: str,
     colour: Any,

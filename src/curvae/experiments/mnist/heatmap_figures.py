@@ -78,8 +78,9 @@ def shares(summaries: Sequence[Mapping[str, Any]]) -> Figure:
             for shift, (kind, (_, colour, marker)) in enumerate(_LABELS.items()):
                 found = summary[key][kind]
                 y = -row + 0.22 * (1 - shift)
-                # not as bars of the estimate, which a percentile interval need not hold
-                at.plot([found["low"], found["high"]], [y, y], color=colour, marker="|", markersize=5)
+                # around its own middle: a percentile interval need not hold its estimate
+                middle, half = (found["low"] + found["high"]) / 2, (found["high"] - found["low"]) / 2
+                at.errorbar(middle, y, xerr=half, color=colour, capsize=2)
                 at.plot(found["value"], y, color=colour, marker=marker, markersize=4)
     figure.suptitle("lines: 95 % intervals", fontsize=8)
     names = [f"β = {s['beta']:g}, d = {s['latents']}, b = {s['block']}" for s in summaries]
