@@ -166,7 +166,8 @@ def test_bytes_are_the_numbers_that_they_mean(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["as_float", "as_images", "sharpness", "mean_sharpness", "frechet.statistics", "FrechetDistance", "evaluate"]
+    "name",
+    ["as_float", "as_images", "sharpness", "mean_sharpness", "frechet.statistics", "FrechetDistance", "evaluate"],
 )
 @pytest.mark.parametrize("scale", ["bytes", "numbers"])
 @pytest.mark.usefixtures("as_shipped")

@@ -78,7 +78,9 @@ def test_what_an_observation_model_cannot_have_made_is_shown() -> None:
     values = torch.tensor([[0.0, 3.0], [2.5, 1.0]])
     with pytest.raises(InputError, match=r"no counts 0, 1, 2, …, such as 2.5; give the counts .* or use likelihood"):
         check_data(config(batch_size=2, likelihood="poisson"), dataset(values))
-    with pytest.raises(InputError, match=r"in \[0, 1\], but toy has values outside \[0, 1\], from 0 to 3; .* x / 255, or"):
+    with pytest.raises(
+        InputError, match=r"in \[0, 1\], but toy has values outside \[0, 1\], from 0 to 3; .* x / 255, or"
+    ):
         check_data(config(batch_size=2, likelihood="bernoulli"), dataset(values))
 
 
@@ -122,5 +124,7 @@ def test_how_stored_numbers_were_read_is_said() -> None:
     assert "taken as masks, 0 and 1, and not as pixels" in said(masks, {"white": 1})
     assert "16 bits with values up to 4095: that means 1" in said(deep, {"white": 4095})
     assert "divided by 255; save features or counts as float32" in said(deep.flatten(1))
-    assert "uses no more than 0.0627 of the values from 0 to 1 (bytes up to 16 of 255)" in said((16 * IMAGES.round()).byte())
+    assert "uses no more than 0.0627 of the values from 0 to 1 (bytes up to 16 of 255)" in said(
+        (16 * IMAGES.round()).byte()
+    )
     assert "uses no more than 0.0625" in said(IMAGES.round() / 16, network="paper")

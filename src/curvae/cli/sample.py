@@ -15,7 +15,6 @@ from curvae.cli.group import writing
 
 if TYPE_CHECKING:
     import numpy as np
-
     from jaxtyping import Shaped
 
     from curvae._typing import UInt8

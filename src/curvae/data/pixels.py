@@ -144,5 +144,5 @@ def _beyond_one(half: Shaped[np.ndarray, "N *D"]) -> bool:
 def _tensor(values: Shaped[Tensor, "*D"] | Shaped[np.ndarray, "*D"]) -> Shaped[Tensor, "*D"]:
     if isinstance(values, Tensor):
         return values
-    # a copy in this machine's byte order: PyTorch takes no other, no view that runs backwards and none that is read-only
+    # a copy in this machine's byte order: PyTorch takes no other, nor views that run backwards or are read-only
     return torch.from_numpy(np.array(values, dtype=values.dtype.newbyteorder("="), order="C"))

@@ -37,7 +37,9 @@ class ActiveUnits:
         return int(self.active.sum())
 
 
-def active_units(model: Model, data: Tensor | np.ndarray, threshold: float = 0.01, batch_size: int = 100) -> ActiveUnits:
+def active_units(
+    model: Model, data: Tensor | np.ndarray, threshold: float = 0.01, batch_size: int = 100
+) -> ActiveUnits:
     r"""Latents whose posterior mean has a variance above ``threshold`` over the data.
 
     The threshold is meant for a standard normal prior, under which β-VAE and GRAE both keep the scale of the latents.

@@ -15,7 +15,6 @@ from curvae._typing import Float, Tensor
 from curvae.data.pixels import as_images
 from curvae.errors import InputError
 
-
 Images = Tensor | np.ndarray
 """A batch, uint8 from 0 to 255 or floating point from 0 to 1; extractors are given the latter."""
 
@@ -67,7 +66,8 @@ def growing(extractor: nn.Module, images: Iterable[Images], counts: Sequence[int
         counts: ascending, each ≥ 2.
 
     Raises:
-        InputError: too few images, images that are not on this scale, features that are not finite, or counts that do not ascend from 2.
+        InputError: too few images, images that are not on this scale, features that are not finite, or counts that do
+            not ascend from 2.
 
     Example:
         >>> class Pixels(nn.Flatten):

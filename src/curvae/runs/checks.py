@@ -86,8 +86,8 @@ def remarks(config: RunConfig, dataset: Dataset) -> list[str]:
     cost = config.beta * likelihood.sigma**2 if isinstance(likelihood, Gaussian) else 0.0
     if spread.variance < cost and config.objective != "rae" and not (config.encoder_weight or config.decoder_weight):
         found.append(
-            f"{dataset.name} has variances of {spread.variance:.3g} in sum, less than β σ² = {cost:.3g}, below which no "
-            "latent is worth its cost; scale the data up, or take a smaller gaussian:SIGMA or --beta"
+            f"{dataset.name} has variances of {spread.variance:.3g} in sum, less than β σ² = {cost:.3g}, below which "
+            "no latent is worth its cost; scale the data up, or take a smaller gaussian:SIGMA or --beta"
         )
     return found
 
@@ -182,8 +182,8 @@ def _check_unit_interval(dataset: Dataset, what: str, instead: str) -> None:
     low, high = min(float(half.min()) for half in halves), max(float(half.max()) for half in halves)
     if low < 0 or high > 1:
         raise InputError(
-            f"{what} but {dataset.name} has values outside [0, 1], from {low:.4g} to {high:.4g}; scale them, for example "
-            f"{_scaling(low, high)}, or use {instead}"
+            f"{what} but {dataset.name} has values outside [0, 1], from {low:.4g} to {high:.4g}; scale them, for "
+            f"example {_scaling(low, high)}, or use {instead}"
         )
 
 

@@ -78,8 +78,8 @@ def plot(result: Result) -> Figure:
     _dress(panels)
     stages = [Line2D([], [], marker="o", linestyle="", color="grey", mfc=c) for c in ("none", "grey")]
     stages.append(Line2D([], [], marker="|", color="grey"))
-    labels = ["at initialisation", "trained", "± 2 standard errors over data; one mark a seed"]
-    figure.legend(stages, labels, loc="outside lower center", ncols=3, fontsize=8)
+    words = ["at initialisation", "trained", "± 2 standard errors over data; one mark a seed"]
+    figure.legend(stages, words, loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
 

@@ -102,8 +102,15 @@ def _line(
     at.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
     at.plot(x, values, color=colour, marker=marker, markersize=4, linewidth=1, label=label)
     if magnitude and negative.any():
-        x, values = np.asarray(x)[negative], values[negative]
-        at.plot(x, values, color=colour, marker=marker, markersize=4, linestyle="", markerfacecolor="white")
+        at.plot(
+            np.asarray(x)[negative],
+            values[negative],
+            color=colour,
+            marker=marker,
+            markersize=4,
+            linestyle="",
+            markerfacecolor="white",
+        )
 
 
 def sizes(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
