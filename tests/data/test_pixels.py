@@ -108,6 +108,18 @@ def test_masks_are_scaled_before_they_are_resized(tmp_path: Path) -> None:
     assert (bits.white, whole.white) == (1, 255)
 
 
+def test_thin_masks_in_a_folder_are_scaled_before_they_are_resized(tmp_path: Path) -> None:
+    masks = np.zeros((6, 20, 20), np.uint8)
+    masks[:, ::10] = 1  # less than half of any pixel of the result
+    bits = load(save(tmp_path / "bits", masks), size=4)
+    whole = load(save(tmp_path / "bytes", 255 * masks), size=4)
+    assert whole.train.max() > 0
+    assert torch.equal(bits.train, whole.train)
+    assert (bits.white, whole.white) == (1, 255)
+    with pytest.raises(InputError, match="a pixel of 255, above 1, which means white in these data"):
+        load(tmp_path / "bytes", white=1)
+
+
 def test_dark_or_empty_bytes_are_no_masks(tmp_path: Path) -> None:
     for name, top in (("empty", 0), ("dark", 2)):
         np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).integers(0, top + 1, (40, 6, 5)).astype(np.uint8))

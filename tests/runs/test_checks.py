@@ -122,7 +122,7 @@ def test_data_below_the_noise_are_named(sigma: float) -> None:
 def test_how_stored_numbers_were_read_is_said() -> None:
     masks, deep = (255 * IMAGES.round()).byte(), (255 * IMAGES).byte()
     assert "taken as masks, 0 and 1, and not as pixels" in said(masks, {"white": 1})
-    assert "16 bits with values up to 4095: that means 1" in said(deep, {"white": 4095})
+    assert "16 bits that use fewer: 4095 is taken as white, 1" in said(deep, {"white": 4095})
     assert "divided by 255; save features or counts as float32" in said(deep.flatten(1))
     assert "uses no more than 0.0627 of the values from 0 to 1 (bytes up to 16 of 255)" in said(
         (16 * IMAGES.round()).byte()

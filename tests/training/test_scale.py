@@ -68,7 +68,7 @@ def twelve_bits(folder: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("make", "white", "line"),
-    [(masks, 1, "taken as masks, 0 and 1"), (twelve_bits, 4095, "16 bits with values up to 4095: that means 1")],
+    [(masks, 1, "taken as masks, 0 and 1"), (twelve_bits, 4095, "16 bits that use fewer: 4095 is taken as white, 1")],
 )
 def test_the_scale_is_said_once_kept_and_used_again(tmp_path: Path, make: Any, white: int, line: str) -> None:
     data = tmp_path / "data"

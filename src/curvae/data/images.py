@@ -44,12 +44,12 @@ def load_folder(
         cache: folder for the decoded pixels, which are read from there next time unless a file has changed; None
             means ``cache.default()`` for folders big enough to make one wait, and no cache for others.
         damaged: ``"stop"`` or ``"skip"``, see ``stacking.stack``.
-        white: the value in grey images of 16 bits that becomes 255; None takes the largest of the number of bits that
-            holds the whole set, both halves together.
+        white: the stored value that becomes 255, in grey images of 16 bits or, if it is 1, in masks; None asks the
+            whole set, both halves together.
 
     Returns:
         ``[N, C, H, W]`` halves; C is 1 if every file is stored in grey, else 3. The record of the split counts and
-        names the images that were left out, if any, and has ``"white"`` where some have 16 bits.
+        names the images that were left out, if any, and has ``"white"`` for masks and where some have 16 bits.
 
     Raises:
         InputError: no images, images that cannot be read (named and counted), or different sizes and no ``size``.
@@ -111,7 +111,7 @@ def listing(folder: Path) -> list[Path]:
 
 
 def decode(
-    path: Path, size: int | None = None, white: int = _DEEPEST, peaks: list[int] | None = None
+    path: Path, size: int | None = None, white: int = _DEEPEST, peaks: list[tuple[int, int]] | None = None
 ) -> UInt8[np.ndarray, "C H W"]:
     """Read one image, upright, in grey if it is stored so and else in RGB, transparency laid over white.
 
@@ -119,7 +119,7 @@ def decode(
         path: of the file; of several frames the first is taken.
         size: see ``load_folder``.
         white: see ``load_folder``.
-        peaks: gets the largest value of an image of 16 bits.
+        peaks: gets the number of bits, 8 or 16, and the image's largest value.
 
     Raises:
         InputError: it cannot be read.
@@ -144,26 +144,33 @@ def _part(folder: Path, split: Split) -> tuple[list[Path], list[Path], dict[str,
 def _stacked(
     files: Sequence[Path], size: int | None, white: int | None, title: str, damaged: str
 ) -> tuple[stacking.Stack, dict[str, int]]:
-    """All images, and what means white in those of 16 bits if there are any.
+    """All images, and what means white in them if it is not 255.
 
-    Instruments write 10, 12 or 14 bits into files of 16. How many is asked of the set and never of one image, which may
-    be dark; a set that has fewer is read again.
+    Masks are stored as 0 and 1, and instruments write 10, 12 or 14 bits into files of 16. Which is asked of the set and
+    never of one image, which may be dark; a set that is found to be so is read again.
     """
-    peaks: list[int] = []
+    peaks: list[tuple[int, int]] = []
     taken = _DEEPEST if white is None else white
     every = stacking.stack(files, partial(decode, size=size, white=taken, peaks=peaks), title, damaged)
-    if not peaks:
-        return every, {}
-    fitting = next(one for one in _WHITES if max(peaks) <= one) if white is None else taken
-    if fitting == taken:
-        return every, {"white": taken}
+    fitting = _fitting(peaks) if white is None else taken
+    record = {} if fitting == WHITE and not any(bits == 16 for bits, _ in peaks) else {"white": fitting}
+    if fitting == taken or not record:
+        return every, record
     gone = set(every.missing)  # and told already
     whole = [path for position, path in enumerate(files) if position not in gone]
     again = stacking.stack(whole, partial(decode, size=size, white=fitting), title)
-    return stacking.Stack(again.pixels, every.missing), {"white": fitting}
+    return stacking.Stack(again.pixels, every.missing), record
 
 
-def _plain(image: Image.Image, white: int, peaks: list[int] | None) -> Image.Image:
+def _fitting(peaks: Sequence[tuple[int, int]]) -> int:
+    """What means white in a set, from the bits and the largest value of each image."""
+    deep = [peak for bits, peak in peaks if bits == 16]
+    if deep:
+        return next(one for one in _WHITES if max(deep) <= one)
+    return 1 if max(peak for _, peak in peaks) == 1 else WHITE
+
+
+def _plain(image: Image.Image, white: int, peaks: list[tuple[int, int]] | None) -> Image.Image:
     grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I")
     if image.mode == "F":
         raise ValueError("floating-point pixels; save it with 8 or 16 bits")
@@ -172,16 +179,23 @@ def _plain(image: Image.Image, white: int, peaks: list[int] | None) -> Image.Ima
         deep = np.asarray(image).astype(np.int64)
         if deep.min() < 0 or deep.max() > _DEEPEST:
             raise ValueError("pixels beyond 16 bits")
-        if deep.max() > white:
-            raise ValueError(f"a pixel of {deep.max()}, above {white}, which means white in these data")
-        if peaks is not None:
-            peaks.append(int(deep.max()))
+        _seen(16, int(deep.max()), white, peaks)
         return Image.fromarray(((2 * WHITE * deep + white) // (2 * white)).astype(np.uint8))
     if "A" in image.getbands() or "transparency" in image.info:
         paper = Image.new("RGBA", image.size, "white")
         paper.alpha_composite(image.convert("RGBA"))
         image = paper
-    return image.convert("L" if grey else "RGB")
+    image = image.convert("L" if grey else "RGB")
+    pixels = np.asarray(image)
+    _seen(8, int(pixels.max()), 1 if white == 1 else WHITE, peaks)
+    return Image.fromarray(pixels * WHITE) if white == 1 else image
+
+
+def _seen(bits: int, peak: int, white: int, peaks: list[tuple[int, int]] | None) -> None:
+    if peak > white:
+        raise ValueError(f"a pixel of {peak}, above {white}, which means white in these data")
+    if peaks is not None:
+        peaks.append((bits, peak))
 
 
 def _mark(path: Path, folder: Path) -> tuple[str, int, int]:

@@ -154,8 +154,8 @@ def _stored(dataset: Dataset) -> list[str]:
     found = []
     if dataset.white == 1:
         found.append(f"{dataset.name} holds bytes of 0 and 1: taken as masks, 0 and 1, and not as pixels up to 255")
-    elif dataset.white != 255:
-        found.append(f"{dataset.name} has images of 16 bits with values up to {dataset.white}: that means 1")
+    elif dataset.white not in (255, 65_535):
+        found.append(f"{dataset.name} has images of 16 bits that use fewer: {dataset.white} is taken as white, 1")
     if len(dataset.shape) == 1 and dataset.white != 1:
         found.append(
             f"{dataset.name} holds bytes, which are pixels and divided by 255; save features or counts as float32"
