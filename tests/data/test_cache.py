@@ -28,9 +28,9 @@ def decodings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     seen: list[Path] = []
     real = images.decode
 
-    def decode(path: Path, size: int | None = None) -> Any:
+    def decode(path: Path, *args: Any, **kwargs: Any) -> Any:
         seen.append(path)
-        return real(path, size)
+        return real(path, *args, **kwargs)
 
     monkeypatch.setattr(images, "decode", decode)
     return seen

@@ -55,9 +55,7 @@ def test_features_are_of_the_rounded_and_resized_image(extractor: EfficientNetLi
     scaled = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - 127) / 128
     expected = extractor.network.extract_features(scaled).mean((2, 3))
     torch.testing.assert_close(extractor(x), expected)
-    # what lies below the rounding, or beyond black and white, is not seen
-    torch.testing.assert_close(extractor(x + 0.4 / 255), expected)
-    torch.testing.assert_close(extractor(x.round() * 5 - 2), extractor(x.round()))
+    torch.testing.assert_close(extractor(x + 0.4 / 255), expected)  # what lies below the rounding is not seen
 
 
 def test_grey_is_three_equal_channels(extractor: EfficientNetLite0, patches: torch.Tensor) -> None:

@@ -6,8 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from curvae.errors import InputError
+from curvae.likelihoods import Gaussian
+from curvae.metrics import evaluate
+from curvae.posteriors import Diagonal
+from curvae.report import losses
+from curvae.report.charts import Line
 from curvae.report.losses import loss_charts, term_series
 from curvae.report.subjects import open_subjects
 from curvae.runs import Run
@@ -31,7 +37,7 @@ def test_runs_with_other_terms_share_the_page(tmp_path: Path, digits: Path, make
     make_run(tmp_path / "b", digits, objective="grae", evaluated=False)
     subjects = open_subjects([tmp_path / "a", tmp_path / "b"])
     charts, compared, terms = loss_charts(subjects)
-    assert [subject.name for subject, _ in charts] == ["a", "b"]
+    assert [subject.name for subject, _, _ in charts] == ["a", "b"]
     assert compared is not None
     assert terms == ["total", "energy", "curvature", "kl", "prior", "penalty"]
     assert loss_charts(subjects[:1])[1] is None
@@ -64,3 +70,40 @@ def test_damaged_lines_are_an_input_error(
     with pytest.raises(InputError, match=r"metrics\.jsonl has a line without") as caught:
         term_series(run)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("logged", "window"), [(3, 1), (79, 1), (80, 2), (400, 10)])
+def test_the_words_below_a_chart_are_what_is_drawn(
+    tmp_path: Path, digits: Path, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, logged: int, window: int
+) -> None:
+    make_run(tmp_path / "a", digits, evaluated=False)
+    values = np.random.default_rng(0).random(logged)
+    lines = [{"step": step, "seconds": 1.0, "total": v, "parts": {"energy": v}} for step, v in enumerate(values, 1)]
+    lines[-1]["held_out"] = {"total": 1.0, "parts": {"energy": 1.0}}
+    (tmp_path / "a" / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    drawn: list[list[Line]] = []
+    real = losses.chart
+    monkeypatch.setattr(losses, "chart", lambda lines, *rest: (drawn.append(list(lines)), real(lines, *rest))[1])
+    subjects = open_subjects([tmp_path / "a"])
+    [(_, _, words)], _, terms = loss_charts(subjects)
+    held_out = min(256, subjects[0].run.data["test"])
+    assert words.endswith(f"; dots: the first {held_out} held-out data")
+    *thin, thick, dots = drawn[0][: len(drawn[0]) // len(terms)]
+    assert dots.width == 0
+    if window == 1:
+        assert words.startswith("line: single batches;")
+        assert not thin
+        np.testing.assert_array_equal(thick.y, values)
+    else:
+        assert words.startswith(f"thin: single batches; thick: their mean over {window} logged steps;")
+        np.testing.assert_array_equal(thin[0].y, values)
+        middle = len(values) // 2
+        neighbours = [values[i : i + window].mean() for i in range(middle - window, middle + 1)]
+        assert np.isclose(neighbours, thick.y[middle]).any()
+
+
+def test_dots_are_of_as_many_data_as_the_page_says(tmp_path: Path, digits: Path, make_run: MakeRun) -> None:
+    run = make_run(tmp_path / "a", digits, evaluated=False)
+    data, last = run.dataset().test[: losses.HELD_OUT], run.metrics[-1]["held_out"]["parts"]["energy"]
+    found = evaluate(run.model(), data, run.config.beta, Gaussian(), Diagonal(), generator=torch.Generator())
+    assert found.energy.mean == pytest.approx(last, rel=1e-3)

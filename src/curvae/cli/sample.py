@@ -15,8 +15,9 @@ from curvae.cli.group import writing
 
 if TYPE_CHECKING:
     import numpy as np
+    from jaxtyping import Shaped
 
-    from curvae._typing import Float, UInt8
+    from curvae._typing import UInt8
     from curvae.autoencoder import Autoencoder
     from curvae.metrics import Mixture
     from curvae.runs import Run
@@ -121,11 +122,11 @@ def _write(values: Any, out: Path) -> None:
         write_atomic(out, lambda path: picture.save(path, format="png"))
 
 
-def grid(images: Float[np.ndarray, "N C H W"], gap: int = 2) -> UInt8[np.ndarray, "..."]:
+def grid(images: Shaped[np.ndarray, "N C H W"], gap: int = 2) -> UInt8[np.ndarray, "..."]:
     """Images side by side, as near to a square as they go.
 
     Args:
-        images: ``[N, C, H, W]`` in [0, 1] (clipped), C = 1 or 3.
+        images: ``[N, C, H, W]``, uint8 or in [0, 1] (values beyond are cut off), C = 1 or 3.
         gap: white pixels between them.
 
     Returns:
@@ -138,11 +139,13 @@ def grid(images: Float[np.ndarray, "N C H W"], gap: int = 2) -> UInt8[np.ndarray
     """
     import numpy as np
 
+    from curvae.data import cut_off
+
     count, channels, height, width = images.shape
     columns = int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
     canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, np.uint8)
-    pixels = (images.clip(0, 1) * 255).round().astype(np.uint8).transpose(0, 2, 3, 1)
+    pixels = cut_off(images).numpy().transpose(0, 2, 3, 1)
     for index, picture in enumerate(pixels):
         top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
         canvas[top : top + height, left : left + width] = picture

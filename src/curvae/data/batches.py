@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from curvae._typing import Float, Int, Tensor
-from curvae.data.dataset import as_float
+from curvae.data.pixels import as_float
 from curvae.errors import InputError
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Shaped
 
-from curvae._typing import Float, Tensor
+from curvae._typing import Tensor
+from curvae.data.pixels import WHITE
 from curvae.errors import InputError
 
 
@@ -22,7 +22,8 @@ class Dataset:
         train: ``[N, C, H, W]`` uint8 pixels for images, else ``[N, *shape]`` uint8 or float32.
         test: the same type and per-datum shape, held out.
         split: how the two were parted, fit for JSON: ``{"kind": "standard"}``, or ``{"kind": "seeded", "seed": …,
-            "test_fraction": …, "test_indices": […]}`` with positions in the source's own order (files by sorted path).
+            "test_fraction": …, "test_indices": […]}`` with positions in the source's own order (files by sorted path);
+            also ``"white"`` where pixels were not stored as 0 to 255.
         digest: sha256 of the two tensors' types, shapes and values; computed if not given. The same arrays in the same
             split have the same digest, wherever they came from.
 
@@ -57,6 +58,14 @@ class Dataset:
             object.__setattr__(self, "digest", content_digest(self.train, self.test))
 
     @property
+    def white(self) -> int | None:
+        """The number that means 1 where the data are stored: 255, 1 for masks, more for 16 bits; None for floats.
+
+        A property of the whole set, by which anything has to be read that goes into a model trained on it.
+        """
+        return int(self.split.get("white", WHITE)) if self.train.dtype == torch.uint8 else None
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one datum, e.g. ``(1, 28, 28)``."""
         return tuple(self.train.shape[1:])
@@ -79,29 +88,6 @@ class Dataset:
         else:
             return self
         return Dataset(self.name, train, test, self.split)
-
-
-def as_float(batch: Shaped[Tensor, "*D"]) -> Float[Tensor, "*D"]:
-    """The values that a model sees: uint8 pixels become float32 in [0, 1], floating-point values stay as they are.
-
-    Args:
-        batch: ``[B, *D]`` (or one datum), on any device.
-
-    Returns:
-        The same shape: ``batch / 255`` for uint8, else ``batch`` itself.
-
-    Raises:
-        InputError: another type.
-
-    Example:
-        >>> as_float(torch.tensor([0, 51, 255], dtype=torch.uint8))
-        tensor([0.0000, 0.2000, 1.0000])
-    """
-    if batch.is_floating_point():
-        return batch
-    if batch.dtype != torch.uint8:
-        raise InputError(f"a batch is {batch.dtype}; expected uint8 pixels or floating-point values")
-    return batch.to(torch.float32).div_(255)
 
 
 def content_digest(*tensors: Tensor) -> str:

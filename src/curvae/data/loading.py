@@ -10,6 +10,7 @@ import torch
 
 from curvae.data import arrays, avatars, celeba, fashion, idx, images, mnist, orl
 from curvae.data.dataset import Dataset
+from curvae.data.pixels import whitened
 from curvae.data.reasons import reason
 from curvae.data.resize import fit_all
 from curvae.data.split import Halves, Split
@@ -35,6 +36,7 @@ def load(
     test_fraction: float = 0.1,
     cache: Path | None = None,
     damaged: str = "stop",
+    white: int | None = None,
 ) -> Dataset:
     """Load a data set.
 
@@ -55,10 +57,14 @@ def load(
             ``$CURVAE_CACHE`` or ``~/.cache/curvae`` for sets that make one wait, and no cache for small image folders.
         damaged: what to do about images that cannot be read: ``"stop"``, or ``"skip"`` to leave them out, which
             the record of the split then counts and names.
+        white: the stored number that means 1, as ``Dataset.white`` of other data that these are to be read like; None
+            asks the whole set.
 
     Returns:
         The data, with a digest of its content and a record of the split. uint8 stays uint8 and means pixels, 0 to
-        255; any other type of number becomes float32 with its values unchanged.
+        255, but where all are 0 or 1 these are masks and become 0 and 255; grey images of 16 bits become uint8 by the
+        largest value of the 8, 10, 12, 14 or 16 bits that the whole set needs; any other type of number becomes
+        float32 with its values unchanged.
 
     Raises:
         InputError: anything about the source or the arguments that cannot be used.
@@ -77,7 +83,8 @@ def load(
         raise InputError(f"size is {size}; expected a whole number of pixels from 1 to {_LARGEST}")
     if damaged not in DAMAGED:
         raise InputError(f"damaged is {damaged!r}; expected {' or '.join(DAMAGED)}")
-    name, halves = _read(source, _Wish(Split(split_seed, test_fraction), size, cache, damaged))
+    name, halves = _read(source, _Wish(Split(split_seed, test_fraction), size, cache, damaged, white))
+    halves = whitened(halves, white, repr(name))
     if size is not None:
         train, test = (fit_all(half, size, repr(name)) for half in (halves.train, halves.test))
         # the digest stays with images that have the size already
@@ -129,6 +136,7 @@ class _Wish(NamedTuple):
     size: int | None
     cache: Path | None
     damaged: str
+    white: int | None
 
 
 def _read(source: str | Path, wish: _Wish) -> tuple[str, Halves]:

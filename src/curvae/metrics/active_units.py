@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from curvae._checks import non_negative
@@ -36,7 +37,9 @@ class ActiveUnits:
         return int(self.active.sum())
 
 
-def active_units(model: Model, data: Tensor, threshold: float = 0.01, batch_size: int = 100) -> ActiveUnits:
+def active_units(
+    model: Model, data: Tensor | np.ndarray, threshold: float = 0.01, batch_size: int = 100
+) -> ActiveUnits:
     r"""Latents whose posterior mean has a variance above ``threshold`` over the data.
 
     The threshold is meant for a standard normal prior, under which β-VAE and GRAE both keep the scale of the latents.
@@ -67,7 +70,7 @@ def active_units(model: Model, data: Tensor, threshold: float = 0.01, batch_size
 
 
 @torch.no_grad()
-def unit_divergence(model: Model, data: Tensor, batch_size: int = 100) -> Float[Tensor, " d"]:
+def unit_divergence(model: Model, data: Tensor | np.ndarray, batch_size: int = 100) -> Float[Tensor, " d"]:
     r"""$\mathbb E_x\,\mathrm{KL}(q(z_i\mid x)\,\|\,\mathcal N(0,1))$ of each latent's marginal, in nats.
 
     Where :func:`active_units` looks at means alone, this counts what the posterior says of a latent; near 0 for an

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -17,7 +18,7 @@ from curvae.posteriors import BlockFactor, Normal
 
 
 @torch.no_grad()
-def codes(model: Model, data: Tensor, batch_size: int = 100) -> Float[Tensor, "N d"]:
+def codes(model: Model, data: Tensor | np.ndarray, batch_size: int = 100) -> Float[Tensor, "N d"]:
     """The posterior's mean of every datum, in eval mode.
 
     Args:
@@ -65,13 +66,14 @@ def _roots(model: object) -> list[nn.Module]:
     return [value for value in getattr(model, "__dict__", {}).values() if isinstance(value, nn.Module)]
 
 
-def batches(model: Model, data: Tensor, batch_size: int) -> Iterator[Float[Tensor, "B *D"]]:
+def batches(model: Model, data: Tensor | np.ndarray, batch_size: int) -> Iterator[Float[Tensor, "B *D"]]:
     """The data as the model takes them: in pieces, on its device and in its type."""
     if len(data) == 0:
         raise InputError("there are no data; expected at least one")
     like = next((parameter for root in _roots(model) for parameter in root.parameters()), None)
-    for batch in data.split(positive_int("batch_size", batch_size)):
-        x = as_float(batch)
+    size = positive_int("batch_size", batch_size)
+    for start in range(0, len(data), size):
+        x = as_float(data[start : start + size])
         yield x if like is None else x.to(like)
 
 

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from jaxtyping import Shaped
 from torch import nn
 
 from curvae._typing import Float, Tensor
+from curvae.data.pixels import as_bytes
 from curvae.data.resize import fit_all
 from curvae.errors import InputError
 
@@ -73,17 +75,17 @@ class EfficientNetLite0(nn.Module):
         }
 
     @torch.no_grad()
-    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 1280"]:
-        """The features of images in [0, 1] (beyond, they are cut off), grey (C = 1) or RGB (C = 3).
+    def forward(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B 1280"]:
+        """The features of images, uint8 or in [0, 1], grey (C = 1) or RGB (C = 3).
 
         Raises:
             InputError: ``x`` are no such images.
         """
         parts = [self._features(part) for part in x.split(_BATCH)]
-        return torch.cat(parts) if parts else x.new_zeros(0, self.num_features)
+        return torch.cat(parts) if parts else torch.zeros(0, self.num_features, device=x.device)
 
-    def _features(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 1280"]:
-        rounded = (x * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+    def _features(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B 1280"]:
+        rounded = as_bytes(x).cpu().numpy()
         pixels = torch.from_numpy(fit_all(rounded, self.side, "the set of images")).to(x.device, torch.float32)
         return self.network.extract_features((pixels.expand(-1, 3, -1, -1) - 127) / 128).mean((-2, -1))
 

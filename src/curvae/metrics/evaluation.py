@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
 
 from curvae._checks import positive, positive_int
@@ -24,7 +25,7 @@ from curvae.posteriors import Diagonal, Full, Normal, Structure
 @torch.no_grad()
 def evaluate(
     model: Autoencoder,
-    data: Tensor,
+    data: Tensor | np.ndarray,
     beta: float,
     likelihood: Likelihood,
     structure: Structure,
@@ -75,7 +76,7 @@ def evaluate(
     shown: list[dict[str, Tensor]] = []
     with deployed(model):
         for start in range(0, len(data), batch_size):
-            x = as_float(data[start : start + batch_size].to(parameter.device)).to(parameter.dtype)
+            x = as_float(data[start : start + batch_size]).to(parameter)
             values, matrices = measure(x)
             found.append(values)
             if start < examples:

@@ -6,13 +6,18 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from curvae._typing import Float, Tensor
+from curvae.data.pixels import as_images
 from curvae.errors import InputError
 from curvae.metrics.codes import deployed
+
+Images = Tensor | np.ndarray
+"""A batch, uint8 from 0 to 255 or floating point from 0 to 1; extractors are given the latter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,15 +35,15 @@ class Statistics:
     count: int
 
 
-def statistics(extractor: nn.Module, images: Iterable[Tensor]) -> Statistics:
+def statistics(extractor: nn.Module, images: Iterable[Images]) -> Statistics:
     """Of one set.
 
     Args:
-        extractor: images to features ``[B, F]``, used in eval mode, with the int ``num_features``.
-        images: batches of the set, at least two images.
+        extractor: images in [0, 1] to features ``[B, F]``, used in eval mode, with the int ``num_features``.
+        images: batches of the set, uint8 or floating point in [0, 1], at least two images.
 
     Raises:
-        InputError: fewer than two images, or images or features that are not finite.
+        InputError: fewer than two images, images that are not on this scale, or features that are not finite.
 
     Example:
         >>> class Pixels(nn.Flatten):
@@ -53,7 +58,7 @@ def statistics(extractor: nn.Module, images: Iterable[Tensor]) -> Statistics:
     return _statistics(metric)
 
 
-def growing(extractor: nn.Module, images: Iterable[Tensor], counts: Sequence[int]) -> list[Statistics]:
+def growing(extractor: nn.Module, images: Iterable[Images], counts: Sequence[int]) -> list[Statistics]:
     """Of the first images of a set, for several numbers of them, with every image looked at once.
 
     Args:
@@ -62,7 +67,8 @@ def growing(extractor: nn.Module, images: Iterable[Tensor], counts: Sequence[int
         counts: ascending, each ≥ 2.
 
     Raises:
-        InputError: too few images, images or features that are not finite, or counts that do not ascend from 2.
+        InputError: too few images, images that are not on this scale, features that are not finite, or counts that do
+            not ascend from 2.
 
     Example:
         >>> class Pixels(nn.Flatten):
@@ -123,11 +129,12 @@ class FrechetDistance:
     """How far sets of images are from a reference set, whose statistics are computed once; see :func:`between`.
 
     Args:
-        extractor: images to features ``[B, F]``, used in eval mode, with the int ``num_features``.
-        reference: batches of the reference set, at least two images, or its statistics.
+        extractor: images in [0, 1] to features ``[B, F]``, used in eval mode, with the int ``num_features``.
+        reference: batches of the reference set, uint8 or floating point in [0, 1], at least two images, or its
+            statistics.
 
     Raises:
-        InputError: fewer than two images.
+        InputError: fewer than two images, or images that are not on this scale.
 
     Example:
         >>> class Pixels(nn.Flatten):
@@ -138,15 +145,15 @@ class FrechetDistance:
         True
     """
 
-    def __init__(self, extractor: nn.Module, reference: Iterable[Tensor] | Statistics) -> None:
+    def __init__(self, extractor: nn.Module, reference: Iterable[Images] | Statistics) -> None:
         self.extractor = extractor
         self.reference = reference if isinstance(reference, Statistics) else statistics(extractor, reference)
 
-    def __call__(self, images: Iterable[Tensor]) -> float:
+    def __call__(self, images: Iterable[Images]) -> float:
         """The distance of a set of at least two images, ≥ 0.
 
         Raises:
-            InputError: fewer than two images, or images or features that are not finite.
+            InputError: fewer than two images, images that are not on this scale, or features that are not finite.
         """
         return between(self.reference, statistics(self.extractor, images))
 
@@ -164,13 +171,12 @@ def _metric(extractor: nn.Module) -> FrechetInceptionDistance:
 
 
 @torch.no_grad()
-def _seen(metric: FrechetInceptionDistance, batch: Tensor) -> FrechetInceptionDistance:
-    if not bool(batch.isfinite().all()):  # rounding to uint8 would make some colour of it
-        raise InputError("images are not finite; a model may have diverged")
-    if len(batch):
-        metric = metric.to(batch.device)
+def _seen(metric: FrechetInceptionDistance, batch: Images) -> FrechetInceptionDistance:
+    images = as_images(batch)
+    if len(images):
+        metric = metric.to(images.device)
         with deployed(metric.inception):
-            metric.update(batch, real=True)
+            metric.update(images, real=True)
     return metric
 
 

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from jaxtyping import Shaped
 from torch import nn
 
 from curvae._typing import Float, Tensor
+from curvae.data.pixels import as_bytes
 from curvae.errors import InputError
 
 NAME = "Inception of the FID (2015-12-05)"
@@ -62,9 +64,13 @@ class Inception(nn.Module):
         }
 
     @torch.no_grad()
-    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 2048"]:
-        """The features of images in [0, 1] (beyond, they are cut off), grey (C = 1) or RGB (C = 3)."""
-        pixels = (x * 255).round().clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1)
+    def forward(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B 2048"]:
+        """The features of images, uint8 or in [0, 1], grey (C = 1) or RGB (C = 3).
+
+        Raises:
+            InputError: ``x`` are no such images.
+        """
+        pixels = as_bytes(x).expand(-1, 3, -1, -1)
         return torch.cat([self.network(part) for part in pixels.split(_BATCH)])
 
 

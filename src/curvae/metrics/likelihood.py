@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from curvae._checks import positive, positive_int
@@ -50,7 +51,7 @@ class Likelihoods:
 @torch.no_grad()
 def importance_weighted_nll(
     model: Model,
-    data: Tensor,
+    data: Tensor | np.ndarray,
     likelihood: Likelihood,
     *,
     samples: int,

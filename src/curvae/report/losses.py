@@ -14,6 +14,7 @@ from curvae.report.charts import Axis, Line, chart, common_axis, smoothed
 from curvae.report.pictures import Picture
 from curvae.report.subjects import Subject
 from curvae.runs import Run
+from curvae.runs.lines import HELD_OUT
 
 # a term keeps its colour in every run, whatever else the objective has
 TERM_COLOURS = {
@@ -52,9 +53,14 @@ class Series:
     held_out: Float[np.ndarray, " M"]
 
     @property
+    def window(self) -> int:
+        """How many neighbours the thick line averages, about a fortieth of the training; 1 where it averages none."""
+        return max(1, len(self.values) // 40)
+
+    @property
     def smooth(self) -> Float[np.ndarray, " N"]:
-        """The training values, averaged over about a fortieth of the training."""
-        return smoothed(self.values, max(1, len(self.values) // 40))
+        """The training values, averaged over :attr:`window` neighbours."""
+        return smoothed(self.values, self.window)
 
 
 def term_series(run: Run) -> dict[str, Series]:
@@ -73,8 +79,11 @@ def term_series(run: Run) -> dict[str, Series]:
         ) from error
 
 
-def loss_charts(subjects: list[Subject]) -> tuple[list[tuple[Subject, Picture]], Picture | None, list[str]]:
-    """A chart for each run on the same axes, one that compares reconstruction over the runs, and the terms shown."""
+def loss_charts(subjects: list[Subject]) -> tuple[list[tuple[Subject, Picture, str]], Picture | None, list[str]]:
+    """A chart for each run on the same axes, one that compares reconstruction over the runs, and the terms shown.
+
+    Beside each run's chart, what its lines and dots are.
+    """
     series = {subject.name: term_series(subject.run) for subject in subjects}
     logged = [subject for subject in subjects if series[subject.name]]
     if not logged:
@@ -83,10 +92,25 @@ def loss_charts(subjects: list[Subject]) -> tuple[list[tuple[Subject, Picture]],
     y = common_axis([values for one in everything for values in (one.smooth, one.held_out)], "per datum")
     # a little more than the last step, so that its held-out dot is whole
     x = Axis("step", (0.0, 1.02 * max(float(one.steps.max()) for one in everything)), whole=True)
-    charts = [(subject, _by_term(subject, series[subject.name], x, y)) for subject in logged]
+    charts = [
+        (subject, _by_term(subject, series[subject.name], x, y), described(subject.run, series[subject.name]["total"]))
+        for subject in logged
+    ]
     terms = list(dict.fromkeys(name for subject in logged for name in series[subject.name]))
     compared = _compared(logged, series, x) if len(logged) > 1 else None
     return charts, compared, terms
+
+
+def described(run: Run, one: Series) -> str:
+    """What the lines and dots of a run's charts are, in words."""
+    lines = (
+        "line: single batches"
+        if one.window == 1
+        else f"thin: single batches; thick: their mean over {one.window} logged steps"
+    )
+    if not len(one.held_out):
+        return lines
+    return f"{lines}; dots: the first {min(HELD_OUT, int(run.data.get('test', HELD_OUT))):,} held-out data"
 
 
 def term_colour(name: str) -> str:
@@ -109,8 +133,9 @@ def _compared(subjects: list[Subject], series: dict[str, dict[str, Series]], x: 
 def _drawn(one: Series, colour: str, thick: bool) -> list[Line]:
     # a line through one point would be invisible
     width = 0.0 if len(one.steps) == 1 else 2.4 if thick else 1.5
+    thin = [Line(colour, one.steps, one.values, width=0.5, opacity=0.3)] if one.window > 1 else []
     return [
-        Line(colour, one.steps, one.values, width=0.5, opacity=0.3),
+        *thin,
         Line(colour, one.steps, one.smooth, width=width),
         Line(colour, one.held_out_steps, one.held_out, width=0.0),
     ]

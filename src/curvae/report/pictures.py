@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from PIL import Image
+
+from curvae.data import as_bytes, as_float, cut_off
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,12 @@ def is_image(shape: Sequence[int]) -> bool:
 
 
 def to_pixels(
-    values: Float[np.ndarray, "N *D"], limits: tuple[float, float], side: int | None = None
+    values: Shaped[np.ndarray, "N *D"], limits: tuple[float, float], side: int | None = None
 ) -> UInt8[np.ndarray, "N H W C"]:
     """Images ``[N, (C,) H, W]`` as bytes; values beyond ``limits`` are shown as the limits.
 
     Args:
-        values: the images.
+        values: the images, uint8 (0 to 255, which mean 0 to 1) or floating point.
         limits: the values shown as black and as full brightness.
         side: make them smaller if their longer side has more pixels than this.
 
@@ -75,8 +77,7 @@ def to_pixels(
                [128, 255]], dtype=uint8)
     """
     low, high = limits
-    scaled = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
-    pixels = np.rint(255 * scaled).astype(np.uint8)
+    pixels = cut_off((as_float(values) - low) / max(high - low, 1e-12)).numpy()
     pixels = pixels[..., None] if pixels.ndim == 3 else np.moveaxis(pixels, 1, -1)
     longest = max(pixels.shape[1:3])
     if side is None or longest <= side:
@@ -89,8 +90,9 @@ def to_pixels(
     return np.stack(small).reshape(len(pixels), size[1], size[0], pixels.shape[-1])
 
 
-def grid(images: UInt8[np.ndarray, "N H W C"], columns: int, alt: str, gap: int = 1) -> Picture:
-    """Images in rows of ``columns``, with see-through gaps that suit any page colour."""
+def grid(images: Shaped[np.ndarray, "N H W C"], columns: int, alt: str, gap: int = 1) -> Picture:
+    """Images, uint8 or in [0, 1], in rows of ``columns``, with see-through gaps that suit any page colour."""
+    images = as_bytes(images).numpy()
     count, height, width, channels = images.shape
     rows = -(-count // columns)
     sheet = np.zeros((rows * (height + gap) - gap, columns * (width + gap) - gap, channels + 1), np.uint8)

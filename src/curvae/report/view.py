@@ -7,10 +7,12 @@ from functools import partial
 
 import numpy as np
 import torch
+from jaxtyping import Shaped
 
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.curvature import gauss_newton
+from curvae.data import as_float
 from curvae.geometry import energy, geodesic, length
 from curvae.likelihoods import Likelihood
 from curvae.metrics import relative_distance
@@ -83,7 +85,7 @@ class View:
     beta: float
 
     @torch.no_grad()
-    def codes(self, x: Float[Tensor, "B *D"]) -> Float[np.ndarray, "B d"]:
+    def codes(self, x: Shaped[Tensor, "B *D"]) -> Float[np.ndarray, "B d"]:
         """The posterior's means."""
         return np.concatenate([self.model.encode(self._own(part)).double().numpy() for part in x.split(_BATCH)])
 
@@ -94,7 +96,7 @@ class View:
         means = [self.likelihood.mean(self.model.decode(part)) for part in parts]
         return np.concatenate([mean.double().numpy() for mean in means])
 
-    def reconstruct(self, x: Float[Tensor, "B *D"]) -> Float[np.ndarray, "B *D"]:
+    def reconstruct(self, x: Shaped[Tensor, "B *D"]) -> Float[np.ndarray, "B *D"]:
         """The expected observation at each datum's code."""
         return self.decode(self.codes(x))
 
@@ -129,7 +131,7 @@ class View:
     def _mean(self, z: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:
         return self.likelihood.mean(self.model.decode(z))
 
-    def effects(self, x: Float[Tensor, "B *D"]) -> Float[np.ndarray, " d"]:
+    def effects(self, x: Shaped[Tensor, "B *D"]) -> Float[np.ndarray, " d"]:
         r"""How strongly each latent moves the output: $\sqrt{\mathrm{mean}_x M_{ii}}$.
 
         For unit Gaussian observations this is the root mean square of $\|J_{:i}\|$: how far the output moves, in the
@@ -138,7 +140,7 @@ class View:
         return np.sqrt(self._curvature(x).diagonal(dim1=-2, dim2=-1).mean(0).numpy())
 
     @torch.no_grad()
-    def precisions(self, x: Float[Tensor, "B *D"]) -> Precisions:
+    def precisions(self, x: Shaped[Tensor, "B *D"]) -> Precisions:
         """The pair of matrices for each datum."""
         curvature = self._curvature(x)
         implied = torch.eye(self.model.latents, dtype=torch.float64) + curvature / self.beta
@@ -151,14 +153,14 @@ class View:
         return Precisions(posterior.numpy(), implied.numpy(), relative_distance(posterior, implied).numpy(), own)
 
     @torch.no_grad()
-    def _curvature(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B d d"]:
+    def _curvature(self, x: Shaped[Tensor, "B *D"]) -> Float[Tensor, "B d d"]:
         x = self._own(x)
         found = gauss_newton(self.model.decode, self.model.encode(x), x, self.likelihood, chunk_size=_COLUMNS)
         return found.double()
 
     def _own(self, values: Tensor) -> Tensor:
         """In the model's floating-point type."""
-        return values.to(next(self.model.parameters()).dtype)
+        return as_float(values).to(next(self.model.parameters()).dtype)
 
 
 def prior_noise(count: int, latents: int, seed: int = 0) -> Float[np.ndarray, "count latents"]:

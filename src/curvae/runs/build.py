@@ -111,6 +111,18 @@ def likelihood_of(config: RunConfig, model: Autoencoder) -> Likelihood:
     return own if isinstance(own, Likelihood) else build_likelihood(config.likelihood)
 
 
+def ends_in_sigmoid(config: RunConfig) -> bool:
+    """Whether a run's decoder gives values in (0, 1) alone: the paper's own networks do, for most observation models.
+
+    Example:
+        >>> [ends_in_sigmoid(RunConfig(data="toy", network=name)) for name in ("paper", "mlp")]
+        [True, False]
+    """
+    if config.network in _PAPER:
+        return config.likelihood.partition(":")[0] not in _UNBOUNDED
+    return config.network == "mlp" and config.likelihood == "bernoulli"
+
+
 def _reach(structure: Structure) -> int:
     """How many latents a structure needs to be what its name says."""
     match structure:
@@ -141,7 +153,7 @@ def _paper(
     config: RunConfig, shape: tuple[int, ...]
 ) -> tuple[networks.MNISTEncoder | networks.CelebAEncoder, nn.Module]:
     width, latents = config.width, config.latents
-    sigmoid = config.likelihood.partition(":")[0] not in _UNBOUNDED  # the paper's own
+    sigmoid = ends_in_sigmoid(config)
     normalise = config.network == _PAPER[0]
     if shape == _PAPER_SHAPES[0]:
         return networks.MNISTEncoder(width, normalise), networks.MNISTDecoder(latents, width, sigmoid, normalise)
@@ -151,6 +163,6 @@ def _paper(
 
 def _mlp(config: RunConfig, shape: tuple[int, ...]) -> tuple[networks.MLPEncoder, nn.Module]:
     hidden = [max(1, round(size * config.width)) for size in _HIDDEN]
-    output = nn.Sigmoid() if config.likelihood == "bernoulli" else None
+    output = nn.Sigmoid() if ends_in_sigmoid(config) else None
     decoder = networks.MLPDecoder(config.latents, shape, hidden[::-1], output=output)
     return networks.MLPEncoder(shape, hidden), decoder

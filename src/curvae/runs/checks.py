@@ -1,18 +1,26 @@
-"""Whether data go with a configuration."""
+"""Whether data go with a configuration: looked at once, before training."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
-from curvae.data import Dataset
+from curvae.data import Dataset, as_float
 from curvae.errors import InputError
-from curvae.runs.build import network_of
+from curvae.likelihoods import Gaussian
+from curvae.runs.build import ends_in_sigmoid, network_of
 from curvae.runs.config import RunConfig
+from curvae.runs.parts import build_likelihood
 
 _UNIT_INTERVAL = ("bernoulli", "bernoulli-logits", "continuous-bernoulli")
 _COUNTS = ("poisson", "negative-binomial")
+# of pixels: a set that uses less of their range is likely to mean something else by white
+_DIM = 0.25
+# root mean square of a feature, from which on networks that are initialised for standardised data see too much of it
+_LARGE = 10.0
+# enough data to see a scale
+_SEEN = 500
 
 
 def choose_network(config: RunConfig, dataset: Dataset) -> RunConfig:
@@ -34,13 +42,14 @@ def check_data(config: RunConfig, dataset: Dataset) -> None:
     """Refuse data that the configuration cannot be trained on.
 
     Raises:
-        InputError: too few data for a batch, or values that the observation model cannot have made.
+        InputError: too few data for a batch, or values that the decoder cannot give or the observation model cannot
+            have made.
 
     Example:
         >>> data = Dataset("toy", torch.rand(9, 3), torch.rand(2, 3), {})
         >>> check_data(RunConfig(data="toy", network="mlp", batch_size=4, likelihood="poisson"), data)
         Traceback (most recent call last):
-        curvae.errors.InputError: likelihood is poisson but toy has values that are no counts 0, 1, 2, …
+        curvae.errors.InputError: likelihood is poisson but toy has values that are no counts 0, 1, 2, …, such as ...
     """
     config = choose_network(config, dataset)
     if config.batch_size > len(dataset.train):
@@ -56,10 +65,153 @@ def check_data(config: RunConfig, dataset: Dataset) -> None:
                 f"likelihood is {config.likelihood} but {dataset.name} holds pixels; give counts as floating-point data"
             )
         return  # pixels become numbers in [0, 1], which every other model takes
+    if kind in _COUNTS:
+        _check_counts(config, dataset)
+    elif kind in _UNIT_INTERVAL:
+        _check_unit_interval(
+            dataset, f"likelihood is {config.likelihood}, which is of values in [0, 1],", "likelihood gaussian"
+        )
+    elif ends_in_sigmoid(config):
+        _check_unit_interval(
+            dataset,
+            f"network is {config.network}, whose decoder ends in a sigmoid and gives values in [0, 1],",
+            "network mlp or linear",
+        )
+
+
+def remarks(config: RunConfig, dataset: Dataset) -> list[str]:
+    """What can be trained on but is likely to be meant otherwise; a line for each thing found, with what to do.
+
+    Example:
+        >>> data = Dataset("toy", 1000 * torch.randn(9, 3), torch.rand(2, 3), {})
+        >>> remarks(RunConfig(data="toy", network="mlp"), data)[0]
+        'toy has features of root mean square up to ...; standardise them, for example (x - mean) / std of each'
+    """
+    found, spread = _stored(dataset), _Spread.of(dataset)
+    pixels = dataset.train.dtype == torch.uint8
+    if (pixels or _on_unit_interval(config)) and 0 < spread.high <= _DIM:
+        of = f" (bytes up to {round(255 * spread.high)} of 255)" if pixels else ""
+        found.append(
+            f"{dataset.name} uses no more than {spread.high:.3g} of the values from 0 to 1{of}; if its white is less "
+            "than that of pixels, scale the data by it"
+        )
+    if not pixels and spread.large:
+        found.append(f"{spread.told}; {spread.cure}")
+    likelihood = build_likelihood(config.likelihood)
+    # a linear decoder uses a direction where the data's variance is more than this (probabilistic PCA)
+    cost = config.beta * likelihood.sigma**2 if isinstance(likelihood, Gaussian) else 0.0
+    if spread.variance < cost and config.objective != "rae" and not (config.encoder_weight or config.decoder_weight):
+        found.append(
+            f"{dataset.name} has variances of {spread.variance:.3g} in sum, less than β σ² = {cost:.3g}, below which "
+            "no latent is worth its cost; scale the data up, or take a smaller gaussian:SIGMA or --beta"
+        )
+    return found
+
+
+def cure(dataset: Dataset, otherwise: str = "lower --lr or raise --beta") -> str:
+    """What to do where training on these data diverges; ``otherwise`` if it is not their scale.
+
+    Example:
+        >>> cure(Dataset("toy", torch.rand(9, 3), torch.rand(2, 3), {}))
+        'lower --lr or raise --beta'
+    """
+    spread = _Spread.of(dataset)
+    return f"{spread.told}: {spread.cure}" if spread.large else otherwise
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """The scale of some training data, as a model sees them.
+
+    Attributes:
+        name: of the data.
+        high: largest value.
+        size: largest root mean square of a feature.
+        variance: the sum of the features' variances.
+        counts: whether the data are whole numbers ≥ 0.
+    """
+
+    name: str
+    high: float
+    size: float
+    variance: float
+    counts: bool
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> _Spread:
+        chosen = torch.arange(min(_SEEN, len(dataset.train))) * len(dataset.train) // min(_SEEN, len(dataset.train))
+        x = as_float(dataset.train[chosen]).double().flatten(1)
+        high, size = float(x.max()), float(x.square().mean(0).max().sqrt())
+        return cls(
+            dataset.name, high, size, float(x.var(0, correction=0).sum()), bool(((x >= 0) & (x == x.floor())).all())
+        )
+
+    @property
+    def large(self) -> bool:
+        """Whether the data are far from the scale that networks are made for."""
+        return self.size > _LARGE
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        return f"{self.name} has features of root mean square up to {self.size:.3g}"
+
+    @property
+    def cure(self) -> str:
+        """What to do about a large scale."""
+        logarithm = "take logarithms of counts, log(1 + x), or " if self.counts else ""
+        return f"{logarithm}standardise them, for example (x - mean) / std of each"
+
+
+def _stored(dataset: Dataset) -> list[str]:
+    """How stored whole numbers became values."""
+    if dataset.white is None:
+        return []
+    found = []
+    if dataset.white == 1:
+        found.append(f"{dataset.name} holds bytes of 0 and 1: taken as masks, 0 and 1, and not as pixels up to 255")
+    elif dataset.white not in (255, 65_535):
+        found.append(f"{dataset.name} has images of 16 bits that use fewer: {dataset.white} is taken as white, 1")
+    if len(dataset.shape) == 1 and dataset.white != 1:
+        found.append(
+            f"{dataset.name} holds bytes, which are pixels and divided by 255; save features or counts as float32"
+        )
+    return found
+
+
+def _on_unit_interval(config: RunConfig) -> bool:
+    return config.likelihood.partition(":")[0] in _UNIT_INTERVAL or ends_in_sigmoid(config)
+
+
+def _check_counts(config: RunConfig, dataset: Dataset) -> None:
     for values in (dataset.train, dataset.test):
-        if kind in _UNIT_INTERVAL and not bool(((values >= 0) & (values <= 1)).all()):
-            raise InputError(f"likelihood is {config.likelihood} but {dataset.name} has values outside [0, 1]")
-        if kind in _COUNTS and not bool(((values >= 0) & (values == values.floor())).all()):
+        wrong = values[(values < 0) | (values != values.floor())]
+        if len(wrong):
             raise InputError(
-                f"likelihood is {config.likelihood} but {dataset.name} has values that are no counts 0, 1, 2, …"
+                f"likelihood is {config.likelihood} but {dataset.name} has values that are no counts 0, 1, 2, …, such "
+                f"as {float(wrong[0]):.6g}; give the counts as they were counted, or use likelihood gaussian"
             )
+
+
+def _check_unit_interval(dataset: Dataset, what: str, instead: str) -> None:
+    halves = (dataset.train, dataset.test)
+    low, high = min(float(half.min()) for half in halves), max(float(half.max()) for half in halves)
+    if low < 0 or high > 1:
+        raise InputError(
+            f"{what} but {dataset.name} has values outside [0, 1], from {low:.4g} to {high:.4g}; scale them, for "
+            f"example {_scaling(low, high)}, or use {instead}"
+        )
+
+
+def _scaling(low: float, high: float) -> str:
+    """The likely way from these values to [0, 1]."""
+    if low > -0.1 and high < 1.1:
+        return "clipped, np.clip(x, 0, 1)"
+    if low >= -0.5 and high <= 0.5:
+        return "x + 0.5"
+    if low >= -1 and high <= 1:
+        return "(x + 1) / 2"
+    if low >= 0:
+        white = next((white for white in (255, 1023, 4095, 16_383, 65_535) if high <= white), None)
+        return f"x / {white if white else format(high, '.6g')}"
+    return f"(x - {low:.6g}) / {high - low:.6g}".replace("- -", "+ ")

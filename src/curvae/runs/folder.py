@@ -45,7 +45,8 @@ class Run:
     Attributes:
         path: the folder.
         config: what was asked for.
-        data: what the data was: ``digest``, ``split``, ``shape``, and the sizes ``train`` and ``test``.
+        data: what the data was: ``digest``, ``split``, ``shape``, the sizes ``train`` and ``test``, and ``white``, the
+            stored number that means 1 (``Dataset.white``).
         environment: versions, device and commit at the start.
     """
 
@@ -68,6 +69,7 @@ class Run:
             "shape": list(dataset.shape),
             "train": len(dataset.train),
             "test": len(dataset.test),
+            "white": dataset.white,
         }
         run = cls(path, config, data, environment(device))
         content = {"config": config.to_json(), "data": data, "environment": run.environment}
@@ -129,7 +131,7 @@ class Run:
         Raises:
             InputError: the data is gone, or is not what the run was trained on.
         """
-        dataset = load_data(self.config).in_shape(tuple(self.data["shape"]))
+        dataset = load_data(self.config, self.data.get("white")).in_shape(tuple(self.data["shape"]))
         if dataset.digest != self.data["digest"]:
             raise InputError(
                 f"the data at {self.config.data} has changed since {self.path} was trained "

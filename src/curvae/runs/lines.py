@@ -9,6 +9,9 @@ from typing import Any
 from curvae.errors import InputError
 from curvae.files import write_atomic
 
+HELD_OUT = 256
+"""How many held-out data the lines look at, the first ones: the whole set would cost more than the training."""
+
 
 def append_line(path: Path, record: dict[str, Any]) -> None:
     """Add one record at the end of the file, in one write.

@@ -6,8 +6,12 @@ from curvae.data import Dataset, load
 from curvae.runs.config import RunConfig
 
 
-def load_data(config: RunConfig) -> Dataset:
+def load_data(config: RunConfig, white: int | None = None) -> Dataset:
     """The data that a configuration names, at its size, in its split.
+
+    Args:
+        config: the run's.
+        white: what means 1 in the data, where a run has found that already (see :func:`curvae.data.load`).
 
     Raises:
         InputError: see :func:`curvae.data.load`.
@@ -19,4 +23,4 @@ def load_data(config: RunConfig) -> Dataset:
         >>> len(load_data(RunConfig(data=path)).test)
         2
     """
-    return load(config.data, size=config.size, split_seed=config.split_seed, damaged=config.damaged)
+    return load(config.data, size=config.size, split_seed=config.split_seed, damaged=config.damaged, white=white)

@@ -134,7 +134,7 @@ class Checkpoints(Callback):
 
     def _save(self, module: Training) -> None:
         if not all_finite(module.model):
-            raise TrainingError(f"a weight is not finite after step {module.step}; lower --lr or raise --beta")
+            raise TrainingError(f"a weight is not finite after step {module.step}; {module.cure}")
         model, optimizer = dict(module.model.state_dict()), module.optimizer.state_dict()
         Checkpoint(self.config, self.digest, module.step, self.seconds(), model, optimizer).save(self.path)
         self.saved = module.step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -23,10 +24,10 @@ from curvae.data.notes import note
 from curvae.errors import IndefiniteError, InputError
 from curvae.metrics.codes import deployed
 from curvae.runs import Run, RunConfig, build_model, build_objective, likelihood_of, load_data, save_model
-from curvae.runs.checks import check_data, choose_network
+from curvae.runs.checks import check_data, choose_network, cure, remarks
 from curvae.runs.device import choose_device
 from curvae.runs.folder import check_free
-from curvae.runs.lines import cut_lines
+from curvae.runs.lines import HELD_OUT, cut_lines
 from curvae.runs.objective import Objective
 from curvae.training.batch_norm import PreciseBatchNorm
 from curvae.training.callbacks import Checkpoints, Interrupts, Recorder
@@ -37,7 +38,8 @@ from curvae.training.module import Training
 from curvae.training.progress import Bar
 from curvae.training.snapshots import Snapshots
 
-_HELD_OUT = 256
+# data that the objective is tried on
+_TRIED = 4
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ def train(
         note(f"network: {chosen.network}, for data of shape {dataset.shape}")
     config = chosen
     check_data(config, dataset)
+    for remark in remarks(config, dataset) if run is None else ():
+        _tell(f"note: {remark}", console)
     model = build_model(config, dataset.shape)
     _try_out(config, model, dataset)
     if run is None:
@@ -129,10 +133,11 @@ def _fit(
     start, seconds = _restored(run, model, optimizer)
     cut_lines(run.path / "metrics.jsonl", start)
     objective = build_objective(config, likelihood_of(config, model))
-    module = Training(model, objective, optimizer, seed=config.seed, bf16=config.precision == "bf16", step=start)
+    bf16, advice = config.precision == "bf16", cure(dataset)
+    module = Training(model, objective, optimizer, seed=config.seed, bf16=bf16, step=start, cure=advice)
     if config.compile and start < config.steps:
         _compile(module, objective, _typed(as_float(dataset.train[: config.batch_size]), config).to(device), console)
-    held_out = _typed(as_float(dataset.test[:_HELD_OUT]), config).to(device)
+    held_out = _typed(as_float(dataset.test[:HELD_OUT]), config).to(device)
     batch_norm = PreciseBatchNorm(dataset.train, config.batch_size, config.seed)
     recorder = Recorder(run.path / "metrics.jsonl", config, held_out, batch_norm, seconds)
     checkpoints = Checkpoints(run.checkpoint, config, dataset.digest, lambda: recorder.seconds, saved=start)
@@ -165,10 +170,16 @@ def _compile(module: Training, objective: Objective, x: Tensor, console: Console
         module.compiled = True
         reason = compile_networks(module.model, objective, x, module.precision())
         module.compiled = reason is None
-    if reason and console:
-        console.print(reason, highlight=False, soft_wrap=True)
-    elif reason:
-        warnings.warn(reason, RuntimeWarning, stacklevel=2)
+    if reason:
+        _tell(reason, console)
+
+
+def _tell(line: str, console: Console | None) -> None:
+    """To the person at the console, or to whoever called without one."""
+    if console:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    else:
+        warnings.warn(line, RuntimeWarning, stacklevel=3)
 
 
 def _trainer(device: torch.device, folder: Path, callbacks: list[Callback]) -> Trainer:

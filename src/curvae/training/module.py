@@ -40,6 +40,7 @@ class Training(LightningModule):
         seed: of the noise.
         bf16: run the networks under bfloat16 autocast (the objectives keep their algebra in full precision).
         step: number of steps already done.
+        cure: what to advise where training diverges.
 
     Attributes:
         step: number of steps done.
@@ -56,11 +57,12 @@ class Training(LightningModule):
         seed: int,
         bf16: bool = False,
         step: int = 0,
+        cure: str = "lower --lr or raise --beta",
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model, self.objective, self.optimizer = model, objective, optimizer
-        self.seed, self.bf16, self.step = seed, bf16, step
+        self.seed, self.bf16, self.step, self.cure = seed, bf16, step, cure
         self.dtype_of_weights = next(model.parameters()).dtype
         self.terms: Terms | None = None
         self.compiled = False
@@ -92,14 +94,12 @@ class Training(LightningModule):
                 return self.objective(self.model, batch, generator)
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             raise TrainingError(
-                f"the penalty cannot be computed at step {step}: the decoder's derivatives are not finite; "
-                "lower --lr or raise --beta"
+                f"the penalty cannot be computed at step {step}: the decoder's derivatives are not finite; {self.cure}"
             ) from None
         except IndefiniteError as error:
             raise TrainingError(f"the objective does not exist at step {step}: {error}") from None
 
-    @staticmethod
-    def check(loss: Tensor, step: int) -> None:
+    def check(self, loss: Tensor, step: int) -> None:
         """Refuse to go on from a loss that is not finite.
 
         Raises:
@@ -107,7 +107,7 @@ class Training(LightningModule):
         """
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise TrainingError(f"the loss is {value} at step {step}; lower --lr or raise --beta")
+            raise TrainingError(f"the loss is {value} at step {step}; {self.cure}")
 
     @contextmanager
     def precision(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ from curvae import Autoencoder
 from curvae.curvature import gauss_newton, hessian
 from curvae.errors import InputError
 from curvae.experiments.mnist.config import Curves, milestones
-from curvae.experiments.mnist.curve_figure import plot
+from curvae.experiments.mnist.curve_figure import plot, sizes
 from curvae.experiments.mnist.curves import Measured, Point, formula_error, measure, runs, summarise
 from curvae.experiments.mnist.objectives import Measure
 from curvae.experiments.sweeps.launch import Local
@@ -161,6 +161,35 @@ def test_the_figure_has_a_column_for_each_block_size(config: Curves) -> None:
     figure = plot(summarise(made_up(config), config, np.random.default_rng(0)), config)
     assert len(figure.axes) == 6
     np.testing.assert_allclose(figure.axes[0].lines[0].get_xdata(), config.betas)
+
+
+def test_bands_of_sizes_hold_whatever_their_intervals_hold() -> None:
+    generator = np.random.default_rng()
+    low, high = np.sort(generator.normal(size=(2, 500)), axis=0)
+    inside = low + generator.random(500) * (high - low)
+    least, most = sizes(low, high)
+    assert ((least <= np.abs(inside)) & (np.abs(inside) <= most)).all()
+    assert (least[(low < 0) & (high > 0)] == 0).all()
+    assert np.isin(most, np.abs([low, high])).all()
+
+
+def test_every_mark_lies_in_its_band(config: Curves) -> None:
+    table = made_up(config)
+    for measured in table.values():  # (2) − (7) has either sign
+        for values in measured.values:
+            values["beta_vae"] = values["taylor"] + np.random.default_rng(1).normal(-1e-4, 0.01, 60)
+    figure = plot(summarise(table, config, np.random.default_rng(0)), config)
+    hollow = 0
+    for at in figure.axes:
+        marks = [line for line in at.lines if line.get_linestyle() == "-"]
+        for line, band in zip(marks, at.collections, strict=True):
+            vertices = band.get_paths()[0].vertices
+            for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True):
+                heights = vertices[np.isclose(vertices[:, 0], x), 1]
+                assert heights.min() - 1e-12 <= y <= heights.max() + 1e-12
+        hollow += sum(len(line.get_xdata()) for line in at.lines if str(line.get_markerfacecolor()) == "white")
+    assert hollow > 0
+    assert "hollow: gap < 0" in figure.axes[2].get_ylabel()
 
 
 def test_a_trained_run_is_measured_at_its_snapshots_and_its_end(toy: Training, tmp_path, config: Curves) -> None:

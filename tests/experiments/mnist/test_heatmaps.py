@@ -138,3 +138,6 @@ def test_the_figures_have_every_matrix_and_every_kind() -> None:
     summary = summarise(one, config, np.random.default_rng(0))
     figure = shares([summary, summary])
     assert [len(at.containers) for at in figure.axes] == [6, 6]
+    for container, kind in zip(figure.axes[0].containers, 2 * list(summary["share"]), strict=True):
+        (ends,) = container.lines[2][0].get_segments()  # the interval itself, whether or not it holds its estimate
+        np.testing.assert_allclose(ends[:, 0], [summary["share"][kind]["low"], summary["share"][kind]["high"]])

@@ -77,7 +77,9 @@ def plot(result: Result) -> Figure:
     panels[0].set_ylim(0.5 - len(labels), 0.5)
     _dress(panels)
     stages = [Line2D([], [], marker="o", linestyle="", color="grey", mfc=c) for c in ("none", "grey")]
-    figure.legend(stages, ["at initialisation", "trained"], loc="outside lower center", ncols=2, fontsize=8)
+    stages.append(Line2D([], [], marker="|", color="grey"))
+    words = ["at initialisation", "trained", "± 2 standard errors over data; one mark a seed"]
+    figure.legend(stages, words, loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
 
@@ -89,7 +91,7 @@ def _draw(panels: Sequence[Axes], row: Row, height: float) -> None:
         axes.errorbar(
             mark.mean,
             y,
-            xerr=2 * mark.se,
+            xerr=2 * mark.se if mark.se else None,
             marker="o",
             markersize=5,
             color=colour,
@@ -104,8 +106,9 @@ def _dress(panels: Sequence[Axes]) -> None:
     panels[1].set_xscale("symlog", linthresh=0.01)
     panels[1].set_title("(7) − (4), minimised, per datum", fontsize=9)
     panels[2].set_title("data at which (10) does not exist, %", fontsize=9)
-    panels[0].set_xlim(-0.001, 1.5)
+    panels[0].set_xlim(-0.001, max(1.5, panels[0].get_xlim()[1]))
     for axes in panels:
+        axes.margins(x=0.08)  # so that no mark is cut in half
         axes.grid(visible=True, alpha=0.25, linewidth=0.5)
         axes.tick_params(labelsize=8, length=2)
         for spine in ("top", "right"):

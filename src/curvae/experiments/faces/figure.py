@@ -42,17 +42,26 @@ def against_beta(summary: Mapping[str, Any]) -> Figure:
         if key in real:
             _real(at, real[key])
     _bias(plain(axes[-1]), distance)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
-    figure.suptitle(f"FD: {distance['extractor']} features, {distance['images']:,} images in each set", fontsize=9)
+    # real images are in some panels alone
+    shown = {label: handle for at in axes for handle, label in zip(*at.get_legend_handles_labels(), strict=True)}
+    figure.legend(shown.values(), shown, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
+    drawn = f"{_marks(summary)}; Fréchet distance on {distance['extractor']} features"
+    figure.suptitle(f"{drawn}, {distance['images']:,} images in each set", fontsize=9)
     return figure
+
+
+def _marks(summary: Mapping[str, Any]) -> str:
+    """What the marks of a panel are."""
+    several = summary["models"][REFERENCE]["mse"][0]["sd"] is not None
+    return "lines: means over seeds; bars: standard deviation; dots: seeds" if several else "one seed"
 
 
 def _panel(at: Axes, summary: Mapping[str, Any], key: str) -> None:
     betas = np.array(summary["betas"])
     for shift, (name, colour) in zip((0.985, 1.015), _COLOURS.items(), strict=True):
         found = summary["models"][name][key]
-        means, sds = [one["mean"] for one in found], [one["sd"] or 0.0 for one in found]
+        # one seed has no spread, and a bar of no length would claim it
+        means, sds = [one["mean"] for one in found], [np.nan if one["sd"] is None else one["sd"] for one in found]
         at.errorbar(betas * shift, means, sds, color=colour, marker="o", markersize=3.5, capsize=3, lw=1.3, label=name)
         for beta, one in zip(betas * shift, found, strict=True):
             at.plot([beta] * len(one["values"]), one["values"], ".", color=colour, alpha=0.45, markersize=4)
@@ -101,5 +110,7 @@ def ablation(found: Mapping[str, Any]) -> Figure:
         at.xaxis.set_major_locator(MaxNLocator(3))
         at.axvline(models[found["reference"]][key]["mean"], color="0.5", linestyle=":", linewidth=1)
     axes[0].set_yticks([-row for row in range(len(models))], list(models), fontsize=8)
-    figure.suptitle(f"β = {found['beta']:g}", fontsize=9)
+    several = len(found["seeds"]) > 1
+    drawn = "dots: seeds; bars: their means" if several else "one seed"
+    figure.suptitle(f"β = {found['beta']:g}; {drawn}; dotted: {found['reference']}", fontsize=9)
     return figure

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
+from curvae.data import cut_off
 from curvae.experiments.faces.models import CHALLENGER, REFERENCE
 
 _GAP, _MIDDLE, _TOP, _LEFT = 2, 14, 22, 62
@@ -34,11 +35,11 @@ def draw(model: Autoencoder, count: int, seed: int = 0) -> Float[Tensor, "count 
     return model.decode(z.to(like)).float().cpu()
 
 
-def sheet(found: Mapping[tuple[str, float], Float[Tensor, "N C H W"]], betas: Sequence[float]) -> Image.Image:
+def sheet(found: Mapping[tuple[str, float], Shaped[Tensor, "N C H W"]], betas: Sequence[float]) -> Image.Image:
     """The table.
 
     Args:
-        found: samples of each model at each β, as many of each, in [0, 1] (beyond, they are cut off).
+        found: samples of each model at each β, as many of each, uint8 or in [0, 1] (values beyond are cut off).
         betas: in the order of the bands.
     """
     first = found[REFERENCE, betas[0]]
@@ -60,8 +61,8 @@ def sheet(found: Mapping[tuple[str, float], Float[Tensor, "N C H W"]], betas: Se
     return canvas
 
 
-def _block(images: Float[Tensor, "N C H W"], columns: int) -> Image.Image:
-    pixels = (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+def _block(images: Shaped[Tensor, "N C H W"], columns: int) -> Image.Image:
+    pixels = cut_off(images).permute(0, 2, 3, 1).numpy()
     count, height, width, _ = pixels.shape
     rows = math.ceil(count / columns)
     canvas = np.full((rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3), 255, np.uint8)

@@ -82,7 +82,7 @@ class Judge:
     def _images(self, model: Autoencoder, draw: Draw, sharp: list[Tensor]) -> Iterator[Float[Tensor, "B *D"]]:
         """Decoded draws, whose sharpness is noted as they pass."""
         for start in range(0, self.gauge.images, _BATCH):
-            images = model.decode(draw(min(_BATCH, self.gauge.images - start)))
+            images = model.decode(draw(min(_BATCH, self.gauge.images - start))).clamp(0, 1)
             sharp.append(sharpness(images).cpu())
             yield images
 

@@ -69,7 +69,7 @@ def _table(figure: str, config: Samples, workshop: Workshop) -> Made:
         images = grids.draw(measured[key], max(100, config.rows))
         pictured[name, beta] = images[: config.rows]
         error = reconstruction_error(measured[key], data)
-        about[name, beta] = {"mse": error, "sharpness": float(sharpness(images).mean())}
+        about[name, beta] = {"mse": error, "sharpness": float(sharpness(images.clamp(0, 1)).mean())}
     settings = [{"beta": beta, "models": {name: about[name, beta] for name in models.MODELS}} for beta in config.betas]
     found = {"test_points": len(data), "seed": seed, "rows": config.rows, "settings": settings}
     drawing = grids.sheet(pictured, config.betas)

@@ -116,7 +116,7 @@ class Judge:
     def _samples(self, model: Autoencoder, count: int) -> Iterator[Float[Tensor, "B *D"]]:
         generator = self._generator()
         for start in range(0, count, BATCH):
-            yield model.sample(min(BATCH, count - start), generator)
+            yield model.sample(min(BATCH, count - start), generator).clamp(0, 1)
 
     def _generator(self) -> torch.Generator:
         # the same noise for every model

@@ -33,6 +33,7 @@ def plot(summary: Mapping[str, Any]) -> Figure:
         reference = models[summary["reference"]][key]["mean"]
         if reference is not None:
             at.axvline(reference, color="0.5", linestyle=":", linewidth=1)
+    figure.suptitle(f"dots: seeds; bars: means over seeds; dotted: {summary['reference']}", fontsize=9)
     for at in axes[:, 0]:
         at.set_yticks([-row for row in range(len(models))], list(models), fontsize=8)
     return figure

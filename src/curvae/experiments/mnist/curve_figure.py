@@ -24,7 +24,10 @@ _GAPS = {"(2) − (7)": ("#4063d8", "o"), "(7) − (13)": ("#cb3c33", "^"), "(7)
 
 
 def plot(summary: Mapping[str, Any], config: Curves) -> Figure:
-    """Top: the objectives against β. Middle: the gaps, in log–log. Bottom: the gap (7) − (13) along training."""
+    """Top: the objectives against β. Middle: the gaps' sizes, in log–log. Bottom: the gap (7) − (13) along training.
+
+    Shaded: 95 % intervals; those of a size reach down to the frame where the gap may be 0. Hollow: gaps below 0.
+    """
     blocks = config.blocks
     figure = Figure(figsize=(3.3 * len(blocks) + 0.4, 8.6), dpi=90, layout="constrained")
     axes = figure.subplots(3, len(blocks), squeeze=False, sharey="row")
@@ -36,9 +39,10 @@ def plot(summary: Mapping[str, Any], config: Curves) -> Figure:
         )
         _gaps(plain(axes[1, column]), found, config)
         _along_training(plain(axes[2, column]), found, config, summary["steps"])
-    axes[0, 0].set_ylabel("objective, per image", fontsize=8)
-    axes[1, 0].set_ylabel("|gap|, per image", fontsize=8)
-    axes[2, 0].set_ylabel("(7) − (13), per image", fontsize=8)
+    axes[0, 0].set_ylabel("objective, nats per image", fontsize=8)
+    axes[1, 0].set_ylabel("|gap|, nats per image (hollow: gap < 0)", fontsize=8)
+    axes[2, 0].set_ylabel("(7) − (13), nats per image", fontsize=8)
+    figure.suptitle("shaded: 95 % intervals", fontsize=8)
     # the slopes are each column's own
     for at in (axes[0, -1], *axes[1], axes[2, -1]):
         at.legend(fontsize=6.5)
@@ -78,22 +82,44 @@ def _along_training(at: Axes, found: Mapping[str, Any], config: Curves, steps: S
     at.set_xticks([], minor=True)
     title = list(GAPS)[1]
     for k, (beta, colour) in enumerate(zip(config.betas, colours, strict=True)):
-        gaps = [found["gaps"][step][title][k]["value"] for step in range(len(steps))]
-        at.plot(steps, gaps, color=colour, marker=".", linewidth=1, label=f"β = {beta:g}")
+        gaps = [found["gaps"][step][title][k] for step in range(len(steps))]
+        _line(at, steps, gaps, f"β = {beta:g}", colour, ".", magnitude=True)
 
 
 def _line(
     at: Axes,
-    betas: Sequence[float],
+    x: Sequence[int] | Sequence[float],
     found: Sequence[Mapping[str, Any]],
     label: str,
-    colour: str,
+    colour: Any,
     marker: str,
     magnitude: bool = False,
 ) -> None:
     values, low, high = (np.array([one[key] for one in found]) for key in ("value", "low", "high"))
+    negative = values < 0
     if magnitude:
-        # the interval of a gap that may have either sign begins at the smallest size that is shown
-        low, high, values = np.sort(np.abs([low, high]), axis=0)[0], np.abs([low, high]).max(0), np.abs(values)
-    at.fill_between(betas, low, high, color=colour, alpha=0.2, linewidth=0)
-    at.plot(betas, values, color=colour, marker=marker, markersize=4, linewidth=1, label=label)
+        values, (low, high) = np.abs(values), sizes(low, high)
+    at.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+    at.plot(x, values, color=colour, marker=marker, markersize=4, linewidth=1, label=label)
+    if magnitude and negative.any():
+        at.plot(
+            np.asarray(x)[negative],
+            values[negative],
+            color=colour,
+            marker=marker,
+            markersize=4,
+            linestyle="",
+            markerfacecolor="white",
+        )
+
+
+def sizes(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The intervals of |x|, from those of x: they begin at 0 where x may have either sign.
+
+    Example:
+        >>> sizes(np.array([-3.0, -2.0, 1.0]), np.array([-1.0, 5.0, 4.0]))
+        (array([1., 0., 1.]), array([3., 5., 4.]))
+    """
+    either = (low <= 0) & (high >= 0)
+    least, most = np.minimum(np.abs(low), np.abs(high)), np.maximum(np.abs(low), np.abs(high))
+    return np.where(either, 0.0, least), most

@@ -61,7 +61,10 @@ def _outline(at: Any, latents: int, block: int) -> None:
 
 
 def shares(summaries: Sequence[Mapping[str, Any]]) -> Figure:
-    """The share of JᵀJ's off-diagonal energy inside blocks: the figure's decoders, their controls and chance."""
+    """The share of JᵀJ's off-diagonal energy inside blocks: the figure's decoders, their controls and chance.
+
+    Lines are 95 % intervals.
+    """
     figure = Figure(figsize=(10, 0.5 * len(summaries) + 1.6), dpi=100, layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     for at, key, title in (
@@ -74,11 +77,12 @@ def shares(summaries: Sequence[Mapping[str, Any]]) -> Figure:
             at.plot([summary["share_by_chance"]] * 2, [-row - 0.4, -row + 0.4], color="0.5", linestyle=":")
             for shift, (kind, (_, colour, marker)) in enumerate(_LABELS.items()):
                 found = summary[key][kind]
-                bars = [[found["value"] - found["low"]], [found["high"] - found["value"]]]
-                # a percentile interval need not hold its estimate
-                bars = [[max(0.0, bar[0])] for bar in bars]
                 y = -row + 0.22 * (1 - shift)
-                at.errorbar(found["value"], y, xerr=bars, color=colour, marker=marker, markersize=4, capsize=2)
+                # around its own middle: a percentile interval need not hold its estimate
+                middle, half = (found["low"] + found["high"]) / 2, (found["high"] - found["low"]) / 2
+                at.errorbar(middle, y, xerr=half, color=colour, capsize=2)
+                at.plot(found["value"], y, color=colour, marker=marker, markersize=4)
+    figure.suptitle("lines: 95 % intervals", fontsize=8)
     names = [f"β = {s['beta']:g}, d = {s['latents']}, b = {s['block']}" for s in summaries]
     axes[0].set_yticks([-row for row in range(len(names))], names, fontsize=8)
     handles = [axes[0].plot([], [], color=c, marker=m, linestyle="")[0] for _, c, m in _LABELS.values()]

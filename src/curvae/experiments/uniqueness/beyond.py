@@ -167,7 +167,7 @@ def plot(summary: dict[str, Any], path: Path) -> None:
             ratios = [p["ratio"] for p in points]
             at.plot(ratios, value, marker="o", markersize=3, label=label)
             at.fill_between(ratios, low, high, alpha=0.2, linewidth=0)
-        at.axhline(22.5, color="0.7", linewidth=0.6)
+        at.axhline(22.5, color="0.7", linewidth=0.6, label="uniform angles")
         at.set(xscale="log", yscale="log", xlabel="ratio of column norms ρ", ylabel="median |angle| (°)", title=name)
         at.set_xticks([1, 2, 4], ["1", "2", "4"])
         at.minorticks_off()
@@ -175,7 +175,8 @@ def plot(summary: dict[str, Any], path: Path) -> None:
     _strips(between, {k: v["between"] for k, v in summary["grae_two_starts"].items()})
     between.set(ylabel="angle between two starts (°)", title="GRAE, 2-D")
     _strips(blocks, {k: v["across_blocks"] for k, v in summary["grae_four_dimensions"].items()})
-    blocks.set(ylabel="rotation across blocks", title="GRAE, 4-D, identity")
+    blocks.set(ylabel="share of the rotation across blocks", title="GRAE, 4-D, identity")
+    canvas.suptitle("shaded: 95 % intervals over data sets", fontsize=8)
     write_atomic(path, lambda temporary: canvas.savefig(temporary, dpi=80))
 
 

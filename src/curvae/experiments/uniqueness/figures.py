@@ -24,6 +24,8 @@ from curvae.experiments.uniqueness.summary import angles_to_optimum, data_moment
 from curvae.experiments.uniqueness.trial import Columns, Guard, Model
 from curvae.files import write_atomic
 
+_ELBO = "ELBO (nats), lowest tenth on the edge"
+
 
 @dataclass(frozen=True)
 class Scatter:
@@ -31,6 +33,7 @@ class Scatter:
 
     Attributes:
         angle: degrees, one a trial.
+        target: what the angle is measured to.
         score: ELBO, or minus its gap to the optimum; larger is better.
         period: n, one a trial.
         title: what it shows.
@@ -38,6 +41,7 @@ class Scatter:
     """
 
     angle: Values
+    target: str
     score: Values
     period: NDArray[np.int64]
     title: str
@@ -83,19 +87,19 @@ def _row(result: Result, model: Model, panels: list[Panel], moments: dict[Model,
         table = result.of(panel)
         elbo, period = table["elbo"], table["period"]
         title = f"{model.nu.value}, {'diagonal' if panel.mean_field else 'full'} Σ"
-        true.append(Scatter(table["angle"], elbo, period, title, "ELBO"))
+        true.append(Scatter(table["angle"], "true latents", elbo, period, title, _ELBO))
         if model.columns is Columns.GAUSSIAN:
-            axes.append(Scatter(table["angle_principal"], elbo, period, f"{title}, to principal axes", "ELBO"))
+            axes.append(Scatter(table["angle_principal"], "principal axes", elbo, period, title, _ELBO))
         if model in moments:
             optimum = result.optima[model]
             relative = angles_to_optimum(table, optimum, moments[model])
             below = -np.maximum(optimum["elbo"] - elbo, 1e-8)
-            optimal.append(Scatter(relative, below, period, f"{title}, to the optimum", "ELBO below optimum (nats)"))
+            optimal.append(Scatter(relative, "optimum", below, period, title, "ELBO below optimum (nats)"))
     return true + axes + optimal
 
 
 def draw(rows: list[list[Scatter]]) -> Canvas:
-    """Draw a grid of scatter plots, one row of axes a list."""
+    """Draw a grid of scatter plots, one row of axes a list; each run of one kind of angle says which at its left."""
     wide = max(len(row) for row in rows)
     canvas = Canvas(figsize=(2.9 * wide + 0.8, 2.3 * len(rows) + 0.3), layout="constrained")
     FigureCanvasAgg(canvas)
@@ -103,11 +107,15 @@ def draw(rows: list[list[Scatter]]) -> Canvas:
     longest = max(float(s.period.max()) for row in rows for s in row)
     norm = LogNorm(min(float(s.period.min()) for row in rows for s in row), max(longest, 2.0))
     for line, row in zip(axes, rows, strict=True):
+        before = ""
         for at, scatter in zip(line, row, strict=False):
             points = _draw_one(at, scatter, norm)
+            if scatter.target != before:  # the columns of one row measure different angles
+                at.set_ylabel(f"angle to the {scatter.target} (°)", fontsize=8)
+                at.tick_params(labelleft=True)
+            before = scatter.target
         for empty in line[len(row) :]:
             empty.set_axis_off()
-        line[0].set_ylabel("rotation angle (°)")
     canvas.colorbar(points, ax=axes, label="n", shrink=0.5, aspect=40)
     return canvas
 
@@ -116,7 +124,7 @@ def _draw_one(at: Axes, scatter: Scatter, norm: LogNorm) -> PathCollection:
     """One scatter plot; the ELBO's axis starts where the best nine tenths do, and the rest sits on its edge."""
     finite = np.isfinite(scatter.score) & np.isfinite(scatter.angle)
     score, angle, period = scatter.score[finite], scatter.angle[finite], scatter.period[finite]
-    gap = scatter.score_label != "ELBO"
+    gap = scatter.score_label != _ELBO
     if gap:
         score = -score
         at.set_xscale("log")
@@ -125,6 +133,8 @@ def _draw_one(at: Axes, scatter: Scatter, norm: LogNorm) -> PathCollection:
         score = np.maximum(score, np.quantile(score, 0.1))
     points = at.scatter(score, angle, c=period, norm=norm, cmap="viridis", s=9, alpha=0.8, linewidths=0)
     at.axhline(0, color="0.7", linewidth=0.6, zorder=0)
-    at.set(ylim=(-47, 47), yticks=(-45, 0, 45), xlabel=scatter.score_label)
-    at.set_title(scatter.title, fontsize=9)
+    at.set(ylim=(-47, 47), yticks=(-45, 0, 45))
+    at.set_xlabel(scatter.score_label, fontsize=8)
+    lost = len(finite) - int(finite.sum())
+    at.set_title(f"{scatter.title}{f' ({lost} diverged)' if lost else ''}", fontsize=9)
     return points
