@@ -100,11 +100,11 @@ def train(
     device = choose_device(config.device)
     dataset = load_data(config) if run is None else run.dataset()
     check_data(config, dataset)
-    for remark in remarks(config, dataset) if run is None else ():
-        _tell(f"note: {remark}", console)
     model = build_model(config, dataset.shape)
     _try_out(config, model, dataset)
     if run is None:
+        for remark in remarks(config, dataset):
+            _tell(f"note: {remark}", console)
         run = Run.create(out, config, dataset, device)
     with _locked(out):
         return _fit(run, model, dataset, device, console, keep)
