@@ -132,12 +132,20 @@ def test_resume_takes_settings_that_agree(curvae: Curvae, run: Path) -> None:
     assert curvae("train", "--resume", "--out", run, "--latents", "3", "--structure", "full").code == 0
 
 
-def test_divergence_is_code_1_and_one_line(curvae: Curvae, tmp_path: Path) -> None:
-    np.save(tmp_path / "huge.npy", np.full((60, 6), 1e30, np.float32))
-    answer = curvae("train", "--data", tmp_path / "huge.npy", "--out", tmp_path / "run", *SMALL)
+def test_divergence_is_code_1_and_one_line(curvae: Curvae, vectors: Path, tmp_path: Path) -> None:
+    answer = curvae("train", "--data", vectors, "--out", tmp_path / "run", *SMALL, "--lr", "1e30")
     assert answer.code == 1
     assert answer.stderr.startswith("error: the loss is ")
     assert answer.stderr.count("\n") == 1
+
+
+def test_data_without_a_finite_objective_are_code_2_and_one_line(curvae: Curvae, tmp_path: Path) -> None:
+    np.save(tmp_path / "huge.npy", np.full((60, 6), 1e30, np.float32))
+    answer = curvae("train", "--data", tmp_path / "huge.npy", "--out", tmp_path / "run", *SMALL)
+    assert answer.code == 2
+    assert "before the first step; huge has features of root mean square up to 1e+30" in answer.stderr
+    assert answer.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
 
 
 def test_evaluation_table(curvae: Curvae, run: Path) -> None:

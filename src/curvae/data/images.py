@@ -144,10 +144,12 @@ def _stacked(
     record = {} if fitting == WHITE and not any(bits == 16 for bits, _ in peaks) else {"white": fitting}
     if fitting == taken or not record:
         return every, record
-    gone = set(every.missing)  # and told already
+    missing = every.missing  # told already
+    del every  # so that the set is not in memory twice
+    gone = set(missing)
     whole = [path for position, path in enumerate(files) if position not in gone]
     again = stacking.stack(whole, partial(decode, size=size, white=fitting), title)
-    return stacking.Stack(again.pixels, every.missing), record
+    return stacking.Stack(again.pixels, missing), record
 
 
 def _fitting(peaks: Sequence[tuple[int, int]]) -> int:

@@ -107,11 +107,11 @@ def train(
         note(f"network: {chosen.network}, for data of shape {dataset.shape}")
     config = chosen
     check_data(config, dataset)
-    for remark in remarks(config, dataset) if run is None else ():
-        _tell(f"note: {remark}", console)
     model = build_model(config, dataset.shape)
     _try_out(config, model, dataset)
     if run is None:
+        for remark in remarks(config, dataset):
+            _tell(f"note: {remark}", console)
         run = Run.create(out, config, dataset, device)
     with _locked(out):
         return _fit(run, model, dataset, device, console, keep)
