@@ -1,8 +1,9 @@
-"""How this process gets memory from the system."""
+"""How much memory there is, and how this process gets it from the system."""
 
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import platform
 import sys
@@ -32,3 +33,16 @@ def avoid_page_faults() -> bool:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and all(mallopt(name, value) for name, value in _THRESHOLDS.items())
+
+
+def total() -> float:
+    """Bytes of memory that this machine has; infinite where the system does not say.
+
+    Example:
+        >>> total() > 2**20
+        True
+    """
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):  # AttributeError: Windows has no sysconf
+        return math.inf

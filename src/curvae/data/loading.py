@@ -100,8 +100,10 @@ def absolute(source: str) -> str:
 
     Links are not followed: the path as it was given says what CelebA's folder is called, and what lies beside it.
     """
-    path = Path(source).expanduser()
-    if is_name(source) or not path.exists():
+    if is_name(source):
+        return source
+    path = _expand(Path(source))
+    if not os.path.exists(path):  # noqa: PTH110 - Path.exists() raises for a name that is too long
         return source
     plain = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() follows links
     # a ".." behind a link leads elsewhere

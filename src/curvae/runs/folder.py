@@ -22,6 +22,7 @@ from curvae.runs.export import load_model
 from curvae.runs.lines import read_lines
 from curvae.runs.provenance import environment
 from curvae.runs.source import load_data
+from curvae.terminal import quoted
 
 _FORMAT = "curvae-run"
 _EVALUATION = "curvae-evaluation"
@@ -120,7 +121,8 @@ class Run:
             InputError: the run is not finished, or the exported model is damaged.
         """
         if not self.finished:
-            raise InputError(f"{self.path} is not finished; go on with: curvae train --resume --out {self.path}")
+            resume = f"curvae train --resume --out {quoted(self.path)}"
+            raise InputError(f"{self.path} is not finished; go on with: {resume}")
         return load_model(self.path)
 
     def dataset(self) -> Dataset:
