@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +121,9 @@ def _measure(
 
     where = choose_device(device)
     model = run.model().to(where)
-    data = run.dataset().test[: min(limit, sys.maxsize)]
+    data = run.dataset().test
+    data = data[: min(limit, len(data))]  # a number beyond 64 bits is one that PyTorch does not take
+    batch_size = min(batch_size, len(data))
     likelihood, structure, beta = (
         likelihood_of(run.config, model),
         build_structure(run.config.structure),
