@@ -48,7 +48,7 @@ class Commands(TyperGroup):
             fail(f"{what}: {error.strerror or error}", 1)
         except Exception as error:
             if _lacks_memory(error):
-                fail(f"there is not enough memory; ask for less at a time or for a smaller network ({error})", 1)
+                fail(f"there is not enough memory ({error!r}); ask for less at a time or for a smaller network", 1)
             if os.environ.get(_TRACEBACK):
                 raise
             fail(f"a fault in curvae, {type(error).__name__}: {error}; {_TRACEBACK}=1 shows where, please report it", 1)

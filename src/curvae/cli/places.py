@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ def path(text: Any) -> Path:
     """What was typed for a path, with ``~`` expanded.
 
     Raises:
-        typer.BadParameter: it is empty, no text in UTF-8, has control characters, or names a user who is not there.
+        typer.BadParameter: it is empty, too long, no text in UTF-8, has control characters, or names a user who is not
+            there.
 
     Example:
         >>> path("runs/a")
@@ -32,6 +34,11 @@ def path(text: Any) -> Path:
         raise typer.BadParameter(f"{typed!r} is not UTF-8; expected a name that is")
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in typed):
         raise typer.BadParameter(f"{typed!r} has control characters; expected a name without them")
+    try:
+        Path(typed).lstat()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # what else is wrong is for those to say who know what the path is for
+            raise typer.BadParameter(f"{typed!r} is a name that the system does not take: {error.strerror}") from error
     return Path(typed)
 
 
