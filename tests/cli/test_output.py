@@ -118,7 +118,7 @@ def test_a_place_is_tried_before_the_work(
         raise AssertionError
 
     monkeypatch.setattr(Autoencoder, "sample", work)
-    monkeypatch.setattr(reproduction, "reproduce", work)
+    monkeypatch.setattr("curvae.experiments.mnist.reproduce", work)
     for name in ("curvae.report.write_report", "curvae.training.train"):
         monkeypatch.setattr(name, work)
     stem = "new/" + ("x" * 300 if refusal == "length" else "x")
@@ -228,6 +228,7 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     (("fig2", "--runs", "vectors.npy"), "--runs is vectors.npy, which is a file; expected a folder"),
     (("fig2", "--runs", "vectors.npy/x"), "--runs is vectors.npy/x, which cannot be written"),
     (("fig4", "--data", "vectors.npy"), "fig4 is of images"),
+    (("fig2", "--data", ""), "data source is empty"),
     (("fig5", "--workers", "2"), "fig5 takes --scale and --out alone"),
 ]
 

@@ -173,7 +173,7 @@ def check_free(path: Path) -> None:
     """Refuse a path that a new run cannot have.
 
     Raises:
-        InputError: it holds a run, is not empty, or is not a folder.
+        InputError: it holds a run, is not empty, is not a folder, or its name is not UTF-8.
 
     Example:
         >>> import tempfile
@@ -184,6 +184,8 @@ def check_free(path: Path) -> None:
         Traceback (most recent call last):
         curvae.errors.InputError: ... already holds a run; use --resume to go on with it, or another --out
     """
+    if any(0xD800 <= ord(letter) <= 0xDFFF for letter in str(path)):  # safetensors reads no such path
+        raise InputError(f"{str(path)!r} is not UTF-8; expected a name that is")
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; expected a new or empty folder for the run")
     if (path / "config.json").exists():
