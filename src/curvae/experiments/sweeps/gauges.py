@@ -114,6 +114,6 @@ def image_extractor(features: str, side: int, dataset: Dataset) -> Inception | E
     file = Path(os.path.expanduser(features))  # noqa: PTH111 - Path raises for a user who is not there
     if not os.path.isfile(file):  # noqa: PTH113 - Path raises for a name that is too long
         raise InputError(
-            f"features is {features!r}, which cannot be read; expected lite0, inception or the file of Inception's weights"
+            f"features is {features!r}, which cannot be read; expected lite0, inception or the file of its weights"
         )
     return Inception(file)
