@@ -35,3 +35,18 @@ class DerivativeError(InputError, RuntimeError):
         >>> issubclass(DerivativeError, RuntimeError)
         True
     """
+
+
+class UnsavedError(RuntimeError):
+    """What was measured could not be written; ``content`` has it as text, so that it is not lost.
+
+    The command line prints the content on stdout, the message on stderr, and exits with code 1.
+
+    Example:
+        >>> UnsavedError("runs/fig2 cannot be written: No space left on device", "{}").content
+        '{}'
+    """
+
+    def __init__(self, message: str, content: str) -> None:
+        super().__init__(message)
+        self.content = content

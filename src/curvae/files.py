@@ -33,7 +33,8 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
         'whole'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    # not the whole stem: with what is added a name that is just short enough would be too long
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem[:20]}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:

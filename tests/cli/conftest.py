@@ -32,7 +32,9 @@ Curvae = Callable[..., Answer]
 
 
 @pytest.fixture
-def curvae() -> Curvae:
+def curvae(monkeypatch: pytest.MonkeyPatch) -> Curvae:
+    monkeypatch.setenv("CURVAE_TRACEBACK", "1")  # a fault in curvae fails the test, and shows where it is
+
     def call(*arguments: object) -> Answer:
         result = CliRunner().invoke(app, [str(argument) for argument in arguments])
         if result.exception is not None and not isinstance(result.exception, SystemExit):

@@ -13,6 +13,7 @@ from curvae.data import load
 from curvae.errors import InputError
 from curvae.metrics import evaluate
 from curvae.runs import Run, build_likelihood, build_structure
+from curvae.runs.folder import check_free
 
 
 @pytest.fixture
@@ -125,3 +126,8 @@ def test_create_in_an_empty_folder(finished: Run, tmp_path: Path) -> None:
     config = replace(finished.config, seed=3)
     Run.create(tmp_path / "empty", config, finished.dataset(), torch.device("cpu"))
     assert Run.open(tmp_path / "empty").config.seed == 3
+
+
+def test_a_name_that_is_not_utf8_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not UTF-8"):
+        check_free(tmp_path / "r\udcff")

@@ -1,8 +1,9 @@
 """The command line: ``curvae train | evaluate | sample | report | reproduce``.
 
 Exit codes: 0 done, 2 bad usage or bad input (one line on stderr), 1 anything else. With ``--json``, stdout holds one
-JSON object and nothing else; progress and messages go to stderr. PyTorch is imported by the commands that need it and
-not before, so that ``--help`` is quick.
+JSON object and nothing else; progress and messages go to stderr. A fault of curvae's own is one line too, with exit
+code 1; with ``CURVAE_TRACEBACK=1`` in the environment it is a traceback. PyTorch is imported by the commands that need
+it and not before, so that ``--help`` is quick.
 """
 
 from __future__ import annotations

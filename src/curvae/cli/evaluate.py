@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from typer import Argument, Option
 
-from curvae.cli.group import writing
+from curvae.cli.group import fail
+from curvae.cli.places import path
+from curvae.terminal import console
 
 if TYPE_CHECKING:
     import torch
@@ -27,8 +28,12 @@ if TYPE_CHECKING:
     from curvae.runs import Run
 
 
+# what is drawn averages out like one over its square root: beyond these a person has mistyped
+_MOST = {"samples": 100_000, "columns": 10_000, "nll": 1_000_000}
+
+
 def evaluate(
-    run: Annotated[Path, Argument(help="A finished run folder.", metavar="RUN")],
+    run: Annotated[Path, Argument(help="A finished run folder.", metavar="RUN", parser=path)],
     limit: Annotated[int, Option(help="Use at most this many held-out data.")] = 5000,
     samples: Annotated[int, Option(help="Draws per datum for objective (2).")] = 8,
     columns: Annotated[int, Option(help="Sampled columns per datum.")] = 1,
@@ -42,23 +47,35 @@ def evaluate(
 ) -> None:
     """Measure a run on its held-out data: the three objectives, reconstruction, penalty, alignment, active units.
 
-    Also kept in the run folder, where curvae report finds it.
+    Also kept in the run folder, where curvae report finds it; where that cannot be written, what was measured is
+    printed all the same, and the exit code is 1.
     """
     from curvae.errors import InputError
     from curvae.runs import Run
 
     counts = {"limit": limit, "batch-size": batch_size, "samples": samples, "columns": columns, "nll": nll}
     for name, value in counts.items():
-        if value is not None and value < 1:
-            raise InputError(f"--{name} is {value}; expected a whole number >= 1")
+        if value is not None and not 1 <= value <= _MOST.get(name, value):
+            most = f" and at most {_MOST[name]}" if name in _MOST else ""
+            raise InputError(f"--{name} is {value}; expected a whole number >= 1{most}")
     opened = Run.open(run)
     found = _measure(opened, limit, samples, columns, nll, batch_size, seed, device)
-    with writing(run):
-        opened.save_evaluation(found.evaluation, found.beside())
+    unwritable = _keep(opened, found)
     if as_json:
         typer.echo(json.dumps({"run": str(run), **found.evaluation.to_json(), **found.beside()}))
     else:
-        Console().print(_table(run, found))
+        console(stderr=False).print(_table(run, found))
+    if unwritable is not None:
+        fail(f"what was measured is printed but not kept: {run} cannot be written: {unwritable}", 1)
+
+
+def _keep(run: Run, found: _Found) -> str | None:
+    """Store what was measured in the run folder, or say why that cannot be."""
+    try:
+        run.save_evaluation(found.evaluation, found.beside())
+    except OSError as error:
+        return str(error.strerror or error)
+    return None
 
 
 @dataclass(frozen=True)
@@ -104,15 +121,17 @@ def _measure(
 
     where = choose_device(device)
     model = run.model().to(where)
-    data = run.dataset().test[:limit]
+    data = run.dataset().test
+    data = data[: min(limit, len(data))]  # a number beyond 64 bits is one that PyTorch does not take
+    batch_size = min(batch_size, len(data))
     likelihood, structure, beta = (
         likelihood_of(run.config, model),
         build_structure(run.config.structure),
         run.config.beta,
     )
     noise = likelihood if nll is None else at_unit_beta(likelihood, beta)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    shown_on = console()
+    with Progress(console=shown_on, transient=True, disable=not shown_on.is_terminal) as progress:
 
         def bar(name: str) -> Callable[[int], None]:
             task = progress.add_task(name, total=len(data))

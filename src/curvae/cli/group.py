@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import typer
 from typer.core import TyperGroup
 
-from curvae.errors import InputError
+from curvae.errors import InputError, UnsavedError
+from curvae.terminal import one_line, show_everything
 
 # Typer has its own copy of click or uses the installed one, depending on its version: take the class from Typer
 _UsageError: Any = typer.BadParameter.__mro__[1]
+# of PyTorch, which has no class of error for the CPU's memory
+_MEMORY = ("not enough memory", "out of memory", "can't allocate memory", "Storage size calculation overflowed")
+# a person who looks for a fault in curvae itself wants to see where it is
+_TRACEBACK = "CURVAE_TRACEBACK"
 
 
 class Commands(TyperGroup):
@@ -23,6 +30,7 @@ class Commands(TyperGroup):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run, and leave with 0, 1 or 2."""
         kwargs["standalone_mode"] = False
+        show_everything()
         try:
             code = super().main(*args, **kwargs)
         except InputError as error:
@@ -31,6 +39,19 @@ class Commands(TyperGroup):
             fail(error.format_message() or "no command given; see curvae --help", 2)
         except typer.Abort:
             fail("aborted", 1)
+        except UnsavedError as error:
+            typer.echo(error.content)
+            fail(str(error), 1)
+        except OSError as error:
+            _release(sys.stdout)
+            what = "reading or writing failed" if error.filename is None else f"{error.filename} cannot be used"
+            fail(f"{what}: {error.strerror or error}", 1)
+        except Exception as error:
+            if _lacks_memory(error):
+                fail(f"there is not enough memory ({error!r}); ask for less at a time or for a smaller network", 1)
+            if os.environ.get(_TRACEBACK):
+                raise
+            fail(f"a fault in curvae, {type(error).__name__}: {error}; {_TRACEBACK}=1 shows where, please report it", 1)
         if code == 130:  # Typer's answer to Ctrl-C
             fail("interrupted", 1)
         sys.exit(code if isinstance(code, int) else 0)
@@ -38,12 +59,30 @@ class Commands(TyperGroup):
 
 def fail(message: str, code: int) -> NoReturn:
     """Say what is wrong on one line of stderr, and leave."""
-    typer.echo("error: " + " ".join(message.split()), err=True)
+    with contextlib.suppress(OSError):  # there may be nowhere to say it
+        typer.echo("error: " + one_line(message), err=True)
     sys.exit(code)
 
 
+def _lacks_memory(error: Exception) -> bool:
+    said = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in said for words in _MEMORY)
+    )
+
+
+def _release(stream: TextIO) -> None:
+    """Drop what a full disk did not take, which the interpreter would try to write again at its end."""
+    try:
+        stream.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(option: str, path: Path) -> Iterator[None]:
     """Turn the system's refusal to write ``path`` into a clear line.
 
     Raises:
@@ -52,4 +91,5 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}; choose another --out") from error
+        reason = error.strerror or error
+        raise InputError(f"{option} is {path}, which cannot be written: {reason}; choose another") from error

@@ -9,24 +9,21 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from curvae.cli.group import writing
+from curvae.cli.places import check_file, path
 
 _FOLDERS = "Run folders, shown side by side, and results folders of fig2, 3, 4, 7, table1, comparison."
 
 
 def report(
-    runs: Annotated[list[Path], Argument(help=_FOLDERS, metavar="FOLDER...")],
-    out: Annotated[Path, Option(help="The page.")] = Path("report.html"),
+    runs: Annotated[list[Path], Argument(help=_FOLDERS, metavar="FOLDER...", parser=path)],
+    out: Annotated[Path, Option(help="The page.", parser=path)] = Path("report.html"),
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Write one self-contained HTML page about runs and reproduced figures."""
-    from curvae.errors import InputError
     from curvae.report import write_report
 
-    if out.suffix.lower() not in (".html", ".htm") or out.is_dir():
-        raise InputError(f"--out is {out}; expected the name of an .html file")
-    with writing(out):
-        write_report(runs, out)
+    check_file("--out", out, (".html", ".htm"))
+    write_report(runs, out)
     if as_json:
         typer.echo(json.dumps({"runs": [str(run) for run in runs], "out": str(out)}))
     else:

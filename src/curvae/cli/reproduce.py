@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from curvae.cli.group import fail, writing
+from curvae.cli.group import fail
+from curvae.cli.places import check_folder, path
 
 SCALES = ("smoke", "quick", "paper")
 
@@ -30,17 +31,18 @@ EXPERIMENTS = {
 # the experiments that train runs into a shared folder, and so have something to share and to spread
 _SWEEPS = tuple(figure for figure, module in EXPERIMENTS.items() if module.endswith((".mnist", ".faces")))
 _FOR_SWEEPS = ", ".join(_SWEEPS)
-_CLUSTER = f"{_FOR_SWEEPS}: train on SLURM, for example slurm_partition=gpu; repeatable (needs curvae[cluster])."
+_RUNS = f"{_FOR_SWEEPS}: folder of all runs."
+_CLUSTER = f"{_FOR_SWEEPS}: train on SLURM, for example slurm_partition=gpu; repeatable (needs the extra 'cluster')."
 _SET = f"{_FOR_SWEEPS}: change a setting of the scale, for example width=0.25; repeatable."
 
 
 def reproduce(
     figure: Annotated[str, Argument(help=f"One of {', '.join(EXPERIMENTS)}.", metavar="FIGURE")],
-    out: Annotated[Path, Option(help="Folder for the results.")],
+    out: Annotated[Path, Option(help="Folder for the results.", parser=path)],
     scale: Annotated[str, Option(help="smoke (seconds), quick (minutes) or paper (the paper's settings).")] = "quick",
     data: Annotated[str | None, Option(help=f"{_FOR_SWEEPS}: mnist, fashion-mnist, avatars, orl or a path.")] = None,
-    runs: Annotated[Path | None, Option(help=f"{_FOR_SWEEPS}: folder of all runs. [default: runs/shared]")] = None,
-    workers: Annotated[int | None, Option(help=f"{_FOR_SWEEPS}: runs trained at a time. [default: 1]")] = None,
+    runs: Annotated[Path | None, Option(help=_RUNS, parser=path, show_default="runs/shared")] = None,
+    workers: Annotated[int | None, Option(help=f"{_FOR_SWEEPS}: runs trained at a time.", show_default="1")] = None,
     cluster: Annotated[list[str] | None, Option(help=_CLUSTER, metavar="KEY=VALUE")] = None,
     change: Annotated[list[str] | None, Option("--set", help=_SET, metavar="KEY=VALUE")] = None,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
@@ -52,8 +54,6 @@ def reproduce(
         raise InputError(f"figure is {figure!r}; expected one of {', '.join(EXPERIMENTS)}")
     if scale not in SCALES:
         raise InputError(f"--scale is {scale!r}; expected one of {', '.join(SCALES)}")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out is {out}, a file; expected a folder")
     given: dict[str, Any] = {
         "data": data,
         "runs": runs,
@@ -64,8 +64,9 @@ def reproduce(
     options = {name: value for name, value in given.items() if value is not None}
     if options and figure not in _SWEEPS:
         raise InputError(f"{figure} takes --scale and --out alone; the other options are for {', '.join(_SWEEPS)}")
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
+    check_folder("--out", out)
+    if figure in _SWEEPS:
+        check_folder("--runs", Path("runs/shared") if runs is None else runs)
     _run(figure, scale, out, options)
     if as_json:
         typer.echo(json.dumps({"figure": figure, "scale": scale, "out": str(out)}))
@@ -93,5 +94,6 @@ def _pairs(option: str, texts: list[str] | None) -> dict[str, Any] | None:
         key, equals, value = text.partition("=")
         if not key or not equals:
             raise InputError(f"{option} is {text!r}; expected KEY=VALUE")
-        found[key] = int(value) if option == "--cluster" and value.isascii() and value.isdigit() else value
+        whole = value.isascii() and value.isdigit() and len(value) < 20
+        found[key] = int(value) if option == "--cluster" and whole else value
     return found

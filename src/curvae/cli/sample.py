@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from typer import Argument, Option
 
 from curvae.cli.group import writing
+from curvae.cli.places import check_file, path
+from curvae.terminal import console, one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,12 +25,16 @@ if TYPE_CHECKING:
     from curvae.runs import Run
 
 _FORMATS = (".png", ".npy", ".npz")
+# pictures in a grid: 100 a side
+_SHOWN = 10_000
+# for each number of a sample: its chunk, the whole and what is written are in memory together, in float64 at most
+_BYTES = 32
 
 
 def sample(
-    run: Annotated[Path, Argument(help="A finished run folder.", metavar="RUN")],
+    run: Annotated[Path, Argument(help="A finished run folder.", metavar="RUN", parser=path)],
     n: Annotated[int, Option("-n", help="Number of samples.")] = 64,
-    out: Annotated[Path, Option(help="A .png grid, or the values as .npy or .npz.")] = Path("samples.png"),
+    out: Annotated[Path, Option(help="A .png grid, or the values as .npy or .npz.", parser=path)] = Path("samples.png"),
     source: Annotated[
         str, Option("--from", help="prior, or mixture:K fitted to the codes of the training data.")
     ] = "prior",
@@ -39,10 +45,7 @@ def sample(
     from curvae.errors import InputError
     from curvae.runs import Run
 
-    if out.suffix.lower() not in _FORMATS:
-        raise InputError(f"--out is {out}; expected a name that ends in {', '.join(_FORMATS)}")
-    if out.is_dir():
-        raise InputError(f"--out is {out}, a folder; expected a file")
+    check_file("--out", out, _FORMATS)
     if n < 1:
         raise InputError(f"-n is {n}; expected a whole number >= 1")
     components = _components(source)
@@ -50,13 +53,26 @@ def sample(
     shape = tuple(opened.data["shape"])
     if out.suffix.lower() == ".png" and not (len(shape) == 3 and shape[0] in (1, 3)):
         raise InputError(f"the samples of {run} have shape {shape} and are no images; use --out with .npy or .npz")
-    with writing(out):
-        _write(_draw(opened, n, components, seed), out)
+    _check_number(n, shape, out)
+    values = _draw(opened, n, components, seed)
+    with writing("--out", out):
+        _write(values, out)
     if as_json:
         told = {"run": str(run), "out": str(out), "n": n, "shape": list(shape), "from": source, "seed": seed}
         typer.echo(json.dumps(told))
     else:
         typer.echo(f"{n} samples in {out}", err=True)
+
+
+def _check_number(n: int, shape: tuple[int, ...], out: Path) -> None:
+    """Refuse more samples than can be shown or held."""
+    from curvae import memory
+    from curvae.errors import InputError
+
+    if out.suffix.lower() == ".png" and n > _SHOWN:
+        raise InputError(f"-n is {n}; a .png shows at most {_SHOWN} samples, .npy and .npz take more")
+    if n > (most := memory.total() / (_BYTES * math.prod(shape))):
+        raise InputError(f"-n is {n}; expected at most {most:.0f}, which is what fits in the memory of this machine")
 
 
 def _components(source: str) -> int | None:
@@ -66,7 +82,8 @@ def _components(source: str) -> int | None:
     kind, _, number = source.partition(":")
     if source == "prior":
         return None
-    if kind != "mixture" or not (number.isascii() and number.isdigit()) or int(number) < 1:
+    # len before int: Python refuses thousands of digits
+    if kind != "mixture" or not (number.isascii() and number.isdigit() and len(number) < 20) or int(number) < 1:
         raise InputError(f"--from is {source!r}; expected prior or mixture:K with a whole number K >= 1")
     return int(number)
 
@@ -95,13 +112,12 @@ def _mixture(run: Run, model: Autoencoder, components: int, seed: int) -> Mixtur
     from curvae.metrics import codes, fit_mixture
 
     data = run.dataset().train
-    console = Console(stderr=True)
-    with console.status(f"fitting a mixture to {len(data)} codes"), warnings.catch_warnings(record=True) as caught:
+    with console().status(f"fitting a mixture to {len(data)} codes"), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         # scikit-learn takes seeds of 32 bits
         found = fit_mixture(codes(model, data), components, seed % 2**32)
     for warning in caught:  # that the fit did not converge, say
-        typer.echo("note: " + " ".join(str(warning.message).split()), err=True)
+        typer.echo("note: " + one_line(str(warning.message)), err=True)
     return found
 
 

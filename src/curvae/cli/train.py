@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from typer import Option
 
 from curvae.cli.group import fail
+from curvae.cli.places import check_folder, path
+from curvae.terminal import console, quoted
 
 
 def train(
-    out: Annotated[Path, Option(help="Run folder; new, or with --resume the one to go on with.")],
+    out: Annotated[Path, Option(help="Run folder; new, or with --resume the one to go on with.", parser=path)],
     data: Annotated[
         str | None, Option(help="mnist, fashion-mnist, avatars, orl, or a path to .npy, .npz, IDX, images, CelebA.")
     ] = None,
@@ -95,10 +96,12 @@ def _train(given: dict[str, Any], out: Path, resume: bool, as_json: bool) -> Non
 
     if not resume and "data" not in given:
         raise InputError(f"--data is missing; expected {NAMES} or a path (or --resume to go on with a run)")
+    if not resume:
+        check_folder("--out", out)
     stored = Run.open(out).config.to_json() if resume else {}
     config = RunConfig.from_json(stored | given)
     try:
-        outcome = run_training(config, out, resume=resume, console=Console(stderr=True))
+        outcome = run_training(config, out, resume=resume, console=console())
     except TrainingError as error:
         fail(str(error), 1)
     if as_json:
@@ -112,7 +115,7 @@ def _train(given: dict[str, Any], out: Path, resume: bool, as_json: bool) -> Non
         typer.echo(json.dumps(summary))
     if not outcome.finished:
         what = f"stopped by {outcome.stopped_by} after step {outcome.step} of {config.steps}"
-        typer.echo(f"{what}; go on with: curvae train --resume --out {out}", err=True)
+        typer.echo(f"{what}; go on with: curvae train --resume --out {quoted(out)}", err=True)
         raise typer.Exit(1)
     already = outcome.done_before == outcome.step
     typer.echo(f"{out} {'was finished already' if already else 'is finished'}: {outcome.step} steps", err=True)

@@ -108,7 +108,7 @@ def absolute(source: str) -> str:
 
     Links are not followed: the path as it was given says what CelebA's folder is called, and what lies beside it.
     """
-    if is_name(source):
+    if is_name(source) or not source:
         return source
     path, key = arrays.locate(_expand(Path(source)))
     if not os.path.exists(path):  # noqa: PTH110 - Path.exists() raises for a name that is too long

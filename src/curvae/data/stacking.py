@@ -10,13 +10,13 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 
 from curvae._typing import UInt8
 from curvae.data.reasons import check_size
 from curvae.errors import InputError
+from curvae.terminal import console
 
 Item = TypeVar("Item")
 Read = Callable[[Item], UInt8[np.ndarray, "C H W"]]
@@ -91,9 +91,8 @@ def _fill(
 
 def progress(images: Iterable[Item], total: int, title: str) -> Iterable[Item]:
     """The same images, with a progress bar on stderr if there are many."""
-    console = Console(stderr=True)
     shown = escape(title.encode(errors="replace").decode())  # it may hold a folder's name, which may be anything
-    return track(images, shown, total=total, console=console, transient=True, disable=total < BIG)
+    return track(images, shown, total=total, console=console(), transient=True, disable=total < BIG)
 
 
 def _read_all(items: Sequence[Item], read: Read[Item]) -> Iterator[UInt8[np.ndarray, "C H W"] | InputError]:
@@ -121,7 +120,7 @@ def _report(failures: Sequence[tuple[int, InputError]], items: Sequence[object],
         raise InputError(
             f"{what}; replace or remove, or leave out with --damaged skip (of a figure --set damaged=skip)"
         )
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"left out: {what}")
+    console().print(f"left out: {what}", soft_wrap=True)
 
 
 def _size(image: UInt8[np.ndarray, "*any H W"]) -> str:

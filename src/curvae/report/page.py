@@ -55,7 +55,7 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
         raise InputError(f"{out} is a folder; expected the name of a file, for example {out / 'report.html'}")
     page = render(subjects, figures)
     try:
-        write_atomic(out, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+        write_atomic(out, lambda temporary: temporary.write_text(page, encoding="utf-8", errors="backslashreplace"))
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error.strerror}; choose another --out") from error
 

@@ -14,6 +14,7 @@ from curvae.errors import InputError
 from curvae.files import open_regular
 from curvae.report.pictures import Picture
 from curvae.report.subjects import short_names
+from curvae.terminal import quoted
 
 _SUMMARY = "summary.json"
 
@@ -53,7 +54,7 @@ class Result:
     @property
     def again(self) -> str:
         """What to do if it cannot be used."""
-        return f"run curvae reproduce {self.figure} --out {self.path} again"
+        return f"run curvae reproduce {quoted(self.figure)} --out {quoted(self.path)} again"
 
 
 def is_result(path: Path) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from curvae.metrics import Estimate, Evaluation
 from curvae.report.subjects import Subject
 from curvae.runs import Run, RunConfig
+from curvae.terminal import quoted
 
 Measured = tuple[RunConfig, Evaluation]
 """A run's configuration with what ``curvae evaluate`` found."""
@@ -103,12 +103,12 @@ def measure_rows(measured: Sequence[Measured]) -> list[Row]:
 
 def evaluate_command(run: Run) -> str:
     """What to type to have a run's objectives measured."""
-    return f"curvae evaluate {shlex.quote(str(run.path))}"
+    return f"curvae evaluate {quoted(run.path)}"
 
 
 def resume_command(run: Run) -> str:
     """What to type to go on with a run's training."""
-    return f"curvae train --resume --out {shlex.quote(str(run.path))}"
+    return f"curvae train --resume --out {quoted(run.path)}"
 
 
 def objective_name(config: RunConfig) -> str:

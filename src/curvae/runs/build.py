@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from curvae import memory
 from curvae import nn as networks
 from curvae.autoencoder import Autoencoder
 from curvae.errors import InputError
@@ -46,17 +47,11 @@ def build_model(config: RunConfig, shape: tuple[int, ...]) -> Autoencoder:
         torch.Size([3, 2])
     """
     config = replace(config, network=network_of(config, shape))
-    structure = build_structure(config.structure)
-    outputs = math.prod(shape)
-    if config.latents > outputs:
-        raise InputError(f"latents is {config.latents} but a datum has only {outputs} numbers; expected at most those")
-    if _reach(structure) > config.latents:
-        raise InputError(f"structure is {config.structure} but there are only {config.latents} latents")
+    check_model(config, shape)
     with torch.random.fork_rng(devices=[]):
         # not torch.manual_seed, which would also reseed every GPU
         torch.default_generator.manual_seed(config.seed)
-        encoder, decoder = _networks(config, shape)
-        model = Autoencoder(encoder, decoder, config.latents, None if config.objective in _DETERMINISTIC else structure)
+        model = _assembled(config, shape)
     likelihood = build_likelihood(config.likelihood)
     if isinstance(likelihood, nn.Module):
         model.add_module("likelihood", likelihood)
@@ -93,6 +88,34 @@ def network_of(config: RunConfig, shape: tuple[int, ...], resizable: bool = Fals
         f"{who} made for data of shape {' or '.join(map(str, _PAPER_SHAPES))}, but the data has {shape}; use {size}"
         "--network mlp or linear (of a figure --set)"
     )
+
+
+def check_model(config: RunConfig, shape: tuple[int, ...]) -> None:
+    """Refuse what :func:`build_model` cannot build, before any of its memory is taken.
+
+    Raises:
+        InputError: the settings do not go with each other or with the data's shape, or the networks are too large.
+
+    Example:
+        >>> check_model(RunConfig(data="toy.npy", network="mlp", latents=2, width=1000.0), (5,))
+        Traceback (most recent call last):
+        curvae.errors.InputError: width is 1000.0, which makes networks of 262 billion weights; training takes ...
+    """
+    config = replace(config, network=network_of(config, shape))
+    outputs = math.prod(shape)
+    if config.latents > outputs:
+        raise InputError(f"latents is {config.latents} but a datum has only {outputs} numbers; expected at most those")
+    if _reach(build_structure(config.structure)) > config.latents:
+        raise InputError(f"structure is {config.structure} but there are only {config.latents} latents")
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        weights = sum(weight.numel() for weight in _assembled(config, shape).parameters())
+    # each weight has a gradient and Adam's two averages
+    needed = 4 * weights * (8 if config.precision == "64" else 4)
+    if needed > memory.total():
+        raise InputError(
+            f"width is {config.width}, which makes networks of {weights / 1e9:.3g} billion weights; training takes "
+            f"{needed / 2**30:.3g} GB and this machine has {memory.total() / 2**30:.3g} GB: use a smaller width"
+        )
 
 
 def likelihood_of(config: RunConfig, model: Autoencoder) -> Likelihood:
@@ -133,6 +156,12 @@ def _reach(structure: Structure) -> int:
         case Banded():
             return structure.bandwidth + 1
     return 1
+
+
+def _assembled(config: RunConfig, shape: tuple[int, ...]) -> Autoencoder:
+    encoder, decoder = _networks(config, shape)
+    structure = None if config.objective in _DETERMINISTIC else build_structure(config.structure)
+    return Autoencoder(encoder, decoder, config.latents, structure)
 
 
 def _networks(config: RunConfig, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:

@@ -28,6 +28,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 _POSITIVE = ("beta", "lr", "width")
 _AT_LEAST_ZERO = ("encoder_weight", "decoder_weight", "orthogonality", "seed", "split_seed")
+# beyond these a person has mistyped: years of training, and more draws than a step can hold
+_AT_MOST = {"steps": 10**9, "samples": 10_000, "latents": 10**6, "width": 1000.0}
 _AT_LEAST_ONE = ("latents", "steps", "batch_size", "samples", "checkpoint_every", "log_every", "size")
 
 
@@ -159,6 +161,8 @@ def _checked(name: str, kind: str, value: Any) -> Any:
         raise InputError(f"{name} is {number}; expected a {sort} number >= 0")
     if name in _AT_LEAST_ONE and number < 1:
         raise InputError(f"{name} is {number}; expected a whole number >= 1")
+    if name in _AT_MOST and number > _AT_MOST[name]:
+        raise InputError(f"{name} is {number}; expected at most {_AT_MOST[name]}")
     return number
 
 

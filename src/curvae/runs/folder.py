@@ -22,6 +22,7 @@ from curvae.runs.export import load_model
 from curvae.runs.lines import read_lines
 from curvae.runs.provenance import environment
 from curvae.runs.source import load_data
+from curvae.terminal import quoted
 
 _FORMAT = "curvae-run"
 _EVALUATION = "curvae-evaluation"
@@ -122,7 +123,8 @@ class Run:
             InputError: the run is not finished, or the exported model is damaged.
         """
         if not self.finished:
-            raise InputError(f"{self.path} is not finished; go on with: curvae train --resume --out {self.path}")
+            resume = f"curvae train --resume --out {quoted(self.path)}"
+            raise InputError(f"{self.path} is not finished; go on with: {resume}")
         return load_model(self.path)
 
     def dataset(self) -> Dataset:
@@ -173,7 +175,7 @@ def check_free(path: Path) -> None:
     """Refuse a path that a new run cannot have.
 
     Raises:
-        InputError: it holds a run, is not empty, or is not a folder.
+        InputError: it holds a run, is not empty, is not a folder, or its name is not UTF-8.
 
     Example:
         >>> import tempfile
@@ -184,6 +186,8 @@ def check_free(path: Path) -> None:
         Traceback (most recent call last):
         curvae.errors.InputError: ... already holds a run; use --resume to go on with it, or another --out
     """
+    if any(0xD800 <= ord(letter) <= 0xDFFF for letter in str(path)):  # safetensors reads no such path
+        raise InputError(f"{str(path)!r} is not UTF-8; expected a name that is")
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; expected a new or empty folder for the run")
     if (path / "config.json").exists():

@@ -20,6 +20,9 @@ from curvae.likelihoods import (
 )
 from curvae.posteriors import Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
 
+# columns, probes, sizes: all of them push that many tangents through the decoder for each datum
+_MOST = 10_000
+
 
 def build_structure(text: str) -> Structure:
     """``"diagonal"``, ``"block:B"``, ``"banded:W"``, ``"full"``, or one of these for all data: ``"shared:STRUCTURE"``.
@@ -141,15 +144,19 @@ def _structure(parts: list[str], text: str) -> Structure:
 
 
 def _count(number: str, text: str, name: str, example: str) -> int:
-    if not (number.isascii() and number.isdigit()) or int(number) < 1:
-        raise InputError(f"{name} is {text!r}; expected a whole number >= 1 after the colon, for example {example}")
-    return int(number)
+    # the length before the value: Python refuses to read thousands of digits
+    value = int(number) if number.isascii() and number.isdigit() and len(number) < 20 else 0
+    if not 1 <= value <= _MOST:
+        raise InputError(
+            f"{name} is {text!r}; expected a whole number from 1 to {_MOST} after the colon, for example {example}"
+        )
+    return value
 
 
 def _fraction(number: str, text: str) -> float:
     try:
         value = float(Ratio(number))
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ZeroDivisionError, OverflowError):
         value = 0.0
     if not 0 < value <= 1:
         raise InputError(f"estimator is {text!r}; expected a fraction above 0 and up to 1, for example fraction:1/8:…")

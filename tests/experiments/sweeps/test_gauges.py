@@ -64,3 +64,9 @@ def test_extractors_by_name(tmp_path: Path) -> None:
     vectors = Dataset("toy", torch.rand(9, 5), torch.rand(5, 5), {})
     with pytest.raises(InputError, match=r"of images; these data have shape \(5,\)"):
         image_extractor("lite0", 64, vectors)
+
+
+@pytest.mark.parametrize("features", ["", "missing", "~nouser/x", "x" * 300, "/dev/zero", "."])
+def test_features_that_are_no_file(features: str) -> None:
+    with pytest.raises(InputError, match="expected lite0, inception or the file"):
+        image_extractor(features, 32, drawn())

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from rich.console import Console
 from rich.progress import Progress
 
 from curvae.errors import InputError
@@ -20,6 +19,7 @@ from curvae.experiments.approximation.run import Result, Row, run
 from curvae.experiments.approximation.store import Store, provenance
 from curvae.files import write_atomic
 from curvae.metrics import Estimate
+from curvae.terminal import console
 
 _COLOURS: Mapping[str, str] = MappingProxyType(
     {"elu": "#4063d8", "relu": "#cb3c33", "leaky relu": "#e69f00", PAPER_NETWORK: "#389826"}
@@ -47,7 +47,7 @@ def reproduce(figure: str, scale: str, out: Path) -> None:
     store = Store(out / "approximation.json", config)
     # what runs is what is there now, whatever happens to the checkout meanwhile
     done, made_under = store.load(), provenance()
-    with Progress(*Progress.get_default_columns(), console=Console(stderr=True)) as progress:
+    with Progress(*Progress.get_default_columns(), console=console()) as progress:
         total = 2 * len(config.seeds) * len(list(cases(config)))
         task = progress.add_task("approximation", total=total, completed=len(done))
 

@@ -78,7 +78,7 @@ def _heat_maps(figure: str, config: HeatMaps, workshop: Workshop) -> Made:
     settings = [heatmaps.summarise(panel, config, generator) for panel in panels]
     summary = {"test_points": len(data), "settings": settings}
     drawings = {
-        f"{figure}.png": heatmap_figures.heat_maps(panels, config.shown),
+        f"{figure}.png": heatmap_figures.heat_maps(panels, min(config.shown, len(data))),
         f"{figure}-shares.png": heatmap_figures.shares(settings),
     }
     return Made(summary, tables.heat_maps(summary), drawings, tuple(runs.values()))

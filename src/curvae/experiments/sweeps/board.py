@@ -12,6 +12,8 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from curvae.errors import InputError
+
 _TAIL = 4096
 _ROWS = 20
 
@@ -38,8 +40,11 @@ class Board:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._live is not None:
+            # of what was refused there is nothing to show
+            refused = kind is not None and issubclass(kind, InputError)
+            self._live.transient = refused
             self._live.stop()
-            if not self._live.console.is_terminal:
+            if not self._live.console.is_terminal and not refused:
                 self._live.console.line()  # what is printed next begins a line of its own
 
     def table(self) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,4 +109,11 @@ def image_extractor(features: str, side: int, dataset: Dataset) -> Inception | E
         raise InputError(f"Fréchet distances are of images; these data have shape {tuple(dataset.shape)}")
     if features == "lite0":
         return EfficientNetLite0(side)
-    return Inception(None if features == "inception" else Path(features).expanduser())
+    if features == "inception":
+        return Inception(None)
+    file = Path(os.path.expanduser(features))  # noqa: PTH111 - Path raises for a user who is not there
+    if not os.path.isfile(file):  # noqa: PTH113 - Path raises for a name that is too long
+        raise InputError(
+            f"features is {features!r}, which cannot be read; expected lite0, inception or the file of its weights"
+        )
+    return Inception(file)

@@ -84,6 +84,9 @@ AnyConfig = TypeVar("AnyConfig", bound=Configuration)
 
 # every other whole number counts something of which there has to be one
 _MAY_BE_ZERO = ("seeds", "size")
+# images, resamples and the like: beyond it a person has mistyped; the configuration of a run bounds the others
+_LARGEST = 10**6
+_MAY_BE_LARGE = ("seeds", "steps")
 
 
 def overridden(config: AnyConfig, changes: Mapping[str, str]) -> AnyConfig:
@@ -133,4 +136,6 @@ def _read(name: str, old: Any, text: str) -> Any:
         raise InputError(f"--set {name} is {text!r}; expected each {name.removesuffix('s')} once")
     if any(isinstance(number, int) and number < least for number in numbers):
         raise InputError(f"--set {name} is {text!r}; expected no number below {least}")
+    if name not in _MAY_BE_LARGE and any(isinstance(number, int) and number > _LARGEST for number in numbers):
+        raise InputError(f"--set {name} is {text!r}; expected no number above {_LARGEST}")
     return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,15 +17,21 @@ from rich.console import Console
 from rich.progress import track
 
 from curvae.data import Dataset, absolute, load
-from curvae.errors import InputError
+from curvae.errors import InputError, UnsavedError
 from curvae.experiments.sweeps.drawing import save_png
 from curvae.experiments.sweeps.launch import Cluster, Launcher, Local
 from curvae.experiments.sweeps.provenance import named, plain, provenance, rounded
 from curvae.experiments.sweeps.sweep import Keep, nothing, sweep
 from curvae.experiments.sweeps.training import Configuration, overridden
 from curvae.files import write_atomic
-from curvae.runs import Run, RunConfig
+from curvae.runs import Run, RunConfig, build_objective
+from curvae.runs.build import check_model
+from curvae.runs.checks import check_data
 from curvae.runs.device import choose_device
+from curvae.terminal import console
+
+# each is a process with a PyTorch of its own
+_WORKERS = max(64, os.cpu_count() or 1)
 
 AnyConfig = TypeVar("AnyConfig", bound=Configuration)
 
@@ -72,6 +79,11 @@ class Workshop:
         Raises:
             InputError: a run was trained on other data.
         """
+        configs = list(configs)
+        for config in configs:  # all, before the first is trained and anything is written
+            build_objective(config)
+            check_data(config, self.dataset)
+            check_model(config, self.dataset.shape)
         found = sweep(configs, self.cache, self.launcher, self.console, self.keep)
         for run in found.values():
             if run.data["digest"] != self.dataset.digest:
@@ -133,16 +145,26 @@ def answer(
     launcher = Local(call.workers) if call.cluster is None else Cluster(call.runs / "jobs", call.cluster)
     training = config.training
     dataset = load(training.data, size=training.size or None, damaged=training.damaged)
-    workshop = Workshop(call.runs, launcher, dataset, device, Console(stderr=True), keep)
+    workshop = Workshop(call.runs, launcher, dataset, device, console(), keep)
     made = make(call.figure, config, workshop)
     head: dict[str, Any] = {"figure": call.figure, "scale": call.scale, "changes": named(changes)}
     head |= provenance(made.runs, workshop.dataset)
     head |= {"seconds_of_last_call": round(time.monotonic() - begun, 1), "config": plain(config)}
-    for name, drawing in made.figures.items():
-        save_png(drawing, call.out / name)
-    write_atomic(call.out / "table.md", lambda path: path.write_text(made.table + "\n", encoding="utf-8"))
     text = json.dumps(rounded({**head, **made.summary}), indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomic(call.out / "summary.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
+    try:
+        for name, drawing in made.figures.items():
+            save_png(drawing, call.out / name)
+        _write_text(call.out / "table.md", made.table)
+        _write_text(call.out / "summary.json", text)
+    except OSError as error:
+        raise UnsavedError(
+            f"{call.out} cannot be written: {error.strerror or error}; its summary is printed", text
+        ) from error
+
+
+def _write_text(path: Path, text: str) -> None:
+    # a file's name need not be UTF-8; what it becomes then is JSON's own way to write it
+    write_atomic(path, lambda to: to.write_text(text + "\n", encoding="utf-8", errors="backslashreplace"))
 
 
 def _changes(call: Call, configs: Mapping[tuple[str, str], Any]) -> dict[str, str]:
@@ -151,7 +173,7 @@ def _changes(call: Call, configs: Mapping[tuple[str, str], Any]) -> dict[str, st
         raise InputError(
             f"got figure {call.figure!r}, scale {call.scale!r}; expected {', '.join(names)} at smoke, quick, paper"
         )
-    if call.workers < 1:
-        raise InputError(f"--workers is {call.workers}; expected a whole number >= 1")
+    if not 1 <= call.workers <= _WORKERS:
+        raise InputError(f"--workers is {call.workers}; expected a whole number >= 1 and at most {_WORKERS}")
     changes = dict(call.changes or {}) | ({} if call.data is None else {"data": call.data})
     return {name: absolute(text) if name == "data" else text for name, text in changes.items()}

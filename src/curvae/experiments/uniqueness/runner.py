@@ -14,7 +14,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from curvae.errors import InputError
@@ -23,6 +22,7 @@ from curvae.experiments.uniqueness.engine import Row, run_trial
 from curvae.experiments.uniqueness.optimum import run_optimum
 from curvae.experiments.uniqueness.store import PanelStore, Table, to_table
 from curvae.experiments.uniqueness.trial import Model
+from curvae.terminal import console
 
 SAVE_EVERY = 10.0
 """Seconds between two writes of a table."""
@@ -90,7 +90,7 @@ def run(config: Config, out: Path | None = None, quiet: bool = False) -> Result:
     kept = {name: store.load() if store else [] for name, store in stores.items()}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     tables, seconds = {}, {}
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
+    with Progress(*columns, console=console(), disable=quiet) as progress:
         for job in jobs:
             begun = time.monotonic()
             tables[job.name] = _run_job(config, job, stores[job.name], kept[job.name], progress)

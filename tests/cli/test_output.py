@@ -1,0 +1,247 @@
+"""Where output goes, and what becomes of it there: encodings, names, full disks, places that cannot be written."""
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+from curvae.autoencoder import Autoencoder
+from curvae.cli import app
+from curvae.experiments.mnist import reproduction
+from curvae.experiments.sweeps import workshop
+from curvae.files import write_atomic
+
+Curvae = Callable[..., Any]
+COMMANDS = ("train", "evaluate", "sample", "report", "reproduce")
+SMALL = ("--network", "mlp", "--width", "0.02", "--latents", "2", "--steps", "2", "--batch-size", "8")
+
+
+def one_line(answer: Any, code: int) -> str:
+    assert answer.code == code, answer.stderr
+    assert answer.stderr.startswith("error: ")
+    assert answer.stderr.count("\n") == 1, answer.stderr
+    return str(answer.stderr)
+
+
+@pytest.mark.parametrize("charset", ["ascii", "cp1252", "latin-1"])
+def test_any_encoding(charset: str, run: Path) -> None:
+    calls = [["--help"], *([name, "--help"] for name in COMMANDS), ["evaluate", str(run), "--limit=2"]]
+    for words in calls:
+        answer = CliRunner(charset=charset).invoke(app, words)
+        assert answer.exit_code == 0, (words, answer.exception)
+    assert "beta-VAE (2)" in answer.stdout
+    assert "||Sigma^-" in answer.stdout
+
+
+def test_help_has_nothing_that_rich_would_swallow() -> None:
+    for command in typer.main.get_command(app).commands.values():  # type: ignore[attr-defined]
+        for text in (command.help, *(getattr(parameter, "help", None) for parameter in command.params)):
+            assert "[" not in (text or ""), text
+
+
+@pytest.mark.parametrize("name", ["[/red]", "[bold]b[/bold]", ":smile:", "\\[x]"])
+def test_names_that_look_like_markup(name: str, curvae: Curvae, run: Path, tmp_path: Path) -> None:
+    there = tmp_path / "r" / name
+    shutil.copytree(run, there)
+    answer = curvae("evaluate", there, "--limit", 2)
+    assert answer.code == 0
+    assert f"{name}: 2 held-out data" in "".join(answer.stdout.split("\n")[:4]).replace("  ", "")
+
+
+@pytest.mark.parametrize("name", ["r\udcff", "new\nline", "esc\x1b[2J", "", "~nouser/x", "x" * 300])
+def test_names_that_are_refused_before_anything_is_written(
+    name: str, curvae: Curvae, vectors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    calls = [
+        ("train", "--data", vectors, *SMALL, "--out"), ("evaluate",), ("sample",), ("report",),
+        ("reproduce", "fig2", "--out"), ("reproduce", "fig2", "--out", "out", "--runs"),
+    ]  # fmt: skip
+    for words in calls:
+        answer = curvae(*words, name)
+        assert one_line(answer, 2).startswith("error: Invalid value for ")
+        assert answer.stdout == ""
+        assert all(letter.isprintable() for letter in answer.stderr[:-1])
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_data_whose_name_is_not_utf8(curvae: Curvae, vectors: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "v\udcff.npy"
+    shutil.copy(vectors, odd)
+    assert curvae("train", "--data", odd, "--out", tmp_path / "odd", *SMALL).code == 0
+    assert curvae("evaluate", tmp_path / "odd").code == 0
+    assert curvae("report", tmp_path / "odd", "--out", tmp_path / "r.html").code == 0
+    assert "v\\udcff.npy" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+def test_what_was_measured_is_printed_where_it_cannot_be_kept(curvae: Curvae, run: Path) -> None:
+    (run / "evaluation.json").mkdir()
+    answer = curvae("evaluate", run, "--json", "--limit", 3)
+    assert answer.json["data"] == 3
+    assert "printed but not kept" in one_line(answer, 1)
+    table = curvae("evaluate", run, "--limit", 3)
+    assert "Taylor (7)" in table.stdout
+    assert str(run) in one_line(table, 1)
+
+
+def test_the_summary_is_printed_where_it_cannot_be_kept(
+    curvae: Curvae, vectors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    made = workshop.Made({"measured": 3}, "", {"a.png": Image.new("L", (2, 2))}, ())
+    monkeypatch.setattr(reproduction, "_make", lambda *_: made)
+    monkeypatch.setattr(workshop, "save_png", full)
+    monkeypatch.chdir(tmp_path)
+    answer = curvae("reproduce", "fig2", "--scale", "smoke", "--out", "out", "--data", vectors)
+    assert answer.json["measured"] == 3
+    assert "out cannot be written: No space left on device" in one_line(answer, 1)
+
+
+@pytest.mark.parametrize("refusal", ["permission", "length"])
+def test_a_place_is_tried_before_the_work(
+    refusal: str, curvae: Curvae, run: Path, vectors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(Autoencoder, "sample", work)
+    monkeypatch.setattr("curvae.experiments.mnist.reproduce", work)
+    for name in ("curvae.report.write_report", "curvae.training.train"):
+        monkeypatch.setattr(name, work)
+    stem = "new/" + ("x" * 300 if refusal == "length" else "x")
+    if refusal == "permission":
+        monkeypatch.setattr("curvae.cli.places.os.access", lambda *_: False)
+    calls = [
+        ("sample", run, "--out", tmp_path / f"{stem}.npy"), ("report", run, "--out", tmp_path / f"{stem}.html"),
+        ("train", "--data", vectors, *SMALL, "--out", tmp_path / stem), ("reproduce", "fig2", "--out", tmp_path / stem),
+        ("reproduce", "fig2", "--out", tmp_path / "o", "--runs", tmp_path / stem),
+    ]  # fmt: skip
+    for words in calls:
+        option = words[-2]
+        line = one_line(curvae(*words), 2)
+        assert f"{option} is {tmp_path / 'new'}" in line or (refusal == "permission" and "no permission" in line)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_name_just_short_enough(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 251 + ".npy")
+    write_atomic(path, lambda to: to.write_text("whole"))
+    assert path.read_text() == "whole"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 8")],
+)
+def test_too_little_memory(error: Exception, curvae: Curvae, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def greedy(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Autoencoder, "sample", greedy)
+    assert "not enough memory" in one_line(curvae("sample", run, "--out", run.parent / "s.npy"), 1)
+
+
+def test_a_fault_in_curvae_is_one_line_too(curvae: Curvae, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def faulty(*_: object) -> None:
+        raise KeyError("x")
+
+    monkeypatch.setattr(Autoencoder, "sample", faulty)
+    with pytest.raises(KeyError):
+        curvae("sample", run, "--out", run.parent / "s.npy")
+    monkeypatch.delenv("CURVAE_TRACEBACK")
+    line = one_line(curvae("sample", run, "--out", run.parent / "s.npy"), 1)
+    assert "a fault in curvae, KeyError: 'x'" in line
+
+
+def test_a_full_disk_and_a_closed_pipe_behind_stdout() -> None:
+    words = [sys.executable, "-m", "curvae", "--help"]
+    if Path("/dev/full").exists():
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert (done.returncode, done.stderr) == (1, "error: reading or writing failed: No space left on device\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_the_line_to_go_on_is_quoted_for_a_shell(curvae: Curvae, run: Path, tmp_path: Path) -> None:
+    there = tmp_path / "s p; touch Y"
+    run.rename(there)
+    (there / "model.json").unlink()
+    assert f"curvae train --resume --out '{there}'" in one_line(curvae("evaluate", there), 2)
+
+
+# sizes that would never end or fit: what is typed, and what the line says
+SIZES: list[tuple[tuple[str, ...], str]] = [
+    (
+        ("evaluate", "run", "--samples", "10000000000"),
+        "--samples is 10000000000; expected a whole number >= 1 and at mo",
+    ),
+    (("evaluate", "run", "--nll", "1000000000000"), "at most 1000000"),
+    (("sample", "run", "-n", "1000000000000"), "a .png shows at most 10000 samples"),
+    (("sample", "run", "-n", "1000000000000", "--out", "s.npy"), "fits in the memory of this machine"),
+    (("sample", "run", "--from", "mixture:" + "9" * 5000), "--from is 'mixture:999"),
+    (("train", "--steps", "1000000000000"), "steps is 1000000000000; expected at most 1000000000"),
+    (("train", "--width", "1e9"), "width is 1000000000.0; expected at most 1000.0"),
+    (("train", "--width", "900"), "which makes networks of"),
+    (("train", "--estimator", "columns:" + "9" * 5000), "expected a whole number from 1 to 10000"),
+    (("train", "--estimator", "lanczos:1000000000:1", "--structure", "full"), "from 1 to 10000"),
+    (("train", "--objective", "beta-vae", "--samples", "1000000000"), "samples is 1000000000; expected at most"),
+    (("reproduce", "fig2", "--workers", "100000"), "--workers is 100000; expected a whole number >= 1 and at most"),
+    (("reproduce", "fig2", "--set", "resamples=1000000000000"), "expected no number above 1000000"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), SIZES, ids=lambda value: " ".join(value)[:60])
+def test_sizes(
+    words: tuple[str, ...], message: str, curvae: Curvae, run: Path, vectors: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run.parent)
+    before = sorted(run.parent.rglob("*"))
+    beside = {"train": (*SMALL, "--data", vectors, "--out", "out"), "reproduce": ("--scale", "smoke", "--out", "out")}
+    command, *rest = words
+    line = one_line(curvae(command, *beside.get(command, ()), *rest), 2)
+    assert message in line
+    assert len(line) < 1100
+    assert sorted(run.parent.rglob("*")) == before
+
+
+# reproductions that are refused: beside what would work, what is wrong, and what the line says
+REFUSED: list[tuple[tuple[str, ...], str]] = [
+    (("fig2", "--set", "batch_size=1000"), "batch_size is 1000"),
+    (("fig2", "--data", "vectors.npy"), "latents is 8 but a datum has only 6 numbers"),
+    (("fig2", "--runs", "vectors.npy"), "--runs is vectors.npy, which is a file; expected a folder"),
+    (("fig2", "--runs", "vectors.npy/x"), "--runs is vectors.npy/x, which cannot be written"),
+    (("fig4", "--data", "vectors.npy"), "fig4 is of images"),
+    (("fig2", "--data", ""), "data source is empty"),
+    (("fig5", "--workers", "2"), "fig5 takes --scale and --out alone"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), REFUSED, ids=lambda value: " ".join(value))
+def test_a_refused_reproduction_leaves_nothing(
+    words: tuple[str, ...], message: str, curvae: Curvae, vectors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("images.npy", np.random.default_rng(0).random((60, 1, 8, 8), dtype=np.float32))
+    data = () if words[0] == "fig5" else ("--data", "images.npy", "--set", "network=mlp", "--set", "batch_size=8")
+    figure, *wrong = words
+    line = one_line(curvae("reproduce", figure, "--scale", "smoke", "--out", "out", *data, *wrong), 2)
+    assert message in line
+    assert "--out" not in line or "fig5" in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images.npy", "vectors.npy"]
