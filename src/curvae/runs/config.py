@@ -171,7 +171,7 @@ def _text(name: str, value: Any) -> str:
     if choices and value not in choices:
         raise InputError(f"{name} is {shown(value)}; expected one of {', '.join(choices)}")
     if len(value) > _LONGEST[name == "data"] or not _is_name(value):
-        raise InputError(f"{name} is {shown(value)}; expected a text that can be the name of a file")
+        raise InputError(f"{name} is {shown(value)}; expected a text of at most {_LONGEST[name == 'data']} characters")
     return value
 
 

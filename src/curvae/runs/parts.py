@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction as Ratio
 
 from curvae.curvature import Columns, Estimator, Exact, Fraction, Lanczos, Signs, Trace
@@ -19,6 +20,9 @@ from curvae.likelihoods import (
     StudentT,
 )
 from curvae.posteriors import Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
+
+# of a count that fits into 64 bits
+_DIGITS = 19
 
 
 def build_structure(text: str) -> Structure:
@@ -141,14 +145,16 @@ def _structure(parts: list[str], text: str) -> Structure:
 
 
 def _count(number: str, text: str, name: str, example: str) -> int:
-    if not (number.isascii() and number.isdigit()) or int(number) < 1:
+    if not (number.isascii() and number.isdigit() and len(number) < _DIGITS) or int(number) < 1:
         raise InputError(f"{name} is {text!r}; expected a whole number >= 1 after the colon, for example {example}")
     return int(number)
 
 
 def _fraction(number: str, text: str) -> float:
+    # without exponents: the exact ratio of 1e9999999 would take minutes
+    plain = re.fullmatch(r"[0-9]{1,18}/[0-9]{1,18}|[0-9]{0,18}\.?[0-9]{1,18}", number)
     try:
-        value = float(Ratio(number))
+        value = float(Ratio(number)) if plain else float(number)
     except (ValueError, ZeroDivisionError):
         value = 0.0
     if not 0 < value <= 1:

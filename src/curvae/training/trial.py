@@ -30,7 +30,7 @@ def try_out(config: RunConfig, model: Autoencoder, dataset: Dataset) -> None:
     except IndefiniteError as error:
         raise InputError(f"curvature is {config.curvature} but {error}") from error
     except (ArithmeticError, torch.linalg.LinAlgError) as error:  # type: ignore[attr-defined]
-        wrong = f"cannot be computed ({' '.join(str(error).split())[:100]})"
+        wrong = f"cannot be computed ({' '.join(str(error.args[-1]).split())[:100]})"
     finally:
         model.zero_grad()
         model.train()
