@@ -32,6 +32,7 @@ class Interrupts(Callback):
         self.received: str | None = None
         self._since = 0.0
         self._computing = False
+        self._trainer: Trainer | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
@@ -52,6 +53,8 @@ class Interrupts(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the signals back from Lightning, which gives up on SIGTERM without a checkpoint."""
+        self._trainer = trainer
+        trainer.should_stop = self.received is not None
         self._take()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -63,8 +66,6 @@ class Interrupts(Callback):
     ) -> None:
         """The step is done: what follows is writing."""
         self._computing = False
-        if self.received:
-            trainer.should_stop = True
 
     def _take(self) -> None:
         for number in self._before:
@@ -74,5 +75,7 @@ class Interrupts(Callback):
         name, now = signal.Signals(number).name, time.monotonic()
         if self.received is None:
             self.received, self._since = name, now
+            if self._trainer is not None:
+                self._trainer.should_stop = True
         elif self._computing and now - self._since > _IMPATIENCE:
             raise TrainingError(f"stopped by a second {name}, in the middle of a step")
