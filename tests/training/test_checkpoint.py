@@ -94,6 +94,12 @@ ALTERED: dict[str, tuple[Callable[[Tree], object], str]] = {
     "an infinite second moment": (lambda c: moments(c)["exp_avg_sq"].fill_(float("inf")), "not finite"),
     "steps of another run": (lambda c: moments(c)["step"].fill_(1e6), "out of range"),
     "a number of steps": (lambda c: moments(c).update(step=4), "step is not a plain tensor"),
+    "groups of other parameters": (
+        lambda c: c["optimizer"]["param_groups"][0].update(params=[0]),
+        "optimiser.s state",
+    ),
+    "no groups": (lambda c: c["optimizer"].update(param_groups=[]), "optimiser.s state"),
+    "a group that is a text": (lambda c: c["optimizer"].update(param_groups=["x"]), "param_groups"),
     "no optimiser": (lambda c: c.pop("optimizer"), "lacks optimizer"),
     "a negative time": (lambda c: c.update(seconds=-1.0), "seconds is -1.0"),
     "a time that is not finite": (lambda c: c.update(seconds=float("nan")), "seconds is nan"),

@@ -19,7 +19,7 @@ from curvae.errors import InputError
 from curvae.files import open_regular, write_atomic
 from curvae.runs import RunConfig
 from curvae.runs.export import check_tensors
-from curvae.runs.schema import amount, anything, count, digest, mapping, optional, record
+from curvae.runs.schema import amount, anything, count, digest, listing, mapping, optional, record
 
 _FORMAT = "curvae-checkpoint"
 _NEEDED = {
@@ -28,7 +28,7 @@ _NEEDED = {
     "step": count,
     "seconds": amount,
     "model": mapping(anything),
-    "optimizer": record({"state": anything}),
+    "optimizer": record({"state": anything, "param_groups": listing(mapping(anything))}),
 }
 _MORE = {"start": optional(amount)}
 # what follows the archive: a line with the digest of all before it
@@ -141,8 +141,10 @@ class Checkpoint:
     def _optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
         """Adam's moments, each that of its parameter."""
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        state = self.optimizer["state"]
-        if not isinstance(state, dict) or not set(state) <= set(range(len(parameters))):
+        state, groups = self.optimizer["state"], self.optimizer["param_groups"]
+        own = [group["params"] for group in optimizer.state_dict()["param_groups"]]
+        known = isinstance(state, dict) and bool(state) and set(state) <= set(range(len(parameters)))
+        if not known or [group.get("params") for group in groups] != own:
             raise InputError("the optimiser's state is not that of this model's parameters")
         for number, moments in state.items():
             if not isinstance(moments, dict):
