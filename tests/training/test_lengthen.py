@@ -19,19 +19,22 @@ Configure = Callable[..., RunConfig]
 EVERY = {"checkpoint_every": 5, "log_every": 5}
 
 
-def same(left: Run, right: Run) -> None:
-    """Weights, Adam's state and every logged number, held-out values included."""
+def same(left: Run, right: Run, since: int = 0) -> None:
+    """Weights, Adam's state and every number logged from a step on, held-out values included."""
     states = [Checkpoint.load(run.checkpoint) for run in (left, right)]
     for name in ("model", "optimizer"):
         torch.testing.assert_close(getattr(states[0], name), getattr(states[1], name), rtol=0, atol=0)
     torch.testing.assert_close(left.model().state_dict(), right.model().state_dict(), rtol=0, atol=0)
-    logs = [[{k: v for k, v in line.items() if k != "seconds"} for line in run.metrics] for run in (left, right)]
+    logs = [
+        [{k: v for k, v in line.items() if k != "seconds"} for line in run.metrics if line["step"] > since]
+        for run in (left, right)
+    ]
     assert logs[0] == logs[1]
 
 
 @pytest.mark.parametrize(
     "case",
-    [{"objective": "beta-vae"}, {"objective": "grae", "network": "paper", "precision": "bf16"}],
+    [{"objective": "beta-vae"}, {"objective": "grae", "network": "paper", "estimator": "columns:1"}],
     ids=lambda case: case["objective"],
 )
 def test_a_lengthened_run_is_the_long_one(case: dict[str, str], configure: Configure, tmp_path: Path) -> None:
@@ -41,7 +44,9 @@ def test_a_lengthened_run_is_the_long_one(case: dict[str, str], configure: Confi
     weights = run.model().state_dict()
     outcome = train(longer, tmp_path / "run", resume=True)
     assert (outcome.finished, outcome.done_before, outcome.step) == (True, 10, 20)
-    same(outcome.run, train(longer, tmp_path / "whole").run)
+    # the shorter run's end took its batch-norm statistics over more data than the middle of the long one
+    since = 10 if case.get("network") == "paper" else 0
+    same(outcome.run, train(longer, tmp_path / "whole").run, since)
     (entry,) = Run.open(tmp_path / "run").history
     assert (entry["step"], entry["from"], entry["to"]) == (10, {"steps": 10}, {"steps": 20})
     assert entry["date"].startswith("20")

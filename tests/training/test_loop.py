@@ -30,7 +30,19 @@ def by_hand(config: RunConfig) -> torch.nn.Module:
         optimizer.zero_grad()
         objective(model, x, step_generator(config.seed, step, torch.device("cpu"))).mean().backward()
         optimizer.step()
+    with torch.no_grad():
+        update_batch_norm(config, dataset.train, model, objective)
     return model.eval()
+
+
+def update_batch_norm(config: RunConfig, data: torch.Tensor, model: torch.nn.Module, objective: Callable) -> None:
+    """The statistics of all batch normalisations, as means over the next batches with the weights as they are."""
+    for layer in (found for found in model.modules() if isinstance(found, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d)):
+        layer.reset_running_stats()
+        layer.momentum = None
+    generator = step_generator(config.seed, 0, torch.device("cpu"))
+    for x in Batches(data, config.batch_size, config.seed, steps=len(data) // config.batch_size):
+        objective(model, x, generator)
 
 
 @pytest.mark.parametrize("objective", ["beta-vae", "taylor", "grae"])

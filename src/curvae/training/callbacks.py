@@ -14,12 +14,15 @@ from curvae._typing import Float, Tensor
 from curvae.objectives import Terms
 from curvae.runs import RunConfig
 from curvae.runs.lines import append_line
+from curvae.training.batch_norm import SAMPLES, PreciseBatchNorm
 from curvae.training.checkpoint import Checkpoint, all_finite
 from curvae.training.divergence import Watch
 from curvae.training.errors import TrainingError
 from curvae.training.module import Training
 from curvae.training.noise import step_generator
 
+# of the steps since the last held-out values, so many batches are passed once more for the batch-norm statistics
+_AGAIN = 1 / 20
 # beyond every step, and the same for a run that is lengthened
 _HELD_OUT_NOISE = 2**63
 
@@ -27,10 +30,14 @@ _HELD_OUT_NOISE = 2**63
 class Recorder(Callback):
     """Writes a line of metrics every ``log_every`` steps, with held-out values every ``checkpoint_every``.
 
+    Held-out values are taken with batch-norm statistics estimated anew, which stay in the model: at the end these are
+    the finished model's.
+
     Args:
         path: ``metrics.jsonl``.
         config: the run's.
         held_out: the held-out data that are looked at on the way, on the training device.
+        batch_norm: estimates the statistics.
         watch: is shown the values.
         seconds: training time before this start.
 
@@ -39,9 +46,15 @@ class Recorder(Callback):
     """
 
     def __init__(
-        self, path: Path, config: RunConfig, held_out: Float[Tensor, "N *D"], watch: Watch, seconds: float = 0.0
+        self,
+        path: Path,
+        config: RunConfig,
+        held_out: Float[Tensor, "N *D"],
+        batch_norm: PreciseBatchNorm,
+        watch: Watch,
+        seconds: float = 0.0,
     ) -> None:
-        self.path, self.config, self.held_out, self.watch = path, config, held_out, watch
+        self.path, self.config, self.held_out, self.batch_norm, self.watch = path, config, held_out, batch_norm, watch
         self.latest: dict[str, Any] = {}
         self._before = seconds
         self._begin = time.perf_counter() - seconds
@@ -69,12 +82,17 @@ class Recorder(Callback):
         pl_module.check(pl_module.terms.mean(), step)
         record: dict[str, Any] = {"step": step, "seconds": round(self.seconds, 3), **means(pl_module.terms)}
         if look:
+            record["batch_norm_samples"] = self.batch_norm(pl_module, self._samples(step))
             held_out_terms = self._held_out(pl_module)
             pl_module.check(held_out_terms.mean(), step)
             record["held_out"] = means(held_out_terms)
         append_line(self.path, record)
         self.latest = record
         self.watch.look(record["total"], step)
+
+    def _samples(self, step: int) -> int:
+        config = self.config
+        return SAMPLES if step == config.steps else int(_AGAIN * config.checkpoint_every) * config.batch_size
 
     def _held_out(self, module: Training) -> Terms:
         # the same noise each time, so that the values differ by the weights alone

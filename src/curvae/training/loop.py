@@ -25,6 +25,7 @@ from curvae.runs.device import choose_device
 from curvae.runs.lines import cut_lines
 from curvae.runs.objective import Objective
 from curvae.runs.taking import check_free, clear, locked
+from curvae.training.batch_norm import PreciseBatchNorm
 from curvae.training.callbacks import Checkpoints, Recorder
 from curvae.training.checkpoint import Checkpoint
 from curvae.training.compiling import compile_networks
@@ -151,10 +152,11 @@ def _fit(
     if config.compile and start < config.steps:
         _compile(module, objective, typed(dataset.train[: config.batch_size], config).to(device), console)
     held_out = typed(dataset.test[:_HELD_OUT], config).to(device)
-    recorder = Recorder(run.path / "metrics.jsonl", config, held_out, watch, seconds)
+    batch_norm = PreciseBatchNorm(dataset.train, config.batch_size, config.seed)
+    recorder = Recorder(run.path / "metrics.jsonl", config, held_out, batch_norm, watch, seconds)
     checkpoints = Checkpoints(run.checkpoint, config, dataset.digest, watch, lambda: recorder.seconds, saved=start)
     # before the checkpoint of the same step, so that a resumed run has none to catch up on
-    snapshots = Snapshots(run.path, config, dataset.shape, keep)
+    snapshots = Snapshots(run.path, config, dataset.shape, keep, batch_norm)
     bar = [] if console is None else [Bar(console, recorder, config.steps)]
     batches = Batches(_near(dataset.train, device), config.batch_size, config.seed, start, config.steps)
     with Interrupts() as interrupts, _failures(run, checkpoints):

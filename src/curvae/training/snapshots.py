@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from curvae.runs import RunConfig, save_model
+from curvae.training.batch_norm import PreciseBatchNorm
 from curvae.training.module import Training
 
 
@@ -32,10 +33,19 @@ class Snapshots(Callback):
         config: the run's.
         shape: of one datum.
         steps: after which steps.
+        batch_norm: estimates the batch-norm statistics before.
     """
 
-    def __init__(self, run: Path, config: RunConfig, shape: tuple[int, ...], steps: Collection[int]) -> None:
+    def __init__(
+        self,
+        run: Path,
+        config: RunConfig,
+        shape: tuple[int, ...],
+        steps: Collection[int],
+        batch_norm: PreciseBatchNorm,
+    ) -> None:
         self.run, self.config, self.shape, self.steps = run, config, shape, frozenset(steps)
+        self.batch_norm = batch_norm
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -43,4 +53,5 @@ class Snapshots(Callback):
         """Export if this is one of the steps."""
         assert isinstance(pl_module, Training)
         if pl_module.step in self.steps:
+            self.batch_norm(pl_module)
             save_model(pl_module.model, self.config, self.shape, snapshot(self.run, pl_module.step))
