@@ -7,26 +7,44 @@ from numbers import Integral, Real
 
 from curvae.errors import InputError
 
+_SHOWN = 60
+
 
 def positive(name: str, value: float) -> float:
     """Return ``value`` as a float if it is finite and > 0, else raise an ``InputError`` that names it."""
     if not (_is_finite(value) and value > 0):
-        raise InputError(f"{name} is {value!r}; expected a finite number > 0")
+        raise InputError(f"{name} is {shown(value)}; expected a finite number > 0")
     return float(value)
 
 
 def non_negative(name: str, value: float) -> float:
     """Return ``value`` as a float if it is finite and ≥ 0, else raise an ``InputError`` that names it."""
     if not (_is_finite(value) and value >= 0):
-        raise InputError(f"{name} is {value!r}; expected a finite number >= 0")
+        raise InputError(f"{name} is {shown(value)}; expected a finite number >= 0")
     return float(value)
 
 
 def positive_int(name: str, value: int) -> int:
     """Return ``value`` if it is an integer ≥ 1, else raise an ``InputError`` that names it."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise InputError(f"{name} is {value!r}; expected a whole number >= 1")
+        raise InputError(f"{name} is {shown(value)}; expected a whole number >= 1")
     return int(value)
+
+
+def shown(value: object) -> str:
+    """A value as an error message shows it: at most 60 characters on one line.
+
+    Example:
+        >>> shown("x"), len(shown("x" * 1000)), shown(10**5000)
+        ("'x'", 60, 'a number of thousands of digits')
+    """
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # Python does not write so many digits
+        return "a number of thousands of digits"
+    except RecursionError:
+        return "deeply nested"
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 def _is_finite(value: object) -> bool:

@@ -8,6 +8,7 @@ it and not before, so that ``--help`` is quick.
 
 from __future__ import annotations
 
+import signal
 from typing import Annotated
 
 import typer
@@ -45,4 +46,8 @@ def about(
 def main() -> None:
     """Entry point of the ``curvae`` script."""
     avoid_page_faults()
-    app()
+    try:
+        app()
+    finally:
+        # a second Ctrl-C has nothing left to stop: it would only cut off the interpreter's own end
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

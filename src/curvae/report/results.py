@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from curvae.errors import InputError
 from curvae.files import open_regular
 from curvae.report.pictures import Picture
 from curvae.report.subjects import short_names
+from curvae.runs.documents import read_json
 from curvae.terminal import quoted
 
 _SUMMARY = "summary.json"
@@ -74,8 +74,8 @@ def open_results(paths: Sequence[Path]) -> list[Result]:
 def _open(path: Path, name: str) -> Result:
     file = path / _SUMMARY
     try:
-        summary = json.loads(file.read_text(encoding="utf-8"))
+        summary = read_json(file)
         figure = summary["figure"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (InputError, KeyError, TypeError) as error:
         raise InputError(f"{file} is damaged; expected what curvae reproduce wrote: run it again") from error
     return Result(path, name, str(figure), summary)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from curvae._checks import shown
 from curvae.data.stacking import DAMAGED
 from curvae.errors import InputError
+from curvae.runs.schema import is_number
 
 OBJECTIVES = ("beta-vae", "taylor", "grae", "rae")
 CURVATURES = ("gauss-newton", "hessian")
@@ -31,6 +33,8 @@ _AT_LEAST_ZERO = ("encoder_weight", "decoder_weight", "orthogonality", "seed", "
 # beyond these a person has mistyped: years of training, and more draws than a step can hold
 _AT_MOST = {"steps": 10**9, "samples": 10_000, "latents": 10**6, "width": 1000.0}
 _AT_LEAST_ONE = ("latents", "steps", "batch_size", "samples", "checkpoint_every", "log_every", "size")
+# characters of a text, and of a path
+_LONGEST = (200, 4096)
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,8 @@ class RunConfig:
         known = [field.name for field in dataclasses.fields(cls)]
         unknown = sorted(set(values) - set(known))
         if unknown:
-            raise InputError(f"unknown configuration key {', '.join(unknown)}; the keys are {', '.join(known)}")
+            names = ", ".join(key if key.isidentifier() else shown(key) for key in unknown[:5])
+            raise InputError(f"unknown configuration key {names}; the keys are {', '.join(known)}")
         if "data" not in values:
             raise InputError("the configuration has no data; expected a named data set or a path")
         return cls(**values)
@@ -168,30 +173,41 @@ def _checked(name: str, kind: str, value: Any) -> Any:
 
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise InputError(f"{name} is {value!r}; expected a text that is not empty")
+        raise InputError(f"{name} is {shown(value)}; expected a text that is not empty")
     choices = _CHOICES.get(name)
     if choices and value not in choices:
-        raise InputError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
+        raise InputError(f"{name} is {shown(value)}; expected one of {', '.join(choices)}")
+    if len(value) > _LONGEST[name == "data"] or not _is_name(value):
+        raise InputError(f"{name} is {shown(value)}; expected a text of at most {_LONGEST[name == 'data']} characters")
     return value
+
+
+def _is_name(value: str) -> bool:
+    """Whether the system takes a text: no half of a surrogate pair, which JSON can say."""
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise InputError(f"{name} is {value!r}; expected true or false")
+        raise InputError(f"{name} is {shown(value)}; expected true or false")
     return value
 
 
 def _integer(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"{name} is {value!r}; expected a whole number")
-    if value >= 2**63:
-        raise InputError(f"{name} is {value}; expected a whole number below 2^63")
+        raise InputError(f"{name} is {shown(value)}; expected a whole number")
+    if not -(2**63) <= value < 2**63:
+        raise InputError(f"{name} is {shown(value)}; expected a whole number below 2^63")
     return value
 
 
 def _real(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{name} is {value!r}; expected a number")
-    if not math.isfinite(value):
-        raise InputError(f"{name} is {value}; expected a finite number")
+        raise InputError(f"{name} is {shown(value)}; expected a number")
+    if not is_number(value):
+        raise InputError(f"{name} is {shown(value)}; expected a finite number")
     return float(value)

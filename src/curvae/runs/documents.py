@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from curvae._checks import shown
 from curvae.errors import InputError
-from curvae.files import write_atomic
+from curvae.files import open_regular, write_atomic
+from curvae.runs.schema import Check, record
 
 
 def write_document(path: Path, form: str, content: dict[str, Any]) -> None:
@@ -15,11 +18,12 @@ def write_document(path: Path, form: str, content: dict[str, Any]) -> None:
 
     Example:
         >>> import tempfile
+        >>> from curvae.runs.schema import anything
         >>> path = Path(tempfile.mkdtemp()) / "config.json"
         >>> write_document(path, "curvae-run", {"config": {"beta": 0.2}})
-        >>> read_document(path, "curvae-run", ("config",))["config"]
+        >>> read_document(path, "curvae-run", {"config": anything})["config"]
         {'beta': 0.2}
-        >>> read_document(path, "curvae-model", ())
+        >>> read_document(path, "curvae-model", {})
         Traceback (most recent call last):
         curvae.errors.InputError: ... is a 'curvae-run' document; expected 'curvae-model'
     """
@@ -27,31 +31,77 @@ def write_document(path: Path, form: str, content: dict[str, Any]) -> None:
     write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def read_document(path: Path, form: str, keys: tuple[str, ...]) -> dict[str, Any]:
+def read_document(
+    path: Path, form: str, needed: Mapping[str, Check], more: Mapping[str, Check] | None = None
+) -> dict[str, Any]:
     """Read back what :func:`write_document` wrote.
 
     Args:
         path: the file.
         form: the format name that it must carry.
-        keys: the keys that it must have.
+        needed: the keys that it must have, and what is to be found there (:mod:`curvae.runs.schema`).
+        more: keys that it may have.
 
     Raises:
-        InputError: the file is missing, is not JSON, is of another format or version, or lacks a key.
+        InputError: the file is missing, is not JSON, is of another format or version, or a value is missing or not
+            what it must be.
+    """
+    document = read_json(path)
+    found = document.get("format") if isinstance(document, dict) else None
+    if found != form:
+        raise InputError(f"{path} is a {shown(found)} document; expected {form!r}")
+    if document.get("version") != 1:
+        raise InputError(f"{path} has format version {shown(document.get('version'))}; this version of curvae reads 1")
+    missing = [key for key in needed if key not in document]
+    if missing:
+        raise InputError(f"{path} lacks {', '.join(missing)}; restore it or start a new run")
+    try:
+        record(needed, more)("", document)
+    except InputError as error:
+        raise InputError(f"{path} is damaged: {error}; restore it or start a new run") from error
+    return document
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file that somebody else may have written.
+
+    Raises:
+        InputError: the file is missing, cannot be read, or is not JSON.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            return parse(file.read().decode("utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except MemoryError as error:
+        raise InputError(f"{path} does not fit in memory") from error
+    except InputError:
+        raise
+    except ValueError as error:
         raise InputError(f"{path} is not valid JSON; it may be truncated, restore it or start a new run") from error
-    found = document.get("format") if isinstance(document, dict) else None
-    if found != form:
-        raise InputError(f"{path} is a {found!r} document; expected {form!r}")
-    if document.get("version") != 1:
-        raise InputError(f"{path} has format version {document.get('version')!r}; this version of curvae reads 1")
-    missing = [key for key in keys if key not in document]
-    if missing:
-        raise InputError(f"{path} lacks {', '.join(missing)}; restore it or start a new run")
-    return document
+
+
+def parse(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: it is not JSON: NaN and the infinities are not, and neither is what no writer of ours makes, such
+            as thousands of digits or of nested lists.
+
+    Example:
+        >>> parse('{"step": 3}')
+        {'step': 3}
+        >>> parse("[" * 100_000)
+        Traceback (most recent call last):
+        ValueError: nested too deeply
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON value")

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 
+from curvae._checks import shown
+from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.errors import InputError
-from curvae.files import write_atomic
+from curvae.files import open_regular, write_atomic
 from curvae.runs.build import build_model
 from curvae.runs.config import RunConfig
 from curvae.runs.documents import read_document, write_document
+from curvae.runs.schema import anything, count, digest, listing, mapping
 
 _FORMAT = "curvae-model"
 
@@ -28,13 +33,11 @@ def save_model(model: Autoencoder, config: RunConfig, shape: tuple[int, ...], fo
         folder: where to.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    path = folder / "model.safetensors"
-    write_atomic(path, lambda temporary: save_file(tensors, temporary))
-    write_document(
-        folder / "model.json",
-        _FORMAT,
-        {"config": config.to_json(), "shape": list(shape), "sha256": _digest(path)},
-    )
+    # not safetensors' own writer, whose errors say less: a full disk is an OSError here
+    weights = save(tensors)
+    write_atomic(folder / "model.safetensors", lambda temporary: temporary.write_bytes(weights))
+    sha256 = hashlib.sha256(weights).hexdigest()
+    write_document(folder / "model.json", _FORMAT, {"config": config.to_json(), "shape": list(shape), "sha256": sha256})
 
 
 def load_model(path: Path | str) -> Autoencoder:
@@ -63,25 +66,73 @@ def load_model(path: Path | str) -> Autoencoder:
     folder = Path(path)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; expected a run folder that curvae train wrote")
-    document = read_document(folder / "model.json", _FORMAT, ("config", "shape", "sha256"))
-    weights = folder / "model.safetensors"
-    if not weights.is_file():
-        raise InputError(f"{weights} does not exist; restore it or train again")
-    if _digest(weights) != document["sha256"]:
-        raise InputError(f"{weights} is damaged: its digest is not the one in model.json; restore it or train again")
-    model = build_model(RunConfig.from_json(document["config"]), tuple(document["shape"]))
-    _fill(model, weights)
+    config, shape, sha256 = model_document(folder)
+    path = folder / "model.safetensors"
+    weights = _read(path)
+    if hashlib.sha256(weights).hexdigest() != sha256:
+        raise InputError(f"{path} is damaged: its digest is not the one in model.json; restore it or train again")
+    try:
+        tensors = load(weights)
+        # compared with a model without memory first: one of another size may be larger than this machine
+        with torch.device("meta"):
+            expected = build_model(config, shape).state_dict()
+        check_tensors(tensors, expected)
+        model = build_model(config, shape)
+        model.load_state_dict(tensors)
+    except (SafetensorError, RuntimeError, OverflowError, MemoryError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} does not fit the model that model.json describes: {reason[:200]}") from error
     return model.eval()
 
 
-def _fill(model: Autoencoder, weights: Path) -> None:
+def model_document(folder: Path) -> tuple[RunConfig, tuple[int, ...], str]:
+    """What ``model.json`` says: the configuration, the shape of one datum, and the digest of the weights.
+
+    Raises:
+        InputError: it is missing, damaged or foreign.
+    """
+    needed = {"config": mapping(anything), "shape": listing(count, at_least=1), "sha256": digest}
+    document = read_document(folder / "model.json", _FORMAT, needed)
+    return RunConfig.from_json(document["config"]), tuple(document["shape"]), document["sha256"]
+
+
+def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """See that tensors from a file are those of a model: names, types, shapes, and finite values.
+
+    Raises:
+        InputError: they are not; the message names the first that is not.
+
+    Example:
+        >>> check_tensors({"w": torch.ones(2)}, {"w": torch.zeros(3)})
+        Traceback (most recent call last):
+        curvae.errors.InputError: w is float32 [2]; expected float32 [3]
+    """
+    strangers, missing = sorted(set(found) - set(expected)), sorted(set(expected) - set(found))
+    if strangers or missing:
+        raise InputError(f"{_listed(missing)} missing and {_listed(strangers)} unknown")
+    for name, wanted in expected.items():
+        tensor = found[name]
+        if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
+            raise InputError(f"{name} is not a plain tensor")
+        if tensor.shape != wanted.shape or tensor.dtype != wanted.dtype:
+            raise InputError(f"{name} is {_kind(tensor)}; expected {_kind(wanted)}")
+        if not bool(tensor.isfinite().all()):
+            raise InputError(f"{name} has values that are not finite")
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(shown, names[:3])) + f" and {len(names) - 3} more" * (len(names) > 3) if names else "nothing"
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def _read(path: Path) -> bytes:
     try:
-        model.load_state_dict(load_file(weights))
-    except (SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{weights} does not fit the model that model.json describes: {reason[:200]}") from error
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        with open_regular(path) as file:
+            return file.read()
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; restore it or train again") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-import zipfile
+import datetime
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from curvae.autoencoder import Autoencoder
-from curvae.data import Dataset
+from curvae.data import Dataset, is_name
 from curvae.errors import InputError
-from curvae.files import write_atomic
-from curvae.metrics import Evaluation, Examples
+from curvae.metrics import Evaluation
 from curvae.runs.config import RunConfig
 from curvae.runs.documents import read_document, write_document
-from curvae.runs.export import load_model
+from curvae.runs.evaluated import read_evaluation, write_evaluation
+from curvae.runs.export import load_model, model_document
 from curvae.runs.lines import read_lines
 from curvae.runs.provenance import environment
+from curvae.runs.schema import amount, anything, count, digest, listing, mapping, optional, record, text
 from curvae.runs.source import load_data
+from curvae.runs.taking import check_free, clear
 from curvae.terminal import quoted
 
 _FORMAT = "curvae-run"
-_EVALUATION = "curvae-evaluation"
-_ARRAYS = ("x", "precision", "implied")
+_DATA = record(
+    {"digest": digest, "shape": listing(count, at_least=1)},
+    {"split": mapping(anything), "train": count, "test": count},
+)
+_ENVIRONMENT = mapping(optional(text))
+_CHANGE = record(
+    {"step": amount, "date": text, "from": mapping(anything), "to": mapping(anything), "environment": _ENVIRONMENT}
+)
+_NEEDED = {"config": mapping(anything), "data": _DATA, "environment": _ENVIRONMENT}
 
 
 @dataclass(frozen=True)
@@ -49,21 +57,27 @@ class Run:
         data: what the data was: ``digest``, ``split``, ``shape``, the sizes ``train`` and ``test``, and ``white``, the
             stored number that means 1 (``Dataset.white``).
         environment: versions, device and commit at the start.
+        history: what was changed when training went on: for each time ``step`` (steps done by then), ``date``, the
+            changed values ``from`` and ``to``, and the ``environment`` since.
     """
 
     path: Path
     config: RunConfig
     data: dict[str, Any]
     environment: dict[str, str | None]
+    history: tuple[dict[str, Any], ...] = ()
 
     @classmethod
     def create(cls, path: Path, config: RunConfig, dataset: Dataset, device: torch.device) -> Run:
-        """Begin a run in a new or empty folder.
+        """Begin a run in a new or empty folder, or in one where a start was killed before this.
+
+        Whoever shares the folder with other processes holds it (:func:`locked`).
 
         Raises:
             InputError: the path is in use, or cannot be written.
         """
         check_free(path)
+        clear(path)
         data = {
             "digest": dataset.digest,
             "split": dataset.split,
@@ -73,9 +87,8 @@ class Run:
             "white": dataset.white,
         }
         run = cls(path, config, data, environment(device))
-        content = {"config": config.to_json(), "data": data, "environment": run.environment}
         try:
-            write_document(path / "config.json", _FORMAT, content)
+            run._write()
         except OSError as error:
             raise InputError(f"{path} cannot be written: {error.strerror}; choose another --out") from error
         return run
@@ -92,9 +105,34 @@ class Run:
             raise InputError(f"{path} is not a folder; expected a run folder that curvae train wrote")
         if not (path / "config.json").exists():
             raise InputError(f"{path} holds no run (no config.json); expected a folder that curvae train wrote")
-        document = read_document(path / "config.json", _FORMAT, ("config", "data", "environment"))
-        _check_parts(path / "config.json", document)
-        return cls(path, RunConfig.from_json(document["config"]), document["data"], document["environment"])
+        document = read_document(path / "config.json", _FORMAT, _NEEDED, {"history": listing(_CHANGE)})
+        config = RunConfig.from_json(document["config"])
+        return cls(path, config, document["data"], document["environment"], tuple(document.get("history", ())))
+
+    def changed(self, config: RunConfig, step: int, device: torch.device) -> Run:
+        """Go on with another configuration, and say so in ``config.json``.
+
+        Args:
+            config: from now on; the same training but for what may change.
+            step: steps done with the present one.
+            device: from now on.
+        """
+        names = self.config.differences(config)
+        entry = {
+            "step": step,
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "from": {name: getattr(self.config, name) for name in names},
+            "to": {name: getattr(config, name) for name in names},
+            "environment": environment(device),
+        }
+        run = replace(self, config=config, history=(*self.history, entry))
+        run._write()
+        return run
+
+    def _write(self) -> None:
+        content = {"config": self.config.to_json(), "data": self.data, "environment": self.environment}
+        history = {"history": list(self.history)} if self.history else {}
+        write_document(self.path / "config.json", _FORMAT, {**content, **history})
 
     @property
     def checkpoint(self) -> Path:
@@ -125,6 +163,13 @@ class Run:
         if not self.finished:
             resume = f"curvae train --resume --out {quoted(self.path)}"
             raise InputError(f"{self.path} is not finished; go on with: {resume}")
+        # steps too: a model of fewer is not yet that of a run that was lengthened
+        other = sorted(set(self.config.differences(model_document(self.path)[0])) - {"data", "device"})
+        if other:
+            raise InputError(
+                f"{self.path}: config.json and model.json are of different runs (they differ in {', '.join(other)}); "
+                "restore them or train again"
+            )
         return load_model(self.path)
 
     def dataset(self) -> Dataset:
@@ -133,10 +178,24 @@ class Run:
         Raises:
             InputError: the data is gone, or is not what the run was trained on.
         """
-        dataset = load_data(self.config, self.data.get("white")).in_shape(tuple(self.data["shape"]))
+        try:
+            return self.dataset_of(self.config)
+        except InputError as error:
+            if is_name(self.config.data) or Path(self.config.data).exists():
+                raise
+            again = f"curvae train --resume --out {quoted(self.path)} --data PLACE"
+            raise InputError(f"{error}; if they were moved, say where they are with: {again}") from error
+
+    def dataset_of(self, config: RunConfig) -> Dataset:
+        """The run's data, from where ``config`` says that they lie now.
+
+        Raises:
+            InputError: they cannot be read there, or are others.
+        """
+        dataset = load_data(config, self.data.get("white")).in_shape(tuple(self.data["shape"]))
         if dataset.digest != self.data["digest"]:
             raise InputError(
-                f"the data at {self.config.data} has changed since {self.path} was trained "
+                f"the data at {config.data} has changed since {self.path} was trained "
                 f"(digest {dataset.digest[:12]}, was {self.data['digest'][:12]}); restore it or train a new run"
             )
         return dataset
@@ -148,11 +207,7 @@ class Run:
         Raises:
             InputError: ``evaluation.json`` is damaged.
         """
-        path = self.path / "evaluation.json"
-        if not path.exists():
-            return None
-        document = read_document(path, _EVALUATION, ("evaluation",))
-        return Evaluation.from_json(document["evaluation"], _examples(self.path / "evaluation.npz"))
+        return read_evaluation(self.path)
 
     def save_evaluation(self, evaluation: Evaluation, beside: Mapping[str, Any] | None = None) -> None:
         """Keep an evaluation in the folder, in place of an earlier one.
@@ -161,53 +216,4 @@ class Run:
             evaluation: the numbers.
             beside: more of them, ready for JSON, kept in the same document.
         """
-        examples = evaluation.examples
-        arrays = self.path / "evaluation.npz"
-        if examples is not None:
-            kept = {name: getattr(examples, name).astype(np.float32) for name in _ARRAYS}
-            write_atomic(arrays, lambda temporary: np.savez_compressed(temporary, **kept))
-        write_document(
-            self.path / "evaluation.json", _EVALUATION, {"evaluation": evaluation.to_json(), **(beside or {})}
-        )
-
-
-def check_free(path: Path) -> None:
-    """Refuse a path that a new run cannot have.
-
-    Raises:
-        InputError: it holds a run, is not empty, is not a folder, or its name is not UTF-8.
-
-    Example:
-        >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> check_free(folder / "new")
-        >>> _ = (folder / "config.json").write_text("{}")
-        >>> check_free(folder)
-        Traceback (most recent call last):
-        curvae.errors.InputError: ... already holds a run; use --resume to go on with it, or another --out
-    """
-    if any(0xD800 <= ord(letter) <= 0xDFFF for letter in str(path)):  # safetensors reads no such path
-        raise InputError(f"{str(path)!r} is not UTF-8; expected a name that is")
-    if path.exists() and not path.is_dir():
-        raise InputError(f"{path} is a file; expected a new or empty folder for the run")
-    if (path / "config.json").exists():
-        raise InputError(f"{path} already holds a run; use --resume to go on with it, or another --out")
-    if path.is_dir() and any(path.iterdir()):
-        raise InputError(f"{path} is not empty and holds no run; expected a new or empty folder")
-
-
-def _check_parts(path: Path, document: dict[str, Any]) -> None:
-    if not all(isinstance(document[key], dict) for key in ("config", "data", "environment")):
-        raise InputError(f"{path} is damaged: config, data and environment must be objects; start a new run")
-    if not isinstance(document["data"].get("digest"), str) or not isinstance(document["data"].get("shape"), list):
-        raise InputError(f"{path} is damaged: data has no digest or no shape; start a new run")
-
-
-def _examples(path: Path) -> Examples | None:
-    if not path.exists():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Examples(*(arrays[name] for name in _ARRAYS))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is damaged; run curvae evaluate again") from error
+        write_evaluation(self.path, evaluation, beside or {})

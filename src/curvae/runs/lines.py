@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from curvae.errors import InputError
-from curvae.files import write_atomic
+from curvae.files import open_regular, write_atomic
+from curvae.runs.documents import parse
+from curvae.runs.schema import amount, count, mapping, number, record
+
+_TERMS = {"total": number, "parts": mapping(number)}
+_LINE = record({}, {"seconds": amount, **_TERMS, "held_out": record({}, _TERMS)})
 
 HELD_OUT = 256
 """How many held-out data the lines look at, the first ones: the whole set would cost more than the training."""
 
 
-def append_line(path: Path, record: dict[str, Any]) -> None:
+def append_line(path: Path, values: dict[str, Any]) -> None:
     """Add one record at the end of the file, in one write.
 
     Example:
@@ -29,7 +34,7 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
     """
     # NaN has no place in JSON: a run with a loss that is not finite stops before it is written
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record, allow_nan=False) + "\n")
+        file.write(json.dumps(values, allow_nan=False) + "\n")
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -38,31 +43,39 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     A last line without its line end (a killed run) is left out.
 
     Raises:
-        InputError: a whole line is not a JSON object with a step.
+        InputError: a whole line is not a JSON object with a step, or a value in it is not what it must be.
     """
-    if not path.exists():
+    try:
+        with open_regular(path) as file:
+            *whole, _ = file.read().decode("utf-8", errors="replace").split("\n")
+    except FileNotFoundError:
         return []
-    records = []
-    *whole, _ = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    for number, line in enumerate(whole, start=1):
-        record = _parsed(line)
-        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
-            raise InputError(f"line {number} of {path} is not a JSON object with a step; restore or delete the file")
-        records.append(record)
-    return records
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    return [_checked(line, path, position) for position, line in enumerate(whole, start=1)]
 
 
 def cut_lines(path: Path, last_step: int) -> None:
     """Keep the records up to and including ``last_step``; the file is replaced whole."""
     if not path.exists():
         return
-    kept = [record for record in read_lines(path) if record["step"] <= last_step]
-    text = "".join(json.dumps(record) + "\n" for record in kept)
+    kept = [line for line in read_lines(path) if line["step"] <= last_step]
+    text = "".join(json.dumps(line) + "\n" for line in kept)
     write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def _parsed(line: str) -> Any:
+def _checked(line: str, path: Path, position: int) -> dict[str, Any]:
     try:
-        return json.loads(line)
-    except json.JSONDecodeError:
-        return None
+        values = parse(line)
+        record({"step": count})("", values)
+    except ValueError as error:
+        raise InputError(
+            f"line {position} of {path} is not a JSON object with a step; restore or delete the file"
+        ) from error
+    try:
+        _LINE("", values)
+    except InputError as error:
+        raise InputError(
+            f"{path} has a line without what belongs there, line {position}: {error}; restore or delete the file"
+        ) from error
+    return dict(values)

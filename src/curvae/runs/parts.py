@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction as Ratio
 
 from curvae.curvature import Columns, Estimator, Exact, Fraction, Lanczos, Signs, Trace
@@ -154,8 +155,10 @@ def _count(number: str, text: str, name: str, example: str) -> int:
 
 
 def _fraction(number: str, text: str) -> float:
+    # without exponents: the exact ratio of 1e9999999 would take minutes
+    plain = re.fullmatch(r"[0-9]{1,18}/[0-9]{1,18}|[0-9]{0,18}\.?[0-9]{1,18}", number)
     try:
-        value = float(Ratio(number))
+        value = float(Ratio(number)) if plain else float(number)
     except (ValueError, ZeroDivisionError, OverflowError):
         value = 0.0
     if not 0 < value <= 1:

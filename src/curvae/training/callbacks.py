@@ -1,13 +1,10 @@
-"""What happens between steps: lines of metrics, checkpoints, an orderly stop."""
+"""What happens between steps: lines of metrics and checkpoints."""
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -20,12 +17,15 @@ from curvae.runs import RunConfig
 from curvae.runs.lines import append_line
 from curvae.training.batch_norm import SAMPLES, PreciseBatchNorm
 from curvae.training.checkpoint import Checkpoint, all_finite
+from curvae.training.divergence import Watch
 from curvae.training.errors import TrainingError
 from curvae.training.module import Training
 from curvae.training.noise import step_generator
 
 # of the steps since the last held-out values, so many batches are passed once more for the batch-norm statistics
 _AGAIN = 1 / 20
+# beyond every step, and the same for a run that is lengthened
+_HELD_OUT_NOISE = 2**63
 
 
 class Recorder(Callback):
@@ -39,6 +39,7 @@ class Recorder(Callback):
         config: the run's.
         held_out: the held-out data that are looked at on the way, on the training device.
         batch_norm: estimates the statistics.
+        watch: is shown the values.
         seconds: training time before this start.
 
     Attributes:
@@ -51,9 +52,10 @@ class Recorder(Callback):
         config: RunConfig,
         held_out: Float[Tensor, "N *D"],
         batch_norm: PreciseBatchNorm,
+        watch: Watch,
         seconds: float = 0.0,
     ) -> None:
-        self.path, self.config, self.held_out, self.batch_norm = path, config, held_out, batch_norm
+        self.path, self.config, self.held_out, self.batch_norm, self.watch = path, config, held_out, batch_norm, watch
         self.latest: dict[str, Any] = {}
         self._before = seconds
         self._begin = time.perf_counter() - seconds
@@ -73,10 +75,11 @@ class Recorder(Callback):
         """Write a line if it is time for one."""
         assert isinstance(pl_module, Training)
         step, config = pl_module.step, self.config
+        assert pl_module.terms is not None
+        self.watch.begin(pl_module.terms)
         look = step % config.checkpoint_every == 0 or step == config.steps
         if not look and step % config.log_every:
             return
-        assert pl_module.terms is not None
         pl_module.check(pl_module.terms.mean(), step)
         record: dict[str, Any] = {"step": step, "seconds": round(self.seconds, 3), **means(pl_module.terms)}
         if look:
@@ -86,6 +89,7 @@ class Recorder(Callback):
             record["held_out"] = means(held_out_terms)
         append_line(self.path, record)
         self.latest = record
+        self.watch.look(record["total"], step)
 
     def _samples(self, step: int) -> int:
         config = self.config
@@ -93,7 +97,7 @@ class Recorder(Callback):
 
     def _held_out(self, module: Training) -> Terms:
         # the same noise each time, so that the values differ by the weights alone
-        generator = step_generator(self.config.seed, self.config.steps, module.device)
+        generator = step_generator(self.config.seed, _HELD_OUT_NOISE, module.device)
         # a compiled network would be compiled anew for eval mode and the last batch's size
         with deployed(module.model), torch.no_grad(), torch.compiler.set_stance("force_eager"):
             batches = self.held_out.split(self.config.batch_size)
@@ -109,73 +113,42 @@ class Checkpoints(Callback):
         path: the file.
         config: the run's.
         digest: of the data.
+        watch: knows how the training began.
         seconds: tells the training time so far.
         saved: the step that ``path`` holds already, 0 for none.
     """
 
     def __init__(
-        self, path: Path, config: RunConfig, digest: str, seconds: Callable[[], float], saved: int = 0
+        self, path: Path, config: RunConfig, digest: str, watch: Watch, seconds: Callable[[], float], saved: int = 0
     ) -> None:
-        self.path, self.config, self.digest, self.seconds, self.saved = path, config, digest, seconds, saved
+        self.path, self.config, self.digest, self.watch = path, config, digest, watch
+        self.seconds, self.saved = seconds, saved
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save if it is time to."""
+        """Save if it is time to, unless this would replace a good state by one that has run away."""
         assert isinstance(pl_module, Training)
-        if pl_module.step % self.config.checkpoint_every == 0:
+        if pl_module.step % self.config.checkpoint_every == 0 and not self.watch.ran_away(pl_module.total()):
             self._save(pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save what was done since, whether all steps are done or a signal stopped them."""
         assert isinstance(pl_module, Training)
         if pl_module.step != self.saved:
+            self.watch.check(pl_module.total(), pl_module.step)
             self._save(pl_module)
 
     def _save(self, module: Training) -> None:
-        if not all_finite(module.model):
-            raise TrainingError(f"a weight is not finite after step {module.step}; {module.cure}")
+        if not all_finite(module.model, module.optimizer):
+            raise TrainingError(
+                f"training has diverged: a weight, or the optimiser's record of its gradients, is not finite after "
+                ff"step {module.step}; {module.cure}"
+            )
         model, optimizer = dict(module.model.state_dict()), module.optimizer.state_dict()
-        Checkpoint(self.config, self.digest, module.step, self.seconds(), model, optimizer).save(self.path)
+        seconds, start = self.seconds(), self.watch.start
+        Checkpoint(self.config, self.digest, module.step, seconds, model, optimizer, start).save(self.path)
         self.saved = module.step
-
-
-class Interrupts(Callback):
-    """Lets SIGINT and SIGTERM end training after the running step; a second one ends it at once.
-
-    Attributes:
-        received: the name of the signal that came, None for none.
-    """
-
-    def __init__(self) -> None:
-        self.received: str | None = None
-        self._before: dict[int, Any] = {}
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over the signals; only a main thread can."""
-        if threading.current_thread() is not threading.main_thread():
-            return
-
-        def stop(number: int, _frame: FrameType | None) -> None:
-            if self.received:
-                raise KeyboardInterrupt
-            self.received = signal.Signals(number).name
-            trainer.should_stop = True
-
-        self._before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the signals back."""
-        self._restore()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Give the signals back."""
-        self._restore()
-
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
 
 
 def means(terms: Terms) -> dict[str, Any]:

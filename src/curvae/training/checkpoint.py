@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import torch
 from torch import nn
 
+from curvae._checks import shown
+from curvae._typing import Tensor
 from curvae.errors import InputError
-from curvae.files import write_atomic
+from curvae.files import open_regular, write_atomic
 from curvae.runs import RunConfig
+from curvae.runs.export import check_tensors
+from curvae.runs.schema import amount, anything, count, digest, listing, mapping, optional, record
 
 _FORMAT = "curvae-checkpoint"
-_KEYS = {"config": dict, "digest": str, "step": int, "seconds": float, "model": dict, "optimizer": dict}
+_NEEDED = {
+    "config": mapping(anything),
+    "digest": digest,
+    "step": count,
+    "seconds": amount,
+    "model": mapping(anything),
+    "optimizer": record({"state": anything, "param_groups": listing(mapping(anything))}),
+}
+_MORE = {"start": optional(amount)}
+# what follows the archive: a line with the digest of all before it
+_MARK = b"\ncurvae-sha256 "
+_FOOTER = len(_MARK) + 64 + 1
+_MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
@@ -29,6 +48,7 @@ class Checkpoint:
         seconds: training time so far.
         model: the autoencoder's state.
         optimizer: Adam's state.
+        start: size of the objective at the first step, None if that is not known.
     """
 
     config: RunConfig
@@ -37,9 +57,14 @@ class Checkpoint:
     seconds: float
     model: dict[str, Any]
     optimizer: dict[str, Any]
+    start: float | None = None
 
     def save(self, path: Path) -> None:
-        """Replace ``path`` by this state."""
+        """Replace ``path`` by this state, with its digest.
+
+        Raises:
+            OSError: the system refuses, for want of space for one; ``path`` stays as it was.
+        """
         content = {
             "format": _FORMAT,
             "version": 1,
@@ -49,38 +74,49 @@ class Checkpoint:
             "seconds": self.seconds,
             "model": self.model,
             "optimizer": self.optimizer,
+            "start": self.start,
         }
-        write_atomic(path, lambda temporary: torch.save(content, temporary))
+        write_atomic(path, lambda temporary: _write(content, temporary))
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
         """Read a state back, onto the CPU.
 
         Raises:
-            InputError: the file is damaged, holds anything but tensors and plain values, or is not curvae's.
+            InputError: the file has changed since it was written, holds anything but tensors and plain values, or is
+                not curvae's.
 
         Example:
             >>> import tempfile
             >>> path = Path(tempfile.mkdtemp()) / "last.ckpt"
-            >>> Checkpoint(RunConfig(data="mnist"), "0f", 3, 1.5, {"w": torch.ones(1)}, {}).save(path)
+            >>> Checkpoint(RunConfig(data="mnist"), "0f" * 32, 3, 1.5, {"w": torch.ones(1)}, {"state": {}}).save(path)
             >>> Checkpoint.load(path).step
             3
         """
         try:
-            with warnings.catch_warnings(action="ignore"):  # about foreign formats, which are refused anyway
-                content = torch.load(path, map_location="cpu", weights_only=True)
+            with open_regular(path) as file, warnings.catch_warnings(action="ignore"):
+                whole = _is_whole(file)
+                # the warnings are about foreign formats, which are refused anyway
+                content = torch.load(file, map_location="cpu", weights_only=True) if whole else None
         except Exception as error:  # garbage makes the reader fail in any way, with an IndexError for one
             raise InputError(
                 f"{path} is not a checkpoint that can be read safely: it is damaged or foreign; "
                 "restore it, or delete it to start this run again from step 0"
             ) from error
+        if not whole:
+            raise InputError(
+                f"{path} is damaged: it is not what was written (its digest is another); restore it, or delete it to "
+                "start this run again from step 0"
+            )
         if not isinstance(content, dict) or content.get("format") != _FORMAT or content.get("version") != 1:
             raise InputError(f"{path} is not a checkpoint of this version of curvae; delete it to start from step 0")
-        wrong = [key for key, kind in _KEYS.items() if not isinstance(content.get(key), kind)]
-        if wrong:
-            raise InputError(f"{path} is damaged: {', '.join(wrong)} missing; delete it to start from step 0")
-        values = {key: content[key] for key in _KEYS}
-        return cls(**(values | {"config": RunConfig.from_json(content["config"])}))
+        try:
+            record(_NEEDED, _MORE)("", content)
+            config = RunConfig.from_json(content["config"])
+        except InputError as error:
+            raise InputError(f"{path} is damaged: {error}; restore it, or delete it to start from step 0") from error
+        values = {key: content[key] for key in _NEEDED}
+        return cls(**(values | {"config": config, "start": content.get("start")}))
 
     def restore(self, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Put the state into a model and its optimiser.
@@ -88,21 +124,96 @@ class Checkpoint:
         Args:
             path: where this was read, for the error.
             model: built from the same configuration.
-            optimizer: of the model's parameters.
+            optimizer: Adam of the model's parameters; its settings stay as they are.
 
         Raises:
             InputError: the state is not one of this model.
         """
         try:
-            model.load_state_dict(self.model)
-            optimizer.load_state_dict(self.optimizer)
-        except (RuntimeError, ValueError, KeyError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(f"{path} does not fit this run's model ({reason}); delete it to start from 0") from error
+            check_tensors(self.model, model.state_dict())
+            state = self._optimizer_state(optimizer)
+        except InputError as error:
+            raise InputError(f"{path} does not fit this run's model ({error}); delete it to start from 0") from error
+        model.load_state_dict(self.model)
+        # the settings are the configuration's, so that only the moments come from the file
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+    def _optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
+        """Adam's moments, each that of its parameter."""
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        state, groups = self.optimizer["state"], self.optimizer["param_groups"]
+        own = [group["params"] for group in optimizer.state_dict()["param_groups"]]
+        known = isinstance(state, dict) and bool(state) and set(state) <= set(range(len(parameters)))
+        if not known or [group.get("params") for group in groups] != own:
+            raise InputError("the optimiser's state is not that of this model's parameters")
+        for number, moments in state.items():
+            if not isinstance(moments, dict):
+                raise InputError(f"the optimiser's state of parameter {number} is {shown(moments)}")
+            wanted = {"step": torch.zeros(()), **dict.fromkeys(_MOMENTS, parameters[number])}
+            try:
+                check_tensors(moments, wanted)
+            except InputError as error:
+                raise InputError(f"of the optimiser's state of parameter {number}, {error}") from error
+            if not 0 <= float(moments["step"]) <= self.step or bool((moments["exp_avg_sq"] < 0).any()):
+                raise InputError(f"the optimiser's state of parameter {number} has a value out of range")
+        # copies, as the optimiser writes to them in place
+        return {number: {name: value.clone() for name, value in one.items()} for number, one in state.items()}
 
 
-def all_finite(model: nn.Module) -> bool:
-    """Whether every weight and every running statistic is a finite number."""
-    tensors = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
+def all_finite(model: nn.Module, optimizer: torch.optim.Optimizer) -> bool:
+    """Whether every weight, every running statistic and every moment of the optimiser is a finite number."""
+    moments = [value for one in optimizer.state.values() for value in one.values() if isinstance(value, Tensor)]
+    tensors = [tensor for tensor in (*model.state_dict().values(), *moments) if tensor.is_floating_point()]
     # one number to wait for, whatever the device
     return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
+
+
+class _Hashed(io.RawIOBase):
+    """A file that is written through a digest, and that keeps the system's error, which PyTorch's writer hides."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.sha256 = file, hashlib.sha256()
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            written = self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+        self.sha256.update(data)
+        return written
+
+
+def _write(content: dict[str, Any], path: Path) -> None:
+    with path.open("wb") as file:
+        hashed = _Hashed(file)
+        try:
+            torch.save(content, cast(BinaryIO, hashed))
+        except RuntimeError:
+            if hashed.error is None:
+                raise
+            raise hashed.error from None
+        file.write(_MARK + hashed.sha256.hexdigest().encode() + b"\n")
+
+
+def _is_whole(file: BinaryIO) -> bool:
+    """Whether a file is what was written, by the digest at its end; it is left at its beginning.
+
+    Files of curvae 0.1 have none, and are held against the check sums that PyTorch puts into its archives.
+    """
+    length = max(file.seek(0, io.SEEK_END) - _FOOTER, 0)
+    file.seek(length)
+    footer = file.read()
+    file.seek(0)
+    if footer.startswith(_MARK):
+        sha256, left = hashlib.sha256(), length
+        while chunk := file.read(min(left, 2**20)):
+            sha256.update(chunk)
+            left -= len(chunk)
+        whole = footer == _MARK + sha256.hexdigest().encode() + b"\n"
+    else:
+        with zipfile.ZipFile(file) as archive:
+            whole = archive.testzip() is None
+    file.seek(0)
+    return whole

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from rich.console import Console
@@ -18,24 +17,27 @@ from torch.utils.data import DataLoader
 
 from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
-from curvae.data import Batches, Dataset, absolute, as_float
+from curvae.data import Batches, Dataset, absolute
 from curvae.data.notes import note
-from curvae.errors import IndefiniteError, InputError
-from curvae.metrics.codes import deployed
+from curvae.data.reasons import reason
 from curvae.runs import Run, RunConfig, build_model, build_objective, likelihood_of, load_data, save_model
 from curvae.runs.checks import check_data, choose_network, cure, remarks
 from curvae.runs.device import choose_device
-from curvae.runs.folder import check_free
 from curvae.runs.lines import HELD_OUT, cut_lines
 from curvae.runs.objective import Objective
+from curvae.runs.taking import check_free, clear, locked
 from curvae.training.batch_norm import PreciseBatchNorm
-from curvae.training.callbacks import Checkpoints, Interrupts, Recorder
+from curvae.training.callbacks import Checkpoints, Recorder
 from curvae.training.checkpoint import Checkpoint
 from curvae.training.compiling import compile_networks
+from curvae.training.divergence import Watch
 from curvae.training.errors import TrainingError
+from curvae.training.interrupts import Interrupts
 from curvae.training.module import Training
 from curvae.training.progress import Bar
+from curvae.training.resume import changed, changes, last_checkpoint
 from curvae.training.snapshots import Snapshots
+from curvae.training.trial import try_out, typed
 
 # data that the objective is tried on
 _TRIED = 4
@@ -49,7 +51,7 @@ class Outcome:
         run: the run folder.
         step: steps done, over all starts.
         done_before: steps that were done before this call.
-        stopped_by: the name of the signal that ended it early, None if it went to its end.
+        stopped_by: the name of the signal that came, None for none; after the last step it ends nothing.
     """
 
     run: Run
@@ -80,7 +82,9 @@ def train(
     Args:
         config: what to train.
         out: the run folder; new or empty, or with ``resume`` the one to go on with.
-        resume: go on from the last checkpoint; a finished run is left as it is.
+        resume: go on from the last checkpoint, with more steps, with the data at another place or on another device
+            if the configuration says so, which the run then tells in its history. A finished run of no more steps is
+            left as it is.
         console: where to show progress; None shows none.
         keep: steps after which the model is exported, to :func:`~curvae.training.snapshots.snapshot`, beside the
             finished one.
@@ -90,30 +94,47 @@ def train(
 
     Raises:
         InputError: bad data, settings, folder or checkpoint.
-        TrainingError: the loss or a weight is not finite; the last good checkpoint is kept.
+        TrainingError: training diverged, or the folder cannot be written any more; the last good checkpoint is kept.
     """
     config = replace(config, data=absolute(config.data))
-    run = _opened(out, config) if resume else None
-    if run is None:
-        check_free(out)
-    elif run.finished:
-        return Outcome(run, config.steps, config.steps)
+    if resume:
+        return _resumed(config, out, console, keep)
+    check_free(out)
     build_objective(config)  # settings that do not go together are refused before data are read
     device = choose_device(config.device)
-    dataset = load_data(config) if run is None else run.dataset()
+    dataset = load_data(config)
     chosen = choose_network(config, dataset)
     if chosen != config and chosen.network == "mlp":
         note(f"network: {chosen.network}, for data of shape {dataset.shape}")
     config = chosen
     check_data(config, dataset)
     model = build_model(config, dataset.shape)
-    _try_out(config, model, dataset)
-    if run is None:
+    try_out(config, model, dataset)
+    with locked(out):
+        run = Run.create(out, config, dataset, device)
         for remark in remarks(config, dataset):
             _tell(f"note: {remark}", console)
-        run = Run.create(out, config, dataset, device)
-    with _locked(out):
-        return _fit(run, model, dataset, device, console, keep)
+        return _fit(run, model, dataset, device, None, console, keep)
+
+
+def _resumed(config: RunConfig, out: Path, console: Console | None, keep: Collection[int]) -> Outcome:
+    run = Run.open(out)
+    if run.finished and not changes(run, config):
+        return Outcome(run, config.steps, config.steps)
+    device = choose_device(config.device)
+    with locked(out):
+        run = Run.open(out)
+        clear(out)
+        checkpoint = last_checkpoint(run, config)
+        dataset = run.dataset_of(config)
+        config = choose_network(config, dataset)
+        check_data(config, dataset)
+        model = build_model(config, dataset.shape)
+        try_out(config, model, dataset)
+        run = changed(run, config, checkpoint, device, console)
+        if run.finished:
+            return Outcome(run, config.steps, config.steps)
+        return _fit(run, model, dataset, device, checkpoint, console, keep)
 
 
 def _fit(
@@ -121,6 +142,7 @@ def _fit(
     model: Autoencoder,
     dataset: Dataset,
     device: torch.device,
+    checkpoint: Checkpoint | None,
     console: Console | None,
     keep: Collection[int],
 ) -> Outcome:
@@ -129,36 +151,48 @@ def _fit(
     if config.precision == "bf16":  # its convolutions are fastest with the channels of a pixel side by side
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
-    start, seconds = _restored(run, model, optimizer)
-    cut_lines(run.path / "metrics.jsonl", start)
+    start, seconds, watch = 0, 0.0, Watch()
+    if checkpoint is not None:
+        checkpoint.restore(run.checkpoint, model, optimizer)
+        start, seconds, watch = checkpoint.step, checkpoint.seconds, Watch(checkpoint.start)
     objective = build_objective(config, likelihood_of(config, model))
     bf16, advice = config.precision == "bf16", cure(dataset)
     module = Training(model, objective, optimizer, seed=config.seed, bf16=bf16, step=start, cure=advice)
     if config.compile and start < config.steps:
-        _compile(module, objective, _typed(as_float(dataset.train[: config.batch_size]), config).to(device), console)
-    held_out = _typed(as_float(dataset.test[:HELD_OUT]), config).to(device)
+        _compile(module, objective, typed(dataset.train[: config.batch_size], config).to(device), console)
+    held_out = typed(dataset.test[:HELD_OUT], config).to(device)
     batch_norm = PreciseBatchNorm(dataset.train, config.batch_size, config.seed)
-    recorder = Recorder(run.path / "metrics.jsonl", config, held_out, batch_norm, seconds)
-    checkpoints = Checkpoints(run.checkpoint, config, dataset.digest, lambda: recorder.seconds, saved=start)
+    recorder = Recorder(run.path / "metrics.jsonl", config, held_out, batch_norm, watch, seconds)
+    checkpoints = Checkpoints(run.checkpoint, config, dataset.digest, watch, lambda: recorder.seconds, saved=start)
     # before the checkpoint of the same step, so that a resumed run has none to catch up on
     snapshots = Snapshots(run.path, config, dataset.shape, keep, batch_norm)
-    interrupts = Interrupts()
     bar = [] if console is None else [Bar(console, recorder, config.steps)]
     batches = Batches(_near(dataset.train, device), config.batch_size, config.seed, start, config.steps)
-    try:
+    with Interrupts() as interrupts, _failures(run, checkpoints):
+        cut_lines(run.path / "metrics.jsonl", start)
         if start < config.steps:
             with _quiet():
-                trainer = _trainer(device, run.path, [recorder, snapshots, checkpoints, interrupts, *bar])
+                # the first of them, so that the end of a step is known before anything is written
+                trainer = _trainer(device, run.path, [interrupts, recorder, snapshots, checkpoints, *bar])
                 # a generator of its own: a loader without one draws from PyTorch's global one
                 trainer.fit(module, DataLoader(batches, batch_size=None, generator=torch.Generator()))
-    except TrainingError as error:
-        kept = f"{run.checkpoint} keeps step {checkpoints.saved}" if checkpoints.saved else "no checkpoint was made"
-        raise TrainingError(f"{error}; {kept}") from None
-    if module.step == config.steps:
-        save_model(model.cpu(), config, dataset.shape, run.path)
-    elif interrupts.received is None:
+        if module.step == config.steps:
+            save_model(model.cpu(), config, dataset.shape, run.path)
+    if module.step < config.steps and interrupts.received is None:
         raise TrainingError(f"training ended after step {module.step} of {config.steps} without a signal; use --resume")
     return Outcome(run, module.step, start, interrupts.received)
+
+
+@contextmanager
+def _failures(run: Run, checkpoints: Checkpoints) -> Iterator[None]:
+    """Say with every error what is left on disk; one of the system's is in writing, as the data are in memory."""
+    try:
+        yield
+    except (TrainingError, OSError) as error:
+        full = f"{run.path} cannot be written: {reason(error)}; mend that and go on with --resume"
+        what = full if isinstance(error, OSError) else str(error)
+        kept = f"{run.checkpoint} keeps step {checkpoints.saved}" if checkpoints.saved else "no checkpoint was made"
+        raise TrainingError(f"{what}; {kept}") from None
 
 
 def _compile(module: Training, objective: Objective, x: Tensor, console: Console | None) -> None:
@@ -200,61 +234,12 @@ def _trainer(device: torch.device, folder: Path, callbacks: list[Callback]) -> T
     )
 
 
-def _opened(out: Path, config: RunConfig) -> Run:
-    run = Run.open(out)
-    names = run.config.differences(config)
-    if names:
-        values = ", ".join(f"{name} {getattr(config, name)} (was {getattr(run.config, name)})" for name in names)
-        raise InputError(f"{out} cannot be resumed with another configuration: {values}; leave them out or start anew")
-    return run
-
-
-def _restored(run: Run, model: Autoencoder, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
-    """Steps done and seconds taken, after putting the last checkpoint into model and optimiser if there is one."""
-    for leftover in run.checkpoint.parent.glob(".last-*.ckpt"):
-        leftover.unlink()  # of a process that was killed while it wrote
-    if not run.checkpoint.exists():
-        return 0, 0.0
-    checkpoint = Checkpoint.load(run.checkpoint)
-    names = run.config.differences(checkpoint.config)
-    if names or checkpoint.digest != run.data["digest"] or not 0 < checkpoint.step <= run.config.steps:
-        what = ", ".join(names) or "data or step"
-        raise InputError(f"{run.checkpoint} is of another run (it differs in {what}); restore it, or delete it")
-    checkpoint.restore(run.checkpoint, model, optimizer)
-    return checkpoint.step, checkpoint.seconds
-
-
-@torch.no_grad()
-def _try_out(config: RunConfig, model: Autoencoder, dataset: Dataset) -> None:
-    """Evaluate the objective once, in eval mode, so that what does not fit is found before anything is written."""
-    objective = build_objective(config, likelihood_of(config, model))
-    try:
-        with deployed(model):
-            objective(model, _typed(as_float(dataset.train[:2]), config), torch.Generator())
-    except IndefiniteError as error:
-        raise InputError(f"curvature is {config.curvature} but {error}") from error
-
-
-def _typed(x: Tensor, config: RunConfig) -> Tensor:
-    return x.double() if config.precision == "64" else x
-
-
 def _near(data: Tensor, device: torch.device) -> Tensor:
     """The training data on the device where they fit easily: then no batch has to cross."""
     if device.type != "cuda":
         return data
     free, _ = torch.cuda.mem_get_info(device)
     return data.to(device) if data.nbytes < free / 4 else data
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep a second process from training the same run; the lock goes with the process, however it ends."""
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            yield
-    except Timeout:
-        raise InputError(f"{folder} is being trained by another process; wait for it or stop it") from None
 
 
 @contextmanager

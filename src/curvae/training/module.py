@@ -99,6 +99,11 @@ class Training(LightningModule):
         except IndefiniteError as error:
             raise TrainingError(f"the objective does not exist at step {step}: {error}") from None
 
+    def total(self) -> float:
+        """The last step's objective, averaged over its batch."""
+        assert self.terms is not None
+        return float(self.terms.mean().detach())
+
     def check(self, loss: Tensor, step: int) -> None:
         """Refuse to go on from a loss that is not finite.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -14,7 +15,7 @@ from curvae.training.module import Training
 
 
 class Bar(Callback):
-    """Shows the steps done and the named loss terms on a console.
+    """Shows the steps done and the named loss terms on a console; training outlives a console that was closed.
 
     Args:
         console: where to; on one that is no terminal, a line is printed at each held-out value.
@@ -53,22 +54,24 @@ class Bar(Callback):
         elif "held_out" in latest and latest is not self._shown:
             self._shown = latest
             held_out = f"held out {latest['held_out']['total']:.4g}"
-            self.console.print(
-                f"step {latest['step']}/{self.steps}  {terms_text(latest)}  {held_out}", highlight=False, soft_wrap=True
-            )
+            line = f"step {latest['step']}/{self.steps}  {terms_text(latest)}  {held_out}"
+            with suppress(OSError):
+                self.console.print(line, highlight=False, soft_wrap=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the bar at its last state."""
         assert isinstance(pl_module, Training)
         if self._progress is not None:
             task = self._progress.task_ids[0]
-            self._progress.update(task, completed=pl_module.step, terms=terms_text(self.recorder.latest))
-            self._progress.stop()
+            with suppress(OSError):
+                self._progress.update(task, completed=pl_module.step, terms=terms_text(self.recorder.latest))
+                self._progress.stop()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Give the terminal back."""
         if self._progress is not None:
-            self._progress.stop()
+            with suppress(OSError):
+                self._progress.stop()
 
 
 def terms_text(record: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from curvae.experiments.approximation.run import Row
 from curvae.metrics import Estimate
 from curvae.runs.documents import read_document, write_document
 from curvae.runs.provenance import environment
+from curvae.runs.schema import anything, listing, mapping
 
 _FORM = "curvae-approximation"
 
@@ -40,7 +41,7 @@ class Store:
         """
         if not self.path.exists():
             return ()
-        document = read_document(self.path, _FORM, ("config", "rows"))
+        document = read_document(self.path, _FORM, {"config": mapping(anything), "rows": listing(mapping(anything))})
         if document["config"] != _plain(asdict(self.config)):
             raise InputError(f"{self.path} holds another experiment; choose another folder, or remove it")
         try:

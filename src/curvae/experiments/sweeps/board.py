@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from curvae.errors import InputError
+from curvae.files import open_regular
 
 _TAIL = 4096
 _ROWS = 20
@@ -69,15 +70,15 @@ class Board:
 def last_step(run: Path) -> int:
     """The last step that a run has logged; 0 if none."""
     try:
-        with (run / "metrics.jsonl").open("rb") as file:
+        with open_regular(run / "metrics.jsonl") as file:
             file.seek(0, 2)
             file.seek(max(0, file.tell() - _TAIL))
             lines = file.read().split(b"\n")
-    except OSError:
+    except (OSError, InputError):
         return 0
     for line in reversed(lines):
         try:
             return int(json.loads(line)["step"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             continue  # nothing, or a line that is being written or was cut above
     return 0

@@ -49,7 +49,7 @@ class Task:
             TrainingError: the run diverged or was stopped.
         """
         outcome = train(self.config, self.path, resume=(self.path / "config.json").exists(), keep=self.keep)
-        if not outcome.finished:
+        if outcome.stopped_by or not outcome.finished:
             raise TrainingError(
                 f"stopped by {outcome.stopped_by} after step {outcome.step} of {self.config.steps} of "
                 f"{self.path.name}; the same command goes on from there"

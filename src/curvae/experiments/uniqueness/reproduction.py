@@ -70,7 +70,7 @@ def _stored(path: Path) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error}); move it away to start afresh") from error
     if not isinstance(value, dict):
         raise InputError(f"{path} holds no JSON object; move it away to start afresh")

@@ -1,0 +1,80 @@
+"""What ``curvae evaluate`` measured, in a run folder: the numbers, and matrices of a few data beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curvae.errors import InputError
+from curvae.files import open_regular, write_atomic
+from curvae.metrics import Evaluation, Examples
+from curvae.runs.documents import read_document, write_document
+from curvae.runs.schema import amount, count, digest, flag, number, optional, record, text
+
+_FORMAT = "curvae-evaluation"
+_ARRAYS = ("x", "precision", "implied")
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation, beside: Mapping[str, Any]) -> None:
+    """Write ``evaluation.npz`` and then ``evaluation.json``, which names its digest.
+
+    Args:
+        folder: of the run.
+        evaluation: the numbers.
+        beside: more of them, ready for JSON, kept in the same document.
+    """
+    examples = evaluation.examples
+    content = {"evaluation": evaluation.to_json(), **beside}
+    if examples is not None:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **{name: getattr(examples, name).astype(np.float32) for name in _ARRAYS})
+        # the digest tells the arrays from those of another evaluation, should this end between the two files
+        content["examples_sha256"] = hashlib.sha256(buffer.getvalue()).hexdigest()
+        write_atomic(folder / "evaluation.npz", lambda temporary: temporary.write_bytes(buffer.getvalue()))
+    write_document(folder / "evaluation.json", _FORMAT, content)
+
+
+def read_evaluation(folder: Path) -> Evaluation | None:
+    """Read back what :func:`write_evaluation` wrote; None if there is nothing.
+
+    Raises:
+        InputError: a file is damaged, or the two are of different evaluations.
+    """
+    path = folder / "evaluation.json"
+    if not path.exists():
+        return None
+    document = read_document(path, _FORMAT, {"evaluation": _evaluation}, {"examples_sha256": digest})
+    examples = _examples(folder / "evaluation.npz", document.get("examples_sha256"))
+    return Evaluation.from_json(document["evaluation"], examples)
+
+
+def _evaluation(name: str, value: Any) -> None:
+    """The schema of an evaluation is that of its class, which itself looks for what is missing."""
+    kinds = {"int": count, "float": number, "str": text, "bool": flag, "float | None": optional(number)}
+    estimate = record({"mean": number, "se": amount})
+    record({}, {f.name: kinds.get(str(f.type), estimate) for f in fields(Evaluation)})(name, value)
+
+
+def _examples(path: Path, sha256: str | None) -> Examples | None:
+    try:
+        with open_regular(path) as file:
+            content = file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    if sha256 not in (None, hashlib.sha256(content).hexdigest()):
+        raise InputError(f"{path} is damaged, or of another evaluation than evaluation.json; run curvae evaluate again")
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return Examples(*(arrays[name] for name in _ARRAYS))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path} is damaged; run curvae evaluate again") from error

@@ -1,0 +1,80 @@
+"""Taking a folder for a run: one process at a time, and after a start that was killed too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from curvae.errors import InputError
+from curvae.files import clear_leftovers, leftovers
+
+_FILES = (
+    "config.json",
+    "metrics.jsonl",
+    "last.ckpt",
+    "model.json",
+    "model.safetensors",
+    "evaluation.json",
+    "evaluation.npz",
+)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a run folder, made if it is missing, against other processes; the lock goes with the process.
+
+    Raises:
+        InputError: another process holds it, or it cannot be written.
+    """
+    lock = FileLock(path / ".lock", timeout=0)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"{path} is being trained by another process; wait for it or stop it") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}; choose another --out") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def clear(path: Path) -> None:
+    """Remove what killed writers left in a run folder; its holder calls this (:func:`locked`)."""
+    for folder in (path, path / "checkpoints", *(path / "snapshots").glob("*")):
+        for name in _FILES:
+            clear_leftovers(folder / name, any_age=True)
+
+
+def check_free(path: Path) -> None:
+    """Refuse a path that a new run cannot have.
+
+    Raises:
+        InputError: it holds a run, is not empty, is not a folder, or its name is not UTF-8.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> check_free(folder / "new")
+        >>> _ = (folder / "config.json").write_text("{}")
+        >>> check_free(folder)
+        Traceback (most recent call last):
+        curvae.errors.InputError: ... already holds a run; use --resume to go on with it, or another --out
+    """
+    if any(0xD800 <= ord(letter) <= 0xDFFF for letter in str(path)):  # safetensors reads no such path
+        raise InputError(f"{str(path)!r} is not UTF-8; expected a name that is")
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file; expected a new or empty folder for the run")
+    if (path / "config.json").exists():
+        raise InputError(f"{path} already holds a run; use --resume to go on with it, or another --out")
+    if path.is_dir() and any(entry not in _remains(path) for entry in path.iterdir()):
+        raise InputError(f"{path} is not empty and holds no run; expected a new or empty folder")
+
+
+def _remains(path: Path) -> set[Path]:
+    """What a start leaves that is killed before its ``config.json`` is there."""
+    return {path / ".lock", *leftovers(path / "config.json", any_age=True)}

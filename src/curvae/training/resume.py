@@ -1,0 +1,100 @@
+"""Going on with a run: what may be changed, and what is kept of what it was."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+
+import torch
+from rich.console import Console
+
+from curvae.data.reasons import reason
+from curvae.errors import InputError
+from curvae.files import write_atomic
+from curvae.runs import Run, RunConfig
+from curvae.training.checkpoint import Checkpoint
+from curvae.training.snapshots import snapshot
+
+# the same training, longer, elsewhere, or with the data at another place
+_MAY_CHANGE = ("steps", "data", "device")
+# the last is what makes a run finished, and goes first
+_FINISHED = ("evaluation.npz", "evaluation.json", "model.safetensors", "model.json")
+
+
+def changes(run: Run, config: RunConfig) -> list[str]:
+    """The fields that a run is to go on with otherwise than it began.
+
+    Raises:
+        InputError: one of them cannot be changed.
+    """
+    names = run.config.differences(config)
+    fixed = [name for name in names if name not in _MAY_CHANGE]
+    if fixed:
+        values = ", ".join(f"{name} {getattr(config, name)} (was {getattr(run.config, name)})" for name in fixed)
+        raise InputError(
+            f"{run.path} cannot be resumed with another configuration: {values}; leave them out or start anew"
+        )
+    return names
+
+
+def last_checkpoint(run: Run, config: RunConfig) -> Checkpoint | None:
+    """The state that training goes on from; None at step 0.
+
+    Raises:
+        InputError: it is damaged or of another run, or ``config`` asks for fewer steps than are done.
+    """
+    changes(run, config)
+    if not run.checkpoint.exists():
+        if run.finished and config.steps != run.config.steps:
+            raise InputError(f"{run.checkpoint} does not exist, so that training cannot go on; restore it")
+        return None
+    checkpoint = Checkpoint.load(run.checkpoint)
+    names = [name for name in run.config.differences(checkpoint.config) if name not in _MAY_CHANGE]
+    if names or checkpoint.digest != run.data["digest"] or checkpoint.step > run.config.steps:
+        what = ", ".join(names) or "data or step"
+        raise InputError(f"{run.checkpoint} is of another run (it differs in {what}); restore it, or delete it")
+    if config.steps < checkpoint.step:
+        raise InputError(f"steps is {config.steps} but {run.path} has done {checkpoint.step}; expected at least those")
+    return checkpoint
+
+
+def changed(
+    run: Run, config: RunConfig, checkpoint: Checkpoint | None, device: torch.device, console: Console | None
+) -> Run:
+    """The run with its new configuration, as its folder says from now on.
+
+    A finished model that others will follow is kept as the snapshot of its step, with its evaluation.
+
+    Args:
+        run: as it was.
+        config: from now on.
+        checkpoint: what training goes on from.
+        device: from now on.
+        console: is told what changed.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    names = changes(run, config)
+    if not names:
+        return run
+    step = 0 if checkpoint is None else checkpoint.step
+    try:
+        if run.finished and "steps" in names:
+            _set_aside(run)
+        lengthened = run.changed(config, step, device)
+    except OSError as error:
+        raise InputError(f"{run.path} cannot be written: {reason(error)}; it is as it was") from error
+    if console is not None:
+        values = ", ".join(f"{name} {getattr(config, name)} (was {getattr(run.config, name)})" for name in names)
+        console.print(f"goes on after step {step} with {values}", markup=False, highlight=False, soft_wrap=True)
+    return lengthened
+
+
+def _set_aside(run: Run) -> None:
+    kept = snapshot(run.path, run.config.steps)
+    there = [name for name in _FINISHED if (run.path / name).exists()]
+    for name in there:
+        write_atomic(kept / name, partial(shutil.copyfile, run.path / name))
+    for name in reversed(there):
+        (run.path / name).unlink()

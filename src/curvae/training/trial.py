@@ -1,0 +1,64 @@
+"""The objective on a few data before anything is written: what does not fit is found by trying."""
+
+from __future__ import annotations
+
+import torch
+
+from curvae._typing import Float, Tensor
+from curvae.autoencoder import Autoencoder
+from curvae.data import Dataset, as_float
+from curvae.errors import IndefiniteError, InputError
+from curvae.metrics.codes import deployed
+from curvae.objectives import Terms
+from curvae.runs import RunConfig, build_objective, likelihood_of
+from curvae.runs.checks import cure
+
+_ENERGY = "energy"
+_TRIED = 4
+
+
+def try_out(config: RunConfig, model: Autoencoder, dataset: Dataset) -> None:
+    """Evaluate the objective and its gradient once, in eval mode; the model stays as it is.
+
+    Raises:
+        InputError: the objective does not exist, or numbers of the run's precision cannot hold it, its gradient or the
+            gradient's square, which Adam needs.
+    """
+    x = typed(dataset.train[:_TRIED], config)
+    try:
+        with deployed(model):
+            terms = build_objective(config, likelihood_of(config, model))(model, x, torch.Generator())
+            terms.mean().backward()
+        wrong = _wrong(terms, model)
+    except IndefiniteError as error:
+        raise InputError(f"curvature is {config.curvature} but {error}") from error
+    except (ArithmeticError, torch.linalg.LinAlgError) as error:  # type: ignore[attr-defined]
+        wrong = f"cannot be computed ({' '.join(str(error.args[-1]).split())[:100]})"
+    finally:
+        model.zero_grad()
+    if wrong:
+        advice = cure(dataset, "choose a scale for the likelihood, or for the data, that is nearer to 1")
+        raise InputError(
+            f"the objective {wrong} on {dataset.name} before the first step: likelihood is {config.likelihood}, beta "
+            f"{config.beta:g}, and the data have values from {float(x.min()):.3g} to {float(x.max()):.3g}; {advice}"
+        )
+
+
+def typed(data: Tensor, config: RunConfig) -> Float[Tensor, "B *D"]:
+    """Data in the run's floating-point type."""
+    x = as_float(data)
+    return x.double() if config.precision == "64" else x
+
+
+def _wrong(terms: Terms, model: Autoencoder) -> str | None:
+    """What is wrong with an objective whose gradient was taken; None if nothing is."""
+    infinite = [name for name, part in terms.parts.items() if not bool(part.isfinite().all())]
+    if infinite:
+        return f"is not finite ({', '.join(infinite)})"
+    energy = terms.parts.get(_ENERGY)
+    if energy is not None and bool((energy.abs() < torch.finfo(energy.dtype).tiny).all()):
+        return "does not depend on the data (their energy is 0)"
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    if not all(bool(gradient.square().isfinite().all()) for gradient in gradients):
+        return "has a gradient whose square is not finite"
+    return None
