@@ -143,7 +143,7 @@ class Checkpoints(Callback):
         if not all_finite(module.model, module.optimizer):
             raise TrainingError(
                 f"training has diverged: a weight, or the optimiser's record of its gradients, is not finite after "
-                ff"step {module.step}; {module.cure}"
+                f"step {module.step}; {module.cure}"
             )
         model, optimizer = dict(module.model.state_dict()), module.optimizer.state_dict()
         seconds, start = self.seconds(), self.watch.start
