@@ -17,7 +17,8 @@ from curvae.curvature.kernels import differentiable, without_recomputation
 from curvae.curvature.linear import LinearLayers
 from curvae.curvature.noise import Noise
 from curvae.curvature.reverse import Linearised, attempt
-from curvae.curvature.rows import CannotFollow, push_rows
+from curvae.curvature.row_rules import CannotFollow
+from curvae.curvature.rows import push_rows
 from curvae.curvature.statistics import BatchStatistics, Counters, FixedStatistics
 from curvae.errors import InputError
 
