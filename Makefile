@@ -37,7 +37,8 @@ endif
 
 # One architecture, one posterior structure, one seed: the objective is the only difference between the two runs.
 TRAIN := $(BIN)/curvae train --data mnist --structure diagonal --likelihood gaussian --network paper \
-	--width $(DEMO_WIDTH) --beta 0.2 --latents 12 --steps $(DEMO_STEPS) --batch-size 64 --lr 1e-3 --seed 0
+	--width $(DEMO_WIDTH) --beta 0.2 --latents 12 --steps $(DEMO_STEPS) --batch-size 64 --lr 2e-3 --schedule cosine \
+	--seed 0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

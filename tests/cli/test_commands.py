@@ -143,7 +143,8 @@ def test_data_without_a_finite_objective_are_code_2_and_one_line(curvae: Curvae,
     np.save(tmp_path / "huge.npy", np.full((60, 6), 1e30, np.float32))
     answer = curvae("train", "--data", tmp_path / "huge.npy", "--out", tmp_path / "run", *SMALL)
     assert answer.code == 2
-    assert "before the first step; huge has features of root mean square up to 1e+30" in answer.stderr
+    assert "before the first step: likelihood is gaussian" in answer.stderr
+    assert "huge has features of root mean square up to 1e+30" in answer.stderr
     assert answer.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from curvae.curvature.first_use import unchecked
 from curvae.curvature.pushforward import pushforward
 from curvae.curvature.row_rules import CannotFollow
 from curvae.curvature.rows import push_rows
@@ -130,8 +131,9 @@ def test_is_the_pass_with_tangents_of_zero(make: Callable[[], nn.Module], train:
     twin = copy.deepcopy(decoder)
     z, tangents = _point()
     every = torch.zeros(BATCH, LATENTS, DIRECTIONS).index_copy(0, CHOSEN, tangents)
-    eta, pushed = pushforward(decoder, z, tangents, chunk_size, CHOSEN)
-    expected = pushforward(twin, z, every)
+    with unchecked():  # some of them mix data, on purpose
+        eta, pushed = pushforward(decoder, z, tangents, chunk_size, CHOSEN)
+        expected = pushforward(twin, z, every)
     torch.testing.assert_close(eta, expected[0])
     torch.testing.assert_close(pushed, expected[1][CHOSEN])
     weights = torch.randn_like(eta), torch.randn_like(pushed)
