@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from curvae.posteriors import logdet
 from curvae.report.subjects import open_subjects
 from curvae.runs import Run
 from curvae.training.checkpoint import Checkpoint
@@ -144,10 +145,13 @@ def test_an_objective_that_ceases_to_exist_is_code_1(
     curvae: Curvae, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line, and the last good checkpoint stays."""
-    eigenvalues = iter(
-        [0.5, 0.5, 0.5, 0.5, -0.25]
-    )  # before the start, two steps, a look at held-out data, a third step
-    monkeypatch.setattr("curvae.objectives.marginal._smallest_eigenvalue", lambda *_: next(eigenvalues))
+    # of I + M/β: before the start, two steps, a look at held-out data, a third step
+    eigenvalues = iter([0.5, 0.5, 0.5, 0.5, -0.25])
+
+    def check(_: torch.Tensor, beta: float) -> None:
+        logdet.check_spectrum(torch.tensor([(next(eigenvalues) - 1) * beta]), beta)
+
+    monkeypatch.setattr("curvae.objectives.marginal.logdet.check_definite", check)
     arguments = ("--data", data, *SMALL, "--curvature", "hessian", "--beta", "5", "--out", tmp_path / "run")
     answer = curvae("train", *arguments)
     assert answer.code == 1
