@@ -20,9 +20,9 @@ def float64() -> Iterator[None]:
     torch.set_default_dtype(before)
 
 
-@pytest.fixture(params=[0, 1])
+@pytest.fixture(params=[0, pytest.param(1, marks=pytest.mark.slow)])
 def seed(request: pytest.FixtureRequest) -> Iterator[int]:
-    """Run the test twice, each with other inputs and other initial weights."""
+    """Other inputs and other initial weights each time: one seed in the quick suite, a second with ``-m slow``."""
     with torch.random.fork_rng():
         torch.manual_seed(request.param)
         yield request.param

@@ -35,28 +35,31 @@ SMALL = [
     "--log-every",
     "1",
 ]
-CHOICES = [
+# every part at least once; further combinations are slow
+QUICK = [
     "--structure banded:1",
+    "--structure shared:banded:1 --objective taylor",
+    "--structure full --estimator lanczos:2:3",
+    "--structure block:2 --estimator trace:2",
+    "--objective rae --estimator columns:2 --decoder-weight 0.5",
+    "--structure full --curvature hessian --beta 5",
+    "--orthogonality 0.5 --estimator columns:2",
+    "--likelihood student-t:4:0.2 --structure full",
+    "--likelihood negative-binomial:2",
+    "--likelihood gaussian:learned --structure full --estimator lanczos:2 --precision bf16",
+]
+FURTHER = [
     "--structure banded:2 --objective beta-vae",
     "--structure shared",
     "--structure shared:diagonal --objective beta-vae",
-    "--structure shared:banded:1 --objective taylor",
     "--structure full --estimator lanczos",
-    "--structure full --estimator lanczos:2:3",
-    "--structure block:2 --estimator trace:2",
     "--objective rae",
-    "--objective rae --estimator columns:2 --decoder-weight 0.5",
     "--objective taylor --curvature hessian",
-    "--structure full --curvature hessian --beta 5",
-    "--orthogonality 0.5 --estimator columns:2",
     "--orthogonality 0.5 --structure banded:1",
     "--likelihood laplace:0.1",
-    "--likelihood student-t:4:0.2 --structure full",
     "--likelihood continuous-bernoulli --objective beta-vae",
-    "--likelihood negative-binomial:2",
     "--likelihood gaussian:learned",
     "--likelihood gaussian:learned --objective beta-vae --precision 64",
-    "--likelihood gaussian:learned --structure full --estimator lanczos:2 --precision bf16",
 ]
 
 
@@ -80,7 +83,7 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("curvae.training.module.step_generator", interrupting)
 
 
-@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("choice", [*QUICK, *(pytest.param(choice, marks=pytest.mark.slow) for choice in FURTHER)])
 def test_choices(choice: str, curvae: Curvae, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ("train", "--data", data, *SMALL, *choice.split(), "--out")
     trained = curvae(*arguments, tmp_path / "run", "--json")
@@ -109,7 +112,14 @@ def test_choices(choice: str, curvae: Curvae, data: Path, tmp_path: Path, monkey
         assert np.isfinite(values).all()
 
 
-@pytest.mark.parametrize("choice", ["--objective rae", "--likelihood gaussian:learned", "--structure shared"])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "--likelihood gaussian:learned",
+        pytest.param("--objective rae", marks=pytest.mark.slow),
+        pytest.param("--structure shared", marks=pytest.mark.slow),
+    ],
+)
 def test_a_report_of_them(choice: str, curvae: Curvae, data: Path, tmp_path: Path) -> None:
     assert curvae("train", "--data", data, *SMALL, *choice.split(), "--out", tmp_path / "run").code == 0
     assert curvae("evaluate", tmp_path / "run").code == 0

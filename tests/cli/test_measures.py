@@ -40,7 +40,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", ["learned", *(pytest.param(case, marks=pytest.mark.slow) for case in CASES if case != "learned")]
+)
 def test_likelihood_of_a_linear_model(case: str, curvae: Curvae, vectors: Path, tmp_path: Path) -> None:
     r"""Its marginal is $\mathcal N(b,AA^\top+\beta\sigma^2I)$."""
     choice, sigma = CASES[case]

@@ -37,7 +37,6 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(("likelihood", "last", "data"), CASES, ids=[str(case[0]) for case in CASES])
 @pytest.mark.parametrize("activation", [nn.ELU, nn.Tanh])
 def test_equals_torch_func_hessian_in_value_and_gradient(seed, likelihood, last, data, activation):

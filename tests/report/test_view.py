@@ -42,7 +42,6 @@ def _curvature(model: Autoencoder, x: torch.Tensor, log_prob: Callable[[torch.Te
 
 
 @pytest.mark.parametrize("likelihood", [Gaussian(), Gaussian(0.4), BernoulliLogits(), Poisson(), Bernoulli()], ids=repr)
-@pytest.mark.parametrize("seed", [0, 1])
 def test_implied_precision_is_the_decoders(likelihood: Likelihood, seed: int) -> None:
     model = _model(None, seed, nn.Sigmoid() if isinstance(likelihood, Bernoulli) else None)
     x = _data(seed).round() if isinstance(likelihood, Poisson) else _data(seed)

@@ -17,7 +17,7 @@ from curvae.training.module import Training
 Configure = Callable[..., RunConfig]
 
 
-@pytest.mark.parametrize("log_every", [5, 1000])
+@pytest.mark.parametrize("log_every", [5, pytest.param(1000, marks=pytest.mark.slow)])
 def test_a_run_that_ran_away_is_not_finished(log_every: int, configure: Configure, tmp_path: Path) -> None:
     config = configure(objective="rae", lr=10.0, steps=60, log_every=log_every, checkpoint_every=60)
     with pytest.raises(TrainingError, match=r"^training has diverged: .*; no checkpoint was made$"):

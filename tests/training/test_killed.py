@@ -60,7 +60,7 @@ def remains(run: Path) -> list[str]:
     return [str(path.relative_to(run)) for path in run.rglob(".*") if path.name != ".lock"]
 
 
-@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("after", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_killed_at_any_write_and_started_again(
     after: bool, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,7 +80,7 @@ def test_killed_at_any_write_and_started_again(
         assert [line["step"] for line in again.metrics] == [2, 4]
 
 
-@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("after", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_killed_while_it_is_lengthened(
     after: bool, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,7 +34,10 @@ def same(left: Run, right: Run, since: int = 0) -> None:
 
 @pytest.mark.parametrize(
     "case",
-    [{"objective": "beta-vae"}, {"objective": "grae", "network": "paper", "estimator": "columns:1"}],
+    [
+        {"objective": "beta-vae"},
+        pytest.param({"objective": "grae", "network": "paper", "estimator": "columns:1"}, marks=pytest.mark.slow),
+    ],
     ids=lambda case: case["objective"],
 )
 def test_a_lengthened_run_is_the_long_one(case: dict[str, str], configure: Configure, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import math
 import threading
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +45,15 @@ def update_batch_norm(config: RunConfig, data: torch.Tensor, model: torch.nn.Mod
         objective(model, x, generator)
 
 
-@pytest.mark.parametrize("objective", ["beta-vae", "taylor", "grae"])
-@pytest.mark.parametrize("network", ["mlp", "linear", "paper"])
+@pytest.mark.parametrize(
+    ("objective", "network"),
+    [
+        *product(("beta-vae", "taylor", "grae"), ("mlp", "linear")),
+        ("beta-vae", "paper"),
+        pytest.param("taylor", "paper", marks=pytest.mark.slow),
+        pytest.param("grae", "paper", marks=pytest.mark.slow),
+    ],
+)
 def test_is_adam_on_the_objective_and_nothing_else(
     objective: str, network: str, configure: Configure, tmp_path: Path
 ) -> None:
@@ -103,7 +110,10 @@ def test_double_precision_is_double_throughout(configure: Configure, tmp_path: P
     assert all(parameter.dtype == torch.float64 for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("objective", ["beta-vae", "taylor", "grae"])
+@pytest.mark.parametrize(
+    "objective",
+    ["grae", pytest.param("beta-vae", marks=pytest.mark.slow), pytest.param("taylor", marks=pytest.mark.slow)],
+)
 def test_bf16_stays_near_float32(objective: str, configure: Configure, tmp_path: Path) -> None:
     """The networks round to 8 bits; the terms, computed in full precision from them, agree to about that."""
     changes = {"network": "paper", "objective": objective, "log_every": 1, "steps": 2}

@@ -56,14 +56,14 @@ def assert_same(left: Run, right: Run) -> None:
     assert logs[0] == logs[1]
 
 
-CASES: list[dict[str, Any]] = [
+CASES: list[Any] = [
     {"objective": "grae", "estimator": "columns:1"},
     {"objective": "grae", "structure": "full"},
     {"objective": "beta-vae", "structure": "block:2"},
     {"objective": "taylor", "precision": "64"},
     {"objective": "beta-vae", "network": "paper"},
-    {"objective": "beta-vae", "network": "paper", "precision": "bf16"},
-    {"objective": "grae", "estimator": "columns:1", "network": "paper"},
+    pytest.param({"objective": "beta-vae", "network": "paper", "precision": "bf16"}, marks=pytest.mark.slow),
+    pytest.param({"objective": "grae", "estimator": "columns:1", "network": "paper"}, marks=pytest.mark.slow),
 ]
 SHORT = {"steps": 16, "checkpoint_every": 6, "log_every": 4}
 

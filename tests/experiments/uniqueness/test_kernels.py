@@ -9,7 +9,8 @@ from curvae.experiments.uniqueness.activations import Nonlinearity
 from curvae.experiments.uniqueness.trial import Guard, Model, Trial, make_trial
 
 STEPS, PERIOD, SIGMA = 12, 3, 0.05
-# each kernel takes a second or two to compile: the fast tests do two of the eight unamortised ones, the slow ones all
+# each kernel takes a second or two to compile: the fast tests do half of the amortised ones and two of the eight
+# unamortised ones, the slow ones all
 FREE = pytest.mark.parametrize(
     ("nu", "mean_field"),
     [
@@ -23,6 +24,13 @@ FREE = pytest.mark.parametrize(
         )
         for nu in Nonlinearity
         for mean_field in (True, False)
+    ],
+)
+FEW = pytest.mark.parametrize(
+    "nu",
+    [
+        nu if nu in (Nonlinearity.TANH, Nonlinearity.ELU) else pytest.param(nu, marks=pytest.mark.slow)
+        for nu in Nonlinearity
     ],
 )
 MODES = pytest.mark.parametrize("mean_field", [True, False], ids=["diagonal", "full"])
@@ -76,7 +84,7 @@ def _close(found: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
 
 
 @MODES
-@pytest.mark.parametrize("nu", Nonlinearity)
+@FEW
 def test_amortised_gradient_is_autograds(nu: Nonlinearity, mean_field: bool) -> None:
     for index in range(3):
         trial = _trial(nu, index)
@@ -107,7 +115,7 @@ def test_unamortised_gradient_is_autograds(nu: Nonlinearity, mean_field: bool) -
 
 
 @MODES
-@pytest.mark.parametrize("nu", Nonlinearity)
+@FEW
 def test_amortised_trajectory_is_adams(nu: Nonlinearity, mean_field: bool) -> None:
     """Several steps across drops of the learning rate."""
     trial = _trial(nu, 5)
