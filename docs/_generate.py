@@ -51,7 +51,7 @@ def _fill(text: str, parts: list[str]) -> str:
     """Put the parts into the marked places, in order."""
     replacements = iter(parts)
     marked = r"(<!-- generated -->\n).*?(<!-- end -->)"
-    filled, found = re.subn(marked, lambda m: f"{m[1]}{next(replacements)}\n{m[2]}", text, flags=re.DOTALL)
+    filled, found = re.subn(marked, lambda m: f"{m[1]}\n{next(replacements)}\n\n{m[2]}", text, flags=re.DOTALL)
     assert found == len(parts), f"{found} marked places for {len(parts)} parts"
     return filled
 
