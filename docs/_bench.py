@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from _numbers import num, read, table
@@ -40,8 +41,6 @@ def row(suite: str, name: str, size: str, reference: str) -> dict[str, Any]:
     ]  # fmt: skip
     assert len(found) == 1, f"{len(found)} rows {name!r}, {size!r}, {reference!r} in {suite}"
     return found[0]
-
-
 
 
 def cost(way: str, reference: str = "β-VAE", size: str = "× 1,") -> float:
@@ -89,7 +88,7 @@ def crossing(way: str, key: str) -> float | None:
     """The step at which the mean curve over seeds reaches the β-VAE's last value."""
     goal = learned("β-VAE")["curve"][-1][key]
     curve = learned(way)["curve"]
-    for before, after in zip(curve, curve[1:], strict=False):
+    for before, after in pairwise(curve):
         if before[key] > goal >= after[key]:
             share = (before[key] - goal) / (before[key] - after[key])
             return before["step"] + share * (after["step"] - before["step"])

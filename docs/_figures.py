@@ -39,8 +39,6 @@ def demo_difference(key: str) -> str:
     return f"{percent(abs(grae - vae) / vae)} {'higher' if grae > vae else 'lower'}"
 
 
-
-
 # --- figures 2 and 7 ------------------------------------------------------------------------------------------------
 
 
@@ -142,7 +140,9 @@ def certain(model: str) -> list[str]:
 def certain_table() -> str:
     """The same for every model without noise."""
     models = [name for name in read("comparison/summary.json")["models"] if name.startswith("GRAE")]
-    return table(["", "surely different from the β-VAE with diagonal Σ"], [[m, ", ".join(certain(m)) or "none"] for m in models])
+    return table(
+        ["", "surely different from the β-VAE with diagonal Σ"], [[m, ", ".join(certain(m)) or "none"] for m in models]
+    )
 
 
 # --- approximation (6) ----------------------------------------------------------------------------------------------
@@ -163,7 +163,14 @@ def approximation_table() -> str:
         ]
         for (network, observation), group in groups.items()
     ]  # fmt: skip
-    head = ["decoder", "observation model", "dropped part of the Hessian", "(4) − (7), as a share", "(10) − (13)", "no (10)"]
+    head = [
+        "decoder",
+        "observation model",
+        "dropped part of the Hessian",
+        "(4) − (7), as a share",
+        "(10) − (13)",
+        "no (10)",
+    ]
     return table(head, rows)
 
 
@@ -199,6 +206,8 @@ def uniqueness_table() -> str:
             activation, percent(within(diagonal)), percent(within(diagonal, "to_elbo_optimum")), f"{num(angle, 1)}°",
             percent(within(full)), f"{panel(full)['to_true_latents']['uniform']['p_value']:.2g}",
         ])  # fmt: skip
-    head = ["ν", "diagonal Σ within 2° of the true latents", "of the ELBO's own optimum", "that optimum to the true latents",
-            "full Σ within 2° of the true latents", "full Σ uniform, p"]  # fmt: skip
+    head = [
+        "ν", "diagonal Σ within 2° of the true latents", "of the ELBO's own optimum",
+        "that optimum to the true latents", "full Σ within 2° of the true latents", "full Σ uniform, p",
+    ]  # fmt: skip
     return table(head, rows)

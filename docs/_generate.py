@@ -1,8 +1,8 @@
 """``python docs/_generate.py`` writes the pages, and parts of pages, that repeat what stands in files or in code.
 
-``docs/results.md`` from ``results/`` and ``docs/cli.md`` from the command line, each by a template of the same name with
-an underscore; in the README, what stands between ``<!-- generated -->`` and ``<!-- end -->``. ``--check`` writes nothing
-and fails when a page is not what would be written; the tests and the documentation build ask the same.
+``docs/results.md`` from ``results/`` and ``docs/cli.md`` from the command line, each by a template of the same name
+with an underscore; in the README, what stands between ``<!-- generated -->`` and ``<!-- end -->``. ``--check`` writes
+nothing and fails when a page is not what would be written; the tests and the documentation build ask the same.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 sys.path.insert(0, str(HERE))
 
-import _cli  # noqa: E402
 import _bench  # noqa: E402
+import _cli  # noqa: E402
 import _figures  # noqa: E402
 import _numbers  # noqa: E402
 import _readme  # noqa: E402

@@ -32,14 +32,16 @@ def _cost(way: str) -> str:
 
 def _results() -> str:
     vae, column, few = (bench.learned(way)["last"]["grae_full"] for way in ("β-VAE", bench.COLUMN, bench.EXACT_32))
+    buys, samples = f"{SITE}results.html#what-a-step-buys", f"{SITE}results.html#are-samples-as-good-without-the-noise"
     lines = [
         f"- **A step without noise learns more.** After 1500 steps on MNIST, (13) on held-out digits is "
-        f"{bench.plus_minus(column, 2)} with GRAE≈, {bench.plus_minus(few, 2)} with all columns of 1/32 of each batch, and "
-        f"{bench.plus_minus(vae, 2)} with the β-VAE ([What a step buys]({SITE}results.html#what-a-step-buys)).",
-        f"- **Samples do not suffer.** On drawn faces, after short training, the Fréchet distances of β-VAE and GRAE≈ differ by "
-        f"less than the spread of seeds in {figures.within_count()} settings ([Samples]({SITE}results.html#are-samples-as-good-without-the-noise)).",
+        f"{bench.plus_minus(column, 2)} with GRAE≈, {bench.plus_minus(few, 2)} with all columns of 1/32 of each batch, "
+        f"and {bench.plus_minus(vae, 2)} with the β-VAE ([What a step buys]({buys})).",
+        f"- **Samples do not suffer.** On drawn faces, after short training, the Fréchet distances of β-VAE and GRAE≈ "
+        f"differ by less than the spread of seeds in {figures.within_count()} settings ([Samples]({samples})).",
         f"- **Diagonal posteriors single out one rotation, full ones do not.** For a linear decoder, "
-        f"{percent(figures.within('identity-diagonal'))} of the long runs end within 2° of the true latents with a diagonal Σ, "
-        f"{percent(figures.within('identity-full'))} with a full one ([Uniqueness]({SITE}uniqueness.html)).",
+        f"{percent(figures.within('identity-diagonal'))} of the long runs end within 2° of the true latents with "
+        f"a diagonal Σ, {percent(figures.within('identity-full'))} with a full one "
+        f"([Uniqueness]({SITE}uniqueness.html)).",
     ]
     return "\n".join(lines)

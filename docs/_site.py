@@ -1,7 +1,7 @@
 """What MkDocs does not do by itself.
 
-The README becomes the front page and every room of curvae gets a reference page. Addresses of the published project become
-relative, and formulas MathML, so that reading the site takes no script and no network.
+The README becomes the front page and every room of curvae gets a reference page. Addresses of the published project
+become relative, and formulas MathML, so that reading the site takes no script and no network.
 """
 
 from __future__ import annotations
