@@ -24,7 +24,7 @@ from curvae.runs import Run, likelihood_of, load_model
 OUT = Path(__file__).parent / "images"
 SHOWN = 8
 ONE_OF_EACH = (3, 2, 1, 30, 4, 8, 11, 0)  # held-out digits 0, 1, 2, 3, 4, 5, 6, 7
-MATRICES = (0, 2)  # columns whose matrices are drawn
+DIGIT = 0  # whose matrices are drawn, of those above
 
 
 def main(vae_folder: str, grae_folder: str) -> None:
@@ -42,7 +42,10 @@ def main(vae_folder: str, grae_folder: str) -> None:
     figure = Figure(figsize=(10, 3.3), dpi=110, layout="constrained", facecolor="white")
     left, right = figure.subfigures(1, 2, width_ratios=(2.3, 1))
     _draw_images(left, images)
-    _draw_matrices(right, precision[chosen], implied[chosen])
+    _draw_matrices(right, {
+        "one digit": (precision[chosen[DIGIT]], implied[chosen[DIGIT]]),
+        "mean of 1000": (precision.mean(0), implied.mean(0)),
+    })  # fmt: skip
     OUT.mkdir(exist_ok=True)
     figure.savefig(OUT / "idea.png")
     wanted = ("curvae", "torch", "python", "device", "commit")
@@ -67,14 +70,15 @@ def _draw_images(figure: Figure, rows: list[torch.Tensor]) -> None:
     figure.suptitle("reconstructions, trained with noise (β-VAE) and without (GRAE)", fontsize=13)
 
 
-def _draw_matrices(figure: Figure, precision: torch.Tensor, implied: torch.Tensor) -> None:
+def _draw_matrices(figure: Figure, pairs: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> None:
     names = ("$\\Sigma^{-1}$, learned", "$I + J^TJ/\\beta$")
-    places = figure.subplots(len(MATRICES), len(names))
-    for row, digit in zip(places, MATRICES, strict=True):
-        limit = implied[digit].abs().max().item()
-        for place, matrix in zip(row, (precision[digit], implied[digit]), strict=True):
+    places = figure.subplots(len(pairs), len(names))
+    for row, (title, pair) in zip(places, pairs.items(), strict=True):
+        limit = max(matrix.abs().max().item() for matrix in pair)
+        for place, matrix in zip(row, pair, strict=True):
             place.imshow(matrix, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
             _bare(place)
+        row[0].set_ylabel(title, fontsize=12)
     for place, name in zip(places[0], names, strict=True):
         place.set_title(name, fontsize=13)
 
