@@ -56,7 +56,8 @@ def seen(module: Training, batches: int) -> dict[str, torch.Tensor]:
     noisy = isinstance(module.objective, objectives.BetaVAE)
     for x in Batches(DATA, 8, 3, steps=batches):
         if noisy:
-            model.decode(model.posterior(x.double()).rsample(generator, (2,)).flatten(0, 1))
+            for z in model.posterior(x.double()).rsample(generator, (2,)):
+                model.decode(z)
         else:
             model.decode(model.encode(x.double()))
     for hook in hooks:

@@ -67,6 +67,10 @@ def train(
     steps: Annotated[int | None, Option(help="Optimiser steps.", show_default="20000")] = None,
     batch_size: Annotated[int | None, Option(help="Data per step.", show_default="64")] = None,
     lr: Annotated[float | None, Option(help="Adam's learning rate.", show_default="0.001")] = None,
+    schedule: Annotated[
+        str | None, Option(help="Of the learning rate: constant, or cosine (falls to 0).", show_default="constant")
+    ] = None,
+    warmup: Annotated[int | None, Option(help="Steps in which the rate rises first.", show_default="0")] = None,
     samples: Annotated[int | None, Option(help="beta-vae: draws per datum.", show_default="1")] = None,
     seed: Annotated[int | None, Option(help="Of weights, data order and noise.", show_default="0")] = None,
     precision: Annotated[str | None, Option(help="32, bf16 or 64.", show_default="32")] = None,

@@ -18,6 +18,7 @@ CURVATURES = ("gauss-newton", "hessian")
 AUTO = "auto"
 NETWORKS = (AUTO, "paper", "paper-no-norm", "mlp", "linear")
 PRECISIONS = ("32", "bf16", "64")
+SCHEDULES = ("constant", "cosine")
 DEVICES = ("auto", "cpu", "cuda")
 
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -26,10 +27,11 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "damaged": DAMAGED,
     "network": NETWORKS,
     "precision": PRECISIONS,
+    "schedule": SCHEDULES,
     "device": DEVICES,
 }
 _POSITIVE = ("beta", "lr", "width")
-_AT_LEAST_ZERO = ("encoder_weight", "decoder_weight", "orthogonality", "seed", "split_seed")
+_AT_LEAST_ZERO = ("encoder_weight", "decoder_weight", "orthogonality", "seed", "split_seed", "warmup")
 # beyond these a person has mistyped: years of training, and more draws than a step can hold
 _AT_MOST = {"steps": 10**9, "samples": 10_000, "latents": 10**6, "width": 1000.0}
 _AT_LEAST_ONE = ("latents", "steps", "batch_size", "samples", "checkpoint_every", "log_every", "size")
@@ -67,7 +69,9 @@ class RunConfig:
         latents: number of latents d.
         steps: number of optimiser steps.
         batch_size: data per step.
-        lr: Adam's learning rate.
+        lr: Adam's learning rate, the largest of its ``schedule``.
+        schedule: ``"constant"``, or ``"cosine"``, which falls to 0.
+        warmup: steps in which the rate rises to ``lr`` first.
         samples: reparameterised samples per datum, for ``"beta-vae"``.
         seed: of the initialisation, the order of the data and the noise.
         precision: ``"32"``, ``"bf16"`` (networks under autocast) or ``"64"``.
@@ -107,6 +111,8 @@ class RunConfig:
     steps: int = 20_000
     batch_size: int = 64
     lr: float = 1e-3
+    schedule: str = "constant"
+    warmup: int = 0
     samples: int = 1
     seed: int = 0
     precision: str = "32"
@@ -118,6 +124,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _checked(field.name, str(field.type), getattr(self, field.name)))
+        if self.warmup >= self.steps:
+            raise InputError(f"warmup is {self.warmup} but steps is {self.steps}; expected a warm-up of fewer steps")
 
     def to_json(self) -> dict[str, Any]:
         """All fields as a JSON-ready object."""

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -36,6 +37,7 @@ from curvae.training.interrupts import Interrupts
 from curvae.training.module import Training
 from curvae.training.progress import Bar
 from curvae.training.resume import changed, changes, last_checkpoint
+from curvae.training.schedule import learning_rate
 from curvae.training.snapshots import Snapshots
 from curvae.training.trial import try_out, typed
 
@@ -157,7 +159,8 @@ def _fit(
         start, seconds, watch = checkpoint.step, checkpoint.seconds, Watch(checkpoint.start)
     objective = build_objective(config, likelihood_of(config, model))
     bf16, advice = config.precision == "bf16", cure(dataset)
-    module = Training(model, objective, optimizer, seed=config.seed, bf16=bf16, step=start, cure=advice)
+    rate = partial(learning_rate, config)
+    module = Training(model, objective, optimizer, seed=config.seed, bf16=bf16, step=start, cure=advice, rate=rate)
     if config.compile and start < config.steps:
         _compile(module, objective, typed(dataset.train[: config.batch_size], config).to(device), console)
     held_out = typed(dataset.test[:HELD_OUT], config).to(device)

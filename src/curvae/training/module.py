@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Protocol, runtime_checkable
 
@@ -41,6 +41,7 @@ class Training(LightningModule):
         bf16: run the networks under bfloat16 autocast (the objectives keep their algebra in full precision).
         step: number of steps already done.
         cure: what to advise where training diverges.
+        rate: the learning rate of a step, by the number of steps done before it; default the optimiser's own.
 
     Attributes:
         step: number of steps done.
@@ -58,11 +59,13 @@ class Training(LightningModule):
         bf16: bool = False,
         step: int = 0,
         cure: str = "lower --lr or raise --beta",
+        rate: Callable[[int], float] | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model, self.objective, self.optimizer = model, objective, optimizer
         self.seed, self.bf16, self.step, self.cure = seed, bf16, step, cure
+        self.rate = rate
         self.dtype_of_weights = next(model.parameters()).dtype
         self.terms: Terms | None = None
         self.compiled = False
@@ -80,6 +83,9 @@ class Training(LightningModule):
             self.check(loss, self.step + 1)
         self.optimizer.zero_grad()
         self.manual_backward(loss)
+        if self.rate is not None:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.rate(self.step)
         self.optimizer.step()
         self.step += 1
 

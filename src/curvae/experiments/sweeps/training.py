@@ -27,6 +27,7 @@ class Training:
         network: ``"paper"``, or another of :class:`~curvae.runs.RunConfig` for data of another shape.
         batch_size: data of one step (the paper does not say).
         lr: Adam's learning rate (the paper does not say).
+        schedule: of the learning rate, ``"constant"`` or ``"cosine"``.
         precision: ``"32"`` or ``"bf16"``.
         device: ``"auto"`` takes a GPU where there is one.
         size: side in pixels that images are brought to; 0 keeps the data's own.
@@ -40,6 +41,7 @@ class Training:
     network: str = "paper"
     batch_size: int = 64
     lr: float = 1e-3
+    schedule: str = "constant"
     precision: str = "32"
     device: str = "auto"
     size: int = 0

@@ -1,0 +1,33 @@
+"""The learning rate of every step."""
+
+from __future__ import annotations
+
+import math
+
+from curvae.runs import RunConfig
+
+
+def learning_rate(config: RunConfig, step: int) -> float:
+    r"""The learning rate of one update, from the configuration and the step's number alone.
+
+    After ``warmup`` steps, in which it rises linearly, it is ``lr`` for ``"constant"`` and
+    $\mathrm{lr}\,\tfrac12(1+\cos\pi t)$ for ``"cosine"``, where $t$ is the share of the other steps that are done: it
+    falls to 0. A run that is resumed has the rates of the unbroken one; lengthening a cosine raises them again.
+
+    Args:
+        config: the run's.
+        step: steps done before this one.
+
+    Source: Loshchilov & Hutter, *SGDR: Stochastic Gradient Descent with Warm Restarts*, 2017, arXiv 1608.03983.
+
+    Example:
+        >>> config = RunConfig(data="mnist", schedule="cosine", lr=1.0, steps=10, warmup=2)
+        >>> [round(learning_rate(config, step), 3) for step in (0, 1, 2, 6, 9)]
+        [0.5, 1.0, 1.0, 0.5, 0.038]
+    """
+    if step < config.warmup:
+        return config.lr * (step + 1) / config.warmup
+    if config.schedule == "constant":
+        return config.lr
+    done = (step - config.warmup) / (config.steps - config.warmup)
+    return config.lr * 0.5 * (1 + math.cos(math.pi * done))
