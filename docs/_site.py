@@ -1,22 +1,29 @@
 """What MkDocs does not do by itself.
 
-The README becomes the front page and every room of curvae gets a reference page. Formulas become MathML while the site
-is built, so that reading it takes no script and no network.
+The README becomes the front page and every room of curvae gets a reference page. Addresses of the published project
+become relative, and formulas MathML, so that reading the site takes no script and no network.
 """
 
 from __future__ import annotations
 
 import html
 import re
+import sys
 import unicodedata
 from pathlib import Path
 
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "docs"))
+
+import _generate  # noqa: E402
+import _links  # noqa: E402
+
 ROOMS = sorted(
     path.stem
     for path in (ROOT / "src" / "curvae").iterdir()
@@ -24,26 +31,40 @@ ROOMS = sorted(
 )
 
 
+# shown beside docs/, where they are
+BESIDE = [path for path in (ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md") if path.exists()]
+
+
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Put the reference pages into the navigation."""
+    """Put tutorials, reference and contributing into the navigation; fail when a generated page is not up to date."""
+    if old := _generate.outdated():
+        raise PluginError(f"{', '.join(p.name for p in old)}: not up to date; run python docs/_generate.py")
     pages: list[str | dict[str, str]] = [{f"curvae.{room}": f"reference/{room}.md"} for room in ROOMS]
-    config.nav = [*config.nav, {"Reference": [{"curvae": "reference/index.md"}, *pages]}]
-    config.watch += [str(ROOT / "README.md"), str(ROOT / "CHANGELOG.md"), str(ROOT / "src")]
+    reference = {"Reference": [{"curvae": "reference/index.md"}, *pages]}
+    tutorials = [f"tutorials/{path.name}" for path in sorted((ROOT / "docs" / "tutorials").glob("[!_]*.md"))]
+    start, how_to, *others = config.nav
+    config.nav = [start, *([{"Tutorials": tutorials}] if tutorials else []), how_to, reference, *others]
+    if ROOT / "CONTRIBUTING.md" in BESIDE:
+        config.nav[-1]["Development"].insert(0, {"Contributing": "CONTRIBUTING.md"})
+    config.watch += [str(ROOT / "README.md"), str(ROOT / "src"), *map(str, BESIDE)]
     return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the generated pages, and the pictures and files that the README links to."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("](docs/", "](")
-    readme = readme.replace("[results/](results)", "`results/`")  # a folder, which is no page
-    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    pages = {"index.md": readme, "CHANGELOG.md": changelog, "reference/index.md": _reference("curvae")}
+    """Add the generated pages, and the pictures and files that pages lead to."""
+    pages = {"index.md": (ROOT / "README.md").read_text(encoding="utf-8"), "reference/index.md": _reference("curvae")}
+    pages |= {path.name: path.read_text(encoding="utf-8") for path in BESIDE}
     pages |= {f"reference/{room}.md": _reference(f"curvae.{room}") for room in ROOMS}
     for uri, content in pages.items():
         files.append(File.generated(config, uri, content=content))
-    for path in [ROOT / "LICENSE", *(ROOT / "results").rglob("*.png")]:
+    for path in (ROOT / "results").rglob("*.png"):
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Lead to this site's pages and pictures, not to the published ones."""
+    return _links.to_site(markdown, page.file.src_uri.count("/"))
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:

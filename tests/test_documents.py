@@ -5,16 +5,22 @@ from __future__ import annotations
 import importlib
 import re
 import shlex
+import sys
 from functools import reduce
 from pathlib import Path
 
 import pytest
+import torch
 from typer.main import get_command
 
 from curvae.cli import app
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("[!_]*.md"))]
+sys.path.insert(0, str(ROOT / "docs"))
+
+import _generate  # noqa: E402
+import _links  # noqa: E402
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -44,8 +50,45 @@ def test_python_blocks_run_from_top_to_bottom(page: Path) -> None:
         exec(compile(block, str(page), "exec"), namespace)
 
 
-def test_the_readme_shows_python() -> None:
+def test_the_readme_shows_python_and_is_a_page() -> None:
     assert blocks(ROOT / "README.md", "python")
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+@pytest.mark.parametrize("dropped", ["+", "-"], ids=["before", "after"])
+def test_both_sides_of_the_readmes_difference_run(dropped: str) -> None:
+    (difference,) = blocks(ROOT / "README.md", "diff")
+    lines = [line[1:] for line in difference.splitlines() if not line.startswith(dropped)]
+    namespace: dict[str, object] = {}
+    (example,) = blocks(ROOT / "README.md", "python")
+    exec(compile(f"{example}\nhead = nn.Linear(64, 16)\n" + "\n".join(lines), "README.md", "exec"), namespace)
+    loss = namespace["loss"]
+    assert isinstance(loss, torch.Tensor)
+    assert loss.isfinite()
+    assert loss.requires_grad
+
+
+def test_generated_pages_are_what_results_and_commands_say() -> None:
+    assert [page.name for page in _generate.outdated()] == [], "run python docs/_generate.py"
+
+
+def test_a_changed_number_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    part = _generate._figures.demo("grae")["grae_full"]
+    monkeypatch.setitem(part, "mean", part["mean"] + 1)
+    assert [page.name for page in _generate.outdated()] == ["results.md"]
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_published_addresses_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for name in _links.named_files(text):
+        assert (ROOT / name).exists(), name
+    for name in re.findall(rf"{_links.SITE}([\w/-]+)\.html", text):
+        assert name.startswith("reference/") or any((at / f"{name}.md").exists() for at in (ROOT, ROOT / "docs")), name
+
+
+def test_the_readme_has_no_relative_links() -> None:
+    assert not re.findall(r"\]\((?!https://)[^)]*\)", (ROOT / "README.md").read_text(encoding="utf-8"))
 
 
 def test_the_readmes_commands_and_options_exist() -> None:

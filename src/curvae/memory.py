@@ -17,7 +17,7 @@ def avoid_page_faults() -> bool:
     """Let this process keep up to 1 GB that it frees, and take large arrays in large pages (Linux with glibc).
 
     Otherwise memory goes back to the system after every step and is fetched again, 4 kB and one fault at a time: a
-    third of the time of a step with many tangents, such as exact GRAE's on a CPU (``docs/decisions.md``). The command
+    third of the time of a step with many tangents, such as exact GRAE's on a CPU (``docs/log.md``). The command
     line and the workers of sweeps call this; in a script of your own, call it first: it holds for the rest of the
     process, and PyTorch reads its part (``THP_MEM_ALLOC_ENABLE``, left alone where it is set) with its first tensor.
 

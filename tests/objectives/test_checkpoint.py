@@ -65,3 +65,10 @@ def test_a_generator_that_is_seeded_again_inside_passes() -> None:
     generator = torch.Generator()
     expected = _gradients("fraction", False, False, lambda: torch.Generator().manual_seed(3))
     torch.testing.assert_close(_gradients("fraction", True, False, lambda: generator.manual_seed(3)), expected)
+
+
+def test_the_first_look_at_a_decoder_may_lie_in_the_checkpointed_pass() -> None:
+    model = Autoencoder(nn.Linear(5, 2), nn.Linear(2, 5), 2)
+    x = torch.randn(4, 5)
+    checkpoint(lambda x: OBJECTIVES["columns"](model, x).mean(), x, use_reentrant=False).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())

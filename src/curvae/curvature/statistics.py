@@ -59,7 +59,7 @@ class FixedStatistics(TorchFunctionMode):
     decoder that will ever be used. Here the batch's own statistics are taken from the primal values and *held fixed*
     while tangents pass: each sample gets the Jacobian of ``x ↦ w (x − mean)/√(var + ε) + b``. Gradients of parameters
     do flow through the statistics, as in ordinary training, so that the training loss is a true function of
-    the parameters (see ``docs/decisions.md``).
+    the parameters (see ``docs/design.md``).
 
     Layer, group and instance normalisation act on each datum by itself and keep their meaning; they are replaced too
     (:mod:`~curvae.curvature.normalisation`), because PyTorch's gradients of their forward-mode derivatives are wrong.

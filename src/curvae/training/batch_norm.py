@@ -22,7 +22,7 @@ class PreciseBatchNorm:
 
     A running mean is of the last twenty batches or so, each seen with the weights of its own step. The codes drift as
     the weights change, and the decoder's first normalisation lags behind; a decoder trained without noise does not bear
-    that (``docs/decisions.md``). Here all batches pass through the weights as they are, in train mode and through the
+    that (``docs/log.md``). Here all batches pass through the weights as they are, in train mode and through the
     objective itself, so that the decoder meets the codes that it is trained on, noisy or not. Weights, optimiser and
     random state stay as they are, and so do normalisations that are frozen in eval mode.
 

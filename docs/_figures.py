@@ -1,0 +1,213 @@
+"""The demo and the figures: the tables from ``results/*/summary.json`` and what else is stored there."""
+
+from __future__ import annotations
+
+from statistics import fmean
+from typing import Any
+
+from _numbers import interval, num, percent, read, table
+
+DEMOS = ("beta-vae", "grae")
+
+
+def demo(which: str) -> dict[str, Any]:
+    """The evaluation of one of the demo's two runs."""
+    return read(f"demo/{which}.json")["evaluation"]["evaluation"]
+
+
+def demo_table() -> str:
+    """The three objectives of both runs."""
+    names = {
+        "beta_vae": "(2) β-VAE", "taylor": "(7) Taylor", "grae_full": "(13) GRAE, best full covariance",
+        "grae": "the same, best diagonal covariance",
+    }  # fmt: skip
+    vae, grae = demo("beta-vae"), demo("grae")
+    cell = lambda part: f"{num(part['mean'])} ± {num(part['se'])}"  # noqa: E731
+    rows = [[title, cell(vae[key]), cell(grae[key])] for key, title in names.items()]
+    return table(["", "trained as β-VAE", "trained as GRAE≈"], rows)
+
+
+def demo_spread() -> float:
+    """The largest share by which the objectives of one model differ."""
+    values = [[model[key]["mean"] for key in ("beta_vae", "taylor", "grae_full")] for model in map(demo, DEMOS)]
+    return max((max(v) - min(v)) / max(v) for v in values)
+
+
+def demo_difference(key: str) -> str:
+    """How GRAE≈ stands to the β-VAE in one objective."""
+    vae, grae = (demo(name)[key]["mean"] for name in DEMOS)
+    return f"{percent(abs(grae - vae) / vae)} {'higher' if grae > vae else 'lower'}"
+
+
+# --- figures 2 and 7 ------------------------------------------------------------------------------------------------
+
+
+def blocks_table(figure: str) -> str:
+    """How much of the decoder's curvature lies inside the blocks of Σ."""
+    rows = []
+    for setting in read(f"{figure}/summary.json")["settings"]:
+        share = setting["share"]
+        p_values = [order["p_value"] for order in setting["permuted"]["blocks"]]
+        rows.append([
+            f"β = {setting['beta']}, d = {setting['latents']}, b = {setting['block']}",
+            *(interval(share[name]) for name in ("blocks", "diagonal", "autoencoder")),
+            num(setting["share_by_chance"]), ", ".join(f"{p:.2g}" for p in p_values),
+        ])  # fmt: skip
+    head = ["", "blocks in Σ", "diagonal Σ", "plain autoencoder", "chance", "p of each seed, latents permuted"]
+    return table(head, rows)
+
+
+# --- figure 3 -------------------------------------------------------------------------------------------------------
+
+
+def gaps_table() -> str:
+    """The gaps between the three objectives at the end of training, as shares of (7)."""
+    summary = read("fig3/summary.json")
+    rows = []
+    for index, beta in enumerate(summary["betas"]):
+        last = {size: (block["objectives"][-1], block["gaps"][-1]) for size, block in summary["blocks"].items()}
+        taylor = {size: objectives["taylor"][index]["value"] for size, (objectives, _) in last.items()}
+        shares = [percent(gaps["(7) − (13)"][index]["value"] / taylor[size]) for size, (_, gaps) in last.items()]
+        left_out = interval(last["1"][1]["(2) − (7)"][index], 1, 100 / taylor["1"])
+        rows.append([f"{beta:g}", *shares, f"{left_out} %"])
+    head = ["β", "(7) − (13), diagonal Σ", "blocks of 2", "blocks of 3", "(2) − (7), diagonal Σ"]
+    return table(head, rows)
+
+
+def family_share() -> float:
+    """What part of (7) − (13) is the price of the diagonal family, at β = 0.2."""
+    summary = read("fig3/summary.json")
+    gaps, index = summary["blocks"]["1"]["gaps"][-1], summary["betas"].index(0.2)
+    return gaps["family − (13)"][index]["value"] / gaps["(7) − (13)"][index]["value"]
+
+
+# --- table 1 and figure 4 -------------------------------------------------------------------------------------------
+
+
+def frechet_table() -> str:
+    """The Fréchet distances of both models at every β."""
+    summary = read("fig4/summary.json")
+    rows = []
+    for index, beta in enumerate(summary["betas"]):
+        cells = [f"β = {beta:g}"]
+        for where in ("frechet_prior", "frechet_mixture"):
+            for model in ("β-VAE", "GRAE≈"):
+                found = summary["models"][model][where][index]
+                cells.append(f"{num(found['mean'], 0)} ± {num(found['sd'], 0)}")
+            cells.append(num(summary["within_spread"][where][index]["ratio"], 1))
+        rows.append(cells)
+    prior, mixture = ["β-VAE, z from the prior", "GRAE≈"], ["β-VAE, z from a mixture", "GRAE≈"]
+    return table(["", *prior, "gap ÷ spread of seeds", *mixture, "gap ÷ spread of seeds"], rows)
+
+
+def ablation(model: str, measure: str = "frechet_prior", digits: int = 0) -> str:
+    """One number of figure 4's ablation."""
+    return num(read("fig4/summary.json")["ablation"]["models"][model][measure]["mean"], digits)
+
+
+def within_count() -> str:
+    """At how many of the settings the two models differ by less than seeds do."""
+    answers = [each["within"] for part in read("fig4/summary.json")["within_spread"].values() for each in part]
+    return f"{sum(answers)} of {len(answers)}"
+
+
+# --- the comparison -------------------------------------------------------------------------------------------------
+
+
+def comparison_table() -> str:
+    """What dropping the noise gains and loses."""
+    summary = read("comparison/summary.json")
+    measures = {"beta_vae": 2, "grae_full": 2, "nll": 1, "mse": 4, "frechet": 0, "frechet_lite0": 0, "seconds": 0}
+    rows = [
+        [name, *(num(model[measure]["mean"], digits) for measure, digits in measures.items())]
+        for name, model in summary["models"].items()
+    ]
+    heads = [summary["measures"][measure] for measure in measures]
+    return table(["trained as", *heads], rows)
+
+
+def certain(model: str) -> list[str]:
+    """The measures in which a model differs from the β-VAE with its interval on one side of 0."""
+    summary = read("comparison/summary.json")
+    found = []
+    for measure in ("beta_vae", "grae_full", "nll", "mse", "frechet", "frechet_lite0"):
+        part = summary["models"][model][measure]["difference"]
+        if part["low"] > 0 or part["high"] < 0:
+            found.append(f"{summary['measures'][measure]} ({'lower' if part['value'] < 0 else 'higher'})")
+    return found
+
+
+def certain_table() -> str:
+    """The same for every model without noise."""
+    models = [name for name in read("comparison/summary.json")["models"] if name.startswith("GRAE")]
+    return table(
+        ["", "surely different from the β-VAE with diagonal Σ"], [[m, ", ".join(certain(m)) or "none"] for m in models]
+    )
+
+
+# --- approximation (6) ----------------------------------------------------------------------------------------------
+
+
+def approximation_table() -> str:
+    """How much of the exact Hessian (6) drops, and what that does to the objectives; trained decoders."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for each in read("approximation/approximation.json")["rows"]:
+        if each["trained"]:
+            groups.setdefault((each["network"], each["observation"]), []).append(each)
+    rows = [
+        [
+            network, observation, percent(fmean(r["error"]["mean"] for r in group), 0),
+            *(percent(fmean(r[f"{name}_difference"]["mean"] / r[f"{name}_exact"]["mean"] for r in group), 2)
+              for name in ("taylor", "closed")),
+            percent(fmean(r["missing"] for r in group), 0),
+        ]
+        for (network, observation), group in groups.items()
+    ]  # fmt: skip
+    head = [
+        "decoder",
+        "observation model",
+        "dropped part of the Hessian",
+        "(4) − (7), as a share",
+        "(10) − (13)",
+        "no (10)",
+    ]
+    return table(head, rows)
+
+
+# --- Lanczos --------------------------------------------------------------------------------------------------------
+
+
+def lanczos(curve: str) -> list[float]:
+    """Root mean square errors in per cent with 64 pairs of products, for every β."""
+    betas = read("estimators/lanczos.json")["betas"].values()
+    return [next(p["rms_percent"] for p in beta["curves"][curve] if p["pairs"] == 64) for beta in betas]
+
+
+# --- uniqueness -----------------------------------------------------------------------------------------------------
+
+
+def panel(name: str) -> dict[str, Any]:
+    """One panel of figure 5."""
+    return read("fig5/summary.json")["panels"][f"{name}-orthogonal-amortised"]
+
+
+def within(name: str, target: str = "to_true_latents") -> float:
+    """The share of the long runs that end within 2° of a target."""
+    return panel(name)[target]["converged"]["within"]["value"]
+
+
+def uniqueness_table() -> str:
+    """Figure 5 in short."""
+    rows = []
+    for activation in ("identity", "tanh", "sigmoid", "elu"):
+        diagonal, full = f"{activation}-diagonal", f"{activation}-full"
+        angle = panel(diagonal)["optimum_to_true_latents"]["value"]
+        rows.append([
+            activation, percent(within(diagonal)), percent(within(diagonal, "to_elbo_optimum")), f"{num(angle, 1)}°",
+            percent(within(full)), f"{panel(full)['to_true_latents']['uniform']['p_value']:.2g}",
+        ])  # fmt: skip
+    head = [
+        "ν", "diagonal Σ within 2° of the true latents", "of the ELBO's own optimum",
+        "that optimum to the true latents", "full Σ within 2° of the true latents", "full Σ uniform, p",
+    ]  # fmt: skip
+    return table(head, rows)

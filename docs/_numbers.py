@@ -1,0 +1,51 @@
+"""Numbers of ``results/`` as text: none that stands in a file is typed by hand."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent.parent / "results"
+
+
+@cache
+def read(name: str) -> Any:
+    """One file of results."""
+    return json.loads((RESULTS / name).read_text(encoding="utf-8"))
+
+
+def num(value: float, digits: int = 2) -> str:
+    """A number with so many digits after the point, and a true minus sign."""
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """A share as a percentage."""
+    return f"{num(100 * value, digits)} %"
+
+
+def interval(part: dict[str, float], digits: int = 2, factor: float = 1) -> str:
+    """``value (low to high)``."""
+    value, low, high = (num(factor * part[key], digits) for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
+def span(values: list[float], digits: int = 2) -> str:
+    """The smallest and the largest of several numbers."""
+    low, high = num(min(values), digits), num(max(values), digits)
+    return low if low == high else f"{low} to {high}"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown."""
+    lines = ["| " + " | ".join(cells) + " |" for cells in (head, *rows)]
+    return "\n".join(line.replace("|  |", "| |") for line in [lines[0], "|---" * len(head) + "|", *lines[1:]])
+
+
+def width(factor: float) -> str:
+    """A factor on the networks' widths, as people write it."""
+    return str(Fraction(factor))
