@@ -108,12 +108,8 @@ def _upsampled(x: Tensor) -> Tensor:
     return torch.cat([functional.interpolate(x.tanh(), 5, mode=mode) for mode in modes], 1)
 
 
-def _checkpointed(reentrant: bool) -> nn.Module:
-    inner = nn.Sequential(nn.Linear(8, 6), nn.Tanh(), nn.Dropout(0.0))
-    return Layers(
-        lambda own, z: own.last(checkpoint(own.inner, own.first(z), use_reentrant=reentrant)),
-        first=linear(8), inner=inner, last=nn.Linear(6, 5),
-    )  # fmt: skip
+def _checkpointed(own: Layers, z: Tensor) -> Tensor:
+    return own.last(checkpoint(own.inner, own.first(z), use_reentrant=False))
 
 
 def _recurrent(layer: nn.Module) -> nn.Module:
@@ -230,7 +226,12 @@ DECODERS: dict[str, Callable[[], nn.Module]] = {
         image(), lambda x: functional.grid_sample(x.tanh(), GRID.expand(len(x), -1, -1, -1), align_corners=False)
     ),
     "`functional.grid_sample`, grid decoded": lambda: Layers(_grid, image=image(), maps=linear(6)),
-    "`torch.utils.checkpoint`, `use_reentrant=False`": lambda: _checkpointed(False),
+    "`torch.utils.checkpoint`": lambda: Layers(
+        _checkpointed,
+        first=linear(8),
+        inner=nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.Tanh()),
+        last=nn.Linear(8, 5),
+    ),
     "`autograd.Function` without `jvp`": lambda: after(linear(), Sine.apply),
     "`torch.vmap` inside": lambda: Layers(
         lambda own, z: torch.vmap(lambda row: own.layer(row).tanh())(z), layer=linear()
@@ -243,7 +244,6 @@ DECODERS: dict[str, Callable[[], nn.Module]] = {
     ),
     "buffers that the forward pass changes": Changing,
     "NumPy between constant tensors": lambda: _with_scale(Layers(_numbers, layer=linear())),
-    "`torch.utils.checkpoint`, `use_reentrant=True`": lambda: _checkpointed(True),
     "`autograd.Function` with `once_differentiable`": lambda: after(linear(), OnceSine.apply),
 }
 
@@ -424,6 +424,42 @@ def test_noise_is_the_same_in_all_passes(drop: nn.Module, seed: int) -> None:
     assert torch.equal(torch.rand(1), following)  # one pass's noise is used up, however many there were
     torch.manual_seed(7)
     Lanczos(2).penalty(decoder, z.requires_grad_(), x, Gaussian(), Full(), BETA)[1].sum().backward()
+
+
+@pytest.mark.parametrize(
+    "drop",
+    [nn.Dropout(0.5), nn.AlphaDropout(0.3), nn.Dropout(0.5, inplace=True), nn.RReLU(), nn.Dropout1d(0.5)],
+    ids=repr,
+)
+def test_a_mask_is_the_same_however_its_input_lies_in_memory(drop: nn.Module, seed: int) -> None:
+    """As after attention, with axes exchanged: inside a transform PyTorch draws in another order."""
+
+    def masked(own: Layers, x: Tensor) -> Tensor:
+        turned = own.tokens(x).sin().mT
+        own.drop(turned)  # in place, or to no effect
+        return own.last(own.drop(turned).flatten(1))
+
+    decoder = Layers(masked, tokens=tokens(), drop=drop, last=nn.LazyLinear(6))
+    z, x, units = torch.randn(BATCH, LATENTS), torch.randn(BATCH, 6), torch.eye(LATENTS).expand(BATCH, -1, -1)
+    decoder(z)
+    torch.manual_seed(7)
+    eta, columns = pushforward(decoder, z, units)
+    torch.manual_seed(7)
+    operator = Operator(decoder, z, x, Gaussian())
+    torch.testing.assert_close(operator.eta, eta)
+    torch.testing.assert_close(operator.push(units), columns)
+    cotangents = torch.randn(BATCH, 6, 2)
+    torch.testing.assert_close(operator.pull(cotangents), columns.mT @ cotangents)
+
+
+@pytest.mark.parametrize("columns", [1, LATENTS])
+def test_spectral_normalisation_in_train_mode_keeps_plain_buffers(columns: int) -> None:
+    decoder = nn.Sequential(parametrizations.spectral_norm(linear()), nn.Tanh())
+    z = torch.randn(BATCH, LATENTS)
+    pushforward(decoder, z, torch.eye(LATENTS)[:, :columns].expand(BATCH, -1, -1))
+    for buffer in decoder.buffers():
+        assert not torch._C._functorch.is_functorch_wrapped_tensor(buffer)
+        torch.testing.assert_close(buffer.norm(), torch.ones(()))
 
 
 @pytest.mark.parametrize("randomness", ["same", "different"])

@@ -17,7 +17,7 @@ from curvae._precision import full_precision
 from curvae._transforms import in_transform
 from curvae._typing import Bool, Float, Tensor
 from curvae.curvature.identity import identity
-from curvae.curvature.kernels import differentiable
+from curvae.curvature.kernels import differentiable, hooked
 from curvae.curvature.linear import LinearLayers
 from curvae.curvature.normalisation import normalises_by_batch
 from curvae.curvature.statistics import FixedStatistics, unmoved
@@ -240,10 +240,13 @@ class _Hidden(TorchDispatchMode):
 
 
 def _ordinary(z: Tensor) -> bool:
-    """Whether a batch can be looked at: not while a graph is traced or recorded."""
+    """Whether a batch can be looked at: not while a graph is traced or recorded.
+
+    What is saved for backward under a caller's hooks must be saved by every call: his checkpoint counts.
+    """
     traced = torch._C._get_tracing_state() is not None
     watched = torch._C._len_torch_dispatch_stack() > 0  # somebody counts operations, or tensors are fake
-    recording = traced or watched or (z.is_cuda and torch.cuda.is_current_stream_capturing())
+    recording = traced or watched or hooked() or (z.is_cuda and torch.cuda.is_current_stream_capturing())
     return z.dim() == 2 and 0 not in z.shape and z.is_floating_point() and not recording
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, nullcontext
 from types import MappingProxyType
 from typing import Any
 
@@ -14,30 +14,39 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from curvae._typing import Float, Tensor
+from curvae.curvature.checkpoints import without_checkpoints
 
 
 @contextmanager
 def differentiable() -> Iterator[None]:
     """Inside this context attention, recurrent layers and a few functions have derivatives of every order and mode.
 
-    Of PyTorch's attention kernels only the plain one has a forward-mode derivative and a second one. Every path that
-    differentiates a decoder runs it in here.
+    Of PyTorch's attention kernels only the plain one has a forward-mode derivative and a second one. Checkpointed
+    layers are not recomputed. Every path that differentiates a decoder runs it in here.
     """
-    with sdpa_kernel(SDPBackend.MATH), PlainKernels():
+    with sdpa_kernel(SDPBackend.MATH), PlainKernels(), without_checkpoints():
         yield
 
 
 @contextmanager
-def without_recomputation() -> Iterator[None]:
-    """Inside this context ``torch.utils.checkpoint`` raises a ``RuntimeError``.
+def without_hooks() -> Iterator[None]:
+    """Inside this context a layer that hooks into what autograd saves raises a ``RuntimeError``.
 
-    It would run the layer anew in the backward pass, where forward mode's tangents are gone. Where the caller himself
-    hooks into what autograd saves (his objective is under a checkpoint, say), nothing is changed.
+    What it packs away has no tangents when it is unpacked. Where the caller himself hooks in (his objective is under
+    a checkpoint, say), nothing is changed.
     """
-    with ExitStack() as stack:
-        with suppress(RuntimeError):
-            stack.enter_context(torch.autograd.graph.disable_saved_tensors_hooks("a layer hooks into saved tensors"))
+    disabled = torch.autograd.graph.disable_saved_tensors_hooks("a layer hooks into saved tensors")
+    with nullcontext() if hooked() else disabled:
         yield
+
+
+def hooked() -> bool:
+    """Whether somebody hooks into what autograd saves, as a checkpoint does."""
+    try:
+        with torch.autograd.graph.disable_saved_tensors_hooks(""):
+            return False
+    except RuntimeError:  # PyTorch's answer to the question
+        return True
 
 
 class PlainKernels(TorchFunctionMode):
@@ -51,6 +60,10 @@ class PlainKernels(TorchFunctionMode):
         if func in _RECURRENT:  # oneDNN's and cuDNN's kernels have one backward pass and nothing else
             with _disabled(torch.backends.mkldnn), _disabled(torch.backends.cudnn):
                 return func(*args, **options)
+        if options.get("out") is not None:  # into a buffer, which has no derivative (spectral normalisation does so)
+            return func(*args, **options)
+        if func in _MASKING:
+            return _in_order(func, *args, **options)
         return SPELLED_OUT.get(func, func)(*args, **options)
 
 
@@ -65,6 +78,23 @@ def _disabled(backend: Any) -> Iterator[None]:
 
 
 _RECURRENT = frozenset({torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu})
+
+_MASKING = frozenset(
+    {
+        *(functional.dropout, torch.dropout, torch.dropout_),
+        *(functional.alpha_dropout, torch.alpha_dropout, torch.alpha_dropout_),
+    }
+)
+
+
+def _in_order(func: Callable[..., Tensor], input: Tensor, *args: Any, **options: Any) -> Tensor:
+    """A dropout whose mask is that of the same noise in every pass.
+
+    PyTorch draws it in the order in which the input lies in memory, or inside a transform in that of its axes.
+    """
+    ordered = input.contiguous()
+    output = func(ordered, *args, **options)
+    return input.copy_(output) if output is ordered is not input else output
 
 
 def glu(input: Float[Tensor, "*S"], dim: int = -1) -> Float[Tensor, "*T"]:

@@ -12,7 +12,7 @@ from curvae._precision import full_precision
 from curvae._transforms import one_at_a_time
 from curvae._typing import Float, Tensor
 from curvae.curvature.first_use import check_first_use
-from curvae.curvature.kernels import differentiable, without_recomputation
+from curvae.curvature.kernels import differentiable, without_hooks
 from curvae.curvature.linear import LinearLayers
 from curvae.curvature.noise import Noise
 from curvae.curvature.pushforward import Decoder, check_latents, check_output
@@ -120,7 +120,7 @@ class Operator:
             return jvp(lambda point: self._decode(point, known), (z,), (tangent,))[1]
 
         def forward() -> Tensor:
-            with without_recomputation():
+            with without_hooks():
                 return vmap(along, in_dims=-1, out_dims=-1, randomness="same")(tangents)
 
         def reverse(refused: RuntimeError) -> Tensor:

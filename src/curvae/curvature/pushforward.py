@@ -13,7 +13,7 @@ from curvae._transforms import in_transform, one_at_a_time
 from curvae._typing import Float, Int, Tensor
 from curvae.curvature.elementwise import OneSlope
 from curvae.curvature.first_use import check_first_use
-from curvae.curvature.kernels import differentiable, without_recomputation
+from curvae.curvature.kernels import differentiable, without_hooks
 from curvae.curvature.linear import LinearLayers
 from curvae.curvature.noise import Noise
 from curvae.curvature.reverse import Linearised, attempt
@@ -147,7 +147,7 @@ def _push_forward(
     activations = OneSlope() if len(tangents) > 1 else nullcontext()
 
     def observed(point: Float[Tensor, "B d"]) -> tuple[Tensor, list[BatchStatistics]]:
-        with statistics, LinearLayers(), activations, differentiable(), without_recomputation():
+        with statistics, LinearLayers(), activations, differentiable(), without_hooks():
             return check_output(fn(point)), statistics.seen
 
     def along(tangent: Float[Tensor, "B d"]) -> tuple[Tensor, Tensor, list[BatchStatistics]]:

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from curvae._typing import Float, Int, Tensor
 from curvae.curvature.arrangement import Arrangement
+from curvae.curvature.checkpoints import without_checkpoints
 from curvae.curvature.row_rules import RULES, Call, CannotFollow
 from curvae.curvature.statistics import Counters, FixedStatistics
 
@@ -119,7 +120,7 @@ def push_rows(
     arrangement = Arrangement(len(z), chosen, len(tangents), statistics, torch.is_grad_enabled())
     watch = _Watch()
     try:
-        with watch, torch.enable_grad(), _uncompiled():
+        with watch, torch.enable_grad(), _uncompiled(), without_checkpoints():
             output = fn(Rows(arrangement.join(z, tangents), arrangement))
         if not isinstance(output, Rows):
             raise CannotFollow("its output does not depend on its input")
