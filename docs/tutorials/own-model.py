@@ -112,8 +112,7 @@ torch.testing.assert_close(binomial.curvature(eta, eta).flatten(), second(eta).f
 # %% [markdown]
 # ## Training
 #
-# The objective takes the likelihood; nothing else changes. With β = 1 this is the closed form of an ELBO. `drop_last`
-# keeps batch normalisation from seeing a batch of a few images.
+# The objective takes the likelihood; nothing else changes. With β = 1 this is the closed form of an ELBO.
 
 # %%
 torch.manual_seed(0)
@@ -122,7 +121,7 @@ objective = objectives.GRAE(beta=1.0, likelihood=binomial)
 optimiser = torch.optim.Adam(model.parameters(), lr=2e-3)
 history = []
 for _ in range(20):
-    for x in torch.utils.data.DataLoader(train, batch_size=64, shuffle=True, drop_last=True):
+    for x in torch.utils.data.DataLoader(train, batch_size=64, shuffle=True):
         loss = objective(model, x).mean()
         optimiser.zero_grad()
         loss.backward()
@@ -133,7 +132,7 @@ for _ in range(20):
 plt.figure(figsize=(5, 2.5))
 plt.plot(history, lw=1)
 plt.xlabel("step")
-plt.ylabel("nats per image")
+plt.ylabel("objective, without constants")
 plt.show()
 # %% [markdown]
 # ## Using it
