@@ -91,7 +91,7 @@ for name, estimator in estimators.items():
     means = torch.stack([penalty(posteriors.Diagonal(), estimator, draws).mean() for _ in range(40)])
     errors[name] = (means.std() * (len(x) / 64) ** 0.5).item()
     bias, half = means.mean() - target, 2.02 * means.std() / len(means) ** 0.5
-    print(f"{name:32} error {bias:+.3f} ± {half:.3f},  spread in a batch of 64: {errors[name]:.2f}")
+    print(f"{name:32} error {bias:+.3f} ± {half:.3f},  spread at batch size 64: {errors[name]:.2f}")
 
 # %% [markdown]
 # The error's 95 % interval comes from the draws alone and should contain zero, 19 times in 20.
@@ -145,16 +145,16 @@ plt.xlabel("β-VAE steps")
 plt.show()
 
 # %% [markdown]
-# These are timings of small networks on whatever machine built this page; those of the paper's networks, measured
-# with care, are on the results pages. What carries over is the count of passes: a step with K columns pushes 1 + K
-# rows through the decoder where a β-VAE pushes one.
+# These are timings of small networks on whatever machine built this page; those of the paper's networks, measured with
+# care, are on the results pages. What carries over is the number of rows that go through the decoder: one for a
+# β-VAE, 1 + K with K columns, 1 + K/4 with these on a quarter of the batch.
 #
 # ## So
 #
 # | you want | take |
 # |---|---|
 # | to train, on any network | `Diagonal()`, `Columns(1)` |
-# | the same, nearly at a β-VAE's cost | `Fraction(Columns(1), 1/4)` |
+# | the same for less, where the decoder is the expensive part | `Fraction(Columns(1), 1/4)` |
 # | correlated latents in known groups | `BlockDiagonal(b)`, `Columns(1)`: b columns for each draw |
 # | the objective (13) itself, for tens of latents | `Full()`, `Exact()` |
 # | the same for thousands of latents | `Full()`, `Lanczos(depth, Signs(probes))` |
