@@ -51,7 +51,7 @@ def executed(source: Path) -> NotebookNode:
         return nbformat.read(kept, as_version=4)
     notebook = jupytext.read(source)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    # `!curvae …` means the command of this environment; one thread, so that numbers do not depend on the machine's size
+    # `curvae …` is the command of this environment; one thread, so that numbers do not depend on the number of cores
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory() as folder:
@@ -62,6 +62,9 @@ def executed(source: Path) -> NotebookNode:
             client.execute(env=environment)
         except CellExecutionError as error:
             raise PluginError(f"the tutorial {source.name} does not run:\n{error}") from error
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]  # progress
     CACHE.mkdir(exist_ok=True)
     nbformat.write(notebook, kept)
     return notebook
@@ -79,7 +82,8 @@ def rendered(notebook: NotebookNode, stem: str) -> dict[str, str | bytes]:
         if cell.cell_type == "markdown":
             page.append(cell.source)
             continue
-        page.append(f"```python\n{cell.source}\n```")
+        command = cell.source.removeprefix("%%bash\n")
+        page.append(f"```{'python' if command == cell.source else 'bash'}\n{command}\n```")
         for output in cell.outputs:
             data = output.get("data", {})
             if "image/png" in data:

@@ -8,8 +8,8 @@
 # `--scale smoke` shows in seconds that it all runs, and nothing else: eight training steps of tiny networks. `quick`
 # takes minutes, `paper` has the paper's own settings and wants a GPU. The command stays the same.
 
-# %%
-# !curvae reproduce fig3 --scale smoke --runs runs --out fig3 --json 2>/dev/null
+# %% language="bash"
+# curvae reproduce fig3 --scale smoke --runs runs --out fig3 --json
 
 # %%
 from pathlib import Path
@@ -47,8 +47,8 @@ print("data", summary["data_digest"][:16], "torch", summary["measured_under"]["t
 # `--set` changes one value of the scale. Models that have been trained stay in `--runs`; another call trains only
 # what is missing. Measuring the same models on more digits therefore trains nothing:
 
-# %%
-# !curvae reproduce fig3 --scale smoke --set points=24 --runs runs --out more --json 2>/dev/null
+# %% language="bash"
+# curvae reproduce fig3 --scale smoke --set points=24 --runs runs --out more --json
 
 # %%
 more = json.loads(Path("more/summary.json").read_text(encoding="utf-8"))
@@ -65,5 +65,6 @@ for name, found in (("6 digits", summary), ("24 digits", more)):
     )
 
 # %% [markdown]
-# What was run at larger scales is kept in the repository under `results/`, in the same form, and shown on the results
-# pages. `curvae reproduce --help` lists the figures, and `curvae report fig3` puts the outcome on one page of HTML.
+# A bootstrap over six digits is no basis for a conclusion, as the second interval may show by missing the first. That is
+# what the larger scales are for. What was run at them is kept in the repository under `results/`, in the same form, and shown on
+# the results pages. `curvae reproduce --help` lists the figures, and `curvae report fig3` puts the outcome on one page of HTML.
