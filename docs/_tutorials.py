@@ -111,6 +111,6 @@ def _picture(content: bytes, name: str, cell: NotebookNode) -> bytes:
 def _kept(source: Path) -> Path:
     """Where the outcome of a tutorial is kept: named by its text, the library's and the versions of the rest."""
     digest = hashlib.sha256()
-    for path in [source, ROOT / "constraints.txt", *sorted((ROOT / "src").rglob("*.py"))]:
-        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    for path in [source, Path(__file__), ROOT / "constraints.txt", *sorted((ROOT / "src").rglob("*.py"))]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return CACHE / f"{source.stem}-{digest.hexdigest()[:16]}.ipynb"

@@ -65,6 +65,7 @@ for name, found in (("6 digits", summary), ("24 digits", more)):
     )
 
 # %% [markdown]
-# A bootstrap over six digits is no basis for a conclusion, as the second interval may show by missing the first. That is
-# what the larger scales are for. What was run at them is kept in the repository under `results/`, in the same form, and shown on
-# the results pages. `curvae reproduce --help` lists the figures, and `curvae report fig3` puts the outcome on one page of HTML.
+# A bootstrap over six digits is no basis for a conclusion, as the second line may show by missing the first. That is
+# what the larger scales are for. What was run at them is kept in the repository under `results/`, in the same form, and
+# shown on the results pages. `curvae reproduce --help` lists the figures, and `curvae report fig3` puts the outcome on
+# one page of HTML.
