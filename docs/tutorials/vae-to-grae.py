@@ -54,7 +54,8 @@ vae = train(network(posteriors.Diagonal()), objectives.BetaVAE(beta=0.2))
 # ## The same without noise
 #
 # Two things change: the model has no covariance, since the closed form has already chosen the best one, and the
-# objective is `GRAE`. The structure is still the family that the covariance is chosen from.
+# objective is `GRAE`. The structure is still the family that the covariance is chosen from: `Full()` gives the formula
+# above, `Diagonal()` keeps the diagonal of $J_g^\top J_g$ alone.
 
 # %%
 exact = objectives.GRAE(beta=0.2, structure=posteriors.Diagonal())
