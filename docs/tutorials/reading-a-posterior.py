@@ -41,7 +41,7 @@ def train(structure, beta, steps):
 model = train(posteriors.Full(), BETA, steps=1500)
 
 # %% [markdown]
-# ## $\Sigma^{-1}$ against $I+J^\top J/\beta$
+# ## Σ⁻¹ against I + JᵀJ/β
 #
 # `curvature.jacobian` gives the Jacobian for each code of a batch, by forward mode.
 
@@ -87,8 +87,8 @@ show("relative distance", relative_distance(precision, implied))
 
 # %% [markdown]
 # The encoder has never seen the Jacobian, yet its precision follows it from digit to digit: the correlation with the
-# digit's own Jacobian is the higher one. The intervals are over digits of one model after a short run, which is why the
-# distance is not small; the results pages have longer ones.
+# digit's own Jacobian is the higher one. The intervals are over the digits of one model after a short run; the results
+# pages have longer ones.
 #
 # ## Active latents
 #
