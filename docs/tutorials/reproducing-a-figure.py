@@ -23,7 +23,7 @@ Image("fig3/fig3.png")
 
 # %% [markdown]
 # The table that goes with it has 95 % intervals by the bootstrap. The gap (7) − (13) is computed twice, from the two
-# objectives and by its formula, and the columns have to agree:
+# objectives and by its formula, and the values of the two columns have to agree:
 
 # %%
 Markdown(Path("fig3/table.md").read_text(encoding="utf-8"))
