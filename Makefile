@@ -94,4 +94,4 @@ docs: $(READY)
 	$(MKDOCS)
 
 clean:
-	rm -rf .venv site dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .tutorials_cache site dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

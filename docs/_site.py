@@ -36,14 +36,13 @@ BESIDE = [path for path in (ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md") if 
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Put tutorials, reference and contributing into the navigation; fail when a generated page is not up to date."""
+    """Put reference and contributing into the navigation; fail when a generated page is not up to date."""
     if old := _generate.outdated():
         raise PluginError(f"{', '.join(p.name for p in old)}: not up to date; run python docs/_generate.py")
     pages: list[str | dict[str, str]] = [{f"curvae.{room}": f"reference/{room}.md"} for room in ROOMS]
     reference = {"Reference": [{"curvae": "reference/index.md"}, *pages]}
-    tutorials = [f"tutorials/{path.name}" for path in sorted((ROOT / "docs" / "tutorials").glob("[!_]*.md"))]
-    start, how_to, *others = config.nav
-    config.nav = [start, *([{"Tutorials": tutorials}] if tutorials else []), how_to, reference, *others]
+    start, tutorials, how_to, *others = config.nav
+    config.nav = [start, tutorials, how_to, reference, *others]
     if ROOT / "CONTRIBUTING.md" in BESIDE:
         config.nav[-1]["Development"].insert(0, {"Contributing": "CONTRIBUTING.md"})
     config.watch += [str(ROOT / "README.md"), str(ROOT / "src"), *map(str, BESIDE)]
