@@ -16,7 +16,7 @@ from curvae.files import open_regular
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 DEEP = "curvae.deep"
-"""In an image's ``info``: whether the file has 16 bits a channel, of which Pillow keeps the upper 8 unless it is grey."""
+"""In an image's ``info``: whether its file has 16 bits a channel; of colours Pillow keeps the upper 8."""
 
 _ORIENTATION = 0x0112
 _TURNS = {
