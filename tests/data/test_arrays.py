@@ -186,3 +186,14 @@ def test_one_array_of_several_by_its_key(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     assert absolute("toy:1.NPZ:train") == f"{path}:train"
     assert load(Path("toy:1.NPZ:test")).train.unique().tolist() == [1]
+
+
+def test_a_key_may_have_colons_and_needs_an_archive(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **{"scan 1:left": np.ones((4, 3)), "labels": np.ones(4)})
+    with pytest.raises(InputError, match="as in 'a.npz:scan 1:left'"):
+        load(tmp_path / "a.npz")
+    assert load(f"{tmp_path}/a.npz:scan 1:left").shape == (3,)
+    with (tmp_path / "b.npz").open("wb") as file:
+        np.save(file, np.ones((4, 3)))
+    with pytest.raises(InputError, match="has no keys; leave out :left"):
+        load(f"{tmp_path}/b.npz:left")

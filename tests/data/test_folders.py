@@ -127,6 +127,7 @@ LAYOUTS: dict[str, tuple[list[str], str, str]] = {
     "validation alone": (["training", "validation", "x"], "validation", "left out: 3 beside them ('x')"),
     "by class": (["cats/train", "cats/test", "dogs/train", "dogs/test"], "test", "4 images are for training"),
     "under images": (["images/train2017", "images/val2017"], "val2017", "held out ('val2017')"),
+    "pairs": (["trainA", "testA", "steam_train"], "testA", "left out: 3 beside them ('steam_train')"),
     "classes in parts": (["train/a", "train/b", "test/a", "test/b"], "test", "3 images are for training"),
 }
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from PIL import Image
 
 from curvae.data import load, stacking
 from curvae.data.folders import listing
-from curvae.data.images import decode
+from curvae.data.images import decode, load_folder
 from curvae.data.split import Split
 from curvae.errors import InputError
 
@@ -193,3 +195,39 @@ def test_what_to_do_about_damage_is_one_of_two_things(tmp_path: Path, write_imag
     write_images(tmp_path, a=(4, 4), b=(4, 4))
     with pytest.raises(InputError, match="damaged is 'ignore'; expected stop or skip"):
         load(tmp_path, damaged="ignore")
+
+
+def _deep(path: Path, colours: np.ndarray) -> None:
+    """A PNG file of 16 bits a channel, which Pillow does not write."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    height, width, _ = colours.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in colours)
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+
+
+def test_colours_of_16_bits_are_read_where_they_use_them(tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 65_536, (6, 5, 4, 3))
+    colours[:, 0, 0] = 65_535
+    for number, one in enumerate(colours):
+        _deep(tmp_path / f"{number}.png", one)
+    halves = load_folder(tmp_path, Split())
+    assert halves.split["white"] == 65_535
+    kept = [number for number in range(6) if number not in halves.split["test_indices"]]
+    np.testing.assert_array_equal(halves.train, (colours[kept] >> 8).transpose(0, 3, 1, 2))
+    for number, one in enumerate(colours):
+        _deep(tmp_path / f"{number}.png", one // 16)
+    with pytest.raises(InputError, match=r"6 of 6 images fail; .*16 bits a channel, of which so few are used"):
+        load_folder(tmp_path, Split())
+
+
+def test_masks_of_16_bits_are_masks(tmp_path: Path) -> None:
+    for number, mask in enumerate(np.random.default_rng(0).integers(0, 2, (6, 5, 4))):
+        Image.fromarray(mask.astype(np.uint16)).save(tmp_path / f"{number}.png")
+    halves = load_folder(tmp_path, Split())
+    assert halves.split["white"] == 1
+    assert set(halves.train.ravel().tolist()) == {0, 255}

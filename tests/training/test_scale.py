@@ -10,7 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from curvae.cli import app
-from curvae.data import as_float
+from curvae.data import as_float, load
 from curvae.runs import Run
 
 
@@ -84,4 +84,18 @@ def test_the_scale_is_said_once_kept_and_used_again(tmp_path: Path, make: Any, w
     document["data"]["white"] = 65_535 if white > 1 else 255
     (tmp_path / "run" / "config.json").write_text(json.dumps(document))
     with pytest.raises(ValueError, match="has changed since"):
+        Run.open(tmp_path / "run").dataset()
+
+
+def test_a_run_of_version_0_1_on_masks_finds_its_data(tmp_path: Path) -> None:
+    np.save(tmp_path / "masks.npy", np.random.default_rng(0).integers(0, 2, (20, 28, 28)).astype(np.uint8))
+    assert trained(tmp_path / "masks.npy", tmp_path / "run", "--network", "linear").exit_code == 0
+    document = json.loads((tmp_path / "run" / "config.json").read_text())
+    # what it wrote: no white, and the digest of bytes of 0 and 1
+    del document["data"]["white"]
+    document["data"]["digest"] = load(tmp_path / "masks.npy", white=255).digest
+    (tmp_path / "run" / "config.json").write_text(json.dumps(document))
+    assert Run.open(tmp_path / "run").dataset().train.max() == 1
+    np.save(tmp_path / "masks.npy", np.ones((20, 28, 28), np.uint8))
+    with pytest.raises(ValueError, match=r"or is read otherwise since version 0\.2"):
         Run.open(tmp_path / "run").dataset()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ from curvae.data.reasons import check_size, reason
 from curvae.data.split import STANDARD, Halves, Split
 from curvae.errors import InputError
 from curvae.files import open_regular
+from curvae.terminal import quoted
 
 SUFFIXES = (".npy", ".npz")
 
 # smaller samples of two axes are not taken as images, unless they are in bytes
 _SMALLEST_SIDE = 8
+# the first ".npz:", as a key may have colons
+_KEYED = re.compile(r"(.*?\.npz):(.*)", re.IGNORECASE | re.DOTALL)
 _MAGIC, _ZIP, _PICKLE, _GZIP = b"\x93NUMPY", b"PK", b"\x80", b"\x1f\x8b"
 _PICKLED = "{} holds pickled Python objects, which are never loaded; expected an array of plain numbers"
 
@@ -28,14 +32,14 @@ def locate(path: Path) -> tuple[Path, str | None]:
     """The file that a path means, and of ``FILE.npz:KEY`` the key.
 
     Example:
-        >>> locate(Path("c:/toy.npz:images"))[1], locate(Path("c:/toy.npz"))[1]
-        ('images', None)
+        >>> [locate(Path(text))[1] for text in ("c:/toy.npz:images", "toy.npz:scan:1", "c:/toy.npz")]
+        ['images', 'scan:1', None]
     """
-    file, _, key = str(path).rpartition(":")
+    found = _KEYED.fullmatch(str(path))
     # Path.exists() raises for a name that is too long
-    if not file.lower().endswith(".npz") or os.path.exists(path):  # noqa: PTH110
+    if found is None or os.path.exists(path):  # noqa: PTH110
         return path, None
-    return Path(file), key
+    return Path(found[1]), found[2]
 
 
 def load(path: Path, split: Split, key: str | None = None) -> Halves:
@@ -67,6 +71,8 @@ def load(path: Path, split: Split, key: str | None = None) -> Halves:
             with loaded as archive:
                 keys, record = _choose(list(archive), path, key)
                 chosen = [_take(archive, each, name) for each in keys]
+        elif key is not None:
+            raise InputError(f"{name} is one array and has no keys; leave out :{key}, and call it .npy")
         else:
             chosen, record = [loaded], STANDARD
             _check_end(loaded, path)
@@ -144,7 +150,7 @@ def _choose(keys: list[str], path: Path, key: str | None) -> tuple[list[str], di
         record = STANDARD if held_out == TEST else {**STANDARD, "held_out": VALIDATION}
         return [found[TRAIN], found[held_out]], record
     if len(keys) != 1:
-        hint = f"; give one by its name, as in {path.name}:{keys[0]}" if keys else ""
+        hint = f"; give one by its name, as in {quoted(f'{path.name}:{keys[0]}')}" if keys else ""
         raise InputError(
             f"{str(path)!r} holds {listed}; expected 'train' and 'test', 'x_train' and 'x_test', or one array{hint}"
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from curvae.data.notes import note
-from curvae.data.parts import TEST, TRAIN, VALIDATION, part_of
+from curvae.data.parts import TEST, TRAIN, VALIDATION, parts_of
 from curvae.data.split import STANDARD, Split
 from curvae.errors import InputError
 
@@ -152,11 +152,12 @@ def _walk(root: Path, seen: dict[str, str], others: Counter[str]) -> Iterator[It
                 raise
             yield Item(relative.rstrip("/"), folder, part, real)
             continue
+        named = parts_of(entry.name for entry in shown)
         for entry in shown:
             name, path, own = relative + entry.name, folder / entry.name, inside + entry.name
             suffix, is_link, is_broken = path.suffix.lower(), entry.is_symlink(), _is_broken(entry)
             if not is_broken and entry.is_dir():
-                inner = part or part_of(entry.name)
+                inner = part or named.get(entry.name, "")
                 if inner:
                     seen.setdefault(inner, name)
                 (links if is_link else folders).append(_Folder(f"{name}/", path, inner, (*above, real)))

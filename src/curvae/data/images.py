@@ -15,13 +15,13 @@ from curvae.data import cache as caches
 from curvae.data import stacking
 from curvae.data.folders import listing
 from curvae.data.pixels import WHITE
-from curvae.data.raster import open_image
+from curvae.data.raster import DEEP, open_image
 from curvae.data.reasons import reason
 from curvae.data.resize import fit, to_array
 from curvae.data.split import Halves, Split
 from curvae.errors import InputError
 
-# of grey images with 8, 10, 12, 14 and 16 bits, all stored in 16
+# of images with 8, 10, 12, 14 and 16 bits, all stored in 16
 _WHITES = (WHITE, 1023, 4095, 16_383, 65_535)
 _DEEPEST = _WHITES[-1]
 
@@ -154,10 +154,10 @@ def _stacked(
 
 def _fitting(peaks: Sequence[tuple[int, int]]) -> int:
     """What means white in a set, from the bits and the largest value of each image."""
+    if max(peak for _, peak in peaks) == 1:
+        return 1
     deep = [peak for bits, peak in peaks if bits == 16]
-    if deep:
-        return next(one for one in _WHITES if max(deep) <= one)
-    return 1 if max(peak for _, peak in peaks) == 1 else WHITE
+    return next(one for one in _WHITES if max(deep) <= one) if deep else WHITE
 
 
 def _plain(image: Image.Image, white: int, peaks: list[tuple[int, int]] | None) -> Image.Image:
@@ -171,13 +171,19 @@ def _plain(image: Image.Image, white: int, peaks: list[tuple[int, int]] | None) 
             raise ValueError("pixels beyond 16 bits")
         _seen(16, int(deep.max()), white, peaks)
         return Image.fromarray(((2 * WHITE * deep + white) // (2 * white)).astype(np.uint8))
+    if image.info.get(DEEP):
+        channels = zip(image.getbands(), image.getextrema(), strict=True)
+        _seen(16, max(int(high) << 8 | 255 for name, (_, high) in channels if name != "A"), white, peaks)
+        if white < _DEEPEST:
+            raise ValueError("16 bits a channel, of which so few are used that 8 would lose them; save it with 8 bits")
     if "A" in image.getbands() or "transparency" in image.info:
         paper = Image.new("RGBA", image.size, "white")
         paper.alpha_composite(image.convert("RGBA"))
         image = paper
     image = image.convert("L" if grey else "RGB")
     pixels = np.asarray(image)
-    _seen(8, int(pixels.max()), 1 if white == 1 else WHITE, peaks)
+    if not image.info.get(DEEP):
+        _seen(8, int(pixels.max()), 1 if white == 1 else WHITE, peaks)
     return Image.fromarray(pixels * WHITE) if white == 1 else image
 
 

@@ -20,15 +20,21 @@ _DATA = ("", "x", "images", "image", "data", "features", "inputs")
 _LABELS = ("y", "class", "classes", "label", "labels", "target", "targets")
 
 
-def part_of(folder: str) -> str:
-    """The part that a folder of this name holds: ``"train"``, ``"validation"``, ``"test"``, or ``""`` for any other.
+def parts_of(folders: Iterable[str]) -> dict[str, str]:
+    """The parts that folders side by side hold, of those that hold one: ``"train"``, ``"validation"`` or ``"test"``.
+
+    A folder is called after its part alone, or beside others whose names differ from its own by the part.
 
     Example:
-        >>> part_of("Train"), part_of("val2017"), part_of("test_images"), part_of("trainers")
-        ('train', 'validation', 'test', '')
+        >>> parts_of(["Train", "val2017", "test_images", "trainers"])
+        {'Train': 'train', 'val2017': 'validation', 'test_images': 'test'}
+        >>> parts_of(["trainA", "testA", "steam_train"])
+        {'trainA': 'train', 'testA': 'test'}
     """
-    found = _FOLDER.fullmatch(folder)
-    return _PARTS[found[1].lower()] if found else ""
+    names = list(folders)
+    paired = {name: part for parts in _sets(names).values() for part, name in parts.items()}
+    plain = {name: _PARTS[found[1].lower()] for name in names if (found := _FOLDER.fullmatch(name))}
+    return paired | plain
 
 
 def parted_keys(keys: Iterable[str]) -> dict[str, str]:
@@ -42,13 +48,18 @@ def parted_keys(keys: Iterable[str]) -> dict[str, str]:
         >>> parted_keys(["images", "labels"])
         {}
     """
-    sets: dict[str, dict[str, str]] = {}
-    for key in keys:
-        if found := _KEY.search(key):
-            rest = re.sub(r"[\W_]+", " ", key[: found.start()] + key[found.end() :]).strip().lower()
-            sets.setdefault(rest, {}).setdefault(_PARTS[found[1].lower()], key)
-    whole = {rest: parts for rest, parts in sets.items() if TRAIN in parts and len(parts) > 1 and rest not in _LABELS}
+    whole = {rest: parts for rest, parts in _sets(keys).items() if rest not in _LABELS}
     named = next((rest for rest in _DATA if rest in whole), None)
     if named is None and len(whole) == 1:
         named = next(iter(whole))
     return {} if named is None else whole[named]
+
+
+def _sets(names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Names that differ by the part alone, a training part and another: for what they share, the name of each part."""
+    sets: dict[str, dict[str, str]] = {}
+    for name in names:
+        if found := _KEY.search(name):
+            rest = re.sub(r"[\W_]+", " ", name[: found.start()] + name[found.end() :]).strip().lower()
+            sets.setdefault(rest, {}).setdefault(_PARTS[found[1].lower()], name)
+    return {rest: parts for rest, parts in sets.items() if TRAIN in parts and len(parts) > 1}

@@ -15,6 +15,9 @@ from curvae.files import open_regular
 # by name, since Pillow goes by content and not by suffix, and hands PostScript that is called x.png to Ghostscript
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
+DEEP = "curvae.deep"
+"""In an image's ``info``: whether its file has 16 bits a channel; of colours Pillow keeps the upper 8."""
+
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -59,7 +62,9 @@ def open_image(source: Path | bytes, formats: tuple[str, ...] = FORMATS) -> Imag
 
 def _decode(stream: io.BytesIO | BinaryIO, formats: tuple[str, ...]) -> Image.Image:
     image = Image.open(stream, formats=formats)
+    deep = any(";16" in str(tile[-1]) for tile in image.tile)
     image.load()
+    image.info[DEEP] = deep
     try:
         turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # a damaged note turns nothing

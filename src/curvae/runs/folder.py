@@ -178,13 +178,7 @@ class Run:
         Raises:
             InputError: the data is gone, or is not what the run was trained on.
         """
-        try:
-            return self.dataset_of(self.config)
-        except InputError as error:
-            if is_name(self.config.data) or Path(self.config.data).exists():
-                raise
-            again = f"curvae train --resume --out {quoted(self.path)} --data PLACE"
-            raise InputError(f"{error}; if they were moved, say where they are with: {again}") from error
+        return self.dataset_of(self.config)
 
     def dataset_of(self, config: RunConfig) -> Dataset:
         """The run's data, from where ``config`` says that they lie now.
@@ -192,11 +186,21 @@ class Run:
         Raises:
             InputError: they cannot be read there, or are others.
         """
-        dataset = load_data(config, self.data.get("white")).in_shape(tuple(self.data["shape"]))
+        # version 0.1 knew no masks, and took the largest number of 16 bits for white
+        white, old = self.data.get("white", 65_535), "white" not in self.data
+        try:
+            dataset = load_data(config, white).in_shape(tuple(self.data["shape"]))
+        except InputError as error:
+            if config.data != self.config.data or is_name(config.data) or Path(config.data).exists():
+                raise
+            again = f"curvae train --resume --out {quoted(self.path)} --data PLACE"
+            raise InputError(f"{error}; if they were moved, say where they are with: {again}") from error
         if dataset.digest != self.data["digest"]:
+            otherwise = ", or is read otherwise since version 0.2 (it follows links, and parts train from test folders)"
             raise InputError(
-                f"the data at {config.data} has changed since {self.path} was trained "
-                f"(digest {dataset.digest[:12]}, was {self.data['digest'][:12]}); restore it or train a new run"
+                f"the data at {config.data} has changed since {self.path} was trained, or is other data"
+                f"{otherwise if old else ''}: its digest is {dataset.digest[:12]}, was {self.data['digest'][:12]}; "
+                "restore it or train a new run"
             )
         return dataset
 

@@ -95,7 +95,7 @@ class Checkpoint:
         """
         try:
             with open_regular(path) as file, warnings.catch_warnings(action="ignore"):
-                whole = _is_whole(file)
+                whole, signed = _is_whole(file)
                 # the warnings are about foreign formats, which are refused anyway
                 content = torch.load(file, map_location="cpu", weights_only=True) if whole else None
         except Exception as error:  # garbage makes the reader fail in any way, with an IndexError for one
@@ -110,6 +110,8 @@ class Checkpoint:
             )
         if not isinstance(content, dict) or content.get("format") != _FORMAT or content.get("version") != 1:
             raise InputError(f"{path} is not a checkpoint of this version of curvae; delete it to start from step 0")
+        if not signed and "start" in content:  # which files of version 0.1 lack, as they lack the digest
+            raise InputError(f"{path} is damaged: its end is missing; restore it, or delete it to start from step 0")
         try:
             record(_NEEDED, _MORE)("", content)
             config = RunConfig.from_json(content["config"])
@@ -197,8 +199,8 @@ def _write(content: dict[str, Any], path: Path) -> None:
         file.write(_MARK + hashed.sha256.hexdigest().encode() + b"\n")
 
 
-def _is_whole(file: BinaryIO) -> bool:
-    """Whether a file is what was written, by the digest at its end; it is left at its beginning.
+def _is_whole(file: BinaryIO) -> tuple[bool, bool]:
+    """Whether a file is what was written, and whether it has a digest at its end; it is left at its beginning.
 
     Files of curvae 0.1 have none, and are held against the check sums that PyTorch puts into its archives.
     """
@@ -206,7 +208,8 @@ def _is_whole(file: BinaryIO) -> bool:
     file.seek(length)
     footer = file.read()
     file.seek(0)
-    if footer.startswith(_MARK):
+    signed = footer.startswith(_MARK)
+    if signed:
         sha256, left = hashlib.sha256(), length
         while chunk := file.read(min(left, 2**20)):
             sha256.update(chunk)
@@ -216,4 +219,4 @@ def _is_whole(file: BinaryIO) -> bool:
         with zipfile.ZipFile(file) as archive:
             whole = archive.testzip() is None
     file.seek(0)
-    return whole
+    return whole, signed
