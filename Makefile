@@ -2,7 +2,9 @@
 #
 #   make demo     train a β-VAE and a GRAE on MNIST and write a report that compares them
 #   make test     the tests (a few minutes);  make test ARGS="-m slow" for the long ones
-#   make check    lint, format, types, layering, documentation
+#   make test-all every test, the long ones too (for the night)
+#   make check    lint, format, types, layering, documentation, packaging
+#   make package  build the wheel and try it in an empty environment, in dist/
 #   make bench    speed against other ways of computing the same thing;  make bench ARGS="--device cuda" on a GPU
 #   make docs     the documentation as a site, in site/
 #   make clean    remove .venv and everything that was built (runs/ stays)
@@ -19,6 +21,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := .venv/.ready
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 BENCH_READY := .venv/.bench-ready
+EMPTY := .venv/.empty
+EMPTY_PIP := $(EMPTY)/bin/python -m pip --disable-pip-version-check
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
 ifeq ($(SCALE),smoke)
@@ -42,7 +46,7 @@ TRAIN := $(BIN)/curvae train --data mnist --structure diagonal --likelihood gaus
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check bench docs clean
+.PHONY: help install demo test test-all check package bench docs clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -57,7 +61,7 @@ $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	$(PIP) install torch==$(TORCH)
 	$(PIP) install --constraint constraints.txt hatchling editables
-	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[mnist,uniqueness,features,faces,dev]'
+	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[cli,mnist,uniqueness,features,faces,dev]'
 	@touch $@
 
 $(BENCH_READY): $(READY)
@@ -80,12 +84,33 @@ demo: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadscope $(ARGS)
 
-check: $(READY)
+test-all: override ARGS += -m "slow or not slow"
+test-all: test
+
+check: $(READY) package
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MKDOCS) --quiet
+
+# What a stranger installs: the source distribution, the wheel that is built from it, and that wheel with PyTorch and
+# what the core asks for in an environment of its own. There an objective is computed, the command line names the extra
+# that it needs, and with that extra it starts.
+package: $(READY)
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation > $(READY).build || { cat $(READY).build; exit 1; }
+	$(BIN)/twine check --strict dist/*
+	test -n "$$(find dist -name '*.tar.gz' -size -1000k)"  # no results, no pictures of them
+	$(PYTHON) -m venv --clear $(EMPTY)
+	$(EMPTY_PIP) install --quiet torch==$(TORCH)
+	$(EMPTY_PIP) install --quiet --constraint constraints.txt dist/*.whl
+	$(EMPTY)/bin/python -I tests/packaging/core.py
+	$(EMPTY)/bin/curvae --help 2> $(EMPTY)/said; test $$? -eq 2
+	grep 'run: pip install "curvae\[cli\]"$$' $(EMPTY)/said
+	$(EMPTY_PIP) install --quiet --constraint constraints.txt "$$(echo dist/*.whl)[cli]"
+	$(EMPTY)/bin/curvae --version
+	rm -rf $(EMPTY)
 
 bench: $(BENCH_READY)
 	$(BIN)/python -m benchmarks $(ARGS)

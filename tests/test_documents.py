@@ -16,7 +16,7 @@ from typer.main import get_command
 from curvae.cli import app
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("[!_]*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("[!_]*.md"))]
 sys.path.insert(0, str(ROOT / "docs"))
 
 import _generate  # noqa: E402

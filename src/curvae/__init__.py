@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from curvae.runs.export import load_model as load
 
 __all__ = ["Autoencoder", "curvature", "likelihoods", "load", "objectives", "posteriors"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _NAMES = {"Autoencoder": ("curvae.autoencoder", "Autoencoder"), "load": ("curvae.runs.export", "load_model")}
 _ROOMS = ("curvature", "likelihoods", "objectives", "posteriors")

@@ -1,4 +1,4 @@
-"""The one exception that means: what the user gave cannot be used."""
+"""The exceptions of curvae; ``InputError`` is the one that means: what the user gave cannot be used."""
 
 from __future__ import annotations
 
@@ -13,6 +13,15 @@ class InputError(ValueError):
         >>> raise InputError("beta is -1.0; expected a number > 0")
         Traceback (most recent call last):
         curvae.errors.InputError: beta is -1.0; expected a number > 0
+    """
+
+
+class MissingExtraError(InputError, ImportError):
+    """A part of curvae was asked for whose packages come with an extra that is not installed.
+
+    Example:
+        >>> issubclass(MissingExtraError, ImportError)
+        True
     """
 
 

@@ -7,8 +7,10 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+if TYPE_CHECKING:
+    from rich.console import Console
 
 # what the tables and the help are written with, for streams that cannot show it
 _PLAIN = {
@@ -25,6 +27,8 @@ def console(*, stderr: bool = True) -> Console:
         >>> console(stderr=False).print("runs/[/red]")
         runs/[/red]
     """
+    from rich.console import Console  # of an extra: plain text needs none
+
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 

@@ -11,6 +11,10 @@ from __future__ import annotations
 import signal
 from typing import Annotated
 
+from curvae._extras import require
+
+require("the command line needs", "typer", "rich", "PIL")
+
 import typer
 
 from curvae import __version__

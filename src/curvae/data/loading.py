@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
-from curvae.data import arrays, avatars, celeba, fashion, idx, images, mnist, orl
+from curvae._extras import require
+from curvae.data import arrays, fashion, idx, mnist
 from curvae.data.dataset import Dataset
 from curvae.data.pixels import whitened
 from curvae.data.reasons import reason
-from curvae.data.resize import fit_all
 from curvae.data.split import Halves, Split
-from curvae.data.stacking import DAMAGED
 from curvae.errors import InputError
 
 _EXPECTED = (
@@ -24,6 +24,8 @@ _EXPECTED = (
 _NAMES = ("mnist", "fashion-mnist", "avatars", "orl")
 NAMES = ", ".join(_NAMES)
 """What a source can be called beside a path."""
+DAMAGED = ("stop", "skip")
+"""What can be done about damaged images."""
 # in pixels; a typing error should not fill the memory
 _LARGEST = 4096
 
@@ -86,7 +88,8 @@ def load(
     name, halves = _read(source, _Wish(Split(split_seed, test_fraction), size, cache, damaged, white))
     halves = whitened(halves, white, repr(name))
     if size is not None:
-        train, test = (fit_all(half, size, repr(name)) for half in (halves.train, halves.test))
+        resize = _reading_images("resize")
+        train, test = (resize.fit_all(half, size, repr(name)) for half in (halves.train, halves.test))
         # the digest stays with images that have the size already
         halves = Halves(train, test, halves.split, halves.digest if train is halves.train else "")
     train_data, test_data = torch.from_numpy(halves.train), torch.from_numpy(halves.test)
@@ -139,21 +142,35 @@ class _Wish(NamedTuple):
     white: int | None
 
 
+def _reading_images(module: str, extra: str = "cli") -> Any:
+    """A module of this room that reads images, imported when it is asked for: arrays are read without Pillow."""
+    require("reading images needs", "PIL", "rich", extra=extra)
+    return import_module(f"curvae.data.{module}")
+
+
+def _is_array(path: Path) -> bool:
+    file, _ = arrays.locate(path)
+    return file.suffix.lower() in arrays.SUFFIXES
+
+
 def _read(source: str | Path, wish: _Wish) -> tuple[str, Halves]:
     if source == "mnist":
         return "mnist", mnist.load()
     if source == "fashion-mnist":
         return "fashion-mnist", fashion.load()
     if source == "orl":
-        return "orl", orl.load(wish.split)
+        return "orl", _reading_images("orl", "faces").load(wish.split)
     if isinstance(source, str) and is_name(source):
-        return "avatars", avatars.load(*_count_and_seed(source), cache=wish.cache)
+        avatars = _reading_images("avatars", "faces")
+        return "avatars", avatars.load(*_count_and_seed(source, avatars.COUNT), cache=wish.cache)
     if source == "":
         raise InputError(f"the data source is empty; {_EXPECTED}")
     try:
         path = _expand(Path(source))
-        if faces := celeba.find(path):
-            return "celeba", celeba.load(faces, wish.size, wish.cache, wish.damaged)
+        if not _is_array(path):
+            celeba = _reading_images("celeba")
+            if faces := celeba.find(path):
+                return "celeba", celeba.load(faces, wish.size, wish.cache, wish.damaged)
         halves = _read_path(path, wish)
     except OSError as error:  # no permission, a name too long, …
         raise InputError(f"{str(source)!r} cannot be read ({reason(error)}); {_EXPECTED}") from error
@@ -168,12 +185,12 @@ def _printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _count_and_seed(source: str) -> tuple[int, int]:
+def _count_and_seed(source: str, default: int) -> tuple[int, int]:
     """Of ``avatars[:COUNT[:SEED]]``."""
     given = source.split(":")[1:]
     if len(given) > 2 or not all(number.isascii() and number.isdigit() and len(number) < 20 for number in given):
         raise InputError(f"{source!r} is not understood; expected avatars, avatars:COUNT or avatars:COUNT:SEED")
-    count, seed = [*given, *(str(avatars.COUNT), "0")[len(given) :]]
+    count, seed = [*given, *(str(default), "0")[len(given) :]]
     return int(count), int(seed)
 
 
@@ -188,7 +205,7 @@ def _read_path(path: Path, wish: _Wish) -> Halves:
     if path.is_dir():
         if idx.find(path, "train") or idx.find(path, "test"):
             return idx.load_folder(path, wish.split)
-        return images.load_folder(path, *wish)
+        return _reading_images("images").load_folder(path, *wish)
     file, key = arrays.locate(path)
     if not file.exists():
         raise InputError(f"{str(path)!r} does not exist; {_EXPECTED}")

@@ -21,9 +21,6 @@ from curvae.terminal import console
 Item = TypeVar("Item")
 Read = Callable[[Item], UInt8[np.ndarray, "C H W"]]
 
-# what is asked for when images are damaged
-DAMAGED = ("stop", "skip")
-
 # sets beyond this many images show their progress
 BIG = 2000
 # images handed to the threads at a time: bounds what waits in memory

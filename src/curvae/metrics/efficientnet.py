@@ -13,7 +13,6 @@ from torch import nn
 
 from curvae._typing import Float, Tensor
 from curvae.data.pixels import as_bytes
-from curvae.data.resize import fit_all
 from curvae.errors import InputError
 
 NAME = "EfficientNet-Lite0"
@@ -85,6 +84,8 @@ class EfficientNetLite0(nn.Module):
         return torch.cat(parts) if parts else torch.zeros(0, self.num_features, device=x.device)
 
     def _features(self, x: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B 1280"]:
+        from curvae.data.resize import fit_all  # needs Pillow, as the extra does
+
         rounded = as_bytes(x).cpu().numpy()
         pixels = torch.from_numpy(fit_all(rounded, self.side, "the set of images")).to(x.device, torch.float32)
         return self.network.extract_features((pixels.expand(-1, 3, -1, -1) - 127) / 128).mean((-2, -1))

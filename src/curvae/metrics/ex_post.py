@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from curvae._checks import positive_int
+from curvae._extras import require
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
 
@@ -68,6 +69,7 @@ def fit_mixture(codes: Float[Tensor, "N d"], components: int = 10, seed: int = 0
         >>> density.sample(5, torch.Generator().manual_seed(0)).shape
         torch.Size([5, 2])
     """
+    require("fitting a mixture needs", "sklearn")
     from sklearn.mixture import GaussianMixture  # slow to import, and only who fits needs it
 
     positive_int("components", components)

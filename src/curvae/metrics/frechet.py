@@ -5,16 +5,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
-from torchmetrics.image.fid import FrechetInceptionDistance
 
+from curvae._extras import require
 from curvae._typing import Float, Tensor
 from curvae.data.pixels import as_images
 from curvae.errors import InputError
 from curvae.metrics.codes import deployed
+
+if TYPE_CHECKING:
+    from torchmetrics.image.fid import FrechetInceptionDistance
 
 Images = Tensor | np.ndarray
 """A batch, uint8 from 0 to 255 or floating point from 0 to 1; extractors are given the latter."""
@@ -167,6 +171,9 @@ class _Nothing(nn.Module):
 
 
 def _metric(extractor: nn.Module) -> FrechetInceptionDistance:
+    require("a Fréchet distance needs", "torchmetrics")
+    from torchmetrics.image.fid import FrechetInceptionDistance  # slow to import, and of an extra
+
     return FrechetInceptionDistance(feature=extractor, normalize=True)
 
 

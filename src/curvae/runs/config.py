@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curvae._checks import shown
-from curvae.data.stacking import DAMAGED
+from curvae.data.loading import DAMAGED
 from curvae.errors import InputError
 from curvae.runs.schema import is_number
 

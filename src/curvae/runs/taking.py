@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from curvae.errors import InputError
 from curvae.files import clear_leftovers, leftovers
 
@@ -29,6 +27,8 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         InputError: another process holds it, or it cannot be written.
     """
+    from filelock import FileLock, Timeout  # of an extra: only who trains needs it
+
     lock = FileLock(path / ".lock", timeout=0)
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,9 @@
 """Training runs on Lightning: steps, checkpoints, exact resume."""
 
+from curvae._extras import require
+
+require("curvae.training needs", "lightning", "rich", "filelock")
+
 from curvae.training.errors import TrainingError
 from curvae.training.loop import Outcome, train
 from curvae.training.snapshots import snapshot

@@ -18,6 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
+from curvae._extras import require
 from curvae.errors import InputError
 from curvae.memory import avoid_page_faults
 from curvae.runs import RunConfig
@@ -149,10 +150,8 @@ class Cluster:
                     job.cancel()
 
     def _executor(self) -> Any:
-        try:
-            submitit = importlib.import_module("submitit")
-        except ImportError:
-            raise InputError('--cluster needs the package submitit; run: pip install "curvae[cluster]"') from None
+        require("--cluster needs", "submitit", extra="cluster")
+        submitit = importlib.import_module("submitit")
         try:
             executor = submitit.AutoExecutor(folder=self.folder, cluster=self.cluster)
             executor.update_parameters(**self.parameters)

@@ -4,6 +4,10 @@
 writes the statistics beside the figure. The kernels need the extra ``uniqueness`` (Numba).
 """
 
+from curvae._extras import require
+
+require("the training of figures 1, 5 and 6 needs", "numba", extra="uniqueness")
+
 from curvae.experiments.uniqueness.config import Config, Figure, Panel
 from curvae.experiments.uniqueness.figures import plot
 from curvae.experiments.uniqueness.reproduction import reproduce

@@ -12,16 +12,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
-
-from curvae.errors import InputError
-
-try:
-    from numba import njit
-except ModuleNotFoundError as error:
-    raise InputError(
-        "Numba is not installed; it compiles the training of figures 1, 5 and 6: pip install 'curvae[uniqueness]'"
-    ) from error
 
 Matrix = tuple[float, float, float, float]
 _F = TypeVar("_F", bound=Callable[..., Any])
