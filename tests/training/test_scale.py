@@ -39,7 +39,8 @@ def test_a_loss_that_is_not_finite_before_the_first_step_names_the_scale(tmp_pat
     np.save(tmp_path / "features.npy", 1e6 * np.random.default_rng(0).normal(size=(40, 5)))
     result = trained(tmp_path / "features.npy", tmp_path / "run", "--network", "linear", "--objective", objective)
     assert result.exit_code == 2
-    assert "before the first step; features has features of root mean square up to" in told(result)
+    assert "on features before the first step: likelihood is gaussian" in told(result)
+    assert "features has features of root mean square up to" in told(result)
     assert "standardise them" in told(result)
     assert "--lr" not in told(result)
     assert not (tmp_path / "run").exists()

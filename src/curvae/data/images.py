@@ -172,8 +172,8 @@ def _plain(image: Image.Image, white: int, peaks: list[tuple[int, int]] | None) 
         _seen(16, int(deep.max()), white, peaks)
         return Image.fromarray(((2 * WHITE * deep + white) // (2 * white)).astype(np.uint8))
     if image.info.get(DEEP):
-        channels = zip(image.getbands(), image.getextrema(), strict=True)
-        _seen(16, max(int(high) << 8 | 255 for name, (_, high) in channels if name != "A"), white, peaks)
+        upper = int(np.asarray(image.convert("RGB")).max())
+        _seen(16, upper << 8 | 255, white, peaks)
         if white < _DEEPEST:
             raise ValueError("16 bits a channel, of which so few are used that 8 would lose them; save it with 8 bits")
     if "A" in image.getbands() or "transparency" in image.info:
