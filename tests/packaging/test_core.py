@@ -37,7 +37,7 @@ def test_the_core_works_where_nothing_else_is_installed() -> None:
 def test_without_the_extra_the_script_says_one_line_and_leaves_with_2() -> None:
     found = run(f"sys.path.insert(0, {str(HERE)!r}); from core import raise_wall; raise_wall()", ["--help"])
     assert (found.returncode, found.stdout) == (2, "")
-    assert found.stderr.startswith("error: the command line needs typer and ")
+    assert found.stderr.startswith("error: the command line needs typer, rich and pillow, which are not installed")
     assert found.stderr.endswith('; run: pip install "curvae[cli]"\n')
     assert found.stderr.count("\n") == 1
 
