@@ -31,9 +31,11 @@ def require(what: str, *modules: str, extra: str = "cli") -> None:
     missing = [_PACKAGES.get(module, module.replace("_", "-")) for module in modules if not _is_there(module)]
     if missing:
         verb = "which is" if len(missing) == 1 else "which are"
-        raise MissingExtraError(
-            f'{what} {" and ".join(missing)}, {verb} not installed; run: pip install "curvae[{extra}]"'
-        )
+        raise MissingExtraError(f'{what} {_listed(missing)}, {verb} not installed; run: pip install "curvae[{extra}]"')
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _listed(names: list[str]) -> str:
