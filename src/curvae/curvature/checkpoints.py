@@ -24,6 +24,7 @@ def without_checkpoints() -> Iterator[None]:
     others. At best PyTorch notices.
 
     Example:
+        >>> import torch
         >>> ran, x = [], torch.ones(1, requires_grad=True)
         >>> with without_checkpoints():
         ...     y = checkpoint.checkpoint(lambda x: ran.append(1) or x.square(), x, use_reentrant=False)

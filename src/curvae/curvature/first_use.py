@@ -47,11 +47,11 @@ def unchecked() -> Iterator[None]:
 
     Example:
         >>> from curvae.curvature import jacobian
-        >>> mixing = lambda z: z - z.mean(0)  # its "Jacobian" leaves out what data do to each other
+        >>> mixing = lambda z: z - z.mean(0)  # its "Jacobian" adds up what data do to each other
         >>> with unchecked():
         ...     jacobian(mixing, torch.zeros(2, 1)).squeeze(-1)
-        tensor([[0.5000],
-                [0.5000]])
+        tensor([[0.],
+                [0.]])
     """
     token = _checking.set(False)
     try:

@@ -22,6 +22,7 @@ def gauss_newton(
         chunk_size: columns computed at a time.
 
     Example:
+        >>> import torch
         >>> from curvae.likelihoods import Gaussian
         >>> gauss_newton(lambda z: 3 * z, torch.zeros(1, 2), torch.zeros(1, 2), Gaussian())
         tensor([[[9., 0.],

@@ -48,7 +48,8 @@ class Linearised:
 
     Example:
         >>> linearised = Linearised(torch.square, torch.ones(1, 2), RuntimeError())
-        >>> linearised.push(torch.ones(1, 1, 2)), linearised.pull(torch.ones(1, 1, 2))
+        >>> with torch.no_grad():
+        ...     linearised.push(torch.ones(1, 1, 2)), linearised.pull(torch.ones(1, 1, 2))
         (tensor([[[2., 2.]]]), tensor([[[2., 2.]]]))
     """
 

@@ -89,7 +89,9 @@ class Checkpoint:
         Example:
             >>> import tempfile
             >>> path = Path(tempfile.mkdtemp()) / "last.ckpt"
-            >>> Checkpoint(RunConfig(data="mnist"), "0f" * 32, 3, 1.5, {"w": torch.ones(1)}, {"state": {}}).save(path)
+            >>> model = nn.Linear(1, 1)
+            >>> adam = torch.optim.Adam(model.parameters()).state_dict()
+            >>> Checkpoint(RunConfig(data="mnist"), "0f" * 32, 3, 1.5, model.state_dict(), adam).save(path)
             >>> Checkpoint.load(path).step
             3
         """
