@@ -244,6 +244,7 @@ def test_no_covariance_where_9_does_not_exist(structure: Structure) -> None:
     """g(z) = z² and x far above it: −H = 4z² + 2(z² − x) is negative."""
     model, x = _model(), torch.full((2, 3), 5.0)
     model.encoder, model.mean_head, model.decoder = torch.nn.Identity(), torch.nn.Hardtanh(-0.1, 0.1), _Square()
+    model.features = 3
     with pytest.raises(IndefiniteError, match=r"eigenvalue -9.94 <= -beta = -2"):
         Implied(model, 2.0, structure=structure, curvature="hessian")(x)
     assert Implied(model, 20.0, structure=structure, curvature="hessian")(x).covariance().isfinite().all()
