@@ -38,9 +38,5 @@ def _listed(names: list[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _listed(names: list[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-
-
 def _is_there(module: str) -> bool:
     return sys.modules.get(module) is not None or importlib.util.find_spec(module) is not None
