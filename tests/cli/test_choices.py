@@ -178,7 +178,7 @@ def test_a_run_from_before_these_settings(curvae: Curvae, run: Path, tmp_path: P
             del document["config"][key]
         (run / name).write_text(json.dumps(document))
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-    del checkpoint["config"]["curvature"], checkpoint["config"]["orthogonality"]
+    del checkpoint["config"]["curvature"], checkpoint["config"]["orthogonality"], checkpoint["start"]
     torch.save(checkpoint, run / "checkpoints" / "last.ckpt")
     assert curvae("evaluate", run).code == 0
     assert curvae("sample", run, "--out", tmp_path / "s.npy").code == 0
