@@ -87,7 +87,7 @@ def check_first_use(fn: Map, z: Float[Tensor, "B d"]) -> None:
         return
     _known[key] = weakref.ref(owner, lambda _: _known.pop(key, None))
     try:
-        with full_precision(z), _eager(), _unseen():
+        with full_precision(z), _eager():
             _Examination(fn, z.detach()).run()
     except InputError:
         del _known[key]
@@ -255,11 +255,6 @@ def _eager() -> AbstractContextManager[Any]:
     if "torch._dynamo" not in sys.modules:  # nothing is compiled, and importing it takes a second
         return nullcontext()
     return torch.compiler.set_stance("force_eager")
-
-
-def _unseen() -> AbstractContextManager[Any]:
-    """Keep what the look saves for its own derivatives from a checkpoint around it, whose recomputation has no look."""
-    return torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor)
 
 
 def _random_states(like: Tensor) -> list[Tensor]:
