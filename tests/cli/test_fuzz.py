@@ -129,7 +129,7 @@ class Typist:
                 "avatars:1e9",
                 "avatars:2:3:4",
             )
-            return self.random.choice((*(name for name in NAMES if "pipe" not in name), *drawn, *("images.npy",) * 9))
+            return self.random.choice((*NAMES, *drawn, *("images.npy",) * 9))
         return self.number(WHOLE if option in COUNTED else REALS)
 
     def some(self, options: tuple[str, ...]) -> list[str]:
