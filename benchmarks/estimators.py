@@ -63,15 +63,15 @@ def _taylor(model: Autoencoder, x: Tensor) -> Tensor:
 
 
 def _dense_taylor(model: Autoencoder, x: Tensor) -> Tensor:
-    """(4) as it is written: each datum's d × d Hessian, then its product with the covariance."""
+    """(4) as it is written: each sample's d × d Hessian, then its product with the covariance."""
 
-    def energy(z: Tensor, datum: Tensor) -> Tensor:
-        return Gaussian().energy(model.decode(z[None]), datum[None])[0]
+    def nll(z: Tensor, sample: Tensor) -> Tensor:
+        return Gaussian().nll(model.decode(z[None]), sample[None])[0]
 
     q = model.posterior(x)
-    hessians = vmap(hessian(energy))(q.mean, x)
+    hessians = vmap(hessian(nll))(q.mean, x)
     trace = (hessians * q.covariance()).sum((-1, -2))
-    return Gaussian().energy(model.decode(q.mean), x) + 0.5 * trace + BETA * q.kl()
+    return Gaussian().nll(model.decode(q.mean), x) + 0.5 * trace + BETA * q.kl()
 
 
 @torch.no_grad()

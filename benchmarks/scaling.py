@@ -70,7 +70,7 @@ SERIES: Mapping[str, tuple[str, Sequence[Case]]] = {
     "one column, outputs": ("D", [replace(ONE, side=side) for side in SIDES]),
     "log|I + M/β|, outputs": ("D", [replace(EXACT, side=side, batch=4) for side in SIDES]),
     "one column, batch": ("B", [replace(ONE, batch=batch) for batch in BATCHES]),
-    "k columns of every datum": ("k", [replace(ONE, columns=k, latents=16) for k in COLUMNS]),
+    "k columns of every sample": ("k", [replace(ONE, columns=k, latents=16) for k in COLUMNS]),
 }
 
 

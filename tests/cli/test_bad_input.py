@@ -41,7 +41,7 @@ SETTINGS: list[tuple[list[str], str]] = [
     (["--beta", "inf"], "beta is inf"),
     (["--beta", "many"], "--beta"),
     (["--latents", "0"], "latents is 0"),
-    (["--latents", "7"], "latents is 7 but a datum has only 6 numbers"),
+    (["--latents", "7"], "latents is 7 but a sample has only 6 numbers"),
     (["--latents", "2.5"], "--latents"),
     (["--steps", "0"], "steps is 0"),
     (["--steps", "-3"], "steps is -3"),

@@ -146,7 +146,7 @@ def test_a_learned_scale_is_trained_and_kept(curvae: Curvae, data: Path, tmp_pat
     x = run.dataset().test
     with torch.no_grad():
         squares = (run.model().reconstruct(x) - x).square().sum(1).mean()
-    assert evaluated["energy"]["mean"] == pytest.approx(
+    assert evaluated["reconstruction"]["mean"] == pytest.approx(
         float(squares / 2) * np.exp(-2 * learned) + 6 * learned, rel=1e-5
     )
 

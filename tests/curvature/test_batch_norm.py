@@ -29,8 +29,8 @@ def _written_out(rows: Tensor, weight: Tensor | None, bias: Tensor | None) -> tu
     w, b = (torch.ones(CHANNELS), torch.zeros(CHANNELS)) if weight is None or bias is None else (weight, bias)
     channels = rows.transpose(1, -1)
     normalised = [
-        ((datum - mean) if row < DATA else datum) / (variance + EPS).sqrt() * w + (b if row < DATA else 0.0)
-        for row, datum in enumerate(channels)
+        ((sample - mean) if row < DATA else sample) / (variance + EPS).sqrt() * w + (b if row < DATA else 0.0)
+        for row, sample in enumerate(channels)
     ]
     return torch.stack(normalised).transpose(1, -1), mean, variance
 
@@ -94,7 +94,7 @@ class _Twice(nn.Module):
         return self.norm(torch.tanh(self.norm(self.first(z))))
 
 
-def _energy(decoder: nn.Module, z: Tensor, tangents: Tensor) -> Tensor:
+def _nll(decoder: nn.Module, z: Tensor, tangents: Tensor) -> Tensor:
     eta, pushed = pushforward(decoder, z, tangents)
     return pushed[:3].square().sum() + eta.pow(3).sum()
 
@@ -105,7 +105,7 @@ def test_second_derivatives_of_a_layer_used_twice(seed: int) -> None:
     some = torch.randn(3, 2, 1)
     wrt, found = [z, *decoder.parameters()], []
     for tangents in (some, torch.cat([some, torch.zeros(2, 2, 1)])):
-        first = torch.autograd.grad(_energy(decoder, z, tangents), wrt, create_graph=True)
+        first = torch.autograd.grad(_nll(decoder, z, tangents), wrt, create_graph=True)
         second = torch.autograd.grad(sum(g.square().sum() for g in first), wrt)
         found.append((first, second))
     torch.testing.assert_close(*found)
@@ -114,14 +114,14 @@ def test_second_derivatives_of_a_layer_used_twice(seed: int) -> None:
 def test_inside_transforms_of_functions(seed: int) -> None:
     decoder, z, some = _Twice(), torch.randn(DATA, 2), torch.randn(3, 2, 1)
 
-    def energy(point: Tensor) -> Tensor:
-        return _energy(decoder, point, some)
+    def nll(point: Tensor) -> Tensor:
+        return _nll(decoder, point, some)
 
-    expected = torch.autograd.functional.hessian(energy, z)
-    torch.testing.assert_close(torch.func.hessian(energy)(z), expected)
+    expected = torch.autograd.functional.hessian(nll, z)
+    torch.testing.assert_close(torch.func.hessian(nll)(z), expected)
     batch = torch.stack([z, 2 * z])
-    torch.testing.assert_close(torch.vmap(energy)(batch), torch.stack([energy(z), energy(2 * z)]))
-    torch.testing.assert_close(torch.autograd.functional.hessian(energy, z, vectorize=True), expected)
+    torch.testing.assert_close(torch.vmap(nll)(batch), torch.stack([nll(z), nll(2 * z)]))
+    torch.testing.assert_close(torch.autograd.functional.hessian(nll, z, vectorize=True), expected)
 
 
 def test_weights_in_half_precision(seed: int) -> None:

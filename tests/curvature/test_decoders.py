@@ -493,7 +493,7 @@ def test_an_ensemble_under_vmap(structure: Structure, estimator: Estimator, rand
 
 
 @pytest.mark.parametrize("estimator", [Exact(), Trace(), Lanczos(LATENTS), Fraction(Exact(), 0.5)], ids=str)
-def test_one_number_for_each_datum(estimator: Estimator, seed: int) -> None:
+def test_one_number_for_each_sample(estimator: Estimator, seed: int) -> None:
     """D = (): the same as D = (1,)."""
     decoder, z, x = nn.Linear(LATENTS, 1), torch.randn(BATCH, LATENTS), torch.randn(BATCH)
     values, gradients = [], []

@@ -90,7 +90,7 @@ def test_columns_are_drawn_from_their_distribution(probabilities: list[float] | 
     counts = torch.bincount(drawn.flatten(), minlength=LATENTS)
     expected = torch.tensor(UNEVEN if probabilities else [0.25] * LATENTS) * 20_000
     assert scipy.stats.chisquare(counts.numpy(), expected.numpy()).pvalue > 1e-4
-    # draws of one datum are independent, and so are those of two data
+    # draws for one sample are independent, and so are those of two data
     for a, b in ((drawn[:, 0], drawn[:, 1]), (drawn[:-1, 0], drawn[1:, 0])):
         table = torch.bincount(a * LATENTS + b, minlength=LATENTS**2).reshape(LATENTS, LATENTS)
         assert scipy.stats.chi2_contingency(table.numpy()).pvalue > 1e-4

@@ -233,7 +233,7 @@ def test_once_for_each_decoder_and_mode(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(seen) == 4
 
 
-def test_one_datum_is_looked_at_again_with_others() -> None:
+def test_one_sample_is_looked_at_again_with_others() -> None:
     decoder = Layers(lambda h: h - h.mean(0))
     jacobian(decoder, torch.randn(1, LATENTS))
     with pytest.raises(InputError, match="mixes the data"):

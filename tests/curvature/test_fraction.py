@@ -1,4 +1,4 @@
-"""A penalty on part of the batch: unbiased for every datum, with the statistics of the whole batch."""
+"""A penalty on part of the batch: unbiased for every sample, with the statistics of the whole batch."""
 
 from __future__ import annotations
 

@@ -51,14 +51,14 @@ def _problem(likelihood: Likelihood) -> tuple[nn.Module, Tensor, Tensor]:
 
 
 def _dense(decoder: nn.Module, z: Tensor, x: Tensor, likelihood: Likelihood) -> Tensor:
-    """The log-determinant from reverse-mode Jacobians and Hessians of the energy in the outputs."""
+    """The log-determinant from reverse-mode Jacobians and Hessians of the nll in the outputs."""
     jacobians = vmap(jacrev(lambda point: decoder(point[None])[0].flatten()))(z)
     eta = decoder(z)
 
-    def energy(flat: Tensor, like: Tensor, datum: Tensor) -> Tensor:
-        return likelihood.energy(flat.view_as(like)[None], datum[None])[0]
+    def nll(flat: Tensor, like: Tensor, sample: Tensor) -> Tensor:
+        return likelihood.nll(flat.view_as(like)[None], sample[None])[0]
 
-    hessians = vmap(jacrev(jacrev(energy)))(eta.flatten(1), eta, x)
+    hessians = vmap(jacrev(jacrev(nll)))(eta.flatten(1), eta, x)
     curvature = jacobians.mT @ hessians @ jacobians
     return torch.linalg.slogdet(torch.eye(LATENTS) + curvature / BETA).logabsdet
 
@@ -91,7 +91,7 @@ def _dense_quadrature(root: Tensor, probes: Tensor, beta: float) -> tuple[Tensor
 
 
 def test_one_probe_is_its_own_quadratic_form(seed: int) -> None:
-    """vᵀ log(I + M/β) v and (βI + TTᵀ)⁻¹Tv of each probe of each datum, against a decomposition."""
+    """vᵀ log(I + M/β) v and (βI + TTᵀ)⁻¹Tv of each probe of each sample, against a decomposition."""
     root, probes = torch.randn(3, 9, 6), torch.randn(3, 6, 2)
     got = quadrature(*_products(root), probes, 6, BETA)
     torch.testing.assert_close(got, _dense_quadrature(root, probes, BETA))
@@ -189,7 +189,7 @@ def test_the_bases_stay_orthonormal_in_float32(seed: int) -> None:
     torch.testing.assert_close(inside, expected, rtol=0, atol=1e-5 * float(root.norm()) ** 2)
 
 
-def test_a_diverged_datum_hurts_nobody_else(seed: int) -> None:
+def test_a_diverged_sample_hurts_nobody_else(seed: int) -> None:
     decoder, z, x = _problem(Gaussian())
     broken = z.detach().clone()
     broken[1] = torch.nan

@@ -1,4 +1,4 @@
-"""Normalisation of each datum by itself: PyTorch's values, and correct derivatives."""
+"""Normalisation of each sample by itself: PyTorch's values, and correct derivatives."""
 
 from __future__ import annotations
 

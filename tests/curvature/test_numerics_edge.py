@@ -108,7 +108,7 @@ def test_value_and_gradient_to_five_digits(kind: str, beta: float, scale: float)
 
 
 def test_hard_and_easy_data_in_one_batch(seed: int) -> None:
-    """Each datum takes the route it needs, and a diverged one hurts nobody else."""
+    """Each sample takes the route it needs, and a diverged one hurts nobody else."""
     easy, hard = torch.randn(6, 3), torch.randn(6, 3)
     hard[:, 1] = hard[:, 0]
     roots = torch.stack([1e-3 * easy, hard, torch.full_like(easy, math.nan), easy, torch.full_like(easy, math.inf)])

@@ -1,4 +1,4 @@
-"""Forward-mode columns against reverse-mode Jacobians, one datum at a time."""
+"""Forward-mode columns against reverse-mode Jacobians, one sample at a time."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def decoder(request: pytest.FixtureRequest, seed: int) -> nn.Module:
 
 
 def _reference(fn: nn.Module, z: Tensor) -> Tensor:
-    return torch.stack([jacrev(lambda p: fn(p[None])[0])(datum) for datum in z])
+    return torch.stack([jacrev(lambda p: fn(p[None])[0])(sample) for sample in z])
 
 
 @pytest.mark.parametrize("chunk_size", [1, 100])
@@ -85,7 +85,7 @@ def test_gradients(decoder: nn.Module, chunk_size: int | None) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 9])
-def test_columns_are_chosen_for_each_datum(decoder: nn.Module, count: int) -> None:
+def test_columns_are_chosen_for_each_sample(decoder: nn.Module, count: int) -> None:
     z, indices = torch.randn(3, LATENTS), torch.randint(LATENTS, (3, count))
     full = _reference(decoder, z)
     expected = torch.stack([full[i][..., indices[i]] for i in range(3)])
@@ -99,7 +99,7 @@ def test_any_tangents(decoder: nn.Module) -> None:
     torch.testing.assert_close(pushed, torch.einsum("b...d,bdk->b...k", full, tangents))
 
 
-def test_a_single_datum_and_an_empty_batch() -> None:
+def test_a_single_sample_and_an_empty_batch() -> None:
     decoder = DECODERS["conv-groupnorm"]()
     z = torch.randn(1, LATENTS)
     torch.testing.assert_close(jacobian(decoder, z), _reference(decoder, z))

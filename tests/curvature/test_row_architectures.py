@@ -25,7 +25,7 @@ Step = Callable[[Tensor], Tensor]
 
 
 class Drawn(nn.Module):
-    """A decoder of random layers that treat each datum by itself (batch statistics aside).
+    """A decoder of random layers that treat each sample by itself (batch statistics aside).
 
     Sizes are drawn from few numbers, among them the batch's and that of primals and tangents together.
     """
@@ -117,7 +117,7 @@ def narrow(net: Drawn, shape: Shape) -> Step:
 
 
 def arithmetic(net: Drawn, shape: Shape) -> Step:
-    """With a number for each datum, for all, or anything that broadcasts."""
+    """With a number for each sample, for all, or anything that broadcasts."""
     first = net.draw.choice([1, net.data])
     kept = tuple(n if net.draw.random() < 0.6 else 1 for n in shape)
     other = net.constant(*net.draw.choice([(first, *kept), kept, kept[1:], (), (*[1] * len(shape), shape[-1])]))
@@ -125,7 +125,7 @@ def arithmetic(net: Drawn, shape: Shape) -> Step:
 
 
 def beside(net: Drawn, shape: Shape) -> Step:
-    """Labels of each datum, as a conditional decoder has them."""
+    """Labels of each sample, as a conditional decoder has them."""
     labels = net.constant(net.data, *shape)
     dim = net.draw.randint(1, len(shape))
     return net.draw.choice([lambda x: torch.cat([x, labels], dim), lambda x: torch.cat([x, x.tanh()], -1)])
@@ -196,7 +196,7 @@ def _drawn(seed: int) -> tuple[Drawn, int, int]:
 
 @pytest.mark.parametrize("block", range(8))
 def test_a_fraction_is_the_plain_pass_on_the_data_drawn(block: int) -> None:
-    """Value and gradients, of z, of weights and of what the decoder holds of each datum; statistics too."""
+    """Value and gradients, of z, of weights and of what the decoder holds of each sample; statistics too."""
     for seed in range(BLOCK * block, BLOCK * (block + 1)):
         with torch.random.fork_rng():
             torch.manual_seed(seed)

@@ -58,7 +58,7 @@ FOLLOWED: dict[str, Callable[[], nn.Module]] = {
     "instance": lambda: _images(nn.InstanceNorm2d(4, affine=True), nn.ReLU()),
     "residual": _Residual,
     "plus-a-tensor": lambda: _Function(lambda x: 2.0 * torch.tanh(x) * torch.arange(4.0) + torch.ones(1)),
-    "plus-one-for-each-datum": lambda: _Function(lambda x: x + LABELS.to(x.dtype)),
+    "plus-one-for-each-sample": lambda: _Function(lambda x: x + LABELS.to(x.dtype)),
     "conditional": lambda: _Function(lambda x: torch.cat([x, LABELS.to(x.dtype).cos()], 1)),
     "tokens": lambda: nn.Sequential(nn.Unflatten(1, (2, 2)), nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2), nn.Flatten()),
     "turned": lambda: _Function(lambda x: x.view(-1, 2, 2).transpose(1, 2).tanh().permute(0, 2, 1)),

@@ -100,14 +100,14 @@ def _apply(
 
 
 def _reference(decoder: nn.Sequential, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Each datum's Jacobian at frozen statistics, which stay functions of the parameters and the batch."""
+    """Each sample's Jacobian at frozen statistics, which stay functions of the parameters and the batch."""
     eta, seen = _apply(decoder, z, None)
-    alone = [jacrev(lambda p: _apply(decoder, p[None], iter(seen))[0][0])(datum) for datum in z]
+    alone = [jacrev(lambda p: _apply(decoder, p[None], iter(seen))[0][0])(sample) for sample in z]
     return eta, torch.stack(alone)
 
 
 @pytest.mark.parametrize("chunk_size", [None, 2])
-def test_train_mode_is_each_datums_jacobian_at_the_batchs_statistics(
+def test_train_mode_is_each_samples_jacobian_at_the_batchs_statistics(
     decoder: nn.Sequential, chunk_size: int | None
 ) -> None:
     z = torch.randn(BATCH, LATENTS, requires_grad=True)
@@ -128,7 +128,7 @@ def test_train_mode_is_each_datums_jacobian_at_the_batchs_statistics(
 
 
 def test_differentiating_through_the_statistics_would_be_another_jacobian(seed: int) -> None:
-    """The tests above can tell: with the statistics pushed along, each datum's own block is off by far more."""
+    """The tests above can tell: with the statistics pushed along, each sample's own block is off by far more."""
     decoder, z = _dense(track_running_stats=False), torch.randn(BATCH, LATENTS)
     through = jacrev(decoder)(z)[torch.arange(BATCH), :, torch.arange(BATCH)]
     error = (jacobian(decoder, z) - through).norm() / through.norm()
@@ -235,7 +235,7 @@ def test_eval_mode_is_the_folded_decoder(seed: int) -> None:
     folded = nn.Sequential(folded_linear, unflatten, folded_up, elu, last)
     z = torch.randn(BATCH, LATENTS)
     torch.testing.assert_close(jacobian(decoder, z), jacobian(folded, z))
-    expected = torch.stack([jacrev(lambda p: folded(p[None])[0])(datum) for datum in z])
+    expected = torch.stack([jacrev(lambda p: folded(p[None])[0])(sample) for sample in z])
     torch.testing.assert_close(jacobian(decoder, z, chunk_size=2), expected)
     for now, then in zip(decoder.buffers(), before, strict=True):
         assert torch.equal(now, then)
@@ -250,7 +250,7 @@ def test_some_layers_in_eval_mode(seed: int) -> None:
     frozen = [(decoder[1].running_mean, decoder[1].running_var)]
     hidden, _ = _apply(decoder[:4], z, iter(frozen))
     statistics = [*frozen, (hidden.mean(0), hidden.var(0, unbiased=False))]
-    expected = [jacrev(lambda p: _apply(decoder, p[None], iter(statistics))[0][0])(datum) for datum in z]
+    expected = [jacrev(lambda p: _apply(decoder, p[None], iter(statistics))[0][0])(sample) for sample in z]
     before = decoder[1].running_mean.clone()
     torch.testing.assert_close(jacobian(decoder, z), torch.stack(expected))
     assert torch.equal(decoder[1].running_mean, before)

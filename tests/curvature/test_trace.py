@@ -26,7 +26,7 @@ UNEVEN = torch.tensor([0.1, 0.6, 0.05, 0.25], dtype=torch.float64)
 
 
 class Fixed(Probes):
-    """Probes that the test gives, the same for every datum."""
+    """Probes that the test gives, the same for every sample."""
 
     def __init__(self, vectors: Tensor) -> None:
         self.vectors, self.count = vectors, vectors.shape[1]

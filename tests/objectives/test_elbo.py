@@ -65,7 +65,7 @@ def test_more_samples_have_the_same_mean_and_less_variance(seed: int) -> None:
     assert 0.2 < four.var() / one.var() < 0.3
 
 
-def test_each_datum_keeps_its_own_samples(seed: int) -> None:
+def test_each_sample_keeps_its_own_samples(seed: int) -> None:
     """With hardly any noise every sample is the mean: a wrong pairing of data and draws would show."""
     model = Autoencoder(nn.Linear(6, 7), MLPDecoder(3, (6,), hidden=(8,)), latents=3, structure=Diagonal())
     with torch.no_grad():
@@ -73,7 +73,7 @@ def test_each_datum_keeps_its_own_samples(seed: int) -> None:
         model.factor_head.bias.fill_(-30)
     x = torch.randn(5, 6)
     terms = BetaVAE(beta=0.4, samples=3)(model, x)
-    torch.testing.assert_close(terms["energy"], 0.5 * (x - model.reconstruct(x)).square().sum(1))
+    torch.testing.assert_close(terms["nll"], 0.5 * (x - model.reconstruct(x)).square().sum(1))
 
 
 @pytest.mark.parametrize("likelihood", [Gaussian(0.3), BernoulliLogits(), Categorical()], ids=repr)
@@ -89,7 +89,7 @@ def test_beta_one_is_the_evidence_lower_bound(likelihood: Likelihood, seed: int)
     constant = -bound - terms.total
     torch.testing.assert_close(constant, constant[:1].expand(4))
     zero = torch.zeros_like(model.decode(z))
-    torch.testing.assert_close(constant, -likelihood.log_prob(zero, x) - likelihood.energy(zero, x))
+    torch.testing.assert_close(constant, -likelihood.log_prob(zero, x) - likelihood.nll(zero, x))
 
 
 def test_no_noise_without_a_posterior() -> None:

@@ -29,7 +29,7 @@ def test_terms(seed: int) -> None:
     h = model.encode(x)
     jacobians = vmap(jacrev(lambda point: model.decode(point[None])[0]))(h)
     expected = {
-        "energy": 0.5 * (x - model.decode(h)).square().flatten(1).sum(1),
+        "nll": 0.5 * (x - model.decode(h)).square().flatten(1).sum(1),
         "prior": 0.15 * h.square().sum(1),
         "penalty": 0.35 * jacobians.square().flatten(1).sum(1),
     }
@@ -46,7 +46,7 @@ def test_terms(seed: int) -> None:
 def test_it_is_the_grae_of_large_beta(likelihood: Gaussian | BernoulliLogits, seed: int) -> None:
     model, x = _model(), torch.rand(3, 2, 3)
     first, whole = RAE(1e7, likelihood=likelihood)(model, x), GRAE(1e7, likelihood)(model, x)
-    for name in ("energy", "prior", "penalty"):
+    for name in ("nll", "prior", "penalty"):
         torch.testing.assert_close(first[name], whole[name], rtol=1e-5, atol=1e-9)
     other = GRAE(0.2, likelihood, estimator=Trace())(model, x)
     torch.testing.assert_close(other["penalty"], first["penalty"])

@@ -39,7 +39,7 @@ def test_value_and_gradients(
     h = model.encode(x)
     curvature = within(structure, dense_curvature(model.decoder, h, x, likelihood))
     expected = {
-        "energy": likelihood.energy(model.decoder(h), x),
+        "nll": likelihood.nll(model.decoder(h), x),
         "prior": beta / 2 * (h**2).sum(1),
         "penalty": beta / 2 * torch.linalg.slogdet(torch.eye(latents) + curvature / beta).logabsdet,
     }
@@ -67,7 +67,7 @@ def test_weights_scale_their_part_and_nothing_else(seed: int) -> None:
     plain = GRAE(beta)(model, x)
     for encoder_weight, decoder_weight in ((0.7, None), (None, 1.3), (0.0, 0.0), (2.0, 3.0)):
         terms = GRAE(beta, encoder_weight=encoder_weight, decoder_weight=decoder_weight)(model, x)
-        torch.testing.assert_close(terms["energy"], plain["energy"])
+        torch.testing.assert_close(terms["nll"], plain["nll"])
         torch.testing.assert_close(
             terms["prior"], plain["prior"] * (beta if encoder_weight is None else encoder_weight) / beta
         )

@@ -71,7 +71,7 @@ def train(
         str | None, Option(help="Of the learning rate: constant, or cosine (falls to 0).", show_default="constant")
     ] = None,
     warmup: Annotated[int | None, Option(help="Steps in which the rate rises first.", show_default="0")] = None,
-    samples: Annotated[int | None, Option(help="beta-vae: draws per datum.", show_default="1")] = None,
+    samples: Annotated[int | None, Option(help="beta-vae: draws per sample.", show_default="1")] = None,
     seed: Annotated[int | None, Option(help="Of weights, data order and noise.", show_default="0")] = None,
     precision: Annotated[str | None, Option(help="32, bf16 or 64.", show_default="32")] = None,
     compile: Annotated[

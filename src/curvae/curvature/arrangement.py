@@ -15,7 +15,7 @@ from curvae.curvature.statistics import FixedStatistics
 class Arrangement(NamedTuple):
     """Primals of all B data, in the order given, then tangents 1 … K of the m chosen ones.
 
-    The other data have tangents of zero, which stay zero through every function that treats each datum by itself.
+    The other data have tangents of zero, which stay zero through every function that treats each sample by itself.
 
     Attributes:
         data: B, primal rows.
@@ -51,14 +51,14 @@ class Arrangement(NamedTuple):
         return primal.index_select(0, self.chosen)
 
     def constant(self, primal: Float[Tensor, "N *S"]) -> Float[Tensor, "R *S"]:
-        """Rows of something that does not depend on the latents: one value for each datum, or (N = 1) for all."""
+        """Rows of something that does not depend on the latents: one value for each sample, or (N = 1) for all."""
         shape = primal.shape[1:]
         return torch.cat([primal.expand(self.data, *shape), primal.new_zeros(self.total - self.data, *shape)])
 
     def differentiate(
         self, at_all: Callable[..., Tensor], at_points: Callable[..., Tensor], *inputs: Float[Tensor, "R *S"]
     ) -> Float[Tensor, "R *S"]:
-        """A function of each datum by itself: its value at all primals and its derivative at the chosen ones.
+        """A function of each sample by itself: its value at all primals and its derivative at the chosen ones.
 
         Args:
             at_all: the function, of all primals.

@@ -62,7 +62,7 @@ class Estimate:
 
     Args:
         eta: the decoder's output.
-        value: the penalty of each datum, or its estimate; differentiable.
+        value: the penalty of each sample, or its estimate; differentiable.
         standard_error: of ``value`` under the estimator's own randomness, from the spread of its probes: zeros if
             it draws none, ``None`` if it drew a single one. A bias is not part of it. Carries no gradient.
         sampled: the columns that were pushed, if the estimator pushes columns.
@@ -92,7 +92,7 @@ class Estimator(ABC):
         beta: float,
         generator: torch.Generator | None = None,
     ) -> Estimate:
-        """The penalty of each datum with its standard error, and the decoder's output, from one pass.
+        """The penalty of each sample with its standard error, and the decoder's output, from one pass.
 
         Raises:
             InputError: if this estimator cannot serve ``structure`` or ``beta`` is not > 0.
@@ -118,7 +118,7 @@ class Plan:
     """What to push through the decoder and what to make of it.
 
     Args:
-        tangents: directions for each datum.
+        tangents: directions for each sample.
         reduce: the decoder's output and the pushed, whitened tangents to the estimate.
         chunk_size: tangents to push at a time, ``None`` for all.
         chosen: which data have tangents; ``None`` where all have them.

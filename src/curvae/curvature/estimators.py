@@ -53,7 +53,7 @@ class Exact(Pushing):
 
 
 class Columns(Pushing):
-    r"""``count`` sampled columns for each datum: GRAE≈, the stochastic right side of (14).
+    r"""``count`` sampled columns for each sample: GRAE≈, the stochastic right side of (14).
 
     $\tfrac1k\sum_c\tfrac1{p_c}\log(1+\tfrac1\beta\|T_{:c}\|^2)$ with $c\sim p$, an unbiased estimate of the
     :class:`~curvae.posteriors.Diagonal` penalty, and so is its gradient. For
@@ -62,7 +62,7 @@ class Columns(Pushing):
     of :class:`~curvae.posteriors.Full`, whose penalty is no sum.
 
     Args:
-        count: k, latents drawn for each datum, with replacement; the paper uses 1.
+        count: k, latents drawn for each sample, with replacement; the paper uses 1.
         probabilities: $p$, d numbers > 0 (normalised here); default uniform. Variance is smallest where $p_c$ is
             proportional to the term it weighs.
 
@@ -111,7 +111,7 @@ class Columns(Pushing):
         return Plan(tangents, reduce)
 
     def draw(self, z: Float[Tensor, "B d"], generator: torch.Generator | None = None) -> Int[Tensor, "B K"]:
-        """Column indices, ``count`` for each datum."""
+        """Column indices, ``count`` for each sample."""
         if self.probabilities is None:
             shape = (len(z), self.count)
             return torch.randint(z.shape[1], shape, generator=stream(generator), device=z.device)

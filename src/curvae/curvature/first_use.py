@@ -166,7 +166,7 @@ class _Examination:
         if leaked > _LEAK * float(values.detach().norm()):
             raise InputError(
                 "the decoder mixes the data of a batch: latents of some data move the outputs of others, and the "
-                f"penalty of each datum would be wrong; give one that decodes each row by itself{_OFF}"
+                f"penalty of each sample would be wrong; give one that decodes each row by itself{_OFF}"
             )
 
     def _with_gradients(self, u: Float[Tensor, "B *D"], v: Float[Tensor, "B d"]) -> None:

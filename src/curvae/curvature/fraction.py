@@ -18,10 +18,10 @@ from curvae.posteriors import Shared, Structure
 class Fraction(Pushing):
     r"""Another estimator on a fraction of the data of each batch, drawn anew every time.
 
-    With $m$ data drawn without replacement ($fB$, rounded, at least one), the penalty of a datum is $\tfrac Bm$ times
-    that of the inner estimator if it was drawn and 0 if not: unbiased for each datum, and so for the batch's mean,
+    With $m$ data drawn without replacement ($fB$, rounded, at least one), the penalty of a sample is $\tfrac Bm$ times
+    that of the inner estimator if it was drawn and 0 if not: unbiased for each sample, and so for the batch's mean,
     value and gradient. All data are decoded together and in their order, so the batch statistics are those of the
-    whole batch, and a decoder may hold something of each datum. With K tangents the decoder costs $1+fK$ of its own
+    whole batch, and a decoder may hold something of each sample. With K tangents the decoder costs $1+fK$ of its own
     time instead of $1+K$, as long as it consists of common layers (:class:`~curvae.curvature.rows.Rows`); with others
     the result is the same and nothing is saved.
 
@@ -65,7 +65,7 @@ class Fraction(Pushing):
     def plan(
         self, z: Float[Tensor, "B d"], structure: Structure, beta: float, generator: torch.Generator | None = None
     ) -> Plan:
-        """Draw the data, then what the inner estimator draws. No standard error: a datum has at most one value."""
+        """Draw the data, then what the inner estimator draws. No standard error: a sample has at most one value."""
         size = len(z)
         order = torch.randperm(size, generator=stream(generator), device=z.device)
         chosen = order[: max(1, round(self.fraction * size))].sort().values

@@ -43,7 +43,7 @@ def whitened(
     r"""The decoder's output $\eta$ and $T=L\,J_g(z)\,v$ for each tangent $v$, so that $T^\top T=v^\top Mv$.
 
     As in :func:`~curvae.curvature.pushforward`, only ``chosen`` data may have tangents. The axes E are those of D, or
-    a single one of size 1 where the decoder gives one number for each datum, D = ().
+    a single one of size 1 where the decoder gives one number for each sample, D = ().
     """
     eta, pushed = pushforward(fn, z, tangents, chunk_size, chosen)
     with full_precision(z):

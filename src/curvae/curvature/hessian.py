@@ -49,7 +49,7 @@ def hessian_products(
     tangents: Float[Tensor, "B d K"],
     chunk_size: int | None = None,
 ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "B d K"]]:
-    r"""The decoder's output and $H_{f_x}(z)\,v$ for K tangents $v$ of each datum, $f_x(z)=\log p(x\mid z)$: all of (5).
+    r"""The decoder's output and $H_{f_x}(z)\,v$ for K tangents $v$ a sample, $f_x(z)=\log p(x\mid z)$: all of (5).
 
     Batch normalisation in train mode is treated as in :func:`~curvae.curvature.pushforward`: at the batch's own
     statistics, held fixed, counted once. Dropout in train mode has one mask. Differentiable in z and the decoder's
@@ -59,8 +59,8 @@ def hessian_products(
         fn: decoder.
         z: latents.
         x: observations.
-        likelihood: observation model; only its ``energy`` is used, so any twice differentiable one will do.
-        tangents: K directions in latent space for each datum.
+        likelihood: observation model; only its ``nll`` is used, so any twice differentiable one will do.
+        tangents: K directions in latent space for each sample.
         chunk_size: products computed at a time; bounds memory.
 
     Raises:
@@ -89,8 +89,8 @@ def hessian_products(
     def log_likelihood(point: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
         output = decode(point)
         with full_precision(z):
-            # data do not interact once the statistics are fixed, so the gradient of the sum is each datum's own
-            return -likelihood.energy(output.to(z.dtype), x).sum()
+            # data do not interact once the statistics are fixed, so the gradient of the sum is each sample's own
+            return -likelihood.nll(output.to(z.dtype), x).sum()
 
     def along(tangent: Float[Tensor, "B d"]) -> Float[Tensor, "B d"]:
         return jvp(grad(log_likelihood), (z,), (tangent,))[1]
@@ -115,16 +115,16 @@ def hessian_products(
 
 @torch.no_grad()
 def _check_curved(likelihood: Likelihood, eta: Float[Tensor, "B *D"], x: Tensor) -> None:
-    """Refuse an energy that is flat to second order everywhere in a batch though the model is not."""
+    """Refuse an nll that is flat to second order everywhere in a batch though the model is not."""
     check_curvature("hessian", likelihood)
     with full_precision(eta):
         # not the same for all outputs, which leaves some models where they are
         tangent = torch.arange(eta[:1].numel(), device=eta.device).cos().to(eta.dtype).view_as(eta[:1]).expand_as(eta)
 
-        def energy(point: Float[Tensor, "B *D"]) -> Float[Tensor, ""]:
-            return likelihood.energy(point, x).sum()
+        def nll(point: Float[Tensor, "B *D"]) -> Float[Tensor, ""]:
+            return likelihood.nll(point, x).sum()
 
-        bends = jvp(grad(energy), (eta,), (tangent.contiguous(),))[1]
+        bends = jvp(grad(nll), (eta,), (tangent.contiguous(),))[1]
         if not bool(bends.any()) and bool(likelihood.whiten(eta, x, tangent.unsqueeze(-1)).square().any()):
             raise _no_hessian(likelihood)
 

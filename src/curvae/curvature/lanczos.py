@@ -106,7 +106,7 @@ class Lanczos(Estimator):
 
 
 Push = Callable[[Float[Tensor, "B d K"]], Float[Tensor, "B *D K"]]
-"""A matrix T for each datum, by its products with vectors."""
+"""A matrix T for each sample, by its products with vectors."""
 Pull = Callable[[Float[Tensor, "B *D K"]], Float[Tensor, "B d K"]]
 """Its transpose."""
 

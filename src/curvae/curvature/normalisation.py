@@ -1,6 +1,6 @@
-r"""Normalisation of each datum by itself, spelled out so that PyTorch differentiates it correctly.
+r"""Normalisation of each sample by itself, spelled out so that PyTorch differentiates it correctly.
 
-PyTorch's forward-mode rules for ``layer_norm`` and ``instance_norm`` take the datum's mean and variance for constants
+PyTorch's forward-mode rules for ``layer_norm`` and ``instance_norm`` take the sample's mean and variance for constants
 when the result is differentiated once more, in reverse: the Jacobian is right, every gradient of it is silently wrong
 (measured with PyTorch 2.13: by as much as the gradient itself). Under autocast ``layer_norm`` and ``group_norm`` also
 give primal and tangent different types. The plain formulas below have neither fault.
@@ -140,7 +140,7 @@ def _forms(*names: str) -> frozenset[Any]:
     return frozenset([*(getattr(torch, name) for name in names if hasattr(torch, name)), *packets, *overloads])
 
 
-PER_DATUM: Mapping[Callable[..., Tensor], Callable[..., Any]] = MappingProxyType(
+PER_SAMPLE: Mapping[Callable[..., Tensor], Callable[..., Any]] = MappingProxyType(
     {
         functional.layer_norm: layer_norm,
         torch.layer_norm: layer_norm,
@@ -155,7 +155,7 @@ CALLED_OTHERWISE: Mapping[Callable[..., Any], Callable[..., Any]] = MappingProxy
     {
         **dict.fromkeys(_forms("batch_norm"), _batch_norm),
         **dict.fromkeys(_forms("instance_norm"), _instance_norm),
-        **dict.fromkeys(_forms("layer_norm") - PER_DATUM.keys(), functional.layer_norm),
+        **dict.fromkeys(_forms("layer_norm") - PER_SAMPLE.keys(), functional.layer_norm),
         **dict.fromkeys(_forms("native_layer_norm"), _native_layer_norm),
     }
 )

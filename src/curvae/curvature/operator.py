@@ -62,19 +62,19 @@ class Operator:
         self._known = [BatchStatistics(seen.mean.detach(), seen.variance.detach()) for seen in statistics.seen]
 
     def __call__(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B d K"]:
-        """$Mv$ for K tangents of each datum; carries no gradient."""
+        """$Mv$ for K tangents of each sample; carries no gradient."""
         return self.pull(self.push(tangents))
 
     @one_at_a_time()
     @torch.no_grad()
     def push(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B *E K"]:
-        r"""$Tv=L\,Jv$ for K tangents of each datum; carries no gradient. E is D, or (1,) where D is ()."""
+        r"""$Tv=L\,Jv$ for K tangents of each sample; carries no gradient. E is D, or (1,) where D is ()."""
         return self._white(self.eta.detach(), self._push(self.z.detach(), tangents, self._known))
 
     @one_at_a_time()
     @torch.no_grad()
     def pull(self, cotangents: Float[Tensor, "B *E K"]) -> Float[Tensor, "B d K"]:
-        r"""$T^\top u=J^\top L^\top u$ for K vectors $u$ in output space of each datum; carries no gradient."""
+        r"""$T^\top u=J^\top L^\top u$ for K vectors $u$ in output space of each sample; carries no gradient."""
         eta = self.eta.detach()
         cotangents = cotangents.view(*eta.shape, -1)
         with full_precision(eta):
@@ -84,7 +84,7 @@ class Operator:
 
     @one_at_a_time()
     def root(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B *E K"]:
-        r"""$L\,Jv$ for K tangents of each datum, differentiable in z and the decoder's parameters; E is D or (1,)."""
+        r"""$L\,Jv$ for K tangents of each sample, differentiable in z and the decoder's parameters; E is D or (1,)."""
         return self._white(self.eta, self._push(self.z, tangents, self._seen))
 
     def _white(self, eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "B *D K"]) -> Float[Tensor, "B *E K"]:

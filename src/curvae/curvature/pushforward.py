@@ -23,7 +23,7 @@ from curvae.curvature.statistics import BatchStatistics, Counters, FixedStatisti
 from curvae.errors import InputError
 
 Decoder = Callable[[Float[Tensor, "B d"]], Float[Tensor, "B *D"]]
-"""Any map from latents to the parameters of an observation model, acting on each datum of a batch by itself."""
+"""Any map from latents to the parameters of an observation model, acting on each sample of a batch by itself."""
 
 
 @one_at_a_time()
@@ -34,7 +34,7 @@ def pushforward(
     chunk_size: int | None = None,
     chosen: Int[Tensor, " m"] | None = None,
 ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "m *D K"]]:
-    r"""The decoder's output and $J_g(z)\,v$ for K tangents $v$ of each datum, in one pass.
+    r"""The decoder's output and $J_g(z)\,v$ for K tangents $v$ of each sample, in one pass.
 
     The primal is computed once and shared by all tangents. A decoder in train mode with batch normalisation is
     differentiated at this batch's statistics, held fixed, and its running statistics move once
@@ -45,9 +45,9 @@ def pushforward(
 
     Args:
         fn: decoder, ``[B, d] → [B, *D]``; any module or function that autograd can differentiate twice. It is
-            always called with all of z, in the order given, so it may hold something of each datum (labels, say).
+            always called with all of z, in the order given, so it may hold something of each sample (labels, say).
         z: latents.
-        tangents: K ≥ 1 directions in latent space for each datum, or for ``chosen`` ones: the others are then
+        tangents: K ≥ 1 directions in latent space for each sample, or for ``chosen`` ones: the others are then
             decoded alone, at the same batch statistics, and cost no more than that where the decoder consists of
             common layers (:class:`~curvae.curvature.rows.Rows`).
         chunk_size: push at most this many tangents at a time (default: all at once). Bounds the memory of the
@@ -95,7 +95,7 @@ def _check(z: Tensor, tangents: Tensor, chosen: Tensor | None) -> None:
     integral = chosen.dim() == 1 and not chosen.is_floating_point()
     if not integral or len(tangents) != len(set(chosen.tolist()) & set(range(len(z)))) or len(chosen) != len(tangents):
         raise InputError(
-            f"chosen must be {len(tangents)} different data, one for each datum that has tangents, of 0 … {len(z) - 1}"
+            f"chosen must be {len(tangents)} different data, one for each sample that has tangents, of 0 … {len(z) - 1}"
         )
 
 
@@ -198,7 +198,7 @@ def check_output(eta: object) -> Tensor:
 
 
 def jacobian(fn: Decoder, z: Float[Tensor, "B d"], chunk_size: int | None = None) -> Float[Tensor, "B *D d"]:
-    r"""The exact decoder Jacobian $J_g(z)$ of every datum, by d forward-mode products.
+    r"""The exact decoder Jacobian $J_g(z)$ of every sample, by d forward-mode products.
 
     Args:
         fn: decoder, as for :func:`pushforward`.
@@ -219,12 +219,12 @@ def jacobian(fn: Decoder, z: Float[Tensor, "B d"], chunk_size: int | None = None
 
 
 def columns(fn: Decoder, z: Float[Tensor, "B d"], indices: Int[Tensor, "B K"]) -> Float[Tensor, "B *D K"]:
-    r"""Chosen columns $[J_g(z)]_{:c}$ of each datum's Jacobian.
+    r"""Chosen columns $[J_g(z)]_{:c}$ of each sample's Jacobian.
 
     Args:
         fn: decoder, as for :func:`pushforward`.
         z: latents.
-        indices: which columns of each datum, 0 … d − 1.
+        indices: which columns of each sample, 0 … d − 1.
 
     Raises:
         InputError: if an index is out of range, or as :func:`pushforward`.
@@ -238,7 +238,7 @@ def columns(fn: Decoder, z: Float[Tensor, "B d"], indices: Int[Tensor, "B K"]) -
 
 
 def unit_tangents(z: Float[Tensor, "B d"]) -> Float[Tensor, "B d d"]:
-    """All d unit vectors for every datum."""
+    """All d unit vectors for every sample."""
     check_latents(z)
     return torch.eye(z.shape[1], dtype=z.dtype, device=z.device).expand(len(z), -1, -1)
 

@@ -1,4 +1,4 @@
-"""What each function does to primal and tangent rows, and what makes sure that it treats each datum by itself.
+"""What each function does to primal and tangent rows, and what makes sure that it treats each sample by itself.
 
 The first axis of every operand is the batch, because every rule leaves it so. A rule rests on what the *function* says
 of its axes (a linear layer acts on the last one, a convolution on those behind the first two), never on sizes that
@@ -22,7 +22,7 @@ from curvae.curvature.arrangement import Arrangement
 from curvae.curvature.batch_norm import normalise
 from curvae.curvature.elementwise import ELEMENTWISE
 from curvae.curvature.linear import LINEAR_IN_INPUT
-from curvae.curvature.normalisation import PER_DATUM
+from curvae.curvature.normalisation import PER_SAMPLE
 from curvae.curvature.statistics import BatchNorm, BatchStatistics
 
 
@@ -100,7 +100,7 @@ def _on_trailing_axes(axes: int) -> Callable[[Call], Tensor]:
 
 def _fold(call: Call) -> Tensor:
     rows, rest = call.only()
-    call.require(rows.dim() == 3)  # two axes are one datum without a batch
+    call.require(rows.dim() == 3)  # two axes are one sample without a batch
     return call.same(call.func(rows, *rest, **call.options))
 
 
@@ -225,15 +225,15 @@ def _layer_norm(call: Call) -> Tensor:
     rows, rest = call.only()
     normalised = rest[0] if rest else call.options["normalized_shape"]
     call.require(len(normalised) < rows.dim())
-    return _per_datum(call)
+    return _per_sample(call)
 
 
-def _per_datum(call: Call) -> Tensor:
-    """Normalisation of each datum by itself: its first axis is the batch, always."""
+def _per_sample(call: Call) -> Tensor:
+    """Normalisation of each sample by itself: its first axis is the batch, always."""
     rows, rest = call.only()
 
     def on(x: Tensor) -> Tensor:
-        return PER_DATUM[call.func](x, *rest, **call.options)
+        return PER_SAMPLE[call.func](x, *rest, **call.options)
 
     return call.arrangement.differentiate(on, on, rows)
 
@@ -277,7 +277,7 @@ RULES: Mapping[Callable[..., Any], Callable[[Call], Tensor]] = MappingProxyType(
         **dict.fromkeys([torch.cat, torch.stack], _join),
         functional.batch_norm: _batch_norm,
         **dict.fromkeys([functional.layer_norm, torch.layer_norm], _layer_norm),
-        **dict.fromkeys([functional.group_norm, torch.group_norm, functional.instance_norm], _per_datum),
+        **dict.fromkeys([functional.group_norm, torch.group_norm, functional.instance_norm], _per_sample),
         **dict.fromkeys([functional.dropout, functional.dropout1d, functional.dropout2d], _dropout),
         **dict.fromkeys([functional.dropout3d, functional.alpha_dropout, functional.feature_alpha_dropout], _dropout),
         **dict.fromkeys([torch.dropout, torch.feature_dropout, torch.alpha_dropout], _dropout),

@@ -21,7 +21,7 @@ class Rows(torch.Tensor):
     """One layer's output for all data, as the decoder sees it: B data and no more.
 
     Behind it are :attr:`rows`, the primals and the tangents as one tensor, so that a convolution takes all of them in
-    one call and a datum without tangents costs nothing beyond its primal. Only functions with a rule
+    one call and a sample without tangents costs nothing beyond its primal. Only functions with a rule
     (:mod:`~curvae.curvature.row_rules`) can be applied to it; the rest raise :class:`CannotFollow`. It has no values of
     its own that anything could read by mistake, and its shape is the plain one, so that nothing that the decoder
     derives from a shape can differ.

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from curvae._precision import at_least_float32
 from curvae._typing import Float, Tensor
 from curvae.curvature.linear import carries_tangent
-from curvae.curvature.normalisation import CALLED_OTHERWISE, PER_DATUM, UNKNOWN_WITH_STATISTICS, normalises_by_batch
+from curvae.curvature.normalisation import CALLED_OTHERWISE, PER_SAMPLE, UNKNOWN_WITH_STATISTICS, normalises_by_batch
 from curvae.errors import InputError
 
 
@@ -61,7 +61,7 @@ class FixedStatistics(TorchFunctionMode):
     do flow through the statistics, as in ordinary training, so that the training loss is a true function of
     the parameters (see ``docs/design.md``).
 
-    Layer, group and instance normalisation act on each datum by itself and keep their meaning; they are replaced too
+    Layer, group and instance normalisation act on each sample by itself and keep their meaning; they are replaced too
     (:mod:`~curvae.curvature.normalisation`), because PyTorch's gradients of their forward-mode derivatives are wrong.
 
     The mode intercepts the function, not the module, so it works for any callable, whether it calls
@@ -83,11 +83,11 @@ class FixedStatistics(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Replace train- and eval-mode batch normalisation and the per-datum kinds; pass everything else on."""
+        """Replace train- and eval-mode batch normalisation and the per-sample kinds; pass everything else on."""
         if func is batch_norm:
             return self._normalised(*args, **(kwargs or {}))
-        if func in PER_DATUM:
-            return PER_DATUM[func](*args, **(kwargs or {}))
+        if func in PER_SAMPLE:
+            return PER_SAMPLE[func](*args, **(kwargs or {}))
         if func in CALLED_OTHERWISE:
             with self:  # what it calls is one of those above
                 return CALLED_OTHERWISE[func](*args, **(kwargs or {}))

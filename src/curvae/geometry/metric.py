@@ -63,7 +63,7 @@ def from_covariance(covariance: Float[Tensor, "B d d"], beta: float) -> Float[Te
     as the training was. Nothing is clamped: a Σ wider than the prior gives negative eigenvalues.
 
     Args:
-        covariance: Σ of q(z|x), one per datum (``posterior.covariance()``).
+        covariance: Σ of q(z|x), one per sample (``posterior.covariance()``).
         beta: β of the training.
 
     Returns:

@@ -49,8 +49,8 @@ def evaluate(
         likelihood: observation model.
         structure: covariance structure of the closed forms (and of the model's posterior if it has one).
         generator: of the noise in (2) and of the sampled columns, on the model's device.
-        samples: draws for each datum in (2), ≥ 1.
-        columns: sampled columns for each datum, ≥ 1.
+        samples: draws for each sample in (2), ≥ 1.
+        columns: sampled columns for each sample, ≥ 1.
         batch_size: data at a time.
         examples: how many data to keep matrices of.
         progress: called with the number of data done so far.
@@ -89,7 +89,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Measure:
-    """All per-datum values of a batch, and its matrices."""
+    """All per-sample values of a batch, and its matrices."""
 
     model: Autoencoder
     beta: float
@@ -108,21 +108,21 @@ class _Measure:
         best = self.structure.optimal(curvature, beta)
         q = Normal(h.double(), best) if model.structure is None else in_double(model.posterior(x))
         eta = model.decode(h)
-        energy = self.likelihood.energy(eta, x).double()
+        nll = self.likelihood.nll(eta, x).double()
         kl = beta * q.kl()
         # columns pushed along L, and not M above: the gap below then compares two computations
         tangents = whitened(model.decode, h, x, self.likelihood, q.factor.dense().to(h.dtype))[1]
-        taylor = energy + 0.5 * column_norms(tangents).double().sum(-1) + kl
+        taylor = nll + 0.5 * column_norms(tangents).double().sum(-1) + kl
         prior = 0.5 * beta * h.double().square().sum(-1)
-        full = energy + prior + 0.5 * beta * Full().penalty(curvature, beta)
+        full = nll + prior + 0.5 * beta * Full().penalty(curvature, beta)
         implied = torch.eye(h.shape[1], dtype=torch.float64, device=h.device) + curvature / beta
         precision = q.precision()
         values = {
-            "beta_vae": self._sampled_energy(q, x) + kl,
+            "beta_vae": self._sampled_nll(q, x) + kl,
             "taylor": taylor,
-            "grae": energy + prior + 0.5 * beta * self.structure.penalty(curvature, beta),
+            "grae": nll + prior + 0.5 * beta * self.structure.penalty(curvature, beta),
             "grae_full": full,
-            "energy": energy,
+            "reconstruction": nll,
             "mse": self._squared_error(eta, x),
             **self._penalties(h, x, curvature),
             "alignment": relative_distance(precision, implied),
@@ -132,11 +132,11 @@ class _Measure:
         }
         return values, {"precision": precision, "implied": implied}
 
-    def _sampled_energy(self, q: Normal, x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+    def _sampled_nll(self, q: Normal, x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
         for _ in range(self.samples):
             z = q.rsample(self.generator).to(x.dtype)
-            total += self.likelihood.energy(self.model.decode(z), x).double()
+            total += self.likelihood.nll(self.model.decode(z), x).double()
         return total / self.samples
 
     def _squared_error(self, eta: Tensor, x: Tensor) -> Float[Tensor, " B"]:

@@ -1,4 +1,4 @@
-"""What is minimised: the paper's objectives as named terms for each datum."""
+"""What is minimised: the paper's objectives as named terms for each sample."""
 
 from curvae.objectives.elbo import BetaVAE
 from curvae.objectives.first_order import RAE

@@ -16,13 +16,13 @@ from curvae.objectives.terms import Terms
 class BetaVAE:
     r"""Equation (2), minimised: $-\mathbb E_q[\log p(x\mid z)]+\beta\,\mathrm{KL}(q\,\|\,\mathcal N(0,I))$.
 
-    Parts: ``energy`` (the expectation, by ``samples`` reparameterised draws) and ``kl`` (β times the divergence).
+    Parts: ``nll`` (the expectation, by ``samples`` reparameterised draws) and ``kl`` (β times the divergence).
     $\beta=1$ gives minus the ELBO up to the observation model's constant.
 
     Args:
         beta: weight of the divergence, ≥ 0 (0 is a noisy autoencoder).
         likelihood: observation model; default :class:`~curvae.likelihoods.Gaussian` with σ = 1.
-        samples: draws of z for each datum, ≥ 1.
+        samples: draws of z for each sample, ≥ 1.
 
     Raises:
         InputError: for a bad ``beta`` or ``samples``, or (when called) a model without a posterior.
@@ -44,12 +44,12 @@ class BetaVAE:
         """The parts for a batch ``x`` ``[B, *D]``; noise comes from ``generator``."""
         check_model(model)
         q = model.posterior(x)
-        # the decoder gets the batch as it is, once a sample: it may hold something of each datum
-        energies = [
-            self.likelihood.energy(at_least_float32(model.decode(z)), x) for z in q.rsample(generator, (self.samples,))
+        # the decoder gets the batch as it is, once per draw: it may hold something of each sample
+        nlls = [
+            self.likelihood.nll(at_least_float32(model.decode(z)), x) for z in q.rsample(generator, (self.samples,))
         ]
-        energy = torch.stack(energies).mean(0)
-        return Terms({"energy": energy, "kl": self.beta * q.kl()})
+        nll = torch.stack(nlls).mean(0)
+        return Terms({"nll": nll, "kl": self.beta * q.kl()})
 
     def __repr__(self) -> str:
         return f"BetaVAE(beta={self.beta:g}, likelihood={self.likelihood}, samples={self.samples})"

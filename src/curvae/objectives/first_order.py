@@ -22,7 +22,7 @@ class RAE:
     exist that take the gradient of the *summed* output, which vanishes where the rows of $J$ cancel, or that
     differentiate with respect to the encoder's input. $w_d=1$ is what a β-VAE implies, whatever β is, while the
     singular values of $J$ are below $\sqrt\beta$; :class:`~curvae.objectives.GRAE` has no such condition.
-    Parts: ``energy``, ``prior``, ``penalty``.
+    Parts: ``nll``, ``prior``, ``penalty``.
 
     Args:
         encoder_weight: $w_e$, ≥ 0; a β-VAE implies β.
@@ -38,7 +38,7 @@ class RAE:
         >>> model = Autoencoder(torch.nn.Linear(3, 2), torch.nn.Linear(2, 3), latents=2)
         >>> objective = RAE(0.2, 1.0, trace=curvature.Trace(curvature.Signs(1)))
         >>> sorted(objective(model, torch.randn(5, 3)).parts)
-        ['energy', 'penalty', 'prior']
+        ['nll', 'penalty', 'prior']
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class RAE:
         eta, trace = self.trace.of(model.decode, h, x, self.likelihood, generator)
         return Terms(
             {
-                "energy": self.likelihood.energy(eta, x),
+                "nll": self.likelihood.nll(eta, x),
                 "prior": 0.5 * self.encoder_weight * h.square().sum(-1),
                 "penalty": 0.5 * self.decoder_weight * trace,
             }

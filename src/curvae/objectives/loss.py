@@ -46,7 +46,7 @@ class Loss(nn.Module, Generic[M]):
         >>> loss = Loss(Autoencoder(nn.Linear(3, 2), nn.Linear(2, 3), latents=2), GRAE(beta=0.2))
         >>> loss(torch.randn(5, 3)).mean().backward()
         >>> sorted(loss(torch.randn(5, 3)).parts)
-        ['energy', 'penalty', 'prior']
+        ['nll', 'penalty', 'prior']
     """
 
     def __init__(self, model: M, objective: Callable[..., Terms]) -> None:

@@ -25,7 +25,7 @@ class GRAE:
     (13) is this with Gaussian observations and ``structure=Full()``. A block-diagonal or diagonal structure has its own
     closed form (the penalty of :class:`~curvae.posteriors.Structure`); the diagonal one is the right side of (14), and
     with ``estimator=Columns(1)`` it is the paper's GRAE≈. (10) has $-H_{f_x}(h)$, the exact Hessian, in place of $M$.
-    Parts: ``energy``, ``prior`` ($\tfrac\beta2\|h\|^2$), ``penalty`` and, if asked for, ``orthogonality``.
+    Parts: ``nll``, ``prior`` ($\tfrac\beta2\|h\|^2$), ``penalty`` and, if asked for, ``orthogonality``.
 
     Args:
         beta: β, > 0.
@@ -87,7 +87,7 @@ class GRAE:
                 model.decode, h, x, self.likelihood, self.structure, self.beta, generator
             )
         parts = {
-            "energy": self.likelihood.energy(estimate.eta, x),
+            "nll": self.likelihood.nll(estimate.eta, x),
             "prior": 0.5 * self.encoder_weight * h.square().sum(-1),
             "penalty": 0.5 * self.decoder_weight * estimate.value,
         }
@@ -121,6 +121,6 @@ class GRAE:
 
 
 def gives_pairs(estimator: Estimator) -> bool:
-    """Whether an estimator pushes pairs of columns of one datum, which an orthogonality penalty needs."""
+    """Whether an estimator pushes pairs of columns of one sample, which an orthogonality penalty needs."""
     inner = estimator.estimator if isinstance(estimator, Fraction) else estimator
     return isinstance(inner, Exact) or (isinstance(inner, Columns) and inner.count > 1)

@@ -26,7 +26,7 @@ def orthogonality(columns: Float[Tensor, "B *D d"], structure: Structure) -> Flo
         structure: which columns should be orthogonal.
 
     Returns:
-        One number a datum, in the type of ``columns``.
+        One number per sample, in the type of ``columns``.
 
     Example:
         >>> from curvae.posteriors import Diagonal

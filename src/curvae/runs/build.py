@@ -34,7 +34,7 @@ def build_model(config: RunConfig, shape: tuple[int, ...]) -> Autoencoder:
 
     Args:
         config: the run's.
-        shape: of one datum.
+        shape: of one sample.
 
     Returns:
         The model on the CPU, float64 for precision ``"64"`` and float32 else.
@@ -63,7 +63,7 @@ def network_of(config: RunConfig, shape: tuple[int, ...], resizable: bool = Fals
 
     Args:
         config: the run's.
-        shape: of one datum.
+        shape: of one sample.
         resizable: whether the data can be brought to another size, for the error.
 
     Raises:
@@ -104,7 +104,7 @@ def check_model(config: RunConfig, shape: tuple[int, ...]) -> None:
     config = replace(config, network=network_of(config, shape))
     outputs = math.prod(shape)
     if config.latents > outputs:
-        raise InputError(f"latents is {config.latents} but a datum has only {outputs} numbers; expected at most those")
+        raise InputError(f"latents is {config.latents} but a sample has only {outputs} numbers; expected at most those")
     if _reach(build_structure(config.structure)) > config.latents:
         raise InputError(f"structure is {config.structure} but there are only {config.latents} latents")
     with torch.random.fork_rng(devices=[]), torch.device("meta"):

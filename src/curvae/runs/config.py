@@ -72,7 +72,7 @@ class RunConfig:
         lr: Adam's learning rate, the largest of its ``schedule``.
         schedule: ``"constant"``, or ``"cosine"``, which falls to 0.
         warmup: steps in which the rate rises to ``lr`` first.
-        samples: reparameterised samples per datum, for ``"beta-vae"``.
+        samples: reparameterised draws per sample, for ``"beta-vae"``.
         seed: of the initialisation, the order of the data and the noise.
         precision: ``"32"``, ``"bf16"`` (networks under autocast) or ``"64"``.
         compile: compile the networks with PyTorch's compiler where that is possible.

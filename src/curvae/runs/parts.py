@@ -21,7 +21,7 @@ from curvae.likelihoods import (
 )
 from curvae.posteriors import Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
 
-# columns, probes, sizes: all of them push that many tangents through the decoder for each datum
+# columns, probes, sizes: all of them push that many tangents through the decoder for each sample
 _MOST = 10_000
 
 
@@ -43,9 +43,9 @@ def build_structure(text: str) -> Structure:
 def build_estimator(text: str) -> Estimator:
     """``"exact"``, ``"columns:K"``, ``"lanczos"``, ``"lanczos:PROBES"``, ``"lanczos:PROBES:DEPTH"`` or ``"trace:K"``.
 
-    ``"lanczos"`` takes PROBES × DEPTH product pairs a datum, 4 × 16 by default. ``"trace:K"`` is Hutchinson's estimate
-    of the first order from K probes, ``"trace"`` the first order from all columns. ``"fraction:F:ESTIMATOR"`` is
-    another one on that fraction of each batch, F as ``1/8`` or ``0.125``.
+    ``"lanczos"`` takes PROBES × DEPTH pairs of products per sample, 4 × 16 by default. ``"trace:K"`` is Hutchinson's
+    estimate of the first order from K probes, ``"trace"`` the first order from all columns. ``"fraction:F:ESTIMATOR"``
+    is another one on that fraction of each batch, F as ``1/8`` or ``0.125``.
 
     Raises:
         InputError: anything else.

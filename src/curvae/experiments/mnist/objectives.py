@@ -1,4 +1,4 @@
-"""Figure 3's measurement: the paper's three objectives and everything that parts them, datum by datum."""
+"""Figure 3's measurement: the paper's three objectives and everything that parts them, sample by sample."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Measure:
     def __call__(
         self, model: Autoencoder, data: Tensor, generator: torch.Generator, batch_size: int = 100
     ) -> Mapping[str, Float[Tensor, " N"]]:
-        r"""All values of every datum, minimised, in eval mode; the curvature and all that follows in float64.
+        r"""All values of every sample, minimised, in eval mode; the curvature and all that follows in float64.
 
         Returns:
             ``beta_vae`` (2), its expectation by pairs of draws ±ε, in which the first order in ε drops out; ``taylor``
@@ -69,26 +69,26 @@ class Measure:
         curvature = gauss_newton(model.decode, h, x, self.likelihood).double()
         # columns pushed along L, and not the curvature: the gap then compares two computations
         eta, tangents = whitened(model.decode, h, x, self.likelihood, posterior.factor.dense())
-        energy = self.likelihood.energy(eta, x).double()
+        nll = self.likelihood.nll(eta, x).double()
         kl = beta * q.kl()
-        closed = energy + 0.5 * beta * h.double().square().sum(-1)
+        closed = nll + 0.5 * beta * h.double().square().sum(-1)
         implied = torch.eye(h.shape[1], dtype=torch.float64, device=h.device) + curvature / beta
         return {
-            "beta_vae": self._expected_energy(model, q, x, generator) + kl,
-            "taylor": energy + 0.5 * column_norms(tangents).double().sum(-1) + kl,
+            "beta_vae": self._expected_nll(model, q, x, generator) + kl,
+            "taylor": nll + 0.5 * column_norms(tangents).double().sum(-1) + kl,
             "grae": closed + 0.5 * beta * Full().penalty(curvature, beta),
             "grae_family": closed + 0.5 * beta * self.structure.penalty(curvature, beta),
             "gap": gap(implied, q, beta),
         }
 
-    def _expected_energy(
+    def _expected_nll(
         self, model: Autoencoder, q: Normal, x: Float[Tensor, "B *D"], generator: torch.Generator
     ) -> Float[Tensor, " B"]:
         total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
         for _ in range(self.draws // 2):
             z = q.rsample(generator)
             for point in (z, 2 * q.mean - z):
-                total += self.likelihood.energy(model.decode(point.to(x.dtype)), x).double()
+                total += self.likelihood.nll(model.decode(point.to(x.dtype)), x).double()
         return total / self.draws
 
     @torch.no_grad()
@@ -106,12 +106,12 @@ class Measure:
         posterior = model.posterior(x)
         q, h = in_double(posterior), posterior.mean
         minus_hessian = -hessian(model.decode, h, x, self.likelihood).double()
-        energy = self.likelihood.energy(model.decode(h), x).double()
+        nll = self.likelihood.nll(model.decode(h), x).double()
         eigenvalues = torch.linalg.eigvalsh(minus_hessian) / self.beta
         exists = eigenvalues[:, 0] > -1
         log_det = torch.where(exists, eigenvalues.clamp(min=-1).log1p().sum(-1), math.nan)
         trace = (minus_hessian * q.covariance()).sum((-1, -2))
         return {
-            "taylor": energy + 0.5 * trace + self.beta * q.kl(),
-            "grae": energy + 0.5 * self.beta * (h.double().square().sum(-1) + log_det),
+            "taylor": nll + 0.5 * trace + self.beta * q.kl(),
+            "grae": nll + 0.5 * self.beta * (h.double().square().sum(-1) + log_det),
         }

@@ -16,7 +16,7 @@ from curvae._typing import Float, Tensor
 from curvae.experiments.uniqueness.activations import Nonlinearity
 
 Noise = Callable[[int], Float[Tensor, "R N 2"]]
-"""Iteration to standard normal noise for every trial and datum."""
+"""Iteration to standard normal noise for every trial and sample."""
 
 
 def output(nu: Nonlinearity, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -52,7 +52,7 @@ def negative_elbo(
     offset: Float[Tensor, "R 2"],
     noise: Float[Tensor, "R N 2"],
 ) -> Float[Tensor, " R"]:
-    """One-sample estimate of −ELBO per datum (eq. 2 with β = 1), without the constant (D/2) log 2πσ².
+    """One-sample estimate of −ELBO per sample (eq. 2 with β = 1), without the constant (D/2) log 2πσ².
 
     Args:
         nu: the decoder's output function.
@@ -115,7 +115,7 @@ def expected_negative_elbo(
     x: Float[Tensor, "N 2"],
     nodes: int = 16,
 ) -> Float[Tensor, ""]:
-    """−ELBO per datum in nats with the expectation over q by quadrature; θ is A, b, C, d and a factor of Σ.
+    """−ELBO per sample in nats with the expectation over q by quadrature; θ is A, b, C, d and a factor of Σ.
 
     Example:
         >>> theta = torch.tensor([1.0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1], dtype=torch.float64)
