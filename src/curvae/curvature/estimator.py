@@ -11,7 +11,7 @@ import torch
 from curvae._checks import positive
 from curvae._typing import Float, Int, Tensor
 from curvae.curvature.gauss_newton import whitened
-from curvae.curvature.pushforward import Decoder, check_latents
+from curvae.forward.pushforward import Decoder, check_latents
 from curvae.likelihoods import Likelihood
 from curvae.posteriors import Structure
 

@@ -10,8 +10,8 @@ from curvae._checks import positive_int
 from curvae._random import stream
 from curvae._typing import Float, Int, Tensor
 from curvae.curvature.estimator import Estimate, Plan, Pushing, SampledColumns, spread
-from curvae.curvature.pushforward import one_hot_tangents, unit_tangents
 from curvae.errors import InputError
+from curvae.forward.pushforward import one_hot_tangents, unit_tangents
 from curvae.posteriors import BlockDiagonal, Diagonal, Structure, logdet
 
 

@@ -22,7 +22,7 @@ class Fraction(Pushing):
     that of the inner estimator if it was drawn and 0 if not: unbiased for each sample, and so for the batch's mean,
     value and gradient. All data are decoded together and in their order, so the batch statistics are those of the
     whole batch, and a decoder may hold something of each sample. With K tangents the decoder costs $1+fK$ of its own
-    time instead of $1+K$, as long as it consists of common layers (:class:`~curvae.curvature.rows.Rows`); with others
+    time instead of $1+K$, as long as it consists of common layers (:class:`~curvae.forward.rows.Rows`); with others
     the result is the same and nothing is saved.
 
     The penalty of :class:`~curvae.posteriors.Shared` is no mean over data and has no such estimate; its first order,

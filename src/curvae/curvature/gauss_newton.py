@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from curvae._precision import full_precision
 from curvae._typing import Float, Int, Tensor
-from curvae.curvature.pushforward import Decoder, pushforward, unit_tangents
 from curvae.errors import InputError
+from curvae.forward.pushforward import Decoder, pushforward, unit_tangents
 from curvae.likelihoods import Likelihood
 
 

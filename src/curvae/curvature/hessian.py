@@ -11,13 +11,13 @@ from curvae._checks import positive_int
 from curvae._precision import full_precision
 from curvae._transforms import one_at_a_time
 from curvae._typing import Float, Tensor
-from curvae.curvature.first_use import check_first_use
-from curvae.curvature.kernels import differentiable
-from curvae.curvature.noise import Noise
-from curvae.curvature.pushforward import Decoder, check_latents, check_output, unit_tangents
-from curvae.curvature.reverse import Linearised, attempt, explained
-from curvae.curvature.statistics import FixedStatistics
 from curvae.errors import InputError
+from curvae.forward.first_use import check_first_use
+from curvae.forward.kernels import differentiable
+from curvae.forward.noise import Noise
+from curvae.forward.pushforward import Decoder, check_latents, check_output, unit_tangents
+from curvae.forward.reverse import Linearised, attempt, explained
+from curvae.forward.statistics import FixedStatistics
 from curvae.likelihoods import Likelihood
 
 Curvature = Literal["gauss-newton", "hessian"]

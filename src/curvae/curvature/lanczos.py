@@ -14,8 +14,8 @@ from curvae._typing import Float, Tensor
 from curvae.curvature.estimator import Estimate, Estimator, spread
 from curvae.curvature.operator import Operator
 from curvae.curvature.probes import Probes, Signs
-from curvae.curvature.pushforward import Decoder
 from curvae.errors import InputError
+from curvae.forward.pushforward import Decoder
 from curvae.likelihoods import Likelihood
 from curvae.posteriors import Full, Structure
 

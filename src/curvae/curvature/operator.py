@@ -11,13 +11,13 @@ from torch.func import jvp, vjp, vmap
 from curvae._precision import full_precision
 from curvae._transforms import one_at_a_time
 from curvae._typing import Float, Tensor
-from curvae.curvature.first_use import check_first_use
-from curvae.curvature.kernels import differentiable, without_hooks
-from curvae.curvature.linear import LinearLayers
-from curvae.curvature.noise import Noise
-from curvae.curvature.pushforward import Decoder, check_latents, check_output
-from curvae.curvature.reverse import Linearised, attempt
-from curvae.curvature.statistics import BatchStatistics, FixedStatistics
+from curvae.forward.first_use import check_first_use
+from curvae.forward.kernels import differentiable, without_hooks
+from curvae.forward.linear import LinearLayers
+from curvae.forward.noise import Noise
+from curvae.forward.pushforward import Decoder, check_latents, check_output
+from curvae.forward.reverse import Linearised, attempt
+from curvae.forward.statistics import BatchStatistics, FixedStatistics
 from curvae.likelihoods import Likelihood
 
 

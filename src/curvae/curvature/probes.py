@@ -12,9 +12,9 @@ from curvae._random import stream
 from curvae._typing import Float, Tensor
 from curvae.curvature.estimators import distribution, normalised
 from curvae.curvature.gauss_newton import whitened
-from curvae.curvature.pushforward import Decoder, one_hot_tangents, unit_tangents
-from curvae.curvature.statistics import unmoved
 from curvae.errors import InputError
+from curvae.forward.pushforward import Decoder, one_hot_tangents, unit_tangents
+from curvae.forward.statistics import unmoved
 from curvae.likelihoods import Likelihood
 
 

@@ -12,7 +12,7 @@ from curvae._transforms import in_transform
 from curvae._typing import Float, Tensor
 from curvae.curvature.estimator import Estimate, Plan, Pushing, spread
 from curvae.curvature.probes import Probes
-from curvae.curvature.pushforward import Decoder, unit_tangents
+from curvae.forward.pushforward import Decoder, unit_tangents
 from curvae.likelihoods import Likelihood
 from curvae.posteriors import Full, Structure, logdet
 

@@ -12,9 +12,9 @@ from curvae._rank import finite_or_zero, negligible
 from curvae._typing import Bool, Float, Tensor
 from curvae.curvature import pushforward
 from curvae.curvature.gauss_newton import gram
-from curvae.curvature.pushforward import Decoder, unit_tangents
-from curvae.curvature.statistics import unmoved
 from curvae.errors import InputError
+from curvae.forward.pushforward import Decoder, unit_tangents
+from curvae.forward.statistics import unmoved
 from curvae.likelihoods import Gaussian, Likelihood
 
 Metric = Callable[[Float[Tensor, "B d"]], Float[Tensor, "B d d"]]

@@ -9,8 +9,8 @@ from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
 from curvae.curvature import Columns, Curvature, Estimate, Estimator, Exact, Fraction, check_curvature
 from curvae.curvature.hessian import hessian_products
-from curvae.curvature.pushforward import unit_tangents
 from curvae.errors import InputError
+from curvae.forward.pushforward import unit_tangents
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.objectives.loss import check_model
 from curvae.objectives.penalties import sampled_orthogonality

@@ -16,12 +16,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from curvae._precision import full_precision
 from curvae._transforms import in_transform
 from curvae._typing import Bool, Float, Tensor
-from curvae.curvature.identity import identity
-from curvae.curvature.kernels import differentiable, hooked
-from curvae.curvature.linear import LinearLayers
-from curvae.curvature.normalisation import normalises_by_batch
-from curvae.curvature.statistics import FixedStatistics, unmoved
 from curvae.errors import InputError
+from curvae.forward.identity import identity
+from curvae.forward.kernels import differentiable, hooked
+from curvae.forward.linear import LinearLayers
+from curvae.forward.normalisation import normalises_by_batch
+from curvae.forward.statistics import FixedStatistics, unmoved
 
 Map = Callable[[Tensor], Tensor]
 

@@ -14,10 +14,12 @@ from torch.overrides import TorchFunctionMode
 
 from curvae._transforms import in_transform
 from curvae._typing import Float, Tensor
+from curvae.cpu.switch import Switch
 
 Pair = tuple[int, int]
 Sizes = int | Sequence[int]
 HALF = torch.bfloat16
+WEIGHT_GRADIENTS = Switch()
 
 
 class MatrixWeightGradients(TorchFunctionMode):
@@ -32,6 +34,9 @@ class MatrixWeightGradients(TorchFunctionMode):
     The mode intercepts the function, not the module, so it works for any network. In bfloat16 it goes best with
     ``model.to(memory_format=torch.channels_last)``, which saves copies.
 
+    Measured with ``python -m benchmarks cpu`` (``results/bench/cpu.json``). Switch: ``WEIGHT_GRADIENTS``,
+    or leave the mode out.
+
     Example:
         >>> layer, x = torch.nn.Conv2d(3, 8, 3), torch.randn(2, 3, 8, 8)
         >>> with torch.autocast("cpu", torch.bfloat16), MatrixWeightGradients():
@@ -45,7 +50,7 @@ class MatrixWeightGradients(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Replace convolutions that are covered; pass everything else on."""
-        if func not in _REPLACED:
+        if func not in _REPLACED or not WEIGHT_GRADIENTS.on:
             return func(*args, **(kwargs or {}))
         if types:  # a tensor of another kind has its own rule, which will come back here with plain tensors
             with self:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from curvae import Autoencoder, objectives, posteriors
-from curvae.curvature import Columns, Fraction, Lanczos, Operator, first_use, hessian, jacobian, unchecked
+from curvae.curvature import Columns, Fraction, Lanczos, Operator, hessian, jacobian, unchecked
 from curvae.errors import InputError
+from curvae.forward import first_use
 from curvae.likelihoods import Gaussian
 from curvae.nn import CelebADecoder, MLPDecoder, MNISTDecoder, linear_decoder
 

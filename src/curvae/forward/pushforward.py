@@ -11,16 +11,16 @@ from torch.func import jvp, vmap
 from curvae._checks import positive_int
 from curvae._transforms import in_transform, one_at_a_time
 from curvae._typing import Float, Int, Tensor
-from curvae.curvature.elementwise import OneSlope
-from curvae.curvature.first_use import check_first_use
-from curvae.curvature.kernels import differentiable, without_hooks
-from curvae.curvature.linear import LinearLayers
-from curvae.curvature.noise import Noise
-from curvae.curvature.reverse import Linearised, attempt
-from curvae.curvature.row_rules import CannotFollow
-from curvae.curvature.rows import push_rows
-from curvae.curvature.statistics import BatchStatistics, Counters, FixedStatistics
 from curvae.errors import InputError
+from curvae.forward.elementwise import OneSlope
+from curvae.forward.first_use import check_first_use
+from curvae.forward.kernels import differentiable, without_hooks
+from curvae.forward.linear import LinearLayers
+from curvae.forward.noise import Noise
+from curvae.forward.reverse import Linearised, attempt
+from curvae.forward.row_rules import CannotFollow
+from curvae.forward.rows import push_rows
+from curvae.forward.statistics import BatchStatistics, Counters, FixedStatistics
 
 Decoder = Callable[[Float[Tensor, "B d"]], Float[Tensor, "B *D"]]
 """Any map from latents to the parameters of an observation model, acting on each sample of a batch by itself."""
@@ -38,10 +38,10 @@ def pushforward(
 
     The primal is computed once and shared by all tangents. A decoder in train mode with batch normalisation is
     differentiated at this batch's statistics, held fixed, and its running statistics move once
-    (:class:`~curvae.curvature.statistics.FixedStatistics`); in eval mode it is the decoder with batch normalisation
+    (:class:`~curvae.forward.statistics.FixedStatistics`); in eval mode it is the decoder with batch normalisation
     folded into its weights. Dropout, if in train mode, uses one mask for all tangents. Differentiable in z and in
     whatever ``fn`` closes over. Where forward mode cannot follow the decoder, reverse mode gives the same
-    (:class:`~curvae.curvature.reverse.Linearised`), at a few times the price: see ``docs/decoders.md``.
+    (:class:`~curvae.forward.reverse.Linearised`), at a few times the price: see ``docs/decoders.md``.
 
     Args:
         fn: decoder, ``[B, d] → [B, *D]``; any module or function that autograd can differentiate twice. It is
@@ -49,7 +49,7 @@ def pushforward(
         z: latents.
         tangents: K ≥ 1 directions in latent space for each sample, or for ``chosen`` ones: the others are then
             decoded alone, at the same batch statistics, and cost no more than that where the decoder consists of
-            common layers (:class:`~curvae.curvature.rows.Rows`).
+            common layers (:class:`~curvae.forward.rows.Rows`).
         chunk_size: push at most this many tangents at a time (default: all at once). Bounds the memory of the
             pass; what autograd keeps for a later backward pass is not bounded by it.
         chosen: which data the tangents belong to, each at most once; default the first m.
@@ -60,7 +60,7 @@ def pushforward(
     Raises:
         InputError: if the shapes do not fit, ``chunk_size`` is not ≥ 1, ``chosen`` are not m different data, ``fn``
             does not return one tensor or cannot be differentiated, batch normalisation in train mode gets one value
-            for each channel, or at the decoder's first use (:func:`~curvae.curvature.first_use.check_first_use`).
+            for each channel, or at the decoder's first use (:func:`~curvae.forward.first_use.check_first_use`).
 
     Example:
         >>> eta, columns = pushforward(torch.sin, torch.zeros(1, 2), torch.ones(1, 2, 1))

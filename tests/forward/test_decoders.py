@@ -16,8 +16,8 @@ from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
 from curvae.curvature import Columns, Estimator, Exact, Fraction, Lanczos, Operator, Trace, hessian, pushforward
-from curvae.curvature.reverse import Linearised
 from curvae.errors import InputError
+from curvae.forward.reverse import Linearised
 from curvae.likelihoods import Gaussian
 from curvae.posteriors import BlockDiagonal, Diagonal, Full, Shared, Structure
 

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from curvae.curvature.first_use import unchecked
-from curvae.curvature.pushforward import pushforward
-from curvae.curvature.row_rules import CannotFollow
-from curvae.curvature.rows import push_rows
-from curvae.curvature.statistics import FixedStatistics
 from curvae.errors import InputError
+from curvae.forward.first_use import unchecked
+from curvae.forward.pushforward import pushforward
+from curvae.forward.row_rules import CannotFollow
+from curvae.forward.rows import push_rows
+from curvae.forward.statistics import FixedStatistics
 from curvae.nn import CelebADecoder, MLPDecoder, MNISTDecoder, SameConv2d, SameConvTranspose2d
 
 pytestmark = pytest.mark.usefixtures("float64")

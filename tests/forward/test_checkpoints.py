@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from curvae.curvature import Columns, Exact, Fraction, Lanczos, hessian, pushforward
-from curvae.curvature.checkpoints import without_checkpoints
+from curvae.forward.checkpoints import without_checkpoints
 from curvae.likelihoods import Gaussian
 from curvae.posteriors import Diagonal, Full
 

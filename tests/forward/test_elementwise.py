@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from curvae import curvature
-from curvae.curvature.elementwise import ELEMENTWISE
+from curvae.forward.elementwise import ELEMENTWISE
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -9,7 +9,7 @@ import torch
 from torch.func import jvp, vmap
 
 from curvae._typing import Float, Int, Tensor
-from curvae.curvature.statistics import FixedStatistics
+from curvae.forward.statistics import FixedStatistics
 
 
 class Arrangement(NamedTuple):

@@ -18,12 +18,12 @@ from torch.nn import functional
 from curvae._precision import at_least_float32
 from curvae._transforms import in_transform
 from curvae._typing import Float, Tensor
-from curvae.curvature.arrangement import Arrangement
-from curvae.curvature.batch_norm import normalise
-from curvae.curvature.elementwise import ELEMENTWISE
-from curvae.curvature.linear import LINEAR_IN_INPUT
-from curvae.curvature.normalisation import PER_SAMPLE
-from curvae.curvature.statistics import BatchNorm, BatchStatistics
+from curvae.cpu.batch_norm import BATCH_NORM, normalise
+from curvae.forward.arrangement import Arrangement
+from curvae.forward.elementwise import ELEMENTWISE
+from curvae.forward.linear import LINEAR_IN_INPUT
+from curvae.forward.normalisation import PER_SAMPLE
+from curvae.forward.statistics import BatchNorm, BatchStatistics
 
 
 class CannotFollow(Exception):
@@ -212,7 +212,7 @@ def _batch_norm(call: Call) -> Tensor:
     primal = call.arrangement.split(rows)[0]
     statistics = call.arrangement.statistics
     # functorch's own transforms cannot see into a function with a backward pass of its own
-    if layer.stored is not None or statistics.reuses or in_transform():
+    if layer.stored is not None or statistics.reuses or in_transform() or not BATCH_NORM.on:
         scale, shift = (_along(vector, 1, rows.dim()) for vector in statistics.affine(primal, layer))
         return torch.addcmul(call.arrangement.constant(shift), rows, scale)
     weight, bias = (None if vector is None else vector.to(rows.dtype) for vector in (layer.weight, layer.bias))

@@ -12,9 +12,9 @@ from torch.overrides import TorchFunctionMode
 
 from curvae._precision import at_least_float32
 from curvae._typing import Float, Tensor
-from curvae.curvature.linear import carries_tangent
-from curvae.curvature.normalisation import CALLED_OTHERWISE, PER_SAMPLE, UNKNOWN_WITH_STATISTICS, normalises_by_batch
 from curvae.errors import InputError
+from curvae.forward.linear import carries_tangent
+from curvae.forward.normalisation import CALLED_OTHERWISE, PER_SAMPLE, UNKNOWN_WITH_STATISTICS, normalises_by_batch
 
 
 class BatchStatistics(NamedTuple):
@@ -62,7 +62,7 @@ class FixedStatistics(TorchFunctionMode):
     the parameters (see ``docs/design.md``).
 
     Layer, group and instance normalisation act on each sample by itself and keep their meaning; they are replaced too
-    (:mod:`~curvae.curvature.normalisation`), because PyTorch's gradients of their forward-mode derivatives are wrong.
+    (:mod:`~curvae.forward.normalisation`), because PyTorch's gradients of their forward-mode derivatives are wrong.
 
     The mode intercepts the function, not the module, so it works for any callable, whether it calls
     ``torch.nn.functional`` or the operators below. Running statistics are not touched inside;

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 
 from curvae._typing import Float, Tensor
-from curvae.curvature.statistics import affine
+from curvae.cpu.switch import Switch
+
+BATCH_NORM = Switch()
 
 
 def normalise(
@@ -22,6 +24,8 @@ def normalise(
     $y=w\,(x-\mu)/\sqrt{v+\epsilon}+b$ for primals, $w\,t/\sqrt{v+\epsilon}$ for tangents, and gradients of both flow
     through $\mu$ and $v$. PyTorch's kernels do the primals' part; written out in plain operations, statistics and
     gradients take about twice their time.
+
+    Measured with ``python -m benchmarks cpu`` (``results/bench/cpu.json``). Switch: ``BATCH_NORM``.
 
     Args:
         rows: primals, then tangents.
@@ -87,10 +91,11 @@ def _gradients(
     # apart from one another: what autograd finds of one must not pass through another, as where a layer is used twice
     rows = rows.view_as(rows)
     weight, bias = (None if vector is None else vector.view_as(vector) for vector in (weight, bias))
-    primal, tangents = rows[:data], rows[data:]
-    variance, mean = torch.var_mean(primal, [0, *range(2, rows.dim())], correction=0)
-    scale, shift = (_wide(vector, rows) for vector in affine(mean, variance, weight, bias, eps))
-    outputs = torch.cat([primal * scale + shift, tangents * scale]), mean, variance
+    variance, mean = torch.var_mean(rows[:data], [0, *range(2, rows.dim())], correction=0)
+    scale = (variance + eps).rsqrt() if weight is None else (variance + eps).rsqrt() * weight
+    shift = -mean * scale if bias is None else bias - mean * scale
+    scaled = rows * _wide(scale, rows)
+    outputs = torch.cat([scaled[:data] + _wide(shift, rows), scaled[data:]]), mean, variance
     pairs = [(output, of) for output, of in zip(outputs, gradients, strict=True) if output.requires_grad]
     inputs = [tensor for tensor in (rows, weight, bias) if tensor is not None and tensor.requires_grad]
     differentiable, given = zip(*pairs, strict=True)

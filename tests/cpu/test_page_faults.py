@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from curvae.memory import avoid_page_faults
+from curvae.cpu.page_faults import avoid_page_faults
 
 _FAULTS = """
 import resource
-from curvae.memory import avoid_page_faults
+from curvae.cpu.page_faults import avoid_page_faults
 
 if {avoid}:
     assert avoid_page_faults()

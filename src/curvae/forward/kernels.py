@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from curvae._typing import Float, Tensor
-from curvae.curvature.checkpoints import without_checkpoints
+from curvae.forward.checkpoints import without_checkpoints
 
 
 @contextmanager

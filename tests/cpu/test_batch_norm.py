@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
+from curvae.cpu.batch_norm import normalise
 from curvae.curvature import pushforward
-from curvae.curvature.batch_norm import normalise
 
 pytestmark = pytest.mark.usefixtures("float64")
 

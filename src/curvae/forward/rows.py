@@ -11,10 +11,10 @@ import torch
 from torch.nn import functional
 
 from curvae._typing import Float, Int, Tensor
-from curvae.curvature.arrangement import Arrangement
-from curvae.curvature.checkpoints import without_checkpoints
-from curvae.curvature.row_rules import RULES, Call, CannotFollow
-from curvae.curvature.statistics import Counters, FixedStatistics
+from curvae.forward.arrangement import Arrangement
+from curvae.forward.checkpoints import without_checkpoints
+from curvae.forward.row_rules import RULES, Call, CannotFollow
+from curvae.forward.statistics import Counters, FixedStatistics
 
 
 class Rows(torch.Tensor):
@@ -22,7 +22,7 @@ class Rows(torch.Tensor):
 
     Behind it are :attr:`rows`, the primals and the tangents as one tensor, so that a convolution takes all of them in
     one call and a sample without tangents costs nothing beyond its primal. Only functions with a rule
-    (:mod:`~curvae.curvature.row_rules`) can be applied to it; the rest raise :class:`CannotFollow`. It has no values of
+    (:mod:`~curvae.forward.row_rules`) can be applied to it; the rest raise :class:`CannotFollow`. It has no values of
     its own that anything could read by mistake, and its shape is the plain one, so that nothing that the decoder
     derives from a shape can differ.
 

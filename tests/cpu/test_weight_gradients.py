@@ -13,8 +13,8 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from curvae import Autoencoder, curvature, objectives, posteriors
+from curvae.cpu.weight_gradients import weight_gradient
 from curvae.nn import MatrixWeightGradients
-from curvae.nn.weight_gradients import weight_gradient
 from curvae.training.module import Training
 
 # (in, out, kernel, stride, padding, side)

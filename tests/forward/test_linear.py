@@ -12,7 +12,7 @@ from torch.func import jvp
 from torch.nn import functional
 
 from curvae import curvature
-from curvae.curvature.linear import LINEAR_IN_INPUT, LinearLayers
+from curvae.forward.linear import LINEAR_IN_INPUT, LinearLayers
 
 pytestmark = pytest.mark.usefixtures("float64")
 
