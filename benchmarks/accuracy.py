@@ -22,6 +22,7 @@ import curvae
 from benchmarks.measure import commit
 from benchmarks.photographs import crops, trained
 from curvae import curvature, posteriors
+from curvae.curvature import Linearised
 from curvae.curvature.lanczos import lanczos
 from curvae.files import write_atomic
 from curvae.likelihoods import Gaussian
@@ -138,7 +139,7 @@ def _through_the_decoder(
         for seed in range(CALLS):
             generator = torch.Generator().manual_seed(seed)
             estimate = estimator.estimate(
-                model.decode, _code(model, x), x, Gaussian(), posteriors.Full(), float(beta), generator
+                Linearised(model.decode, _code(model, x), x, Gaussian()), posteriors.Full(), float(beta), generator
             )
             assert estimate.standard_error is not None
             errors.append(100 * (estimate.value.item() / truth - 1))

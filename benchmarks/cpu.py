@@ -10,27 +10,45 @@ from contextlib import AbstractContextManager
 import torch
 
 from benchmarks.measure import Row, Stopwatch, in_a_process, interleaved
-from benchmarks.steps import BETA, ours
-from curvae import curvature, objectives, posteriors
+from curvae import Autoencoder, curvature, objectives, posteriors
 from curvae.cpu.batch_norm import BATCH_NORM
 from curvae.cpu.page_faults import avoid_page_faults
 from curvae.cpu.taps import TAPS
 from curvae.cpu.weight_gradients import WEIGHT_GRADIENTS
+from curvae.nn import MNISTDecoder, MNISTEncoder
+from curvae.objectives import Objective
+from curvae.training.module import Training
 
+LATENTS, BETA = 12, 0.2
 DIAGONAL = posteriors.Diagonal()
 Step = Callable[[], None]
 
 
-def _images(count: int = 64) -> torch.Tensor:
-    return torch.rand(count, 1, 28, 28)
+def _step(objective: Objective, structure: posteriors.Structure | None, width: float, bf16: bool) -> Step:
+    """A step as the command line trains, on the paper's MNIST networks."""
+    x, generator = torch.rand(64, 1, 28, 28), torch.Generator().manual_seed(0)
+    model = Autoencoder(MNISTEncoder(width), MNISTDecoder(LATENTS, width), LATENTS, structure)
+    if bf16:
+        model.to(memory_format=torch.channels_last)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    module = Training(model, objective, optimiser, seed=0, bf16=bf16)
+
+    def step() -> None:
+        optimiser.zero_grad()
+        with module.precision():
+            loss = objective(model, x, generator).mean()
+        loss.backward()
+        optimiser.step()
+
+    return step
 
 
 def _vae(width: float, bf16: bool = False) -> Step:
-    return ours(objectives.BetaVAE(BETA), DIAGONAL, width, _images(), bf16)
+    return _step(objectives.BetaVAE(BETA), DIAGONAL, width, bf16)
 
 
-def _grae(width: float, estimator: curvature.Estimator, bf16: bool = False) -> Step:
-    return ours(objectives.GRAE(BETA, structure=DIAGONAL, estimator=estimator), None, width, _images(), bf16)
+def _grae(width: float, estimator: curvature.Estimator) -> Step:
+    return _step(objectives.GRAE(BETA, structure=DIAGONAL, estimator=estimator), None, width, bf16=False)
 
 
 def _without(step: Step, off: Callable[[], AbstractContextManager[None]]) -> Step:

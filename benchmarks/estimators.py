@@ -13,6 +13,7 @@ from torch.func import hessian, jacrev, vmap
 from benchmarks.measure import Row, Stopwatch, in_a_process, interleaved, peak_megabytes
 from benchmarks.photographs import SIDE, autoencoder
 from curvae import Autoencoder, curvature, objectives, posteriors
+from curvae.curvature import Linearised
 from curvae.likelihoods import Gaussian
 from curvae.nn import MNISTDecoder, MNISTEncoder
 
@@ -50,7 +51,7 @@ def _side(method: str, latents: int, batch: int) -> Callable[[], object]:
 
 def _penalty(estimator: curvature.Estimator, decoder: nn.Module, z: Tensor, x: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    return estimator.penalty(decoder, z, x, Gaussian(), posteriors.Full(), BETA, generator)[1]
+    return estimator.penalty(Linearised(decoder, z, x, Gaussian()), posteriors.Full(), BETA, generator)[1]
 
 
 def _reverse(decoder: nn.Module, z: Tensor) -> Tensor:

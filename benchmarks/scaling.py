@@ -50,8 +50,8 @@ class Case:
         generator = torch.Generator().manual_seed(0)
 
         def run() -> None:
-            arguments = decoder, z, x, Gaussian(), structure, BETA, generator
-            estimator.penalty(*arguments)[1].mean().backward()
+            at = curvature.Linearised(decoder, z, x, Gaussian())
+            estimator.penalty(at, structure, BETA, generator)[1].mean().backward()
 
         return run
 

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from benchmarks.measure import Row, Stopwatch, flops, interleaved, matrix_throughput
 from curvae import Autoencoder, curvature, objectives, posteriors
 from curvae.nn import MNISTDecoder, MNISTEncoder
-from curvae.training.module import Objective, Training
+from curvae.objectives import Objective
+from curvae.training.module import Training
 
 LATENTS, BETA = 12, 0.2
 PYTHAE, PYTHAE_RAE = "pythae BetaVAE", "pythae RAE_GP"

@@ -161,7 +161,7 @@ def test_an_objective_that_ceases_to_exist_is_code_1(
     def check(_: torch.Tensor, beta: float) -> None:
         logdet.check_spectrum(torch.tensor([(next(eigenvalues) - 1) * beta]), beta)
 
-    monkeypatch.setattr("curvae.objectives.marginal.logdet.check_definite", check)
+    monkeypatch.setattr("curvae.objectives.grae.logdet.check_definite", check)
     arguments = ("--data", data, *SMALL, "--curvature", "hessian", "--beta", "5", "--out", tmp_path / "run")
     answer = curvae("train", *arguments)
     assert answer.code == 1

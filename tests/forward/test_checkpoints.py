@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from curvae.curvature import Columns, Exact, Fraction, Lanczos, hessian, pushforward
+from curvae.curvature import Columns, Exact, Fraction, Lanczos, Linearised, hessian, pushforward
 from curvae.forward.checkpoints import without_checkpoints
 from curvae.likelihoods import Gaussian
 from curvae.posteriors import Diagonal, Full
@@ -48,7 +48,9 @@ def _found(decoder: nn.Module, z: Tensor, estimator: str) -> tuple[list[Tensor],
     kind, structure = PENALTIES[estimator]
     torch.manual_seed(3)
     draws = torch.Generator().manual_seed(4)
-    eta, value = kind.penalty(decoder, z, torch.zeros_like(decoder.shape), Gaussian(), structure, BETA, draws)
+    eta, value = kind.penalty(
+        Linearised(decoder, z, torch.zeros_like(decoder.shape), Gaussian()), structure, BETA, draws
+    )
     gradients = torch.autograd.grad(value.sum() + eta.square().sum(), (z, *decoder.parameters()))
     return [eta, value, *gradients], list(decoder.buffers())
 

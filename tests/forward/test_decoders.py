@@ -15,9 +15,20 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
-from curvae.curvature import Columns, Estimator, Exact, Fraction, Lanczos, Operator, Trace, hessian, pushforward
+from curvae.curvature import (
+    Columns,
+    Estimator,
+    Exact,
+    Fraction,
+    Lanczos,
+    Linearised,
+    Operator,
+    Trace,
+    hessian,
+    pushforward,
+)
 from curvae.errors import InputError
-from curvae.forward.reverse import Linearised
+from curvae.forward.reverse import ReverseMode
 from curvae.likelihoods import Gaussian
 from curvae.posteriors import BlockDiagonal, Diagonal, Full, Shared, Structure
 
@@ -267,16 +278,16 @@ def test_the_page_lists_what_is_tested() -> None:
 
 
 @pytest.fixture
-def reversed_passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Linearised]]:
+def reversed_passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ReverseMode]]:
     """The passes that reverse mode took over."""
-    made: list[Linearised] = []
-    start = Linearised.__init__
+    made: list[ReverseMode] = []
+    start = ReverseMode.__init__
 
-    def noted(self: Linearised, *args: object) -> None:
+    def noted(self: ReverseMode, *args: object) -> None:
         made.append(self)
         start(self, *args)
 
-    monkeypatch.setattr(Linearised, "__init__", noted)
+    monkeypatch.setattr(ReverseMode, "__init__", noted)
     return made
 
 
@@ -306,10 +317,10 @@ def _made(name: str) -> tuple[nn.Module, Tensor, Tensor]:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", [name for name, how in SAID.items() if how != "refused"])
-def test_a_decoder_that_works(name: str, reversed_passes: list[Linearised]) -> None:
+def test_a_decoder_that_works(name: str, reversed_passes: list[ReverseMode]) -> None:
     decoder, z, x = _made(name)
     z.requires_grad_()
-    eta, value = Exact().penalty(decoder, z, x, Gaussian(), Full(), BETA)
+    eta, value = Exact().penalty(Linearised(decoder, z, x, Gaussian()), Full(), BETA)
     torch.testing.assert_close(eta, decoder(z))
     torch.testing.assert_close(value.sum(), _penalty(decoder, z.detach()), rtol=1e-6, atol=1e-6)
     assert bool(reversed_passes) == (SAID[name] == "reverse mode")
@@ -367,7 +378,7 @@ def test_a_decoder_that_is_refused(name: str) -> None:
     estimators = [(Exact(), Full()), (Columns(1), Diagonal()), (Fraction(Exact(), 0.3), Full())]
     for estimator, structure in estimators:
         with pytest.raises(InputError, match=told):
-            estimator.penalty(decoder, z, x, Gaussian(), structure, BETA)
+            estimator.penalty(Linearised(decoder, z, x, Gaussian()), structure, BETA)
     with pytest.raises(InputError, match=told):
         Operator(decoder, z, x, Gaussian())(torch.ones(BATCH, LATENTS, 1))
     with pytest.raises(InputError, match=told):
@@ -386,10 +397,10 @@ def test_recurrent_layers_in_float32() -> None:
     torch.manual_seed(0)
     decoder = _recurrent(nn.LSTM(4, 5, batch_first=True))
     z, x = torch.randn(BATCH, LATENTS), torch.randn(BATCH, 3, 5)
-    exact = Exact().penalty(decoder, z, x, Gaussian(), Full(), BETA)[1].detach()
+    exact = Exact().penalty(Linearised(decoder, z, x, Gaussian()), Full(), BETA)[1].detach()
     z, x = z.float(), x.float()
     for structure, estimator in ((Full(), Exact()), (Diagonal(), Columns(1)), (Full(), Lanczos(2))):
-        value = estimator.penalty(decoder.float(), z, x, Gaussian(), structure, BETA)[1]
+        value = estimator.penalty(Linearised(decoder.float(), z, x, Gaussian()), structure, BETA)[1]
         value.sum().backward()
         assert all(weight.grad.isfinite().all() for weight in decoder.parameters())
         if isinstance(estimator, Exact):
@@ -423,7 +434,7 @@ def test_noise_is_the_same_in_all_passes(drop: nn.Module, seed: int) -> None:
     torch.testing.assert_close(hessian(decoder, z, x, Gaussian()), hessian(fixed, z, x, Gaussian()))
     assert torch.equal(torch.rand(1), following)  # one pass's noise is used up, however many there were
     torch.manual_seed(7)
-    Lanczos(2).penalty(decoder, z.requires_grad_(), x, Gaussian(), Full(), BETA)[1].sum().backward()
+    Lanczos(2).penalty(Linearised(decoder, z.requires_grad_(), x, Gaussian()), Full(), BETA)[1].sum().backward()
 
 
 @pytest.mark.parametrize(
@@ -479,7 +490,7 @@ def test_an_ensemble_under_vmap(structure: Structure, estimator: Estimator, rand
 
     def penalty(weights: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
         decoder = lambda point: scale * functional_call(members[0], (weights, buffers), (point,))  # noqa: E731
-        return estimator.penalty(decoder, z, x, Gaussian(), structure, BETA)[1]
+        return estimator.penalty(Linearised(decoder, z, x, Gaussian()), structure, BETA)[1]
 
     found = torch.vmap(penalty, randomness=randomness)(weights, buffers)
     if isinstance(estimator, Columns | Lanczos):
@@ -487,7 +498,8 @@ def test_an_ensemble_under_vmap(structure: Structure, estimator: Estimator, rand
         assert found.isfinite().all()
     else:
         expected = [
-            estimator.penalty(lambda p, m=m: scale * m(p), z, x, Gaussian(), structure, BETA)[1] for m in members
+            estimator.penalty(Linearised(lambda p, m=m: scale * m(p), z, x, Gaussian()), structure, BETA)[1]
+            for m in members
         ]
         torch.testing.assert_close(found, torch.stack(expected))
 
@@ -499,7 +511,7 @@ def test_one_number_for_each_sample(estimator: Estimator, seed: int) -> None:
     values, gradients = [], []
     for data, fn in ((x, lambda z: decoder(z).tanh()[:, 0]), (x[:, None], lambda z: decoder(z).tanh())):
         generator = torch.Generator().manual_seed(seed)
-        value = estimator.penalty(fn, z, data, Gaussian(), Full(), BETA, generator)[1]
+        value = estimator.penalty(Linearised(fn, z, data, Gaussian()), Full(), BETA, generator)[1]
         values.append(value.detach())
         gradients.append(torch.autograd.grad(value.sum(), decoder.weight)[0])
     torch.testing.assert_close(*values)
@@ -513,10 +525,10 @@ def test_answers_and_latents_of_other_shapes_are_refused() -> None:
     for estimator, structure in [*estimators, (Fraction(Exact(), 0.5), Full())]:
         for several in (lambda p: (decoder(p), p), lambda p: {"mean": decoder(p)}, lambda p: None):
             with pytest.raises(InputError, match=r"returned a .*; expected one tensor \[B, \*D\]: .*lambda"):
-                estimator.penalty(several, z, x, Gaussian(), structure, BETA)
+                estimator.penalty(Linearised(several, z, x, Gaussian()), structure, BETA)
         for latents in (z.view(BATCH, 2, 1, 2), z.view(BATCH, 2, 2), z[0]):
             with pytest.raises(InputError, match=r"z has shape"):
-                estimator.penalty(decoder, latents, x, Gaussian(), structure, BETA)
+                estimator.penalty(Linearised(decoder, latents, x, Gaussian()), structure, BETA)
     with pytest.raises(InputError, match="expected one tensor"):
         hessian(lambda p: [decoder(p)], z, x, Gaussian())
     with pytest.raises(InputError, match="z has shape"):
@@ -532,7 +544,7 @@ def test_a_checkpoint_around_everything() -> None:
     )
 
     def penalty(point: Tensor) -> Tensor:
-        return Exact().penalty(decoder, point, x, Gaussian(), Full(), BETA)[1].sum()
+        return Exact().penalty(Linearised(decoder, point, x, Gaussian()), Full(), BETA)[1].sum()
 
     plain = torch.autograd.grad(penalty(z), (z, *decoder.parameters()))
     again = torch.autograd.grad(checkpoint(penalty, z, use_reentrant=False), (z, *decoder.parameters()))

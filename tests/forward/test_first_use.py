@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from curvae import Autoencoder, objectives, posteriors
-from curvae.curvature import Columns, Fraction, Lanczos, Operator, hessian, jacobian, unchecked
+from curvae.curvature import Columns, Fraction, Lanczos, Linearised, Operator, hessian, jacobian, unchecked
 from curvae.errors import InputError
 from curvae.forward import first_use
 from curvae.likelihoods import Gaussian
@@ -127,10 +127,10 @@ def test_refused_every_time_and_on_demand_not(name: str) -> None:
 WAYS: dict[str, Callable[[nn.Module, Tensor, Tensor], object]] = {
     "hessian": lambda model, z, x: hessian(model, z, x, Gaussian()),
     "operator": lambda model, z, x: Operator(model, z, x, Gaussian()),
-    "lanczos": lambda model, z, x: Lanczos(2).penalty(model, z, x, Gaussian(), posteriors.Full(), 0.2),
-    "columns": lambda model, z, x: Columns(1).penalty(model, z, x, Gaussian(), posteriors.Diagonal(), 0.2),
+    "lanczos": lambda model, z, x: Lanczos(2).penalty(Linearised(model, z, x, Gaussian()), posteriors.Full(), 0.2),
+    "columns": lambda model, z, x: Columns(1).penalty(Linearised(model, z, x, Gaussian()), posteriors.Diagonal(), 0.2),
     "fraction": lambda model, z, x: Fraction(Columns(1), 0.5).penalty(
-        model, z, x, Gaussian(), posteriors.Diagonal(), 0.2
+        Linearised(model, z, x, Gaussian()), posteriors.Diagonal(), 0.2
     ),
     "grae": lambda model, z, x: objectives.GRAE(0.2)(Autoencoder(nn.Linear(5, LATENTS), model, LATENTS), x),
 }

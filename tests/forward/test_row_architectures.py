@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from curvae.curvature import Exact, Fraction
-from curvae.curvature.estimator import Share
+from curvae.curvature import Exact, Fraction, Linearised
+from curvae.curvature.estimator import Subsample
 from curvae.likelihoods import Gaussian
 from curvae.posteriors import Full
 
@@ -215,9 +215,11 @@ def _measured(decoder: Drawn, data: int, moved: int, seed: int, short: bool) -> 
     weights = torch.randn(data), torch.randn(x.shape)
     chosen = torch.randperm(data, generator=torch.Generator().manual_seed(seed))[:moved]
     estimator = Fraction(Exact(), moved / data) if short else Exact()
-    eta, value = estimator.penalty(decoder, z, x, Gaussian(0.5), Full(), BETA, torch.Generator().manual_seed(seed))
+    eta, value = estimator.penalty(
+        Linearised(decoder, z, x, Gaussian(0.5)), Full(), BETA, torch.Generator().manual_seed(seed)
+    )
     if not short:
-        value = Share(chosen, data).spread(value[chosen])
+        value = Subsample(chosen, data).spread(value[chosen])
     loss = (weights[0] * value).sum() + (weights[1] * eta).sum()
     gradients = torch.autograd.grad(loss, (z, *decoder.parameters()), materialize_grads=True)
     buffers = [buffer.clone() for buffer in decoder.buffers()]

@@ -19,6 +19,7 @@ from curvae.curvature import (
     FixedStatistics,
     Fraction,
     Lanczos,
+    Linearised,
     Operator,
     hessian,
     jacobian,
@@ -316,10 +317,7 @@ def test_half_precision(name: str, structure: posteriors.Structure, estimator: C
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             h = model.encode(x)
             eta, penalty = objective.estimator.penalty(
-                model.decode,
-                h,
-                target,
-                likelihoods.Gaussian(),
+                Linearised(model.decode, h, target, likelihoods.Gaussian()),
                 structure,
                 0.2,
                 torch.Generator().manual_seed(seed),

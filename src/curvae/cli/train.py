@@ -27,18 +27,21 @@ def train(
     objective: Annotated[str | None, Option(help="beta-vae, taylor, grae or rae.", show_default="grae")] = None,
     structure: Annotated[
         str | None,
-        Option(help="diagonal, block:B, banded:W, full or shared:STRUCTURE.", show_default="diagonal"),
+        Option(help="diagonal, block:B, banded:W or full.", show_default="diagonal"),
     ] = None,
+    shared: Annotated[bool | None, Option("--shared", help="One covariance for all samples.", show_default="")] = None,
     curvature: Annotated[
         str | None, Option(help="taylor, grae: gauss-newton or hessian.", show_default="gauss-newton")
     ] = None,
     estimator: Annotated[
         str | None,
         Option(
-            help="grae: exact, columns:K, lanczos:PROBES:DEPTH, trace:K, or fraction:1/8:… of the batch; rae: exact, "
-            "columns:K or trace:K.",
+            help="grae: exact, columns:K, lanczos:PROBES:DEPTH or trace:K; rae: exact, columns:K or trace:K.",
             show_default="exact",
         ),
+    ] = None,
+    batch_fraction: Annotated[
+        str | None, Option(help="grae: the penalty on that part of each batch, for example 1/4.", show_default="1")
     ] = None,
     likelihood: Annotated[
         str | None,

@@ -6,6 +6,7 @@ from curvae.curvature.fraction import Fraction
 from curvae.curvature.gauss_newton import gauss_newton
 from curvae.curvature.hessian import Curvature, check_curvature, hessian
 from curvae.curvature.lanczos import Lanczos
+from curvae.curvature.linearised import Linearised
 from curvae.curvature.operator import Operator
 from curvae.curvature.probes import Coordinates, Probes, Signs, Sphere, principal_basis
 from curvae.curvature.trace import Trace
@@ -21,6 +22,7 @@ __all__ = [
     "FixedStatistics",
     "Fraction",
     "Lanczos",
+    "Linearised",
     "Operator",
     "Probes",
     "SampledColumns",

@@ -16,7 +16,7 @@ from curvae.forward.first_use import check_first_use
 from curvae.forward.kernels import differentiable
 from curvae.forward.noise import Noise
 from curvae.forward.pushforward import Decoder, check_latents, check_output, unit_tangents
-from curvae.forward.reverse import Linearised, attempt, explained
+from curvae.forward.reverse import ReverseMode, attempt, explained
 from curvae.forward.statistics import FixedStatistics
 from curvae.likelihoods import Likelihood
 
@@ -105,9 +105,9 @@ def hessian_products(
                 return torch.autograd.grad(value, point, create_graph=True, materialize_grads=True)[0]
 
         with torch.no_grad():
-            Linearised(decode, z, refused).push(tangents[None, ..., 0])  # which checks that all of fn is seen
+            ReverseMode(decode, z, refused).push(tangents[None, ..., 0])  # which checks that all of fn is seen
         # the Hessian is symmetric: pulled is pushed
-        return Linearised(gradient, z, refused).pull(tangents.movedim(-1, 0)).movedim(0, -1)
+        return ReverseMode(gradient, z, refused).pull(tangents.movedim(-1, 0)).movedim(0, -1)
 
     size = None if chunk_size is None else positive_int("chunk_size", chunk_size)
     return eta.to(z.dtype), attempt(forward, reverse)

@@ -16,7 +16,7 @@ from curvae.forward.kernels import differentiable, without_hooks
 from curvae.forward.linear import LinearLayers
 from curvae.forward.noise import Noise
 from curvae.forward.pushforward import Decoder, check_latents, check_output
-from curvae.forward.reverse import Linearised, attempt
+from curvae.forward.reverse import ReverseMode, attempt
 from curvae.forward.statistics import BatchStatistics, FixedStatistics
 from curvae.likelihoods import Likelihood
 
@@ -130,5 +130,5 @@ class Operator:
 
     def _linearised(
         self, z: Float[Tensor, "B d"], known: Sequence[BatchStatistics], refused: RuntimeError
-    ) -> Linearised:
-        return Linearised(lambda point: self._decode(point, known), z, refused)
+    ) -> ReverseMode:
+        return ReverseMode(lambda point: self._decode(point, known), z, refused)

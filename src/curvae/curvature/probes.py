@@ -11,7 +11,7 @@ from curvae._checks import positive_int
 from curvae._random import stream
 from curvae._typing import Float, Tensor
 from curvae.curvature.estimators import distribution, normalised
-from curvae.curvature.gauss_newton import whitened
+from curvae.curvature.linearised import Linearised
 from curvae.errors import InputError
 from curvae.forward.pushforward import Decoder, one_hot_tangents, unit_tangents
 from curvae.forward.statistics import unmoved
@@ -164,9 +164,9 @@ def principal_basis(
     if rank > latents:
         raise InputError(f"rank is {rank} but there are only {latents} latents")
     curvature = z.new_zeros(latents, latents)
-    fn = unmoved(fn)
+    at = Linearised(unmoved(fn), z, x, likelihood)
     for sample in torch.arange(len(z), device=z.device).split(1):  # the Jacobians of several may not fit in memory
-        columns = whitened(fn, z, x, likelihood, unit_tangents(z[sample]), chunk_size, sample)[1].flatten(0, -2)
+        columns = at.push(unit_tangents(z[sample]), chunk_size, sample)[1].flatten(0, -2)
         curvature.addmm_(columns.mT, columns)
     if not bool(curvature.isfinite().all()):
         raise InputError("the decoder's derivatives at these data are not finite; leave out those where they are not")

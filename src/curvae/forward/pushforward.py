@@ -17,7 +17,7 @@ from curvae.forward.first_use import check_first_use
 from curvae.forward.kernels import differentiable, without_hooks
 from curvae.forward.linear import LinearLayers
 from curvae.forward.noise import Noise
-from curvae.forward.reverse import Linearised, attempt
+from curvae.forward.reverse import ReverseMode, attempt
 from curvae.forward.row_rules import CannotFollow
 from curvae.forward.rows import push_rows
 from curvae.forward.statistics import BatchStatistics, Counters, FixedStatistics
@@ -41,7 +41,7 @@ def pushforward(
     (:class:`~curvae.forward.statistics.FixedStatistics`); in eval mode it is the decoder with batch normalisation
     folded into its weights. Dropout, if in train mode, uses one mask for all tangents. Differentiable in z and in
     whatever ``fn`` closes over. Where forward mode cannot follow the decoder, reverse mode gives the same
-    (:class:`~curvae.forward.reverse.Linearised`), at a few times the price: see ``docs/decoders.md``.
+    (:class:`~curvae.forward.reverse.ReverseMode`), at a few times the price: see ``docs/decoders.md``.
 
     Args:
         fn: decoder, ``[B, d] → [B, *D]``; any module or function that autograd can differentiate twice. It is
@@ -175,11 +175,11 @@ def _push_reverse(
             return check_output(fn(point))
 
     noise = Noise(z.device)
-    linearised = Linearised(lambda point: decode(point, statistics), z, refused)
+    linearised = ReverseMode(lambda point: decode(point, statistics), z, refused)
     seen = statistics.seen
     if seen:  # held fixed: seen of z, not of the point at which the derivative is taken
         with noise.again():
-            linearised = Linearised(lambda point: decode(point, FixedStatistics(known=seen)), z, refused)
+            linearised = ReverseMode(lambda point: decode(point, FixedStatistics(known=seen)), z, refused)
     return linearised.output, linearised.push(tangents), seen
 
 

@@ -32,7 +32,7 @@ def attempt(forward: Callable[[], T], reverse: Callable[[RuntimeError], T]) -> T
         return reverse(refused)
 
 
-class Linearised:
+class ReverseMode:
     r"""A function of latents at one batch, to be multiplied with its Jacobian from both sides by reverse mode.
 
     $J^\top u$ is a backward pass. It is linear in u, so that a backward pass through it, with respect to u, gives
@@ -47,7 +47,7 @@ class Linearised:
         output: of ``fn``.
 
     Example:
-        >>> linearised = Linearised(torch.square, torch.ones(1, 2), RuntimeError())
+        >>> linearised = ReverseMode(torch.square, torch.ones(1, 2), RuntimeError())
         >>> with torch.no_grad():
         ...     linearised.push(torch.ones(1, 1, 2)), linearised.pull(torch.ones(1, 1, 2))
         (tensor([[[2., 2.]]]), tensor([[[2., 2.]]]))

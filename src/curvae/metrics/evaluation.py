@@ -11,8 +11,8 @@ import torch
 from curvae._checks import positive, positive_int
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
-from curvae.curvature import Columns, gauss_newton
-from curvae.curvature.gauss_newton import column_norms, whitened
+from curvae.curvature import Columns, Linearised, gauss_newton
+from curvae.curvature.gauss_newton import column_norms
 from curvae.data import as_float
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
@@ -111,7 +111,8 @@ class _Measure:
         nll = self.likelihood.nll(eta, x).double()
         kl = beta * q.kl()
         # columns pushed along L, and not M above: the gap below then compares two computations
-        tangents = whitened(model.decode, h, x, self.likelihood, q.factor.dense().to(h.dtype))[1]
+        at = Linearised(model.decode, h, x, self.likelihood)
+        tangents = at.push(q.factor.dense().to(h.dtype))[1]
         taylor = nll + 0.5 * column_norms(tangents).double().sum(-1) + kl
         prior = 0.5 * beta * h.double().square().sum(-1)
         full = nll + prior + 0.5 * beta * Full().penalty(curvature, beta)
@@ -149,7 +150,7 @@ class _Measure:
         diagonal = Diagonal()
         exact = diagonal.penalty(curvature, self.beta)
         _, sampled = self.estimator.penalty(
-            self.model.decode, h, x, self.likelihood, diagonal, self.beta, self.generator
+            Linearised(self.model.decode, h, x, self.likelihood), diagonal, self.beta, self.generator
         )
         return {"penalty_exact": 0.5 * self.beta * exact, "penalty_sampled": 0.5 * self.beta * sampled.double()}
 

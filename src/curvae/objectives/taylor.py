@@ -7,8 +7,8 @@ import torch
 from curvae._checks import non_negative, positive_int
 from curvae._typing import Tensor
 from curvae.autoencoder import Model
-from curvae.curvature import Curvature, check_curvature
-from curvae.curvature.gauss_newton import column_norms, whitened
+from curvae.curvature import Curvature, Linearised, check_curvature
+from curvae.curvature.gauss_newton import column_norms
 from curvae.curvature.hessian import hessian_products
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.objectives.loss import check_model
@@ -61,7 +61,7 @@ class Taylor:
             eta, products = hessian_products(model.decode, q.mean, x, self.likelihood, root, self.chunk_size)
             trace = -(root * products).sum((-1, -2))
         else:
-            eta, tangents = whitened(model.decode, q.mean, x, self.likelihood, root, self.chunk_size)
+            eta, tangents = Linearised(model.decode, q.mean, x, self.likelihood).push(root, self.chunk_size)
             trace = column_norms(tangents).sum(-1)
         nll = self.likelihood.nll(eta, x)
         return Terms({"nll": nll, "curvature": 0.5 * trace, "kl": self.beta * q.kl()})

@@ -9,15 +9,15 @@ from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset, as_float
 from curvae.errors import IndefiniteError, InputError
 from curvae.metrics.codes import deployed
-from curvae.objectives import Terms
-from curvae.runs import RunConfig, build_objective, likelihood_of
+from curvae.objectives import Objective, Terms
+from curvae.runs import RunConfig
 from curvae.runs.checks import cure
 
 _NLL = "nll"
 _TRIED = 4
 
 
-def try_out(config: RunConfig, model: Autoencoder, dataset: Dataset) -> None:
+def try_out(config: RunConfig, model: Autoencoder, objective: Objective, dataset: Dataset) -> None:
     """Evaluate the objective and its gradient once, in eval mode; the model stays as it is.
 
     Raises:
@@ -27,7 +27,7 @@ def try_out(config: RunConfig, model: Autoencoder, dataset: Dataset) -> None:
     x = typed(dataset.train[:_TRIED], config)
     try:
         with deployed(model):
-            terms = build_objective(config, likelihood_of(config, model))(model, x, torch.Generator())
+            terms = objective(model, x, torch.Generator())
             terms.mean().backward()
         wrong = _wrong(terms, model)
     except IndefiniteError as error:

@@ -10,8 +10,8 @@ import torch
 
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
-from curvae.curvature import gauss_newton, hessian
-from curvae.curvature.gauss_newton import column_norms, whitened
+from curvae.curvature import Linearised, gauss_newton, hessian
+from curvae.curvature.gauss_newton import column_norms
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.metrics import gap
@@ -68,7 +68,7 @@ class Measure:
         q, h = in_double(posterior), posterior.mean
         curvature = gauss_newton(model.decode, h, x, self.likelihood).double()
         # columns pushed along L, and not the curvature: the gap then compares two computations
-        eta, tangents = whitened(model.decode, h, x, self.likelihood, posterior.factor.dense())
+        eta, tangents = Linearised(model.decode, h, x, self.likelihood).push(posterior.factor.dense())
         nll = self.likelihood.nll(eta, x).double()
         kl = beta * q.kl()
         closed = nll + 0.5 * beta * h.double().square().sum(-1)

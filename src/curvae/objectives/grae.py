@@ -7,13 +7,13 @@ import torch
 from curvae._checks import non_negative, positive
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
-from curvae.curvature import Columns, Curvature, Estimate, Estimator, Exact, Fraction, check_curvature
+from curvae.curvature import Columns, Curvature, Estimate, Estimator, Exact, Fraction, Linearised, check_curvature
 from curvae.curvature.hessian import hessian_products
 from curvae.errors import InputError
 from curvae.forward.pushforward import unit_tangents
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.objectives.loss import check_model
-from curvae.objectives.penalties import sampled_orthogonality
+from curvae.objectives.orthogonality import sampled_orthogonality
 from curvae.objectives.terms import Terms
 from curvae.posteriors import Full, Structure, logdet
 
@@ -83,9 +83,8 @@ class GRAE:
         if self.curvature == "hessian":
             estimate = Estimate(*self._hessian_penalty(model, h, x))
         else:
-            estimate = self.estimator.estimate(
-                model.decode, h, x, self.likelihood, self.structure, self.beta, generator
-            )
+            at = Linearised(model.decode, h, x, self.likelihood)
+            estimate = self.estimator.estimate(at, self.structure, self.beta, generator)
         parts = {
             "nll": self.likelihood.nll(estimate.eta, x),
             "prior": 0.5 * self.encoder_weight * h.square().sum(-1),

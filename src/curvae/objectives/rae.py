@@ -7,7 +7,7 @@ import torch
 from curvae._checks import non_negative
 from curvae._typing import Tensor
 from curvae.autoencoder import Model
-from curvae.curvature import Trace
+from curvae.curvature import Linearised, Trace
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.objectives.loss import check_model
 from curvae.objectives.terms import Terms
@@ -57,7 +57,7 @@ class RAE:
         """The parts for a batch ``x`` ``[B, *D]``; ``generator`` draws probes where the trace is estimated."""
         check_model(model)
         h = model.encode(x)
-        eta, trace = self.trace.of(model.decode, h, x, self.likelihood, generator)
+        eta, trace = self.trace.of(Linearised(model.decode, h, x, self.likelihood), generator)
         return Terms(
             {
                 "nll": self.likelihood.nll(eta, x),

@@ -72,7 +72,7 @@ def sampled_orthogonality(sampled: SampledColumns, structure: Structure, latents
 
 
 def _spread(values: Float[Tensor, " m"], sampled: SampledColumns) -> Float[Tensor, " B"]:
-    return values if sampled.share is None else sampled.share.spread(values)
+    return values if sampled.subsample is None else sampled.subsample.spread(values)
 
 
 def _required(structure: Structure, latents: int, like: Tensor) -> Int[Tensor, "d d"]:
