@@ -43,9 +43,9 @@ def build_structure(text: str) -> Structure:
 def build_estimator(text: str) -> Estimator:
     """``"exact"``, ``"columns:K"``, ``"lanczos"``, ``"lanczos:PROBES"``, ``"lanczos:PROBES:DEPTH"`` or ``"trace:K"``.
 
-    ``"lanczos"`` takes PROBES × DEPTH product pairs per sample, 4 × 16 by default. ``"trace:K"`` is Hutchinson's estimate
-    of the first order from K probes, ``"trace"`` the first order from all columns. ``"fraction:F:ESTIMATOR"`` is
-    another one on that fraction of each batch (``--batch-fraction F``), F as ``1/8`` or ``0.125``.
+    ``"lanczos"`` takes PROBES × DEPTH pairs of products per sample, 4 × 16 by default. ``"trace:K"`` is Hutchinson's
+    estimate of the first order from K probes, ``"trace"`` the first order from all columns. ``"fraction:F:ESTIMATOR"``
+    is another one on that fraction of each batch (``--batch-fraction F``), F as ``1/8`` or ``0.125``.
 
     Raises:
         InputError: anything else.
