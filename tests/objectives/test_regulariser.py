@@ -67,7 +67,7 @@ def test_the_output_comes_with_it(decoder: nn.Module, estimator: curvae.curvatur
 def test_accumulated_halves_are_one_step(decoder: nn.Module) -> None:
     z = torch.randn(6, 4)
     whole = torch.autograd.grad(
-        curvae.regulariser(decoder, z, BETA, estimator=Exact()).mean(), list(decoder.parameters())
+        curvae.regulariser(decoder, z, BETA, estimator=Exact()).mean(), list(decoder.parameters())[:3]
     )
     for half in z.chunk(2):
         (curvae.regulariser(decoder, half, BETA, estimator=Exact()).mean() / 2).backward()
