@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.measure import Row, Stopwatch, interleaved
-from curvae.experiments.uniqueness import amortised, reference, unamortised
-from curvae.experiments.uniqueness.activations import Nonlinearity
-from curvae.experiments.uniqueness.trial import Guard, Model, Trial, make_trial
+from curvae.reproduce.uniqueness import amortised, reference, unamortised
+from curvae.reproduce.uniqueness.activations import Nonlinearity
+from curvae.reproduce.uniqueness.trial import Guard, Model, Trial, make_trial
 
 SIGMA, RATE, PERIOD = 0.05, 0.1, 10**6
 KERNEL_STEPS = 200

@@ -11,6 +11,7 @@ from curvae.report.tables import commit_name, versions
 _SCALES = {
     "smoke": "a few steps of a tiny network, which shows that it runs; the numbers mean nothing",
     "quick": "a narrower network and fewer steps than the paper's; shows a trend",
+    "overnight": "the paper's steps or as many as fit into a night, and networks an eighth as wide",
 }
 
 

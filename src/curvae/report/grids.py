@@ -76,6 +76,17 @@ def interval(found: Found, signed: bool = False) -> Cell:
     return Cell(number(found["value"], signed), f"[{number(found['low'], signed)}, {number(found['high'], signed)}]")
 
 
+def difference(found: Found) -> Cell:
+    """A signed number with its interval, strong where it is not 0 within it.
+
+    Example:
+        >>> difference({"value": 0.5, "low": 0.4, "high": 0.61})
+        Cell(text='+0.5', detail='[+0.4, +0.61]', strong=True)
+    """
+    cell = interval(found, signed=True)
+    return Cell(cell.text, cell.detail, sign(found) != 0)
+
+
 def in_line(found: Found) -> str:
     """A number with its interval, in a sentence.
 
