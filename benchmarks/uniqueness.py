@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks import uniqueness_reference as reference
 from benchmarks.measure import Row, Stopwatch, interleaved
-from curvae.reproduce.uniqueness import amortised, reference, unamortised
+from curvae.reproduce.uniqueness import amortised, unamortised
 from curvae.reproduce.uniqueness.activations import Nonlinearity
 from curvae.reproduce.uniqueness.trial import Guard, Model, Trial, make_trial
 

@@ -30,9 +30,9 @@ from curvae.metrics import (
 )
 from curvae.posteriors import Diagonal
 from curvae.report import pictures, sections, view
-from curvae.reproduce.comparison.digits import train_classifier
+from curvae.reproduce.comparison.distances import train_classifier
 from curvae.reproduce.fig2.numbers import matrices
-from curvae.reproduce.fig3.objectives import Measure
+from curvae.reproduce.fig3.numbers import Measure
 from curvae.reproduce.sweep.faces import reconstruction_error
 from curvae.reproduce.sweep.frechet import frechet_reference
 from curvae.reproduce.table1.picture import _block

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from curvae.cli import app
 from curvae.errors import InputError
 from curvae.report import write_report
-from curvae.report.conditions import caution
+from curvae.report.figures import caution
 from curvae.report.grids import number
 from curvae.reproduce import SWEEPS, comparison, fig2, fig3, sections
 from curvae.runs import Run

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from curvae.errors import InputError
-from curvae.report.conditions import caution, conditions
 from curvae.report.grids import Content
 from curvae.report.pictures import Picture
 from curvae.report.results import Result
+from curvae.report.tables import commit_name, versions
+
+_SCALES = {
+    "smoke": "a few steps of a tiny network, which shows that it runs; the numbers mean nothing",
+    "quick": "a narrower network and fewer steps than the paper's; shows a trend",
+    "overnight": "the paper's steps or as many as fit into a night, and networks an eighth as wide",
+}
 
 
 @dataclass(frozen=True)
@@ -59,20 +65,12 @@ class Section:
     conditions: tuple[tuple[str, str], ...]
 
 
-def sections(results: Sequence[Result], kinds: Mapping[str, Kind]) -> list[Section]:
-    """A section for each result, in the order given.
-
-    Args:
-        results: what to show.
-        kinds: of the figures that can be shown, by name.
+def section(result: Result, place: int, kinds: Mapping[str, Kind]) -> Section:
+    """What the page shows of a result, in the given place on it.
 
     Raises:
         InputError: a figure without a page, or a result that is damaged.
     """
-    return [_section(result, place, kinds) for place, result in enumerate(results, 1)]
-
-
-def _section(result: Result, place: int, kinds: Mapping[str, Kind]) -> Section:
     kind = kinds.get(result.figure)
     if kind is None:
         expected = f"results of {', '.join(kinds)}" if kinds else "runs alone (curvae report takes results as well)"
@@ -89,3 +87,44 @@ def _section(result: Result, place: int, kinds: Mapping[str, Kind]) -> Section:
             f"{result.path / 'summary.json'} is damaged or of another version ({what}); {result.again}"
         ) from error
     return Section(kind, result.name, f"{result.figure}-{place}", warning, pictures, content, made_under)
+
+
+def caution(summary: Mapping[str, Any]) -> str:
+    """What the scale does not allow to conclude; empty at the paper's scale, unchanged."""
+    scale, changes = summary["scale"], summary["changes"]
+    if scale == "paper" and not changes:
+        return ""
+    meaning = "" if scale == "paper" else f": {_SCALES[scale]}"
+    return f"Scale {scale}{meaning}{'; ' * bool(changes)}{_changed(changes)}."
+
+
+def conditions(result: Result) -> tuple[tuple[str, str], ...]:
+    """Labels and texts."""
+    summary = result.summary
+    training, trained, measured = summary["config"]["training"], summary["trained_under"], summary["measured_under"]
+    everywhere = [*trained, measured]
+    return (
+        ("scale", f"{summary['scale']} ({_changed(summary['changes']) or 'nothing changed'})"),
+        ("data", f"{training['data']}; {summary['test_points']:,} held-out data measured"),
+        ("network", f"{training['network']}, width × {training['width']:g}"),
+        ("training", f"{training['steps']:,} steps of {training['batch_size']}, learning rate {training['lr']:g}"),
+        ("precision", f"{training['precision']}{'-bit' * training['precision'].isdigit()}"),
+        ("seeds", ", ".join(map(str, training["seeds"]))),
+        ("models", str(summary["runs"])),
+        ("trained on", _each(trained, lambda place: str(place["device"]))),
+        ("measured on", str(measured["device"])),
+        ("versions", _each(everywhere, versions)),
+        ("commit", _each(everywhere, lambda place: commit_name(place["commit"]))),
+        ("date", str(summary["date"])),
+        ("folder", str(result.path)),
+    )
+
+
+def _each(places: Iterable[Mapping[str, Any]], text: Callable[[Mapping[str, Any]], str]) -> str:
+    """The different texts, in order of first appearance."""
+    return "; ".join(dict.fromkeys(text(place) for place in places))
+
+
+def _changed(changes: Mapping[str, str]) -> str:
+    pairs = ", ".join(f"{key} = {value}" for key, value in changes.items())
+    return f"changed from it: {pairs}" if pairs else ""

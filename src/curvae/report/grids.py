@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+Summary = Mapping[str, Any]
+"""What ``curvae reproduce`` wrote."""
 Found = Mapping[str, Any]
 """A number as a summary has it: ``value`` with its ``low`` and ``high``, which are None where they are not defined."""
 
@@ -85,6 +87,19 @@ def difference(found: Found) -> Cell:
     """
     cell = interval(found, signed=True)
     return Cell(cell.text, cell.detail, sign(found) != 0)
+
+
+def compared(found: Found, reference: bool) -> Cell:
+    """A mean with its difference from a reference's below, which has none; strong where that is not 0.
+
+    Example:
+        >>> compared({"mean": 2.0, "difference": {"value": 0.5, "low": None, "high": None}}, reference=False)
+        Cell(text='2', detail='+0.5', strong=False)
+    """
+    if reference or found["difference"] is None:
+        return Cell(number(found["mean"]))
+    change = difference(found["difference"])
+    return Cell(number(found["mean"]), f"{change.text} {change.detail}".rstrip(), change.strong)
 
 
 def in_line(found: Found) -> str:

@@ -11,7 +11,7 @@ from jinja2 import ChoiceLoader, DictLoader, Environment, PackageLoader, StrictU
 import curvae
 from curvae.errors import InputError
 from curvae.files import write_atomic
-from curvae.report.figures import Kind, Section, sections
+from curvae.report.figures import Kind, Section, section
 from curvae.report.losses import TERM_NAMES, loss_charts, term_colour
 from curvae.report.pictures import colour_scale
 from curvae.report.results import is_result, open_results
@@ -52,7 +52,8 @@ def write_report(
     """
     results = [folder for folder in folders if is_result(folder)]
     runs = [folder for folder in folders if not is_result(folder)]
-    shown = sections(open_results(results), figures()) if results else []
+    kinds = figures() if results else {}
+    shown = [section(result, place, kinds) for place, result in enumerate(open_results(results), 1)]
     subjects = open_subjects(runs) if runs or not results else []
     if out.is_dir():
         raise InputError(f"{out} is a folder; expected the name of a file, for example {out / 'report.html'}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -52,6 +54,18 @@ def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def models_in_rows(axes: Axes, models: Mapping[str, Any], key: str, reference: str) -> None:
+    """One row a model: dots are its seeds' values, a bar their mean, the dotted line the reference's mean."""
+    for row, measured in enumerate(models.values()):
+        values = [value for value in measured[key]["values"] if value is not None]
+        axes.plot(values, [-row] * len(values), "o", color="#4063d8", markersize=4, alpha=0.7)
+        if values:
+            axes.plot([measured[key]["mean"]] * 2, [-row - 0.3, -row + 0.3], color="black", linewidth=1.5)
+    if models[reference][key]["mean"] is not None:
+        axes.axvline(models[reference][key]["mean"], color="0.5", linestyle=":", linewidth=1)
+    axes.set_yticks([-row for row in range(len(models))], list(models), fontsize=8)
 
 
 def plain(axes: Axes) -> Axes:

@@ -34,6 +34,11 @@ def as_json(values: Mapping[str, Any]) -> str:
     return json.dumps(rounded(values), indent=1, ensure_ascii=False, allow_nan=False)
 
 
+def plain(value: Any) -> Any:
+    """As JSON gives it back: tuples are lists."""
+    return json.loads(json.dumps(value))
+
+
 def write_text(path: Path, text: str) -> None:
     """A file of text, whole or not at all, with a line's end."""
     # a file's name need not be UTF-8; what it becomes then is JSON's own way to write it

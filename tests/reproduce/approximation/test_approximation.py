@@ -17,8 +17,7 @@ from curvae.likelihoods import BernoulliLogits, Gaussian
 from curvae.posteriors import Diagonal
 from curvae.reproduce import approximation
 from curvae.reproduce.approximation import Config, Observation, plot, reproduce, run
-from curvae.reproduce.approximation.numbers import measure
-from curvae.reproduce.approximation.store import Store
+from curvae.reproduce.approximation.numbers import Store, measure
 
 
 @pytest.fixture

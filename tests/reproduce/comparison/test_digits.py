@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from curvae.data import load, mnist
-from curvae.reproduce.comparison.digits import Digits, train_classifier
+from curvae.reproduce.comparison.distances import Digits, train_classifier
 
 
 def test_a_classifier_learns_what_can_be_learned_and_a_seed_repeats_it() -> None:

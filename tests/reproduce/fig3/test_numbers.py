@@ -12,8 +12,7 @@ from curvae.likelihoods import Gaussian
 from curvae.objectives import GRAE, Taylor
 from curvae.posteriors import BlockDiagonal, Diagonal, Full, Structure
 from curvae.reproduce.fig3.config import Curves
-from curvae.reproduce.fig3.numbers import Measured, Point, formula_error, measure, runs, summarise
-from curvae.reproduce.fig3.objectives import Measure
+from curvae.reproduce.fig3.numbers import Measure, Measured, Point, formula_error, measure, runs, summarise
 from curvae.reproduce.fig3.picture import plot, sizes
 from curvae.reproduce.sweep.launch import Local
 from curvae.reproduce.sweep.mnist import milestones

@@ -18,8 +18,7 @@ from rich.console import Console
 from curvae.errors import InputError
 from curvae.reproduce.sweep.launch import Cluster, Local, Task
 from curvae.reproduce.sweep.mnist import milestones
-from curvae.reproduce.sweep.progress import ProgressTable, last_step
-from curvae.reproduce.sweep.sweep import folder, sweep
+from curvae.reproduce.sweep.sweep import ProgressTable, folder, last_step, sweep
 from curvae.reproduce.sweep.training import TrainingSettings
 from curvae.runs import Run, RunConfig, load_model
 from curvae.training import TrainingError, snapshot, train

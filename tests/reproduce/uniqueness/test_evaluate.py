@@ -1,17 +1,23 @@
 """The quadrature ELBO and its optimum against closed forms, samples and scikit-learn."""
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from curvae.reproduce.uniqueness import amortised, reference
+from curvae.reproduce.uniqueness import amortised
 from curvae.reproduce.uniqueness.activations import Nonlinearity
 from curvae.reproduce.uniqueness.evaluate import Fit, angles, best_linear_elbo, elbo_terms
 from curvae.reproduce.uniqueness.optimum import maximise_elbo, truth
 from curvae.reproduce.uniqueness.trial import Columns, Guard, Model, Trial, make_trial
+
+sys.path.insert(0, str(Path(__file__).parents[3]))
+
+from benchmarks import uniqueness_reference as reference
 
 
 def _random_fit(trial: Trial, rng: np.random.Generator, mean_field: bool, each: bool) -> Fit:
@@ -123,3 +129,10 @@ def test_the_expectation_and_its_gradient_are_autograds(nu: Nonlinearity) -> Non
         found = amortised.expectation(nu)(theta, *arguments)
         assert found + math.log(2 * math.pi * sigma**2) == pytest.approx(float(loss.detach()), rel=1e-12)
         np.testing.assert_allclose(gradient, expected.numpy(), rtol=1e-9, atol=1e-10)
+
+
+def test_the_reference_at_the_prior_is_its_closed_form() -> None:
+    theta = torch.tensor([1.0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1], dtype=torch.float64)
+    x = torch.zeros(1, 2, dtype=torch.float64)  # q is the prior: E‖z‖²/2 + log 2π
+    loss = reference.expected_negative_elbo(Nonlinearity.IDENTITY, 1.0, True, theta, x)
+    assert float(loss) == pytest.approx(1 + math.log(2 * math.pi), abs=1e-12)

@@ -10,11 +10,10 @@ import pytest
 import torch
 
 from curvae.posteriors import Diagonal, Full
-from curvae.reproduce.uniqueness import beyond
+from curvae.reproduce.uniqueness import beyond, write_beyond
 from curvae.reproduce.uniqueness.activations import Nonlinearity
 from curvae.reproduce.uniqueness.evaluate import best_linear_elbo
 from curvae.reproduce.uniqueness.grae import Setting, axes_angle, block_freedom, draw, twins
-from curvae.reproduce.uniqueness.reproduction import write_beyond
 from curvae.reproduce.uniqueness.trial import Model
 
 SETTING = Setting(Nonlinearity.IDENTITY, (2.0, 1.0), Diagonal(), points=64, sigma=0.5)

@@ -1,12 +1,19 @@
 """The compiled kernels against PyTorch: gradients by autograd, and the trajectory of Adam, on the same noise."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from curvae.reproduce.uniqueness import amortised, reference, scalars, unamortised
+from curvae.reproduce.uniqueness import amortised, scalars, unamortised
 from curvae.reproduce.uniqueness.activations import Nonlinearity
 from curvae.reproduce.uniqueness.trial import Guard, Model, Trial, make_trial
+
+sys.path.insert(0, str(Path(__file__).parents[3]))
+
+from benchmarks import uniqueness_reference as reference
 
 STEPS, PERIOD, SIGMA = 12, 3, 0.05
 # each kernel takes a second or two to compile: the fast tests do half of the amortised ones and two of the eight

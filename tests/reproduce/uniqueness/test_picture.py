@@ -3,9 +3,9 @@
 import numpy as np
 
 from curvae.reproduce.uniqueness.config import Config, Figure
+from curvae.reproduce.uniqueness.numbers import data_moments
 from curvae.reproduce.uniqueness.picture import Scatter, _row, draw
 from curvae.reproduce.uniqueness.runner import run
-from curvae.reproduce.uniqueness.summary import data_moments
 
 
 def test_every_plot_stands_under_a_label_that_names_its_own_angle() -> None:

@@ -12,7 +12,7 @@ from curvae.reproduce.uniqueness import Config, Figure, reproduce, run, runner
 from curvae.reproduce.uniqueness.activations import Nonlinearity
 from curvae.reproduce.uniqueness.config import Panel, grid
 from curvae.reproduce.uniqueness.engine import Row, run_trial
-from curvae.reproduce.uniqueness.store import PanelStore, Table, to_rows, to_table
+from curvae.reproduce.uniqueness.runner import PanelStore, Table, to_rows, to_table
 from curvae.reproduce.uniqueness.trial import Guard, Model
 
 PANEL = Panel(Model(Nonlinearity.TANH, points=64), mean_field=True)
@@ -177,7 +177,7 @@ def test_bad_configurations() -> None:
 def test_tanh_separates_at_the_quick_scale() -> None:
     """The issue's claim for ``--scale quick``."""
     result = run(Config.quick(Figure.FIG1), quiet=True)
-    from curvae.reproduce.uniqueness.summary import summarise
+    from curvae.reproduce.uniqueness.numbers import summarise
 
     panels = summarise(result, np.random.default_rng(0))["panels"]
     diagonal = panels["tanh-diagonal-orthogonal-amortised"]["to_elbo_optimum"]

@@ -11,7 +11,7 @@ import torch
 from curvae.errors import InputError
 from curvae.identifiability.procrustes import orthogonal_procrustes, rotation_angle
 from curvae.reproduce.intervals import bootstrap_trials
-from curvae.reproduce.uniqueness.statistics import (
+from curvae.reproduce.uniqueness.numbers import (
     best_against_worst,
     decoder_angles,
     fraction_within,

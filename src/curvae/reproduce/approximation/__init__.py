@@ -16,9 +16,8 @@ from rich.progress import Progress
 
 from curvae.errors import InputError
 from curvae.reproduce.approximation.config import Config, Observation, cases
-from curvae.reproduce.approximation.numbers import Result, Row, run
+from curvae.reproduce.approximation.numbers import Result, Row, Store, run
 from curvae.reproduce.approximation.picture import plot
-from curvae.reproduce.approximation.store import Store
 from curvae.reproduce.drawing import save_png
 from curvae.runs.provenance import environment
 from curvae.terminal import console

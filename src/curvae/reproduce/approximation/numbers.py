@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,12 +17,16 @@ from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.curvature import gauss_newton, hessian
 from curvae.data import Dataset, as_float, load
+from curvae.errors import InputError
 from curvae.metrics import Estimate
 from curvae.nn import MLPDecoder, MLPEncoder, MNISTDecoder, MNISTEncoder
 from curvae.objectives import GRAE, BetaVAE, Taylor
 from curvae.posteriors import Diagonal
 from curvae.reproduce.approximation.config import ACTIVATIONS, PAPER_NETWORK, Config, Observation, cases
 from curvae.reproduce.descent import descend
+from curvae.reproduce.summary import plain
+from curvae.runs.documents import read_document, write_document
+from curvae.runs.schema import anything, listing, mapping
 
 
 @dataclass(frozen=True)
@@ -164,3 +169,45 @@ def _measure_batch(model: Autoencoder, x: Float[Tensor, "B *D"], observation: Ob
         "closed_exact": tenth,
         "closed_difference": GRAE(beta, likelihood)(model, x).total - tenth,
     }
+
+
+_FORM = "curvae-approximation"
+
+
+@dataclass(frozen=True)
+class Store:
+    """The document of one experiment.
+
+    Attributes:
+        path: the JSON file.
+        config: what the rows must have been made with.
+    """
+
+    path: Path
+    config: Config
+
+    def load(self) -> tuple[Row, ...]:
+        """The rows that are there; none if there is no file.
+
+        Raises:
+            InputError: the file is damaged, or of another configuration.
+        """
+        if not self.path.exists():
+            return ()
+        document = read_document(self.path, _FORM, {"config": mapping(anything), "rows": listing(mapping(anything))})
+        if document["config"] != plain(asdict(self.config)):
+            raise InputError(f"{self.path} holds another experiment; choose another folder, or remove it")
+        try:
+            return tuple(_row(values) for values in document["rows"])
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{self.path} is damaged at {error}; remove it to start again") from error
+
+    def save(self, rows: tuple[Row, ...], made_under: Mapping[str, str | None]) -> None:
+        """Write all rows, with the environment of the latest."""
+        content = {"config": asdict(self.config), "environment": dict(made_under), "rows": [asdict(r) for r in rows]}
+        write_document(self.path, _FORM, content)
+
+
+def _row(values: dict[str, Any]) -> Row:
+    nested = {name: Estimate(**value) for name, value in values.items() if isinstance(value, dict)}
+    return Row(**{field.name: {**values, **nested}[field.name] for field in fields(Row)})

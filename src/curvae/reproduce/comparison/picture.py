@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from curvae.reproduce.drawing import plain
+from curvae.reproduce.drawing import models_in_rows, plain
 
 # of which those are drawn that were measured
 _SHOWN = ("beta_vae", "taylor", "grae_full", "nll", "mse", "active", "frechet", "frechet_lite0")
@@ -25,15 +25,6 @@ def plot(summary: Mapping[str, Any]) -> Figure:
         at.set_axis_off()
     for at, key in zip(axes.ravel(), shown, strict=False):
         plain(at).set_title(summary["measures"][key].replace(" (", "\n("), fontsize=8)
-        for row, measured in enumerate(models.values()):
-            values = [value for value in measured[key]["values"] if value is not None]
-            at.plot(values, [-row] * len(values), "o", color="#4063d8", markersize=4, alpha=0.7)
-            if values:
-                at.plot([measured[key]["mean"]] * 2, [-row - 0.3, -row + 0.3], color="black", linewidth=1.5)
-        reference = models[summary["reference"]][key]["mean"]
-        if reference is not None:
-            at.axvline(reference, color="0.5", linestyle=":", linewidth=1)
+        models_in_rows(at, models, key, summary["reference"])
     figure.suptitle(f"dots: seeds; bars: means over seeds; dotted: {summary['reference']}", fontsize=9)
-    for at in axes[:, 0]:
-        at.set_yticks([-row for row in range(len(models))], list(models), fontsize=8)
     return figure

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from curvae.report.figures import Kind
-from curvae.report.grids import Cell, Content, Grid, Line, difference, number, sign
+from curvae.report.grids import Content, Grid, Line, Summary, compared, number, sign
 from curvae.reproduce.summary import table_of
-
-Summary = Mapping[str, Any]
 
 
 def table(summary: Summary) -> str:
@@ -37,7 +34,7 @@ def content(summary: Summary) -> Content:
         f"β = {summary['beta']:g}, d = {summary['latents']}",
         tuple(measures.values()),
         tuple(
-            Line(name, tuple(_compared(found[key], name == reference) for key in measures))
+            Line(name, tuple(compared(found[key], name == reference) for key in measures))
             for name, found in models.items()
         ),
     )
@@ -48,13 +45,6 @@ def content(summary: Summary) -> Content:
         "distances": tuple(_distance(key, one) for key, one in summary["frechet_distances"].items()),
     }
     return Content(_comparison_findings(summary, seeds == {1}), (grid,), words)
-
-
-def _compared(found: Summary, reference: bool) -> Cell:
-    if found["mean"] is None or reference or found["difference"] is None:
-        return Cell(number(found["mean"]))
-    change = difference(found["difference"])
-    return Cell(number(found["mean"]), f"{change.text} {change.detail}".rstrip(), change.strong)
 
 
 def _comparison_findings(summary: Summary, one_seed: bool) -> tuple[str, ...]:

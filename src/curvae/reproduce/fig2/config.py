@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 from curvae.reproduce.sweep.mnist import OVERNIGHT, PAPER, QUICK, SMOKE
 from curvae.reproduce.sweep.training import TrainingSettings
@@ -21,7 +22,12 @@ class Setting:
     @property
     def name(self) -> str:
         """As the paper captions it."""
-        return f"β = {self.beta:g}, d = {self.latents}, b = {self.block}"
+        return setting_name(vars(self))
+
+
+def setting_name(found: Mapping[str, Any]) -> str:
+    """Of a setting as a summary has it."""
+    return f"β = {found['beta']:g}, d = {found['latents']}, b = {found['block']}"
 
 
 FIGURE_2 = (Setting(0.2, 8, 2), Setting(0.4, 8, 2), Setting(0.6, 8, 3), Setting(0.8, 20, 3))

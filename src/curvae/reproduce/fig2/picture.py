@@ -10,6 +10,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 
 from curvae.reproduce.drawing import plain
+from curvae.reproduce.fig2.config import setting_name
 from curvae.reproduce.fig2.numbers import Panel
 
 _COLUMNS = 4
@@ -83,7 +84,7 @@ def shares(summaries: Sequence[Mapping[str, Any]]) -> Figure:
                 at.errorbar(middle, y, xerr=half, color=colour, capsize=2)
                 at.plot(found["value"], y, color=colour, marker=marker, markersize=4)
     figure.suptitle("lines: 95 % intervals", fontsize=8)
-    names = [f"β = {s['beta']:g}, d = {s['latents']}, b = {s['block']}" for s in summaries]
+    names = [setting_name(summary) for summary in summaries]
     axes[0].set_yticks([-row for row in range(len(names))], names, fontsize=8)
     handles = [axes[0].plot([], [], color=c, marker=m, linestyle="")[0] for _, c, m in _LABELS.values()]
     handles.append(axes[0].plot([], [], color="0.5", linestyle=":")[0])

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from curvae.report.figures import Kind
-from curvae.report.grids import Cell, Content, Grid, Line, difference, interval, number, sign
+from curvae.report.grids import Cell, Content, Grid, Line, Summary, difference, interval, number, sign
+from curvae.reproduce.fig2.config import setting_name
 from curvae.reproduce.summary import table_of, text
 
-Summary = Mapping[str, Any]
-
+_ABOVE = ("more than diagonal Σ", "more than autoenc.")
 _CONTROLS = {"diagonal": "decoders trained with a diagonal Σ", "autoencoder": "ordinary autoencoders"}
 
 
@@ -27,7 +26,7 @@ def table(summary: Summary) -> str:
         worst = max(one["p_value"] for one in found["permuted"]["blocks"])
         rows.append(
             (
-                f"β = {found['beta']:g}, d = {found['latents']}, b = {found['block']}",
+                setting_name(found),
                 text(found["alignment"]["distance"]),
                 text(found["alignment"]["correlation_in_blocks"]),
                 *(text(share[kind]) for kind in ("blocks", "diagonal", "autoencoder")),
@@ -41,7 +40,7 @@ def table(summary: Summary) -> str:
 def content(summary: Summary) -> Content:
     """The findings and the tables with intervals."""
     settings = summary["settings"]
-    names = [f"β = {one['beta']:g}, d = {one['latents']}, b = {one['block']}" for one in settings]
+    names = [setting_name(one) for one in settings]
     blocks = sorted({str(one["block"]) for one in settings})
     alignment = ("distance", "distance_in_structure", "correlation", "correlation_in_blocks")
     return Content(
@@ -49,15 +48,7 @@ def content(summary: Summary) -> Content:
         grids=(
             Grid(
                 "Share of JᵀJ's off-diagonal energy inside the blocks",
-                (
-                    "blocks in Σ",
-                    "chance",
-                    "diagonal Σ",
-                    "autoencoder",
-                    "more than diagonal Σ",
-                    "more than autoenc.",
-                    "p",
-                ),
+                ("blocks in Σ", "chance", "diagonal Σ", "autoencoder", *_ABOVE, "p"),
                 tuple(Line(name, _share_cells(one)) for name, one in zip(names, settings, strict=True)),
             ),
             Grid(

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from curvae.report.figures import Kind
-from curvae.report.grids import Cell, Content, Grid, Line, in_line, interval, number, sign
+from curvae.report.grids import Cell, Content, Grid, Line, Summary, in_line, interval, number, sign
 from curvae.reproduce.summary import table_of, text
-
-Summary = Mapping[str, Any]
 
 
 def table(summary: Summary) -> str:

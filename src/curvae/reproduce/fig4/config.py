@@ -8,19 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from curvae.errors import InputError
-from curvae.reproduce.sweep.faces import (
-    CHALLENGER,
-    GRAE,
-    MODELS,
-    OVERNIGHT,
-    OVERNIGHT_BETAS,
-    PAPER,
-    QUICK,
-    QUICK_BETAS,
-    REFERENCE,
-    SMOKE,
-    VAE,
-)
+from curvae.reproduce.sweep import faces
+from curvae.reproduce.sweep.faces import CHALLENGER, GRAE, MODELS, REFERENCE, VAE
 from curvae.reproduce.sweep.training import BETAS, TrainingSettings
 from curvae.runs import RunConfig
 
@@ -122,51 +111,24 @@ def ablation_runs(config: Quality) -> dict[tuple[str, int], RunConfig]:
 CONFIGS: Mapping[tuple[str, str], Quality] = MappingProxyType(
     {
         ("fig4", "smoke"): Quality(
-            replace(SMOKE, seeds=(0, 1)),
-            (0.1, 1.0),
-            latents=4,
-            images=6,
-            points=6,
-            objective_points=2,
-            codes=20,
-            components=2,
-            side=32,
-            ablation=("k4", "no-norm"),
-            ablation_seeds=1,
+            replace(faces.SMOKE, seeds=(0, 1)), (0.1, 1.0), latents=4, images=6, points=6, objective_points=2, codes=20,
+            components=2, side=32, ablation=("k4", "no-norm"), ablation_seeds=1,
         ),
+        # without the ablation: four columns alone take as long as three other models
         ("fig4", "quick"): Quality(
-            QUICK,
-            QUICK_BETAS,
-            latents=32,
-            images=500,
-            points=500,
-            objective_points=16,
-            codes=2000,
-            side=64,
-            ablation=("none",),  # four columns alone take as long as three other models
-            ablation_seeds=1,
+            faces.QUICK, faces.QUICK_BETAS, latents=32, images=500, points=500, objective_points=16, codes=2000,
+            side=64, ablation=("none",), ablation_seeds=1,
         ),
+        # without it, too: the two models at five β are a night already
         ("fig4", "overnight"): Quality(
-            OVERNIGHT,
-            OVERNIGHT_BETAS,
-            latents=128,
-            images=2000,
-            points=2000,
-            objective_points=100,
-            codes=10_000,
-            ablation=("none",),  # the two models at five β are a night already
+            faces.OVERNIGHT, faces.OVERNIGHT_BETAS, latents=128, images=2000, points=2000, objective_points=100,
+            codes=10_000, ablation=("none",),
         ),
+        # without "exact" and "full": all 128 columns of 64 images hold about 120 GB at this width
         ("fig4", "paper"): Quality(
-            PAPER,
-            BETAS,
-            latents=128,
-            images=10_000,
-            points=2000,
-            objective_points=200,
-            codes=10_000,
-            # without "exact" and "full": all 128 columns of 64 images hold about 120 GB at this width
+            faces.PAPER, BETAS, latents=128, images=10_000, points=2000, objective_points=200, codes=10_000,
             ablation=("k4", "fraction", "lanczos", "half", "double", "no-norm"),
         ),
     }
-)
+)  # fmt: skip
 """By figure and scale."""

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from curvae.reproduce.drawing import plain
+from curvae.reproduce.drawing import models_in_rows, plain
 from curvae.reproduce.sweep.faces import CHALLENGER, REFERENCE
 
 _COLOURS = {REFERENCE: "#4063d8", CHALLENGER: "#d8591f"}
@@ -104,12 +104,8 @@ def ablation(found: Mapping[str, Any]) -> Figure:
     axes: Sequence[Axes] = figure.subplots(1, len(_ABLATION), sharey=True)
     for at, (key, title) in zip(axes, _ABLATION, strict=True):
         plain(at).set_title(title, fontsize=9)
-        for row, measured in enumerate(models.values()):
-            at.plot(measured[key]["values"], [-row] * len(measured[key]["values"]), "o", color="#4063d8", markersize=4)
-            at.plot([measured[key]["mean"]] * 2, [-row - 0.3, -row + 0.3], color="black", linewidth=1.5)
+        models_in_rows(at, models, key, found["reference"])
         at.xaxis.set_major_locator(MaxNLocator(3))
-        at.axvline(models[found["reference"]][key]["mean"], color="0.5", linestyle=":", linewidth=1)
-    axes[0].set_yticks([-row for row in range(len(models))], list(models), fontsize=8)
     several = len(found["seeds"]) > 1
     drawn = "dots: seeds; bars: their means" if several else "one seed"
     figure.suptitle(f"β = {found['beta']:g}; {drawn}; dotted: {found['reference']}", fontsize=9)

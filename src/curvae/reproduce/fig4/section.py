@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from curvae.report.figures import Kind
-from curvae.report.grids import Cell, Content, Grid, Line, difference, in_line, number, sign
+from curvae.report.grids import Cell, Content, Grid, Line, Summary, compared, difference, in_line, number, sign
 from curvae.reproduce.summary import table_of, text
 from curvae.reproduce.sweep.faces import CHALLENGER as GRAE
 from curvae.reproduce.sweep.faces import REFERENCE as VAE
-
-Summary = Mapping[str, Any]
 
 _DISTANCES = {"frechet_prior": "from the prior", "frechet_mixture": "from a mixture fitted to the codes"}
 _OTHERS = ("sharpness_prior", "sharpness_mixture", "mse", "beta_vae", "taylor", "grae", "grae_full", "seconds")
@@ -110,19 +107,12 @@ def _distance(summary: Summary, key: str, title: str) -> Grid:
 def _ablation(summary: Summary) -> Grid:
     found, measures = summary["ablation"], summary["measures"]
     rows = tuple(
-        Line(name, tuple(_against(measured[key], name == found["reference"]) for key in _ABLATED))
+        Line(name, tuple(compared(measured[key], name == found["reference"]) for key in _ABLATED))
         for name, measured in found["models"].items()
     )
     heads = tuple(measures[key] for key in _ABLATED)
     caption = f"β = {found['beta']:g}, {_seeds(found['seeds'])}; below, the difference from {found['reference']}"
     return Grid(caption, heads, rows)
-
-
-def _against(found: Summary, reference: bool) -> Cell:
-    if reference:
-        return Cell(number(found["mean"]))
-    change = difference(found["difference"])
-    return Cell(number(found["mean"]), f"{change.text} {change.detail}".rstrip(), change.strong)
 
 
 def _findings(summary: Summary) -> tuple[str, ...]:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from curvae.report.figures import Kind
-from curvae.report.grids import Cell, Content, Grid, Line, number
+from curvae.report.grids import Cell, Content, Grid, Line, Summary, number
 from curvae.reproduce.summary import table_of
 from curvae.reproduce.sweep.faces import CHALLENGER as GRAE
 from curvae.reproduce.sweep.faces import REFERENCE as VAE
-
-Summary = Mapping[str, Any]
 
 
 def table(summary: Summary) -> str:

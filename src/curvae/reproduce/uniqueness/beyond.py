@@ -18,20 +18,18 @@ from typing import Any, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 
-from curvae.files import write_atomic
 from curvae.posteriors import BlockDiagonal, Diagonal, Full
+from curvae.reproduce.drawing import save_png
 from curvae.reproduce.intervals import Interval, bootstrap_trials
 from curvae.reproduce.uniqueness.activations import Nonlinearity
 from curvae.reproduce.uniqueness.config import Panel
 from curvae.reproduce.uniqueness.engine import run_trial
 from curvae.reproduce.uniqueness.grae import Setting, axes_angle, block_freedom, twins
+from curvae.reproduce.uniqueness.numbers import median_size, moments_of, relative_angles
 from curvae.reproduce.uniqueness.optimum import run_optimum
-from curvae.reproduce.uniqueness.statistics import median_size, relative_angles
-from curvae.reproduce.uniqueness.store import Table, to_table
-from curvae.reproduce.uniqueness.summary import moments_of
+from curvae.reproduce.uniqueness.runner import Table, to_table
 from curvae.reproduce.uniqueness.trial import Model
 
 _In = TypeVar("_In")
@@ -159,8 +157,7 @@ def summarise(config: Extension) -> dict[str, Any]:
 
 def plot(summary: dict[str, Any], path: Path) -> None:
     """Draw ``summarise``'s numbers: the curves over ρ, and GRAE's angles."""
-    canvas = Canvas(figsize=(11, 3.2), layout="constrained")
-    FigureCanvasAgg(canvas)
+    canvas = Canvas(figsize=(11, 3.2), dpi=80, layout="constrained")
     *curves, between, blocks = canvas.subplots(1, len(summary["ratio"]) + 2)
     for at, (name, points) in zip(curves, summary["ratio"].items(), strict=True):
         for key, label in _CURVES.items():
@@ -178,7 +175,7 @@ def plot(summary: dict[str, Any], path: Path) -> None:
     _strips(blocks, {k: v["across_blocks"] for k, v in summary["grae_four_dimensions"].items()})
     blocks.set(ylabel="share of the rotation across blocks", title="GRAE, 4-D, identity")
     canvas.suptitle("shaded: 95 % intervals over data sets", fontsize=8)
-    write_atomic(path, lambda temporary: canvas.savefig(temporary, dpi=80))
+    save_png(canvas, path)
 
 
 _CURVES = {

@@ -23,11 +23,26 @@ from curvae._typing import Float, Tensor
 from curvae.identifiability.procrustes import orthogonal_procrustes, rotation_angle
 from curvae.posteriors import Structure
 from curvae.reproduce.uniqueness.activations import Nonlinearity
-from curvae.reproduce.uniqueness.reference import output
 
 Array = NDArray[np.float64]
 PAIRINGS = (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2)))
 """The three ways to put four axes into two blocks."""
+
+
+def output(nu: Nonlinearity, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """ν(u).
+
+    Example:
+        >>> output(Nonlinearity.SIGMOID, torch.zeros(1))
+        tensor([0.5000])
+    """
+    if nu is Nonlinearity.IDENTITY:
+        return u
+    if nu is Nonlinearity.TANH:
+        return torch.tanh(u)
+    if nu is Nonlinearity.SIGMOID:
+        return torch.sigmoid(u)
+    return torch.nn.functional.elu(u)
 
 
 class Decoder(nn.Module):

@@ -20,8 +20,8 @@ from curvae.data.raster import open_image
 from curvae.files import write_atomic
 from curvae.reproduce.intervals import Values
 from curvae.reproduce.uniqueness.config import Panel
+from curvae.reproduce.uniqueness.numbers import angles_to_optimum, data_moments
 from curvae.reproduce.uniqueness.runner import Result
-from curvae.reproduce.uniqueness.summary import angles_to_optimum, data_moments
 from curvae.reproduce.uniqueness.trial import Columns, Guard, Model
 
 _ELBO = "ELBO (nats), lowest tenth on the edge"

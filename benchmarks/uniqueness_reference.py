@@ -1,4 +1,4 @@
-"""The reference: the same training in PyTorch, all trials of a batch at once, on a CPU or a GPU.
+"""The reference of the uniqueness kernels: the same training in PyTorch, all trials of a batch at once.
 
 Written as the paper's formulas stand, with autograd for the gradient, and independent of the kernels; the kernels are
 tested against it. Noise comes from a callable, so that both can be fed the same.
@@ -15,25 +15,10 @@ import torch
 from curvae._typing import Float, Tensor
 from curvae.reproduce.descent import descend
 from curvae.reproduce.uniqueness.activations import Nonlinearity
+from curvae.reproduce.uniqueness.grae import output
 
 Noise = Callable[[int], Float[Tensor, "R N 2"]]
 """Iteration to standard normal noise for every trial and datum."""
-
-
-def output(nu: Nonlinearity, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """ν(u).
-
-    Example:
-        >>> output(Nonlinearity.SIGMOID, torch.zeros(1))
-        tensor([0.5000])
-    """
-    if nu is Nonlinearity.IDENTITY:
-        return u
-    if nu is Nonlinearity.TANH:
-        return torch.tanh(u)
-    if nu is Nonlinearity.SIGMOID:
-        return torch.sigmoid(u)
-    return torch.nn.functional.elu(u)
 
 
 def covariance_factor(spread: Float[Tensor, "*S 2 2"], mean_field: bool) -> Float[Tensor, "*S 2 2"]:
