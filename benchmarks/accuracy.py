@@ -22,6 +22,7 @@ import curvae
 from benchmarks.measure import commit
 from benchmarks.photographs import crops, trained
 from curvae import curvature, posteriors
+from curvae.curvature import Linearised
 from curvae.curvature.lanczos import lanczos
 from curvae.files import write_atomic
 from curvae.likelihoods import Gaussian
@@ -36,7 +37,7 @@ CALLS = 32
 def measure(channels: int, side: int, steps: int, seed: int) -> dict[str, object]:
     """Every estimator at one unseen photograph's code; the reference basis comes from another photograph."""
     start = time.perf_counter()
-    model, energy = trained(channels, side, steps, seed)
+    model, nll = trained(channels, side, steps, seed)
     test, reference = crops(2, torch.Generator().manual_seed(seed + 1000)).split(1)
     basis = curvature.principal_basis(model.decode, _code(model, reference), reference, Gaussian(), chunk_size=64)
     exact = curvature.gauss_newton(model.decode, _code(model, test), test, Gaussian(), chunk_size=64)[0]
@@ -51,7 +52,7 @@ def measure(channels: int, side: int, steps: int, seed: int) -> dict[str, object
         "latent_map": [channels, side, side],
         "outputs": test[0].numel(),
         "training_steps": steps,
-        "training_energy": energy,
+        "training_nll": nll,
         "largest_eigenvalue": float(spectra["signs"][0].max()),
         "betas": betas,
         f"calls_with_a_basis_of_rank_{RANKS[0]}": called,
@@ -138,7 +139,7 @@ def _through_the_decoder(
         for seed in range(CALLS):
             generator = torch.Generator().manual_seed(seed)
             estimate = estimator.estimate(
-                model.decode, _code(model, x), x, Gaussian(), posteriors.Full(), float(beta), generator
+                Linearised(model.decode, _code(model, x), x, Gaussian()), posteriors.Full(), float(beta), generator
             )
             assert estimate.standard_error is not None
             errors.append(100 * (estimate.value.item() / truth - 1))

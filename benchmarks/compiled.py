@@ -15,7 +15,7 @@ from curvae.training.compiling import compile_networks
 BATCH = 64
 OBJECTIVES = {
     "β-VAE": {"objective": "beta-vae"},
-    "GRAE≈, one column of every datum": {"objective": "grae", "estimator": "columns:1"},
+    "GRAE≈, one column of every sample": {"objective": "grae", "estimator": "columns:1"},
 }
 
 

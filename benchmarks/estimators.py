@@ -13,6 +13,7 @@ from torch.func import hessian, jacrev, vmap
 from benchmarks.measure import Row, Stopwatch, in_a_process, interleaved, peak_megabytes
 from benchmarks.photographs import SIDE, autoencoder
 from curvae import Autoencoder, curvature, objectives, posteriors
+from curvae.curvature import Linearised
 from curvae.likelihoods import Gaussian
 from curvae.nn import MNISTDecoder, MNISTEncoder
 
@@ -50,7 +51,7 @@ def _side(method: str, latents: int, batch: int) -> Callable[[], object]:
 
 def _penalty(estimator: curvature.Estimator, decoder: nn.Module, z: Tensor, x: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    return estimator.penalty(decoder, z, x, Gaussian(), posteriors.Full(), BETA, generator)[1]
+    return estimator.penalty(Linearised(decoder, z, x, Gaussian()), posteriors.Full(), BETA, generator)[1]
 
 
 def _reverse(decoder: nn.Module, z: Tensor) -> Tensor:
@@ -63,15 +64,15 @@ def _taylor(model: Autoencoder, x: Tensor) -> Tensor:
 
 
 def _dense_taylor(model: Autoencoder, x: Tensor) -> Tensor:
-    """(4) as it is written: each datum's d × d Hessian, then its product with the covariance."""
+    """(4) as it is written: each sample's d × d Hessian, then its product with the covariance."""
 
-    def energy(z: Tensor, datum: Tensor) -> Tensor:
-        return Gaussian().energy(model.decode(z[None]), datum[None])[0]
+    def nll(z: Tensor, sample: Tensor) -> Tensor:
+        return Gaussian().nll(model.decode(z[None]), sample[None])[0]
 
     q = model.posterior(x)
-    hessians = vmap(hessian(energy))(q.mean, x)
+    hessians = vmap(hessian(nll))(q.mean, x)
     trace = (hessians * q.covariance()).sum((-1, -2))
-    return Gaussian().energy(model.decode(q.mean), x) + 0.5 * trace + BETA * q.kl()
+    return Gaussian().nll(model.decode(q.mean), x) + 0.5 * trace + BETA * q.kl()
 
 
 @torch.no_grad()

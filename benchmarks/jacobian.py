@@ -59,7 +59,7 @@ def _jacobian(method: str, decoder: nn.Module, z: Tensor) -> Tensor:
         case "stochman nnj":
             return decoder(z, jacobian=True)[1]
         case _:
-            # data do not interact in eval mode, so the Jacobian of the batch's sum is each datum's own
+            # data do not interact in eval mode, so the Jacobian of the batch's sum is each sample's own
             record = torch.is_grad_enabled()
             whole = torch.autograd.functional.jacobian(lambda p: decoder(p).sum(0), z, create_graph=record)
             return whole.movedim(-2, 0)

@@ -102,7 +102,7 @@ def _held_out(model: Autoencoder, test: Tensor) -> dict[str, float]:
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over seeds, and the differences to one column for each datum, paired by seed."""
+    """Means over seeds, and the differences to one column for each sample, paired by seed."""
     rows = {}
     for way, *setting in dict.fromkeys((run["way"], *_setting(run)) for run in runs):
         mine, base = (

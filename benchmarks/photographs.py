@@ -41,19 +41,19 @@ def autoencoder(channels: int, side: int, seed: int) -> Autoencoder:
 
 
 def trained(channels: int, side: int, steps: int, seed: int = 0) -> tuple[Autoencoder, float]:
-    """Trained with its first-order penalty by Hutchinson's estimate; also its last training energy."""
+    """Trained with its first-order penalty by Hutchinson's estimate; also its last training nll."""
     generator = torch.Generator().manual_seed(seed)
     model, data = autoencoder(channels, side, seed), crops(256, generator)
     objective = objectives.RAE(encoder_weight=0.05, decoder_weight=1.0, trace=curvature.Trace(curvature.Signs(1)))
     optimiser = torch.optim.Adam(model.parameters(), 3e-3)
-    energy = torch.tensor(0.0)
+    nll = torch.tensor(0.0)
     for _ in range(steps):
         terms = objective(model, data[torch.randint(len(data), (4,), generator=generator)], generator)
         optimiser.zero_grad()
         terms.mean().backward()
         optimiser.step()
-        energy = terms["energy"].mean()
-    return model.eval(), float(energy.detach())
+        nll = terms["nll"].mean()
+    return model.eval(), float(nll.detach())
 
 
 def _draw(below: int, generator: torch.Generator) -> int:

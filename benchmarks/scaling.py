@@ -50,8 +50,8 @@ class Case:
         generator = torch.Generator().manual_seed(0)
 
         def run() -> None:
-            arguments = decoder, z, x, Gaussian(), structure, BETA, generator
-            estimator.penalty(*arguments)[1].mean().backward()
+            at = curvature.Linearised(decoder, z, x, Gaussian())
+            estimator.penalty(at, structure, BETA, generator)[1].mean().backward()
 
         return run
 
@@ -70,7 +70,7 @@ SERIES: Mapping[str, tuple[str, Sequence[Case]]] = {
     "one column, outputs": ("D", [replace(ONE, side=side) for side in SIDES]),
     "log|I + M/β|, outputs": ("D", [replace(EXACT, side=side, batch=4) for side in SIDES]),
     "one column, batch": ("B", [replace(ONE, batch=batch) for batch in BATCHES]),
-    "k columns of every datum": ("k", [replace(ONE, columns=k, latents=16) for k in COLUMNS]),
+    "k columns of every sample": ("k", [replace(ONE, columns=k, latents=16) for k in COLUMNS]),
 }
 
 

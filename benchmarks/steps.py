@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from benchmarks.measure import Row, Stopwatch, flops, interleaved, matrix_throughput
 from curvae import Autoencoder, curvature, objectives, posteriors
 from curvae.nn import MNISTDecoder, MNISTEncoder
-from curvae.training.module import Objective, Training
+from curvae.objectives import Objective
+from curvae.training.module import Training
 
 LATENTS, BETA = 12, 0.2
 PYTHAE, PYTHAE_RAE = "pythae BetaVAE", "pythae RAE_GP"
@@ -102,12 +103,12 @@ def _sides(width: float, x: Tensor) -> dict[str, Step]:
 
     kinds: dict[str, tuple[Objective, posteriors.Structure | None]] = {
         VAE: (objectives.BetaVAE(BETA), diagonal),
-        "GRAE≈, one column of every datum": columns(column),
+        "GRAE≈, one column of every sample": columns(column),
         "GRAE≈, one column of 1/4 of the data": columns(curvature.Fraction(column, 1 / 4)),
         "GRAE≈, one column of 3/16 of the data": columns(curvature.Fraction(column, 3 / 16)),
         "GRAE≈, one column of 1/8 of the data": columns(curvature.Fraction(column, 1 / 8)),
         "GRAE≈, one column of 1/16 of the data": columns(curvature.Fraction(column, 1 / 16)),
-        "GRAE, all 12 columns of every datum": log_determinant(exact),
+        "GRAE, all 12 columns of every sample": log_determinant(exact),
         "GRAE, all 12 columns of 1/16 of the data": log_determinant(curvature.Fraction(exact, 1 / 16)),
         "GRAE, all 12 columns of 1/32 of the data": log_determinant(curvature.Fraction(exact, 1 / 32)),
     }

@@ -18,7 +18,7 @@ from curvae.reproduce.uniqueness.activations import Nonlinearity
 from curvae.reproduce.uniqueness.grae import output
 
 Noise = Callable[[int], Float[Tensor, "R N 2"]]
-"""Iteration to standard normal noise for every trial and datum."""
+"""Iteration to standard normal noise for every trial and sample."""
 
 
 def covariance_factor(spread: Float[Tensor, "*S 2 2"], mean_field: bool) -> Float[Tensor, "*S 2 2"]:
@@ -38,7 +38,7 @@ def negative_elbo(
     offset: Float[Tensor, "R 2"],
     noise: Float[Tensor, "R N 2"],
 ) -> Float[Tensor, " R"]:
-    """One-sample estimate of −ELBO per datum (eq. 2 with β = 1), without the constant (D/2) log 2πσ².
+    """One-sample estimate of −ELBO per sample (eq. 2 with β = 1), without the constant (D/2) log 2πσ².
 
     Args:
         nu: the decoder's output function.
@@ -101,7 +101,7 @@ def expected_negative_elbo(
     x: Float[Tensor, "N 2"],
     nodes: int = 16,
 ) -> Float[Tensor, ""]:
-    """−ELBO per datum in nats with the expectation over q by quadrature; θ is A, b, C, d and a factor of Σ.
+    """−ELBO per sample in nats with the expectation over q by quadrature; θ is A, b, C, d and a factor of Σ.
 
     Example:
         >>> theta = torch.tensor([1.0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1], dtype=torch.float64)

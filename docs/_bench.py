@@ -11,12 +11,12 @@ from _numbers import num, read, table
 COLUMN, QUARTER, EXACT, EXACT_32 = "one column", "one column on 1/4", "exact", "exact on 1/32"
 _WAYS = {
     "β-VAE": ("β-VAE", "β-VAE"),
-    COLUMN: ("GRAE≈, one column of every datum", "GRAE≈, one column"),
+    COLUMN: ("GRAE≈, one column of every sample", "GRAE≈, one column"),
     QUARTER: ("GRAE≈, one column of 1/4 of the data", "GRAE≈, one column on 1/4"),
     "one column on 3/16": ("GRAE≈, one column of 3/16 of the data", "GRAE≈, one column on 3/16"),
     "one column on 1/8": ("GRAE≈, one column of 1/8 of the data", "GRAE≈, one column on 1/8"),
     "one column on 1/16": ("GRAE≈, one column of 1/16 of the data", None),
-    EXACT: ("GRAE, all 12 columns of every datum", "GRAE, exact"),
+    EXACT: ("GRAE, all 12 columns of every sample", "GRAE, exact"),
     "exact on 1/16": ("GRAE, all 12 columns of 1/16 of the data", "GRAE, exact on 1/16"),
     EXACT_32: ("GRAE, all 12 columns of 1/32 of the data", "GRAE, exact on 1/32"),
 }

@@ -73,12 +73,12 @@ class Binomial(ElementwiseLikelihood):
     def __init__(self, n):
         self.n = n
 
-    def energy(self, eta, x):
+    def nll(self, eta, x):
         return (self.n * nn.functional.softplus(eta) - x * eta).flatten(1).sum(1)
 
     def log_prob(self, eta, x):
         choices = math.lgamma(self.n + 1) - torch.lgamma(x + 1) - torch.lgamma(self.n - x + 1)
-        return choices.flatten(1).sum(1) - self.energy(eta, x)
+        return choices.flatten(1).sum(1) - self.nll(eta, x)
 
     def mean(self, eta):
         return self.n * eta.sigmoid()
@@ -102,7 +102,7 @@ eta = torch.linspace(-4, 4, 5, dtype=torch.float64).view(5, 1)
 counts = torch.arange(17, dtype=torch.float64)
 total = sum(binomial.log_prob(eta, torch.full_like(eta, x)).exp() for x in counts)
 
-second = torch.func.vmap(torch.func.hessian(lambda e: binomial.energy(e.view(1, 1), torch.full((1, 1), 3.0)).sum()))
+second = torch.func.vmap(torch.func.hessian(lambda e: binomial.nll(e.view(1, 1), torch.full((1, 1), 3.0)).sum()))
 print("sum of the probabilities ", total)
 print("curvature                ", binomial.curvature(eta, torch.full_like(eta, 3.0)).flatten())
 print("second derivative        ", second(eta).flatten())

@@ -17,6 +17,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from curvae import Autoencoder, curvature, likelihoods, objectives, posteriors
+from curvae.curvature import Linearised
 from curvae.data import Batches, as_float, load
 from curvae.nn import MLPDecoder, MLPEncoder
 
@@ -55,7 +56,11 @@ with torch.no_grad():
 @torch.no_grad()
 def penalty(structure, estimator, generator=None):
     """β/2 times the penalty of each digit, or times its estimate."""
-    return BETA / 2 * estimator.penalty(model.decode, z, x, likelihoods.Gaussian(), structure, BETA, generator)[1]
+    return (
+        BETA
+        / 2
+        * estimator.penalty(Linearised(model.decode, z, x, likelihoods.Gaussian()), structure, BETA, generator)[1]
+    )
 
 
 structures = [posteriors.Full(), posteriors.BlockDiagonal(3), posteriors.BlockDiagonal(2), posteriors.Diagonal()]

@@ -1,4 +1,4 @@
-"""Inference without an encoder: one free posterior for each datum (App. C)."""
+"""Inference without an encoder: one free posterior for each sample (App. C)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Unamortised(nn.Module):
         """
         if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < len(self.means):
             raise InputError(
-                f"datum indices {int(indices.min())} … {int(indices.max())} are not all in 0 … {len(self.means) - 1}"
+                f"sample indices {int(indices.min())} … {int(indices.max())} are not all in 0 … {len(self.means) - 1}"
             )
         return PosteriorsAt(self, indices)
 

@@ -146,7 +146,7 @@ def test_a_learned_scale_is_trained_and_kept(curvae: Curvae, data: Path, tmp_pat
     x = run.dataset().test
     with torch.no_grad():
         squares = (run.model().reconstruct(x) - x).square().sum(1).mean()
-    assert evaluated["energy"]["mean"] == pytest.approx(
+    assert evaluated["reconstruction"]["mean"] == pytest.approx(
         float(squares / 2) * np.exp(-2 * learned) + 6 * learned, rel=1e-5
     )
 
@@ -161,7 +161,7 @@ def test_an_objective_that_ceases_to_exist_is_code_1(
     def check(_: torch.Tensor, beta: float) -> None:
         logdet.check_spectrum(torch.tensor([(next(eigenvalues) - 1) * beta]), beta)
 
-    monkeypatch.setattr("curvae.objectives.marginal.logdet.check_definite", check)
+    monkeypatch.setattr("curvae.objectives.grae.logdet.check_definite", check)
     arguments = ("--data", data, *SMALL, "--curvature", "hessian", "--beta", "5", "--out", tmp_path / "run")
     answer = curvae("train", *arguments)
     assert answer.code == 1

@@ -115,7 +115,7 @@ def test_active_units(curvae: Curvae, vectors: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(found["variance"], variance, rtol=1e-9)
     assert (found["count"], found["latents"]) == (int((variance > 0.01).sum()), 2)
     assert f"{found['count']} of 2" in curvae("evaluate", run.path).stdout
-    assert "active_units" not in curvae("evaluate", run.path, "--limit", 1, "--json").json  # one datum has no variance
+    assert "active_units" not in curvae("evaluate", run.path, "--limit", 1, "--json").json  # one sample has no variance
 
 
 def test_samples_from_a_mixture(curvae: Curvae, run: Path, tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ def test_sizes(
 # reproductions that are refused: beside what would work, what is wrong, and what the line says
 REFUSED: list[tuple[tuple[str, ...], str]] = [
     (("fig2", "--set", "batch_size=1000"), "batch_size is 1000"),
-    (("fig2", "--data", "vectors.npy"), "latents is 8 but a datum has only 6 numbers"),
+    (("fig2", "--data", "vectors.npy"), "latents is 8 but a sample has only 6 numbers"),
     (("fig2", "--runs", "vectors.npy"), "--runs is vectors.npy, which is a file; expected a folder"),
     (("fig2", "--runs", "vectors.npy/x"), "--runs is vectors.npy/x, which cannot be written"),
     (("fig4", "--data", "vectors.npy"), "fig4 is of images"),

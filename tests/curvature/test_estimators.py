@@ -10,7 +10,7 @@ import scipy.stats
 import torch
 from torch import Tensor, nn
 
-from curvae.curvature import Columns, Exact, gauss_newton
+from curvae.curvature import Columns, Exact, Linearised, gauss_newton
 from curvae.errors import InputError
 from curvae.likelihoods import BernoulliLogits, Categorical, Gaussian, Likelihood, Poisson
 from curvae.nn import MLPDecoder
@@ -34,7 +34,7 @@ def _problem(likelihood: Likelihood) -> tuple[nn.Module, Tensor, Tensor]:
 @pytest.mark.parametrize("likelihood", [Gaussian(0.5), BernoulliLogits(), Poisson(), Categorical()], ids=repr)
 def test_exact(likelihood: Likelihood, structure: Structure, chunk_size: int | None, seed: int) -> None:
     decoder, z, x = _problem(likelihood)
-    eta, got = Exact(chunk_size).penalty(decoder, z, x, likelihood, structure, BETA)
+    eta, got = Exact(chunk_size).penalty(Linearised(decoder, z, x, likelihood), structure, BETA)
     size = {"Diagonal()": 1, "Full()": LATENTS}.get(str(structure)) or structure.size
     block = torch.arange(LATENTS) // size
     curvature = gauss_newton(decoder, z, x, likelihood) * (block[:, None] == block)
@@ -71,9 +71,9 @@ def test_columns_are_unbiased(
     p = probabilities or [1 / LATENTS] * LATENTS
     expectation = torch.zeros(BATCH)
     for chosen in itertools.product(range(LATENTS), repeat=count):
-        _, one = _Chosen(chosen, probabilities).penalty(decoder, z, x, likelihood, structure, BETA)
+        _, one = _Chosen(chosen, probabilities).penalty(Linearised(decoder, z, x, likelihood), structure, BETA)
         expectation = expectation + math.prod(p[c] for c in chosen) * one
-    _, exact = Exact().penalty(decoder, z, x, likelihood, structure, BETA)
+    _, exact = Exact().penalty(Linearised(decoder, z, x, likelihood), structure, BETA)
     torch.testing.assert_close(expectation, exact)
     wrt = (z, *decoder.parameters())
     torch.testing.assert_close(
@@ -90,7 +90,7 @@ def test_columns_are_drawn_from_their_distribution(probabilities: list[float] | 
     counts = torch.bincount(drawn.flatten(), minlength=LATENTS)
     expected = torch.tensor(UNEVEN if probabilities else [0.25] * LATENTS) * 20_000
     assert scipy.stats.chisquare(counts.numpy(), expected.numpy()).pvalue > 1e-4
-    # draws of one datum are independent, and so are those of two data
+    # draws for one sample are independent, and so are those of two data
     for a, b in ((drawn[:, 0], drawn[:, 1]), (drawn[:-1, 0], drawn[1:, 0])):
         table = torch.bincount(a * LATENTS + b, minlength=LATENTS**2).reshape(LATENTS, LATENTS)
         assert scipy.stats.chi2_contingency(table.numpy()).pvalue > 1e-4
@@ -103,14 +103,14 @@ def test_sampled_penalty_averages_to_the_exact_one(seed: int) -> None:
     before = torch.random.get_rng_state()
     runs = [
         Columns(1, UNEVEN).penalty(
-            decoder, repeated, data, Gaussian(), Diagonal(), BETA, torch.Generator().manual_seed(s)
+            Linearised(decoder, repeated, data, Gaussian()), Diagonal(), BETA, torch.Generator().manual_seed(s)
         )[1]
         for s in (seed, seed, 77)
     ]
     assert torch.equal(before, torch.random.get_rng_state())
     assert torch.equal(runs[0], runs[1])
     assert not torch.equal(runs[0], runs[2])
-    _, exact = Exact().penalty(decoder, z[:1], x[:1], Gaussian(), Diagonal(), BETA)
+    _, exact = Exact().penalty(Linearised(decoder, z[:1], x[:1], Gaussian()), Diagonal(), BETA)
     assert abs(runs[0].mean() - exact.item()) < 5 * runs[0].std() / draws**0.5
 
 
@@ -121,11 +121,11 @@ def test_dead_latents_cost_nothing_and_keep_gradients_finite(seed: int) -> None:
         decoder.weight[:, 1] = 0
     z, x = torch.randn(BATCH, LATENTS, requires_grad=True), torch.randn(BATCH, 5)
     for structure in (Diagonal(), BlockDiagonal(2), Full()):
-        _, penalty = Exact().penalty(decoder, z, x, Gaussian(), structure, BETA)
+        _, penalty = Exact().penalty(Linearised(decoder, z, x, Gaussian()), structure, BETA)
         (gradient,) = torch.autograd.grad(penalty.sum(), decoder.weight)
         assert gradient.isfinite().all()
         assert (gradient[:, 1].abs() < 1e-12).all()
-    _, penalty = _Chosen((1,), None).penalty(decoder, z, x, Gaussian(), Diagonal(), BETA)
+    _, penalty = _Chosen((1,), None).penalty(Linearised(decoder, z, x, Gaussian()), Diagonal(), BETA)
     assert torch.equal(penalty, torch.zeros(BATCH))
     assert torch.equal(torch.autograd.grad(penalty.sum(), decoder.weight)[0], torch.zeros(5, LATENTS))
 
@@ -136,7 +136,7 @@ def test_fewer_outputs_than_latents(outputs: int, seed: int) -> None:
     x = torch.randn(BATCH, outputs)
     expected = torch.linalg.slogdet(torch.eye(outputs) + decoder.weight @ decoder.weight.T / BETA).logabsdet
     torch.testing.assert_close(
-        Exact().penalty(decoder, z, x, Gaussian(), Full(), BETA)[1], expected.expand(BATCH).detach()
+        Exact().penalty(Linearised(decoder, z, x, Gaussian()), Full(), BETA)[1], expected.expand(BATCH).detach()
     )
 
 
@@ -150,7 +150,7 @@ def test_a_badly_conditioned_decoder_in_single_precision(beta: float, seed: int)
     singular = torch.linalg.svdvals(decoder.weight.double())
     expected = (singular**2 / beta).log1p().sum().float()
     z, x = torch.randn(2, 6).float(), torch.randn(2, 20).float()
-    _, got = Exact().penalty(decoder, z, x, Gaussian(), Full(), beta)
+    _, got = Exact().penalty(Linearised(decoder, z, x, Gaussian()), Full(), beta)
     torch.testing.assert_close(got, expected.expand(2).detach(), rtol=1e-4, atol=1e-7)
 
 
@@ -158,7 +158,7 @@ def test_bad_input() -> None:
     z, x = torch.zeros(2, LATENTS), torch.zeros(2, LATENTS)
     for structure in (Full(), Shared(Diagonal())):
         with pytest.raises(InputError, match=r"Columns estimates the penalty of Diagonal\(\) or .*; got .*use Exact"):
-            Columns(1).penalty(nn.Identity(), z, x, Gaussian(), structure, BETA)
+            Columns(1).penalty(Linearised(nn.Identity(), z, x, Gaussian()), structure, BETA)
         with pytest.raises(InputError, match="Columns estimates"):
             Columns(1).check(structure)
     for count in (0, -2):
@@ -169,14 +169,14 @@ def test_bad_input() -> None:
             Columns(1, probabilities)
     for probabilities in ([0.5, 0.5], [0.2] * 5):
         with pytest.raises(InputError, match=r"Columns has \d probabilities but there are 4 latents"):
-            Columns(1, probabilities).penalty(nn.Identity(), z, x, Gaussian(), Diagonal(), BETA)
+            Columns(1, probabilities).penalty(Linearised(nn.Identity(), z, x, Gaussian()), Diagonal(), BETA)
     for chunk_size in (0, -1):
         with pytest.raises(InputError, match="chunk_size is"):
             Exact(chunk_size)
     for beta in (0.0, -1.0, math.nan, math.inf):
         for estimator in (Exact(), Columns(1)):
             with pytest.raises(InputError, match="beta is"):
-                estimator.penalty(nn.Identity(), z, x, Gaussian(), Diagonal(), beta)
+                estimator.penalty(Linearised(nn.Identity(), z, x, Gaussian()), Diagonal(), beta)
 
 
 @pytest.mark.usefixtures("as_shipped")

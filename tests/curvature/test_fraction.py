@@ -1,4 +1,4 @@
-"""A penalty on part of the batch: unbiased for every datum, with the statistics of the whole batch."""
+"""A penalty on part of the batch: unbiased for every sample, with the statistics of the whole batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from curvae import Autoencoder, objectives
-from curvae.curvature import Columns, Estimator, Exact, Fraction, Lanczos
+from curvae.curvature import Columns, Estimator, Exact, Fraction, Lanczos, Linearised
 from curvae.errors import InputError
 from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood
 from curvae.nn import MLPEncoder, MNISTDecoder
@@ -31,14 +31,14 @@ def test_the_mean_over_every_choice_is_the_exact_penalty(
     structure: Structure, likelihood: Likelihood, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoder, z, x = _problem()
-    eta, exact = Exact().penalty(decoder, z, x, likelihood, structure, BETA)
+    eta, exact = Exact().penalty(Linearised(decoder, z, x, likelihood), structure, BETA)
     half, mean = Fraction(Exact(), 0.5), torch.zeros(BATCH)
     pairs = list(itertools.combinations(range(BATCH), 2))
     orders = [(*pair, *(set(range(BATCH)) - set(pair))) for pair in pairs]
     for order in orders:
         with monkeypatch.context() as patch:
             patch.setattr(torch, "randperm", lambda *_, order=order, **__: torch.tensor(order))
-            got = half.estimate(decoder, z, x, likelihood, structure, BETA)
+            got = half.estimate(Linearised(decoder, z, x, likelihood), structure, BETA)
         torch.testing.assert_close(got.eta, eta)
         assert got.standard_error is None
         assert int((got.value == 0).sum()) == BATCH // 2
@@ -50,8 +50,8 @@ def test_the_mean_over_every_choice_is_the_exact_penalty(
 
 def test_the_whole_batch_is_the_inner_estimator(seed: int) -> None:
     decoder, z, x = _problem()
-    got = Fraction(Exact(), 1.0).penalty(decoder, z, x, Gaussian(), Full(), BETA)
-    torch.testing.assert_close(got, Exact().penalty(decoder, z, x, Gaussian(), Full(), BETA))
+    got = Fraction(Exact(), 1.0).penalty(Linearised(decoder, z, x, Gaussian()), Full(), BETA)
+    torch.testing.assert_close(got, Exact().penalty(Linearised(decoder, z, x, Gaussian()), Full(), BETA))
 
 
 @pytest.mark.parametrize("estimator", [Exact(), Columns(3)], ids=repr)

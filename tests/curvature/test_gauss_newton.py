@@ -38,7 +38,7 @@ def setting(request: pytest.FixtureRequest, seed: int) -> tuple[nn.Module, Tenso
 
 
 def _reference(decoder: nn.Module, z: Tensor, x: Tensor, likelihood: Likelihood) -> Tensor:
-    """−Jᵀ (∇²_η log p) J of each datum, with the D × D matrix in full."""
+    """−Jᵀ (∇²_η log p) J of each sample, with the D × D matrix in full."""
     curvatures = []
     for i in range(len(z)):
         eta = decoder(z[i : i + 1])[0]
@@ -72,7 +72,7 @@ def test_value_and_gradients(setting: tuple[nn.Module, Tensor, Tensor, Likelihoo
 
 def test_the_papers_case_is_the_metric(seed: int) -> None:
     decoder, z = MLPDecoder(LATENTS, (2, 3), hidden=(7,)), torch.randn(BATCH, LATENTS)
-    jacobian = torch.stack([jacrev(lambda p: decoder(p[None])[0])(datum) for datum in z]).flatten(1, 2)
+    jacobian = torch.stack([jacrev(lambda p: decoder(p[None])[0])(sample) for sample in z]).flatten(1, 2)
     x = torch.randn(BATCH, 2, 3)
     torch.testing.assert_close(gauss_newton(decoder, z, x, Gaussian()), jacobian.mT @ jacobian)
     torch.testing.assert_close(gauss_newton(decoder, z, x, Gaussian(0.5)), 4 * jacobian.mT @ jacobian)

@@ -21,7 +21,7 @@ def decoder(activation: type[nn.Module], *last: nn.Module, norm: bool = False) -
 
 
 def oracle(fn, z, x, likelihood):
-    """Per datum, reverse over reverse or forward, on the normalised log-probability."""
+    """Per sample, reverse over reverse or forward, on the normalised log-probability."""
 
     def one(zi, xi):
         return likelihood.log_prob(fn(zi[None]), xi[None])[0]
@@ -104,7 +104,7 @@ def test_taylor_with_the_exact_hessian_is_equation_4(structure):
     q = model.posterior(x)
     h = oracle(model.decode, q.mean, x, likelihood)
     trace = torch.einsum("bij,bji->b", h, q.covariance())
-    expected = likelihood.energy(model.decode(q.mean), x) - 0.5 * trace + 0.3 * q.kl()
+    expected = likelihood.nll(model.decode(q.mean), x) - 0.5 * trace + 0.3 * q.kl()
     terms = objectives.Taylor(0.3, likelihood, curvature="hessian", chunk_size=2)(model, x)
     torch.testing.assert_close(terms.total, expected)
 
@@ -120,7 +120,7 @@ def test_closed_form_is_taylor_at_its_optimal_covariance(structure):
     hessian = oracle(model.decode, h, x, likelihood)
     q = posteriors.Normal(h, structure.optimal(-hessian, beta))
     trace = torch.einsum("bij,bji->b", hessian, q.covariance())
-    expected = likelihood.energy(model.decode(h), x) - 0.5 * trace + beta * q.kl()
+    expected = likelihood.nll(model.decode(h), x) - 0.5 * trace + beta * q.kl()
     grae = objectives.GRAE(beta, likelihood, structure, curvature="hessian")
     torch.testing.assert_close(grae(model, x).total, expected)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import jacrev, vmap
 
 from curvae import Autoencoder, objectives
-from curvae.curvature import Exact, Lanczos, Probes, Signs, Sphere, principal_basis, unchecked
+from curvae.curvature import Exact, Lanczos, Linearised, Probes, Signs, Sphere, principal_basis, unchecked
 from curvae.curvature.lanczos import bidiagonalise, quadrature
 from curvae.errors import DerivativeError, InputError
 from curvae.likelihoods import BernoulliLogits, Categorical, Gaussian, Likelihood, Poisson
@@ -51,14 +51,14 @@ def _problem(likelihood: Likelihood) -> tuple[nn.Module, Tensor, Tensor]:
 
 
 def _dense(decoder: nn.Module, z: Tensor, x: Tensor, likelihood: Likelihood) -> Tensor:
-    """The log-determinant from reverse-mode Jacobians and Hessians of the energy in the outputs."""
+    """The log-determinant from reverse-mode Jacobians and Hessians of the nll in the outputs."""
     jacobians = vmap(jacrev(lambda point: decoder(point[None])[0].flatten()))(z)
     eta = decoder(z)
 
-    def energy(flat: Tensor, like: Tensor, datum: Tensor) -> Tensor:
-        return likelihood.energy(flat.view_as(like)[None], datum[None])[0]
+    def nll(flat: Tensor, like: Tensor, sample: Tensor) -> Tensor:
+        return likelihood.nll(flat.view_as(like)[None], sample[None])[0]
 
-    hessians = vmap(jacrev(jacrev(energy)))(eta.flatten(1), eta, x)
+    hessians = vmap(jacrev(jacrev(nll)))(eta.flatten(1), eta, x)
     curvature = jacobians.mT @ hessians @ jacobians
     return torch.linalg.slogdet(torch.eye(LATENTS) + curvature / BETA).logabsdet
 
@@ -71,7 +71,7 @@ def _gradients(value: Tensor, decoder: nn.Module, z: Tensor) -> tuple[Tensor, ..
 @pytest.mark.parametrize("likelihood", [Gaussian(0.5), BernoulliLogits(), Poisson(), Categorical()], ids=repr)
 def test_expectation_is_the_penalty_and_its_gradient(likelihood: Likelihood, probes: Probes, seed: int) -> None:
     decoder, z, x = _problem(likelihood)
-    estimate = Lanczos(LATENTS, probes).estimate(decoder, z, x, likelihood, Full(), BETA)
+    estimate = Lanczos(LATENTS, probes).estimate(Linearised(decoder, z, x, likelihood), Full(), BETA)
     expected = _dense(decoder, z, x, likelihood)
     torch.testing.assert_close(estimate.eta, decoder(z))
     torch.testing.assert_close(estimate.value, expected)
@@ -91,7 +91,7 @@ def _dense_quadrature(root: Tensor, probes: Tensor, beta: float) -> tuple[Tensor
 
 
 def test_one_probe_is_its_own_quadratic_form(seed: int) -> None:
-    """vᵀ log(I + M/β) v and (βI + TTᵀ)⁻¹Tv of each probe of each datum, against a decomposition."""
+    """vᵀ log(I + M/β) v and (βI + TTᵀ)⁻¹Tv of each probe of each sample, against a decomposition."""
     root, probes = torch.randn(3, 9, 6), torch.randn(3, 6, 2)
     got = quadrature(*_products(root), probes, 6, BETA)
     torch.testing.assert_close(got, _dense_quadrature(root, probes, BETA))
@@ -148,7 +148,7 @@ def test_latents_beyond_the_rank_of_the_data_in_float32(seed: int) -> None:
         decoder.to(to)
         probes = Signs(4).draw(torch.zeros(2, 256, dtype=to), torch.Generator().manual_seed(seed))
         probes = _Given(probes[:1].double().expand(2, -1, -1).to(to))
-        estimate = Lanczos(32, probes).estimate(decoder, z.to(to), x.to(to), Gaussian(), Full(), beta)
+        estimate = Lanczos(32, probes).estimate(Linearised(decoder, z.to(to), x.to(to), Gaussian()), Full(), beta)
         found.append((estimate.value, *torch.autograd.grad(estimate.value.sum(), decoder.weight)))
     (value, gradient), (exact, exact_gradient) = found
     torch.testing.assert_close(value.double(), exact, rtol=1e-5, atol=0)
@@ -171,8 +171,8 @@ def test_an_exhausted_space(rank: int, seed: int) -> None:
     with torch.no_grad():
         decoder.weight.copy_(torch.randn(6, rank) @ torch.randn(rank, LATENTS))
     z, x = torch.randn(2, LATENTS), torch.randn(2, 6)
-    _, got = Lanczos(50, EverySign()).penalty(decoder, z, x, Gaussian(), Full(), BETA)
-    _, exact = Exact().penalty(decoder, z, x, Gaussian(), Full(), BETA)
+    _, got = Lanczos(50, EverySign()).penalty(Linearised(decoder, z, x, Gaussian()), Full(), BETA)
+    _, exact = Exact().penalty(Linearised(decoder, z, x, Gaussian()), Full(), BETA)
     torch.testing.assert_close(got, exact)
     torch.testing.assert_close(*(torch.autograd.grad(value.sum(), decoder.weight) for value in (got, exact)))
 
@@ -189,13 +189,13 @@ def test_the_bases_stay_orthonormal_in_float32(seed: int) -> None:
     torch.testing.assert_close(inside, expected, rtol=0, atol=1e-5 * float(root.norm()) ** 2)
 
 
-def test_a_diverged_datum_hurts_nobody_else(seed: int) -> None:
+def test_a_diverged_sample_hurts_nobody_else(seed: int) -> None:
     decoder, z, x = _problem(Gaussian())
     broken = z.detach().clone()
     broken[1] = torch.nan
     broken.requires_grad_()
-    good = Lanczos(3, EverySign()).estimate(decoder, z, x, Gaussian(), Full(), BETA).value[[0, 2]]
-    values = Lanczos(3, EverySign()).estimate(decoder, broken, x, Gaussian(), Full(), BETA).value
+    good = Lanczos(3, EverySign()).estimate(Linearised(decoder, z, x, Gaussian()), Full(), BETA).value[[0, 2]]
+    values = Lanczos(3, EverySign()).estimate(Linearised(decoder, broken, x, Gaussian()), Full(), BETA).value
     assert values.isfinite().tolist() == [True, False, True]
     torch.testing.assert_close(values[[0, 2]], good)
     (gradient,), (expected,) = (torch.autograd.grad(v.sum(), at) for v, at in ((values[[0, 2]], broken), (good, z)))
@@ -207,26 +207,28 @@ def test_the_standard_error_is_honest(seed: int) -> None:
     z, x = torch.randn(1, LATENTS).expand(3000, -1), torch.randn(1, 2, 3).expand(3000, -1, -1)
     generator = torch.Generator().manual_seed(seed)
     before = torch.random.get_rng_state()
-    estimate = Lanczos(LATENTS, Sphere(16)).estimate(decoder, z, x, Gaussian(), Full(), BETA, generator)
+    estimate = Lanczos(LATENTS, Sphere(16)).estimate(Linearised(decoder, z, x, Gaussian()), Full(), BETA, generator)
     assert torch.equal(before, torch.random.get_rng_state())
-    exact = Exact().estimate(decoder, z[:1], x[:1], Gaussian(), Full(), BETA)
+    exact = Exact().estimate(Linearised(decoder, z[:1], x[:1], Gaussian()), Full(), BETA)
     assert estimate.standard_error is not None
     assert not estimate.standard_error.requires_grad
     scores = (estimate.value - exact.value) / estimate.standard_error
     assert abs(float(scores.detach().mean())) < 0.15
     assert 0.9 < float(scores.detach().std()) < 1.25  # Student's t with 15 degrees of freedom: 1.07
     assert torch.equal(exact.standard_error, torch.zeros(1))
-    assert Lanczos(2, Signs(1)).estimate(decoder, z, x, Gaussian(), Full(), BETA).standard_error is None
+    assert Lanczos(2, Signs(1)).estimate(Linearised(decoder, z, x, Gaussian()), Full(), BETA).standard_error is None
 
 
 def test_signs_along_the_eigenvectors_have_no_variance(seed: int) -> None:
     decoder, z, x = nn.Linear(40, 50), torch.randn(2, 40), torch.randn(2, 50)
     basis = principal_basis(decoder, z, x, Gaussian())
-    estimate = Lanczos(40, Signs(3, basis)).estimate(decoder, z, x, Gaussian(), Full(), BETA)
-    _, exact = Exact().penalty(decoder, z, x, Gaussian(), Full(), BETA)
+    estimate = Lanczos(40, Signs(3, basis)).estimate(Linearised(decoder, z, x, Gaussian()), Full(), BETA)
+    _, exact = Exact().penalty(Linearised(decoder, z, x, Gaussian()), Full(), BETA)
     torch.testing.assert_close(estimate.value, exact)
     torch.testing.assert_close(estimate.standard_error, torch.zeros(2), rtol=0, atol=1e-9)
-    assert (Lanczos(40, Signs(3)).estimate(decoder, z, x, Gaussian(), Full(), BETA).standard_error > 0.01).all()
+    assert (
+        Lanczos(40, Signs(3)).estimate(Linearised(decoder, z, x, Gaussian()), Full(), BETA).standard_error > 0.01
+    ).all()
 
 
 def test_batch_normalisation_is_fixed_counted_once_and_trained(seed: int) -> None:
@@ -237,8 +239,8 @@ def test_batch_normalisation_is_fixed_counted_once_and_trained(seed: int) -> Non
 
     z, x = torch.randn(BATCH, LATENTS, requires_grad=True), torch.randn(BATCH, 6)
     ours, reference = decoder(), decoder()
-    _, got = Lanczos(LATENTS, EverySign()).penalty(ours, z, x, Gaussian(), Full(), BETA)
-    _, exact = Exact().penalty(reference, z, x, Gaussian(), Full(), BETA)
+    _, got = Lanczos(LATENTS, EverySign()).penalty(Linearised(ours, z, x, Gaussian()), Full(), BETA)
+    _, exact = Exact().penalty(Linearised(reference, z, x, Gaussian()), Full(), BETA)
     torch.testing.assert_close(got, exact)
     torch.testing.assert_close(_gradients(got, ours, z), _gradients(exact, reference, z))
     torch.testing.assert_close(dict(ours[1].named_buffers()), dict(reference[1].named_buffers()))
@@ -268,9 +270,9 @@ def test_without_gradients_none_is_prepared(seed: int) -> None:
     decoder.register_forward_hook(lambda *_: calls.append(1))
     with unchecked():  # which would call the decoder for itself
         with torch.no_grad():
-            Lanczos(2).penalty(decoder, z, x, Gaussian(), Full(), BETA)
+            Lanczos(2).penalty(Linearised(decoder, z, x, Gaussian()), Full(), BETA)
         without = len(calls)
-        Lanczos(2).penalty(decoder, z, x, Gaussian(), Full(), BETA)
+        Lanczos(2).penalty(Linearised(decoder, z, x, Gaussian()), Full(), BETA)
     assert len(calls) - without == without + 1
 
 
@@ -287,7 +289,7 @@ def test_bad_numbers() -> None:
     decoder, z, x = _problem(Gaussian())
     for beta in (0.0, math.nan):
         with pytest.raises(InputError, match="beta is"):
-            Lanczos().penalty(decoder, z, x, Gaussian(), Full(), beta)
+            Lanczos().penalty(Linearised(decoder, z, x, Gaussian()), Full(), beta)
 
 
 def test_sixty_four_products_for_five_hundred_latents(seed: int) -> None:
@@ -298,11 +300,11 @@ def test_sixty_four_products_for_five_hundred_latents(seed: int) -> None:
     ).float()  # fmt: skip
     z, x, repeats = torch.randn(2, 512).float(), torch.zeros(2, 3, 32, 32).float(), 10
     basis = principal_basis(decoder, z[:1], x[:1], Gaussian())
-    _, exact = Exact(chunk_size=64).penalty(decoder, z[1:], x[1:], Gaussian(), Full(), 0.05)
+    _, exact = Exact(chunk_size=64).penalty(Linearised(decoder, z[1:], x[1:], Gaussian()), Full(), 0.05)
 
     def error(probes: Probes) -> float:
         again = (z[1:].expand(repeats, -1), x[1:].expand(repeats, -1, -1, -1))
-        _, values = Lanczos(16, probes).penalty(decoder, *again, Gaussian(), Full(), 0.05)
+        _, values = Lanczos(16, probes).penalty(Linearised(decoder, *again, Gaussian()), Full(), 0.05)
         return float((values / exact - 1).detach().square().mean().sqrt())
 
     with torch.no_grad():
@@ -313,7 +315,7 @@ def test_sixty_four_products_for_five_hundred_latents(seed: int) -> None:
 
 def test_second_derivatives_are_refused(seed: int) -> None:
     decoder, z, x = _problem(Gaussian())
-    value = Lanczos(3, EverySign()).estimate(decoder, z, x, Gaussian(), Full(), BETA).value
+    value = Lanczos(3, EverySign()).estimate(Linearised(decoder, z, x, Gaussian()), Full(), BETA).value
     (plain,) = torch.autograd.grad(value.sum(), z, retain_graph=True)
     (kept,) = torch.autograd.grad(value.sum(), z, create_graph=True)
     torch.testing.assert_close(kept, plain)

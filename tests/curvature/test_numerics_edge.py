@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from curvae.curvature import Exact
+from curvae.curvature import Exact, Linearised
 from curvae.errors import IndefiniteError
 from curvae.likelihoods import Gaussian
 from curvae.posteriors import BlockDiagonal, Diagonal, Full, Shared, Structure
@@ -95,7 +95,7 @@ def test_value_and_gradient_to_five_digits(kind: str, beta: float, scale: float)
         jacobian = (scale * _jacobian(kind)).requires_grad_()
     z, x = torch.zeros(1, jacobian.shape[1]), torch.zeros(1, jacobian.shape[0])
     for structure in [*STRUCTURES, Shared(Full())]:
-        _, got = Exact().penalty(lambda z: z @ jacobian.T, z, x, Gaussian(), structure, beta)
+        _, got = Exact().penalty(Linearised(lambda z: z @ jacobian.T, z, x, Gaussian()), structure, beta)
         (gradient,) = torch.autograd.grad(got.sum(), jacobian)
         value, columns = _oracle(jacobian.detach(), structure, beta)
         assert got.dtype == torch.float32
@@ -108,7 +108,7 @@ def test_value_and_gradient_to_five_digits(kind: str, beta: float, scale: float)
 
 
 def test_hard_and_easy_data_in_one_batch(seed: int) -> None:
-    """Each datum takes the route it needs, and a diverged one hurts nobody else."""
+    """Each sample takes the route it needs, and a diverged one hurts nobody else."""
     easy, hard = torch.randn(6, 3), torch.randn(6, 3)
     hard[:, 1] = hard[:, 0]
     roots = torch.stack([1e-3 * easy, hard, torch.full_like(easy, math.nan), easy, torch.full_like(easy, math.inf)])
@@ -158,7 +158,7 @@ def test_lengths_whose_squares_overflow() -> None:
         decoder.weight.copy_(torch.tensor([[1e25, 0.0], [0.0, 1e-25], [1e25, 0.0]]))
     z, x = torch.zeros(1, 2), torch.zeros(1, 3)
     for structure in STRUCTURES:
-        _, got = Exact().penalty(decoder, z, x, Gaussian(), structure, 1e-10)
+        _, got = Exact().penalty(Linearised(decoder, z, x, Gaussian()), structure, 1e-10)
         torch.testing.assert_close(got, torch.tensor([math.log(2e60)]))
 
 
@@ -183,7 +183,7 @@ def test_training_in_bfloat16(structure: Structure, seed: int) -> None:
 
     def gradients(enabled: bool) -> tuple[Tensor, Tensor]:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
-            eta, penalty = Exact().penalty(decoder, z, x, Gaussian(), structure, 0.01)
+            eta, penalty = Exact().penalty(Linearised(decoder, z, x, Gaussian()), structure, 0.01)
         assert (eta.dtype, penalty.dtype) == (torch.float32, torch.float32)
         flat = torch.autograd.grad(penalty.mean(), [decoder[0].weight, decoder[2].weight, decoder[5].weight])
         return penalty, torch.cat([g.flatten() for g in flat])

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from curvae.curvature import Operator, gauss_newton
-from curvae.curvature.gauss_newton import whitened
+from curvae.curvature import Linearised, Operator, gauss_newton
 from curvae.likelihoods import BernoulliLogits, Categorical, Gaussian, Likelihood, Poisson
 from curvae.nn import MLPDecoder
 
@@ -26,7 +25,7 @@ def test_products(likelihood: Likelihood, seed: int) -> None:
     product = operator(tangents)
     torch.testing.assert_close(product, (gauss_newton(decoder, z, x, likelihood) @ tangents).detach())
     assert not product.requires_grad
-    eta, pushed = whitened(decoder, z, x, likelihood, tangents)
+    eta, pushed = Linearised(decoder, z, x, likelihood).push(tangents)
     torch.testing.assert_close(operator.eta, eta)
     root = operator.root(tangents)
     torch.testing.assert_close(root, pushed)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import jacrev, vmap
 
 from curvae import Autoencoder
-from curvae.curvature import Coordinates, Exact, Probes, Signs, Trace
+from curvae.curvature import Coordinates, Exact, Linearised, Probes, Signs, Trace
 from curvae.errors import InputError
 from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood
 from curvae.nn import MLPDecoder
@@ -26,7 +26,7 @@ UNEVEN = torch.tensor([0.1, 0.6, 0.05, 0.25], dtype=torch.float64)
 
 
 class Fixed(Probes):
-    """Probes that the test gives, the same for every datum."""
+    """Probes that the test gives, the same for every sample."""
 
     def __init__(self, vectors: Tensor) -> None:
         self.vectors, self.count = vectors, vectors.shape[1]
@@ -58,11 +58,11 @@ def test_expectations(likelihood: Likelihood, seed: int) -> None:
     signs = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=LATENTS))).T
     values = []
     for trace in (Trace(), Trace(chunk_size=3), Trace(Fixed(signs))):
-        estimate = trace.estimate(decoder, z, x, likelihood, Full(), BETA)
+        estimate = trace.estimate(Linearised(decoder, z, x, likelihood), Full(), BETA)
         torch.testing.assert_close(estimate.eta, decoder(z))
         values.append(estimate.value)
     columns = [Fixed(torch.eye(LATENTS)[:, [c]] / p.sqrt()) for c, p in enumerate(UNEVEN)]
-    single = [Trace(column).penalty(decoder, z, x, likelihood, Full(), BETA)[1] for column in columns]
+    single = [Trace(column).penalty(Linearised(decoder, z, x, likelihood), Full(), BETA)[1] for column in columns]
     wanted = _gradients(expected, decoder, z)
     for value in (*values, UNEVEN @ torch.stack(single)):
         torch.testing.assert_close(value, expected)
@@ -73,16 +73,20 @@ def test_expectations(likelihood: Likelihood, seed: int) -> None:
 def test_standard_error(probes: Probes, seed: int) -> None:
     decoder, _, _ = _problem()
     z, x = torch.randn(1, LATENTS).expand(3000, -1), torch.rand(1, 2, 3).expand(3000, -1, -1)
-    estimate = Trace(probes).estimate(decoder, z, x, Gaussian(0.5), Full(), BETA, torch.Generator().manual_seed(seed))
+    estimate = Trace(probes).estimate(
+        Linearised(decoder, z, x, Gaussian(0.5)), Full(), BETA, torch.Generator().manual_seed(seed)
+    )
     exact = _dense(decoder, z[:1], Gaussian(0.5)).detach()
     value = estimate.value.detach()
     assert abs(value.mean() - exact.item()) < 5 * value.std() / 3000**0.5
     assert estimate.standard_error is not None
     assert not estimate.standard_error.requires_grad
     torch.testing.assert_close(estimate.standard_error.square().mean(), value.var(), rtol=0.1, atol=0)
-    one = Trace(Signs(1)).estimate(decoder, z, x, Gaussian(), Full(), BETA)
+    one = Trace(Signs(1)).estimate(Linearised(decoder, z, x, Gaussian()), Full(), BETA)
     assert one.standard_error is None
-    assert torch.equal(Trace().estimate(decoder, z, x, Gaussian(), Full(), BETA).standard_error, torch.zeros(3000))
+    assert torch.equal(
+        Trace().estimate(Linearised(decoder, z, x, Gaussian()), Full(), BETA).standard_error, torch.zeros(3000)
+    )
 
 
 def test_it_bounds_every_structure_and_meets_them_at_large_beta(seed: int) -> None:
@@ -90,7 +94,7 @@ def test_it_bounds_every_structure_and_meets_them_at_large_beta(seed: int) -> No
     decoder, z, x = _problem()
     for beta in (0.01, 1.0, 1e7):
         penalties = [
-            estimator.penalty(decoder, z, x, Gaussian(), structure, beta)[1]
+            estimator.penalty(Linearised(decoder, z, x, Gaussian()), structure, beta)[1]
             for estimator, structure in (
                 (Exact(), Full()),
                 (Exact(), BlockDiagonal(2)),
@@ -106,7 +110,9 @@ def test_a_dead_decoder_has_no_trace_and_finite_gradients() -> None:
     decoder = nn.Linear(LATENTS, 5)
     nn.init.zeros_(decoder.weight)
     for trace in (Trace(), Trace(Signs(2))):
-        _, value = trace.penalty(decoder, torch.randn(2, LATENTS), torch.randn(2, 5), Gaussian(), Full(), BETA)
+        _, value = trace.penalty(
+            Linearised(decoder, torch.randn(2, LATENTS), torch.randn(2, 5), Gaussian()), Full(), BETA
+        )
         assert torch.equal(value, torch.zeros(2))
         assert torch.equal(torch.autograd.grad(value.sum(), decoder.weight)[0], torch.zeros(5, LATENTS))
 
@@ -117,20 +123,22 @@ def test_bad_input() -> None:
             Trace(chunk_size=chunk_size)
     decoder, z, x = _problem()
     with pytest.raises(InputError, match="beta is"):
-        Trace().penalty(decoder, z, x, Gaussian(), Full(), -1.0)
+        Trace().penalty(Linearised(decoder, z, x, Gaussian()), Full(), -1.0)
 
 
 def test_it_says_where_the_first_order_is_none(seed: int) -> None:
     """‖M‖ ≫ β: the trace is many times the penalty that it stands for."""
     decoder, z, x = _problem()
-    exact = Exact().penalty(decoder, z, x, Gaussian(), Full(), 1e-6)[1].mean().item()
+    exact = Exact().penalty(Linearised(decoder, z, x, Gaussian()), Full(), 1e-6)[1].mean().item()
     trace = Trace()
     with pytest.warns(UserWarning, match=r"^Trace is the penalty to first order.* at least (.*) times") as told:
-        value = trace.penalty(decoder, z, x, Gaussian(), Full(), 1e-6)[1].mean().item()
+        value = trace.penalty(Linearised(decoder, z, x, Gaussian()), Full(), 1e-6)[1].mean().item()
     least = float(re.search("at least (.*) times", str(told[0].message))[1])
     assert 10 < least < value / exact
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        trace.penalty(decoder, z, x, Gaussian(), Full(), 1e3)
+        trace.penalty(Linearised(decoder, z, x, Gaussian()), Full(), 1e3)
         RAE(0.2, trace=trace)(Autoencoder(nn.Linear(6, 4), nn.Linear(4, 6), 4), 1e3 * torch.randn(3, 6))
-        vmap(lambda scale: Trace().penalty(lambda p: scale * decoder(p), z, x, Gaussian(), Full(), 1e-6)[1])(z[:, 0])
+        vmap(
+            lambda scale: Trace().penalty(Linearised(lambda p: scale * decoder(p), z, x, Gaussian()), Full(), 1e-6)[1]
+        )(z[:, 0])

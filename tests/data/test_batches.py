@@ -27,7 +27,7 @@ SIZES = st.integers(1, 40).flatmap(lambda count: st.tuples(st.just(count), st.in
 
 @given(sizes=SIZES, seed=st.integers(0, 2**63 - 1), epochs=st.integers(1, 4))
 @settings(deadline=None)
-def test_each_epoch_shows_no_datum_twice_and_drops_less_than_a_batch(
+def test_each_epoch_shows_no_sample_twice_and_drops_less_than_a_batch(
     sizes: tuple[int, int], seed: int, epochs: int
 ) -> None:
     count, size = sizes

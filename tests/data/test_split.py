@@ -27,7 +27,7 @@ def test_same_seed_same_split_other_seed_another() -> None:
     assert len(set(drawn)) == 3
 
 
-def test_every_datum_is_held_out_equally_often() -> None:
+def test_every_sample_is_held_out_equally_often() -> None:
     counts = np.zeros(10)
     for seed in range(2000):
         counts[Split(seed, 0.3).indices(10, "toy")[1].numpy()] += 1

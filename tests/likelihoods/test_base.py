@@ -25,7 +25,7 @@ from curvae.likelihoods import (
     Poisson,
     StudentT,
 )
-from curvae.likelihoods.base import check_same_shape, per_datum
+from curvae.likelihoods.base import check_same_shape, per_sample
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -42,12 +42,12 @@ class Case(NamedTuple):
 class Exponential(ElementwiseLikelihood):
     """A user's own model, on log-rates: x ~ rate · exp(−rate x)."""
 
-    def energy(self, eta, x):
+    def nll(self, eta, x):
         check_same_shape(eta, x)
-        return per_datum(x * eta.exp() - eta)
+        return per_sample(x * eta.exp() - eta)
 
     def log_prob(self, eta, x):
-        return -self.energy(eta, x)
+        return -self.nll(eta, x)
 
     def mean(self, eta):
         return (-eta).exp()
@@ -91,23 +91,23 @@ def case(request: pytest.FixtureRequest) -> Case:
     return request.param
 
 
-def test_energy_is_minus_log_prob_up_to_a_constant_in_eta(case: Case, seed: int) -> None:
+def test_nll_is_minus_log_prob_up_to_a_constant_in_eta(case: Case, seed: int) -> None:
     eta, other = case.eta(6), case.eta(6)
     x = case.observe(eta)
-    constant = case.likelihood.energy(eta, x) + case.likelihood.log_prob(eta, x)
+    constant = case.likelihood.nll(eta, x) + case.likelihood.log_prob(eta, x)
     assert constant.shape == (6,)
-    torch.testing.assert_close(constant, case.likelihood.energy(other, x) + case.likelihood.log_prob(other, x))
+    torch.testing.assert_close(constant, case.likelihood.nll(other, x) + case.likelihood.log_prob(other, x))
 
 
-def test_each_datum_is_scored_by_itself(case: Case, seed: int) -> None:
+def test_each_sample_is_scored_by_itself(case: Case, seed: int) -> None:
     eta = case.eta(4)
     x = case.observe(eta)
-    for score in (case.likelihood.energy, case.likelihood.log_prob):
+    for score in (case.likelihood.nll, case.likelihood.log_prob):
         alone = torch.cat([score(eta[i : i + 1], x[i : i + 1]) for i in range(4)])
         torch.testing.assert_close(score(eta, x), alone)
 
 
-def test_whitened_tangents_give_the_hessian_of_the_energy(case: Case, seed: int) -> None:
+def test_whitened_tangents_give_the_hessian_of_the_nll(case: Case, seed: int) -> None:
     eta = case.eta(3)
     x = case.observe(eta)
     tangents = torch.randn(*eta.shape, 4)
@@ -121,12 +121,12 @@ def test_whitened_tangents_give_the_hessian_of_the_energy(case: Case, seed: int)
 
 
 def _hessian(case: Case, eta: Tensor, x: Tensor) -> Tensor:
-    return hessian(lambda e: case.likelihood.energy(e[None], x[None])[0])(eta)
+    return hessian(lambda e: case.likelihood.nll(e[None], x[None])[0])(eta)
 
 
 def _expected_hessian(case: Case, eta: Tensor) -> Tensor:
     """E[−∇² log p] = E[∇ log p ∇ log pᵀ], by quadrature over each output, which are alike and independent."""
-    x = torch.linspace(-400, 400, 1_600_000)  # no point at zero, where the energy of Laplace has a kink
+    x = torch.linspace(-400, 400, 1_600_000)  # no point at zero, where the nll of Laplace has a kink
     centre = torch.zeros((), requires_grad=True)
     log_prob = case.likelihood.log_prob(centre.expand(len(x), 1), x[:, None])
     score = torch.func.vmap(torch.func.grad(lambda e, v: case.likelihood.log_prob(e[None, None], v[None, None])[0]))
@@ -134,12 +134,12 @@ def _expected_hessian(case: Case, eta: Tensor) -> Tensor:
     return torch.diag(information.detach().expand(eta.numel()))
 
 
-def test_gradients_of_energy_and_whitening(case: Case, seed: int) -> None:
+def test_gradients_of_nll_and_whitening(case: Case, seed: int) -> None:
     eta = case.eta(2)
     x = case.observe(eta)
     tangents = torch.randn(*eta.shape, 2, requires_grad=True)
     eta.requires_grad_()
-    assert torch.autograd.gradcheck(lambda e: case.likelihood.energy(e, x), (eta,))
+    assert torch.autograd.gradcheck(lambda e: case.likelihood.nll(e, x), (eta,))
     assert torch.autograd.gradcheck(lambda e, t: case.likelihood.whiten(e, x, t), (eta, tangents))
 
 
@@ -172,7 +172,7 @@ def test_shapes_are_never_broadcast(case: Case) -> None:
     x = case.observe(eta)
     for wrong in (x[:1], x[..., None], x[..., :1], x.flatten()[:2]):
         with pytest.raises(InputError, match=r"shape \(3, .*\)"):
-            case.likelihood.energy(eta, wrong)
+            case.likelihood.nll(eta, wrong)
         with pytest.raises(InputError):
             case.likelihood.log_prob(eta, wrong)
 
@@ -180,5 +180,11 @@ def test_shapes_are_never_broadcast(case: Case) -> None:
 def test_an_empty_batch_has_no_scores(case: Case) -> None:
     eta = case.eta(2)
     x = case.observe(eta)
-    assert case.likelihood.energy(eta[:0], x[:0]).shape == (0,)
+    assert case.likelihood.nll(eta[:0], x[:0]).shape == (0,)
     assert case.likelihood.log_prob(eta[:0], x[:0]).shape == (0,)
+
+
+def test_the_former_name_of_nll_still_works_and_says_so() -> None:
+    eta, x = torch.randn(3, 4), torch.randn(3, 4)
+    with pytest.warns(FutureWarning, match="now called nll"):
+        torch.testing.assert_close(Gaussian().energy(eta, x), Gaussian().nll(eta, x))

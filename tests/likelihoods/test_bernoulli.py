@@ -20,12 +20,12 @@ FAR = [-1000.0, -200.0, -50.0, -17.0, 17.0, 50.0, 200.0, 1000.0]
 
 
 def _exact(eta: float, x: float) -> tuple[float, float, float, float]:
-    """Energy, its gradient, √curvature and the gradient of that, to 500 digits and then rounded."""
+    """Nll, its gradient, √curvature and the gradient of that, to 500 digits and then rounded."""
     with mpmath.workdps(500):
         s, c = 1 / (1 + mpmath.exp(-mpmath.mpf(eta))), 1 / (1 + mpmath.exp(mpmath.mpf(eta)))
-        energy = -x * mpmath.log(s) - (1 - mpmath.mpf(x)) * mpmath.log(c)
+        nll = -x * mpmath.log(s) - (1 - mpmath.mpf(x)) * mpmath.log(c)
         root = mpmath.sqrt(s * c)
-        return float(energy), float(s - x), float(root), float(root * (c - s) / 2)
+        return float(nll), float(s - x), float(root), float(root * (c - s) / 2)
 
 
 def test_log_prob_of_binary_data(seed: int) -> None:
@@ -40,8 +40,8 @@ def test_grey_data_are_scored_by_cross_entropy(seed: int) -> None:
     eta, x = torch.randn(3, 5), torch.rand(3, 5)
     g = eta.sigmoid()
     expected = -(x * g.log() + (1 - x) * (1 - g).log()).sum(1)
-    torch.testing.assert_close(Bernoulli().energy(g, x), expected)
-    torch.testing.assert_close(BernoulliLogits().energy(eta, x), expected)
+    torch.testing.assert_close(Bernoulli().nll(g, x), expected)
+    torch.testing.assert_close(BernoulliLogits().nll(eta, x), expected)
 
 
 def test_curvature_of_binary_data_is_the_papers(seed: int) -> None:
@@ -54,11 +54,11 @@ def test_curvature_of_binary_data_is_the_papers(seed: int) -> None:
 def test_logits_anywhere(eta: float, x: float) -> None:
     e = torch.tensor([[eta]], dtype=torch.float64, requires_grad=True)
     observed = torch.tensor([[x]], dtype=torch.float64)
-    energy, slope, root, root_slope = _exact(eta, x)
-    (got_slope,) = torch.autograd.grad(BernoulliLogits().energy(e, observed).sum(), e)
+    nll, slope, root, root_slope = _exact(eta, x)
+    (got_slope,) = torch.autograd.grad(BernoulliLogits().nll(e, observed).sum(), e)
     whitened = BernoulliLogits().whiten(e, observed, torch.ones(1, 1, 1, dtype=torch.float64))
     (got_root_slope,) = torch.autograd.grad(whitened.sum(), e)
-    assert math.isclose(BernoulliLogits().energy(e, observed).item(), energy, rel_tol=1e-10, abs_tol=1e-12)
+    assert math.isclose(BernoulliLogits().nll(e, observed).item(), nll, rel_tol=1e-10, abs_tol=1e-12)
     assert math.isclose(got_slope.item(), slope, rel_tol=1e-10, abs_tol=1e-12)
     assert math.isclose(whitened.item(), root, rel_tol=1e-10)
     assert math.isclose(got_root_slope.item(), root_slope, rel_tol=1e-10, abs_tol=1e-15)
@@ -70,15 +70,15 @@ def test_far_logits_in_float32(eta: float, x: float) -> None:
     e = torch.tensor([[eta]], dtype=torch.float32, requires_grad=True)
     observed = torch.tensor([[x]], dtype=torch.float32)
     likelihood = BernoulliLogits()
-    energy, slope, root, root_slope = _exact(eta, observed.item())
+    nll, slope, root, root_slope = _exact(eta, observed.item())
     whitened = likelihood.whiten(e, observed, torch.ones(1, 1, 1, dtype=torch.float32))
     got = [
-        likelihood.energy(e, observed),
-        torch.autograd.grad(likelihood.energy(e, observed).sum(), e)[0],
+        likelihood.nll(e, observed),
+        torch.autograd.grad(likelihood.nll(e, observed).sum(), e)[0],
         whitened,
         torch.autograd.grad(whitened.sum(), e)[0],
     ]
-    for value, expected in zip(got, (energy, slope, root, root_slope), strict=True):
+    for value, expected in zip(got, (nll, slope, root, root_slope), strict=True):
         assert math.isclose(value.item(), expected, rel_tol=2e-4, abs_tol=1e-6)
     assert likelihood.curvature(e, observed).isfinite().all()
 
@@ -94,7 +94,7 @@ def test_a_saturated_sigmoid_on_the_right_side_has_curvature_one(dtype: torch.dt
     torch.testing.assert_close(whitened, ones)
     (slope,) = torch.autograd.grad(whitened.sum(), eta)
     torch.testing.assert_close(slope, torch.zeros_like(eta))
-    assert Bernoulli().energy(eta.sigmoid(), x).abs().max() < 1e-6
+    assert Bernoulli().nll(eta.sigmoid(), x).abs().max() < 1e-6
 
 
 def test_a_probability_close_to_the_wrong_end_whitens_without_overflow() -> None:
@@ -107,5 +107,5 @@ def test_a_probability_close_to_the_wrong_end_whitens_without_overflow() -> None
 @pytest.mark.parametrize("likelihood", [Bernoulli(), BernoulliLogits()], ids=str)
 def test_a_broken_decoder_gives_nan_and_no_crash(likelihood):
     """Training that diverges is noticed by its loss."""
-    energy = likelihood.energy(torch.tensor([[0.5, torch.nan], [0.5, 0.5]]), torch.ones(2, 2))
-    assert energy.isnan().tolist() == [True, False]
+    nll = likelihood.nll(torch.tensor([[0.5, torch.nan], [0.5, 0.5]]), torch.ones(2, 2))
+    assert nll.isnan().tolist() == [True, False]

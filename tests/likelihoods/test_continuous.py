@@ -60,7 +60,7 @@ def test_the_fitted_noise_scale_is_the_likelihoods_maximum(seed):
     eta, x = torch.randn(6, 4), torch.randn(6, 4)
     likelihood = LearnedGaussian().double()
     likelihood.fit(eta, x)
-    (gradient,) = torch.autograd.grad(likelihood.energy(eta, x).sum(), likelihood.log_sigma)
+    (gradient,) = torch.autograd.grad(likelihood.nll(eta, x).sum(), likelihood.log_sigma)
     assert gradient.abs() < 1e-10
     fixed = Gaussian(likelihood.sigma.item())
     torch.testing.assert_close(likelihood.log_prob(eta, x), fixed.log_prob(eta, x))

@@ -27,10 +27,10 @@ def test_poisson_log_prob(seed: int) -> None:
 def test_poisson_at_far_log_rates(eta: float, x: float) -> None:
     e = torch.tensor([[eta]], requires_grad=True)
     observed = torch.tensor([[x]])
-    energy = Poisson().energy(e, observed)
+    nll = Poisson().nll(e, observed)
     whitened = Poisson().whiten(e, observed, torch.ones(1, 1, 1))
     expected = math.exp(eta) - x * eta, math.exp(eta) - x, math.exp(eta / 2), math.exp(eta / 2) / 2
-    got = energy, *torch.autograd.grad(energy.sum(), e), whitened, *torch.autograd.grad(whitened.sum(), e)
+    got = nll, *torch.autograd.grad(nll.sum(), e), whitened, *torch.autograd.grad(whitened.sum(), e)
     for value, reference in zip(got, expected, strict=True):
         assert math.isclose(value.item(), reference, rel_tol=1e-12)
 
@@ -58,9 +58,9 @@ def test_categorical_mean_is_the_softmax_over_classes(seed: int) -> None:
 def test_categorical_at_far_logits(dtype: torch.dtype) -> None:
     e = torch.tensor([[1000.0, -1000.0, 0.0], [50.0, -50.0, 50.0]], dtype=dtype, requires_grad=True)
     x = torch.tensor([1, 0])
-    energy = Categorical().energy(e, x)
-    torch.testing.assert_close(energy, torch.tensor([2000.0, math.log(2)], dtype=dtype))
-    (slope,) = torch.autograd.grad(energy.sum(), e)
+    nll = Categorical().nll(e, x)
+    torch.testing.assert_close(nll, torch.tensor([2000.0, math.log(2)], dtype=dtype))
+    (slope,) = torch.autograd.grad(nll.sum(), e)
     torch.testing.assert_close(slope, torch.tensor([[1.0, -1.0, 0.0], [-0.5, 0.0, 0.5]], dtype=dtype))
     tangent = torch.tensor([[3.0, 4.0, 5.0], [1.0, 2.0, 3.0]], dtype=dtype)[..., None]
     whitened = Categorical().whiten(e, x, tangent)
@@ -72,14 +72,14 @@ def test_categorical_at_far_logits(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("wrong", [-100, -1, 3])
 def test_a_class_that_is_not_there_is_never_scored(wrong: int) -> None:
-    """−100 is PyTorch's "ignore this" by default: it would be a datum that every decoder explains."""
+    """−100 is PyTorch's "ignore this" by default: it would be a sample that every decoder explains."""
     with pytest.raises((IndexError, RuntimeError)):
-        Categorical().energy(torch.randn(1, 3), torch.tensor([wrong]))
+        Categorical().nll(torch.randn(1, 3), torch.tensor([wrong]))
 
 
 @pytest.mark.usefixtures("as_shipped")
 def test_categorical_shapes() -> None:
     with pytest.raises(InputError, match=r"expected \[B, C, \*S\] and \[B, \*S\]"):
-        Categorical().energy(torch.randn(4, 3), torch.zeros(4, 3))
+        Categorical().nll(torch.randn(4, 3), torch.zeros(4, 3))
     with pytest.raises(InputError, match="shape"):
-        Categorical().energy(torch.randn(4), torch.zeros(4))
+        Categorical().nll(torch.randn(4), torch.zeros(4))

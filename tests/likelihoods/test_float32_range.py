@@ -1,4 +1,4 @@
-"""Every model over all of float32: energy, its slope and bend, whitening and its slope, against 60-digit arithmetic."""
+"""Every model over all of float32: nll, its slope and bend, whitening and its slope, against 60-digit arithmetic."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from curvae.likelihoods import (
     Poisson,
     StudentT,
 )
-from curvae.likelihoods.base import per_datum
+from curvae.likelihoods.base import per_sample
 from curvae.metrics import Implied
 from curvae.posteriors import Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
 
@@ -35,7 +35,7 @@ mp = mpmath.mp.clone()
 mp.dps = 60
 Number = mpmath.mpf
 Exact = Callable[[Number, Number], tuple[Number, Number, Number, Number]]
-"""η, x to energy, slope, bend, and the curvature whose root whitens."""
+"""η, x to nll, slope, bend, and the curvature whose root whitens."""
 
 SIZES = [
     1e-45,
@@ -138,16 +138,16 @@ def test_value_slope_bend_and_whitening(
     for observed in data:
         eta = torch.tensor(etas)[:, None].requires_grad_()
         x = torch.full_like(eta, observed).detach()
-        energy, whitened = likelihood.energy(eta, x), likelihood.whiten(eta, x, torch.ones(len(eta), 1, 1)).flatten()
+        nll, whitened = likelihood.nll(eta, x), likelihood.whiten(eta, x, torch.ones(len(eta), 1, 1)).flatten()
         options = {"materialize_grads": True, "create_graph": True}
-        (slope,) = torch.autograd.grad(energy.sum(), eta, **options)
+        (slope,) = torch.autograd.grad(nll.sum(), eta, **options)
         (bend,) = torch.autograd.grad(slope.sum(), eta, **options) if slope.requires_grad else (torch.zeros_like(eta),)
         turned = whitened.requires_grad
         (root_slope,) = torch.autograd.grad(whitened.sum(), eta, **options) if turned else (torch.zeros_like(eta),)
         for i, e in enumerate(eta.flatten().tolist()):
             value, first, second, curvature = exact(mp.mpf(e), mp.mpf(x[i].item()))
             scale = 1 + abs(mp.mpf(x[i].item()))  # what cancels: x against the mean, x times η
-            assert _close(energy[i].item(), value, scale), ("energy", e, observed)
+            assert _close(nll[i].item(), value, scale), ("nll", e, observed)
             assert _close(slope[i].item(), first, scale), ("slope", e, observed)
             assert _close(bend[i].item(), second, 0.05 * scale), ("bend", e, observed)
             assert _close(whitened[i].item(), mp.sqrt(curvature), mp.mpf(0)) or curvature < 1e-30, ("root", e, observed)
@@ -192,11 +192,11 @@ def test_counts_of_any_rate_are_finite_and_not_negative(likelihood: Likelihood) 
 class Absolute(ElementwiseLikelihood):
     """A user's own kink, which does not declare itself."""
 
-    def energy(self, eta: Tensor, x: Tensor) -> Tensor:
-        return per_datum((x - eta).abs())
+    def nll(self, eta: Tensor, x: Tensor) -> Tensor:
+        return per_sample((x - eta).abs())
 
     def log_prob(self, eta: Tensor, x: Tensor) -> Tensor:
-        return -self.energy(eta, x)
+        return -self.nll(eta, x)
 
     def mean(self, eta: Tensor) -> Tensor:
         return eta

@@ -23,9 +23,9 @@ def test_log_prob(seed: int, sigma: float) -> None:
     )
 
 
-def test_energy_is_the_papers_half_squared_distance(seed: int) -> None:
+def test_nll_is_the_papers_half_squared_distance(seed: int) -> None:
     eta, x = torch.randn(3, 4), torch.randn(3, 4)
-    torch.testing.assert_close(Gaussian().energy(eta, x), 0.5 * ((x - eta) ** 2).sum(1))
+    torch.testing.assert_close(Gaussian().nll(eta, x), 0.5 * ((x - eta) ** 2).sum(1))
 
 
 def test_spread_of_samples(seed: int) -> None:

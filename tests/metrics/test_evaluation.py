@@ -40,29 +40,29 @@ def mask(structure: Structure) -> torch.Tensor:
 
 
 def naive(model: Autoencoder, x: torch.Tensor, likelihood: Likelihood, structure: Structure) -> dict[str, Any]:
-    """From Jacobians and Hessians by reverse mode, dense matrices and determinants; one datum at a time."""
+    """From Jacobians and Hessians by reverse mode, dense matrices and determinants; one sample at a time."""
     rows = []
-    for datum in x:
-        h = model.encode(datum[None])[0]
+    for sample in x:
+        h = model.encode(sample[None])[0]
         eta = model.decode(h[None])[0]
 
-        def energy(outputs: torch.Tensor, datum: torch.Tensor = datum) -> torch.Tensor:
-            return likelihood.energy(outputs.reshape(1, *SHAPE), datum[None])[0]
+        def nll(outputs: torch.Tensor, sample: torch.Tensor = sample) -> torch.Tensor:
+            return likelihood.nll(outputs.reshape(1, *SHAPE), sample[None])[0]
 
         jacobian = jacrev(lambda z: model.decode(z[None])[0].flatten())(h)
-        curvature = jacobian.T @ hessian(energy)(eta.flatten()) @ jacobian
+        curvature = jacobian.T @ hessian(nll)(eta.flatten()) @ jacobian
         implied = torch.eye(LATENTS) + curvature / BETA
         inside = implied * mask(structure)
-        sigma = inside.inverse() if model.structure is None else model.posterior(datum[None]).covariance()[0]
+        sigma = inside.inverse() if model.structure is None else model.posterior(sample[None]).covariance()[0]
         kl = 0.5 * BETA * (h @ h + sigma.trace() - sigma.logdet() - LATENTS)
-        value = energy(eta.flatten())
+        value = nll(eta.flatten())
         prior = 0.5 * BETA * h @ h
         taylor = value + 0.5 * (curvature @ sigma).trace() + kl
         full = value + prior + 0.5 * BETA * implied.logdet()
         rows.append(
             {
-                "energy": value,
-                "mse": (likelihood.mean(eta[None])[0] - datum).square().mean(),
+                "reconstruction": value,
+                "mse": (likelihood.mean(eta[None])[0] - sample).square().mean(),
                 "taylor": taylor,
                 "grae": value + prior + 0.5 * BETA * inside.logdet(),
                 "grae_full": full,
@@ -181,7 +181,7 @@ def test_pixels_are_scaled() -> None:
         evaluate(model, data, BETA, Gaussian(), Full(), generator=torch.Generator())
         for data in (pixels, pixels.float() / 255)
     ]
-    assert found[0].energy.mean == pytest.approx(found[1].energy.mean, rel=1e-6)
+    assert found[0].reconstruction.mean == pytest.approx(found[1].reconstruction.mean, rel=1e-6)
 
 
 def test_json_both_ways() -> None:
@@ -224,6 +224,6 @@ def test_a_model_that_gives_no_numbers() -> None:
         evaluate(model, torch.rand(5, *SHAPE), BETA, Gaussian(), Full(), generator=torch.Generator())
 
 
-def test_a_single_datum_has_no_error() -> None:
+def test_a_single_sample_has_no_error() -> None:
     found = evaluate(make_model(None), torch.rand(1, *SHAPE), BETA, Gaussian(), Full(), generator=torch.Generator())
     assert found.taylor.se == 0

@@ -45,8 +45,8 @@ def test_covariance_with_the_exact_hessian_is_9() -> None:
     likelihood = BernoulliLogits()
     q = Implied(grae, beta, likelihood, curvature="hessian").posterior(x)
 
-    def log_p(z: torch.Tensor, datum: torch.Tensor) -> torch.Tensor:
-        return -likelihood.energy(grae.decode(z[None]), datum[None])[0]
+    def log_p(z: torch.Tensor, sample: torch.Tensor) -> torch.Tensor:
+        return -likelihood.nll(grae.decode(z[None]), sample[None])[0]
 
     for i in range(4):
         oracle = torch.linalg.inv(torch.eye(3) - hessian(log_p)(q.mean[i], x[i]) / beta)

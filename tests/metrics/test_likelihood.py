@@ -50,7 +50,7 @@ def linear_model(weight: torch.Tensor, bias: torch.Tensor, variance: float) -> A
 
 @pytest.fixture
 def ppca(seed: int) -> tuple[Autoencoder, torch.Tensor, float, np.ndarray]:
-    """A model of fitted principal components, data, noise variance and scikit-learn's −log p of each datum."""
+    """A model of fitted principal components, data, noise variance and scikit-learn's −log p of each sample."""
     mixing = torch.randn(LATENTS, D)
     x = torch.randn(60, LATENTS) @ mixing + 0.4 * torch.randn(60, D)
     pca = PCA(LATENTS).fit(x.numpy())
@@ -140,12 +140,12 @@ def test_equals_quadrature_for_one_latent(likelihood: Likelihood, seed: int) -> 
         model.factor_head.bias.zero_()
         model.mean_head.weight.mul_(0.3)
 
-    def density(z: float, datum: torch.Tensor) -> float:
+    def density(z: float, sample: torch.Tensor) -> float:
         with torch.no_grad():
-            log_p = likelihood.log_prob(decoder(torch.tensor([[z]])), datum[None])
+            log_p = likelihood.log_prob(decoder(torch.tensor([[z]])), sample[None])
         return math.exp(float(log_p) - 0.5 * z * z) / math.sqrt(2 * math.pi)
 
-    oracle = [-math.log(scipy.integrate.quad(density, -8, 8, args=(datum,))[0]) for datum in x]
+    oracle = [-math.log(scipy.integrate.quad(density, -8, 8, args=(sample,))[0]) for sample in x]
     found = importance_weighted_nll(model, x, likelihood, samples=40_000, generator=generator(seed), chunk_size=4000)
     assert bool(((found.nll - torch.tensor(oracle)).abs() < 5 * found.se).all())
     assert float(found.se.max()) < 0.02
@@ -204,12 +204,12 @@ def test_pixels_and_progress() -> None:
     "likelihood", [Gaussian(0.7), LearnedGaussian(0.7), Laplace(0.6), StudentT(4.0, 0.5)], ids=repr
 )
 @pytest.mark.parametrize("beta", [0.05, 0.8, 1.0, 1.7])
-def test_at_unit_beta_divides_the_energy_and_is_a_density(likelihood: Likelihood, beta: float) -> None:
+def test_at_unit_beta_divides_the_nll_and_is_a_density(likelihood: Likelihood, beta: float) -> None:
     tempered = at_unit_beta(likelihood, beta)
     eta, x = torch.randn(4, 3), torch.randn(4, 3)
 
     def excess(model: Likelihood) -> torch.Tensor:
-        return model.energy(eta, x) - model.energy(eta, eta)
+        return model.nll(eta, x) - model.nll(eta, eta)
 
     torch.testing.assert_close(excess(tempered), excess(likelihood) / beta)
 

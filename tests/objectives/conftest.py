@@ -38,11 +38,11 @@ def fixed() -> type[Fixed]:
 
 
 def _dense_curvature(decoder: Callable[[Tensor], Tensor], z: Tensor, x: Tensor, likelihood: Likelihood) -> Tensor:
-    """M = Jᵀ (−H) J of each datum by reverse mode, with the D × D matrix in full."""
+    """M = Jᵀ (−H) J of each sample by reverse mode, with the D × D matrix in full."""
     found = []
     for i in range(len(z)):
         jacobian = jacrev(lambda p: decoder(p[None])[0])(z[i]).reshape(-1, z.shape[1])
-        outer = hessian(lambda e, i=i: likelihood.energy(e[None], x[i : i + 1])[0])(decoder(z[i : i + 1])[0])
+        outer = hessian(lambda e, i=i: likelihood.nll(e[None], x[i : i + 1])[0])(decoder(z[i : i + 1])[0])
         found.append(jacobian.mT @ outer.reshape(len(jacobian), -1) @ jacobian)
     return torch.stack(found)
 

@@ -1,4 +1,4 @@
-"""One datum that is not finite: its own values are not, everybody else's are what they are without it."""
+"""One sample that is not finite: its own values are not, everybody else's are what they are without it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STRUCTURES = [Diagonal(), BlockDiagonal(2), Full(), Banded(1)]
 
 
 class TheseSigns(Probes):
-    """Two sign vectors, the same for every datum."""
+    """Two sign vectors, the same for every sample."""
 
     count = 2
 
@@ -72,7 +72,7 @@ def test_every_structure_estimator_and_curvature(structure: Structure, likelihoo
 
 
 @pytest.mark.parametrize("structure", STRUCTURES, ids=repr)
-def test_a_shared_covariance_has_none_where_one_datum_has_none(structure: Structure) -> None:
+def test_a_shared_covariance_has_none_where_one_sample_has_none(structure: Structure) -> None:
     model, broken = _model(structure), torch.rand(3, 5)
     broken[BAD] = math.nan
     for estimator, curvature in itertools.product([Exact()], ["gauss-newton", "hessian"]):

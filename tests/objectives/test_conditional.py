@@ -1,4 +1,4 @@
-"""A decoder that holds something of each datum: every objective and estimator gives it the right rows."""
+"""A decoder that holds something of each sample: every objective and estimator gives it the right rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from curvae.posteriors import BlockDiagonal, Diagonal, Full, Normal, Shared
 pytestmark = pytest.mark.usefixtures("float64")
 
 DATA, LATENTS, OUTPUTS, BETA = 5, 3, 4, 0.5
-FRACTIONS = (0.2, 0.6, 1.0)  # also of one datum, whose row would broadcast
+FRACTIONS = (0.2, 0.6, 1.0)  # also of one sample, whose row would broadcast
 
 
 @dataclass
@@ -92,8 +92,8 @@ def test_every_sample_of_a_beta_vae_has_its_label() -> None:
     x = torch.randn(DATA, OUTPUTS)
     terms = BetaVAE(BETA, samples=3)(model, x, torch.Generator().manual_seed(0))
     draws = model.posterior(x).rsample(torch.Generator().manual_seed(0), (3,))
-    energy = torch.stack([Gaussian().energy(model.decode(z), x) for z in draws]).mean(0)
-    torch.testing.assert_close(terms.parts["energy"], energy)
+    nll = torch.stack([Gaussian().nll(model.decode(z), x) for z in draws]).mean(0)
+    torch.testing.assert_close(terms.parts["nll"], nll)
 
 
 def test_what_only_measures_keeps_the_order_too() -> None:

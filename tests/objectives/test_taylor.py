@@ -35,7 +35,7 @@ def test_value_and_gradients(
     dense = structure.factor(parameters, latents).dense()
     curvature, covariance = dense_curvature(decoder, mean, x, likelihood), dense @ dense.mT
     expected = {
-        "energy": likelihood.energy(decoder(mean), x),
+        "nll": likelihood.nll(decoder(mean), x),
         "curvature": 0.5 * torch.einsum("bij,bji->b", curvature, covariance),
         "kl": beta / 2 * (mean.square().sum(1) + torch.einsum("bii->b", covariance) - covariance.logdet() - latents),
     }

@@ -11,12 +11,12 @@ from curvae.nn import MLPDecoder, MLPEncoder
 from curvae.objectives import Terms
 
 CASES = {
-    "beta-vae": (objectives.BetaVAE(beta=0.2, samples=2), {"energy", "kl"}),
-    "taylor": (objectives.Taylor(beta=0.2), {"energy", "curvature", "kl"}),
-    "grae": (objectives.GRAE(beta=0.2), {"energy", "prior", "penalty"}),
+    "beta-vae": (objectives.BetaVAE(beta=0.2, samples=2), {"nll", "kl"}),
+    "taylor": (objectives.Taylor(beta=0.2), {"nll", "curvature", "kl"}),
+    "grae": (objectives.GRAE(beta=0.2), {"nll", "prior", "penalty"}),
     "grae-columns": (
         objectives.GRAE(beta=0.2, structure=posteriors.Diagonal(), estimator=Columns(1)),
-        {"energy", "prior", "penalty"},
+        {"nll", "prior", "penalty"},
     ),
 }
 

@@ -153,7 +153,7 @@ def test_gradient_from_the_columns():
     torch.testing.assert_close(gradient, 2 * root.detach() @ outer, rtol=1e-6, atol=1e-8)
 
 
-def test_a_diverged_datum_hurts_nobody_else():
+def test_a_diverged_sample_hurts_nobody_else():
     root = torch.cat([steep(5), torch.full((1, 20, 6), torch.nan, dtype=torch.double)])
     alone = Banded(1).penalty_of_root(root[:BATCH], BETA)
     for penalty in (Banded(1).penalty_of_root(root, BETA), Banded(1).penalty(root.mT @ root, BETA)):
@@ -172,5 +172,5 @@ def test_an_indefinite_matrix_has_no_best_precision():
 def test_bad_input():
     with pytest.raises(InputError, match="bandwidth is 0"):
         Banded(0)
-    with pytest.raises(InputError, match=r"Banded\(1\) of 5 latents takes 9 parameters a datum; got 4"):
+    with pytest.raises(InputError, match=r"Banded\(1\) of 5 latents takes 9 parameters per sample; got 4"):
         Banded(1).factor(torch.zeros(1, 4), LATENTS)

@@ -56,7 +56,7 @@ def test_optimum_minimises_the_mean_of_8_over_the_data(structure):
 
 
 def test_the_exact_hessian_need_only_be_definite_on_average():
-    """(10) with one covariance sees the mean Hessian; a single datum's may be indefinite."""
+    """(10) with one covariance sees the mean Hessian; a single sample's may be indefinite."""
     torch.manual_seed(0)
     decoder = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 4))
     model = Autoencoder(nn.Linear(4, 2), decoder, 2).double()

@@ -211,7 +211,7 @@ def test_bad_input() -> None:
                 structure.penalty(torch.eye(3)[None], beta)
             with pytest.raises(InputError, match="beta is"):
                 structure.optimal(torch.eye(3)[None], beta)
-        with pytest.raises(InputError, match=r"of 3 latents takes \d parameters a datum; got 7"):
+        with pytest.raises(InputError, match=r"of 3 latents takes \d parameters per sample; got 7"):
             structure.factor(torch.zeros(1, 7), 3)
 
 

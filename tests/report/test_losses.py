@@ -25,11 +25,11 @@ def test_series_are_the_logged_numbers(tmp_path: Path, digits: Path, make_run: M
     run = make_run(tmp_path / "run", digits, objective="grae")
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     found = term_series(run)
-    assert list(found) == ["total", "energy", "prior", "penalty"]
+    assert list(found) == ["total", "nll", "prior", "penalty"]
     np.testing.assert_array_equal(found["total"].steps, [10, 20, 30])
     np.testing.assert_array_equal(found["penalty"].values, [line["parts"]["penalty"] for line in lines])
     np.testing.assert_array_equal(found["total"].held_out_steps, [30])
-    np.testing.assert_array_equal(found["energy"].held_out, [lines[2]["held_out"]["parts"]["energy"]])
+    np.testing.assert_array_equal(found["nll"].held_out, [lines[2]["held_out"]["parts"]["nll"]])
 
 
 def test_runs_with_other_terms_share_the_page(tmp_path: Path, digits: Path, make_run: MakeRun) -> None:
@@ -39,7 +39,7 @@ def test_runs_with_other_terms_share_the_page(tmp_path: Path, digits: Path, make
     charts, compared, terms = loss_charts(subjects)
     assert [subject.name for subject, _, _ in charts] == ["a", "b"]
     assert compared is not None
-    assert terms == ["total", "energy", "curvature", "kl", "prior", "penalty"]
+    assert terms == ["total", "nll", "curvature", "kl", "prior", "penalty"]
     assert loss_charts(subjects[:1])[1] is None
 
 
@@ -54,10 +54,10 @@ def test_a_run_without_lines_has_no_chart(tmp_path: Path, digits: Path, make_run
     [
         {"step": 40},
         {"step": 40, "total": 1.0},
-        {"step": 40, "total": None, "parts": {"energy": 1.0}},
-        {"step": 40, "total": 1.0, "parts": {"energy": "x"}},
+        {"step": 40, "total": None, "parts": {"nll": 1.0}},
+        {"step": 40, "total": 1.0, "parts": {"nll": "x"}},
         {"step": 40, "total": 1.0, "parts": [1]},
-        {"step": 40, "total": 1.0, "parts": {"energy": 1.0}, "held_out": {"total": 1.0}},
+        {"step": 40, "total": 1.0, "parts": {"nll": 1.0}, "held_out": {"total": 1.0}},
     ],
 )
 @pytest.mark.usefixtures("as_shipped")
@@ -78,8 +78,8 @@ def test_the_words_below_a_chart_are_what_is_drawn(
 ) -> None:
     make_run(tmp_path / "a", digits, evaluated=False)
     values = np.random.default_rng(0).random(logged)
-    lines = [{"step": step, "seconds": 1.0, "total": v, "parts": {"energy": v}} for step, v in enumerate(values, 1)]
-    lines[-1]["held_out"] = {"total": 1.0, "parts": {"energy": 1.0}}
+    lines = [{"step": step, "seconds": 1.0, "total": v, "parts": {"nll": v}} for step, v in enumerate(values, 1)]
+    lines[-1]["held_out"] = {"total": 1.0, "parts": {"nll": 1.0}}
     (tmp_path / "a" / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     drawn: list[list[Line]] = []
     real = losses.chart
@@ -104,6 +104,6 @@ def test_the_words_below_a_chart_are_what_is_drawn(
 
 def test_dots_are_of_as_many_data_as_the_page_says(tmp_path: Path, digits: Path, make_run: MakeRun) -> None:
     run = make_run(tmp_path / "a", digits, evaluated=False)
-    data, last = run.dataset().test[: losses.HELD_OUT], run.metrics[-1]["held_out"]["parts"]["energy"]
+    data, last = run.dataset().test[: losses.HELD_OUT], run.metrics[-1]["held_out"]["parts"]["nll"]
     found = evaluate(run.model(), data, run.config.beta, Gaussian(), Diagonal(), generator=torch.Generator())
-    assert found.energy.mean == pytest.approx(last, rel=1e-3)
+    assert found.reconstruction.mean == pytest.approx(last, rel=1e-3)

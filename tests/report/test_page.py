@@ -126,7 +126,7 @@ def test_matrices_shown_are_those_of_the_model(
     for i in range(4):
         limit = max(posterior[i].abs().max(), implied[i].abs().max())
         for matrix, alt in ((posterior, "posterior precision of"), (implied, "precision implied by the decoder at")):
-            shown = page.pixels(f"{alt} held-out datum {i + 1} in a").astype(int)
+            shown = page.pixels(f"{alt} held-out sample {i + 1} in a").astype(int)
             position = (0.5 + 0.5 * matrix[i] / limit).detach().numpy()
             expected = matplotlib.colormaps["RdBu_r"](position, bytes=True)[..., :3].astype(int)
             assert np.abs(shown - expected).max() <= 8  # a neighbouring colour, where rounding decides
@@ -164,7 +164,7 @@ def test_an_unfinished_run_has_curves_only(tmp_path: Path, digits: Path, make_ru
     make_run(tmp_path / "a", digits, finished=False)
     alone = written(tmp_path, "a")
     assert alone.sections == SECTIONS
-    assert alone.pixels("loss curves of a by term: total, energy, prior, penalty").size
+    assert alone.pixels("loss curves of a by term: total, nll, prior, penalty").size
     assert f"curvae train --resume --out {tmp_path / 'a'}" in alone.text
     make_run(tmp_path / "b", digits)
     both = written(tmp_path, "a", "b")
@@ -180,9 +180,9 @@ def test_vectors_are_drawn_as_lines(tmp_path: Path, vectors: Path, make_run: Mak
     assert page.sections == SECTIONS
     assert_alone(page)
     assert "The data are vectors" in page.text
-    assert page.pixels("posterior precision of held-out datum 1 in a").shape == (3, 3, 3)
+    assert page.pixels("posterior precision of held-out sample 1 in a").shape == (3, 3, 3)
     assert page.pixels("codes of held-out data in a").size
-    assert page.pixels("held-out datum 6 and its reconstructions").size
+    assert page.pixels("held-out sample 6 and its reconstructions").size
 
 
 @pytest.mark.parametrize("outputs", [1, 2])
@@ -191,7 +191,7 @@ def test_tiny_vectors_and_one_latent(tmp_path: Path, make_run: MakeRun, outputs:
     make_run(tmp_path / "a", tmp_path / "tiny.npy", latents=1, network="linear")
     page = written(tmp_path, "a")
     assert page.sections == SECTIONS
-    assert page.pixels("posterior precision of held-out datum 1 in a").shape == (1, 1, 3)
+    assert page.pixels("posterior precision of held-out sample 1 in a").shape == (1, 1, 3)
 
 
 def test_other_data_are_shown_separately(tmp_path: Path, digits: Path, vectors: Path, make_run: MakeRun) -> None:

@@ -54,7 +54,7 @@ def test_the_link_belongs_to_the_observation_model(likelihood: str, bounded: boo
 @pytest.mark.parametrize(
     ("changes", "shape", "message"),
     [
-        ({"latents": 7}, (6,), "latents is 7 but a datum has only 6 numbers"),
+        ({"latents": 7}, (6,), "latents is 7 but a sample has only 6 numbers"),
         ({"structure": "block:4"}, (6,), "only 3 latents"),
         ({"structure": "banded:3"}, (6,), "only 3 latents"),
         ({"structure": "shared:block:4"}, (6,), "structure is shared:block:4 but there are only 3 latents"),

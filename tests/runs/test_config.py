@@ -106,3 +106,18 @@ def test_unknown_keys_are_named() -> None:
 def test_data_is_needed() -> None:
     with pytest.raises(InputError, match="no data"):
         RunConfig.from_json({"beta": 0.1})
+
+
+def test_a_batch_fraction_and_a_shared_structure_are_options_of_their_own() -> None:
+    """They are kept as runs have always kept them, so that old runs load and digests stay."""
+    given = {"data": "mnist", "estimator": "columns:1", "structure": "block:2"}
+    kept = RunConfig(data="mnist", estimator="fraction:1/4:columns:1", structure="shared:block:2")
+    assert RunConfig.from_json(given | {"batch_fraction": "1/4", "shared": True}) == kept
+    assert RunConfig.from_json(kept.to_json()) == kept
+    # given to a run that has them already
+    other = RunConfig.from_json(kept.to_json() | {"batch_fraction": "1/8", "shared": True})
+    assert other.differences(kept) == ["estimator"]
+    assert other.estimator == "fraction:1/8:columns:1"
+    assert RunConfig.from_json({"data": "mnist", "batch_fraction": 0.5}).estimator == "fraction:0.5:exact"
+    with pytest.raises(InputError, match="^shared is 1; expected true or false$"):
+        RunConfig.from_json(given | {"shared": 1})

@@ -40,3 +40,10 @@ def test_a_line_cut_short_is_left_out(tmp_path: Path) -> None:
 def test_not_a_number_is_no_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         append_line(tmp_path / "metrics.jsonl", {"step": 1, "total": float("nan")})
+
+
+def test_terms_of_curvae_0_1_have_their_present_names(tmp_path: Path) -> None:
+    parts = {"energy": 1.0, "kl": 2.0}
+    append_line(tmp_path / "metrics.jsonl", {"step": 1, "parts": parts, "held_out": {"total": 3.0, "parts": parts}})
+    (line,) = read_lines(tmp_path / "metrics.jsonl")
+    assert line["parts"] == line["held_out"]["parts"] == {"nll": 1.0, "kl": 2.0}

@@ -94,7 +94,7 @@ APART: list[tuple[dict[str, Any], str]] = [
     ({"structure": "shared:diagonal", "estimator": "columns:1"}, "structure is shared:diagonal"),
     ({"structure": "block:2", "estimator": "lanczos"}, "estimator is lanczos but structure is block:2"),
     ({"structure": "shared", "estimator": "lanczos:2:2"}, "estimator is lanczos:2:2 but structure is shared"),
-    ({"structure": "shared", "estimator": "fraction:1/2:exact"}, "fraction:F:exact not with shared"),
+    ({"structure": "shared", "estimator": "fraction:1/2:exact"}, "that a shared structure takes it with trace alone"),
     ({"objective": "rae", "estimator": "lanczos"}, "objective rae has a trace only"),
     ({"curvature": "hessian", "estimator": "columns:1"}, "needs estimator exact"),
     ({"curvature": "hessian", "estimator": "trace"}, "needs estimator exact"),

@@ -73,7 +73,7 @@ def test_a_spike_that_passes_is_no_divergence() -> None:
 
 def test_parts_that_cancel_are_not_a_small_start() -> None:
     watch = Watch()
-    watch.begin(Terms({"energy": torch.tensor([-50.0]), "kl": torch.tensor([50.001])}))
+    watch.begin(Terms({"nll": torch.tensor([-50.0]), "kl": torch.tensor([50.001])}))
     assert watch.start == pytest.approx(100.001)
     assert not watch.ran_away(5e4)
 

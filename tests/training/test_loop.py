@@ -68,7 +68,7 @@ def test_log_lines_hold_the_terms(configure: Configure, tmp_path: Path) -> None:
     assert [line["step"] for line in lines if "held_out" in line] == [10, 20, 30]
     assert all(earlier["seconds"] <= later["seconds"] for earlier, later in pairwise(lines))
     for values in (*lines, *(line["held_out"] for line in lines if "held_out" in line)):
-        assert set(values["parts"]) == {"energy", "prior", "penalty"}
+        assert set(values["parts"]) == {"nll", "prior", "penalty"}
         assert math.isclose(sum(values["parts"].values()), values["total"], rel_tol=1e-5)
 
 
@@ -127,7 +127,7 @@ def test_bf16_stays_near_float32(objective: str, configure: Configure, tmp_path:
 
 
 def test_divergence_stops_with_a_clear_line_and_keeps_the_checkpoint(configure: Configure, tmp_path: Path) -> None:
-    """One datum so large that its squared error overflows."""
+    """One sample so large that its squared error overflows."""
     config = configure(checkpoint_every=1)
     fifth = list(Batches(load(config.data).train, config.batch_size, config.seed, steps=5))[4]
     values = np.load(config.data)

@@ -35,10 +35,10 @@ _MOST = {"samples": 100_000, "columns": 10_000, "nll": 1_000_000}
 def evaluate(
     run: Annotated[Path, Argument(help="A finished run folder.", metavar="RUN", parser=path)],
     limit: Annotated[int, Option(help="Use at most this many held-out data.")] = 5000,
-    samples: Annotated[int, Option(help="Draws per datum for objective (2).")] = 8,
-    columns: Annotated[int, Option(help="Sampled columns per datum.")] = 1,
+    samples: Annotated[int, Option(help="Draws per sample for objective (2).")] = 8,
+    columns: Annotated[int, Option(help="Sampled columns per sample.")] = 1,
     nll: Annotated[
-        int | None, Option(help="Also estimate -log p(x), with K importance-weighted draws per datum.", metavar="K")
+        int | None, Option(help="Also estimate -log p(x), with K importance-weighted draws per sample.", metavar="K")
     ] = None,
     batch_size: Annotated[int, Option(help="Data at a time.")] = 100,
     seed: Annotated[int, Option(help="Of the draws.")] = 0,
@@ -184,7 +184,7 @@ def _table(run: Path, found: _Found) -> Table:
         "Taylor (7)": evaluation.taylor,
         f"GRAE (12), {evaluation.structure}": evaluation.grae,
         "GRAE (12), Full()": evaluation.grae_full,
-        "energy": evaluation.energy,
+        "reconstruction term": evaluation.reconstruction,
         "squared error per output": evaluation.mse,
         "penalty (14), exact": evaluation.penalty_exact,
         "penalty (14), sampled": evaluation.penalty_sampled,
@@ -209,7 +209,7 @@ def _table(run: Path, found: _Found) -> Table:
         _add_nll(table, found.nll)
         same = found.noise is found.likelihood and evaluation.beta != 1
         role = "β is a weight of the training only" if same else "the noise where β is 1"
-        notes.append(f"−log p(x) is in nats per datum under {found.noise}: {role}")
+        notes.append(f"−log p(x) is in nats per sample under {found.noise}: {role}")
     table.caption = "\n".join(notes)
     return table
 

@@ -27,18 +27,21 @@ def train(
     objective: Annotated[str | None, Option(help="beta-vae, taylor, grae or rae.", show_default="grae")] = None,
     structure: Annotated[
         str | None,
-        Option(help="diagonal, block:B, banded:W, full or shared:STRUCTURE.", show_default="diagonal"),
+        Option(help="diagonal, block:B, banded:W or full.", show_default="diagonal"),
     ] = None,
+    shared: Annotated[bool | None, Option("--shared", help="One covariance for all samples.", show_default="")] = None,
     curvature: Annotated[
         str | None, Option(help="taylor, grae: gauss-newton or hessian.", show_default="gauss-newton")
     ] = None,
     estimator: Annotated[
         str | None,
         Option(
-            help="grae: exact, columns:K, lanczos:PROBES:DEPTH, trace:K, or fraction:1/8:… of the batch; rae: exact, "
-            "columns:K or trace:K.",
+            help="grae: exact, columns:K, lanczos:PROBES:DEPTH or trace:K; rae: exact, columns:K or trace:K.",
             show_default="exact",
         ),
+    ] = None,
+    batch_fraction: Annotated[
+        str | None, Option(help="grae: the penalty on that part of each batch, for example 1/4.", show_default="1")
     ] = None,
     likelihood: Annotated[
         str | None,
@@ -71,7 +74,7 @@ def train(
         str | None, Option(help="Of the learning rate: constant, or cosine (falls to 0).", show_default="constant")
     ] = None,
     warmup: Annotated[int | None, Option(help="Steps in which the rate rises first.", show_default="0")] = None,
-    samples: Annotated[int | None, Option(help="beta-vae: draws per datum.", show_default="1")] = None,
+    samples: Annotated[int | None, Option(help="beta-vae: draws per sample.", show_default="1")] = None,
     seed: Annotated[int | None, Option(help="Of weights, data order and noise.", show_default="0")] = None,
     precision: Annotated[str | None, Option(help="32, bf16 or 64.", show_default="32")] = None,
     compile: Annotated[

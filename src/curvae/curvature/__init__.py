@@ -2,16 +2,15 @@
 
 from curvae.curvature.estimator import Estimate, Estimator, SampledColumns
 from curvae.curvature.estimators import Columns, Exact
-from curvae.curvature.first_use import unchecked
 from curvae.curvature.fraction import Fraction
 from curvae.curvature.gauss_newton import gauss_newton
 from curvae.curvature.hessian import Curvature, check_curvature, hessian
 from curvae.curvature.lanczos import Lanczos
+from curvae.curvature.linearised import Linearised
 from curvae.curvature.operator import Operator
 from curvae.curvature.probes import Coordinates, Probes, Signs, Sphere, principal_basis
-from curvae.curvature.pushforward import columns, jacobian, pushforward
-from curvae.curvature.statistics import FixedStatistics
 from curvae.curvature.trace import Trace
+from curvae.forward import FixedStatistics, columns, jacobian, pushforward, unchecked
 
 __all__ = [
     "Columns",
@@ -23,6 +22,7 @@ __all__ = [
     "FixedStatistics",
     "Fraction",
     "Lanczos",
+    "Linearised",
     "Operator",
     "Probes",
     "SampledColumns",

@@ -10,9 +10,7 @@ import torch
 
 from curvae._checks import positive
 from curvae._typing import Float, Int, Tensor
-from curvae.curvature.gauss_newton import whitened
-from curvae.curvature.pushforward import Decoder, check_latents
-from curvae.likelihoods import Likelihood
+from curvae.curvature.linearised import Linearised
 from curvae.posteriors import Structure
 
 
@@ -24,17 +22,17 @@ class SampledColumns:
         columns: $T_{:c}$ for each sampled latent, or all d of them.
         indices: which latents; ``None`` means all, in order.
         probabilities: of drawing each latent; ``None`` where nothing was drawn.
-        share: where only some data were pushed, which of how many; ``None`` means all.
+        subsample: where only some samples were pushed, which of how many; ``None`` means all.
     """
 
     columns: Float[Tensor, "m *D K"]
     indices: Int[Tensor, "m K"] | None = None
     probabilities: Float[Tensor, " d"] | None = None
-    share: Share | None = None
+    subsample: Subsample | None = None
 
 
 @dataclass(frozen=True)
-class Share:
+class Subsample:
     """A random part of a batch that stands for all of it.
 
     Args:
@@ -49,7 +47,7 @@ class Share:
         """B/m times the values where they are, 0 elsewhere: the same sum in expectation.
 
         Example:
-            >>> Share(torch.tensor([2]), 4).spread(torch.tensor([1.5]))
+            >>> Subsample(torch.tensor([2]), 4).spread(torch.tensor([1.5]))
             tensor([0., 0., 6., 0.])
         """
         weighted = values * (self.size / len(self.chosen))
@@ -62,7 +60,7 @@ class Estimate:
 
     Args:
         eta: the decoder's output.
-        value: the penalty of each datum, or its estimate; differentiable.
+        value: the penalty of each sample, or its estimate; differentiable.
         standard_error: of ``value`` under the estimator's own randomness, from the spread of its probes: zeros if
             it draws none, ``None`` if it drew a single one. A bias is not part of it. Carries no gradient.
         sampled: the columns that were pushed, if the estimator pushes columns.
@@ -83,42 +81,34 @@ class Estimator(ABC):
 
     @abstractmethod
     def estimate(
-        self,
-        fn: Decoder,
-        z: Float[Tensor, "B d"],
-        x: Tensor,
-        likelihood: Likelihood,
-        structure: Structure,
-        beta: float,
-        generator: torch.Generator | None = None,
+        self, at: Linearised, structure: Structure, beta: float, generator: torch.Generator | None = None
     ) -> Estimate:
-        """The penalty of each datum with its standard error, and the decoder's output, from one pass.
+        """The penalty of each sample with its standard error, and the decoder's output, from one pass.
+
+        Args:
+            at: the decoder at the codes of a batch.
+            structure: whose penalty.
+            beta: β, > 0.
+            generator: draws what is drawn.
 
         Raises:
             InputError: if this estimator cannot serve ``structure`` or ``beta`` is not > 0.
         """
 
     def penalty(
-        self,
-        fn: Decoder,
-        z: Float[Tensor, "B d"],
-        x: Tensor,
-        likelihood: Likelihood,
-        structure: Structure,
-        beta: float,
-        generator: torch.Generator | None = None,
+        self, at: Linearised, structure: Structure, beta: float, generator: torch.Generator | None = None
     ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, " B"]]:
         r"""The decoder's output $\eta$ and the value alone, which is all that training needs."""
-        estimate = self.estimate(fn, z, x, likelihood, structure, beta, generator)
+        estimate = self.estimate(at, structure, beta, generator)
         return estimate.eta, estimate.value
 
 
 @dataclass(frozen=True)
-class Plan:
+class ProbePlan:
     """What to push through the decoder and what to make of it.
 
     Args:
-        tangents: directions for each datum.
+        tangents: directions for each sample.
         reduce: the decoder's output and the pushed, whitened tangents to the estimate.
         chunk_size: tangents to push at a time, ``None`` for all.
         chosen: which data have tangents; ``None`` where all have them.
@@ -130,30 +120,22 @@ class Plan:
     chosen: Int[Tensor, " m"] | None = None
 
 
-class Pushing(Estimator):
+class ForwardModeEstimator(Estimator):
     """An estimator that pushes tangents, chosen beforehand, once."""
 
     @abstractmethod
     def plan(
         self, z: Float[Tensor, "B d"], structure: Structure, beta: float, generator: torch.Generator | None = None
-    ) -> Plan:
+    ) -> ProbePlan:
         """Choose the tangents for the codes ``z``, with ``generator`` where they are drawn."""
 
     def estimate(
-        self,
-        fn: Decoder,
-        z: Float[Tensor, "B d"],
-        x: Tensor,
-        likelihood: Likelihood,
-        structure: Structure,
-        beta: float,
-        generator: torch.Generator | None = None,
+        self, at: Linearised, structure: Structure, beta: float, generator: torch.Generator | None = None
     ) -> Estimate:
         """One forward-mode pass with the planned tangents."""
         self.check(structure)
-        check_latents(z)
-        plan = self.plan(z, structure, positive("beta", beta), generator)
-        return plan.reduce(*whitened(fn, z, x, likelihood, plan.tangents, plan.chunk_size, plan.chosen))
+        plan = self.plan(at.latents, structure, positive("beta", beta), generator)
+        return plan.reduce(*at.push(plan.tangents, plan.chunk_size, plan.chosen))
 
 
 def spread(terms: Float[Tensor, "B K"]) -> Float[Tensor, " B"] | None:

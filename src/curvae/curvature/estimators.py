@@ -9,13 +9,13 @@ import torch
 from curvae._checks import positive_int
 from curvae._random import stream
 from curvae._typing import Float, Int, Tensor
-from curvae.curvature.estimator import Estimate, Plan, Pushing, SampledColumns, spread
-from curvae.curvature.pushforward import one_hot_tangents, unit_tangents
+from curvae.curvature.estimator import Estimate, ForwardModeEstimator, ProbePlan, SampledColumns, spread
 from curvae.errors import InputError
+from curvae.forward.pushforward import one_hot_tangents, unit_tangents
 from curvae.posteriors import BlockDiagonal, Diagonal, Structure, logdet
 
 
-class Exact(Pushing):
+class Exact(ForwardModeEstimator):
     """All d columns of the Jacobian; no randomness, no bias, for every structure.
 
     Args:
@@ -27,7 +27,7 @@ class Exact(Pushing):
     Example:
         >>> from curvae.likelihoods import Gaussian
         >>> z = torch.zeros(1, 2)
-        >>> Exact().penalty(lambda z: z, z, z, Gaussian(), Diagonal(), beta=1.0)[1].exp()
+        >>> Exact().penalty(Linearised(lambda z: z, z, z, Gaussian()), Diagonal(), beta=1.0)[1].exp()
         tensor([4.])
     """
 
@@ -39,21 +39,21 @@ class Exact(Pushing):
 
     def plan(
         self, z: Float[Tensor, "B d"], structure: Structure, beta: float, generator: torch.Generator | None = None
-    ) -> Plan:
+    ) -> ProbePlan:
         """All unit vectors; ``generator`` is not used and the standard error is zero."""
 
         def reduce(eta: Float[Tensor, "B *D"], columns: Float[Tensor, "B *E d"]) -> Estimate:
             value = structure.penalty_of_root(columns, beta)
             return Estimate(eta, value, torch.zeros_like(value), SampledColumns(columns))
 
-        return Plan(unit_tangents(z), reduce, self.chunk_size)
+        return ProbePlan(unit_tangents(z), reduce, self.chunk_size)
 
     def __repr__(self) -> str:
         return "Exact()"
 
 
-class Columns(Pushing):
-    r"""``count`` sampled columns for each datum: GRAE≈, the stochastic right side of (14).
+class Columns(ForwardModeEstimator):
+    r"""``count`` sampled columns for each sample: GRAE≈, the stochastic right side of (14).
 
     $\tfrac1k\sum_c\tfrac1{p_c}\log(1+\tfrac1\beta\|T_{:c}\|^2)$ with $c\sim p$, an unbiased estimate of the
     :class:`~curvae.posteriors.Diagonal` penalty, and so is its gradient. For
@@ -62,7 +62,7 @@ class Columns(Pushing):
     of :class:`~curvae.posteriors.Full`, whose penalty is no sum.
 
     Args:
-        count: k, latents drawn for each datum, with replacement; the paper uses 1.
+        count: k, latents drawn for each sample, with replacement; the paper uses 1.
         probabilities: $p$, d numbers > 0 (normalised here); default uniform. Variance is smallest where $p_c$ is
             proportional to the term it weighs.
 
@@ -72,7 +72,7 @@ class Columns(Pushing):
     Example:
         >>> from curvae.likelihoods import Gaussian
         >>> z = torch.zeros(1, 2)
-        >>> Columns(1).penalty(lambda z: z, z, z, Gaussian(), Diagonal(), beta=1.0)[1].exp()
+        >>> Columns(1).penalty(Linearised(lambda z: z, z, z, Gaussian()), Diagonal(), beta=1.0)[1].exp()
         tensor([4.])
     """
 
@@ -89,7 +89,7 @@ class Columns(Pushing):
 
     def plan(
         self, z: Float[Tensor, "B d"], structure: Structure, beta: float, generator: torch.Generator | None = None
-    ) -> Plan:
+    ) -> ProbePlan:
         """Draw the latents with ``generator``; their blocks are weighed by their probabilities."""
         indices = self.draw(z, generator)
         p = self._distribution(z)
@@ -108,10 +108,10 @@ class Columns(Pushing):
             drawn = SampledColumns(_drawn(blocks, indices - start), indices, p)
             return Estimate(eta, terms.mean(-1), spread(terms), drawn)
 
-        return Plan(tangents, reduce)
+        return ProbePlan(tangents, reduce)
 
     def draw(self, z: Float[Tensor, "B d"], generator: torch.Generator | None = None) -> Int[Tensor, "B K"]:
-        """Column indices, ``count`` for each datum."""
+        """Column indices, ``count`` for each sample."""
         if self.probabilities is None:
             shape = (len(z), self.count)
             return torch.randint(z.shape[1], shape, generator=stream(generator), device=z.device)

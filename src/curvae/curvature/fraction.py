@@ -9,20 +9,20 @@ import torch
 from curvae._checks import positive
 from curvae._random import stream
 from curvae._typing import Float, Tensor
-from curvae.curvature.estimator import Estimate, Estimator, Plan, Pushing, Share
+from curvae.curvature.estimator import Estimate, Estimator, ForwardModeEstimator, ProbePlan, Subsample
 from curvae.curvature.trace import Trace
 from curvae.errors import InputError
 from curvae.posteriors import Shared, Structure
 
 
-class Fraction(Pushing):
+class Fraction(ForwardModeEstimator):
     r"""Another estimator on a fraction of the data of each batch, drawn anew every time.
 
-    With $m$ data drawn without replacement ($fB$, rounded, at least one), the penalty of a datum is $\tfrac Bm$ times
-    that of the inner estimator if it was drawn and 0 if not: unbiased for each datum, and so for the batch's mean,
+    With $m$ data drawn without replacement ($fB$, rounded, at least one), the penalty of a sample is $\tfrac Bm$ times
+    that of the inner estimator if it was drawn and 0 if not: unbiased for each sample, and so for the batch's mean,
     value and gradient. All data are decoded together and in their order, so the batch statistics are those of the
-    whole batch, and a decoder may hold something of each datum. With K tangents the decoder costs $1+fK$ of its own
-    time instead of $1+K$, as long as it consists of common layers (:class:`~curvae.curvature.rows.Rows`); with others
+    whole batch, and a decoder may hold something of each sample. With K tangents the decoder costs $1+fK$ of its own
+    time instead of $1+K$, as long as it consists of common layers (:class:`~curvae.forward.rows.Rows`); with others
     the result is the same and nothing is saved.
 
     The penalty of :class:`~curvae.posteriors.Shared` is no mean over data and has no such estimate; its first order,
@@ -41,12 +41,12 @@ class Fraction(Pushing):
         >>> from curvae.likelihoods import Gaussian
         >>> from curvae.posteriors import Full
         >>> z = torch.zeros(4, 2)
-        >>> Fraction(Exact(), 0.5).penalty(lambda z: z, z, z, Gaussian(), Full(), beta=1.0)[1].mean().exp()
+        >>> Fraction(Exact(), 0.5).penalty(Linearised(lambda z: z, z, z, Gaussian()), Full(), beta=1.0)[1].mean().exp()
         tensor(4.)
     """
 
     def __init__(self, estimator: Estimator, fraction: float) -> None:
-        if not isinstance(estimator, Pushing) or isinstance(estimator, Fraction):
+        if not isinstance(estimator, ForwardModeEstimator) or isinstance(estimator, Fraction):
             raise InputError(f"a fraction of the batch is for Columns, Exact and Trace; got {estimator}")
         self.estimator = estimator
         self.fraction = positive("fraction", fraction)
@@ -64,20 +64,20 @@ class Fraction(Pushing):
 
     def plan(
         self, z: Float[Tensor, "B d"], structure: Structure, beta: float, generator: torch.Generator | None = None
-    ) -> Plan:
-        """Draw the data, then what the inner estimator draws. No standard error: a datum has at most one value."""
+    ) -> ProbePlan:
+        """Draw the data, then what the inner estimator draws. No standard error: a sample has at most one value."""
         size = len(z)
         order = torch.randperm(size, generator=stream(generator), device=z.device)
         chosen = order[: max(1, round(self.fraction * size))].sort().values
-        share = Share(chosen, size)
+        subsample = Subsample(chosen, size)
         inner = self.estimator.plan(z.index_select(0, chosen), structure, beta, generator)
 
         def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "m *E K"]) -> Estimate:
             part = inner.reduce(eta.index_select(0, chosen), pushed)
-            sampled = None if part.sampled is None else replace(part.sampled, share=share)
-            return Estimate(eta, share.spread(part.value), None, sampled)
+            sampled = None if part.sampled is None else replace(part.sampled, subsample=subsample)
+            return Estimate(eta, subsample.spread(part.value), None, sampled)
 
-        return Plan(inner.tangents, reduce, inner.chunk_size, chosen)
+        return ProbePlan(inner.tangents, reduce, inner.chunk_size, chosen)
 
     def __repr__(self) -> str:
         return f"Fraction({self.estimator}, {self.fraction:g})"

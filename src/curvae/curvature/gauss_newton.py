@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from curvae._precision import full_precision
-from curvae._typing import Float, Int, Tensor
-from curvae.curvature.pushforward import Decoder, pushforward, unit_tangents
-from curvae.errors import InputError
+from curvae._typing import Float, Tensor
+from curvae.curvature.linearised import Linearised
+from curvae.forward.pushforward import Decoder, unit_tangents
 from curvae.likelihoods import Likelihood
 
 
@@ -28,34 +28,7 @@ def gauss_newton(
         tensor([[[9., 0.],
                  [0., 9.]]])
     """
-    return gram(whitened(fn, z, x, likelihood, unit_tangents(z), chunk_size)[1]).to(z.dtype)
-
-
-def whitened(
-    fn: Decoder,
-    z: Float[Tensor, "B d"],
-    x: Tensor,
-    likelihood: Likelihood,
-    tangents: Float[Tensor, "m d K"],
-    chunk_size: int | None = None,
-    chosen: Int[Tensor, " m"] | None = None,
-) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "m *E K"]]:
-    r"""The decoder's output $\eta$ and $T=L\,J_g(z)\,v$ for each tangent $v$, so that $T^\top T=v^\top Mv$.
-
-    As in :func:`~curvae.curvature.pushforward`, only ``chosen`` data may have tangents. The axes E are those of D, or
-    a single one of size 1 where the decoder gives one number for each datum, D = ().
-    """
-    eta, pushed = pushforward(fn, z, tangents, chunk_size, chosen)
-    with full_precision(z):
-        eta, pushed = eta.to(z.dtype), pushed.to(z.dtype)
-        at, data = (eta, x) if chosen is None else (eta.index_select(0, chosen), x.index_select(0, chosen))
-        white = likelihood.whiten(at, data, pushed)
-    if white.shape != pushed.shape:
-        raise InputError(
-            f"{likelihood}.whiten gave shape {tuple(white.shape)} for tangents of shape {tuple(pushed.shape)}; "
-            "it has to act on the data that it is given"
-        )
-    return eta, white if white.dim() > 2 else white.unsqueeze(1)
+    return gram(Linearised(fn, z, x, likelihood).push(unit_tangents(z), chunk_size)[1]).to(z.dtype)
 
 
 def gram(tangents: Float[Tensor, "B *D K"]) -> Float[Tensor, "B K K"]:

@@ -11,13 +11,13 @@ from curvae._checks import positive_int
 from curvae._precision import full_precision
 from curvae._transforms import one_at_a_time
 from curvae._typing import Float, Tensor
-from curvae.curvature.first_use import check_first_use
-from curvae.curvature.kernels import differentiable
-from curvae.curvature.noise import Noise
-from curvae.curvature.pushforward import Decoder, check_latents, check_output, unit_tangents
-from curvae.curvature.reverse import Linearised, attempt, explained
-from curvae.curvature.statistics import FixedStatistics
 from curvae.errors import InputError
+from curvae.forward.first_use import check_first_use
+from curvae.forward.kernels import differentiable
+from curvae.forward.noise import Noise
+from curvae.forward.pushforward import Decoder, check_latents, check_output, unit_tangents
+from curvae.forward.reverse import ReverseMode, attempt, explained
+from curvae.forward.statistics import FixedStatistics
 from curvae.likelihoods import Likelihood
 
 Curvature = Literal["gauss-newton", "hessian"]
@@ -49,7 +49,7 @@ def hessian_products(
     tangents: Float[Tensor, "B d K"],
     chunk_size: int | None = None,
 ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "B d K"]]:
-    r"""The decoder's output and $H_{f_x}(z)\,v$ for K tangents $v$ of each datum, $f_x(z)=\log p(x\mid z)$: all of (5).
+    r"""The decoder's output and $H_{f_x}(z)\,v$ for K tangents $v$ a sample, $f_x(z)=\log p(x\mid z)$: all of (5).
 
     Batch normalisation in train mode is treated as in :func:`~curvae.curvature.pushforward`: at the batch's own
     statistics, held fixed, counted once. Dropout in train mode has one mask. Differentiable in z and the decoder's
@@ -59,8 +59,8 @@ def hessian_products(
         fn: decoder.
         z: latents.
         x: observations.
-        likelihood: observation model; only its ``energy`` is used, so any twice differentiable one will do.
-        tangents: K directions in latent space for each datum.
+        likelihood: observation model; only its ``nll`` is used, so any twice differentiable one will do.
+        tangents: K directions in latent space for each sample.
         chunk_size: products computed at a time; bounds memory.
 
     Raises:
@@ -89,8 +89,8 @@ def hessian_products(
     def log_likelihood(point: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
         output = decode(point)
         with full_precision(z):
-            # data do not interact once the statistics are fixed, so the gradient of the sum is each datum's own
-            return -likelihood.energy(output.to(z.dtype), x).sum()
+            # data do not interact once the statistics are fixed, so the gradient of the sum is each sample's own
+            return -likelihood.nll(output.to(z.dtype), x).sum()
 
     def along(tangent: Float[Tensor, "B d"]) -> Float[Tensor, "B d"]:
         return jvp(grad(log_likelihood), (z,), (tangent,))[1]
@@ -105,9 +105,9 @@ def hessian_products(
                 return torch.autograd.grad(value, point, create_graph=True, materialize_grads=True)[0]
 
         with torch.no_grad():
-            Linearised(decode, z, refused).push(tangents[None, ..., 0])  # which checks that all of fn is seen
+            ReverseMode(decode, z, refused).push(tangents[None, ..., 0])  # which checks that all of fn is seen
         # the Hessian is symmetric: pulled is pushed
-        return Linearised(gradient, z, refused).pull(tangents.movedim(-1, 0)).movedim(0, -1)
+        return ReverseMode(gradient, z, refused).pull(tangents.movedim(-1, 0)).movedim(0, -1)
 
     size = None if chunk_size is None else positive_int("chunk_size", chunk_size)
     return eta.to(z.dtype), attempt(forward, reverse)
@@ -115,16 +115,16 @@ def hessian_products(
 
 @torch.no_grad()
 def _check_curved(likelihood: Likelihood, eta: Float[Tensor, "B *D"], x: Tensor) -> None:
-    """Refuse an energy that is flat to second order everywhere in a batch though the model is not."""
+    """Refuse an nll that is flat to second order everywhere in a batch though the model is not."""
     check_curvature("hessian", likelihood)
     with full_precision(eta):
         # not the same for all outputs, which leaves some models where they are
         tangent = torch.arange(eta[:1].numel(), device=eta.device).cos().to(eta.dtype).view_as(eta[:1]).expand_as(eta)
 
-        def energy(point: Float[Tensor, "B *D"]) -> Float[Tensor, ""]:
-            return likelihood.energy(point, x).sum()
+        def nll(point: Float[Tensor, "B *D"]) -> Float[Tensor, ""]:
+            return likelihood.nll(point, x).sum()
 
-        bends = jvp(grad(energy), (eta,), (tangent.contiguous(),))[1]
+        bends = jvp(grad(nll), (eta,), (tangent.contiguous(),))[1]
         if not bool(bends.any()) and bool(likelihood.whiten(eta, x, tangent.unsqueeze(-1)).square().any()):
             raise _no_hessian(likelihood)
 

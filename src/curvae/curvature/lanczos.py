@@ -12,11 +12,9 @@ from curvae._precision import full_precision
 from curvae._rank import NOISE, finite_or_zero, negligible
 from curvae._typing import Float, Tensor
 from curvae.curvature.estimator import Estimate, Estimator, spread
-from curvae.curvature.operator import Operator
+from curvae.curvature.linearised import Linearised
 from curvae.curvature.probes import Probes, Signs
-from curvae.curvature.pushforward import Decoder
 from curvae.errors import InputError
-from curvae.likelihoods import Likelihood
 from curvae.posteriors import Full, Structure
 
 
@@ -61,7 +59,7 @@ class Lanczos(Estimator):
     Example:
         >>> from curvae.likelihoods import Gaussian
         >>> z = torch.zeros(1, 500)
-        >>> eta, penalty = Lanczos(depth=2).penalty(lambda z: z, z, z, Gaussian(), Full(), beta=1.0)
+        >>> eta, penalty = Lanczos(depth=2).penalty(Linearised(lambda z: z, z, z, Gaussian()), Full(), beta=1.0)
         >>> penalty / 500  # log 2
         tensor([0.6931])
     """
@@ -76,19 +74,12 @@ class Lanczos(Estimator):
             raise InputError(f"Lanczos estimates the penalty of Full() only; got {structure}: use Columns or Exact")
 
     def estimate(
-        self,
-        fn: Decoder,
-        z: Float[Tensor, "B d"],
-        x: Tensor,
-        likelihood: Likelihood,
-        structure: Structure,
-        beta: float,
-        generator: torch.Generator | None = None,
+        self, at: Linearised, structure: Structure, beta: float, generator: torch.Generator | None = None
     ) -> Estimate:
         """Draw the probes with ``generator``; the standard error is over them."""
         self.check(structure)
         positive("beta", beta)
-        operator = Operator(fn, z, x, likelihood)
+        z, operator = at.latents, at.operator()
         probes = self.probes.draw(z.detach(), generator)
         depth = min(self.depth, z.shape[1], operator.eta[:1].numel() + 1)
         with full_precision(z):
@@ -106,7 +97,7 @@ class Lanczos(Estimator):
 
 
 Push = Callable[[Float[Tensor, "B d K"]], Float[Tensor, "B *D K"]]
-"""A matrix T for each datum, by its products with vectors."""
+"""A matrix T for each sample, by its products with vectors."""
 Pull = Callable[[Float[Tensor, "B *D K"]], Float[Tensor, "B d K"]]
 """Its transpose."""
 

@@ -11,13 +11,13 @@ from torch.func import jvp, vjp, vmap
 from curvae._precision import full_precision
 from curvae._transforms import one_at_a_time
 from curvae._typing import Float, Tensor
-from curvae.curvature.first_use import check_first_use
-from curvae.curvature.kernels import differentiable, without_hooks
-from curvae.curvature.linear import LinearLayers
-from curvae.curvature.noise import Noise
-from curvae.curvature.pushforward import Decoder, check_latents, check_output
-from curvae.curvature.reverse import Linearised, attempt
-from curvae.curvature.statistics import BatchStatistics, FixedStatistics
+from curvae.forward.first_use import check_first_use
+from curvae.forward.kernels import differentiable, without_hooks
+from curvae.forward.linear import LinearLayers
+from curvae.forward.noise import Noise
+from curvae.forward.pushforward import Decoder, check_latents, check_output
+from curvae.forward.reverse import ReverseMode, attempt
+from curvae.forward.statistics import BatchStatistics, FixedStatistics
 from curvae.likelihoods import Likelihood
 
 
@@ -62,19 +62,19 @@ class Operator:
         self._known = [BatchStatistics(seen.mean.detach(), seen.variance.detach()) for seen in statistics.seen]
 
     def __call__(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B d K"]:
-        """$Mv$ for K tangents of each datum; carries no gradient."""
+        """$Mv$ for K tangents of each sample; carries no gradient."""
         return self.pull(self.push(tangents))
 
     @one_at_a_time()
     @torch.no_grad()
     def push(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B *E K"]:
-        r"""$Tv=L\,Jv$ for K tangents of each datum; carries no gradient. E is D, or (1,) where D is ()."""
+        r"""$Tv=L\,Jv$ for K tangents of each sample; carries no gradient. E is D, or (1,) where D is ()."""
         return self._white(self.eta.detach(), self._push(self.z.detach(), tangents, self._known))
 
     @one_at_a_time()
     @torch.no_grad()
     def pull(self, cotangents: Float[Tensor, "B *E K"]) -> Float[Tensor, "B d K"]:
-        r"""$T^\top u=J^\top L^\top u$ for K vectors $u$ in output space of each datum; carries no gradient."""
+        r"""$T^\top u=J^\top L^\top u$ for K vectors $u$ in output space of each sample; carries no gradient."""
         eta = self.eta.detach()
         cotangents = cotangents.view(*eta.shape, -1)
         with full_precision(eta):
@@ -84,7 +84,7 @@ class Operator:
 
     @one_at_a_time()
     def root(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B *E K"]:
-        r"""$L\,Jv$ for K tangents of each datum, differentiable in z and the decoder's parameters; E is D or (1,)."""
+        r"""$L\,Jv$ for K tangents of each sample, differentiable in z and the decoder's parameters; E is D or (1,)."""
         return self._white(self.eta, self._push(self.z, tangents, self._seen))
 
     def _white(self, eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "B *D K"]) -> Float[Tensor, "B *E K"]:
@@ -130,5 +130,5 @@ class Operator:
 
     def _linearised(
         self, z: Float[Tensor, "B d"], known: Sequence[BatchStatistics], refused: RuntimeError
-    ) -> Linearised:
-        return Linearised(lambda point: self._decode(point, known), z, refused)
+    ) -> ReverseMode:
+        return ReverseMode(lambda point: self._decode(point, known), z, refused)

@@ -11,21 +11,21 @@ from curvae._checks import positive_int
 from curvae._random import stream
 from curvae._typing import Float, Tensor
 from curvae.curvature.estimators import distribution, normalised
-from curvae.curvature.gauss_newton import whitened
-from curvae.curvature.pushforward import Decoder, one_hot_tangents, unit_tangents
-from curvae.curvature.statistics import unmoved
+from curvae.curvature.linearised import Linearised
 from curvae.errors import InputError
+from curvae.forward.pushforward import Decoder, one_hot_tangents, unit_tangents
+from curvae.forward.statistics import unmoved
 from curvae.likelihoods import Likelihood
 
 
 class Probes(ABC):
-    """A way to draw ``count`` independent probes for each datum."""
+    """A way to draw ``count`` independent probes for each sample."""
 
     count: int
 
     @abstractmethod
     def draw(self, z: Float[Tensor, "B d"], generator: torch.Generator | None = None) -> Float[Tensor, "B d K"]:
-        r"""K = ``count`` probes for each datum, in z's type and place, each with $\mathbb E[vv^\top]=I$."""
+        r"""K = ``count`` probes for each sample, in z's type and place, each with $\mathbb E[vv^\top]=I$."""
 
 
 class Signs(Probes):
@@ -37,7 +37,7 @@ class Signs(Probes):
     the basis, the probe is unbiased.
 
     Args:
-        count: probes for each datum, ≥ 1.
+        count: probes for each sample, ≥ 1.
         basis: $U$, ``[d, r]`` with orthonormal columns, r ≤ d; default the latents' own axes.
 
     Raises:
@@ -73,7 +73,7 @@ class Sphere(Probes):
     It is $2(\|A\|_F^2-(\mathrm{tr}A)^2/d)\,d/(d+2)$, a little less than that of normal numbers.
 
     Args:
-        count: probes for each datum, ≥ 1.
+        count: probes for each sample, ≥ 1.
 
     Raises:
         InputError: if ``count`` is not ≥ 1.
@@ -99,7 +99,7 @@ class Coordinates(Probes):
     r"""Single latents: $v=e_c/\sqrt{p_c}$ with $c\sim p$, so $v^\top Av=A_{cc}/p_c$. These push Jacobian *columns*.
 
     Args:
-        count: probes for each datum, ≥ 1, drawn with replacement.
+        count: probes for each sample, ≥ 1, drawn with replacement.
         probabilities: $p$, d numbers > 0 (normalised here); default uniform.
 
     Raises:
@@ -136,7 +136,7 @@ def principal_basis(
     r"""Eigenvectors of the batch's mean curvature $\bar M$, those of the largest eigenvalues first.
 
     A basis for :class:`Signs`: as far as the curvatures of different data share eigenvectors, probes with signs along
-    them have no variance. It costs d products a datum and one eigendecomposition, but the data can be few and the
+    them have no variance. It costs d products per sample and one eigendecomposition, but the data can be few and the
     basis serves for as long as the decoder stays near what it was; a stale one costs variance, never a bias. Batch
     normalisation in train mode normalises by the statistics of all of ``z``; running statistics do not move.
 
@@ -164,9 +164,9 @@ def principal_basis(
     if rank > latents:
         raise InputError(f"rank is {rank} but there are only {latents} latents")
     curvature = z.new_zeros(latents, latents)
-    fn = unmoved(fn)
-    for datum in torch.arange(len(z), device=z.device).split(1):  # the Jacobians of several may not fit in memory
-        columns = whitened(fn, z, x, likelihood, unit_tangents(z[datum]), chunk_size, datum)[1].flatten(0, -2)
+    at = Linearised(unmoved(fn), z, x, likelihood)
+    for sample in torch.arange(len(z), device=z.device).split(1):  # the Jacobians of several may not fit in memory
+        columns = at.push(unit_tangents(z[sample]), chunk_size, sample)[1].flatten(0, -2)
         curvature.addmm_(columns.mT, columns)
     if not bool(curvature.isfinite().all()):
         raise InputError("the decoder's derivatives at these data are not finite; leave out those where they are not")

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 
 import torch
 
 from curvae._checks import positive_int
 from curvae._transforms import in_transform
 from curvae._typing import Float, Tensor
-from curvae.curvature.estimator import Estimate, Plan, Pushing, spread
+from curvae.curvature.estimator import Estimate, ForwardModeEstimator, ProbePlan, spread
+from curvae.curvature.linearised import Linearised
 from curvae.curvature.probes import Probes
-from curvae.curvature.pushforward import Decoder, unit_tangents
-from curvae.likelihoods import Likelihood
-from curvae.posteriors import Full, Structure, logdet
+from curvae.forward.pushforward import unit_tangents
+from curvae.posteriors import Structure, logdet
 
 
-class Trace(Pushing):
+class Trace(ForwardModeEstimator):
     r"""$\tfrac1\beta\mathrm{tr}\,M=\tfrac1\beta\|T\|_F^2$, exactly or from probes.
 
     With :class:`~curvae.curvature.Signs` or :class:`~curvae.curvature.Sphere` it is Hutchinson's estimate
@@ -42,7 +43,7 @@ class Trace(Pushing):
         >>> from curvae.likelihoods import Gaussian
         >>> from curvae.posteriors import Full
         >>> z = torch.zeros(1, 2)
-        >>> Trace().penalty(lambda z: 3 * z, z, z, Gaussian(), Full(), beta=20.0)[1]
+        >>> Trace().penalty(Linearised(lambda z: 3 * z, z, z, Gaussian()), Full(), beta=20.0)[1]
         tensor([0.9000])
     """
 
@@ -56,9 +57,29 @@ class Trace(Pushing):
 
     def plan(
         self, z: Float[Tensor, "B d"], structure: Structure, beta: float, generator: torch.Generator | None = None
-    ) -> Plan:
+    ) -> ProbePlan:
         """The probes that ``generator`` draws, or every unit vector."""
+        plan = self._plan(z, beta, generator)
 
+        def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "B *E K"]) -> Estimate:
+            estimate = plan.reduce(eta, pushed)
+            self._calls += 1
+            # a look at a value makes a GPU wait, and a transform does not allow it
+            if not self._warned and self._calls & (self._calls - 1) == 0 and not in_transform():
+                self._warned = _warn_of_first_order(float(estimate.value.detach().mean()), z.shape[1])
+            return estimate
+
+        return replace(plan, reduce=reduce)
+
+    def of(
+        self, at: Linearised, generator: torch.Generator | None = None
+    ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, " B"]]:
+        r"""The decoder's output and $\mathrm{tr}\,M$ for its own sake, as :class:`~curvae.objectives.RAE` wants it."""
+        plan = self._plan(at.latents, 1.0, generator)
+        estimate = plan.reduce(*at.push(plan.tangents, plan.chunk_size))
+        return estimate.eta, estimate.value
+
+    def _plan(self, z: Float[Tensor, "B d"], beta: float, generator: torch.Generator | None) -> ProbePlan:
         def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "B *E K"]) -> Estimate:
             terms = (logdet.squared_norms(pushed.flatten(1, -2)) / beta).to(z.dtype)
             if self.probes is None:
@@ -67,37 +88,7 @@ class Trace(Pushing):
             return Estimate(eta, terms.mean(-1), spread(terms))
 
         tangents = unit_tangents(z) if self.probes is None else self.probes.draw(z, generator)
-        return Plan(tangents, reduce, self.chunk_size)
-
-    def estimate(
-        self,
-        fn: Decoder,
-        z: Float[Tensor, "B d"],
-        x: Tensor,
-        likelihood: Likelihood,
-        structure: Structure,
-        beta: float,
-        generator: torch.Generator | None = None,
-    ) -> Estimate:
-        """One forward-mode pass with the planned tangents, as a penalty."""
-        estimate = super().estimate(fn, z, x, likelihood, structure, beta, generator)
-        self._calls += 1
-        # a look at a value makes a GPU wait, and a transform does not allow it
-        if not self._warned and self._calls & (self._calls - 1) == 0 and not in_transform():
-            self._warned = _warn_of_first_order(float(estimate.value.detach().mean()), z.shape[1])
-        return estimate
-
-    def of(
-        self,
-        fn: Decoder,
-        z: Float[Tensor, "B d"],
-        x: Tensor,
-        likelihood: Likelihood,
-        generator: torch.Generator | None = None,
-    ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, " B"]]:
-        r"""The decoder's output and $\mathrm{tr}\,M$ for its own sake, as :class:`~curvae.objectives.RAE` wants it."""
-        estimate = super().estimate(fn, z, x, likelihood, Full(), 1.0, generator)
-        return estimate.eta, estimate.value
+        return ProbePlan(tangents, reduce, self.chunk_size)
 
     def __repr__(self) -> str:
         return "Trace()" if self.probes is None else f"Trace({self.probes})"
@@ -112,6 +103,6 @@ def _warn_of_first_order(trace: float, latents: int) -> bool:
             f"Trace is the penalty to first order in 1/beta; here tr M is {trace:.3g} beta with {latents} latents, at "
             f"least {mean / math.log1p(mean):.3g} times the penalty: use Exact(), Columns(k), Lanczos or a larger "
             "beta, or RAE, whose trace has a weight of its own",
-            stacklevel=4,
+            stacklevel=5,
         )
     return told

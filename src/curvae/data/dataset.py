@@ -20,7 +20,7 @@ class Dataset:
     Args:
         name: what to call the data in reports.
         train: ``[N, C, H, W]`` uint8 pixels for images, else ``[N, *shape]`` uint8 or float32.
-        test: the same type and per-datum shape, held out.
+        test: the same type and per-sample shape, held out.
         split: how the two were parted, fit for JSON: ``{"kind": "standard"}``, or ``{"kind": "seeded", "seed": …,
             "test_fraction": …, "test_indices": […]}`` with positions in the source's own order (files by sorted path);
             also ``"white"`` where pixels were not stored as 0 to 255.
@@ -67,14 +67,14 @@ class Dataset:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one datum, e.g. ``(1, 28, 28)``."""
+        """Shape of one sample, e.g. ``(1, 28, 28)``."""
         return tuple(self.train.shape[1:])
 
     def in_shape(self, shape: tuple[int, ...]) -> Dataset:
         """The same data as version 0.1 read them: images in floats without a channel, or with the channels last.
 
         Args:
-            shape: of one datum; any that is not of this kind leaves the data as they are.
+            shape: of one sample; any that is not of this kind leaves the data as they are.
 
         Example:
             >>> data = Dataset("toy", torch.zeros(8, 3, 9, 9), torch.ones(2, 3, 9, 9), {"kind": "standard"})

@@ -18,7 +18,7 @@ def as_float(batch: Shaped[Tensor, "*D"] | Shaped[np.ndarray, "*D"]) -> Float[Te
     """The values that a model sees: uint8 pixels become float32 in [0, 1], floating-point values stay as they are.
 
     Args:
-        batch: ``[B, *D]`` (or one datum), a tensor on any device or an array.
+        batch: ``[B, *D]`` (or one sample), a tensor on any device or an array.
 
     Returns:
         The same shape: ``batch / 255`` for uint8, else ``batch`` itself (of an array, a copy).

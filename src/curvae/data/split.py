@@ -16,7 +16,7 @@ STANDARD: dict[str, Any] = {"kind": "standard"}
 
 
 class Halves(NamedTuple):
-    """What a source yields: two arrays of the same type and per-datum shape, how they were parted, perhaps a digest.
+    """What a source yields: two arrays of the same type and per-sample shape, how they were parted, perhaps a digest.
 
     The digest, where a source knows it already, is ``dataset.content_digest`` of the two.
     """
@@ -33,7 +33,7 @@ class Split:
 
     Args:
         seed: a whole number in [0, 2⁶³).
-        test_fraction: in (0, 1); at least one datum goes to each side.
+        test_fraction: in (0, 1); at least one sample goes to each side.
 
     Raises:
         InputError: a value out of range.

@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 
 from curvae._typing import Float, Tensor
-from curvae.curvature.pushforward import Decoder
-from curvae.curvature.statistics import unmoved
 from curvae.errors import InputError
+from curvae.forward.pushforward import Decoder
+from curvae.forward.statistics import unmoved
 from curvae.geometry.metric import Metric
 
 

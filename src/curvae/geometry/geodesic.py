@@ -10,10 +10,10 @@ import torch
 
 from curvae._checks import positive_int
 from curvae._typing import Float, Tensor
-from curvae.curvature.kernels import differentiable
-from curvae.curvature.reverse import explained
-from curvae.curvature.statistics import unmoved
 from curvae.errors import InputError
+from curvae.forward.kernels import differentiable
+from curvae.forward.reverse import explained
+from curvae.forward.statistics import unmoved
 
 CurveEnergy = Callable[[Float[Tensor, "B T d"]], Float[Tensor, " B"]]
 """Energies of a batch of curves, for instance ``functools.partial(energy, decoder)``."""

@@ -12,9 +12,9 @@ from curvae._rank import finite_or_zero, negligible
 from curvae._typing import Bool, Float, Tensor
 from curvae.curvature import pushforward
 from curvae.curvature.gauss_newton import gram
-from curvae.curvature.pushforward import Decoder, unit_tangents
-from curvae.curvature.statistics import unmoved
 from curvae.errors import InputError
+from curvae.forward.pushforward import Decoder, unit_tangents
+from curvae.forward.statistics import unmoved
 from curvae.likelihoods import Gaussian, Likelihood
 
 Metric = Callable[[Float[Tensor, "B d"]], Float[Tensor, "B d d"]]
@@ -63,7 +63,7 @@ def from_covariance(covariance: Float[Tensor, "B d d"], beta: float) -> Float[Te
     as the training was. Nothing is clamped: a Σ wider than the prior gives negative eigenvalues.
 
     Args:
-        covariance: Σ of q(z|x), one per datum (``posterior.covariance()``).
+        covariance: Σ of q(z|x), one per sample (``posterior.covariance()``).
         beta: β of the training.
 
     Returns:

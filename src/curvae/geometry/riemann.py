@@ -6,8 +6,8 @@ import torch
 
 from curvae._typing import Float, Tensor
 from curvae.curvature import jacobian, unchecked
-from curvae.curvature.statistics import unmoved
 from curvae.errors import InputError
+from curvae.forward.statistics import unmoved
 from curvae.geometry.metric import Metric, check_definite
 
 _ADVICE = "curvature needs an invertible metric, so leave dead latents out"

@@ -65,12 +65,12 @@ def affine_flatness(metrics: Float[Tensor, "N d d"]) -> Float[Tensor, ""]:
 def hadamard_gap(metric: Float[Tensor, "B d d"]) -> Float[Tensor, " B"]:
     r"""$\sum_i\log G_{ii}-\log|G|\ge0$, what Hadamard's inequality gives away: 0 iff the columns are orthogonal.
 
-    With $I+G/\beta$ in place of G it is the looseness of (14), per datum and in units of β/2. The scale of a column
+    With $I+G/\beta$ in place of G it is the looseness of (14), per sample and in units of β/2. The scale of a column
     does not matter, and a column that is exactly zero counts as orthogonal to all. Infinite where the other columns
     are linearly dependent, to the rounding of the metric's type (as in :func:`~curvae.geometry.log_magnification`).
 
     Args:
-        metric: G (or M) for each datum, positive semi-definite.
+        metric: G (or M) for each sample, positive semi-definite.
 
     Example:
         >>> hadamard_gap(torch.tensor([[[1.0, 0.6], [0.6, 1.0]], [[4.0, 0.0], [0.0, 0.0]]]))
@@ -87,7 +87,7 @@ def mean_cosine(metric: Float[Tensor, "B d d"]) -> Float[Tensor, " B"]:
     without any pair the mean is 0.
 
     Args:
-        metric: G (or M) for each datum.
+        metric: G (or M) for each sample.
 
     Example:
         >>> mean_cosine(torch.tensor([[[1.0, 0.5], [0.5, 1.0]]]))

@@ -14,11 +14,11 @@ from curvae.errors import InputError
 def orthogonal_procrustes(reference: Float[Tensor, "N d"], latents: Float[Tensor, "N d"]) -> Float[Tensor, "d d"]:
     r"""The orthogonal matrix that best takes ``latents`` to ``reference``: $\min_O\|Z-OM\|_F$ (App. C).
 
-    With $Z, M$ holding one datum a column, $O=UV^\top$ from the singular value decomposition of $ZM^\top$.
+    With $Z, M$ holding one sample a column, $O=UV^\top$ from the singular value decomposition of $ZM^\top$.
 
     Args:
-        reference: true latents, one datum a row.
-        latents: inferred latents, one datum a row.
+        reference: true latents, one sample a row.
+        latents: inferred latents, one sample a row.
 
     Returns:
         O, so that ``latents @ O.T`` is close to ``reference``.

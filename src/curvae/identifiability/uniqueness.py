@@ -188,7 +188,7 @@ def best_objective(
         block: size of Σ's blocks: 1 is mean-field, d full.
 
     Returns:
-        The maximum for each datum, in nats.
+        The maximum for each sample, in nats.
 
     Raises:
         InputError: if β or σ is not positive or ``block`` is below 1.
@@ -214,7 +214,7 @@ def rotation_drop(
 ) -> Float[Tensor, ""]:
     """L(q*, p) − max_q L(q, p_r) for a linear Gaussian model whose latents are rotated, r(z) = Uz (Theorem 1).
 
-    p_r decodes AU, so Λ becomes UᵀΛU, and β/2 (Σ_b log\\|(UᵀΛU)_bb\\| − Σ_b log\\|Λ_bb\\|) is lost per datum. If p is
+    p_r decodes AU, so Λ becomes UᵀΛU, and β/2 (Σ_b log\\|(UᵀΛU)_bb\\| − Σ_b log\\|Λ_bb\\|) is lost per sample. If p is
     optimal for its family, Λ has no entries outside the blocks, and the drop is ≥ 0 for every U: zero always for a
     full covariance, and for mean-field only when U mixes no unequal entries of Λ's diagonal.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
@@ -19,15 +20,20 @@ class Likelihood(ABC):
     never a matrix of size D × D.
 
     Attributes:
-        smooth: whether the energy's second derivatives in $\eta$ are those of the model. Where it has a kink they are
+        smooth: whether the second derivatives of the nll in $\eta$ are those of the model. Where it has a kink they are
             zero beside it, ``whiten`` stands for something else, and an exact Hessian is refused.
     """
 
     smooth: ClassVar[bool] = True
 
     @abstractmethod
+    def nll(self, eta: Float[Tensor, "B *D"], x: Tensor) -> Float[Tensor, " B"]:
+        r"""The negative log-likelihood $-\log p(x;\eta)$, up to what does not depend on $\eta$; summed over outputs."""
+
     def energy(self, eta: Float[Tensor, "B *D"], x: Tensor) -> Float[Tensor, " B"]:
-        r"""$-\log p(x;\eta)$ up to what does not depend on $\eta$, summed over the outputs."""
+        """Deprecated: the former name of :meth:`nll`."""
+        warnings.warn("Likelihood.energy is now called nll; write likelihood.nll(eta, x)", FutureWarning, stacklevel=2)
+        return self.nll(eta, x)
 
     @abstractmethod
     def log_prob(self, eta: Float[Tensor, "B *D"], x: Tensor) -> Float[Tensor, " B"]:
@@ -48,14 +54,14 @@ class Likelihood(ABC):
         r"""$L\,t$ for each tangent $t$ in output space, with $L^\top L = -H_{p_x}(\eta)$.
 
         ``eta`` and ``x`` may be some of a batch (:class:`~curvae.curvature.Fraction`), so a model of your own takes
-        what it needs of a datum from them.
+        what it needs of a sample from them.
         """
 
 
 class ElementwiseLikelihood(Likelihood):
     r"""An observation model whose $-H_{p_x}$ is diagonal: whitening scales each output.
 
-    A model of your own needs ``energy``, ``log_prob``, ``mean``, ``sample`` and ``curvature``.
+    A model of your own needs ``nll``, ``log_prob``, ``mean``, ``sample`` and ``curvature``.
     """
 
     @abstractmethod
@@ -69,7 +75,7 @@ class ElementwiseLikelihood(Likelihood):
         return self.curvature(eta, x).sqrt().unsqueeze(-1) * tangents
 
 
-def per_datum(values: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+def per_sample(values: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
     """Sum over everything but the batch."""
     return values.flatten(1).sum(1) if values.dim() > 1 else values
 

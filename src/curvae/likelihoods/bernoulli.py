@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits
 
 from curvae._typing import Float, Tensor
-from curvae.likelihoods.base import ElementwiseLikelihood, check_same_shape, per_datum
+from curvae.likelihoods.base import ElementwiseLikelihood, check_same_shape, per_sample
 
 
 class Bernoulli(ElementwiseLikelihood):
@@ -20,11 +20,11 @@ class Bernoulli(ElementwiseLikelihood):
     the log of a density in $x$.
 
     Example:
-        >>> Bernoulli().energy(torch.tensor([[0.5, 0.5]]), torch.tensor([[1.0, 0.0]]))
+        >>> Bernoulli().nll(torch.tensor([[0.5, 0.5]]), torch.tensor([[1.0, 0.0]]))
         tensor([1.3863])
     """
 
-    def energy(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+    def nll(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         r"""$-x\log g-(1-x)\log(1-g)$ (a log of exactly 0 counts as −100, PyTorch's convention)."""
         check_same_shape(eta, x)
         x = x.to(eta.dtype)
@@ -35,11 +35,11 @@ class Bernoulli(ElementwiseLikelihood):
             binary_cross_entropy(eta.detach().where(~eta.isnan(), 0.5), x, reduction="none")
         # a log with weight 0 is left out: 0 times its infinite slope would be NaN
         on, off = eta.where(x > 0, 1).log(), torch.log1p(-eta.where(x < 1, 0))
-        return -per_datum(x * on.clamp(min=-100) + (1 - x) * off.clamp(min=-100))
+        return -per_sample(x * on.clamp(min=-100) + (1 - x) * off.clamp(min=-100))
 
     def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
-        """Minus the energy: the Bernoulli has no further constant."""
-        return -self.energy(eta, x)
+        """Minus the nll: the Bernoulli has no further constant."""
+        return -self.nll(eta, x)
 
     def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         """The probabilities themselves."""
@@ -79,18 +79,18 @@ class BernoulliLogits(ElementwiseLikelihood):
     :class:`Bernoulli`.
 
     Example:
-        >>> BernoulliLogits().energy(torch.zeros(1, 2), torch.tensor([[1.0, 0.3]]))
+        >>> BernoulliLogits().nll(torch.zeros(1, 2), torch.tensor([[1.0, 0.3]]))
         tensor([1.3863])
     """
 
-    def energy(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+    def nll(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         r"""$\log(1+e^{\eta})-x\eta$."""
         check_same_shape(eta, x)
-        return per_datum(binary_cross_entropy_with_logits(eta, x.to(eta.dtype), reduction="none"))
+        return per_sample(binary_cross_entropy_with_logits(eta, x.to(eta.dtype), reduction="none"))
 
     def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
-        """Minus the energy: the Bernoulli has no further constant."""
-        return -self.energy(eta, x)
+        """Minus the nll: the Bernoulli has no further constant."""
+        return -self.nll(eta, x)
 
     def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         r"""$s(\eta)$."""

@@ -10,7 +10,7 @@ from torch import nn
 from curvae._checks import positive
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
-from curvae.likelihoods.base import ElementwiseLikelihood, check_same_shape, per_datum
+from curvae.likelihoods.base import ElementwiseLikelihood, check_same_shape, per_sample
 
 
 class ContinuousBernoulli(ElementwiseLikelihood):
@@ -24,7 +24,7 @@ class ContinuousBernoulli(ElementwiseLikelihood):
         tensor([1.])
     """
 
-    def energy(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+    def nll(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         r"""$A(\eta)-x\eta$."""
         check_same_shape(eta, x)
         # A(η) = η/2 + log(sinh u / u), u = η/2, by a series where the closed form cancels
@@ -33,11 +33,11 @@ class ContinuousBernoulli(ElementwiseLikelihood):
         series = v / 6 - v**2 / 180 + v**3 / 2835 - v**4 / 37800 + v**5 / 467775 + (1 - 2 * x) * u
         # A(η) − xη for η < 0; for η > 0 it is the mirror image
         exact = size * torch.where(eta < 0, x, 1 - x) + torch.log1p(-(-size).exp()) - size.log()
-        return per_datum(torch.where(small, series, exact))
+        return per_sample(torch.where(small, series, exact))
 
     def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
-        """Minus the energy, which is normalised."""
-        return -self.energy(eta, x)
+        """Minus the nll, which is normalised."""
+        return -self.nll(eta, x)
 
     def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         r"""$A'(\eta)=\tfrac12+\tfrac12(\coth\tfrac\eta2-\tfrac2\eta)$."""
@@ -87,7 +87,7 @@ class Laplace(ElementwiseLikelihood):
         scale: $b$, > 0.
 
     Example:
-        >>> Laplace(scale=2.0).energy(torch.zeros(1, 2), torch.tensor([[1.0, -3.0]]))
+        >>> Laplace(scale=2.0).nll(torch.zeros(1, 2), torch.tensor([[1.0, -3.0]]))
         tensor([2.])
     """
 
@@ -96,14 +96,14 @@ class Laplace(ElementwiseLikelihood):
     def __init__(self, scale: float = 1.0) -> None:
         self.scale = positive("scale", scale)
 
-    def energy(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+    def nll(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         r"""$|x-\eta|/b$."""
         check_same_shape(eta, x)
-        return per_datum((x - eta).abs()) / self.scale
+        return per_sample((x - eta).abs()) / self.scale
 
     def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         r"""$-|x-\eta|/b-D\log 2b$."""
-        return -self.energy(eta, x) - eta.shape[1:].numel() * math.log(2 * self.scale)
+        return -self.nll(eta, x) - eta.shape[1:].numel() * math.log(2 * self.scale)
 
     def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         r"""$\eta$ itself."""
@@ -134,7 +134,7 @@ class StudentT(ElementwiseLikelihood):
         scale: $s$, > 0.
 
     Example:
-        >>> StudentT(dof=1.0).energy(torch.zeros(1, 1), torch.ones(1, 1))     # Cauchy: log 2
+        >>> StudentT(dof=1.0).nll(torch.zeros(1, 1), torch.ones(1, 1))     # Cauchy: log 2
         tensor([0.6931])
     """
 
@@ -142,7 +142,7 @@ class StudentT(ElementwiseLikelihood):
         self.dof = positive("dof", dof)
         self.scale = positive("scale", scale)
 
-    def energy(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+    def nll(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         r"""$\tfrac{\nu+1}2\log(1+\tfrac{(x-\eta)^2}{\nu s^2})$."""
         check_same_shape(eta, x)
         size = (x - eta) / (self.scale * math.sqrt(self.dof))
@@ -152,17 +152,17 @@ class StudentT(ElementwiseLikelihood):
         logarithm = close.square().log1p() + torch.where(
             near, 0.0, 2 * far.abs().log() + far.reciprocal().square().log1p()
         )
-        return 0.5 * (self.dof + 1) * per_datum(logarithm)
+        return 0.5 * (self.dof + 1) * per_sample(logarithm)
 
     def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
-        """Minus the energy and the normaliser."""
+        """Minus the nll and the normaliser."""
         normaliser = (
             math.lgamma(0.5 * self.dof)
             - math.lgamma(0.5 * (self.dof + 1))
             + 0.5 * math.log(math.pi * self.dof)
             + math.log(self.scale)
         )
-        return -self.energy(eta, x) - eta.shape[1:].numel() * normaliser
+        return -self.nll(eta, x) - eta.shape[1:].numel() * normaliser
 
     def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         r"""$\eta$, the mean where $\nu>1$ and the median always."""
@@ -186,7 +186,7 @@ class StudentT(ElementwiseLikelihood):
 class LearnedGaussian(nn.Module, ElementwiseLikelihood):
     r"""Gaussian noise with a learned standard deviation, one for all outputs (σ-VAE).
 
-    The energy is $D\log\sigma+\tfrac1{2\sigma^2}\|x-\eta\|^2$: it keeps the term in σ, which a fixed σ lets one drop.
+    The nll is $D\log\sigma+\tfrac1{2\sigma^2}\|x-\eta\|^2$: it keeps the term in σ, which a fixed σ lets one drop.
     For given outputs the best value is the root mean squared error, :meth:`fit`. σ is a parameter of this module: give
     ``likelihood.parameters()`` to the optimiser beside the model's.
 
@@ -229,14 +229,14 @@ class LearnedGaussian(nn.Module, ElementwiseLikelihood):
             raise InputError("the outputs equal the data exactly; the best noise scale is 0, which is no likelihood")
         self.log_sigma.fill_(0.5 * math.log(error))
 
-    def energy(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+    def nll(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         r"""$D\log\sigma+\tfrac1{2\sigma^2}\|x-\eta\|^2$."""
         check_same_shape(eta, x)
-        return 0.5 * per_datum((x - eta).square()) / self.sigma.square() + eta.shape[1:].numel() * self.log_sigma
+        return 0.5 * per_sample((x - eta).square()) / self.sigma.square() + eta.shape[1:].numel() * self.log_sigma
 
     def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
-        r"""Minus the energy and $\tfrac D2\log2\pi$."""
-        return -self.energy(eta, x) - 0.5 * eta.shape[1:].numel() * math.log(2 * math.pi)
+        r"""Minus the nll and $\tfrac D2\log2\pi$."""
+        return -self.nll(eta, x) - 0.5 * eta.shape[1:].numel() * math.log(2 * math.pi)
 
     def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         r"""$\eta$ itself."""

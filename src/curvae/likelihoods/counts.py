@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, logsigmoid
 from curvae._checks import positive
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
-from curvae.likelihoods.base import ElementwiseLikelihood, Likelihood, check_same_shape, per_datum
+from curvae.likelihoods.base import ElementwiseLikelihood, Likelihood, check_same_shape, per_sample
 
 _LARGE = 1e15
 """From here on the normal approximation is exact to float64."""
@@ -20,18 +20,18 @@ class Poisson(ElementwiseLikelihood):
     r"""Poisson counts on **log-rates**: $\eta=\log\lambda$, $x\in\{0,1,2,\dots\}$; $-H_{p_x}=e^\eta$.
 
     Example:
-        >>> Poisson().energy(torch.zeros(1, 2), torch.tensor([[0.0, 3.0]]))
+        >>> Poisson().nll(torch.zeros(1, 2), torch.tensor([[0.0, 3.0]]))
         tensor([2.])
     """
 
-    def energy(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+    def nll(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         r"""$e^\eta-x\eta$."""
         check_same_shape(eta, x)
-        return per_datum(eta.exp() - x * eta)
+        return per_sample(eta.exp() - x * eta)
 
     def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         r"""$x\eta-e^\eta-\log x!$."""
-        return -self.energy(eta, x) - per_datum(torch.lgamma(x.to(eta.dtype) + 1))
+        return -self.nll(eta, x) - per_sample(torch.lgamma(x.to(eta.dtype) + 1))
 
     def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         r"""$e^\eta$."""
@@ -74,18 +74,18 @@ class NegativeBinomial(ElementwiseLikelihood):
     def __init__(self, dispersion: float) -> None:
         self.dispersion = positive("dispersion", dispersion)
 
-    def energy(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+    def nll(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         r"""$(x+r)\log(1+e^\eta/r)-x\eta$."""
         check_same_shape(eta, x)
         # with softplus(l) − l = softplus(−l) no large terms are left to cancel
         below, above = logsigmoid(-self._logit(eta)), logsigmoid(self._logit(eta))
-        return -per_datum(self.dispersion * below + x * (above + math.log(self.dispersion)))
+        return -per_sample(self.dispersion * below + x * (above + math.log(self.dispersion)))
 
     def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
-        """Minus the energy and the normaliser."""
+        """Minus the nll and the normaliser."""
         x, r = x.to(eta.dtype), self.dispersion
         normaliser = torch.lgamma(x + 1) + math.lgamma(r) - torch.lgamma(x + r) + x * math.log(r)
-        return -self.energy(eta, x) - per_datum(normaliser)
+        return -self.nll(eta, x) - per_sample(normaliser)
 
     def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         r"""$e^\eta$."""
@@ -125,11 +125,11 @@ class Categorical(Likelihood):
     $-H_{p_x}=\mathrm{diag}(p)-pp^\top$ at each position, and $L\,t=\sqrt p\,(t-\sum_c p_ct_c)$.
 
     Example:
-        >>> Categorical().energy(torch.zeros(1, 4, 2), torch.tensor([[3, 0]]))
+        >>> Categorical().nll(torch.zeros(1, 4, 2), torch.tensor([[3, 0]]))
         tensor([2.7726])
     """
 
-    def energy(self, eta: Float[Tensor, "B C *S"], x: Tensor) -> Float[Tensor, " B"]:
+    def nll(self, eta: Float[Tensor, "B C *S"], x: Tensor) -> Float[Tensor, " B"]:
         r"""$\log\sum_ce^{\eta_c}-\eta_x$, summed over positions."""
         if eta.dim() < 2 or eta.shape[:1] + eta.shape[2:] != x.shape:
             raise InputError(
@@ -137,11 +137,11 @@ class Categorical(Likelihood):
                 "expected [B, C, *S] and [B, *S]"
             )
         # PyTorch ignores class −100 by default; here there is no such class
-        return per_datum(cross_entropy(eta, x.long(), reduction="none", ignore_index=torch.iinfo(torch.long).min))
+        return per_sample(cross_entropy(eta, x.long(), reduction="none", ignore_index=torch.iinfo(torch.long).min))
 
     def log_prob(self, eta: Float[Tensor, "B C *S"], x: Tensor) -> Float[Tensor, " B"]:
-        """Minus the energy, which is normalised already."""
-        return -self.energy(eta, x)
+        """Minus the nll, which is normalised already."""
+        return -self.nll(eta, x)
 
     def mean(self, eta: Float[Tensor, "B C *S"]) -> Float[Tensor, "B C *S"]:
         """The class probabilities (the mean of the one-hot observation)."""

@@ -8,7 +8,7 @@ import torch
 
 from curvae._checks import positive
 from curvae._typing import Float, Tensor
-from curvae.likelihoods.base import ElementwiseLikelihood, check_same_shape, per_datum
+from curvae.likelihoods.base import ElementwiseLikelihood, check_same_shape, per_sample
 
 
 class Gaussian(ElementwiseLikelihood):
@@ -22,22 +22,22 @@ class Gaussian(ElementwiseLikelihood):
 
     Example:
         >>> eta, x = torch.zeros(2, 3), torch.ones(2, 3)
-        >>> Gaussian().energy(eta, x)
+        >>> Gaussian().nll(eta, x)
         tensor([1.5000, 1.5000])
     """
 
     def __init__(self, sigma: float = 1.0) -> None:
         self.sigma = positive("sigma", sigma)
 
-    def energy(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+    def nll(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         r"""$\tfrac1{2\sigma^2}\|x-\eta\|^2$."""
         check_same_shape(eta, x)
-        return per_datum((x - eta).square()) / (2 * self.sigma**2)
+        return per_sample((x - eta).square()) / (2 * self.sigma**2)
 
     def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
         r"""$-\tfrac1{2\sigma^2}\|x-\eta\|^2-\tfrac D2\log(2\pi\sigma^2)$."""
         outputs = eta.shape[1:].numel()
-        return -self.energy(eta, x) - outputs * (math.log(self.sigma) + 0.5 * math.log(2 * math.pi))
+        return -self.nll(eta, x) - outputs * (math.log(self.sigma) + 0.5 * math.log(2 * math.pi))
 
     def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         r"""$\eta$ itself."""

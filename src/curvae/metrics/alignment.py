@@ -11,7 +11,7 @@ from curvae.posteriors import Normal
 
 
 def relative_distance(precision: Float[Tensor, "B d d"], target: Float[Tensor, "B d d"]) -> Float[Tensor, " B"]:
-    r"""$\|P-Q\|_F/\|Q\|_F$ for each datum.
+    r"""$\|P-Q\|_F/\|Q\|_F$ for each sample.
 
     Args:
         precision: $P$, for example $\Sigma^{-1}_{z\mid x}$.
@@ -25,7 +25,7 @@ def relative_distance(precision: Float[Tensor, "B d d"], target: Float[Tensor, "
 
 
 def off_diagonal_moments(precision: Float[Tensor, "B d d"], target: Float[Tensor, "B d d"]) -> Float[Tensor, "B 6"]:
-    """What :func:`correlation` needs of each datum's entries below the diagonal, so that no matrix need be kept.
+    """What :func:`correlation` needs of each sample's entries below the diagonal, so that no matrix need be kept.
 
     Args:
         precision: symmetric matrices.

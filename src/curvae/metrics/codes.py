@@ -19,7 +19,7 @@ from curvae.posteriors import BlockFactor, Normal
 
 @torch.no_grad()
 def codes(model: Model, data: Tensor | np.ndarray, batch_size: int = 100) -> Float[Tensor, "N d"]:
-    """The posterior's mean of every datum, in eval mode.
+    """The posterior's mean of every sample, in eval mode.
 
     Args:
         model: on any device; the mode of each of its modules is given back as it was.

@@ -11,7 +11,7 @@ import torch
 from curvae._checks import positive, positive_int
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
-from curvae.curvature import Columns
+from curvae.curvature import Columns, Linearised
 from curvae.data import as_float
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
@@ -49,8 +49,8 @@ def evaluate(
         likelihood: observation model.
         structure: covariance structure of the closed forms (and of the model's posterior if it has one).
         generator: of the noise in (2) and of the sampled columns, on the model's device.
-        samples: draws for each datum in (2), ≥ 1.
-        columns: sampled columns for each datum, ≥ 1.
+        samples: draws for each sample in (2), ≥ 1.
+        columns: sampled columns for each sample, ≥ 1.
         batch_size: data at a time.
         examples: how many data to keep matrices of.
         progress: called with the number of data done so far.
@@ -89,7 +89,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Measure:
-    """All per-datum values of a batch, and its matrices."""
+    """All per-sample values of a batch, and its matrices."""
 
     model: Autoencoder
     beta: float
@@ -123,9 +123,8 @@ class _Measure:
     ) -> dict[str, Float[Tensor, " B"]]:
         diagonal = Diagonal()
         exact = diagonal.penalty(curvature, self.beta)
-        _, sampled = self.estimator.penalty(
-            self.model.decode, h, x, self.likelihood, diagonal, self.beta, self.generator
-        )
+        at = Linearised(self.model.decode, h, x, self.likelihood)
+        _, sampled = self.estimator.penalty(at, diagonal, self.beta, self.generator)
         return {"penalty_exact": 0.5 * self.beta * exact, "penalty_sampled": 0.5 * self.beta * sampled.double()}
 
 

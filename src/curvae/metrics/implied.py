@@ -8,7 +8,7 @@ from curvae._checks import positive
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
 from curvae.curvature import Curvature, check_curvature, gauss_newton, hessian
-from curvae.curvature.statistics import unmoved
+from curvae.forward.statistics import unmoved
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.posteriors import Full, Normal, Structure
 

@@ -22,7 +22,7 @@ from curvae.posteriors import Normal
 
 @dataclass(frozen=True, eq=False)
 class Likelihoods:
-    r"""Importance-weighted negative log-likelihoods, in nats per datum.
+    r"""Importance-weighted negative log-likelihoods, in nats per sample.
 
     Attributes:
         nll: $-\log\tfrac1K\sum_kw_k$, ``[N]``.
@@ -74,10 +74,10 @@ def importance_weighted_nll(
         model: the posterior and the decoder; used in eval mode if it is a module, and its mode given back.
         data: ``[N, *D]``, uint8 pixels or floating point.
         likelihood: $p(x\mid z)$, its ``log_prob``.
-        samples: K, draws for each datum, ≥ 1.
+        samples: K, draws for each sample, ≥ 1.
         generator: of the draws, on the model's device.
         batch_size: data at a time.
-        chunk_size: draws of each datum that are decoded at a time; ``batch_size × chunk_size`` bounds memory.
+        chunk_size: draws of each sample that are decoded at a time; ``batch_size × chunk_size`` bounds memory.
         progress: called with the number of data done so far.
 
     Returns:

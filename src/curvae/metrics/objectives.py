@@ -9,8 +9,8 @@ import torch
 
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
-from curvae.curvature import gauss_newton
-from curvae.curvature.gauss_newton import column_norms, whitened
+from curvae.curvature import Linearised, gauss_newton
+from curvae.curvature.gauss_newton import column_norms
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.metrics.alignment import gap
@@ -23,7 +23,7 @@ class ObjectiveValues:
     r"""What :func:`objective_values` found, in float64.
 
     Attributes:
-        values: by name, ``[B]`` each: ``energy``, ``beta_vae`` (2), ``taylor`` (7), ``grae`` the closed form of the
+        values: by name, ``[B]`` each: ``reconstruction``, ``beta_vae`` (2), ``taylor`` (7), ``grae`` the closed form of the
             structure, ``grae_full`` (12), which is (13) for Gaussian observations, ``gap`` (7) less (12) by the closed
             formula.
         posterior: $q(z\mid x)$, the model's own or, of a deterministic one, the optimum (11) in the structure.
@@ -82,14 +82,14 @@ def objective_values(
     optimum = structure.optimal(curvature, beta)
     q = Normal(h.double(), optimum) if model.structure is None else in_double(model.posterior(x))
     # columns pushed along L, and not M above: the gap then compares two computations
-    eta, tangents = whitened(model.decode, h, x, likelihood, q.factor.dense().to(h.dtype))
-    energy, kl = likelihood.energy(eta, x).double(), beta * q.kl()
-    closed = energy + 0.5 * beta * h.double().square().sum(-1)
+    eta, tangents = Linearised(model.decode, h, x, likelihood).push(q.factor.dense().to(h.dtype))
+    nll, kl = likelihood.nll(eta, x).double(), beta * q.kl()
+    closed = nll + 0.5 * beta * h.double().square().sum(-1)
     implied = torch.eye(h.shape[1], dtype=torch.float64, device=h.device) + curvature / beta
     values = {
-        "energy": energy,
-        "beta_vae": _sampled_energy(model, q, x, likelihood, generator, samples, paired) + kl,
-        "taylor": energy + 0.5 * column_norms(tangents).double().sum(-1) + kl,
+        "reconstruction": nll,
+        "beta_vae": _sampled_nll(model, q, x, likelihood, generator, samples, paired) + kl,
+        "taylor": nll + 0.5 * column_norms(tangents).double().sum(-1) + kl,
         "grae": closed + 0.5 * beta * structure.penalty(curvature, beta),
         "grae_full": closed + 0.5 * beta * Full().penalty(curvature, beta),
         "gap": gap(implied, q, beta),
@@ -97,7 +97,7 @@ def objective_values(
     return ObjectiveValues(values, q, optimum, curvature, implied, eta)
 
 
-def _sampled_energy(
+def _sampled_nll(
     model: Autoencoder,
     q: Normal,
     x: Float[Tensor, "B *D"],
@@ -110,5 +110,5 @@ def _sampled_energy(
     for _ in range(samples // 2 if paired else samples):
         z = q.rsample(generator)
         for point in (z, 2 * q.mean - z) if paired else (z,):
-            total += likelihood.energy(model.decode(point.to(x.dtype)), x).double()
+            total += likelihood.nll(model.decode(point.to(x.dtype)), x).double()
     return total / samples

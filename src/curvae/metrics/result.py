@@ -28,7 +28,7 @@ class Estimate:
 
     @classmethod
     def of(cls, values: Float[Tensor, " N"]) -> Estimate:
-        """From one value per datum; a single datum has a standard error of 0."""
+        """From one value per sample; a single sample has a standard error of 0."""
         values = values.double()
         se = float(values.std() / math.sqrt(len(values))) if len(values) > 1 else 0.0
         return cls(float(values.mean()), se)
@@ -51,7 +51,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Evaluation:
-    r"""What :func:`evaluate` measured. All objectives are minimised ones, per datum, summed over outputs and latents.
+    r"""What :func:`evaluate` measured. All objectives are minimised ones, per sample, summed over outputs and latents.
 
     Attributes:
         data: number of data.
@@ -62,11 +62,11 @@ class Evaluation:
         taylor: objective (7).
         grae: objective (12), which is (13) for Gaussian observations, in the closed form of the structure.
         grae_full: the same with the full structure.
-        energy: of the reconstruction from the mean.
+        reconstruction: first term of (12), the nll of the reconstruction from the mean.
         mse: squared error of the reconstruction, averaged over the outputs.
         penalty_exact: $\tfrac\beta2\sum_i\log(1+\tfrac1\beta M_{ii})$, the right side of (14).
         penalty_sampled: its estimate from sampled columns.
-        penalty_difference: sampled less exact, per datum.
+        penalty_difference: sampled less exact, per sample.
         penalty_relative_difference: the difference of the two means over the exact one.
         alignment: $\|\Sigma^{-1}-(I+\tfrac1\beta M)\|_F/\|I+\tfrac1\beta M\|_F$.
         alignment_structure: the same against the optimum of the structure in place of $I+\tfrac1\beta M$.
@@ -84,7 +84,7 @@ class Evaluation:
     taylor: Estimate
     grae: Estimate
     grae_full: Estimate
-    energy: Estimate
+    reconstruction: Estimate
     mse: Estimate
     penalty_exact: Estimate
     penalty_sampled: Estimate
@@ -109,6 +109,8 @@ class Evaluation:
         Raises:
             InputError: a value is missing or of the wrong kind.
         """
+        # curvae 0.1 called it the energy
+        values = {"reconstruction" if name == "energy" else name: value for name, value in values.items()}
         try:
             read: dict[str, Any] = {
                 f.name: Estimate(float(values[f.name]["mean"]), float(values[f.name]["se"]))

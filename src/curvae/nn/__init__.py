@@ -1,10 +1,10 @@
 """Networks: the paper's for MNIST and CelebA, perceptrons and linear maps. Any ``nn.Module`` will do as well."""
 
+from curvae.cpu.weight_gradients import MatrixWeightGradients
 from curvae.nn.celeba import CelebADecoder, CelebAEncoder
 from curvae.nn.dense import MLPDecoder, MLPEncoder, linear_decoder, linear_encoder
 from curvae.nn.mnist import MNISTDecoder, MNISTEncoder
 from curvae.nn.same import SameConv2d, SameConvTranspose2d
-from curvae.nn.weight_gradients import MatrixWeightGradients
 
 __all__ = [
     "CelebADecoder",

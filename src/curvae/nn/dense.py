@@ -16,7 +16,7 @@ class MLPEncoder(nn.Module):
     """Flatten, then fully-connected layers, each followed by an activation.
 
     Args:
-        shape: shape of one datum.
+        shape: shape of one sample.
         hidden: sizes of the layers; the last is the number of features.
         activation: makes the activation module.
 
@@ -47,7 +47,7 @@ class MLPDecoder(nn.Module):
 
     Args:
         latents: d, ≥ 1.
-        shape: shape of one datum.
+        shape: shape of one sample.
         hidden: sizes of the layers between, from the latents outwards.
         activation: makes the activation module.
         output: module at the end, for example ``nn.Sigmoid()``; default none.

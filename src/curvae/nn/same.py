@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 from torch.nn.functional import pad
 
 from curvae._typing import Float, Tensor
+from curvae.cpu.taps import better_by_taps, by_taps
 
 
 class SameConv2d(nn.Conv2d):
@@ -27,27 +27,11 @@ class SameConv2d(nn.Conv2d):
         """Pad, then convolve."""
         before_h, after_h = self._padding(x.shape[-2])
         before_w, after_w = self._padding(x.shape[-1])
-        if self._to_one_channel(x):
-            return self._by_taps(x, before_h, before_w)
+        if better_by_taps(x, self.weight, self.stride):
+            return by_taps(x, self.weight, self.bias, before_h, before_w)
         if (before_h, before_w) == (after_h, after_w):  # the convolution pads by itself, without a copy
             return nn.functional.conv2d(x, self.weight, self.bias, self.stride, (before_h, before_w))
         return super().forward(pad(x, (before_w, after_w, before_h, after_h)))
-
-    def _to_one_channel(self, x: Tensor) -> bool:
-        """Whether a CPU would leave most of its arithmetic idle; half precision would round what is added up below."""
-        if self.out_channels > 1 or self.stride != (1, 1) or x.device.type != "cpu":
-            return False
-        return x.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled("cpu")
-
-    def _by_taps(self, x: Float[Tensor, "B C H W"], top: int, left: int) -> Float[Tensor, "B 1 H W"]:
-        """Each of the kernel's taps as a channel of its own, one matrix product for all, then shift them and add up."""
-        (high, wide), (height, width) = self.kernel_size, x.shape[-2:]
-        weights = self.weight.flip(2, 3).permute(0, 2, 3, 1).reshape(high * wide, self.in_channels, 1, 1)
-        taps = nn.functional.conv2d(x, weights).flatten(-2)
-        whole = nn.functional.fold(taps, (height + high - 1, width + wide - 1), (high, wide))
-        top, left = high - 1 - top, wide - 1 - left
-        y = whole[..., top : top + height, left : left + width]
-        return y.contiguous() if self.bias is None else y + self.bias.view(-1, 1, 1)
 
     def _padding(self, size: int) -> tuple[int, int]:
         stride, kernel = self.stride[0], self.kernel_size[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -14,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from curvae._precision import half_weights
 from curvae._typing import Tensor
 from curvae.errors import InputError
+from curvae.objectives.objective import Objective
 from curvae.objectives.terms import Terms
 
 M = TypeVar("M", bound=nn.Module)
@@ -46,10 +46,10 @@ class Loss(nn.Module, Generic[M]):
         >>> loss = Loss(Autoencoder(nn.Linear(3, 2), nn.Linear(2, 3), latents=2), GRAE(beta=0.2))
         >>> loss(torch.randn(5, 3)).mean().backward()
         >>> sorted(loss(torch.randn(5, 3)).parts)
-        ['energy', 'penalty', 'prior']
+        ['nll', 'penalty', 'prior']
     """
 
-    def __init__(self, model: M, objective: Callable[..., Terms]) -> None:
+    def __init__(self, model: M, objective: Objective) -> None:
         super().__init__()
         _check_wrapper(model)
         self.model = model

@@ -7,8 +7,8 @@ import torch
 from curvae._checks import non_negative, positive_int
 from curvae._typing import Tensor
 from curvae.autoencoder import Model
-from curvae.curvature import Curvature, check_curvature
-from curvae.curvature.gauss_newton import column_norms, whitened
+from curvae.curvature import Curvature, Linearised, check_curvature
+from curvae.curvature.gauss_newton import column_norms
 from curvae.curvature.hessian import hessian_products
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.objectives.loss import check_model
@@ -21,7 +21,7 @@ class Taylor:
     (7): $M=-J_g^\top H_{p_x}J_g$ at the posterior's mean $h$. The trace is $\sum_k\|L_pJ_gL_{:k}\|^2$ over the columns
     of $\Sigma=LL^\top$, so the decoder's tangents are pushed along $L$ and no d × d curvature is formed.
     (4): $M=-H_{f_x}(h)$, the exact Hessian, and the trace is $\sum_kL_{:k}^\top ML_{:k}$, which may be negative.
-    Parts: ``energy``, ``curvature`` (the trace term), ``kl``.
+    Parts: ``nll``, ``curvature`` (the trace term), ``kl``.
 
     Args:
         beta: weight of the divergence, ≥ 0.
@@ -37,7 +37,7 @@ class Taylor:
         >>> encoder, decoder = torch.nn.Linear(3, 8), torch.nn.Linear(2, 3)
         >>> model = Autoencoder(encoder, decoder, latents=2, structure=posteriors.Full())
         >>> sorted(Taylor(beta=0.2)(model, torch.randn(5, 3)).parts)
-        ['curvature', 'energy', 'kl']
+        ['curvature', 'nll', 'kl']
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class Taylor:
             eta, products = hessian_products(model.decode, q.mean, x, self.likelihood, root, self.chunk_size)
             trace = -(root * products).sum((-1, -2))
         else:
-            eta, tangents = whitened(model.decode, q.mean, x, self.likelihood, root, self.chunk_size)
+            eta, tangents = Linearised(model.decode, q.mean, x, self.likelihood).push(root, self.chunk_size)
             trace = column_norms(tangents).sum(-1)
-        energy = self.likelihood.energy(eta, x)
-        return Terms({"energy": energy, "curvature": 0.5 * trace, "kl": self.beta * q.kl()})
+        nll = self.likelihood.nll(eta, x)
+        return Terms({"nll": nll, "curvature": 0.5 * trace, "kl": self.beta * q.kl()})
 
     def __repr__(self) -> str:
         return f"Taylor(beta={self.beta:g}, likelihood={self.likelihood}, curvature={self.curvature!r})"

@@ -13,13 +13,13 @@ from curvae._typing import Float, Tensor
 
 @dataclass(frozen=True)
 class Terms:
-    """Named parts of an objective for each datum of a batch, weights included, all minimised.
+    """Named parts of an objective for each sample of a batch, weights included, all minimised.
 
     Args:
         parts: ``[B]`` each; their sum is :attr:`total`.
 
     Example:
-        >>> terms = Terms({"energy": torch.ones(2), "kl": torch.tensor([1.0, 2.0])})
+        >>> terms = Terms({"nll": torch.ones(2), "kl": torch.tensor([1.0, 2.0])})
         >>> terms.total, terms["kl"]
         (tensor([2., 3.]), tensor([1., 2.]))
     """
@@ -28,7 +28,7 @@ class Terms:
 
     @property
     def total(self) -> Float[Tensor, " B"]:
-        """The objective's value for each datum."""
+        """The objective's value for each sample."""
         return torch.stack(list(self.parts.values())).sum(0)
 
     def __getitem__(self, name: str) -> Float[Tensor, " B"]:

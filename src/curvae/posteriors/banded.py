@@ -165,7 +165,7 @@ class Banded(Structure):
         left = unit @ unit_band.inverse(lower)
         norms = torch.linalg.vector_norm(left, dim=1)
         value = 2 * (norms.log() + lengths.squeeze(1).log()).sum(-1)
-        # a datum that is not finite hands its NaN on, and hurts nobody else
+        # a sample that is not finite hands its NaN on, and hurts nobody else
         best = (norms.unsqueeze(-1) * lower * lengths).masked_fill(diverged[:, None, None], torch.nan)
         return BandedFactor(best), value.masked_fill(diverged, torch.nan), left / norms.unsqueeze(1)
 

@@ -39,7 +39,7 @@ def of_root(root: Float[Tensor, "N D d"], beta: float) -> Float[Tensor, " N"]:
         root = root.double()
         gram = (root.mT @ root if root.shape[-1] <= root.shape[-2] else root @ root.mT) / beta
         trace = gram.diagonal(dim1=-2, dim2=-1).sum(-1)
-        # a datum that is not finite stays on the fast path, which hands its NaN on; LAPACK's SVD would raise
+        # a sample that is not finite stays on the fast path, which hands its NaN on; LAPACK's SVD would raise
         hard = (trace > _WORST_CONDITION) & trace.isfinite()
         try:
             if not bool(hard.any()):

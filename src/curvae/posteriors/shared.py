@@ -11,7 +11,7 @@ from curvae.posteriors.structure import Structure
 
 
 class Shared(Structure):
-    r"""A structure whose covariance does not depend on the datum, which encourages a flat latent manifold.
+    r"""A structure whose covariance does not depend on the sample, which encourages a flat latent manifold.
 
     In an :class:`~curvae.Autoencoder` the covariance is a free parameter instead of the encoder's output. The optimum
     of (8) averaged over data is $(I+\bar M/\beta)^{-1}$ with $\bar M$ the *mean* curvature, and what it costs is
@@ -24,7 +24,7 @@ class Shared(Structure):
     Example:
         >>> from curvae.posteriors import Full
         >>> curvature = torch.stack([torch.zeros(2, 2), 2 * torch.eye(2)])
-        >>> Shared(Full()).penalty(curvature, beta=1.0).exp()    # |I + I| = 4 for every datum
+        >>> Shared(Full()).penalty(curvature, beta=1.0).exp()    # |I + I| = 4 for every sample
         tensor([4., 4.])
     """
 
@@ -36,7 +36,7 @@ class Shared(Structure):
         return self.structure.num_parameters(latents)
 
     def head(self, features: int, latents: int) -> nn.Module:
-        """Free parameters, the same for every datum; they start at the identity."""
+        """Free parameters, the same for every sample; they start at the identity."""
         return FreeParameters(self.num_parameters(latents))
 
     def factor(self, parameters: Float[Tensor, "B P"], latents: int) -> Factor:
@@ -48,15 +48,15 @@ class Shared(Structure):
         return self.structure.restrict(matrix)
 
     def seen(self, curvature: Float[Tensor, "B d d"]) -> Float[Tensor, "N d d"]:
-        """The mean curvature's, whatever a single datum's may be."""
+        """The mean curvature's, whatever a single sample's may be."""
         return self.structure.seen(curvature.mean(0, keepdim=True))
 
     def optimal(self, curvature: Float[Tensor, "B d d"], beta: float) -> Factor:
-        r"""The best single covariance for the batch, once for each datum."""
+        r"""The best single covariance for the batch, once for each sample."""
         return self.structure.optimal(_mean(curvature), beta)
 
     def penalty(self, curvature: Float[Tensor, "B d d"], beta: float) -> Float[Tensor, " B"]:
-        r"""The penalty of the batch's mean curvature, for each datum."""
+        r"""The penalty of the batch's mean curvature, for each sample."""
         return self.structure.penalty(curvature.mean(0, keepdim=True), beta).expand(len(curvature))
 
     def penalty_of_root(self, root: Float[Tensor, "B *D d"], beta: float) -> Float[Tensor, " B"]:
@@ -81,7 +81,7 @@ class FreeParameters(nn.Module):
         self.values = nn.Parameter(torch.zeros(count))
 
     def forward(self, features: Float[Tensor, "B F"]) -> Float[Tensor, "B P"]:
-        """The same row for every datum."""
+        """The same row for every sample."""
         return self.values.expand(len(features), -1)
 
 

@@ -235,7 +235,7 @@ def check_count(parameters: Tensor, structure: Structure, latents: int) -> None:
     expected = structure.num_parameters(latents)
     if parameters.shape[-1] != expected:
         raise InputError(
-            f"{structure} of {latents} latents takes {expected} parameters a datum; got {parameters.shape[-1]}"
+            f"{structure} of {latents} latents takes {expected} parameters per sample; got {parameters.shape[-1]}"
         )
 
 

@@ -1,8 +1,8 @@
 r"""The unit lower-triangular banded matrix whose inverse makes given columns shortest: Newton's method.
 
 For $U$ with columns of length one it minimises $f(N)=2\sum_k\log\|v_k\|$, $V=U(I+N)^{-1}$, over the entries of $N$
-on the strictly lower band, for each datum by itself. With $D_k=\|v_k\|$, $Y=(I+N)^{-1}D^{-1}$, $W=UY$, $G=W^\top W$ and
-$S=YY^\top$ the derivatives are
+on the strictly lower band, for each sample by itself. With $D_k=\|v_k\|$, $Y=(I+N)^{-1}D^{-1}$, $W=UY$,
+$G=W^\top W$ and $S=YY^\top$ the derivatives are
 
 $$\frac{\partial f}{\partial N_{ij}}=-2D_i(YG)_{ji},\qquad
 \frac{\partial^2f}{\partial N_{ij}\partial N_{i'j'}}=2D_iD_{i'}\Bigl[G_{ii'}S_{jj'}-2\sum_kY_{jk}G_{ki}Y_{j'k}G_{ki'}
@@ -26,20 +26,20 @@ Inside = tuple[Tensor, Tensor]
 STEPS = 1000
 """For each ridge; ten are usual, a curved valley may take hundreds. What is found then is not the lowest f near by."""
 RELATIVE, ON_THE_WAY = 1e-13, 1e-4
-"""A datum is done when its next step promises less than this times 1 + |f|: in the end, and while there is a ridge."""
+"""A sample is done when its next step promises less than this times 1 + |f|: in the end, and while there is a ridge."""
 SMALLEST, LARGEST, FIRST = 1e-6, 1e12, 1e-3
 """Damping, against a Hessian with entries of the order of one."""
 RIDGES = tuple(10.0**-power for power in range(16))
 FLAT = 1e-12
 """A start whose gradient is below this stays: where I + M/β itself is banded it is exact, and needs no Hessian."""
 UNKNOWNS = 500
-"""More are left to L-BFGS, which knows only the gradient: a Hessian for each datum would be too large."""
+"""More are left to L-BFGS, which knows only the gradient: a Hessian for each sample would be too large."""
 ENTRIES = 2**22
 """Hessian entries held at once (a handful of arrays of this size in float64): more data go in parts."""
 
 
 def minimise(unit: Float[Tensor, "B d d"], start: Float[Tensor, "B P"], inside: Inside) -> Float[Tensor, "B d d"]:
-    """The I + N that the search finds; for a datum it depends on that datum only.
+    """The I + N that the search finds; for a sample it depends on that sample only.
 
     Args:
         unit: U, of full rank.
@@ -63,7 +63,7 @@ def inverse(lower: Float[Tensor, "B d d"]) -> Float[Tensor, "B d d"]:
 
 
 def _follow(unit: Float[Tensor, "B d d"], start: Float[Tensor, "B P"], inside: Inside) -> Float[Tensor, "B P"]:
-    """From a ridge where N = 0 is nearly best down to none; ridges below a datum's own eigenvalues do nothing to it."""
+    """From a ridge where N = 0 is nearly best down to none; ridges below a sample's eigenvalues do nothing."""
     entries = torch.zeros_like(start)
     identity = torch.eye(unit.shape[-1], dtype=unit.dtype, device=unit.device).expand_as(unit)
     smallest = torch.linalg.svdvals(unit)[:, -1].square()

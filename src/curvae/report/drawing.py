@@ -53,4 +53,4 @@ class Drawing(ABC):
 
     @abstractmethod
     def thumbnails(self, data: Float[np.ndarray, "B *D"]) -> list[Picture | None]:
-        """Each datum by itself, small; None where that says nothing."""
+        """Each sample by itself, small; None where that says nothing."""

@@ -12,27 +12,27 @@ from curvae.report.pictures import Picture
 from curvae.report.subjects import Subject
 
 LINE_AMOUNTS = Amounts(examples=6, samples=30, latents=4)
-_ENTRIES = Axis("entry of the datum", whole=True)
+_ENTRIES = Axis("entry of the sample", whole=True)
 _SHADES = LinearSegmentedColormap.from_list("shades", ["#3268c8", "#8f8f8f", "#d0453f"])
 
 
 class LineDrawing(Drawing):
-    """Each datum is a line: the entry's number across, its value up."""
+    """Each sample is a line: the entry's number across, its value up."""
 
     def rebuilt(self, originals: Float[np.ndarray, "B *D"], outputs: Outputs) -> list[Figure]:
-        """A chart for each datum: the original as a broad grey line, the runs on top."""
+        """A chart for each sample: the original as a broad grey line, the runs on top."""
         flat = [_flat(values) for values in (originals, *(values for _, values in outputs))]
         y = common_axis([values.ravel() for values in flat], "value")
         figures = []
         for i in range(len(originals)):
             lines = [_line(INK, flat[0][i], width=4.0, opacity=0.5)]
             lines += [_line(s.colour, values[i], width=1.2) for (s, _), values in zip(outputs, flat[1:], strict=True)]
-            caption = f"held-out datum {i + 1}"
+            caption = f"held-out sample {i + 1}"
             figures.append(Figure(caption, chart(lines, f"{caption} and its reconstructions", _ENTRIES, y)))
         return figures
 
     def sampled(self, outputs: Outputs, originals: Float[np.ndarray, "N *D"]) -> list[Figure]:
-        """A chart of samples for each run over held-out data in grey; points where a datum is two numbers."""
+        """A chart of samples for each run over held-out data in grey; points where a sample is two numbers."""
         y = common_axis([values.ravel() for values in (originals, *(values for _, values in outputs))], "value")
         figures = []
         for subject, values in outputs:

@@ -19,7 +19,7 @@ from curvae.runs.lines import HELD_OUT
 # a term keeps its colour in every run, whatever else the objective has
 TERM_COLOURS = {
     "total": "#808488",
-    "energy": "#3b82c4",
+    "nll": "#3b82c4",
     "kl": "#e07b39",
     "penalty": "#2f9e6e",
     "curvature": "#c2557a",
@@ -27,7 +27,7 @@ TERM_COLOURS = {
 }
 TERM_NAMES = {
     "total": "objective (the sum)",
-    "energy": "reconstruction",
+    "nll": "reconstruction",
     "kl": "β × KL divergence",
     "penalty": "decoder's penalty, β/2 log|I + M/β|",
     "curvature": "curvature, ½ tr(MΣ)",
@@ -89,7 +89,7 @@ def loss_charts(subjects: list[Subject]) -> tuple[list[tuple[Subject, Picture, s
     if not logged:
         return [], None, []
     everything = [one for terms in series.values() for one in terms.values()]
-    y = common_axis([values for one in everything for values in (one.smooth, one.held_out)], "per datum")
+    y = common_axis([values for one in everything for values in (one.smooth, one.held_out)], "per sample")
     # a little more than the last step, so that its held-out dot is whole
     x = Axis("step", (0.0, 1.02 * max(float(one.steps.max()) for one in everything)), whole=True)
     charts = [
@@ -124,8 +124,10 @@ def _by_term(subject: Subject, series: dict[str, Series], x: Axis, y: Axis) -> P
 
 
 def _compared(subjects: list[Subject], series: dict[str, dict[str, Series]], x: Axis) -> Picture:
-    chosen = [(subject, series[subject.name]["energy"]) for subject in subjects if "energy" in series[subject.name]]
-    y = common_axis([values for _, one in chosen for values in (one.smooth, one.held_out)], "reconstruction, per datum")
+    chosen = [(subject, series[subject.name]["nll"]) for subject in subjects if "nll" in series[subject.name]]
+    y = common_axis(
+        [values for _, one in chosen for values in (one.smooth, one.held_out)], "reconstruction, per sample"
+    )
     lines = [line for subject, one in chosen for line in _drawn(one, subject.colour, thick=False)]
     return chart(lines, "the reconstruction term of every run", x, y)
 

@@ -51,7 +51,7 @@ def png(image: Image.Image, alt: str, shrink: int = 1) -> Picture:
 
 
 def is_image(shape: Sequence[int]) -> bool:
-    """Whether a datum of this shape is shown as a picture.
+    """Whether a sample of this shape is shown as a picture.
 
     Example:
         >>> is_image((1, 28, 28)), is_image((3, 64, 64)), is_image((28, 28)), is_image((784,)), is_image((5, 8, 8))

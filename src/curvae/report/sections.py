@@ -25,17 +25,17 @@ _VALUES = [-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0]
 
 @dataclass(frozen=True)
 class Pair:
-    """A held-out datum's two matrices, in the same colours from −limit to limit.
+    """A held-out sample's two matrices, in the same colours from −limit to limit.
 
     Attributes:
-        datum: its picture; None for a vector.
+        sample: its picture; None for a vector.
         posterior: the precision of the posterior, or of the best one.
         implied: the precision that the decoder implies.
         limit: the largest absolute entry of the two.
         distance: of the first from the second, relative.
     """
 
-    datum: Picture | None
+    sample: Picture | None
     posterior: Picture
     implied: Picture
     limit: str
@@ -95,7 +95,7 @@ class Looks:
     Attributes:
         title: the data's.
         images: whether the data are shown as images; else as lines.
-        reconstructions: the originals first, for images; else a chart for each datum.
+        reconstructions: the originals first, for images; else a chart for each sample.
         samples: one figure for each run.
         codes: one figure for each run, for vectors only.
         traversals: for each run.
@@ -207,18 +207,18 @@ def _ways(subject: Subject, view: View, shown: Float[Tensor, "B *D"], drawing: D
 
 def _matrices(subject: Subject, view: View, x: Float[Tensor, "B *D"], drawing: Drawing) -> Matrices:
     found = view.precisions(x)
-    pairs = tuple(_pair(found, i, datum, subject.name) for i, datum in enumerate(drawing.thumbnails(x.numpy())))
+    pairs = tuple(_pair(found, i, sample, subject.name) for i, sample in enumerate(drawing.thumbnails(x.numpy())))
     unit = subject.run.config.likelihood in ("gaussian", "gaussian:1", "gaussian:1.0")
     return Matrices(subject, found.own, subject.run.config.structure, unit, pairs)
 
 
-def _pair(found: Precisions, i: int, datum: Picture | None, name: str) -> Pair:
+def _pair(found: Precisions, i: int, sample: Picture | None, name: str) -> Pair:
     posterior, implied = found.posterior[i], found.implied[i]
     limit = float(max(np.abs(posterior).max(), np.abs(implied).max()))
     return Pair(
-        datum,
-        heat_map(posterior, limit, f"posterior precision of held-out datum {i + 1} in {name}"),
-        heat_map(implied, limit, f"precision implied by the decoder at held-out datum {i + 1} in {name}"),
+        sample,
+        heat_map(posterior, limit, f"posterior precision of held-out sample {i + 1} in {name}"),
+        heat_map(implied, limit, f"precision implied by the decoder at held-out sample {i + 1} in {name}"),
         f"{limit:.3g}",
         f"{found.distance[i]:.2f}",
     )

@@ -87,7 +87,7 @@ def measure_rows(measured: Sequence[Measured]) -> list[Row]:
     """The evaluation's other numbers."""
     rows: list[tuple[str, str, Callable[[Evaluation], Estimate]]] = [
         ("reconstruction error", "squared, per output number (a pixel), from the posterior's mean", lambda e: e.mse),
-        ("reconstruction term", "first term of (12); ½‖x − g(h)‖² if Gaussian with σ = 1", lambda e: e.energy),
+        ("reconstruction term", "first term of (12); ½‖x − g(h)‖² if Gaussian with σ = 1", lambda e: e.reconstruction),
         ("penalty, exact", "β/2 Σᵢ log(1 + Mᵢᵢ/β), the right side of (14)", lambda e: e.penalty_exact),
         ("penalty, sampled", "the same from random columns, as GRAE≈ trains", lambda e: e.penalty_sampled),
         ("sampled less exact", "0 within a few standard errors: sampling adds no bias", lambda e: e.penalty_difference),

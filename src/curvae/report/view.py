@@ -97,7 +97,7 @@ class View:
         return np.concatenate([mean.double().numpy() for mean in means])
 
     def reconstruct(self, x: Shaped[Tensor, "B *D"]) -> Float[np.ndarray, "B *D"]:
-        """The expected observation at each datum's code."""
+        """The expected observation at each sample's code."""
         return self.decode(self.codes(x))
 
     def traverse(
@@ -141,7 +141,7 @@ class View:
 
     @torch.no_grad()
     def precisions(self, x: Shaped[Tensor, "B *D"]) -> Precisions:
-        """The pair of matrices for each datum."""
+        """The pair of matrices for each sample."""
         curvature = self._curvature(x)
         implied = torch.eye(self.model.latents, dtype=torch.float64) + curvature / self.beta
         own = self.model.structure is not None

@@ -25,7 +25,7 @@ _DETERMINISTIC = ("grae", "rae")
 _UNBOUNDED = ("bernoulli-logits", "continuous-bernoulli", "poisson", "negative-binomial")
 
 
-def build_model(config: RunConfig, shape: tuple[int, ...]) -> Autoencoder:
+def build_model(config: RunConfig, shape: tuple[int, ...], likelihood: Likelihood | None = None) -> Autoencoder:
     """The autoencoder of a run, initialised from its seed; PyTorch's global generator stays as it was.
 
     For ``"grae"`` and ``"rae"`` the encoder is deterministic (the structure belongs to the objective, or to the
@@ -34,7 +34,8 @@ def build_model(config: RunConfig, shape: tuple[int, ...]) -> Autoencoder:
 
     Args:
         config: the run's.
-        shape: of one datum.
+        shape: of one sample.
+        likelihood: the observation model that the objective has; default a new one.
 
     Returns:
         The model on the CPU, float64 for precision ``"64"`` and float32 else.
@@ -52,7 +53,7 @@ def build_model(config: RunConfig, shape: tuple[int, ...]) -> Autoencoder:
         # not torch.manual_seed, which would also reseed every GPU
         torch.default_generator.manual_seed(config.seed)
         model = _assembled(config, shape)
-    likelihood = build_likelihood(config.likelihood)
+    likelihood = build_likelihood(config.likelihood) if likelihood is None else likelihood
     if isinstance(likelihood, nn.Module):
         model.add_module("likelihood", likelihood)
     return model.double() if config.precision == "64" else model
@@ -63,7 +64,7 @@ def network_of(config: RunConfig, shape: tuple[int, ...], resizable: bool = Fals
 
     Args:
         config: the run's.
-        shape: of one datum.
+        shape: of one sample.
         resizable: whether the data can be brought to another size, for the error.
 
     Raises:
@@ -104,7 +105,7 @@ def check_model(config: RunConfig, shape: tuple[int, ...]) -> None:
     config = replace(config, network=network_of(config, shape))
     outputs = math.prod(shape)
     if config.latents > outputs:
-        raise InputError(f"latents is {config.latents} but a datum has only {outputs} numbers; expected at most those")
+        raise InputError(f"latents is {config.latents} but a sample has only {outputs} numbers; expected at most those")
     if _reach(build_structure(config.structure)) > config.latents:
         raise InputError(f"structure is {config.structure} but there are only {config.latents} latents")
     with torch.random.fork_rng(devices=[]), torch.device("meta"):

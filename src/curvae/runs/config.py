@@ -72,7 +72,7 @@ class RunConfig:
         lr: Adam's learning rate, the largest of its ``schedule``.
         schedule: ``"constant"``, or ``"cosine"``, which falls to 0.
         warmup: steps in which the rate rises to ``lr`` first.
-        samples: reparameterised samples per datum, for ``"beta-vae"``.
+        samples: reparameterised draws per sample, for ``"beta-vae"``.
         seed: of the initialisation, the order of the data and the noise.
         precision: ``"32"``, ``"bf16"`` (networks under autocast) or ``"64"``.
         compile: compile the networks with PyTorch's compiler where that is possible.
@@ -135,9 +135,13 @@ class RunConfig:
     def from_json(cls, values: Mapping[str, Any]) -> RunConfig:
         """The configuration that :meth:`to_json` wrote; missing keys take their defaults.
 
+        ``batch_fraction`` (``"1/4"``) and ``shared`` (``True``) may stand beside ``estimator`` and ``structure``; they
+        are kept as ``fraction:1/4:ESTIMATOR`` and ``shared:STRUCTURE``.
+
         Raises:
             InputError: a key that does not exist, no ``data``, or a value out of its range.
         """
+        values = _joined(values)
         known = [field.name for field in dataclasses.fields(cls)]
         unknown = sorted(set(values) - set(known))
         if unknown:
@@ -156,6 +160,19 @@ class RunConfig:
         """
         names = [f.name for f in dataclasses.fields(self) if getattr(self, f.name) != getattr(other, f.name)]
         return [name for name in names if name != "network" or AUTO not in (self.network, other.network)]
+
+
+def _joined(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Two options of their own in the texts that a run is known by."""
+    joined = {"estimator": RunConfig.estimator, "structure": RunConfig.structure} | dict(values)
+    fraction, shared = joined.pop("batch_fraction", None), joined.pop("shared", False)
+    if fraction is not None:
+        head, _, rest = str(joined["estimator"]).partition(":")
+        inner = rest.partition(":")[2] if head == "fraction" else joined["estimator"]
+        joined["estimator"] = f"fraction:{fraction}:{inner}"
+    if _flag("shared", shared) and not str(joined["structure"]).startswith("shared"):
+        joined["structure"] = f"shared:{joined['structure']}"
+    return joined
 
 
 def _checked(name: str, kind: str, value: Any) -> Any:

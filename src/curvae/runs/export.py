@@ -29,7 +29,7 @@ def save_model(model: Autoencoder, config: RunConfig, shape: tuple[int, ...], fo
     Args:
         model: built by :func:`curvae.runs.build.build_model` from the same configuration and shape.
         config: the run's configuration.
-        shape: of one datum.
+        shape: of one sample.
         folder: where to.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
@@ -86,7 +86,7 @@ def load_model(path: Path | str) -> Autoencoder:
 
 
 def model_document(folder: Path) -> tuple[RunConfig, tuple[int, ...], str]:
-    """What ``model.json`` says: the configuration, the shape of one datum, and the digest of the weights.
+    """What ``model.json`` says: the configuration, the shape of one sample, and the digest of the weights.
 
     Raises:
         InputError: it is missing, damaged or foreign.

@@ -78,4 +78,11 @@ def _checked(line: str, path: Path, position: int) -> dict[str, Any]:
         raise InputError(
             f"{path} has a line without what belongs there, line {position}: {error}; restore or delete the file"
         ) from error
-    return dict(values)
+    return {name: _renamed(value) if name in ("parts", "held_out") else value for name, value in values.items()}
+
+
+def _renamed(values: Any) -> Any:
+    """Terms under their present names: curvae 0.1 called the nll ``energy``."""
+    if "parts" in values:
+        return {**values, "parts": _renamed(values["parts"])}
+    return {"nll" if name == "energy" else name: value for name, value in values.items()}

@@ -9,13 +9,11 @@ import torch
 from curvae.curvature import Columns, Coordinates, Estimator, Exact, Trace, check_curvature
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
-from curvae.objectives import GRAE, RAE, BetaVAE, Taylor
-from curvae.objectives.marginal import gives_pairs
+from curvae.objectives import GRAE, RAE, BetaVAE, Objective, Taylor
+from curvae.objectives.grae import gives_pairs
 from curvae.posteriors import Structure
 from curvae.runs.config import RunConfig
 from curvae.runs.parts import build_estimator, build_likelihood, build_structure
-
-Objective = BetaVAE | Taylor | GRAE | RAE
 
 # the objectives that have a use for a setting; with another one it would be without effect
 _USED_BY = {
@@ -80,8 +78,8 @@ def _grae(config: RunConfig, likelihood: Likelihood) -> GRAE:
     except InputError:
         raise InputError(
             f"estimator is {config.estimator} but structure is {config.structure}; columns:K goes with diagonal and "
-            "block:B, lanczos with full, exact and trace with any; a fraction:F:… of them with what they go with, "
-            "but fraction:F:exact not with shared:…, whose penalty is no mean over data"
+            "block:B, lanczos with full, exact and trace with any; a batch fraction with what they go with, except "
+            "that a shared structure takes it with trace alone, because its penalty is no mean over data"
         ) from None
     if config.curvature == "hessian" and not isinstance(estimator, Exact):
         raise InputError(f"curvature is hessian, which needs estimator exact; got estimator {config.estimator}")

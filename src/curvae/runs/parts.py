@@ -21,7 +21,7 @@ from curvae.likelihoods import (
 )
 from curvae.posteriors import Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
 
-# columns, probes, sizes: all of them push that many tangents through the decoder for each datum
+# columns, probes, sizes: all of them push that many tangents through the decoder for each sample
 _MOST = 10_000
 
 
@@ -43,9 +43,9 @@ def build_structure(text: str) -> Structure:
 def build_estimator(text: str) -> Estimator:
     """``"exact"``, ``"columns:K"``, ``"lanczos"``, ``"lanczos:PROBES"``, ``"lanczos:PROBES:DEPTH"`` or ``"trace:K"``.
 
-    ``"lanczos"`` takes PROBES × DEPTH product pairs a datum, 4 × 16 by default. ``"trace:K"`` is Hutchinson's estimate
+    ``"lanczos"`` takes PROBES × DEPTH product pairs per sample, 4 × 16 by default. ``"trace:K"`` is Hutchinson's estimate
     of the first order from K probes, ``"trace"`` the first order from all columns. ``"fraction:F:ESTIMATOR"`` is
-    another one on that fraction of each batch, F as ``1/8`` or ``0.125``.
+    another one on that fraction of each batch (``--batch-fraction F``), F as ``1/8`` or ``0.125``.
 
     Raises:
         InputError: anything else.
@@ -75,8 +75,8 @@ def build_estimator(text: str) -> Estimator:
         case ["fraction", fraction, *inner] if inner and inner[0] not in ("fraction", "lanczos"):
             return Fraction(build_estimator(":".join(inner)), _fraction(fraction, text))
     raise InputError(
-        f"estimator is {text!r}; expected exact, columns:K (for example columns:1), lanczos:PROBES:DEPTH, trace:K, or "
-        "fraction:F:ESTIMATOR with exact, columns:K or trace:K (for example fraction:1/8:columns:1)"
+        f"estimator is {text!r}; expected exact, columns:K (for example columns:1), lanczos:PROBES:DEPTH or trace:K, "
+        "and with a batch fraction (fraction:F:ESTIMATOR) exact, columns:K or trace:K"
     )
 
 
@@ -140,7 +140,7 @@ def _structure(parts: list[str], text: str) -> Structure:
             return Shared(_structure(inner, text))
     raise InputError(
         f"structure is {text!r}; expected diagonal, block:B (for example block:2), banded:W, full, "
-        "or shared:STRUCTURE with one of these"
+        "or one of these for all samples (shared:STRUCTURE)"
     )
 
 
@@ -162,7 +162,7 @@ def _fraction(number: str, text: str) -> float:
     except (ValueError, ZeroDivisionError, OverflowError):
         value = 0.0
     if not 0 < value <= 1:
-        raise InputError(f"estimator is {text!r}; expected a fraction above 0 and up to 1, for example fraction:1/8:…")
+        raise InputError(f"estimator is {text!r}; expected a batch fraction above 0 and up to 1, for example 1/8")
     return value
 
 

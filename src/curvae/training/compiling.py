@@ -9,8 +9,7 @@ from torch import nn
 
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
-from curvae.objectives import BetaVAE
-from curvae.runs.objective import Objective
+from curvae.objectives import BetaVAE, Objective
 
 
 def compile_networks(

@@ -21,11 +21,11 @@ from curvae.autoencoder import Autoencoder
 from curvae.data import Batches, Dataset, absolute
 from curvae.data.notes import note
 from curvae.data.reasons import reason
-from curvae.runs import Run, RunConfig, build_model, build_objective, likelihood_of, load_data, save_model
+from curvae.objectives import Objective
+from curvae.runs import Run, RunConfig, build_likelihood, build_model, build_objective, load_data, save_model
 from curvae.runs.checks import check_data, choose_network, cure, remarks
 from curvae.runs.device import choose_device
 from curvae.runs.lines import HELD_OUT, cut_lines
-from curvae.runs.objective import Objective
 from curvae.runs.taking import check_free, clear, locked
 from curvae.training.batch_norm import PreciseBatchNorm
 from curvae.training.callbacks import Checkpoints, Recorder
@@ -102,7 +102,8 @@ def train(
     if resume:
         return _resumed(config, out, console, keep)
     check_free(out)
-    build_objective(config)  # settings that do not go together are refused before data are read
+    likelihood = build_likelihood(config.likelihood)
+    objective = build_objective(config, likelihood)  # refuses settings that clash before data are read
     device = choose_device(config.device)
     dataset = load_data(config)
     chosen = choose_network(config, dataset)
@@ -110,13 +111,13 @@ def train(
         note(f"network: {chosen.network}, for data of shape {dataset.shape}")
     config = chosen
     check_data(config, dataset)
-    model = build_model(config, dataset.shape)
-    try_out(config, model, dataset)
+    model = build_model(config, dataset.shape, likelihood)
+    try_out(config, model, objective, dataset)
     with locked(out):
         run = Run.create(out, config, dataset, device)
         for remark in remarks(config, dataset):
             _tell(f"note: {remark}", console)
-        return _fit(run, model, dataset, device, None, console, keep)
+        return _fit(run, model, objective, dataset, device, None, console, keep)
 
 
 def _resumed(config: RunConfig, out: Path, console: Console | None, keep: Collection[int]) -> Outcome:
@@ -131,17 +132,19 @@ def _resumed(config: RunConfig, out: Path, console: Console | None, keep: Collec
         dataset = run.dataset_of(config)
         config = choose_network(config, dataset)
         check_data(config, dataset)
-        model = build_model(config, dataset.shape)
-        try_out(config, model, dataset)
+        likelihood = build_likelihood(config.likelihood)
+        objective, model = build_objective(config, likelihood), build_model(config, dataset.shape, likelihood)
+        try_out(config, model, objective, dataset)
         run = changed(run, config, checkpoint, device, console)
         if run.finished:
             return Outcome(run, config.steps, config.steps)
-        return _fit(run, model, dataset, device, checkpoint, console, keep)
+        return _fit(run, model, objective, dataset, device, checkpoint, console, keep)
 
 
 def _fit(
     run: Run,
     model: Autoencoder,
+    objective: Objective,
     dataset: Dataset,
     device: torch.device,
     checkpoint: Checkpoint | None,
@@ -157,7 +160,6 @@ def _fit(
     if checkpoint is not None:
         checkpoint.restore(run.checkpoint, model, optimizer)
         start, seconds, watch = checkpoint.step, checkpoint.seconds, Watch(checkpoint.start)
-    objective = build_objective(config, likelihood_of(config, model))
     bf16, advice = config.precision == "bf16", cure(dataset)
     rate = partial(learning_rate, config)
     module = Training(model, objective, optimizer, seed=config.seed, bf16=bf16, step=start, cure=advice, rate=rate)

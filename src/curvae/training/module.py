@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Protocol, runtime_checkable
 
 import torch
 from lightning.pytorch import LightningModule
@@ -14,17 +13,9 @@ from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.errors import IndefiniteError
 from curvae.nn import MatrixWeightGradients
-from curvae.objectives import Terms
+from curvae.objectives import Objective, Terms
 from curvae.training.errors import TrainingError
 from curvae.training.noise import step_generator
-
-
-@runtime_checkable
-class Objective(Protocol):
-    """Anything that makes terms of a model and a batch."""
-
-    def __call__(self, model: Autoencoder, x: Tensor, generator: torch.Generator | None = None) -> Terms:
-        """The named terms ``[B]``."""
 
 
 class Training(LightningModule):

@@ -78,8 +78,8 @@ def terms_text(record: dict[str, Any]) -> str:
     """The named terms of a line of metrics, for people.
 
     Example:
-        >>> terms_text({"step": 1, "total": 3.25, "parts": {"energy": 3.0, "kl": 0.25}})
-        'total 3.25  energy 3  kl 0.25'
+        >>> terms_text({"step": 1, "total": 3.25, "parts": {"nll": 3.0, "kl": 0.25}})
+        'total 3.25  nll 3  kl 0.25'
     """
     if not record:
         return ""

@@ -31,7 +31,7 @@ class Snapshots(Callback):
     Args:
         run: the run folder.
         config: the run's.
-        shape: of one datum.
+        shape: of one sample.
         steps: after which steps.
         batch_norm: estimates the batch-norm statistics before.
     """

@@ -9,15 +9,15 @@ from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset, as_float
 from curvae.errors import IndefiniteError, InputError
 from curvae.metrics.codes import deployed
-from curvae.objectives import Terms
-from curvae.runs import RunConfig, build_objective, likelihood_of
+from curvae.objectives import Objective, Terms
+from curvae.runs import RunConfig
 from curvae.runs.checks import cure
 
-_ENERGY = "energy"
+_NLL = "nll"
 _TRIED = 4
 
 
-def try_out(config: RunConfig, model: Autoencoder, dataset: Dataset) -> None:
+def try_out(config: RunConfig, model: Autoencoder, objective: Objective, dataset: Dataset) -> None:
     """Evaluate the objective and its gradient once, in eval mode; the model stays as it is.
 
     Raises:
@@ -27,7 +27,7 @@ def try_out(config: RunConfig, model: Autoencoder, dataset: Dataset) -> None:
     x = typed(dataset.train[:_TRIED], config)
     try:
         with deployed(model):
-            terms = build_objective(config, likelihood_of(config, model))(model, x, torch.Generator())
+            terms = objective(model, x, torch.Generator())
             terms.mean().backward()
         wrong = _wrong(terms, model)
     except IndefiniteError as error:
@@ -55,9 +55,9 @@ def _wrong(terms: Terms, model: Autoencoder) -> str | None:
     infinite = [name for name, part in terms.parts.items() if not bool(part.isfinite().all())]
     if infinite:
         return f"is not finite ({', '.join(infinite)})"
-    energy = terms.parts.get(_ENERGY)
-    if energy is not None and bool((energy.abs() < torch.finfo(energy.dtype).tiny).all()):
-        return "does not depend on the data (their energy is 0)"
+    nll = terms.parts.get(_NLL)
+    if nll is not None and bool((nll.abs() < torch.finfo(nll.dtype).tiny).all()):
+        return "does not depend on the data (their nll is 0)"
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     if not all(bool(gradient.square().isfinite().all()) for gradient in gradients):
         return "has a gradient whose square is not finite"

@@ -62,11 +62,11 @@ def test_numbers_equal_dense_algebra(float64: None) -> None:
     found = measure(model, x, Observation("", likelihood, sigmoid=False, beta=beta))
     q = model.posterior(x)
     errors, fourth, difference = [], [], []
-    for h, sigma, kl, datum in zip(q.mean.detach(), q.covariance().detach(), q.kl().detach(), x, strict=True):
+    for h, sigma, kl, sample in zip(q.mean.detach(), q.covariance().detach(), q.kl().detach(), x, strict=True):
 
-        def log_p(z: torch.Tensor, datum: torch.Tensor = datum) -> torch.Tensor:
+        def log_p(z: torch.Tensor, sample: torch.Tensor = sample) -> torch.Tensor:
             return (
-                datum * nn.functional.logsigmoid(decoder(z)) + (1 - datum) * nn.functional.logsigmoid(-decoder(z))
+                sample * nn.functional.logsigmoid(decoder(z)) + (1 - sample) * nn.functional.logsigmoid(-decoder(z))
             ).sum()
 
         exact, jacobian, s = hessian(log_p)(h), jacrev(decoder)(h), decoder(h).sigmoid()

@@ -57,15 +57,15 @@ def test_pairs_of_draws_are_exact_for_a_linear_decoder_on_average(float64: None)
     torch.testing.assert_close(found["beta_vae"], found["taylor"], rtol=0.01, atol=0)
 
 
-def test_pairs_of_draws_are_the_energy_at_mirrored_points(float64: None) -> None:
+def test_pairs_of_draws_are_the_nll_at_mirrored_points(float64: None) -> None:
     one, x = model(Full(), elu()), torch.randn(5, 6)
     found = Measure(BETA, Gaussian(), Full(), draws=2)(one, x, torch.Generator().manual_seed(3))
     with torch.no_grad():
         q = one.posterior(x)
         noise = torch.randn(5, 4, generator=torch.Generator().manual_seed(3))
         points = [q.mean + sign * (q.factor.dense() @ noise[..., None])[..., 0] for sign in (1, -1)]
-        energies = [0.5 * (x - one.decode(z)).square().sum(-1) for z in points]
-        expected = 0.5 * (energies[0] + energies[1]) + BETA * q.kl()
+        nlls = [0.5 * (x - one.decode(z)).square().sum(-1) for z in points]
+        expected = 0.5 * (nlls[0] + nlls[1]) + BETA * q.kl()
     torch.testing.assert_close(found["beta_vae"], expected)
 
 
@@ -157,7 +157,7 @@ def test_summary_finds_the_powers_and_the_means(config: Curves) -> None:
     assert summary["formula_error"] == 0
 
 
-def test_formula_error_is_the_worst_datum(config: Curves) -> None:
+def test_formula_error_is_the_worst_sample(config: Curves) -> None:
     one = made_up(config)[Point(1, 0.1, 0)]
     one.values[0]["gap"][7] += 0.2
     assert formula_error(one) == pytest.approx(0.2 / one.values[0]["taylor"][7], rel=1e-9)
@@ -208,5 +208,5 @@ def test_a_trained_run_is_measured_at_its_snapshots_and_its_end(
     assert [len(values["taylor"]) for values in found.values] == [8, 8, 8]
     assert len(found.exact["taylor"]) == 4
     assert formula_error(found) < 1e-4
-    energies = [values["grae"].mean() for values in found.values]
-    assert energies[0] > energies[2]
+    nlls = [values["grae"].mean() for values in found.values]
+    assert nlls[0] > nlls[2]

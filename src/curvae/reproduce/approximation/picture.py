@@ -61,7 +61,7 @@ def _dress(panels: Sequence[Axes]) -> None:
     panels[0].set_xscale("symlog", linthresh=0.01)
     panels[0].set_title("‖H − (−M)‖ / ‖H‖, mean over data", fontsize=9)
     panels[1].set_xscale("symlog", linthresh=0.01)
-    panels[1].set_title("(7) − (4), minimised, per datum", fontsize=9)
+    panels[1].set_title("(7) − (4), minimised, per sample", fontsize=9)
     panels[2].set_title("data at which (10) does not exist, %", fontsize=9)
     panels[0].set_xlim(-0.001, max(1.5, panels[0].get_xlim()[1]))
     for axes in panels:

@@ -39,7 +39,7 @@ class Matrices:
 
 @torch.no_grad()
 def matrices(model: Autoencoder, data: Tensor, batch_size: int = 100) -> Matrices:
-    """Both matrices of every datum, in eval mode.
+    """Both matrices of every sample, in eval mode.
 
     Example:
         >>> from curvae.posteriors import BlockDiagonal

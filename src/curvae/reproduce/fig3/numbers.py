@@ -50,7 +50,7 @@ class Measure:
     def __call__(
         self, model: Autoencoder, data: Tensor, generator: torch.Generator, batch_size: int = 100
     ) -> Mapping[str, Float[Tensor, " N"]]:
-        r"""All values of every datum, minimised, in eval mode; the curvature and all that follows in float64.
+        r"""All values of every sample, minimised, in eval mode; the curvature and all that follows in float64.
 
         Returns:
             ``beta_vae`` (2), its expectation by pairs of draws ±ε, in which the first order in ε drops out; ``taylor``
@@ -91,14 +91,14 @@ class Measure:
         posterior = model.posterior(x)
         q, h = in_double(posterior), posterior.mean
         minus_hessian = -hessian(model.decode, h, x, self.likelihood).double()
-        energy = self.likelihood.energy(model.decode(h), x).double()
+        nll = self.likelihood.nll(model.decode(h), x).double()
         eigenvalues = torch.linalg.eigvalsh(minus_hessian) / self.beta
         exists = eigenvalues[:, 0] > -1
         log_det = torch.where(exists, eigenvalues.clamp(min=-1).log1p().sum(-1), math.nan)
         trace = (minus_hessian * q.covariance()).sum((-1, -2))
         return {
-            "taylor": energy + 0.5 * trace + self.beta * q.kl(),
-            "grae": energy + 0.5 * self.beta * (h.double().square().sum(-1) + log_det),
+            "taylor": nll + 0.5 * trace + self.beta * q.kl(),
+            "grae": nll + 0.5 * self.beta * (h.double().square().sum(-1) + log_det),
         }
 
 

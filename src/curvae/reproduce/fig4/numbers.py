@@ -37,7 +37,7 @@ MEASURES: Mapping[str, str] = {
 
 Draw = Callable[[int], Float[Tensor, "n d"]]
 _BATCH = 100
-# the Jacobian of d columns of a 64 × 64 image takes 6 MB a datum
+# the Jacobian of d columns of a 64 × 64 image takes 6 MB per sample
 _JACOBIANS = 8
 
 

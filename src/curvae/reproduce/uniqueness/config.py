@@ -35,7 +35,7 @@ class Panel:
     Attributes:
         model: generates the data.
         mean_field: diagonal Σ; otherwise full.
-        amortised: q(z|x) = N(Cx + d, Σ); otherwise a free μ_i, Σ_i for every datum.
+        amortised: q(z|x) = N(Cx + d, Σ); otherwise a free μ_i, Σ_i for every sample.
         guard: what is learned in a rotated frame.
     """
 

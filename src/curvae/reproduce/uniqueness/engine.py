@@ -24,7 +24,7 @@ class Row:
     Attributes:
         index: which trial.
         period: n.
-        elbo: per datum, in nats.
+        elbo: per sample, in nats.
         elbo_error: difference between 32 and 64 quadrature nodes: the error of ``elbo``.
         elbo_spread: standard error of ``elbo`` as an estimate over the data's distribution (sd over data / √N).
         elbo_start: at the starting point.

@@ -1,7 +1,7 @@
 """What is measured on a trained trial: its ELBO without sampling error, and its rotation angles.
 
 Given a Gaussian q, output j of the decoder depends on z only through u_j = a_j·z, a scalar Gaussian; so the expected
-misfit needs one-dimensional Gauss–Hermite quadrature, two per datum, instead of samples or a product rule. It is exact
+misfit needs one-dimensional Gauss–Hermite quadrature, two per sample, instead of samples or a product rule. It is exact
 for ν = identity, where it is also known in closed form.
 """
 
@@ -57,7 +57,7 @@ def unamortised_fit(trial: Trial, theta: Array, local: Array, mean_field: bool) 
 
 
 def elbo_terms(model: Model, x: Array, fit: Fit, nodes: int = 64) -> NDArray[np.float64]:
-    """The ELBO of every datum [N] in nats, all constants included, by Gauss–Hermite quadrature.
+    """The ELBO of every sample [N] in nats, all constants included, by Gauss–Hermite quadrature.
 
     Args:
         model: gives ν and σ.
@@ -76,7 +76,7 @@ def elbo_terms(model: Model, x: Array, fit: Fit, nodes: int = 64) -> NDArray[np.
 
 
 def best_linear_elbo(model: Model, x: Array) -> float:
-    """The highest ELBO per datum that any linear decoder reaches on these data: probabilistic PCA with known σ.
+    """The highest ELBO per sample that any linear decoder reaches on these data: probabilistic PCA with known σ.
 
     With ν the identity a mean-field family loses nothing (its optimum has orthogonal decoder columns), so this is the
     maximum for both families. Eigenvalues of the sample covariance below σ² get no latent.

@@ -108,7 +108,7 @@ def relative_angles(encoder: Values, other: Values, moments: Values) -> Values:
 def decoder_angles(decoder: Values) -> Values:
     """Rotation angles of decoders A to the outputs' own axes, from A's polar factor, one a trial.
 
-    0 means that each latent drives one output: with an elementwise ν that makes every datum's posterior precision
+    0 means that each latent drives one output: with an elementwise ν that makes every sample's posterior precision
     I + AᵀD_i²A/σ² diagonal, whatever the slopes D_i are.
 
     Args:

@@ -29,7 +29,7 @@ class Optimum:
 
     Attributes:
         fit: the model there.
-        elbo: per datum, in nats.
+        elbo: per sample, in nats.
         gradient: the largest entry of the ELBO's gradient there.
     """
 

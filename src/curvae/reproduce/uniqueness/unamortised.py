@@ -1,9 +1,9 @@
-"""The unamortised kernel: a free mean μ_i and covariance Σ_i for every datum (figure 6).
+"""The unamortised kernel: a free mean μ_i and covariance Σ_i for every sample (figure 6).
 
-Shared parameters are A (4, by rows) and b (2), with A = A'O₃ᵀ. A datum has six: μ_i (2) and D_i' (4, by rows), with Σ_i
-from O D_i'. They lie in blocks of ``LANES`` data, in a block parameter by parameter: consecutive data are consecutive
-in memory, and every access of a block is at a constant distance from one base, so that LLVM needs no run-time check
-for overlap and turns each loop over the lanes into vector instructions.
+Shared parameters are A (4, by rows) and b (2), with A = A'O₃ᵀ. A sample has six: μ_i (2) and D_i' (4, by rows), with
+Σ_i from O D_i'. They lie in blocks of ``LANES`` samples, in a block parameter by parameter: consecutive samples are
+consecutive in memory, and every access of a block is at a constant distance from one base, so that LLVM needs no
+run-time check for overlap and turns each loop over the lanes into vector instructions.
 
 A trial of N points holds 6N parameters and Adam's two moments of each: 18N numbers, 0.3 MB for N = 4000.
 """
@@ -166,7 +166,7 @@ def trainer(nu: Nonlinearity, mean_field: bool, exact: bool = False) -> TrainCom
                     total[0] + part[0], total[1] + part[1], total[2] + part[2],
                     total[3] + part[3], total[4] + part[4], total[5] + part[5],
                 )  # fmt: skip
-                # a datum's own parameters touch no other datum: update them while they are in the nearest cache
+                # a sample's own parameters touch no other sample: update them while they are in the nearest cache
                 base = np.uint64(at) * np.uint64(LOCAL)
                 local_adam(local, local_first, local_second, base, gradient, local_scale, local_root)
             to_a = mul((total[0], total[1], total[2], total[3]), o3)

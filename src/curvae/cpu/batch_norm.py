@@ -1,0 +1,109 @@
+"""Train-mode batch normalisation of primal and tangent rows, at the price of PyTorch's own layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from curvae._typing import Float, Tensor
+from curvae.cpu.switch import Switch
+
+BATCH_NORM = Switch()
+
+
+def normalise(
+    rows: Float[Tensor, "R C *S"],
+    weight: Float[Tensor, " C"] | None,
+    bias: Float[Tensor, " C"] | None,
+    data: int,
+    eps: float,
+) -> tuple[Float[Tensor, "R C *S"], Float[Tensor, " C"], Float[Tensor, " C"]]:
+    r"""Normalise the first ``data`` rows by their own mean and variance, and scale the others (tangents) alike.
+
+    $y=w\,(x-\mu)/\sqrt{v+\epsilon}+b$ for primals, $w\,t/\sqrt{v+\epsilon}$ for tangents, and gradients of both flow
+    through $\mu$ and $v$. PyTorch's kernels do the primals' part; written out in plain operations, statistics and
+    gradients take about twice their time.
+
+    Measured with ``python -m benchmarks cpu`` (``results/bench/cpu.json``). Switch: ``BATCH_NORM``.
+
+    Args:
+        rows: primals, then tangents.
+        weight: w, ``None`` for 1.
+        bias: b, ``None`` for 0.
+        data: how many rows are primals.
+        eps: ε.
+
+    Returns:
+        The normalised rows, μ and (biased) v, all differentiable.
+
+    Example:
+        >>> rows = torch.tensor([[1.0], [3.0], [2.0]])
+        >>> normalise(rows, None, None, data=2, eps=0.0)
+        (tensor([[-1.],
+                [ 1.],
+                [ 2.]]), tensor([2.]), tensor([1.]))
+    """
+    return _Normalised.apply(rows, weight, bias, data, eps)  # type: ignore[no-untyped-call]
+
+
+class _Normalised(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        rows: Tensor, weight: Tensor | None, bias: Tensor | None, data: int, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        output = torch.empty_like(rows)
+        output[:data], mean, inverse = torch.native_batch_norm(rows[:data], weight, bias, None, None, True, 0.0, eps)
+        scale = inverse if weight is None else inverse * weight
+        torch.mul(rows[data:], _wide(scale, rows), out=output[data:])
+        return output, mean, (inverse.pow(-2) - eps).clamp(min=0)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        *given, ctx.data, ctx.eps = inputs
+        ctx.save_for_backward(*given, *output[1:])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, of_mean: Tensor, of_variance: Tensor) -> tuple[Tensor | None, ...]:
+        rows, weight, bias, mean, variance = ctx.saved_tensors
+        if torch.is_grad_enabled():  # to be differentiated again
+            return *_gradients(rows, weight, bias, ctx.data, ctx.eps, (gradient, of_mean, of_variance)), None, None
+        data, (primal, tangents) = ctx.data, (rows[: ctx.data], rows[ctx.data :])
+        inverse = (variance + ctx.eps).rsqrt()
+        scale = inverse if weight is None else inverse * weight
+        wanted = [True, weight is not None, bias is not None]
+        of_primal, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+            gradient[:data], primal, weight, None, None, mean, inverse, True, ctx.eps, wanted
+        )
+        # what the tangents add: to the weight, and through the variance to the primals
+        of_scale = (gradient[data:] * tangents).sum([0, *range(2, rows.dim())])
+        slope = (2 * of_variance - of_scale * scale * inverse.square()) * (len(mean) / primal.numel())
+        shift = of_mean * (len(mean) / primal.numel()) - slope * mean
+        of_primal = torch.addcmul(of_primal, primal, _wide(slope, rows)) + _wide(shift, rows)
+        of_rows = torch.cat([of_primal, gradient[data:] * _wide(scale, rows)])
+        return of_rows, None if weight is None else of_weight + of_scale * inverse, of_bias, None, None
+
+
+def _gradients(
+    rows: Tensor, weight: Tensor | None, bias: Tensor | None, data: int, eps: float, gradients: tuple[Tensor, ...]
+) -> tuple[Tensor | None, ...]:
+    """The same gradients in plain operations, which autograd can follow."""
+    # apart from one another: what autograd finds of one must not pass through another, as where a layer is used twice
+    rows = rows.view_as(rows)
+    weight, bias = (None if vector is None else vector.view_as(vector) for vector in (weight, bias))
+    variance, mean = torch.var_mean(rows[:data], [0, *range(2, rows.dim())], correction=0)
+    scale = (variance + eps).rsqrt() if weight is None else (variance + eps).rsqrt() * weight
+    shift = -mean * scale if bias is None else bias - mean * scale
+    scaled = rows * _wide(scale, rows)
+    outputs = torch.cat([scaled[:data] + _wide(shift, rows), scaled[data:]]), mean, variance
+    pairs = [(output, of) for output, of in zip(outputs, gradients, strict=True) if output.requires_grad]
+    inputs = [tensor for tensor in (rows, weight, bias) if tensor is not None and tensor.requires_grad]
+    differentiable, given = zip(*pairs, strict=True)
+    found = dict(
+        zip(map(id, inputs), torch.autograd.grad(differentiable, inputs, given, create_graph=True), strict=True)
+    )
+    return tuple(found.get(id(tensor)) for tensor in (rows, weight, bias))
+
+
+def _wide(vector: Float[Tensor, " C"], rows: Tensor) -> Tensor:
+    return vector.view(-1, *[1] * (rows.dim() - 2))

@@ -1,0 +1,71 @@
+"""How primals and tangents lie in one tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch.func import jvp, vmap
+
+from curvae._typing import Float, Int, Tensor
+from curvae.forward.statistics import FixedStatistics
+
+
+class Arrangement(NamedTuple):
+    """Primals of all B data, in the order given, then tangents 1 … K of the m chosen ones.
+
+    The other data have tangents of zero, which stay zero through every function that treats each sample by itself.
+
+    Attributes:
+        data: B, primal rows.
+        chosen: the m data that have tangents.
+        directions: K, tangents of each of them.
+        statistics: of the batch normalisations, which it observes.
+        grad: whether gradients are recorded.
+    """
+
+    data: int
+    chosen: Int[Tensor, " m"]
+    directions: int
+    statistics: FixedStatistics
+    grad: bool
+
+    @property
+    def total(self) -> int:
+        """B + K m."""
+        return self.data + self.directions * len(self.chosen)
+
+    def join(self, primal: Float[Tensor, "B *S"], tangents: Float[Tensor, "K m *S"]) -> Float[Tensor, "R *S"]:
+        """One tensor of primal and tangent rows."""
+        return torch.cat([primal, tangents.flatten(0, 1).to(primal.dtype)])
+
+    def split(self, rows: Float[Tensor, "R *S"]) -> tuple[Float[Tensor, "B *S"], Float[Tensor, "K m *S"]]:
+        """Primal rows and tangent rows."""
+        # one split, whose derivative is one concatenation; that of a slice is a tensor of zeros for each half
+        primal, tangents = rows.split([self.data, self.total - self.data])
+        return primal, tangents.unflatten(0, (self.directions, len(self.chosen)))
+
+    def points(self, primal: Float[Tensor, "B *S"]) -> Float[Tensor, "m *S"]:
+        """Where the tangents are taken, in memory of its own, which is what forward mode is fast with."""
+        return primal.index_select(0, self.chosen)
+
+    def constant(self, primal: Float[Tensor, "N *S"]) -> Float[Tensor, "R *S"]:
+        """Rows of something that does not depend on the latents: one value for each sample, or (N = 1) for all."""
+        shape = primal.shape[1:]
+        return torch.cat([primal.expand(self.data, *shape), primal.new_zeros(self.total - self.data, *shape)])
+
+    def differentiate(
+        self, at_all: Callable[..., Tensor], at_points: Callable[..., Tensor], *inputs: Float[Tensor, "R *S"]
+    ) -> Float[Tensor, "R *S"]:
+        """A function of each sample by itself: its value at all primals and its derivative at the chosen ones.
+
+        Args:
+            at_all: the function, of all primals.
+            at_points: the same function, of the chosen ones.
+            inputs: rows of each of its arguments.
+        """
+        primals, tangents = zip(*map(self.split, inputs), strict=True)
+        points = tuple(map(self.points, primals))
+        pushed = vmap(lambda *along: jvp(at_points, points, along)[1])(*tangents)
+        return self.join(at_all(*primals), pushed)

@@ -1,0 +1,142 @@
+"""Primals and tangents as rows of one batch: a layer that is linear in its input is called once for both."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from curvae._typing import Float, Int, Tensor
+from curvae.forward.arrangement import Arrangement
+from curvae.forward.checkpoints import without_checkpoints
+from curvae.forward.row_rules import RULES, Call, CannotFollow
+from curvae.forward.statistics import Counters, FixedStatistics
+
+
+class Rows(torch.Tensor):
+    """One layer's output for all data, as the decoder sees it: B data and no more.
+
+    Behind it are :attr:`rows`, the primals and the tangents as one tensor, so that a convolution takes all of them in
+    one call and a sample without tangents costs nothing beyond its primal. Only functions with a rule
+    (:mod:`~curvae.forward.row_rules`) can be applied to it; the rest raise :class:`CannotFollow`. It has no values of
+    its own that anything could read by mistake, and its shape is the plain one, so that nothing that the decoder
+    derives from a shape can differ.
+
+    Attributes:
+        rows: primals, then tangents.
+        arrangement: of these.
+    """
+
+    rows: Tensor
+    arrangement: Arrangement
+
+    @staticmethod
+    def __new__(cls, rows: Float[Tensor, "R *S"], arrangement: Arrangement) -> Rows:
+        """Stand in for ``rows``."""
+        shape = (arrangement.data, *rows.shape[1:])
+        made = torch.Tensor._make_wrapper_subclass(
+            cls, shape, dtype=rows.dtype, device=rows.device, requires_grad=rows.requires_grad
+        )
+        made.rows, made.arrangement = rows, arrangement
+        return made
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """The rule of one function."""
+        options = dict(kwargs or {})
+        if func in _ABOUT:
+            with torch._C.DisableTorchFunctionSubclass():
+                return func(*args, **options)
+        several = bool(args) and isinstance(args[0], list | tuple)  # as of torch.cat
+        inputs = [*args[0], *args[1:]] if several else list(args)
+        places = [place for place, value in enumerate(inputs) if isinstance(value, Rows)]
+        if func not in RULES or not places or any(isinstance(value, Rows) for value in options.values()):
+            raise CannotFollow(getattr(func, "__name__", str(func)))
+        # push_rows has switched this on; it is off inside an autograd.Function, which has a derivative of its own
+        if not torch.is_grad_enabled():
+            raise CannotFollow("a function with a derivative of its own")
+        arrangement = inputs[places[0]].arrangement
+        if any(inputs[place].arrangement is not arrangement for place in places):
+            raise CannotFollow("rows of two passes")
+        plain = [value.rows if isinstance(value, Rows) else value for value in inputs]
+        with torch._C.DisableTorchFunctionSubclass(), torch.set_grad_enabled(arrangement.grad):
+            return cls(RULES[func](Call(func, plain, places, options, arrangement)), arrangement)
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]  # PyTorch calls it with or without what may be empty
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Whatever got past the functions, as scripted code does."""
+        raise CannotFollow(str(func))
+
+
+# questions about a tensor that say nothing of its values
+_ABOUT = frozenset(
+    {
+        torch.Tensor.__len__,
+        torch.Tensor.dim,
+        torch.Tensor.size,
+        torch.Tensor.numel,
+        torch.Tensor.is_floating_point,
+        torch.Tensor.shape.__get__,  # type: ignore[attr-defined]
+        torch.Tensor.dtype.__get__,  # type: ignore[attr-defined]
+        torch.Tensor.device.__get__,
+        torch.Tensor.ndim.__get__,  # type: ignore[attr-defined]
+        torch.Tensor.requires_grad.__get__,  # type: ignore[attr-defined]
+    }
+)
+
+
+class _Watch(Counters):
+    """Sees to it that nothing has happened where the rows cannot be followed to the end."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Stop before a batch normalisation of something else than rows, which moves statistics that stay moved."""
+        if func is functional.batch_norm and not (args and isinstance(args[0], Rows)):
+            raise CannotFollow("batch_norm")
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+def push_rows(
+    fn: Callable[[Tensor], Tensor],
+    z: Float[Tensor, "B d"],
+    tangents: Float[Tensor, "K m d"],
+    chosen: Int[Tensor, " m"],
+    statistics: FixedStatistics,
+) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "K m *D"]]:
+    r"""The decoder's output for all data and $J_g(z)\,v$ for the tangents of the chosen ones.
+
+    Raises:
+        CannotFollow: the decoder does something without a rule; nothing has happened then.
+    """
+    arrangement = Arrangement(len(z), chosen, len(tangents), statistics, torch.is_grad_enabled())
+    watch = _Watch()
+    try:
+        with watch, torch.enable_grad(), _uncompiled(), without_checkpoints():
+            output = fn(Rows(arrangement.join(z, tangents), arrangement))
+        if not isinstance(output, Rows):
+            raise CannotFollow("its output does not depend on its input")
+    except Exception as error:  # if it is the decoder's own, the plain pass meets it again
+        watch.undo()
+        raise CannotFollow(str(error)) from error
+    if statistics.reuses:  # an earlier pass has counted this batch
+        watch.undo()
+    return arrangement.split(output.rows)
+
+
+@contextmanager
+def _uncompiled() -> Iterator[None]:
+    """Let a compiled decoder run as it was written: the compiler knows no rules."""
+    if "torch._dynamo" not in sys.modules or torch.compiler.is_compiling():  # importing it takes seconds
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
