@@ -15,7 +15,7 @@ from curvae.reproduce import FIGURES, SCALES, SWEEPS, approximation, comparison,
 from curvae.reproduce.approximation.config import cases
 from curvae.reproduce.sweep.faces import sweep_runs
 from curvae.reproduce.uniqueness import beyond, reproduction
-from curvae.reproduce.uniqueness.config import Figure
+from curvae.reproduce.uniqueness.config import PaperFigure
 from curvae.runs import RunConfig, build_objective
 
 
@@ -67,11 +67,11 @@ def test_faces_over_night_share_their_runs() -> None:
 
 
 def test_what_is_no_sweep_over_night() -> None:
-    for figure in Figure:
+    for figure in PaperFigure:
         night, paper = (reproduction.SCALES[scale](figure) for scale in ("overnight", "paper"))
         assert (night.panels, night.schedule, night.scale) == (paper.panels, paper.schedule, "overnight")
     assert reproduction.BEYOND["overnight"]() == beyond.Extension()
-    config = approximation.Config.overnight()
+    config = approximation.ApproximationConfig.overnight()
     assert (config.scale, config.steps, config.paper_width, len(list(cases(config)))) == (
         "overnight",
         20_000,

@@ -22,7 +22,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Line:
+class GridRow:
     """A row of a grid."""
 
     label: str
@@ -35,7 +35,7 @@ class Grid:
 
     caption: str
     heads: tuple[str, ...]
-    rows: tuple[Line, ...]
+    rows: tuple[GridRow, ...]
 
 
 @dataclass(frozen=True)

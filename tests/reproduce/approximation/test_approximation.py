@@ -16,15 +16,15 @@ from curvae.errors import InputError
 from curvae.likelihoods import BernoulliLogits, Gaussian
 from curvae.posteriors import Diagonal
 from curvae.reproduce import approximation
-from curvae.reproduce.approximation import Config, Observation, plot, reproduce, run
+from curvae.reproduce.approximation import ApproximationConfig, Observation, plot, reproduce, run
 from curvae.reproduce.approximation.numbers import Store, measure
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Config:
+def config(tmp_path: Path) -> ApproximationConfig:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 1, 6, 6), dtype=np.uint8)
     np.save(tmp_path / "pixels.npy", pixels)
-    return dataclasses.replace(Config.smoke(), data=str(tmp_path / "pixels.npy"), batch_size=8, points=4)
+    return dataclasses.replace(ApproximationConfig.smoke(), data=str(tmp_path / "pixels.npy"), batch_size=8, points=4)
 
 
 class Square(nn.Module):
@@ -34,7 +34,9 @@ class Square(nn.Module):
         return z.square()
 
 
-def test_6_is_exact_for_piecewise_linear_decoders_with_the_link_outside_and_only_then(config: Config) -> None:
+def test_6_is_exact_for_piecewise_linear_decoders_with_the_link_outside_and_only_then(
+    config: ApproximationConfig,
+) -> None:
     rows = run(config).rows
     assert len(rows) == 2 * 12
     for row in rows:
@@ -45,7 +47,7 @@ def test_6_is_exact_for_piecewise_linear_decoders_with_the_link_outside_and_only
             assert (abs(row.closed_difference.mean) < 1e-10) == exact, row
 
 
-def test_training_moves_the_model_and_a_seed_repeats_it(config: Config) -> None:
+def test_training_moves_the_model_and_a_seed_repeats_it(config: ApproximationConfig) -> None:
     config = dataclasses.replace(config, activations=("elu",))
     first, again = run(config), run(config)
     assert first.rows == again.rows
@@ -102,7 +104,7 @@ def test_where_the_closed_form_is_missing_is_counted_and_left_out(float64: None)
 
 
 def test_reproduce_writes_a_document_and_a_small_figure(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: ApproximationConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = dataclasses.replace(config, activations=("relu",))
     monkeypatch.setattr(approximation, "_SCALES", {"smoke": lambda: small})
@@ -116,7 +118,7 @@ def test_reproduce_writes_a_document_and_a_small_figure(
     assert len(picture) < 300_000
 
 
-def test_an_interrupted_run_goes_on_to_the_same_rows(config: Config, tmp_path: Path) -> None:
+def test_an_interrupted_run_goes_on_to_the_same_rows(config: ApproximationConfig, tmp_path: Path) -> None:
     config = dataclasses.replace(config, activations=("elu",))
     whole = run(config)
     store = Store(tmp_path / "rows.json", config)
@@ -128,7 +130,7 @@ def test_an_interrupted_run_goes_on_to_the_same_rows(config: Config, tmp_path: P
     assert result.rows == whole.rows
 
 
-def test_rows_of_another_experiment_or_damaged_ones_are_refused(config: Config, tmp_path: Path) -> None:
+def test_rows_of_another_experiment_or_damaged_ones_are_refused(config: ApproximationConfig, tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     Store(path, config).save((), {})
     with pytest.raises(InputError, match="another experiment"):
@@ -139,7 +141,7 @@ def test_rows_of_another_experiment_or_damaged_ones_are_refused(config: Config, 
         Store(path, config).load()
 
 
-def test_the_figure_has_a_mark_for_every_row_and_panel(config: Config) -> None:
+def test_the_figure_has_a_mark_for_every_row_and_panel(config: ApproximationConfig) -> None:
     result = run(dataclasses.replace(config, activations=("relu",)))
     figure = plot(result)
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
@@ -149,7 +151,7 @@ def test_the_figure_has_a_mark_for_every_row_and_panel(config: Config) -> None:
 
 
 def test_paper_scale_and_quick_scale_include_the_papers_network() -> None:
-    for scale in (Config.quick(), Config.paper()):
+    for scale in (ApproximationConfig.quick(), ApproximationConfig.paper()):
         assert scale.paper_width is not None
         assert scale.steps >= 1000
 

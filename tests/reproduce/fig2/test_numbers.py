@@ -14,7 +14,7 @@ from curvae.posteriors import BlockDiagonal
 from curvae.reproduce import fig3
 from curvae.reproduce.fig2.blocks import inside
 from curvae.reproduce.fig2.config import CONFIGS, FIGURE_2, FIGURE_7, HeatMaps, Setting
-from curvae.reproduce.fig2.numbers import KINDS, Matrices, Panel, alignment, matrices, runs, summarise
+from curvae.reproduce.fig2.numbers import KINDS, HeatMapPanel, Matrices, alignment, matrices, runs, summarise
 from curvae.reproduce.fig2.picture import heat_maps, shares
 from curvae.reproduce.sweep.training import TrainingSettings, overridden
 from curvae.runs import build_model, build_objective
@@ -62,7 +62,7 @@ def test_alignment_equals_numpy() -> None:
     assert found["correlation_in_blocks"]["value"] == pytest.approx(np.corrcoef(*inner)[0, 1], rel=1e-9)
 
 
-def panel(cause: bool) -> tuple[Panel, HeatMaps]:
+def panel(cause: bool) -> tuple[HeatMapPanel, HeatMaps]:
     """Three kinds of decoders of 6 latents; only the first has blocks, or none has."""
     generator = np.random.default_rng(0)
     setting = Setting(0.2, 6, 2)
@@ -72,7 +72,7 @@ def panel(cause: bool) -> tuple[Panel, HeatMaps]:
         gram = jacobians.swapaxes(2, 3) @ jacobians + (40 * inside(6, 2) if cause and kind == "blocks" else 0)
         found[kind] = [Matrices(g, np.eye(6) + g / 0.2 * (inside(6, 2) | np.eye(6, dtype=bool))) for g in gram]
     config = HeatMaps(TrainingSettings(1, 1.0, (0, 1)), (setting,), points=40, permutations=199, resamples=100)
-    return Panel(setting, MappingProxyType(found)), config
+    return HeatMapPanel(setting, MappingProxyType(found)), config
 
 
 def test_blocks_that_only_one_decoder_has_are_found_and_attributed() -> None:

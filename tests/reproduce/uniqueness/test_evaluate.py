@@ -13,7 +13,7 @@ from curvae.reproduce.uniqueness import amortised
 from curvae.reproduce.uniqueness.activations import Nonlinearity
 from curvae.reproduce.uniqueness.evaluate import Fit, angles, best_linear_elbo, elbo_terms
 from curvae.reproduce.uniqueness.optimum import maximise_elbo, truth
-from curvae.reproduce.uniqueness.trial import Columns, Guard, Model, Trial, make_trial
+from curvae.reproduce.uniqueness.trial import GenerativeModel, Guard, MixingColumns, Trial, make_trial
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
@@ -31,7 +31,7 @@ def _random_fit(trial: Trial, rng: np.random.Generator, mean_field: bool, each: 
 @pytest.mark.parametrize("mean_field", [False, True])
 def test_identity_has_a_closed_form(mean_field: bool, each: bool) -> None:
     rng = np.random.default_rng()
-    model = Model(Nonlinearity.IDENTITY, points=32, sigma=0.3)
+    model = GenerativeModel(Nonlinearity.IDENTITY, points=32, sigma=0.3)
     trial = make_trial(model, Guard.PAPER, 0, 0)
     fit = _random_fit(trial, rng, mean_field, each)
     expected = []
@@ -48,7 +48,7 @@ def test_identity_has_a_closed_form(mean_field: bool, each: bool) -> None:
 @pytest.mark.parametrize("nu", Nonlinearity)
 def test_quadrature_is_what_samples_converge_to(nu: Nonlinearity) -> None:
     rng = np.random.default_rng(5)
-    model = Model(nu, points=32, sigma=0.5)
+    model = GenerativeModel(nu, points=32, sigma=0.5)
     trial = make_trial(model, Guard.PAPER, 0, 1)
     fit = _random_fit(trial, rng, mean_field=False, each=True)
     factor = np.linalg.cholesky(fit.covariance)
@@ -64,7 +64,7 @@ def test_quadrature_is_what_samples_converge_to(nu: Nonlinearity) -> None:
 
 def test_identitys_optimum_is_probabilistic_pca() -> None:
     """The mean-field optimum reaches the exact log-likelihood at PCA's solution, known noise variance."""
-    model = Model(Nonlinearity.IDENTITY, columns=Columns.GAUSSIAN, points=512)
+    model = GenerativeModel(Nonlinearity.IDENTITY, columns=MixingColumns.GAUSSIAN, points=512)
     for index in range(3):
         trial = make_trial(model, Guard.PAPER, 3, index)
         pca = PCA(1).fit(trial.x)  # its noise variance is the discarded eigenvalue; ours is known, hence the formula
@@ -82,7 +82,7 @@ def test_identitys_optimum_is_probabilistic_pca() -> None:
 @pytest.mark.parametrize("nu", [Nonlinearity.TANH, Nonlinearity.ELU])
 def test_the_optimum_is_one_whatever_the_start(nu: Nonlinearity) -> None:
     """Mean-field: one ELBO and one rotation; full: one ELBO, any rotation."""
-    model = Model(nu, points=256)
+    model = GenerativeModel(nu, points=256)
     trial = make_trial(model, Guard.PAPER, 1, 0)
     start = truth(trial)
     found = {True: [], False: []}
@@ -103,7 +103,9 @@ def test_the_optimum_is_one_whatever_the_start(nu: Nonlinearity) -> None:
 
 
 def test_angles_of_a_rotated_truth() -> None:
-    trial = make_trial(Model(Nonlinearity.TANH, columns=Columns.GAUSSIAN, points=128), Guard.PAPER, 2, 0)
+    trial = make_trial(
+        GenerativeModel(Nonlinearity.TANH, columns=MixingColumns.GAUSSIAN, points=128), Guard.PAPER, 2, 0
+    )
     c, s = math.cos(0.3), math.sin(0.3)
     rotation = np.array([[c, -s], [s, c]])
     # inferred = Rᵀ z, so that z = R · inferred

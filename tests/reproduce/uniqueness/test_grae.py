@@ -13,10 +13,10 @@ from curvae.posteriors import Diagonal, Full
 from curvae.reproduce.uniqueness import beyond, write_beyond
 from curvae.reproduce.uniqueness.activations import Nonlinearity
 from curvae.reproduce.uniqueness.evaluate import best_linear_elbo
-from curvae.reproduce.uniqueness.grae import Setting, axes_angle, block_freedom, draw, twins
-from curvae.reproduce.uniqueness.trial import Model
+from curvae.reproduce.uniqueness.grae import TwinSetting, axes_angle, block_freedom, draw, twins
+from curvae.reproduce.uniqueness.trial import GenerativeModel
 
-SETTING = Setting(Nonlinearity.IDENTITY, (2.0, 1.0), Diagonal(), points=64, sigma=0.5)
+SETTING = TwinSetting(Nonlinearity.IDENTITY, (2.0, 1.0), Diagonal(), points=64, sigma=0.5)
 
 
 def test_both_structures_reach_probabilistic_pca_but_only_one_is_unique() -> None:
@@ -24,7 +24,9 @@ def test_both_structures_reach_probabilistic_pca_but_only_one_is_unique() -> Non
     diagonal, full = (twins(dataclasses.replace(SETTING, structure=s), seed=1) for s in (Diagonal(), Full()))
     _, x = draw(SETTING, torch.Generator().manual_seed(1))
     # GRAE's offsets are free, as a Gaussian's mean is
-    expected = -best_linear_elbo(Model(Nonlinearity.IDENTITY, sigma=0.5), x.numpy()) - math.log(2 * math.pi * 0.5**2)
+    expected = -best_linear_elbo(GenerativeModel(Nonlinearity.IDENTITY, sigma=0.5), x.numpy()) - math.log(
+        2 * math.pi * 0.5**2
+    )
     for pair in (diagonal, full):
         assert pair.losses == pytest.approx((expected, expected), abs=1e-6)
     assert abs(diagonal.angle_between) < 1e-3

@@ -9,7 +9,7 @@ import torch
 
 from curvae.reproduce.uniqueness import amortised, scalars, unamortised
 from curvae.reproduce.uniqueness.activations import Nonlinearity
-from curvae.reproduce.uniqueness.trial import Guard, Model, Trial, make_trial
+from curvae.reproduce.uniqueness.trial import GenerativeModel, Guard, Trial, make_trial
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
@@ -45,7 +45,7 @@ MODES = pytest.mark.parametrize("mean_field", [True, False], ids=["diagonal", "f
 
 def _trial(nu: Nonlinearity, index: int) -> Trial:
     # a fresh seed each run would hide which trial failed; the index varies with every case instead
-    return make_trial(Model(nu, points=96, sigma=SIGMA), Guard.ALL, seed=17, index=index)
+    return make_trial(GenerativeModel(nu, points=96, sigma=SIGMA), Guard.ALL, seed=17, index=index)
 
 
 def _draw(key: int, iteration: int, places: int) -> tuple[int, int, scalars.Matrix]:
@@ -167,7 +167,7 @@ def test_stopping_and_going_on_changes_no_bit(mean_field: bool) -> None:
 
 
 def test_noise_is_standard_normal_and_never_repeats() -> None:
-    trial = make_trial(Model(Nonlinearity.TANH), Guard.PAPER, seed=3, index=0)
+    trial = make_trial(GenerativeModel(Nonlinearity.TANH), Guard.PAPER, seed=3, index=0)
     draws = torch.cat([_noise(trial, i) for i in range(400)]).numpy()
     # 1.6 million pairs: means to 1/sqrt(400·4000) if they were independent; the table allows a few times that
     assert np.abs(draws.mean((0, 1))).max() < 5e-3

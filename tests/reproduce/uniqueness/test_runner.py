@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from curvae.errors import InputError
-from curvae.reproduce.uniqueness import Config, Figure, reproduce, run, runner
+from curvae.reproduce.uniqueness import Config, PaperFigure, reproduce, run, runner
 from curvae.reproduce.uniqueness.activations import Nonlinearity
 from curvae.reproduce.uniqueness.config import Panel, grid
-from curvae.reproduce.uniqueness.engine import Row, run_trial
+from curvae.reproduce.uniqueness.engine import TrialRow, run_trial
 from curvae.reproduce.uniqueness.runner import PanelStore, Table, to_rows, to_table
-from curvae.reproduce.uniqueness.trial import Guard, Model
+from curvae.reproduce.uniqueness.trial import GenerativeModel, Guard
 
-PANEL = Panel(Model(Nonlinearity.TANH, points=64), mean_field=True)
-CONFIG = Config(Figure.FIG1, "test", (PANEL,), ((3, 4), (11, 3)), seed=5, threads=2, optima=False)
+PANEL = Panel(GenerativeModel(Nonlinearity.TANH, points=64), mean_field=True)
+CONFIG = Config(PaperFigure.FIG1, "test", (PANEL,), ((3, 4), (11, 3)), seed=5, threads=2, optima=False)
 
 
 def _equal(one: Table, two: Table) -> None:
@@ -38,7 +38,7 @@ def test_interrupted_and_resumed_is_the_same_to_the_bit(tmp_path: Path, monkeypa
     whole = run(CONFIG, quiet=True)
     calls: list[int] = []
 
-    def interrupted(panel: Panel, seed: int, index: int, period: int) -> Row:
+    def interrupted(panel: Panel, seed: int, index: int, period: int) -> TrialRow:
         calls.append(index)
         if len(calls) == 4:
             raise KeyboardInterrupt
@@ -121,7 +121,7 @@ def test_a_damaged_result_is_refused_before_anything_runs(name: str, content: by
 
 @pytest.mark.parametrize("amortised", [True, False])
 def test_training_raises_the_elbo_to_its_optimum(amortised: bool) -> None:
-    panel = dataclasses.replace(PANEL, amortised=amortised, model=Model(Nonlinearity.TANH, points=256))
+    panel = dataclasses.replace(PANEL, amortised=amortised, model=GenerativeModel(Nonlinearity.TANH, points=256))
     config = dataclasses.replace(CONFIG, panels=(panel,), schedule=((300, 2),), optima=True)
     result = run(config, quiet=True)
     table = result.of(panel)
@@ -155,7 +155,7 @@ def test_unknown_names(figure: str, scale: str, tmp_path: Path) -> None:
 
 
 def test_the_papers_scale_is_the_papers() -> None:
-    for figure in (Figure.FIG5, Figure.FIG6):
+    for figure in (PaperFigure.FIG5, PaperFigure.FIG6):
         config = Config.paper(figure)
         assert config.trials == 420
         assert sorted(set(config.periods)) == [100, 500, *range(1000, 10_001, 1000), 20_000]
@@ -163,20 +163,20 @@ def test_the_papers_scale_is_the_papers() -> None:
         assert {p.model.points for p in config.panels} == {4000}
         own = [p for p in config.panels if p.guard is Guard.PAPER and p.model.columns.value == "orthogonal"]
         assert len(own) == 8
-        assert all(p.amortised == (figure is Figure.FIG5) for p in config.panels)
+        assert all(p.amortised == (figure is PaperFigure.FIG5) for p in config.panels)
 
 
 def test_bad_configurations() -> None:
     with pytest.raises(InputError, match="no panels"):
-        Config(Figure.FIG1, "x", (), ((1, 1),))
+        Config(PaperFigure.FIG1, "x", (), ((1, 1),))
     with pytest.raises(InputError, match=">= 1"):
-        Config(Figure.FIG1, "x", grid((Nonlinearity.TANH,), True), ((0, 1),))
+        Config(PaperFigure.FIG1, "x", grid((Nonlinearity.TANH,), True), ((0, 1),))
 
 
 @pytest.mark.slow
 def test_tanh_separates_at_the_quick_scale() -> None:
     """The issue's claim for ``--scale quick``."""
-    result = run(Config.quick(Figure.FIG1), quiet=True)
+    result = run(Config.quick(PaperFigure.FIG1), quiet=True)
     from curvae.reproduce.uniqueness.numbers import summarise
 
     panels = summarise(result, np.random.default_rng(0))["panels"]

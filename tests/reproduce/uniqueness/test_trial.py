@@ -7,18 +7,18 @@ import pytest
 
 from curvae.errors import InputError
 from curvae.reproduce.uniqueness.activations import Nonlinearity
-from curvae.reproduce.uniqueness.trial import Columns, Guard, Model, draw_mixing, make_trial
+from curvae.reproduce.uniqueness.trial import GenerativeModel, Guard, MixingColumns, draw_mixing, make_trial
 
-MODEL = Model(Nonlinearity.TANH, points=2048)
+MODEL = GenerativeModel(Nonlinearity.TANH, points=2048)
 
 
-@pytest.mark.parametrize("columns", Columns)
-def test_mixing_has_the_norms(columns: Columns) -> None:
+@pytest.mark.parametrize("columns", MixingColumns)
+def test_mixing_has_the_norms(columns: MixingColumns) -> None:
     rng = np.random.default_rng(0)
-    draws = np.stack([draw_mixing(Model(Nonlinearity.TANH, columns, (2.0, 1.0)), rng) for _ in range(2000)])
+    draws = np.stack([draw_mixing(GenerativeModel(Nonlinearity.TANH, columns, (2.0, 1.0)), rng) for _ in range(2000)])
     np.testing.assert_allclose(np.linalg.norm(draws, axis=1), np.broadcast_to([2.0, 1.0], (2000, 2)))
     cosine = (draws[:, :, 0] * draws[:, :, 1]).sum(1) / 2
-    assert (np.abs(cosine).max() < 1e-12) == (columns is Columns.ORTHOGONAL)
+    assert (np.abs(cosine).max() < 1e-12) == (columns is MixingColumns.ORTHOGONAL)
     # all directions alike, both orientations: the first column's angle is uniform, and so is the determinant's sign
     directions = draws[:, :, 0] / 2
     assert np.abs(directions.mean(0)).max() < 0.06
@@ -65,11 +65,11 @@ def test_the_noise_table_is_standardised() -> None:
 @pytest.mark.parametrize("points", [0, 31, 100])
 def test_bad_points(points: int) -> None:
     with pytest.raises(InputError, match="multiple of 32"):
-        Model(Nonlinearity.TANH, points=points)
+        GenerativeModel(Nonlinearity.TANH, points=points)
 
 
 def test_bad_sigma_and_seed() -> None:
     with pytest.raises(InputError, match="sigma"):
-        Model(Nonlinearity.TANH, sigma=0.0)
+        GenerativeModel(Nonlinearity.TANH, sigma=0.0)
     with pytest.raises(InputError, match="seed"):
         make_trial(MODEL, Guard.PAPER, -1, 0)

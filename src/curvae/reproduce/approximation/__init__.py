@@ -15,19 +15,24 @@ import torch
 from rich.progress import Progress
 
 from curvae.errors import InputError
-from curvae.reproduce.approximation.config import Config, Observation, cases
-from curvae.reproduce.approximation.numbers import Result, Row, Store, run
+from curvae.reproduce.approximation.config import ApproximationConfig, Observation, cases
+from curvae.reproduce.approximation.numbers import ApproximationResult, ApproximationRow, Store, run
 from curvae.reproduce.approximation.picture import plot
 from curvae.reproduce.drawing import save_png
 from curvae.runs.provenance import environment
 from curvae.terminal import console
 
-__all__ = ["Config", "Observation", "Result", "Row", "plot", "reproduce", "run"]
+__all__ = ["ApproximationConfig", "ApproximationResult", "ApproximationRow", "Observation", "plot", "reproduce", "run"]
 
 # of what it was made under
 _KEPT = ("commit", "curvae", "torch", "python", "device")
-_SCALES: Mapping[str, Callable[[], Config]] = MappingProxyType(
-    {"smoke": Config.smoke, "quick": Config.quick, "overnight": Config.overnight, "paper": Config.paper}
+_SCALES: Mapping[str, Callable[[], ApproximationConfig]] = MappingProxyType(
+    {
+        "smoke": ApproximationConfig.smoke,
+        "quick": ApproximationConfig.quick,
+        "overnight": ApproximationConfig.overnight,
+        "paper": ApproximationConfig.paper,
+    }
 )
 
 
@@ -55,7 +60,7 @@ def reproduce(figure: str, scale: str, out: Path) -> None:
         total = 2 * len(config.seeds) * len(list(cases(config)))
         task = progress.add_task("approximation", total=total, completed=len(done))
 
-        def keep(rows: tuple[Row, ...]) -> None:
+        def keep(rows: tuple[ApproximationRow, ...]) -> None:
             store.save(rows, made_under)
             progress.update(task, completed=len(rows))
 

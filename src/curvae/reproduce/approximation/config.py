@@ -38,7 +38,7 @@ PAPER_NETWORK = "paper's net (elu)"
 
 
 @dataclass(frozen=True)
-class Config:
+class ApproximationConfig:
     """What to train and how much to measure.
 
     Attributes:
@@ -55,7 +55,7 @@ class Config:
         data: what :func:`curvae.data.load` takes; images of 28 × 28 for the paper's networks.
 
     Example:
-        >>> Config.quick().steps, len(list(cases(Config.quick())))
+        >>> ApproximationConfig.quick().steps, len(list(cases(ApproximationConfig.quick())))
         (1000, 13)
     """
 
@@ -71,27 +71,27 @@ class Config:
     data: str = "mnist"
 
     @classmethod
-    def smoke(cls) -> Config:
+    def smoke(cls) -> ApproximationConfig:
         """A few steps of tiny networks: shows that it runs, nothing else."""
         return cls("smoke", steps=3, points=6, seeds=(0,), hidden=(8,), latents=3)
 
     @classmethod
-    def quick(cls) -> Config:
+    def quick(cls) -> ApproximationConfig:
         """Small networks; minutes on two cores."""
         return cls("quick", steps=1000, points=200, seeds=(0, 1, 2), paper_width=0.125)
 
     @classmethod
-    def overnight(cls) -> Config:
+    def overnight(cls) -> ApproximationConfig:
         """The paper's 20 000 steps at an eighth of its networks' width, with wide perceptrons beside them."""
         return replace(cls.paper(), scale="overnight", seeds=(0, 1, 2), paper_width=0.125)
 
     @classmethod
-    def paper(cls) -> Config:
+    def paper(cls) -> ApproximationConfig:
         """The paper's networks at full width and its 20 000 steps, with wide perceptrons beside them."""
         return cls("paper", 20_000, 1000, seeds=(0, 1, 2, 3, 4), hidden=(512, 1024), paper_width=1.0)
 
 
-def cases(config: Config) -> Iterator[tuple[str, Observation]]:
+def cases(config: ApproximationConfig) -> Iterator[tuple[str, Observation]]:
     """Every network and observation model of an experiment."""
     yield from itertools.product(config.activations, OBSERVATIONS)
     if config.paper_width is not None:

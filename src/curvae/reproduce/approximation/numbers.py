@@ -22,7 +22,7 @@ from curvae.metrics import Estimate
 from curvae.nn import MLPDecoder, MLPEncoder, MNISTDecoder, MNISTEncoder
 from curvae.objectives import GRAE, BetaVAE, Taylor
 from curvae.posteriors import Diagonal
-from curvae.reproduce.approximation.config import ACTIVATIONS, PAPER_NETWORK, Config, Observation, cases
+from curvae.reproduce.approximation.config import ACTIVATIONS, PAPER_NETWORK, ApproximationConfig, Observation, cases
 from curvae.reproduce.descent import descend
 from curvae.reproduce.summary import plain
 from curvae.runs.documents import read_document, write_document
@@ -30,7 +30,7 @@ from curvae.runs.schema import anything, listing, mapping
 
 
 @dataclass(frozen=True)
-class Row:
+class ApproximationRow:
     r"""One model at one stage, measured over held-out data.
 
     Attributes:
@@ -59,16 +59,18 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Result:
+class ApproximationResult:
     """All rows of an experiment."""
 
-    config: Config
-    rows: tuple[Row, ...]
+    config: ApproximationConfig
+    rows: tuple[ApproximationRow, ...]
 
 
 def run(
-    config: Config, done: tuple[Row, ...] = (), progress: Callable[[tuple[Row, ...]], object] | None = None
-) -> Result:
+    config: ApproximationConfig,
+    done: tuple[ApproximationRow, ...] = (),
+    progress: Callable[[tuple[ApproximationRow, ...]], object] | None = None,
+) -> ApproximationResult:
     """Train and measure all models.
 
     Args:
@@ -79,7 +81,7 @@ def run(
 
     Example:
         >>> import dataclasses
-        >>> rows = run(dataclasses.replace(Config.smoke(), activations=("relu",))).rows
+        >>> rows = run(dataclasses.replace(ApproximationConfig.smoke(), activations=("relu",))).rows
         >>> len(rows), rows[0].observation, rows[0].error.mean < 1e-12   # (6) is exact for relu
         (8, 'Gaussian', True)
     """
@@ -91,18 +93,22 @@ def run(
             rows += tuple(_rows(config, dataset, network, observation, seed))
             if progress is not None:
                 progress(rows)
-    return Result(config, rows)
+    return ApproximationResult(config, rows)
 
 
-def _rows(config: Config, dataset: Dataset, network: str, observation: Observation, seed: int) -> Iterator[Row]:
+def _rows(
+    config: ApproximationConfig, dataset: Dataset, network: str, observation: Observation, seed: int
+) -> Iterator[ApproximationRow]:
     held_out = as_float(dataset.test[: config.points]).double()
     model = _model(config, dataset.shape, network, observation, seed)
-    yield Row(network, observation.name, False, seed, **measure(model, held_out, observation))
+    yield ApproximationRow(network, observation.name, False, seed, **measure(model, held_out, observation))
     _train(model, config, dataset.train, observation, seed)
-    yield Row(network, observation.name, True, seed, **measure(model, held_out, observation))
+    yield ApproximationRow(network, observation.name, True, seed, **measure(model, held_out, observation))
 
 
-def _model(config: Config, shape: tuple[int, ...], network: str, observation: Observation, seed: int) -> Autoencoder:
+def _model(
+    config: ApproximationConfig, shape: tuple[int, ...], network: str, observation: Observation, seed: int
+) -> Autoencoder:
     encoder: nn.Module
     decoder: nn.Module
     with torch.random.fork_rng(devices=[]):
@@ -117,7 +123,7 @@ def _model(config: Config, shape: tuple[int, ...], network: str, observation: Ob
         return Autoencoder(encoder, decoder, config.latents, Diagonal())
 
 
-def _train(model: Autoencoder, config: Config, data: Tensor, observation: Observation, seed: int) -> None:
+def _train(model: Autoencoder, config: ApproximationConfig, data: Tensor, observation: Observation, seed: int) -> None:
     objective = BetaVAE(observation.beta, observation.likelihood)
     generator = torch.Generator().manual_seed(seed)
 
@@ -131,7 +137,7 @@ def _train(model: Autoencoder, config: Config, data: Tensor, observation: Observ
 
 @torch.no_grad()
 def measure(model: Autoencoder, x: Float[Tensor, "N *D"], observation: Observation) -> dict[str, Any]:
-    """The numbers of a :class:`Row`, in float64 so that rounding does not pass for curvature.
+    """The numbers of a :class:`ApproximationRow`, in float64 so that rounding does not pass for curvature.
 
     Args:
         model: left as it is; a copy of it is measured.
@@ -184,9 +190,9 @@ class Store:
     """
 
     path: Path
-    config: Config
+    config: ApproximationConfig
 
-    def load(self) -> tuple[Row, ...]:
+    def load(self) -> tuple[ApproximationRow, ...]:
         """The rows that are there; none if there is no file.
 
         Raises:
@@ -202,12 +208,12 @@ class Store:
         except (KeyError, TypeError) as error:
             raise InputError(f"{self.path} is damaged at {error}; remove it to start again") from error
 
-    def save(self, rows: tuple[Row, ...], made_under: Mapping[str, str | None]) -> None:
+    def save(self, rows: tuple[ApproximationRow, ...], made_under: Mapping[str, str | None]) -> None:
         """Write all rows, with the environment of the latest."""
         content = {"config": asdict(self.config), "environment": dict(made_under), "rows": [asdict(r) for r in rows]}
         write_document(self.path, _FORM, content)
 
 
-def _row(values: dict[str, Any]) -> Row:
+def _row(values: dict[str, Any]) -> ApproximationRow:
     nested = {name: Estimate(**value) for name, value in values.items() if isinstance(value, dict)}
-    return Row(**{field.name: {**values, **nested}[field.name] for field in fields(Row)})
+    return ApproximationRow(**{field.name: {**values, **nested}[field.name] for field in fields(ApproximationRow)})

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from curvae.metrics import Estimate
 from curvae.reproduce.approximation.config import PAPER_NETWORK, cases
-from curvae.reproduce.approximation.numbers import Result, Row
+from curvae.reproduce.approximation.numbers import ApproximationResult, ApproximationRow
 from curvae.reproduce.drawing import plain
 
 _COLOURS: Mapping[str, str] = MappingProxyType(
@@ -19,7 +19,7 @@ _COLOURS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def plot(result: Result) -> Figure:
+def plot(result: ApproximationResult) -> Figure:
     """Three panels over the same models: the error of (6), and what it does to (4) and to (10).
 
     Hollow: at initialisation. Filled: trained. One mark a seed; bars are two standard errors over the held-out data.
@@ -40,7 +40,7 @@ def plot(result: Result) -> Figure:
     return figure
 
 
-def _draw(panels: Sequence[Axes], row: Row, height: float) -> None:
+def _draw(panels: Sequence[Axes], row: ApproximationRow, height: float) -> None:
     colour = _COLOURS[row.network]
     y = height - 0.14 if row.trained else height + 0.14
     marks = (row.error, row.taylor_difference, Estimate(100 * row.missing, 0.0))

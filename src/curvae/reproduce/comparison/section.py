@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from curvae.report.figures import Kind
-from curvae.report.grids import Content, Grid, Line, Summary, compared, number, sign
+from curvae.report.grids import Content, Grid, GridRow, Summary, compared, number, sign
 from curvae.reproduce.summary import table_of
 
 
@@ -34,7 +34,7 @@ def content(summary: Summary) -> Content:
         f"β = {summary['beta']:g}, d = {summary['latents']}",
         tuple(measures.values()),
         tuple(
-            Line(name, tuple(compared(found[key], name == reference) for key in measures))
+            GridRow(name, tuple(compared(found[key], name == reference) for key in measures))
             for name, found in models.items()
         ),
     )

@@ -24,7 +24,7 @@ def make(figure: str, config: HeatMaps, context: Context) -> FigureResult:
     data = context.dataset.test[: config.points]
     seen = context.measure(runs, lambda run: numbers.matrices(run.model().to(context.device), data))
     panels = [
-        numbers.Panel(
+        numbers.HeatMapPanel(
             setting,
             {kind: [seen[run] for s, _, k, run in wanted if (s, k) == (setting, kind)] for kind in numbers.KINDS},
         )

@@ -69,14 +69,14 @@ def runs(config: HeatMaps) -> Iterator[tuple[Setting, int, str, RunConfig]]:
 
 
 @dataclass(frozen=True)
-class Panel:
+class HeatMapPanel:
     """One setting: the matrices of every kind of model, one of each kind for each seed."""
 
     setting: Setting
     found: Mapping[str, Sequence[Matrices]]
 
 
-def summarise(panel: Panel, config: HeatMaps, generator: np.random.Generator) -> dict[str, Any]:
+def summarise(panel: HeatMapPanel, config: HeatMaps, generator: np.random.Generator) -> dict[str, Any]:
     """The statistics of a setting, fit for JSON."""
     setting = panel.setting
 

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from curvae.reproduce.drawing import plain
 from curvae.reproduce.fig2.config import setting_name
-from curvae.reproduce.fig2.numbers import Panel
+from curvae.reproduce.fig2.numbers import HeatMapPanel
 
 _COLUMNS = 4
 _LABELS = {
@@ -21,7 +21,7 @@ _LABELS = {
 }
 
 
-def heat_maps(panels: Sequence[Panel], shown: int) -> Figure:
+def heat_maps(panels: Sequence[HeatMapPanel], shown: int) -> Figure:
     """A panel for each setting; in it a pair Σ⁻¹, JᵀJ for each test point. Each heat map has its own scale."""
     columns = min(_COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
@@ -37,7 +37,7 @@ def heat_maps(panels: Sequence[Panel], shown: int) -> Figure:
     return figure
 
 
-def _pairs(sub: SubFigure, panel: Panel, shown: int, deep: int, wide: int) -> None:
+def _pairs(sub: SubFigure, panel: HeatMapPanel, shown: int, deep: int, wide: int) -> None:
     model = panel.found["blocks"][0]
     axes = sub.subplots(deep, 2 * wide, squeeze=False)
     for at in axes.ravel():

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from curvae.report.figures import Kind
-from curvae.report.grids import Cell, Content, Grid, Line, Summary, difference, interval, number, sign
+from curvae.report.grids import Cell, Content, Grid, GridRow, Summary, difference, interval, number, sign
 from curvae.reproduce.fig2.config import setting_name
 from curvae.reproduce.summary import table_of, text
 
@@ -49,13 +49,13 @@ def content(summary: Summary) -> Content:
             Grid(
                 "Share of JᵀJ's off-diagonal energy inside the blocks",
                 ("blocks in Σ", "chance", "diagonal Σ", "autoencoder", *_ABOVE, "p"),
-                tuple(Line(name, _share_cells(one)) for name, one in zip(names, settings, strict=True)),
+                tuple(GridRow(name, _share_cells(one)) for name, one in zip(names, settings, strict=True)),
             ),
             Grid(
                 "Σ⁻¹ against Q",
                 ("relative distance", "within blocks", "correlation", "within blocks"),
                 tuple(
-                    Line(name, tuple(interval(one["alignment"][key]) for key in alignment))
+                    GridRow(name, tuple(interval(one["alignment"][key]) for key in alignment))
                     for name, one in zip(names, settings, strict=True)
                 ),
             ),

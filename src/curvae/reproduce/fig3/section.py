@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from curvae.report.figures import Kind
-from curvae.report.grids import Cell, Content, Grid, Line, Summary, in_line, interval, number, sign
+from curvae.report.grids import Cell, Content, Grid, GridRow, Summary, in_line, interval, number, sign
 from curvae.reproduce.summary import table_of, text
 
 
@@ -37,10 +37,10 @@ def content(summary: Summary) -> Content:
             titles,
             (
                 *(
-                    Line(f"β = {beta:g}", tuple(interval(found["gaps"][-1][title][k]) for title in titles))
+                    GridRow(f"β = {beta:g}", tuple(interval(found["gaps"][-1][title][k]) for title in titles))
                     for k, beta in enumerate(betas)
                 ),
-                Line("power of β", tuple(interval(found["slopes"][title]) for title in titles)),
+                GridRow("power of β", tuple(interval(found["slopes"][title]) for title in titles)),
             ),
         )
         for block, found in blocks.items()
@@ -60,7 +60,7 @@ def _exact(block: str, found: Summary, betas: Sequence[float]) -> Grid:
         error = "" if closed["se"] is None else f"± {number(closed['se'])}"
         missing = Cell(f"{100 * found['share_without_(10)'][k]:.0f} %")
         cells = (*(interval(found[title][k]) for title in titles), Cell(number(closed["value"]), error), missing)
-        rows.append(Line(f"β = {beta:g}", cells))
+        rows.append(GridRow(f"β = {beta:g}", cells))
     return Grid(f"b = {block}: with the exact second derivative", (*titles, "(4) − (10)", "without (10)"), tuple(rows))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from curvae.report.figures import Kind
-from curvae.report.grids import Cell, Content, Grid, Line, Summary, compared, difference, in_line, number, sign
+from curvae.report.grids import Cell, Content, Grid, GridRow, Summary, compared, difference, in_line, number, sign
 from curvae.reproduce.summary import table_of, text
 from curvae.reproduce.sweep.faces import CHALLENGER as GRAE
 from curvae.reproduce.sweep.faces import REFERENCE as VAE
@@ -73,7 +73,7 @@ def content(summary: Summary) -> Content:
     grids = [_distance(summary, key, title) for key, title in _DISTANCES.items()]
     heads = tuple(title for key in _OTHERS for title in (f"{summary['measures'][key]}, {VAE}", GRAE))
     rows = tuple(
-        Line(
+        GridRow(
             f"β = {beta:g}",
             tuple(_mean(summary["models"][name][key][k]) for key in _OTHERS for name in (VAE, GRAE)),
         )
@@ -100,14 +100,14 @@ def _distance(summary: Summary, key: str, title: str) -> Grid:
         change = difference(summary["differences"][key][k])
         answer = summary["within_spread"][key][k]
         ratio = Cell(number(answer["ratio"]), strong=answer["within"] is False)
-        rows.append(Line(f"β = {beta:g}", (*both, change, Cell(number(answer["spread"])), ratio)))
+        rows.append(GridRow(f"β = {beta:g}", (*both, change, Cell(number(answer["spread"])), ratio)))
     return Grid(f"Fréchet distance, z {title}", heads, tuple(rows))
 
 
 def _ablation(summary: Summary) -> Grid:
     found, measures = summary["ablation"], summary["measures"]
     rows = tuple(
-        Line(name, tuple(compared(measured[key], name == found["reference"]) for key in _ABLATED))
+        GridRow(name, tuple(compared(measured[key], name == found["reference"]) for key in _ABLATED))
         for name, measured in found["models"].items()
     )
     heads = tuple(measures[key] for key in _ABLATED)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from curvae.report.figures import Kind
-from curvae.report.grids import Cell, Content, Grid, Line, Summary, number
+from curvae.report.grids import Cell, Content, Grid, GridRow, Summary, number
 from curvae.reproduce.summary import table_of
 from curvae.reproduce.sweep.faces import CHALLENGER as GRAE
 from curvae.reproduce.sweep.faces import REFERENCE as VAE
@@ -29,7 +29,7 @@ def content(summary: Summary) -> Content:
     """The finding and the table."""
     heads = (f"squared error, {VAE}", GRAE, f"sharpness of samples, {VAE}", GRAE)
     rows = tuple(
-        Line(
+        GridRow(
             f"β = {one['beta']:g}",
             tuple(Cell(number(one["models"][name][key])) for key in ("mse", "sharpness") for name in (VAE, GRAE)),
         )

@@ -22,13 +22,13 @@ require("the training of figures 1, 5 and 6 needs", "numba", extra="uniqueness")
 from curvae.errors import InputError
 from curvae.reproduce.summary import as_json, plain, write_text
 from curvae.reproduce.uniqueness import beyond
-from curvae.reproduce.uniqueness.config import Config, Figure, Panel
+from curvae.reproduce.uniqueness.config import Config, Panel, PaperFigure
 from curvae.reproduce.uniqueness.numbers import summarise
 from curvae.reproduce.uniqueness.picture import plot
-from curvae.reproduce.uniqueness.runner import Result, run
+from curvae.reproduce.uniqueness.runner import TrialTables, run
 from curvae.runs.provenance import environment, today
 
-__all__ = ["Config", "Figure", "Panel", "Result", "plot", "reproduce", "run"]
+__all__ = ["Config", "Panel", "PaperFigure", "TrialTables", "plot", "reproduce", "run"]
 
 SCALES = {"smoke": Config.smoke, "quick": Config.quick, "overnight": Config.overnight, "paper": Config.paper}
 BEYOND = dict.fromkeys(SCALES, beyond.Extension) | {
@@ -51,7 +51,7 @@ def reproduce(figure: str, scale: str, out: Path) -> None:
     Raises:
         InputError: an unknown figure or scale, or ``out`` holds another experiment's results or a damaged file.
     """
-    figures = {f.value: f for f in Figure}
+    figures = {f.value: f for f in PaperFigure}
     if figure not in figures:
         raise InputError(f"figure is {figure!r}; expected one of {', '.join(figures)}")
     if scale not in SCALES:
@@ -59,7 +59,7 @@ def reproduce(figure: str, scale: str, out: Path) -> None:
     config = SCALES[scale](figures[figure])
     _check_folder(figure, out)
     write_results(run(config, out / "tables"), out)
-    if config.figure is Figure.FIG5:
+    if config.figure is PaperFigure.FIG5:
         write_beyond(BEYOND[scale](), scale, out)
 
 
@@ -103,7 +103,7 @@ def _environment(threads: int | None) -> dict[str, str | None]:
     return {**found, "threads": str(threads or len(os.sched_getaffinity(0)))}
 
 
-def write_results(result: Result, out: Path) -> None:
+def write_results(result: TrialTables, out: Path) -> None:
     """Write the figures and ``summary.json`` of an experiment that was run."""
     drawn = plot(result, out / f"{result.config.figure.value}.png")
     summary = {**_provenance(result), "figures": [p.name for p in drawn]}
@@ -111,7 +111,7 @@ def write_results(result: Result, out: Path) -> None:
     write_text(out / "summary.json", as_json(summary))
 
 
-def _provenance(result: Result) -> dict[str, Any]:
+def _provenance(result: TrialTables) -> dict[str, Any]:
     """Scale, seed, schedule, versions, commit, device, date and times."""
     config, model = result.config, result.config.panels[0].model
     return {

@@ -26,11 +26,11 @@ from curvae.reproduce.intervals import Interval, bootstrap_trials
 from curvae.reproduce.uniqueness.activations import Nonlinearity
 from curvae.reproduce.uniqueness.config import Panel
 from curvae.reproduce.uniqueness.engine import run_trial
-from curvae.reproduce.uniqueness.grae import Setting, axes_angle, block_freedom, twins
+from curvae.reproduce.uniqueness.grae import TwinSetting, axes_angle, block_freedom, twins
 from curvae.reproduce.uniqueness.numbers import median_size, moments_of, relative_angles
 from curvae.reproduce.uniqueness.optimum import run_optimum
 from curvae.reproduce.uniqueness.runner import Table, to_table
-from curvae.reproduce.uniqueness.trial import Model
+from curvae.reproduce.uniqueness.trial import GenerativeModel
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -88,10 +88,10 @@ class RatioPoint:
 
 def ratio_curve(config: Extension, nu: Nonlinearity) -> list[RatioPoint]:
     """The curve over ρ of one ν, mean-field, amortised."""
-    return [_ratio_point(config, Model(nu, norms=(2.0, 2.0 / ratio)), ratio) for ratio in config.ratios]
+    return [_ratio_point(config, GenerativeModel(nu, norms=(2.0, 2.0 / ratio)), ratio) for ratio in config.ratios]
 
 
-def _ratio_point(config: Extension, model: Model, ratio: float) -> RatioPoint:
+def _ratio_point(config: Extension, model: GenerativeModel, ratio: float) -> RatioPoint:
     panel, generator = Panel(model, mean_field=True), np.random.default_rng(config.seed)
 
     def table(work: Callable[..., Any]) -> Table:
@@ -111,7 +111,7 @@ def grae_twins(config: Extension) -> dict[str, dict[str, list[float]]]:
     out = {}
     for nu in (Nonlinearity.IDENTITY, Nonlinearity.TANH):
         for structure in (Diagonal(), Full()):
-            setting = Setting(nu, (2.0, 1.0), structure, config.points)
+            setting = TwinSetting(nu, (2.0, 1.0), structure, config.points)
             pairs = [twins(setting, seed) for seed in range(config.seed, config.seed + config.datasets)]
             out[f"{nu.value} {structure}"] = {
                 "between": [p.angle_between for p in pairs],
@@ -126,7 +126,7 @@ def grae_blocks(config: Extension) -> dict[str, dict[str, list[float]]]:
     the largest turn of an axis from one start to the other (two starts may pair different axes in their blocks)."""
     out = {}
     for structure in (Diagonal(), BlockDiagonal(2), Full()):
-        setting = Setting(Nonlinearity.IDENTITY, (2.0, 1.6, 1.25, 1.0), structure, config.points)
+        setting = TwinSetting(Nonlinearity.IDENTITY, (2.0, 1.6, 1.25, 1.0), structure, config.points)
         pairs = [twins(setting, seed) for seed in range(config.seed, config.seed + (config.datasets + 1) // 2)]
         splits = [block_freedom(p.latents, mean) for p in pairs for mean in p.means]
         out[str(structure)] = {

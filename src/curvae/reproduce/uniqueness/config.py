@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from curvae.errors import InputError
 from curvae.reproduce.uniqueness.activations import Nonlinearity
-from curvae.reproduce.uniqueness.trial import Columns, Guard, Model
+from curvae.reproduce.uniqueness.trial import GenerativeModel, Guard, MixingColumns
 
 Schedule = tuple[tuple[int, int], ...]
 """Pairs (n, trials): the learning rate drops every n iterations, 5n in all."""
@@ -20,7 +20,7 @@ QUICK_SCHEDULE: Schedule = ((100, 20), (500, 20), (1000, 20), (2000, 20), (5000,
 SMOKE_SCHEDULE: Schedule = ((10, 2), (40, 2))
 
 
-class Figure(enum.Enum):
+class PaperFigure(enum.Enum):
     """The paper's figure."""
 
     FIG1 = "fig1"
@@ -39,7 +39,7 @@ class Panel:
         guard: what is learned in a rotated frame.
     """
 
-    model: Model
+    model: GenerativeModel
     mean_field: bool
     amortised: bool = True
     guard: Guard = Guard.PAPER
@@ -56,7 +56,7 @@ class Panel:
 def grid(
     nus: tuple[Nonlinearity, ...],
     amortised: bool,
-    columns: tuple[Columns, ...] = (Columns.ORTHOGONAL,),
+    columns: tuple[MixingColumns, ...] = (MixingColumns.ORTHOGONAL,),
     guards: tuple[Guard, ...] = (Guard.PAPER,),
     points: int = 4000,
 ) -> tuple[Panel, ...]:
@@ -67,7 +67,7 @@ def grid(
         ['tanh-diagonal-orthogonal-amortised', 'tanh-full-orthogonal-amortised']
     """
     return tuple(
-        Panel(Model(nu, column, points=points), mean_field, amortised, guard)
+        Panel(GenerativeModel(nu, column, points=points), mean_field, amortised, guard)
         for guard in guards
         for column in columns
         for nu in nus
@@ -89,12 +89,12 @@ class Config:
         optima: find the ELBO's own optimum on every trial's data as well (amortised panels).
 
     Example:
-        >>> cfg = Config.paper(Figure.FIG5)
+        >>> cfg = Config.paper(PaperFigure.FIG5)
         >>> cfg.trials, sum(5 * n * k for n, k in cfg.schedule)
         (420, 19560000)
     """
 
-    figure: Figure
+    figure: PaperFigure
     scale: str
     panels: tuple[Panel, ...]
     schedule: Schedule
@@ -119,36 +119,36 @@ class Config:
         return tuple(n for n, k in self.schedule for _ in range(k))
 
     @classmethod
-    def paper(cls, figure: Figure) -> Config:
+    def paper(cls, figure: PaperFigure) -> Config:
         """The paper's own scale: 420 trials a panel, 20 million trial-iterations of 4000 points."""
         return cls(figure, "paper", _panels(figure, every=True, points=4000), PAPER_SCHEDULE)
 
     @classmethod
-    def overnight(cls, figure: Figure) -> Config:
+    def overnight(cls, figure: PaperFigure) -> Config:
         """The paper's own scale, which two cores finish in an hour (figure 5) to two (figure 6)."""
         return dataclasses.replace(cls.paper(figure), scale="overnight")
 
     @classmethod
-    def quick(cls, figure: Figure) -> Config:
+    def quick(cls, figure: PaperFigure) -> Config:
         """Five schedules up to n = 5000, 20 trials each; minutes on two cores."""
         return cls(figure, "quick", _panels(figure, every=False, points=4000), QUICK_SCHEDULE)
 
     @classmethod
-    def smoke(cls, figure: Figure) -> Config:
+    def smoke(cls, figure: PaperFigure) -> Config:
         """Four trials of 256 points and a few iterations: shows that it runs, nothing else."""
         return cls(figure, "smoke", _panels(figure, every=False, points=256)[:4], SMOKE_SCHEDULE)
 
 
-def _panels(figure: Figure, every: bool, points: int) -> tuple[Panel, ...]:
+def _panels(figure: PaperFigure, every: bool, points: int) -> tuple[Panel, ...]:
     """The figure's panels; ``every`` adds the Gaussian mixing and the other guards to the paper's own."""
-    if figure is Figure.FIG1:
+    if figure is PaperFigure.FIG1:
         return grid((Nonlinearity.TANH,), amortised=True, points=points)
-    amortised = figure is Figure.FIG5
+    amortised = figure is PaperFigure.FIG5
     order = (Nonlinearity.TANH, Nonlinearity.IDENTITY, Nonlinearity.SIGMOID, Nonlinearity.ELU)
     own = grid(order, amortised, points=points)
     if not every:
         return own
-    mixed = grid(order, amortised, columns=(Columns.GAUSSIAN,), points=points)
+    mixed = grid(order, amortised, columns=(MixingColumns.GAUSSIAN,), points=points)
     # figure 6 costs five times as much: its decoder's guard is left out
     guards = (Guard.OFF, Guard.ALL) if amortised else (Guard.OFF,)
     return own + mixed + grid(order, amortised, guards=guards, points=points)

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from curvae.reproduce.uniqueness import amortised, unamortised
 from curvae.reproduce.uniqueness.config import Panel
 from curvae.reproduce.uniqueness.evaluate import Fit, amortised_fit, angles, elbo_terms, unamortised_fit
-from curvae.reproduce.uniqueness.trial import Array, Model, Trial, make_trial
+from curvae.reproduce.uniqueness.trial import Array, GenerativeModel, Trial, make_trial
 
 RATE = 0.1
 """The first learning rate (the paper's)."""
 
 
 @dataclass(frozen=True)
-class Row:
+class TrialRow:
     """What is kept of a trial.
 
     Attributes:
@@ -50,10 +50,10 @@ class Row:
     variances: tuple[float, ...]
 
 
-FIELDS = tuple(field.name for field in dataclasses.fields(Row))
+FIELDS = tuple(field.name for field in dataclasses.fields(TrialRow))
 
 
-def run_trial(panel: Panel, seed: int, index: int, period: int) -> Row:
+def run_trial(panel: Panel, seed: int, index: int, period: int) -> TrialRow:
     """Train trial ``index`` for 5 ``period`` iterations and measure it.
 
     The result does not depend on what else runs: all random numbers come from (seed, index), and one thread does all
@@ -65,13 +65,13 @@ def run_trial(panel: Panel, seed: int, index: int, period: int) -> Row:
     return measure(panel.model, trial, start, fit, index, period)
 
 
-def measure(model: Model, trial: Trial, start: Fit, fit: Fit, index: int, period: int) -> Row:
+def measure(model: GenerativeModel, trial: Trial, start: Fit, fit: Fit, index: int, period: int) -> TrialRow:
     """The row of a trained trial."""
     terms = elbo_terms(model, trial.x, fit)
     coarse = elbo_terms(model, trial.x, fit, nodes=32)
     true, principal = angles(trial, fit.mean)
     covariance = fit.covariance.mean(0)
-    return Row(
+    return TrialRow(
         index=index,
         period=period,
         elbo=float(terms.mean()),

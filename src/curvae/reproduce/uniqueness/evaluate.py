@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from curvae.identifiability.procrustes import orthogonal_procrustes, rotation_angle
-from curvae.reproduce.uniqueness.trial import Array, Model, Trial
+from curvae.reproduce.uniqueness.trial import Array, GenerativeModel, Trial
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def unamortised_fit(trial: Trial, theta: Array, local: Array, mean_field: bool) 
     return Fit(theta[:4].reshape(2, 2) @ o3.T, theta[4:], local[:2].T, _covariance(o2, spread, mean_field))
 
 
-def elbo_terms(model: Model, x: Array, fit: Fit, nodes: int = 64) -> NDArray[np.float64]:
+def elbo_terms(model: GenerativeModel, x: Array, fit: Fit, nodes: int = 64) -> NDArray[np.float64]:
     """The ELBO of every sample [N] in nats, all constants included, by Gauss–Hermite quadrature.
 
     Args:
@@ -75,7 +75,7 @@ def elbo_terms(model: Model, x: Array, fit: Fit, nodes: int = 64) -> NDArray[np.
     return log_likelihood - kl
 
 
-def best_linear_elbo(model: Model, x: Array) -> float:
+def best_linear_elbo(model: GenerativeModel, x: Array) -> float:
     """The highest ELBO per sample that any linear decoder reaches on these data: probabilistic PCA with known σ.
 
     With ν the identity a mean-field family loses nothing (its optimum has orthogonal decoder columns), so this is the
@@ -84,7 +84,7 @@ def best_linear_elbo(model: Model, x: Array) -> float:
     Example:
         >>> from curvae.reproduce.uniqueness.activations import Nonlinearity
         >>> x = np.random.default_rng(0).normal(size=(1000, 2))
-        >>> best_linear_elbo(Model(Nonlinearity.IDENTITY), x) < -2 * 0.5 * math.log(2 * math.pi)
+        >>> best_linear_elbo(GenerativeModel(Nonlinearity.IDENTITY), x) < -2 * 0.5 * math.log(2 * math.pi)
         True
     """
     eigenvalues = np.linalg.eigvalsh(np.cov(x.T, bias=True))

@@ -60,7 +60,7 @@ class Decoder(nn.Module):
 
 
 @dataclass(frozen=True)
-class Setting:
+class TwinSetting:
     """What is trained.
 
     Attributes:
@@ -117,7 +117,7 @@ def axes_angle(reference: Float[Tensor, "N d"], latents: Float[Tensor, "N d"]) -
     return math.degrees(math.acos(min(1.0, float(matched.min()))))
 
 
-def draw(setting: Setting, generator: torch.Generator) -> tuple[Float[Tensor, "N d"], Float[Tensor, "N d"]]:
+def draw(setting: TwinSetting, generator: torch.Generator) -> tuple[Float[Tensor, "N d"], Float[Tensor, "N d"]]:
     """True latents and data."""
     d = len(setting.norms)
 
@@ -129,7 +129,9 @@ def draw(setting: Setting, generator: torch.Generator) -> tuple[Float[Tensor, "N
     return z, output(setting.nu, z @ mixing.mT) + setting.sigma * normal(setting.points)
 
 
-def train(setting: Setting, x: Float[Tensor, "N d"], generator: torch.Generator) -> tuple[Float[Tensor, "N d"], float]:
+def train(
+    setting: TwinSetting, x: Float[Tensor, "N d"], generator: torch.Generator
+) -> tuple[Float[Tensor, "N d"], float]:
     """Minimise GRAE from a random start; the posterior means and the objective there."""
     d = x.shape[1]
     model = Autoencoder(nn.Linear(d, d), Decoder(setting.nu, d), latents=d).double()
@@ -152,12 +154,12 @@ def train(setting: Setting, x: Float[Tensor, "N d"], generator: torch.Generator)
     return model.encode(x).detach(), float(found.fun)
 
 
-def twins(setting: Setting, seed: int) -> Twins:
+def twins(setting: TwinSetting, seed: int) -> Twins:
     """Draw data and minimise from two random starts.
 
     Example:
         >>> from curvae.posteriors import Diagonal
-        >>> pair = twins(Setting(Nonlinearity.IDENTITY, (2.0, 1.0), Diagonal(), points=64, sigma=0.5), seed=0)
+        >>> pair = twins(TwinSetting(Nonlinearity.IDENTITY, (2.0, 1.0), Diagonal(), points=64, sigma=0.5), seed=0)
         >>> abs(pair.angle_between) < 0.1
         True
     """

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from curvae.errors import InputError
 from curvae.reproduce.intervals import Interval, Values, bootstrap_trials, percentile
 from curvae.reproduce.uniqueness.config import Config
-from curvae.reproduce.uniqueness.runner import Result, Table
-from curvae.reproduce.uniqueness.trial import Guard, Model, make_trial
+from curvae.reproduce.uniqueness.runner import Table, TrialTables
+from curvae.reproduce.uniqueness.trial import GenerativeModel, Guard, make_trial
 
 UNIFORM_SPREAD = 22.5
 """Mean |angle| in degrees when the angle is uniform on (−45, 45]: no uniqueness at all."""
@@ -136,12 +136,12 @@ Json = dict[str, Any]
 Mask = NDArray[np.bool_]
 
 
-def data_moments(config: Config, model: Model) -> Values:
+def data_moments(config: Config, model: GenerativeModel) -> Values:
     """``moments_of`` all trials of an experiment."""
     return moments_of(model, config.seed, range(config.trials))
 
 
-def moments_of(model: Model, seed: int, indices: Iterable[int]) -> Values:
+def moments_of(model: GenerativeModel, seed: int, indices: Iterable[int]) -> Values:
     """Σ x̃x̃ᵀ, x̃ = (x, 1), of these trials' data, drawn again from the seed [R, 3, 3]."""
     moments = []
     for index in indices:
@@ -151,7 +151,7 @@ def moments_of(model: Model, seed: int, indices: Iterable[int]) -> Values:
     return np.stack(moments)
 
 
-def summarise(result: Result, generator: np.random.Generator) -> Json:
+def summarise(result: TrialTables, generator: np.random.Generator) -> Json:
     """The statistics of all panels.
 
     Args:

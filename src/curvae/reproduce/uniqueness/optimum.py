@@ -16,9 +16,9 @@ from scipy.optimize import minimize
 
 from curvae.reproduce.uniqueness.amortised import PARAMETERS, expectation
 from curvae.reproduce.uniqueness.config import Panel
-from curvae.reproduce.uniqueness.engine import Row, affine_encoder, measure
+from curvae.reproduce.uniqueness.engine import TrialRow, affine_encoder, measure
 from curvae.reproduce.uniqueness.evaluate import Fit
-from curvae.reproduce.uniqueness.trial import Array, Model, Trial, make_trial
+from curvae.reproduce.uniqueness.trial import Array, GenerativeModel, Trial, make_trial
 
 NODES = 6
 
@@ -38,7 +38,7 @@ class Optimum:
     gradient: float
 
 
-def maximise_elbo(model: Model, mean_field: bool, x: Array, fit: Fit) -> Optimum:
+def maximise_elbo(model: GenerativeModel, mean_field: bool, x: Array, fit: Fit) -> Optimum:
     """Climb from an amortised model to the optimum above it (BFGS in double precision).
 
     Args:
@@ -51,7 +51,7 @@ def maximise_elbo(model: Model, mean_field: bool, x: Array, fit: Fit) -> Optimum
         >>> from curvae.reproduce.uniqueness.activations import Nonlinearity
         >>> from curvae.reproduce.uniqueness.evaluate import best_linear_elbo
         >>> from curvae.reproduce.uniqueness.trial import Guard, make_trial
-        >>> model = Model(Nonlinearity.IDENTITY, points=64)
+        >>> model = GenerativeModel(Nonlinearity.IDENTITY, points=64)
         >>> trial = make_trial(model, Guard.OFF, seed=0, index=0)
         >>> found = maximise_elbo(model, True, trial.x, truth(trial))
         >>> abs(found.elbo - best_linear_elbo(model, trial.x)) < 1e-8
@@ -85,7 +85,7 @@ def truth(trial: Trial) -> Fit:
     return Fit(trial.mixing, np.zeros(2), mean, 0.01 * np.eye(2)[None])
 
 
-def run_optimum(panel: Panel, seed: int, index: int, period: int) -> Row:
+def run_optimum(panel: Panel, seed: int, index: int, period: int) -> TrialRow:
     """The row of the amortised mean-field optimum for the data of trial ``index``; see ``engine.run_trial``.
 
     Its ``elbo_start`` is the ELBO at the true decoder, where the search begins.

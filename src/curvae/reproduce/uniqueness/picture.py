@@ -21,8 +21,8 @@ from curvae.files import write_atomic
 from curvae.reproduce.intervals import Values
 from curvae.reproduce.uniqueness.config import Panel
 from curvae.reproduce.uniqueness.numbers import angles_to_optimum, data_moments
-from curvae.reproduce.uniqueness.runner import Result
-from curvae.reproduce.uniqueness.trial import Columns, Guard, Model
+from curvae.reproduce.uniqueness.runner import TrialTables
+from curvae.reproduce.uniqueness.trial import GenerativeModel, Guard, MixingColumns
 
 _ELBO = "ELBO (nats), lowest tenth on the edge"
 
@@ -48,7 +48,7 @@ class Scatter:
     score_label: str
 
 
-def plot(result: Result, path: Path) -> list[Path]:
+def plot(result: TrialTables, path: Path) -> list[Path]:
     """Draw the experiment; each choice of mixing and guard has a file of its own.
 
     Args:
@@ -58,7 +58,7 @@ def plot(result: Result, path: Path) -> list[Path]:
     Returns:
         the files written.
     """
-    choices: dict[tuple[Columns, Guard], list[Panel]] = {}
+    choices: dict[tuple[MixingColumns, Guard], list[Panel]] = {}
     for panel in result.config.panels:
         choices.setdefault((panel.model.columns, panel.guard), []).append(panel)
     moments = {model: data_moments(result.config, model) for model in result.optima}
@@ -80,7 +80,9 @@ def _save(canvas: Canvas, path: Path) -> None:
     image.quantize(255, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, format="PNG", optimize=True)
 
 
-def _row(result: Result, model: Model, panels: list[Panel], moments: dict[Model, Values]) -> list[Scatter]:
+def _row(
+    result: TrialTables, model: GenerativeModel, panels: list[Panel], moments: dict[GenerativeModel, Values]
+) -> list[Scatter]:
     """The scatter plots of one ν: each measure of the angle, and for each the two families side by side."""
     true, axes, optimal = [], [], []
     for panel in (panel for panel in panels if panel.model == model):
@@ -88,7 +90,7 @@ def _row(result: Result, model: Model, panels: list[Panel], moments: dict[Model,
         elbo, period = table["elbo"], table["period"]
         title = f"{model.nu.value}, {'diagonal' if panel.mean_field else 'full'} Σ"
         true.append(Scatter(table["angle"], "true latents", elbo, period, title, _ELBO))
-        if model.columns is Columns.GAUSSIAN:
+        if model.columns is MixingColumns.GAUSSIAN:
             axes.append(Scatter(table["angle_principal"], "principal axes", elbo, period, title, _ELBO))
         if model in moments:
             optimum = result.optima[model]

@@ -23,28 +23,28 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from curvae.errors import InputError
 from curvae.files import write_atomic
 from curvae.reproduce.uniqueness.config import Config, Panel
-from curvae.reproduce.uniqueness.engine import FIELDS, Row, run_trial
+from curvae.reproduce.uniqueness.engine import FIELDS, TrialRow, run_trial
 from curvae.reproduce.uniqueness.optimum import run_optimum
-from curvae.reproduce.uniqueness.trial import Model
+from curvae.reproduce.uniqueness.trial import GenerativeModel
 from curvae.terminal import console
 
 Table = dict[str, NDArray[Any]]
-"""One array a column, one entry a trial, ordered by index. The columns are those of ``engine.Row``."""
+"""One array a column, one entry a trial, ordered by index. The columns are those of ``engine.TrialRow``."""
 
 FORMAT = 1
 
 
-def to_table(rows: Iterable[Row]) -> Table:
+def to_table(rows: Iterable[TrialRow]) -> Table:
     """Rows to columns, ordered by index."""
     ordered = sorted(rows, key=lambda row: row.index)
     return {name: np.array([getattr(row, name) for row in ordered]) for name in FIELDS}
 
 
-def to_rows(table: Table) -> list[Row]:
+def to_rows(table: Table) -> list[TrialRow]:
     """Columns back to rows."""
     columns = [table[name].tolist() for name in FIELDS]
     rows: list[Any] = [[tuple(v) if isinstance(v, list) else v for v in row] for row in zip(*columns, strict=True)]
-    return [Row(*values) for values in rows]
+    return [TrialRow(*values) for values in rows]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class PanelStore:
             }
         )
 
-    def load(self) -> list[Row]:
+    def load(self) -> list[TrialRow]:
         """The rows stored so far; none if there is no file.
 
         Raises:
@@ -102,7 +102,7 @@ class PanelStore:
             )
         return rows
 
-    def save(self, rows: Iterable[Row]) -> None:
+    def save(self, rows: Iterable[TrialRow]) -> None:
         """Replace the table."""
         table: dict[str, Any] = {**to_table(rows), "fingerprint": np.array(self._fingerprint)}
         write_atomic(self.path, lambda path: np.savez_compressed(path, allow_pickle=False, **table))
@@ -124,11 +124,11 @@ class Job:
 
     name: str
     panel: Panel
-    work: Callable[[Panel, int, int, int], Row]
+    work: Callable[[Panel, int, int, int], TrialRow]
 
 
 @dataclass(frozen=True)
-class Result:
+class TrialTables:
     """An experiment's outcome.
 
     Attributes:
@@ -140,7 +140,7 @@ class Result:
 
     config: Config
     tables: dict[str, Table]
-    optima: dict[Model, Table]
+    optima: dict[GenerativeModel, Table]
     seconds: dict[str, float]
 
     def of(self, panel: Panel) -> Table:
@@ -148,7 +148,7 @@ class Result:
         return self.tables[panel.name]
 
 
-def run(config: Config, out: Path | None = None, quiet: bool = False) -> Result:
+def run(config: Config, out: Path | None = None, quiet: bool = False) -> TrialTables:
     """Run an experiment.
 
     Args:
@@ -161,9 +161,9 @@ def run(config: Config, out: Path | None = None, quiet: bool = False) -> Result:
         KeyboardInterrupt: after the finished trials are stored.
 
     Example:
-        >>> from curvae.reproduce.uniqueness.config import Figure
+        >>> from curvae.reproduce.uniqueness.config import PaperFigure
         >>> import dataclasses
-        >>> cfg = dataclasses.replace(Config.smoke(Figure.FIG1), schedule=((2, 1),))
+        >>> cfg = dataclasses.replace(Config.smoke(PaperFigure.FIG1), schedule=((2, 1),))
         >>> sorted(run(cfg, quiet=True).tables)
         ['tanh-diagonal-orthogonal-amortised', 'tanh-full-orthogonal-amortised']
     """
@@ -180,10 +180,10 @@ def run(config: Config, out: Path | None = None, quiet: bool = False) -> Result:
             tables[job.name] = _run_job(config, job, stores[job.name], kept[job.name], progress)
             seconds[job.name] = time.monotonic() - begun
     panels = {panel.name: tables[panel.name] for panel in config.panels}
-    return Result(config, panels, {model: tables[job.name] for model, job in optima.items()}, seconds)
+    return TrialTables(config, panels, {model: tables[job.name] for model, job in optima.items()}, seconds)
 
 
-def load(config: Config, folder: Path) -> Result:
+def load(config: Config, folder: Path) -> TrialTables:
     """The finished tables of an experiment that is still running or was interrupted; unfinished panels are left out.
 
     Raises:
@@ -201,10 +201,10 @@ def load(config: Config, folder: Path) -> Result:
     config = dataclasses.replace(config, panels=panels)
     jobs = _optimum_jobs(config)
     optima = {model: table for model, job in jobs.items() if (table := finished(job.name, job.panel))}
-    return Result(config, tables, optima, {})
+    return TrialTables(config, tables, optima, {})
 
 
-def _optimum_jobs(config: Config) -> dict[Model, Job]:
+def _optimum_jobs(config: Config) -> dict[GenerativeModel, Job]:
     """The search for the optimum of every amortised model; it does not depend on the family or the guard."""
     models = dict.fromkeys(panel.model for panel in config.panels if panel.amortised and config.optima)
     return {
@@ -213,7 +213,7 @@ def _optimum_jobs(config: Config) -> dict[Model, Job]:
     }
 
 
-def _run_job(config: Config, job: Job, store: PanelStore | None, rows: list[Row], progress: Progress) -> Table:
+def _run_job(config: Config, job: Job, store: PanelStore | None, rows: list[TrialRow], progress: Progress) -> Table:
     """All trials of one table that are not in ``rows`` yet."""
     done = {row.index for row in rows}
     # longest first, so that no core idles at the end
@@ -240,7 +240,7 @@ def _run_job(config: Config, job: Job, store: PanelStore | None, rows: list[Row]
     return to_table(rows)
 
 
-def _drain(pool: ThreadPoolExecutor, pending: set[Future[Row]]) -> list[Row]:
+def _drain(pool: ThreadPoolExecutor, pending: set[Future[TrialRow]]) -> list[TrialRow]:
     """Let the trials under way finish (seconds) and give up the rest."""
     pool.shutdown(wait=True, cancel_futures=True)
     return [future.result() for future in pending if not future.cancelled() and future.exception() is None]

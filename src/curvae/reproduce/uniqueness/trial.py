@@ -20,7 +20,7 @@ TABLE_LENGTHS = 8
 """The noise table holds this many times the data's length."""
 
 
-class Columns(enum.Enum):
+class MixingColumns(enum.Enum):
     """How the mixing matrix W is drawn before its columns get their norms."""
 
     ORTHOGONAL = "orthogonal"
@@ -40,7 +40,7 @@ class Guard(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Model:
+class GenerativeModel:
     """The generative model x = ν(Wz) + ε, z ~ N(0, I), ε ~ N(0, σ²I), in two dimensions.
 
     Attributes:
@@ -52,7 +52,7 @@ class Model:
     """
 
     nu: Nonlinearity
-    columns: Columns = Columns.ORTHOGONAL
+    columns: MixingColumns = MixingColumns.ORTHOGONAL
     norms: tuple[float, float] = (2.0, 1.0)
     points: int = 4000
     sigma: float = 0.05
@@ -89,17 +89,17 @@ class Trial:
     key: int
 
 
-def draw_mixing(model: Model, generator: np.random.Generator) -> Array:
+def draw_mixing(model: GenerativeModel, generator: np.random.Generator) -> Array:
     """Draw W [2, 2]: normal entries, orthogonalised if asked for, columns scaled to the model's norms.
 
     Example:
-        >>> w = draw_mixing(Model(Nonlinearity.TANH), np.random.default_rng(0))
+        >>> w = draw_mixing(GenerativeModel(Nonlinearity.TANH), np.random.default_rng(0))
         >>> (w.T @ w).round(12)
         array([[4., 0.],
                [0., 1.]])
     """
     entries = generator.normal(size=(2, 2))
-    if model.columns is Columns.ORTHOGONAL:
+    if model.columns is MixingColumns.ORTHOGONAL:
         # QR with R's diagonal made positive is uniform over the orthogonal group
         q, r = np.linalg.qr(entries)
         entries = q * np.sign(np.diag(r))
@@ -120,14 +120,14 @@ def _table(points: int, generator: np.random.Generator) -> Array:
     return table / table.std(axis=1, keepdims=True)
 
 
-def make_trial(model: Model, guard: Guard, seed: int, index: int) -> Trial:
+def make_trial(model: GenerativeModel, guard: Guard, seed: int, index: int) -> Trial:
     """Draw trial ``index`` of the experiment with this seed.
 
     Raises:
         InputError: seed or index is negative.
 
     Example:
-        >>> model = Model(Nonlinearity.ELU, points=32)
+        >>> model = GenerativeModel(Nonlinearity.ELU, points=32)
         >>> one, two = (make_trial(model, Guard.PAPER, seed=0, index=3) for _ in range(2))
         >>> bool((one.x == two.x).all())
         True
