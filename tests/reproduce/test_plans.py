@@ -11,10 +11,22 @@ from typer.testing import CliRunner
 
 from curvae.cli import app
 from curvae.errors import InputError
-from curvae.reproduce import FIGURES, SCALES, SWEEPS, approximation, comparison, fig2, fig3, fig4, sections, table1
+from curvae.reproduce import (
+    FIGURES,
+    SCALES,
+    SWEEPS,
+    approximation,
+    comparison,
+    fig2,
+    fig3,
+    fig4,
+    sections,
+    table1,
+    uniqueness,
+)
 from curvae.reproduce.approximation.config import cases
 from curvae.reproduce.sweep.faces import sweep_runs
-from curvae.reproduce.uniqueness import beyond, reproduction
+from curvae.reproduce.uniqueness import beyond
 from curvae.reproduce.uniqueness.config import PaperFigure
 from curvae.runs import RunConfig, build_objective
 
@@ -68,9 +80,9 @@ def test_faces_over_night_share_their_runs() -> None:
 
 def test_what_is_no_sweep_over_night() -> None:
     for figure in PaperFigure:
-        night, paper = (reproduction.SCALES[scale](figure) for scale in ("overnight", "paper"))
+        night, paper = (uniqueness.SCALES[scale](figure) for scale in ("overnight", "paper"))
         assert (night.panels, night.schedule, night.scale) == (paper.panels, paper.schedule, "overnight")
-    assert reproduction.BEYOND["overnight"]() == beyond.Extension()
+    assert uniqueness.BEYOND["overnight"]() == beyond.Extension()
     config = approximation.ApproximationConfig.overnight()
     assert (config.scale, config.steps, config.paper_width, len(list(cases(config)))) == (
         "overnight",

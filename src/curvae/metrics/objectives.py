@@ -23,8 +23,8 @@ class ObjectiveValues:
     r"""What :func:`objective_values` found, in float64.
 
     Attributes:
-        values: ``[B]`` each, by name: ``reconstruction``, ``beta_vae`` (2), ``taylor`` (7), ``grae``, the closed form of
-            the structure, ``grae_full`` (12), which is (13) for Gaussian observations, and ``gap``, (7) less (12) by
+        values: ``[B]`` each, by name: ``reconstruction``, ``beta_vae`` (2), ``taylor`` (7), ``grae``, the closed form
+            of the structure, ``grae_full`` (12), which is (13) for Gaussian observations, and ``gap``, (7) less (12) by
             the closed formula.
         posterior: $q(z\mid x)$, the model's own or, of a deterministic one, the optimum (11) in the structure.
         optimum: (11) in the structure.

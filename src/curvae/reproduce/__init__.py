@@ -25,21 +25,21 @@ SCALES = ("smoke", "quick", "overnight", "paper")
 SWEEPS: Mapping[str, str] = MappingProxyType(
     {
         "fig2": "curvae.reproduce.fig2",
-        "fig7": "curvae.reproduce.fig2",
         "fig3": "curvae.reproduce.fig3",
+        "fig7": "curvae.reproduce.fig2",
+        "comparison": "curvae.reproduce.comparison",
         "table1": "curvae.reproduce.table1",
         "fig4": "curvae.reproduce.fig4",
-        "comparison": "curvae.reproduce.comparison",
     }
 )
 """The package that makes each figure of runs that all figures share; each has a section of the page."""
 
 FIGURES: Mapping[str, str] = MappingProxyType(
     {
-        **SWEEPS,
         "fig1": "curvae.reproduce.uniqueness",
         "fig5": "curvae.reproduce.uniqueness",
         "fig6": "curvae.reproduce.uniqueness",
+        **SWEEPS,
         "approximation": "curvae.reproduce.approximation",
     }
 )
