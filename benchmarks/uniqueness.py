@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks import uniqueness_reference as reference
 from benchmarks.measure import Row, Stopwatch, interleaved
-from curvae.experiments.uniqueness import amortised, reference, unamortised
-from curvae.experiments.uniqueness.activations import Nonlinearity
-from curvae.experiments.uniqueness.trial import Guard, Model, Trial, make_trial
+from curvae.reproduce.uniqueness import amortised, unamortised
+from curvae.reproduce.uniqueness.activations import Nonlinearity
+from curvae.reproduce.uniqueness.trial import GenerativeModel, Guard, Trial, make_trial
 
 SIGMA, RATE, PERIOD = 0.05, 0.1, 10**6
 KERNEL_STEPS = 200
@@ -87,7 +88,7 @@ def run(quick: bool, watch: Stopwatch) -> list[Row]:
 
 
 def _rows(nu: Nonlinearity, steps: int, size: int, repetitions: int, watch: Stopwatch) -> list[Row]:
-    trials = [make_trial(Model(nu), Guard.PAPER, 0, index) for index in range(size)]
+    trials = [make_trial(GenerativeModel(nu), Guard.PAPER, 0, index) for index in range(size)]
     sides = {
         "amortised": kernel(nu, trials[0], free=False),
         "unamortised": kernel(nu, trials[0], free=True),

@@ -16,10 +16,6 @@ from curvae import Autoencoder
 from curvae.cli.sample import grid as sample_grid
 from curvae.data import Batches, Dataset, as_bytes, as_float, as_images, cut_off
 from curvae.errors import InputError
-from curvae.experiments.faces import grids, measure
-from curvae.experiments.mnist import heatmaps, objectives
-from curvae.experiments.mnist.digits import train_classifier
-from curvae.experiments.sweeps import gauges
 from curvae.likelihoods import Gaussian
 from curvae.metrics import (
     active_units,
@@ -34,6 +30,12 @@ from curvae.metrics import (
 )
 from curvae.posteriors import Diagonal
 from curvae.report import pictures, sections, view
+from curvae.reproduce.comparison.distances import train_classifier
+from curvae.reproduce.fig2.numbers import matrices
+from curvae.reproduce.fig3.numbers import Measure
+from curvae.reproduce.sweep.faces import reconstruction_error
+from curvae.reproduce.sweep.frechet import frechet_reference
+from curvae.reproduce.table1.picture import _block
 
 PIXELS = torch.from_numpy(np.random.default_rng().integers(0, 256, (12, 1, 28, 28), dtype=np.uint8))
 
@@ -110,13 +112,13 @@ def classified(x: Any) -> Any:
     return train_classifier((x, digits), (x, digits), steps=2).network(as_float(x)).detach()
 
 
-def gauged(x: Any) -> Any:
+def referred(x: Any) -> Any:
     data = Dataset("toy", x[:6], x[6:], {})
-    return list(gauges.gauge(features(), {}, data, 6, torch.device("cpu"), None).floor.values())
+    return list(frechet_reference(features(), {}, data, 6, torch.device("cpu"), None).floor.values())
 
 
 def measured(x: Any) -> Any:
-    tool = objectives.Measure(0.2, Gaussian(), Diagonal(), draws=2)
+    tool = Measure(0.2, Gaussian(), Diagonal(), draws=2)
     return torch.cat([tool(model(), x, generator())["beta_vae"], tool.exact(model(), x)["taylor"]])
 
 
@@ -137,17 +139,17 @@ TAKES_IMAGES: dict[str, Callable[[Any], Any]] = {
     "Inception": fid,
     "sharpness": sharpness.sharpness,
     "mean_sharpness": lambda x: [sharpness.mean_sharpness([x[:5], x[5:]])],
-    "gauge": gauged,
+    "frechet_reference": referred,
     "evaluate": evaluated,
     "codes": lambda x: codes(model(), x),
     "active_units": lambda x: active_units(model(), x).variance,
     "unit_divergence": lambda x: unit_divergence(model(), x),
     "importance_weighted_nll": likelihoods,
-    "reconstruction_error": lambda x: [measure.reconstruction_error(model(), x)],
-    "mnist.objectives.Measure": measured,
-    "mnist.heatmaps.matrices": lambda x: heatmaps.matrices(model(), x).gram,
+    "reconstruction_error": lambda x: [reconstruction_error(model(), x)],
+    "fig3.Measure": measured,
+    "fig2.matrices": lambda x: matrices(model(), x).gram,
     "digits.train_classifier": classified,
-    "faces.grids": lambda x: np.asarray(grids._block(as_bytes(x) if x.dtype == torch.uint8 else x, 3)).astype(float),
+    "table1.picture": lambda x: np.asarray(_block(as_bytes(x) if x.dtype == torch.uint8 else x, 3)).astype(float),
     "cli.sample.grid": lambda x: sample_grid(x.numpy()).astype(float),
     "report.pictures.to_pixels": lambda x: pictures.to_pixels(x.numpy(), (0.0, 1.0)).astype(float),
     "report.pictures.grid": lambda x: drawn(pictures.grid(x.permute(0, 2, 3, 1).numpy(), 3, "")),
@@ -182,7 +184,7 @@ def test_arrays_are_taken_as_tensors_are(name: str, scale: str) -> None:
 CHECKED = ("as_images", "as_bytes", "sharpness", "mean_sharpness", "Inception", "EfficientNetLite0", "FrechetDistance")
 
 
-@pytest.mark.parametrize("name", [*CHECKED, "frechet.statistics", "frechet.growing", "gauge"])
+@pytest.mark.parametrize("name", [*CHECKED, "frechet.statistics", "frechet.growing", "frechet_reference"])
 def test_images_on_another_scale_are_refused_with_their_range(name: str) -> None:
     unit = PIXELS.float() / 255
     for images, low, high in ((2 * unit - 1, "-1", "1"), (255 * unit, "0", "255")):

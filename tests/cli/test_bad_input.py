@@ -377,7 +377,7 @@ def test_report_to_another_kind_of_file(curvae: Curvae, run: Path, tmp_path: Pat
     ("arguments", "message"),
     [
         (["fig99"], "figure is 'fig99'; expected one of fig1"),
-        (["fig5", "--scale", "huge"], "--scale is 'huge'; expected one of smoke, quick, paper"),
+        (["fig5", "--scale", "huge"], "--scale is 'huge'; expected one of smoke, quick, overnight, paper"),
     ],
 )
 def test_reproduce(arguments: list[str], message: str, curvae: Curvae, tmp_path: Path) -> None:

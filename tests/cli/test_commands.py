@@ -202,7 +202,7 @@ def test_report(curvae: Curvae, run: Path, tmp_path: Path) -> None:
 
 
 def test_reproduce_calls_the_experiment(curvae: Curvae, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from curvae.experiments import uniqueness
+    from curvae.reproduce import uniqueness
 
     calls = []
     monkeypatch.setattr(uniqueness, "reproduce", lambda *arguments: calls.append(arguments))
@@ -214,9 +214,9 @@ def test_reproduce_calls_the_experiment(curvae: Curvae, tmp_path: Path, monkeypa
 def test_every_experiment_of_the_table_exists() -> None:
     from importlib import import_module
 
-    from curvae.cli.reproduce import EXPERIMENTS
+    from curvae.reproduce import FIGURES
 
-    for module in EXPERIMENTS.values():
+    for module in FIGURES.values():
         assert callable(import_module(module).reproduce)
 
 

@@ -17,8 +17,6 @@ from typer.testing import CliRunner
 
 from curvae.autoencoder import Autoencoder
 from curvae.cli import app
-from curvae.experiments.mnist import reproduction
-from curvae.experiments.sweeps import workshop
 from curvae.files import write_atomic
 
 Curvae = Callable[..., Any]
@@ -101,9 +99,9 @@ def test_the_summary_is_printed_where_it_cannot_be_kept(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    made = workshop.Made({"measured": 3}, "", {"a.png": Image.new("L", (2, 2))}, ())
-    monkeypatch.setattr(reproduction, "_make", lambda *_: made)
-    monkeypatch.setattr(workshop, "save_png", full)
+    made = context.FigureResult({"measured": 3}, "", {"a.png": Image.new("L", (2, 2))}, ())
+    monkeypatch.setattr(fig2, "reproduce", context.Sweep(fig2.CONFIGS, lambda *_: made))
+    monkeypatch.setattr(context, "save_png", full)
     monkeypatch.chdir(tmp_path)
     answer = curvae("reproduce", "fig2", "--scale", "smoke", "--out", "out", "--data", vectors)
     assert answer.json["measured"] == 3
@@ -118,7 +116,7 @@ def test_a_place_is_tried_before_the_work(
         raise AssertionError
 
     monkeypatch.setattr(Autoencoder, "sample", work)
-    monkeypatch.setattr("curvae.experiments.mnist.reproduce", work)
+    monkeypatch.setattr("curvae.reproduce.fig2.reproduce", work)
     for name in ("curvae.report.write_report", "curvae.training.train"):
         monkeypatch.setattr(name, work)
     stem = "new/" + ("x" * 300 if refusal == "length" else "x")

@@ -80,7 +80,7 @@ def refusals() -> dict[str, Callable[[], object]]:
     class Pixels(torch.nn.Flatten):
         num_features = 4
 
-    rooms = ("curvae.cli", "curvae.training", "curvae.report", "curvae.experiments.mnist")
+    rooms = ("curvae.cli", "curvae.training", "curvae.report", "curvae.reproduce.fig2")
     entries = {name: lambda name=name: importlib.import_module(name) for name in rooms}
     return entries | {
         "a mixture": lambda: fit_mixture(torch.randn(50, 2), components=2),

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ from typer.testing import CliRunner
 
 from curvae.cli import app
 from curvae.errors import InputError
-from curvae.experiments.mnist import reproduce
-from curvae.report import contents, write_report
-from curvae.report.conditions import caution
+from curvae.report import write_report
+from curvae.report.figures import caution
 from curvae.report.grids import number
+from curvae.reproduce import SWEEPS, comparison, fig2, fig3, sections
 from curvae.runs import Run
 
 FIGURES = ("fig2", "fig3", "comparison")
@@ -31,7 +32,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "toy.npy", np.random.default_rng(0).random((60, 12), dtype=np.float32))
     changes = {"network": "mlp", "batch_size": "8", "device": "cpu", "steps": "8", "width": "0.05", "seeds": "0,1"}
     for figure in FIGURES:
-        reproduce(figure, "smoke", folder / figure, data=str(folder / "toy.npy"), runs=folder / "runs", changes=changes)
+        options = {"data": str(folder / "toy.npy"), "runs": folder / "runs", "changes": changes}
+        import_module(SWEEPS[figure]).reproduce(figure, "smoke", folder / figure, **options)
     return folder
 
 
@@ -48,7 +50,7 @@ def summary(folder: Path) -> dict[str, Any]:
 
 
 def page(folder: Path, *names: str) -> str:
-    write_report([folder / name for name in names], folder / "report.html")
+    write_report([folder / name for name in names], folder / "report.html", sections)
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
@@ -113,7 +115,7 @@ def test_what_cannot_be_shown_is_one_line(results: Path) -> None:
     ]
     for paths, message in cases:
         with pytest.raises(InputError, match=message) as caught:
-            write_report(paths, results / "report.html")
+            write_report(paths, results / "report.html", sections)
         assert "\n" not in str(caught.value)
         assert not (results / "report.html").exists()
 
@@ -126,7 +128,7 @@ def test_findings_of_heat_maps_count_what_the_intervals_exclude(made: Path) -> N
         setting["share"]["blocks"] = {"value": 0.3, "low": 0.14 + low, "high": 0.5}
         setting["share_above"] = {kind: {"value": 0.1, "low": low, "high": 0.4} for kind in ("diagonal", "autoencoder")}
         setting["permuted"]["blocks"] = [{"low": 0.0, "high": 0.2, "p_value": p} for p in (0.001, p_value)]
-    shares, orders, _ = contents.heat_maps({"settings": [clear, unclear, clear]}).findings
+    shares, orders, _ = fig2.section.content({"settings": [clear, unclear, clear]}).findings
     assert shares.startswith("Of 3 settings, the share inside the blocks lies above chance in 2, in 2 above")
     assert orders.startswith("In 2 of 3 ")
 
@@ -138,7 +140,7 @@ def test_findings_of_the_comparison_are_those_beyond_the_spread_of_seeds(made: P
         model["nll"]["difference"] = {"value": 0.0, "low": None, "high": None}
     found["models"]["GRAE, full"]["nll"]["difference"] = {"value": -2.0, "low": -3.0, "high": -1.0}
     found["models"]["GRAE, block:2"]["nll"]["difference"] = {"value": 2.0, "low": 1.0, "high": 3.0}
-    content = contents.comparison(found)
+    content = comparison.section.content(found)
     assert "IW-NLL, nats: lower with GRAE, full – higher with GRAE, block:2." in content.findings
     assert any(text.startswith("squared error per pixel: no difference") for text in content.findings)
     (grid,) = content.grids
@@ -153,7 +155,7 @@ def test_one_seed_concludes_nothing(made: Path) -> None:
     for model in found["models"].values():
         for measured in model.values():
             measured["values"] = measured["values"][:1]
-    assert len(contents.comparison(found).findings) == 1
+    assert len(comparison.section.content(found).findings) == 1
 
 
 def test_distances_name_all_that_they_depend_on(made: Path) -> None:
@@ -162,7 +164,7 @@ def test_distances_name_all_that_they_depend_on(made: Path) -> None:
         "extractor": "EfficientNet-Lite0", "features": 1280, "rounding": "to uint8", "resize": "bicubic", "images": 400,
         "reference": "the first 400", "of_training_images": 12.3,
     }  # fmt: skip
-    text = contents.comparison(found).words["distances"][1]
+    text = comparison.section.content(found).words["distances"][1]
     for part in ("(EfficientNet-Lite0 features)", "1280", "400 images", "to uint8", "bicubic", "the first 400", "12.3"):
         assert part in text
 
@@ -183,10 +185,10 @@ def test_a_power_of_what_may_be_0_and_the_part_of_the_exact_derivative_are_said(
         ]
         one["exact_hessian"]["(2) − (4)"][1] = {"value": -0.25, "low": -0.5, "high": -0.125}
         one["exact_hessian"]["(2) − (7)"][1] = {"value": 0.75, "low": 0.5, "high": 1.0}
-    found = contents.curves(three).findings
+    found = fig3.section.content(three).findings
     for text in found[:-1]:
         assert "of which little can be said: at β = 0.2 it is 0 within its interval." in text
         assert "at β = 0.8, −0.25 [−0.5, −0.125] is left of (2) less the expansion, and with JᵀJ 0.75 [0.5, 1]" in text
     for one in three["blocks"].values():
         one["gaps"][-1]["(2) − (7)"][0] = {"value": 0.1, "low": 0.05, "high": 0.3}
-    assert not any("little can be said" in text for text in contents.curves(three).findings)
+    assert not any("little can be said" in text for text in fig3.section.content(three).findings)

@@ -21,9 +21,10 @@ def report(
 ) -> None:
     """Write one self-contained HTML page about runs and reproduced figures."""
     from curvae.report import write_report
+    from curvae.reproduce import sections
 
     check_file("--out", out, (".html", ".htm"))
-    write_report(runs, out)
+    write_report(runs, out, sections)
     if as_json:
         typer.echo(json.dumps({"runs": [str(run) for run in runs], "out": str(out)}))
     else:

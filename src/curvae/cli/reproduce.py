@@ -12,34 +12,19 @@ from typer import Argument, Option
 
 from curvae.cli.group import fail
 from curvae.cli.places import check_folder, path
+from curvae.reproduce import FIGURES, SCALES, SWEEPS
 
-SCALES = ("smoke", "quick", "paper")
-
-# figure, table or measurement -> the module whose reproduce(figure, scale, out) makes it
-EXPERIMENTS = {
-    "fig1": "curvae.experiments.uniqueness",
-    "fig5": "curvae.experiments.uniqueness",
-    "fig6": "curvae.experiments.uniqueness",
-    "fig2": "curvae.experiments.mnist",
-    "fig3": "curvae.experiments.mnist",
-    "fig7": "curvae.experiments.mnist",
-    "comparison": "curvae.experiments.mnist",
-    "table1": "curvae.experiments.faces",
-    "fig4": "curvae.experiments.faces",
-    "approximation": "curvae.experiments.approximation",
-}
-# the experiments that train runs into a shared folder, and so have something to share and to spread
-_SWEEPS = tuple(figure for figure, module in EXPERIMENTS.items() if module.endswith((".mnist", ".faces")))
-_FOR_SWEEPS = ", ".join(_SWEEPS)
+_FOR_SWEEPS = ", ".join(SWEEPS)
+_SCALE = "smoke (seconds), quick (minutes), overnight (a night) or paper (the paper's settings)."
 _RUNS = f"{_FOR_SWEEPS}: folder of all runs."
 _CLUSTER = f"{_FOR_SWEEPS}: train on SLURM, for example slurm_partition=gpu; repeatable (needs the extra 'cluster')."
 _SET = f"{_FOR_SWEEPS}: change a setting of the scale, for example width=0.25; repeatable."
 
 
 def reproduce(
-    figure: Annotated[str, Argument(help=f"One of {', '.join(EXPERIMENTS)}.", metavar="FIGURE")],
+    figure: Annotated[str, Argument(help=f"One of {', '.join(FIGURES)}.", metavar="FIGURE")],
     out: Annotated[Path, Option(help="Folder for the results.", parser=path)],
-    scale: Annotated[str, Option(help="smoke (seconds), quick (minutes) or paper (the paper's settings).")] = "quick",
+    scale: Annotated[str, Option(help=_SCALE)] = "quick",
     data: Annotated[str | None, Option(help=f"{_FOR_SWEEPS}: mnist, fashion-mnist, avatars, orl or a path.")] = None,
     runs: Annotated[Path | None, Option(help=_RUNS, parser=path, show_default="runs/shared")] = None,
     workers: Annotated[int | None, Option(help=f"{_FOR_SWEEPS}: runs trained at a time.", show_default="1")] = None,
@@ -50,8 +35,8 @@ def reproduce(
     """Reproduce a figure or table of the paper."""
     from curvae.errors import InputError
 
-    if figure not in EXPERIMENTS:
-        raise InputError(f"figure is {figure!r}; expected one of {', '.join(EXPERIMENTS)}")
+    if figure not in FIGURES:
+        raise InputError(f"figure is {figure!r}; expected one of {', '.join(FIGURES)}")
     if scale not in SCALES:
         raise InputError(f"--scale is {scale!r}; expected one of {', '.join(SCALES)}")
     given: dict[str, Any] = {
@@ -62,25 +47,21 @@ def reproduce(
         "changes": _pairs("--set", change),
     }
     options = {name: value for name, value in given.items() if value is not None}
-    if options and figure not in _SWEEPS:
-        raise InputError(f"{figure} takes --scale and --out alone; the other options are for {', '.join(_SWEEPS)}")
+    if options and figure not in SWEEPS:
+        raise InputError(f"{figure} takes --scale and --out alone; the other options are for {', '.join(SWEEPS)}")
     check_folder("--out", out)
-    if figure in _SWEEPS:
+    if figure in SWEEPS:
         check_folder("--runs", Path("runs/shared") if runs is None else runs)
-    _run(figure, scale, out, options)
+    from curvae.training import TrainingError
+
+    try:
+        import_module(FIGURES[figure]).reproduce(figure, scale, out, **options)
+    except TrainingError as error:
+        fail(str(error), 1)
     if as_json:
         typer.echo(json.dumps({"figure": figure, "scale": scale, "out": str(out)}))
     else:
         typer.echo(f"{figure} at scale {scale} is in {out}", err=True)
-
-
-def _run(figure: str, scale: str, out: Path, options: dict[str, Any]) -> None:
-    from curvae.training import TrainingError
-
-    try:
-        import_module(EXPERIMENTS[figure]).reproduce(figure, scale, out, **options)
-    except TrainingError as error:
-        fail(str(error), 1)
 
 
 def _pairs(option: str, texts: list[str] | None) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """What a decoder does to small movements of its latents: Jacobian columns, Gauss–Newton curvature, estimators."""
 
-from curvae.curvature.estimator import Estimate, Estimator, SampledColumns
+from curvae.curvature.estimator import Estimator, PenaltyEstimate, SampledColumns
 from curvae.curvature.estimators import Columns, Exact
 from curvae.curvature.fraction import Fraction
 from curvae.curvature.gauss_newton import gauss_newton
@@ -16,7 +16,6 @@ __all__ = [
     "Columns",
     "Coordinates",
     "Curvature",
-    "Estimate",
     "Estimator",
     "Exact",
     "FixedStatistics",
@@ -24,6 +23,7 @@ __all__ = [
     "Lanczos",
     "Linearised",
     "Operator",
+    "PenaltyEstimate",
     "Probes",
     "SampledColumns",
     "Signs",

@@ -55,7 +55,7 @@ class Subsample:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class PenaltyEstimate:
     """What an estimator returns.
 
     Args:
@@ -82,7 +82,7 @@ class Estimator(ABC):
     @abstractmethod
     def estimate(
         self, at: Linearised, structure: Structure, beta: float, generator: torch.Generator | None = None
-    ) -> Estimate:
+    ) -> PenaltyEstimate:
         """The penalty of each sample with its standard error, and the decoder's output, from one pass.
 
         Args:
@@ -115,7 +115,7 @@ class ProbePlan:
     """
 
     tangents: Float[Tensor, "m d K"]
-    reduce: Callable[[Float[Tensor, "B *D"], Float[Tensor, "m *E K"]], Estimate]
+    reduce: Callable[[Float[Tensor, "B *D"], Float[Tensor, "m *E K"]], PenaltyEstimate]
     chunk_size: int | None = None
     chosen: Int[Tensor, " m"] | None = None
 
@@ -131,7 +131,7 @@ class ForwardModeEstimator(Estimator):
 
     def estimate(
         self, at: Linearised, structure: Structure, beta: float, generator: torch.Generator | None = None
-    ) -> Estimate:
+    ) -> PenaltyEstimate:
         """One forward-mode pass with the planned tangents."""
         self.check(structure)
         plan = self.plan(at.latents, structure, positive("beta", beta), generator)

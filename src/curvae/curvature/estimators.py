@@ -9,7 +9,7 @@ import torch
 from curvae._checks import positive_int
 from curvae._random import stream
 from curvae._typing import Float, Int, Tensor
-from curvae.curvature.estimator import Estimate, ForwardModeEstimator, ProbePlan, SampledColumns, spread
+from curvae.curvature.estimator import ForwardModeEstimator, PenaltyEstimate, ProbePlan, SampledColumns, spread
 from curvae.errors import InputError
 from curvae.forward.pushforward import one_hot_tangents, unit_tangents
 from curvae.posteriors import BlockDiagonal, Diagonal, Structure, logdet
@@ -42,9 +42,9 @@ class Exact(ForwardModeEstimator):
     ) -> ProbePlan:
         """All unit vectors; ``generator`` is not used and the standard error is zero."""
 
-        def reduce(eta: Float[Tensor, "B *D"], columns: Float[Tensor, "B *E d"]) -> Estimate:
+        def reduce(eta: Float[Tensor, "B *D"], columns: Float[Tensor, "B *E d"]) -> PenaltyEstimate:
             value = structure.penalty_of_root(columns, beta)
-            return Estimate(eta, value, torch.zeros_like(value), SampledColumns(columns))
+            return PenaltyEstimate(eta, value, torch.zeros_like(value), SampledColumns(columns))
 
         return ProbePlan(unit_tangents(z), reduce, self.chunk_size)
 
@@ -102,11 +102,11 @@ class Columns(ForwardModeEstimator):
         # the last block may be smaller than the rest: its missing columns are zero and add nothing to a determinant
         tangents = tangents * inside.flatten(1).unsqueeze(1)
 
-        def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "B *E K"]) -> Estimate:
+        def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "B *E K"]) -> PenaltyEstimate:
             blocks = pushed.unflatten(-1, (self.count, size))
             terms = _block_terms(blocks, beta).to(z.dtype) / (p[indices] * inside.sum(-1))
             drawn = SampledColumns(_drawn(blocks, indices - start), indices, p)
-            return Estimate(eta, terms.mean(-1), spread(terms), drawn)
+            return PenaltyEstimate(eta, terms.mean(-1), spread(terms), drawn)
 
         return ProbePlan(tangents, reduce)
 

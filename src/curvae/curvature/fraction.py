@@ -9,7 +9,7 @@ import torch
 from curvae._checks import positive
 from curvae._random import stream
 from curvae._typing import Float, Tensor
-from curvae.curvature.estimator import Estimate, Estimator, ForwardModeEstimator, ProbePlan, Subsample
+from curvae.curvature.estimator import Estimator, ForwardModeEstimator, PenaltyEstimate, ProbePlan, Subsample
 from curvae.curvature.trace import Trace
 from curvae.errors import InputError
 from curvae.posteriors import Shared, Structure
@@ -72,10 +72,10 @@ class Fraction(ForwardModeEstimator):
         subsample = Subsample(chosen, size)
         inner = self.estimator.plan(z.index_select(0, chosen), structure, beta, generator)
 
-        def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "m *E K"]) -> Estimate:
+        def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "m *E K"]) -> PenaltyEstimate:
             part = inner.reduce(eta.index_select(0, chosen), pushed)
             sampled = None if part.sampled is None else replace(part.sampled, subsample=subsample)
-            return Estimate(eta, subsample.spread(part.value), None, sampled)
+            return PenaltyEstimate(eta, subsample.spread(part.value), None, sampled)
 
         return ProbePlan(inner.tangents, reduce, inner.chunk_size, chosen)
 

@@ -11,7 +11,7 @@ from curvae._once import with_gradient_of
 from curvae._precision import full_precision
 from curvae._rank import NOISE, finite_or_zero, negligible
 from curvae._typing import Float, Tensor
-from curvae.curvature.estimator import Estimate, Estimator, spread
+from curvae.curvature.estimator import Estimator, PenaltyEstimate, spread
 from curvae.curvature.linearised import Linearised
 from curvae.curvature.probes import Probes, Signs
 from curvae.errors import InputError
@@ -75,7 +75,7 @@ class Lanczos(Estimator):
 
     def estimate(
         self, at: Linearised, structure: Structure, beta: float, generator: torch.Generator | None = None
-    ) -> Estimate:
+    ) -> PenaltyEstimate:
         """Draw the probes with ``generator``; the standard error is over them."""
         self.check(structure)
         positive("beta", beta)
@@ -90,7 +90,7 @@ class Lanczos(Estimator):
             with full_precision(z):
                 slope = 2 * (pushed * solutions).flatten(1).sum(1) / probes.shape[-1]
             value = with_gradient_of(value, slope, "the penalty by Lanczos")
-        return Estimate(operator.eta, value, spread(terms))
+        return PenaltyEstimate(operator.eta, value, spread(terms))
 
     def __repr__(self) -> str:
         return f"Lanczos(depth={self.depth}, probes={self.probes})"

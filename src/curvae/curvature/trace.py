@@ -11,7 +11,7 @@ import torch
 from curvae._checks import positive_int
 from curvae._transforms import in_transform
 from curvae._typing import Float, Tensor
-from curvae.curvature.estimator import Estimate, ForwardModeEstimator, ProbePlan, spread
+from curvae.curvature.estimator import ForwardModeEstimator, PenaltyEstimate, ProbePlan, spread
 from curvae.curvature.linearised import Linearised
 from curvae.curvature.probes import Probes
 from curvae.forward.pushforward import unit_tangents
@@ -61,7 +61,7 @@ class Trace(ForwardModeEstimator):
         """The probes that ``generator`` draws, or every unit vector."""
         plan = self._plan(z, beta, generator)
 
-        def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "B *E K"]) -> Estimate:
+        def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "B *E K"]) -> PenaltyEstimate:
             estimate = plan.reduce(eta, pushed)
             self._calls += 1
             # a look at a value makes a GPU wait, and a transform does not allow it
@@ -80,12 +80,12 @@ class Trace(ForwardModeEstimator):
         return estimate.eta, estimate.value
 
     def _plan(self, z: Float[Tensor, "B d"], beta: float, generator: torch.Generator | None) -> ProbePlan:
-        def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "B *E K"]) -> Estimate:
+        def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "B *E K"]) -> PenaltyEstimate:
             terms = (logdet.squared_norms(pushed.flatten(1, -2)) / beta).to(z.dtype)
             if self.probes is None:
                 value = terms.sum(-1)
-                return Estimate(eta, value, torch.zeros_like(value))
-            return Estimate(eta, terms.mean(-1), spread(terms))
+                return PenaltyEstimate(eta, value, torch.zeros_like(value))
+            return PenaltyEstimate(eta, terms.mean(-1), spread(terms))
 
         tangents = unit_tangents(z) if self.probes is None else self.probes.draw(z, generator)
         return ProbePlan(tangents, reduce, self.chunk_size)

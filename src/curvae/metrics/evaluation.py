@@ -11,15 +11,15 @@ import torch
 from curvae._checks import positive, positive_int
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
-from curvae.curvature import Columns, Linearised, gauss_newton
-from curvae.curvature.gauss_newton import column_norms
+from curvae.curvature import Columns, Linearised
 from curvae.data import as_float
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
-from curvae.metrics.alignment import correlation, gap, off_diagonal_moments, relative_distance
-from curvae.metrics.codes import deployed, in_double
+from curvae.metrics.alignment import correlation, off_diagonal_moments, relative_distance
+from curvae.metrics.codes import deployed
+from curvae.metrics.objectives import objective_values
 from curvae.metrics.result import Estimate, Evaluation, Examples
-from curvae.posteriors import Diagonal, Full, Normal, Structure
+from curvae.posteriors import Diagonal, Structure
 
 
 @torch.no_grad()
@@ -100,45 +100,19 @@ class _Measure:
     estimator: Columns
 
     def __call__(self, x: Float[Tensor, "B *D"]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        model, beta = self.model, self.beta
-        h = model.encode(x)
-        curvature = gauss_newton(model.decode, h, x, self.likelihood).double()
-        if not bool(curvature.isfinite().all()):
-            raise InputError("the model's outputs or derivatives on these data are not finite numbers")
-        best = self.structure.optimal(curvature, beta)
-        q = Normal(h.double(), best) if model.structure is None else in_double(model.posterior(x))
-        eta = model.decode(h)
-        nll = self.likelihood.nll(eta, x).double()
-        kl = beta * q.kl()
-        # columns pushed along L, and not M above: the gap below then compares two computations
-        at = Linearised(model.decode, h, x, self.likelihood)
-        tangents = at.push(q.factor.dense().to(h.dtype))[1]
-        taylor = nll + 0.5 * column_norms(tangents).double().sum(-1) + kl
-        prior = 0.5 * beta * h.double().square().sum(-1)
-        full = nll + prior + 0.5 * beta * Full().penalty(curvature, beta)
-        implied = torch.eye(h.shape[1], dtype=torch.float64, device=h.device) + curvature / beta
-        precision = q.precision()
+        found = objective_values(
+            self.model, x, self.beta, self.likelihood, self.structure, generator=self.generator, samples=self.samples
+        )
+        precision, implied = found.posterior.precision(), found.implied
         values = {
-            "beta_vae": self._sampled_nll(q, x) + kl,
-            "taylor": taylor,
-            "grae": nll + prior + 0.5 * beta * self.structure.penalty(curvature, beta),
-            "grae_full": full,
-            "reconstruction": nll,
-            "mse": self._squared_error(eta, x),
-            **self._penalties(h, x, curvature),
+            **found.values,
+            "mse": self._squared_error(found.eta, x),
+            **self._penalties(found.posterior.mean.to(x.dtype), x, found.curvature),
             "alignment": relative_distance(precision, implied),
-            "alignment_structure": relative_distance(precision, best.precision()),
+            "alignment_structure": relative_distance(precision, found.optimum.precision()),
             "moments": off_diagonal_moments(precision, implied),
-            "gap": gap(implied, q, beta),
         }
         return values, {"precision": precision, "implied": implied}
-
-    def _sampled_nll(self, q: Normal, x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
-        total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
-        for _ in range(self.samples):
-            z = q.rsample(self.generator).to(x.dtype)
-            total += self.likelihood.nll(self.model.decode(z), x).double()
-        return total / self.samples
 
     def _squared_error(self, eta: Tensor, x: Tensor) -> Float[Tensor, " B"]:
         mean = self.likelihood.mean(eta)
@@ -149,9 +123,8 @@ class _Measure:
     ) -> dict[str, Float[Tensor, " B"]]:
         diagonal = Diagonal()
         exact = diagonal.penalty(curvature, self.beta)
-        _, sampled = self.estimator.penalty(
-            Linearised(self.model.decode, h, x, self.likelihood), diagonal, self.beta, self.generator
-        )
+        at = Linearised(self.model.decode, h, x, self.likelihood)
+        _, sampled = self.estimator.penalty(at, diagonal, self.beta, self.generator)
         return {"penalty_exact": 0.5 * self.beta * exact, "penalty_sampled": 0.5 * self.beta * sampled.double()}
 
 

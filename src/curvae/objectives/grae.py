@@ -7,7 +7,16 @@ import torch
 from curvae._checks import non_negative, positive
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
-from curvae.curvature import Columns, Curvature, Estimate, Estimator, Exact, Fraction, Linearised, check_curvature
+from curvae.curvature import (
+    Columns,
+    Curvature,
+    Estimator,
+    Exact,
+    Fraction,
+    Linearised,
+    PenaltyEstimate,
+    check_curvature,
+)
 from curvae.curvature.hessian import hessian_products
 from curvae.errors import InputError
 from curvae.forward.pushforward import unit_tangents
@@ -81,7 +90,7 @@ class GRAE:
         check_model(model)
         h = model.encode(x)
         if self.curvature == "hessian":
-            estimate = Estimate(*self._hessian_penalty(model, h, x))
+            estimate = PenaltyEstimate(*self._hessian_penalty(model, h, x))
         else:
             at = Linearised(model.decode, h, x, self.likelihood)
             estimate = self.estimator.estimate(at, self.structure, self.beta, generator)

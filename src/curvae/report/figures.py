@@ -1,19 +1,23 @@
-"""The page's sections about reproduced figures. What they explain is in the templates, one for each kind."""
+"""The page's sections about reproduced figures. What a section explains and shows, its figure's folder says."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
+from pathlib import Path
 from typing import Any
 
 from curvae.errors import InputError
-from curvae.report.conditions import caution, conditions
-from curvae.report.contents import comparison, curves, heat_maps
-from curvae.report.faces import quality, samples
 from curvae.report.grids import Content
 from curvae.report.pictures import Picture
 from curvae.report.results import Result
+from curvae.report.tables import commit_name, versions
+
+_SCALES = {
+    "smoke": "a few steps of a tiny network, which shows that it runs; the numbers mean nothing",
+    "quick": "a narrower network and fewer steps than the paper's; shows a trend",
+    "overnight": "the paper's steps or as many as fit into a night, and networks an eighth as wide",
+}
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class Kind:
     """What all results of one figure have in common.
 
     Attributes:
-        template: of the explanation.
+        template: the explanation, a file; :class:`Section` is its ``section``.
         title: as the paper names it.
         question: that it answers.
         pictures: file names, and what each shows in words.
@@ -30,7 +34,7 @@ class Kind:
             what it shows.
     """
 
-    template: str
+    template: Path
     title: str
     question: str
     pictures: Mapping[str, str]
@@ -61,71 +65,16 @@ class Section:
     conditions: tuple[tuple[str, str], ...]
 
 
-def _heat_maps(number: int) -> Kind:
-    return Kind(
-        "heatmaps",
-        f"Figure {number}",
-        "does the shape of the noise show in the decoder?",
-        {
-            f"fig{number}.png": "heat maps: precision of the posterior beside the decoder's Gram matrix",
-            f"fig{number}-shares.png": "share of off-diagonal energy inside blocks, with controls",
-        },
-        heat_maps,
-    )
-
-
-KINDS: Mapping[str, Kind] = MappingProxyType(
-    {
-        "fig2": _heat_maps(2),
-        "fig7": _heat_maps(7),
-        "fig3": Kind(
-            "curves",
-            "Figure 3",
-            "are the three objectives one?",
-            {"fig3.png": "the three objectives, their differences, and these along training"},
-            curves,
-        ),
-        "comparison": Kind(
-            "comparison",
-            "Comparison of training objectives",
-            "what is lost and gained by dropping the noise?",
-            {"comparison.png": "measures of every model and seed"},
-            comparison,
-        ),
-        "table1": Kind(
-            "samples",
-            "Table 1",
-            "are samples as good without the noise?",
-            {"table1.png": "samples of β-VAE and GRAE≈ side by side, one band for each β"},
-            samples,
-        ),
-        "fig4": Kind(
-            "quality",
-            "Figure 4",
-            "how good are samples, at every β?",
-            {"fig4.png": "Fréchet distance, sharpness, reconstruction error and objective against β, for both models"},
-            quality,
-            (("ablation", "fig4-ablation.png", "models that differ from GRAE≈ in one thing"),),
-        ),
-    }
-)
-"""What a page can show, by the name that ``curvae reproduce`` takes."""
-
-
-def sections(results: Sequence[Result]) -> list[Section]:
-    """A section for each result, in the order given.
+def section(result: Result, place: int, kinds: Mapping[str, Kind]) -> Section:
+    """What the page shows of a result, in the given place on it.
 
     Raises:
         InputError: a figure without a page, or a result that is damaged.
     """
-    return [_section(result, place) for place, result in enumerate(results, 1)]
-
-
-def _section(result: Result, place: int) -> Section:
-    kind = KINDS.get(result.figure)
+    kind = kinds.get(result.figure)
     if kind is None:
-        expected = ", ".join(KINDS)
-        raise InputError(f"{result.path} holds {result.figure}, which has no page; expected results of {expected}")
+        expected = f"results of {', '.join(kinds)}" if kinds else "runs alone (curvae report takes results as well)"
+        raise InputError(f"{result.path} holds {result.figure}, which has no page; expected {expected}")
     more = {file: alt for key, file, alt in kind.optional if result.summary.get(key)}
     files = {**kind.pictures, **more}
     pictures = tuple(result.picture(file, f"{alt}, {result.name}") for file, alt in files.items())
@@ -138,3 +87,44 @@ def _section(result: Result, place: int) -> Section:
             f"{result.path / 'summary.json'} is damaged or of another version ({what}); {result.again}"
         ) from error
     return Section(kind, result.name, f"{result.figure}-{place}", warning, pictures, content, made_under)
+
+
+def caution(summary: Mapping[str, Any]) -> str:
+    """What the scale does not allow to conclude; empty at the paper's scale, unchanged."""
+    scale, changes = summary["scale"], summary["changes"]
+    if scale == "paper" and not changes:
+        return ""
+    meaning = "" if scale == "paper" else f": {_SCALES[scale]}"
+    return f"Scale {scale}{meaning}{'; ' * bool(changes)}{_changed(changes)}."
+
+
+def conditions(result: Result) -> tuple[tuple[str, str], ...]:
+    """Labels and texts."""
+    summary = result.summary
+    training, trained, measured = summary["config"]["training"], summary["trained_under"], summary["measured_under"]
+    everywhere = [*trained, measured]
+    return (
+        ("scale", f"{summary['scale']} ({_changed(summary['changes']) or 'nothing changed'})"),
+        ("data", f"{training['data']}; {summary['test_points']:,} held-out data measured"),
+        ("network", f"{training['network']}, width × {training['width']:g}"),
+        ("training", f"{training['steps']:,} steps of {training['batch_size']}, learning rate {training['lr']:g}"),
+        ("precision", f"{training['precision']}{'-bit' * training['precision'].isdigit()}"),
+        ("seeds", ", ".join(map(str, training["seeds"]))),
+        ("models", str(summary["runs"])),
+        ("trained on", _each(trained, lambda place: str(place["device"]))),
+        ("measured on", str(measured["device"])),
+        ("versions", _each(everywhere, versions)),
+        ("commit", _each(everywhere, lambda place: commit_name(place["commit"]))),
+        ("date", str(summary["date"])),
+        ("folder", str(result.path)),
+    )
+
+
+def _each(places: Iterable[Mapping[str, Any]], text: Callable[[Mapping[str, Any]], str]) -> str:
+    """The different texts, in order of first appearance."""
+    return "; ".join(dict.fromkeys(text(place) for place in places))
+
+
+def _changed(changes: Mapping[str, str]) -> str:
+    pairs = ", ".join(f"{key} = {value}" for key, value in changes.items())
+    return f"changed from it: {pairs}" if pairs else ""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+Summary = Mapping[str, Any]
+"""What ``curvae reproduce`` wrote."""
 Found = Mapping[str, Any]
 """A number as a summary has it: ``value`` with its ``low`` and ``high``, which are None where they are not defined."""
 
@@ -20,7 +22,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Line:
+class GridRow:
     """A row of a grid."""
 
     label: str
@@ -33,7 +35,7 @@ class Grid:
 
     caption: str
     heads: tuple[str, ...]
-    rows: tuple[Line, ...]
+    rows: tuple[GridRow, ...]
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,30 @@ def interval(found: Found, signed: bool = False) -> Cell:
     if found["low"] is None or found["high"] is None:
         return Cell(number(found["value"], signed))
     return Cell(number(found["value"], signed), f"[{number(found['low'], signed)}, {number(found['high'], signed)}]")
+
+
+def difference(found: Found) -> Cell:
+    """A signed number with its interval, strong where it is not 0 within it.
+
+    Example:
+        >>> difference({"value": 0.5, "low": 0.4, "high": 0.61})
+        Cell(text='+0.5', detail='[+0.4, +0.61]', strong=True)
+    """
+    cell = interval(found, signed=True)
+    return Cell(cell.text, cell.detail, sign(found) != 0)
+
+
+def compared(found: Found, reference: bool) -> Cell:
+    """A mean with its difference from a reference's below, which has none; strong where that is not 0.
+
+    Example:
+        >>> compared({"mean": 2.0, "difference": {"value": 0.5, "low": None, "high": None}}, reference=False)
+        Cell(text='2', detail='+0.5', strong=False)
+    """
+    if reference or found["difference"] is None:
+        return Cell(number(found["mean"]))
+    change = difference(found["difference"])
+    return Cell(number(found["mean"]), f"{change.text} {change.detail}".rstrip(), change.strong)
 
 
 def in_line(found: Found) -> str:

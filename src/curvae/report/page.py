@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, DictLoader, Environment, PackageLoader, StrictUndefined
 
 import curvae
 from curvae.errors import InputError
 from curvae.files import write_atomic
-from curvae.report.figures import Section, sections
+from curvae.report.figures import Kind, Section, section
 from curvae.report.losses import TERM_NAMES, loss_charts, term_colour
 from curvae.report.pictures import colour_scale
 from curvae.report.results import is_result, open_results
@@ -20,7 +20,9 @@ from curvae.report.subjects import Subject, group_by_data, open_subjects
 from curvae.report.tables import evaluate_command, measure_rows, objective_rows, resume_command, setting_rows
 
 
-def write_report(folders: Sequence[Path], out: Path) -> None:
+def write_report(
+    folders: Sequence[Path], out: Path, figures: Callable[[], Mapping[str, Kind]] = dict[str, Kind]
+) -> None:
     r"""Write one self-contained HTML page about runs, side by side, and about reproduced figures.
 
     The page needs no network and no other file. It shows the settings, loss curves by term, the objectives (2), (7)
@@ -29,14 +31,15 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
     ($=I+\tfrac1\beta J^\top J$ for unit Gaussian observations). Runs on different data are shown separately. Data that
     are no images are drawn as lines. A run that is not finished yet appears with its settings and loss curves.
 
-    A results folder of ``curvae reproduce fig2 | fig3 | fig4 | fig7 | table1 | comparison`` becomes a section before
-    the runs: the question, the pictures with how to read them, what came out, tables with intervals, and under what
-    it was made.
+    A results folder of ``curvae reproduce`` becomes a section before the runs: the question, the pictures with how to
+    read them, what came out, tables with intervals, and under what it was made.
 
     Args:
         folders: run folders that ``curvae train`` wrote and results folders that ``curvae reproduce`` wrote, in any
             order, at least one.
         out: the page, usually ``report.html``; replaced if it exists.
+        figures: how the figures among the results are shown, by name: :func:`curvae.reproduce.sections`. Asked only if
+            there are results.
 
     Raises:
         InputError: no folder, one that is neither run nor results or is damaged, the same one twice, results of a
@@ -49,11 +52,12 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
     """
     results = [folder for folder in folders if is_result(folder)]
     runs = [folder for folder in folders if not is_result(folder)]
-    figures = sections(open_results(results))
+    kinds = figures() if results else {}
+    shown = [section(result, place, kinds) for place, result in enumerate(open_results(results), 1)]
     subjects = open_subjects(runs) if runs or not results else []
     if out.is_dir():
         raise InputError(f"{out} is a folder; expected the name of a file, for example {out / 'report.html'}")
-    page = render(subjects, figures)
+    page = render(subjects, shown)
     try:
         write_atomic(out, lambda temporary: temporary.write_text(page, encoding="utf-8", errors="backslashreplace"))
     except OSError as error:
@@ -66,8 +70,9 @@ def render(subjects: list[Subject], figures: list[Section]) -> str:
     Raises:
         InputError: as :func:`write_report`.
     """
+    explanations = {section.anchor: section.kind.template.read_text(encoding="utf-8") for section in figures}
     environment = Environment(
-        loader=PackageLoader("curvae.report"),
+        loader=ChoiceLoader([PackageLoader("curvae.report"), DictLoader(explanations)]),
         autoescape=True,
         undefined=StrictUndefined,
     )

@@ -43,7 +43,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Matrices:
+class MatrixPairs:
     """The pairs of one run, and what its matrices are."""
 
     subject: Subject
@@ -112,7 +112,7 @@ class Looks:
     traversals: list[Traversals]
     values: list[float]
     ways: list[Ways]
-    matrices: list[Matrices]
+    matrices: list[MatrixPairs]
 
 
 def look(group: Group, runs: int) -> Looks | None:
@@ -205,11 +205,11 @@ def _ways(subject: Subject, view: View, shown: Float[Tensor, "B *D"], drawing: D
     )
 
 
-def _matrices(subject: Subject, view: View, x: Float[Tensor, "B *D"], drawing: Drawing) -> Matrices:
+def _matrices(subject: Subject, view: View, x: Float[Tensor, "B *D"], drawing: Drawing) -> MatrixPairs:
     found = view.precisions(x)
     pairs = tuple(_pair(found, i, sample, subject.name) for i, sample in enumerate(drawing.thumbnails(x.numpy())))
     unit = subject.run.config.likelihood in ("gaussian", "gaussian:1", "gaussian:1.0")
-    return Matrices(subject, found.own, subject.run.config.structure, unit, pairs)
+    return MatrixPairs(subject, found.own, subject.run.config.structure, unit, pairs)
 
 
 def _pair(found: Precisions, i: int, sample: Picture | None, name: str) -> Pair:

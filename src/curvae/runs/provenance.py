@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import importlib.metadata
 import platform
 import subprocess
 from pathlib import Path
@@ -11,8 +13,12 @@ import torch
 import curvae
 
 
-def environment(device: torch.device) -> dict[str, str | None]:
+def environment(device: torch.device, *packages: str) -> dict[str, str | None]:
     """Versions, the device's name and, in a checkout of the sources, the commit.
+
+    Args:
+        device: that does the work.
+        packages: more of those installed whose versions matter.
 
     Example:
         >>> sorted(environment(torch.device("cpu")))
@@ -25,7 +31,13 @@ def environment(device: torch.device) -> dict[str, str | None]:
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})",
         "commit": commit(),
+        **{package: importlib.metadata.version(package) for package in packages},
     }
+
+
+def today() -> str:
+    """The date in UTC, as ISO 8601 writes it."""
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
 
 
 def commit() -> str | None:

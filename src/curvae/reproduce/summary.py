@@ -1,0 +1,63 @@
+"""What stands beside the pictures: numbers rounded to what they are worth, as JSON, and tables in Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from curvae.files import write_atomic
+from curvae.reproduce.intervals import Interval
+
+
+def rounded(value: Any) -> Any:
+    """Five significant digits for every float in a tree of plain values.
+
+    Example:
+        >>> rounded({"a": (0.123456789, 3)})
+        {'a': [0.12346, 3]}
+    """
+    if isinstance(value, float):
+        return float(f"{value:.5g}")
+    if isinstance(value, Mapping):
+        return {key: rounded(entry) for key, entry in value.items()}
+    return [rounded(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+def as_json(values: Mapping[str, Any]) -> str:
+    """A summary as text, its floats rounded.
+
+    Raises:
+        ValueError: a number is not finite, which JSON cannot say.
+    """
+    return json.dumps(rounded(values), indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """As JSON gives it back: tuples are lists."""
+    return json.loads(json.dumps(value))
+
+
+def write_text(path: Path, text: str) -> None:
+    """A file of text, whole or not at all, with a line's end."""
+    # a file's name need not be UTF-8; what it becomes then is JSON's own way to write it
+    write_atomic(path, lambda to: to.write_text(text + "\n", encoding="utf-8", errors="backslashreplace"))
+
+
+def text(found: Mapping[str, Any]) -> str:
+    """An estimate with its interval, as a summary has it."""
+    return str(Interval(found["value"], found["low"], found["high"]))
+
+
+def table_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown; the first column is text, the others are numbers.
+
+    Example:
+        >>> print(table_of(("a", "b"), [("x", "1")]))
+        | a | b |
+        |---|---:|
+        | x | 1 |
+    """
+    rule = "|---|" + "---:|" * (len(head) - 1)
+    return "\n".join([f"| {' | '.join(head)} |", rule, *(f"| {' | '.join(row)} |" for row in rows)])

@@ -1,0 +1,80 @@
+"""Table 1 as a picture: samples of both models side by side, from the same z, one band for each β."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped, UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+from curvae._typing import Tensor
+from curvae.autoencoder import Autoencoder
+from curvae.data import cut_off
+from curvae.reproduce.sweep.faces import CHALLENGER, REFERENCE
+
+_GAP, _MIDDLE, _TOP, _LEFT = 2, 14, 22, 62
+# of samples in a row of one model
+_COLUMNS = 6
+
+
+@torch.no_grad()
+def draw(model: Autoencoder, count: int, seed: int = 0) -> Float[Tensor, "count C H W"]:
+    """Decoded draws of the prior that depend on the seed and d alone, so that models share them; on the CPU.
+
+    Args:
+        model: in eval mode.
+        count: how many, ≥ 1.
+        seed: of the draws.
+    """
+    like = next(model.parameters())
+    z = torch.randn(count, model.latents, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return model.decode(z.to(like)).float().cpu()
+
+
+def sheet(found: Mapping[tuple[str, float], Shaped[Tensor, "N C H W"]], betas: Sequence[float]) -> Image.Image:
+    """The table.
+
+    Args:
+        found: samples of each model at each β, as many of each, uint8 or in [0, 1] (values beyond are cut off).
+        betas: in the order of the bands.
+    """
+    first = found[REFERENCE, betas[0]]
+    count, (height, width) = len(first), first.shape[-2:]
+    columns = min(count, _COLUMNS)
+    rows = math.ceil(count / columns)
+    block_width, block_height = columns * (width + _GAP) - _GAP, rows * (height + _GAP) - _GAP
+    size = (_LEFT + 2 * block_width + _MIDDLE, _TOP + len(betas) * (block_height + 3 * _GAP))
+    canvas = Image.new("RGB", size, "white")
+    pen, font = ImageDraw.Draw(canvas), _font()
+    for side, name in enumerate((REFERENCE, CHALLENGER)):
+        left = _LEFT + side * (block_width + _MIDDLE)
+        pen.text((left + block_width // 2, _TOP // 2), name, "black", font, anchor="mm")
+        for band, beta in enumerate(betas):
+            top = _TOP + band * (block_height + 3 * _GAP)
+            canvas.paste(_block(found[name, beta], columns), (left, top))
+            if side == 0:
+                pen.text((_LEFT // 2, top + block_height // 2), f"β = {beta:g}", "black", font, anchor="mm")
+    return canvas
+
+
+def _block(images: Shaped[Tensor, "N C H W"], columns: int) -> Image.Image:
+    pixels = cut_off(images).permute(0, 2, 3, 1).numpy()
+    count, height, width, _ = pixels.shape
+    rows = math.ceil(count / columns)
+    canvas = np.full((rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3), 255, np.uint8)
+    for place, image in enumerate(pixels):
+        _put(canvas, image, place // columns * (height + _GAP), place % columns * (width + _GAP))
+    return Image.fromarray(canvas)
+
+
+def _put(canvas: UInt8[np.ndarray, "..."], image: UInt8[np.ndarray, "H W C"], top: int, left: int) -> None:
+    canvas[top : top + image.shape[0], left : left + image.shape[1]] = image  # grey goes to all three channels
+
+
+def _font() -> ImageFont.FreeTypeFont:
+    """One with Greek letters, which the plotting library brings along."""
+    return ImageFont.truetype(matplotlib.get_data_path() + "/fonts/ttf/DejaVuSans.ttf", 12)

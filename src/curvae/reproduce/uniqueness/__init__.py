@@ -1,0 +1,128 @@
+"""Figures 1, 5 and 6: a mean-field family makes the latents unique, a full one does not (§3, App. C).
+
+``run`` trains the trials of an experiment and returns plain tables; ``plot`` draws them; ``reproduce`` does both and
+writes the statistics beside the figure. The kernels need the extra ``uniqueness`` (Numba).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from curvae._extras import require
+
+require("the training of figures 1, 5 and 6 needs", "numba", extra="uniqueness")
+
+from curvae.errors import InputError
+from curvae.reproduce.summary import as_json, plain, write_text
+from curvae.reproduce.uniqueness import beyond
+from curvae.reproduce.uniqueness.config import Config, Panel, PaperFigure
+from curvae.reproduce.uniqueness.numbers import summarise
+from curvae.reproduce.uniqueness.picture import plot
+from curvae.reproduce.uniqueness.runner import TrialTables, run
+from curvae.runs.provenance import environment, today
+
+__all__ = ["Config", "Panel", "PaperFigure", "TrialTables", "plot", "reproduce", "run"]
+
+SCALES = {"smoke": Config.smoke, "quick": Config.quick, "overnight": Config.overnight, "paper": Config.paper}
+BEYOND = dict.fromkeys(SCALES, beyond.Extension) | {
+    "smoke": beyond.Extension.smoke,
+    "quick": beyond.Extension.quick,
+}
+
+
+def reproduce(figure: str, scale: str, out: Path) -> None:
+    """Reproduce figure 1, 5 or 6 in a folder: tables, ``summary.json`` and the figures.
+
+    ``fig5`` also writes what goes beyond the paper (``beyond``). A run that was interrupted goes on where it stopped,
+    with the same result to the bit.
+
+    Args:
+        figure: ``fig1``, ``fig5`` or ``fig6``.
+        scale: one of :data:`curvae.reproduce.SCALES`.
+        out: the folder; made if it is missing.
+
+    Raises:
+        InputError: an unknown figure or scale, or ``out`` holds another experiment's results or a damaged file.
+    """
+    figures = {f.value: f for f in PaperFigure}
+    if figure not in figures:
+        raise InputError(f"figure is {figure!r}; expected one of {', '.join(figures)}")
+    if scale not in SCALES:
+        raise InputError(f"scale is {scale!r}; expected one of {', '.join(SCALES)}")
+    config = SCALES[scale](figures[figure])
+    _check_folder(figure, out)
+    write_results(run(config, out / "tables"), out)
+    if config.figure is PaperFigure.FIG5:
+        write_beyond(BEYOND[scale](), scale, out)
+
+
+def _check_folder(figure: str, out: Path) -> None:
+    """Refuse, before anything runs, a folder whose results would be lost or cannot be read.
+
+    Figures 1 and 5 share tables, so that these alone would let one figure's summary replace the other's.
+    """
+    there = _stored(out / "summary.json").get("figure", figure)
+    if there != figure:
+        raise InputError(f"{out / 'summary.json'} is of {there!r} but this is {figure!r}; use another folder")
+    _stored(out / "beyond.json")
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty if there is no file."""
+    if not path.exists():
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON ({error}); move it away to start afresh") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path} holds no JSON object; move it away to start afresh")
+    return value
+
+
+def write_beyond(config: beyond.Extension, scale: str, out: Path) -> None:
+    """Run what goes beyond the paper and write ``beyond.json`` and ``beyond.png``, unless they are there already."""
+    done = out / "beyond.json"
+    if _stored(done).get("config") == plain(dataclasses.asdict(config)):
+        return
+    summary = {"scale": scale, "date": today(), "environment": _environment(None), **beyond.summarise(config)}
+    beyond.plot(summary, out / "beyond.png")
+    write_text(done, as_json(summary))
+
+
+def _environment(threads: int | None) -> dict[str, str | None]:
+    """Versions, device and commit, with those of the packages that only these experiments use."""
+    found = environment(torch.device("cpu"), "numba", "numpy", "scipy")
+    return {**found, "threads": str(threads or len(os.sched_getaffinity(0)))}
+
+
+def write_results(result: TrialTables, out: Path) -> None:
+    """Write the figures and ``summary.json`` of an experiment that was run."""
+    drawn = plot(result, out / f"{result.config.figure.value}.png")
+    summary = {**_provenance(result), "figures": [p.name for p in drawn]}
+    summary |= summarise(result, np.random.default_rng(result.config.seed))
+    write_text(out / "summary.json", as_json(summary))
+
+
+def _provenance(result: TrialTables) -> dict[str, Any]:
+    """Scale, seed, schedule, versions, commit, device, date and times."""
+    config, model = result.config, result.config.panels[0].model
+    return {
+        "figure": config.figure.value,
+        "scale": config.scale,
+        "seed": config.seed,
+        "schedule": [list(pair) for pair in config.schedule],
+        "points": model.points,
+        "sigma": model.sigma,
+        "norms": list(model.norms),
+        "date": today(),
+        "environment": _environment(config.threads),
+        "seconds_of_last_call": {name: round(seconds, 1) for name, seconds in result.seconds.items()} or None,
+    }

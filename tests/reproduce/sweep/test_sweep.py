@@ -1,0 +1,276 @@
+"""Sweeps: shared, resumed, spread over processes, refused."""
+
+import dataclasses
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+from rich.console import Console
+
+from curvae.errors import InputError
+from curvae.reproduce.sweep.launch import Cluster, Local, Task
+from curvae.reproduce.sweep.mnist import milestones
+from curvae.reproduce.sweep.sweep import ProgressTable, folder, last_step, sweep
+from curvae.reproduce.sweep.training import TrainingSettings
+from curvae.runs import Run, RunConfig, load_model
+from curvae.training import TrainingError, snapshot, train
+from curvae.training.noise import step_generator
+
+
+class Counted:
+    """Trains as ``Local`` does, and remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Task] = []
+
+    def train(self, tasks: list[Task]) -> None:
+        self.tasks.extend(tasks)
+        Local().train(tasks)
+
+
+def same_weights(left: Run, right: Run) -> None:
+    torch.testing.assert_close(left.model().state_dict(), right.model().state_dict(), rtol=0, atol=0)
+
+
+def test_a_configuration_is_trained_once_and_shared(toy: TrainingSettings, tmp_path: Path) -> None:
+    first, second = toy.beta_vae(0, 0.2, 4, 2), toy.autoencoder(0, 4)
+    launcher = Counted()
+    runs = sweep([first, second, first], tmp_path / "cache", launcher)
+    assert [task.config for task in launcher.tasks] == [first, second]
+    assert all(run.finished for run in runs.values())
+    again = sweep([second, toy.beta_vae(0, 0.4, 4, 2), first], tmp_path / "cache", launcher)
+    assert [task.config.beta for task in launcher.tasks[2:]] == [0.4]
+    assert again[first].path == runs[first].path
+
+
+def test_snapshots_lie_at_the_milestones_and_are_the_model_of_a_shorter_run(
+    toy: TrainingSettings, tmp_path: Path
+) -> None:
+    config = toy.beta_vae(0, 0.2, 4, 2)
+    assert milestones(config) == (2, 6)
+    run = sweep([config], tmp_path / "cache", Local(), keep=milestones)[config]
+    shorter = train(dataclasses.replace(config, steps=6), tmp_path / "shorter").run
+    kept = load_model(snapshot(run.path, 6))
+    torch.testing.assert_close(kept.state_dict(), shorter.model().state_dict(), rtol=0, atol=0)
+    with pytest.raises(AssertionError):
+        same_weights(run, shorter)
+
+
+def test_an_interrupted_sweep_goes_on_to_the_same_weights(
+    toy: TrainingSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = [toy.beta_vae(0, 0.2, 4, b) for b in (1, 2)]
+    whole = sweep(configs, tmp_path / "whole", Local())
+
+    def stop(seed: int, step: int, device: torch.device) -> torch.Generator:
+        if step == 12:
+            raise KeyboardInterrupt
+        return step_generator(seed, step, device)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("curvae.training.module.step_generator", stop)
+        with pytest.raises((KeyboardInterrupt, TrainingError, SystemExit)):
+            sweep(configs, tmp_path / "cache", Local())
+    stopped = Run.open(folder(tmp_path / "cache", configs[0]))
+    assert not stopped.finished
+    assert stopped.checkpoint.exists()
+    with pytest.raises(InputError, match=r"no config.json|not a folder"):
+        Run.open(folder(tmp_path / "cache", configs[1]))
+    resumed = sweep(configs, tmp_path / "cache", Local())
+    for config in configs:
+        same_weights(resumed[config], whole[config])
+
+
+def test_every_choice_has_a_folder_of_its_own(toy: TrainingSettings) -> None:
+    base = toy.beta_vae(0, 0.2, 4, 2)
+    changed = [
+        dataclasses.replace(base, **change) for change in ({"seed": 1}, {"beta": 0.3}, {"lr": 0.1}, {"steps": 9})
+    ]
+    assert len({folder(Path(), config) for config in [base, *changed]}) == 5
+    assert folder(Path(), base) == folder(Path(), dataclasses.replace(base))
+
+
+@pytest.mark.parametrize(
+    ("network", "name"),
+    [
+        ("paper", "beta-vae-block2-beta0.4-d12-seed1-d33f88f7e9"),
+        ("auto", "beta-vae-block2-beta0.4-d12-seed1-d33f88f7e9"),
+        ("mlp", "beta-vae-block2-beta0.4-d12-seed1-dad0391493"),
+    ],
+)
+def test_runs_keep_the_places_that_they_had_in_version_01(network: str, name: str) -> None:
+    config = TrainingSettings(600, 0.125, seeds=(1,), network=network).beta_vae(1, 0.4, 12, 2)
+    assert folder(Path("runs"), config) == Path("runs") / name
+
+
+def test_a_foreign_or_incomplete_folder_is_refused(toy: TrainingSettings, tmp_path: Path) -> None:
+    config = toy.beta_vae(0, 0.2, 4, 2)
+    run = sweep([config], tmp_path, Local(), keep=milestones)[config]
+    (snapshot(run.path, 6) / "model.json").unlink()
+    with pytest.raises(InputError, match="lacks its snapshot of step 6"):
+        sweep([config], tmp_path, Local(), keep=milestones)
+    assert sweep([config], tmp_path, Local())[config].finished  # who needs no snapshots takes it
+    other = dataclasses.replace(config, seed=5)
+    run.path.rename(folder(tmp_path, other))
+    with pytest.raises(InputError, match="another configuration .*seed"):
+        sweep([other], tmp_path, Local())
+
+
+def test_processes_give_the_weights_of_one_process(toy: TrainingSettings, tmp_path: Path) -> None:
+    configs = [toy.beta_vae(seed, 0.2, 4, 1) for seed in (0, 1)]
+    one = sweep(configs, tmp_path / "one", Local())
+    two = sweep(configs, tmp_path / "two", Local(workers=2))
+    for config in configs:
+        for name, value in one[config].model().state_dict().items():
+            torch.testing.assert_close(two[config].model().state_dict()[name], value)
+
+
+def test_an_error_in_a_process_arrives_here(toy: TrainingSettings, tmp_path: Path) -> None:
+    bad = dataclasses.replace(toy.beta_vae(0, 0.2, 4, 1), batch_size=1000)
+    with pytest.raises(InputError, match="batch_size is 1000"):
+        sweep([bad, toy.beta_vae(1, 0.2, 4, 1)], tmp_path / "cache", Local(workers=2))
+
+
+@pytest.mark.slow
+def test_jobs_through_submitit(toy: TrainingSettings, tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    config = toy.beta_vae(0, 0.2, 4, 1)
+    cluster = Cluster(tmp_path / "jobs", {"timeout_min": 2}, cluster="local")
+    assert sweep([config], tmp_path / "cache", cluster)[config].finished
+    assert list((tmp_path / "jobs").iterdir())
+    bad = dataclasses.replace(config, batch_size=1000)
+    with pytest.raises(TrainingError, match="job .* failed: .*batch_size is 1000"):
+        sweep([bad], tmp_path / "cache", cluster)
+    with pytest.raises(InputError, match="--cluster"):
+        Cluster(tmp_path / "jobs", {"no_such_setting": 1}, cluster="local").train([])
+
+
+def test_without_submitit_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(InputError, match=r'pip install "curvae\[cluster\]"'):
+        Cluster(tmp_path, {}).train([])
+
+
+def test_the_table_shows_how_far_each_run_is(tmp_path: Path) -> None:
+    for name, text in (("under-way", '{"step": 10}\n{"step": 30}\n{"st'), ("finished", '{"step": 100}\n')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.jsonl").write_text(text)
+    (tmp_path / "finished" / "model.json").write_text("{}")
+    assert last_step(tmp_path / "under-way") == 30
+    assert last_step(tmp_path / "waiting") == 0
+    stream = io.StringIO()
+    names = ("waiting", "finished", "under-way")
+    with ProgressTable(dict.fromkeys((tmp_path / name for name in names), 100), Console(file=stream, width=120)):
+        pass
+    assert stream.getvalue().endswith("┘\n")  # what is printed next has a line of its own
+    lines = stream.getvalue().splitlines()
+    assert "1 of 3 runs" in lines[0]
+    rows = [line for line in lines if "/100" in line]
+    assert [next(n for n in names if n in row) for row in rows] == ["under-way", "waiting", "finished"]
+    assert "30/100" in rows[0]
+
+
+def test_configuration_from_json_round_trips(toy: TrainingSettings) -> None:
+    config = toy.autoencoder(0, 4)
+    assert RunConfig.from_json(config.to_json()) == config
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_their_parent_and_leave_checkpoints(
+    number: int, toy: TrainingSettings, tmp_path: Path
+) -> None:
+    configs = [dataclasses.replace(toy.beta_vae(seed, 0.2, 4, 1), steps=500_000) for seed in range(4)]
+    program = f"""
+import signal
+from pathlib import Path
+from curvae.reproduce.sweep.launch import Local, Task
+from curvae.reproduce.sweep.sweep import folder
+from curvae.runs import RunConfig
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    configs = [RunConfig.from_json(values) for values in {[config.to_json() for config in configs]!r}]
+    Local(workers=2).train([Task(config, folder(Path({str(tmp_path)!r}), config)) for config in configs])
+"""
+    (tmp_path / "main.py").write_text(program)
+    parent = subprocess.Popen([sys.executable, tmp_path / "main.py"], stderr=subprocess.DEVNULL)
+    paths = [folder(tmp_path, config) for config in configs]
+    wait_until(lambda: all(last_step(path) > 0 for path in paths[:2]))
+    workers = children(parent.pid)
+    assert len(workers) >= 2
+    parent.send_signal(number)
+    parent.wait(90)
+    wait_until(lambda: not any(alive(worker) for worker in workers))
+    reached = [last_step(path) for path in paths[:2]]
+    assert all(0 < step < 500_000 for step in reached)
+    assert all((path / "checkpoints" / "last.ckpt").exists() for path in paths[:2])
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    begun = time.monotonic()
+    while not happened():
+        assert time.monotonic() - begun < 90
+        time.sleep(0.2)
+
+
+def children(parent: int) -> list[int]:
+    """Linux's own list of a process's children."""
+    return [int(text) for text in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def alive(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+class Killed(Task):
+    """One whose process is gone, as one that the system stops for want of memory."""
+
+    def __call__(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_worker_is_one_line(toy: TrainingSettings, tmp_path: Path) -> None:
+    tasks = [Killed(toy.beta_vae(seed, 0.2, 4, 1), tmp_path) for seed in (0, 1)]
+    with pytest.raises(TrainingError, match="a worker process was killed, .*; the same command goes on"):
+        Local(workers=2).train(tasks)
+
+
+def test_an_interruption_while_jobs_are_submitted_cancels_them(tmp_path: Path) -> None:
+    class Job:
+        cancelled = False
+
+        def done(self) -> bool:
+            return False
+
+        def cancel(self) -> None:
+            self.cancelled = True
+
+    class Executor:
+        jobs: ClassVar[list[Job]] = []
+
+        def submit(self, task: Task) -> Job:
+            if self.jobs:
+                raise KeyboardInterrupt
+            self.jobs.append(Job())
+            return self.jobs[0]
+
+    class Busy(Cluster):
+        def _executor(self) -> Executor:
+            return Executor()
+
+    task = Task(RunConfig(data="mnist", objective="beta-vae"), tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        Busy(tmp_path, {}).train([task, task])
+    assert [job.cancelled for job in Executor.jobs] == [True]
