@@ -37,7 +37,7 @@ class Fraction(ForwardModeEstimator):
             used) a ``Shared`` structure.
 
     Example:
-        >>> from curvae.curvature import Exact
+        >>> from curvae.curvature import Exact, Linearised
         >>> from curvae.likelihoods import Gaussian
         >>> from curvae.posteriors import Full
         >>> z = torch.zeros(4, 2)

@@ -114,9 +114,9 @@ class _Measure:
         at = Linearised(model.decode, h, x, self.likelihood)
         tangents = at.push(q.factor.dense().to(h.dtype))[1]
         taylor = energy + 0.5 * column_norms(tangents).double().sum(-1) + kl
-        prior = 0.5 * beta * h.double().square().sum(-1)
+        prior = 0.5 * beta * h.double().square().flatten(1).sum(1)
         full = energy + prior + 0.5 * beta * Full().penalty(curvature, beta)
-        implied = torch.eye(h.shape[1], dtype=torch.float64, device=h.device) + curvature / beta
+        implied = torch.eye(curvature.shape[-1], dtype=torch.float64, device=h.device) + curvature / beta
         precision = q.precision()
         values = {
             "beta_vae": self._sampled_energy(q, x) + kl,
@@ -145,7 +145,7 @@ class _Measure:
         return (mean - x).double().square().flatten(1).mean(1)
 
     def _penalties(
-        self, h: Float[Tensor, "B d"], x: Tensor, curvature: Float[Tensor, "B d d"]
+        self, h: Float[Tensor, "B *L"], x: Tensor, curvature: Float[Tensor, "B d d"]
     ) -> dict[str, Float[Tensor, " B"]]:
         diagonal = Diagonal()
         exact = diagonal.penalty(curvature, self.beta)

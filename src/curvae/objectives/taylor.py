@@ -58,8 +58,9 @@ class Taylor:
         q = model.posterior(x)
         root = q.factor.dense()
         if self.curvature == "hessian":
+            root = root.unflatten(1, q.mean.shape[1:])
             eta, products = hessian_products(model.decode, q.mean, x, self.likelihood, root, self.chunk_size)
-            trace = -(root * products).sum((-1, -2))
+            trace = -(root * products).flatten(1).sum(1)
         else:
             eta, tangents = Linearised(model.decode, q.mean, x, self.likelihood).push(root, self.chunk_size)
             trace = column_norms(tangents).sum(-1)
