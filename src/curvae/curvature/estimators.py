@@ -86,7 +86,7 @@ class Columns(ForwardModeEstimator):
         """Only these structures' penalties are sums over columns or blocks of them."""
         if not isinstance(structure, Diagonal | BlockDiagonal | Along):
             raise InputError(
-                f"Columns estimates the penalty of Diagonal(), BlockDiagonal(b) or Along(…) only; got "
+                f"Columns estimates the penalty of Diagonal() or BlockDiagonal(b) or Along(…) only; got "
                 f"{structure}: use Exact()"
             )
 

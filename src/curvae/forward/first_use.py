@@ -60,6 +60,16 @@ def unchecked() -> Iterator[None]:
         _checking.reset(token)
 
 
+def checked() -> bool:
+    """Whether decoders are looked at here.
+
+    Example:
+        >>> checked()
+        True
+    """
+    return _checking.get()
+
+
 def check_first_use(fn: Map, z: Float[Tensor, "B *L"]) -> None:
     r"""Refuse a decoder that acts on several data together or whose derivatives PyTorch gets wrong.
 

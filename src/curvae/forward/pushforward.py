@@ -248,6 +248,8 @@ def one_hot_tangents(z: Float[Tensor, "B *L"], indices: Int[Tensor, "B K"]) -> F
     """The unit vectors with the given indices, which count the latents in the order of their memory."""
     check_latents(z)
     latents = z.shape[1:].numel()
+    if indices.dim() != 2:
+        raise InputError(f"column indices have shape {tuple(indices.shape)}; expected [B, K]")
     # what a transform runs over, vmap over an ensemble say, cannot be asked for its values
     if not in_transform() and indices.numel() and not bool(((indices >= 0) & (indices < latents)).all()):
         raise InputError(f"column indices must be 0 … {latents - 1}; got {int(indices.min())} … {int(indices.max())}")
