@@ -3,7 +3,7 @@
 from curvae.data.batches import Batches
 from curvae.data.convert import as_samples
 from curvae.data.dataset import Dataset
-from curvae.data.loading import NAMES, absolute, is_name, load, title
+from curvae.data.loading import NAMES, absolute, in_order, is_name, load, load_whole, title
 from curvae.data.pixels import as_bytes, as_float, as_images, cut_off
 
 __all__ = [
@@ -16,7 +16,9 @@ __all__ = [
     "as_images",
     "as_samples",
     "cut_off",
+    "in_order",
     "is_name",
     "load",
+    "load_whole",
     "title",
 ]
