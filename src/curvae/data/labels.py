@@ -10,6 +10,7 @@ from jaxtyping import Shaped
 from curvae.data import arrays, mnist
 from curvae.data.notes import note
 from curvae.data.parts import TEST, TRAIN, VALIDATION, parted_labels
+from curvae.data.reasons import reason
 
 
 def labels_of(source: str, count: int) -> Shaped[np.ndarray, " N"] | None:
@@ -41,8 +42,8 @@ def labels_of(source: str, count: int) -> Shaped[np.ndarray, " N"] | None:
         keys = [parts[part] for part in (TRAIN, TEST if TEST in parts else VALIDATION, "") if part in parts]
         try:
             found = [np.asarray(archive[key]) for key in keys]
-        except ValueError:  # pickled objects
-            note(f"{str(path)!r}: labels {keys} are Python objects and left out")
+        except Exception as error:  # pickled objects, zip and zlib errors have no common ancestor
+            note(f"{str(path)!r}: {keys} are left out ({reason(error)})")
             return None
     if not found:
         return None
