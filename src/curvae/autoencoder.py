@@ -12,6 +12,7 @@ from torch import nn
 from curvae._checks import positive_int
 from curvae._precision import as_weights, at_least_float32
 from curvae._random import stream
+from curvae._repr import line, weights
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
 from curvae.posteriors import Normal, Shared, Structure
@@ -107,6 +108,10 @@ class Autoencoder(nn.Module):
         as_it_is = head is None and self.features == latents
         self.mean_head = nn.Identity() if as_it_is else nn.Linear(self.features, latents)
         self.factor_head = None if structure is None else structure.head(self.features, latents)
+
+    def __repr__(self) -> str:
+        parts = {"encoder": self.encoder, "decoder": self.decoder, "latents": self.latents}
+        return line(type(self).__name__, **parts, structure=self.structure, holds=weights(self))
 
     def posterior(self, x: Float[Tensor, "B *D"]) -> Normal:
         r"""$q(z\mid x)$ for a batch.

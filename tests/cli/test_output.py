@@ -128,7 +128,8 @@ def test_a_place_is_tried_before_the_work(
     if refusal == "permission":
         monkeypatch.setattr("curvae.cli.places.os.access", lambda *_: False)
     calls = [
-        *((name, run, "--out", tmp_path / f"{stem}.npz") for name in ("sample", *USING)), ("report", run, "--out", tmp_path / f"{stem}.html"),
+        *((name, run, "--out", tmp_path / f"{stem}.npz") for name in ("sample", *USING)),
+        ("report", run, "--out", tmp_path / f"{stem}.html"),
         ("train", "--data", vectors, *SMALL, "--out", tmp_path / stem), ("reproduce", "fig2", "--out", tmp_path / stem),
         ("reproduce", "fig2", "--out", tmp_path / "o", "--runs", tmp_path / stem),
     ]  # fmt: skip

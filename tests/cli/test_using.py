@@ -1,4 +1,4 @@
-"""encode, reconstruct, interpolate and traverse: files that hold what the run's own methods give, in the data's order."""
+"""encode, reconstruct, interpolate, traverse: files with what the run's own methods give, in the data's order."""
 
 from collections.abc import Callable
 from pathlib import Path

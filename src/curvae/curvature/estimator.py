@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from curvae._checks import positive
+from curvae._repr import OneLine
 from curvae._typing import Float, Int, Tensor
 from curvae.curvature.gauss_newton import whitened
 from curvae.curvature.pushforward import Decoder, check_latents
@@ -16,8 +17,8 @@ from curvae.likelihoods import Likelihood
 from curvae.posteriors import Structure
 
 
-@dataclass(frozen=True)
-class SampledColumns:
+@dataclass(frozen=True, repr=False)
+class SampledColumns(OneLine):
     """Whitened Jacobian columns that an estimator has pushed anyway, for others to use.
 
     Args:
@@ -33,8 +34,8 @@ class SampledColumns:
     share: Share | None = None
 
 
-@dataclass(frozen=True)
-class Share:
+@dataclass(frozen=True, repr=False)
+class Share(OneLine):
     """A random part of a batch that stands for all of it.
 
     Args:
@@ -56,8 +57,8 @@ class Share:
         return values.new_zeros(self.size).index_copy(0, self.chosen, weighted)
 
 
-@dataclass(frozen=True)
-class Estimate:
+@dataclass(frozen=True, repr=False)
+class Estimate(OneLine):
     """What an estimator returns.
 
     Args:

@@ -3,14 +3,19 @@ r"""Square roots of covariances: $\Sigma=LL^\top$ with $L$ lower triangular, sto
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 
+from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 
 
-class Factor(ABC):
+class Factor(OneLine, ABC):
     r"""A batch of lower-triangular factors $L$ of $\Sigma=LL^\top$."""
+
+    def _told(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
     @abstractmethod
     def apply(self, noise: Float[Tensor, "*S B d"]) -> Float[Tensor, "*S B d"]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from curvae._repr import OneLine
 from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset, is_name
 from curvae.errors import InputError
@@ -42,8 +44,8 @@ _CHANGE = record(
 _NEEDED = {"config": mapping(anything), "data": _DATA, "environment": _ENVIRONMENT}
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, repr=False)
+class Run(OneLine):
     """One training run on disk.
 
     ==========================  ==========================================================
@@ -71,6 +73,19 @@ class Run:
     data: dict[str, Any]
     environment: dict[str, str | None]
     history: tuple[dict[str, Any], ...] = ()
+
+    def _told(self) -> dict[str, Any]:
+        config = self.config
+        done = "finished" if self.finished else "not finished"
+        return {
+            "path": str(self.path), "data": config.data, "objective": config.objective, "beta": config.beta,
+            "latents": config.latents, "steps": config.steps, "state": done,
+        }  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        rows = self._told().items()
+        cells = "".join(f"<tr><th>{name}</th><td>{escape(str(value))}</td></tr>" for name, value in rows)
+        return f"<table><caption>curvae run</caption>{cells}</table>"
 
     @classmethod
     def create(cls, path: Path, config: RunConfig, dataset: Dataset, device: torch.device) -> Run:

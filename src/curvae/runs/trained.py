@@ -13,6 +13,7 @@ import torch
 
 from curvae._checks import positive_int, shown
 from curvae._precision import at_least_float32
+from curvae._repr import OneLine, line
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.curvature import gauss_newton
@@ -20,6 +21,7 @@ from curvae.errors import InputError
 from curvae.geometry import energy, geodesic
 from curvae.likelihoods import Likelihood
 from curvae.metrics import Mixture
+from curvae.metrics.codes import has_posterior
 from curvae.posteriors import Factor, Shared, Structure
 from curvae.runs.device import generator
 from curvae.runs.given import Given
@@ -37,6 +39,9 @@ class Codes(NamedTuple):
     mean: Any
     std: Any
 
+    def __repr__(self) -> str:
+        return line(type(self).__name__, **self._asdict())
+
 
 class Posteriors(NamedTuple):
     """Posteriors of N samples: means and standard deviations ``[N, *L]``, covariances ``[N, d, d]``."""
@@ -45,9 +50,12 @@ class Posteriors(NamedTuple):
     std: Any
     covariance: Any
 
+    def __repr__(self) -> str:
+        return line(type(self).__name__, **self._asdict())
 
-@dataclass(frozen=True)
-class Trained:
+
+@dataclass(frozen=True, repr=False)
+class Trained(OneLine):
     r"""A trained model with what its objective knew, to be used on data.
 
     ``x`` is a NumPy array, a tensor, nested lists or a data frame ``[N, *D]``, by the rule of
@@ -238,7 +246,7 @@ class Trained:
         self, given: Given, structure: Structure | None, batch_size: int
     ) -> tuple[Callable[[Tensor], tuple[Tensor, Factor]], int]:
         """From a batch its means and the factor of its covariances, and how many samples to take at a time."""
-        if structure is None and self.model.structure is not None:
+        if structure is None and has_posterior(self.model):
             return self._own, batch_size
         chosen = self.structure if structure is None else structure
         # a Jacobian of every sample is in memory
