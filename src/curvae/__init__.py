@@ -9,15 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from curvae import curvature, likelihoods, objectives, posteriors
+    from curvae import curvature, likelihoods, objectives, plot, posteriors
     from curvae.autoencoder import Autoencoder
     from curvae.runs.export import load_model as load
 
-__all__ = ["Autoencoder", "curvature", "likelihoods", "load", "objectives", "posteriors"]
+__all__ = ["Autoencoder", "curvature", "likelihoods", "load", "objectives", "plot", "posteriors"]
 __version__ = "0.2.0"
 
 _NAMES = {"Autoencoder": ("curvae.autoencoder", "Autoencoder"), "load": ("curvae.runs.export", "load_model")}
-_ROOMS = ("curvature", "likelihoods", "objectives", "posteriors")
+_ROOMS = ("curvature", "likelihoods", "objectives", "plot", "posteriors")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,7 @@
 """encode, reconstruct, interpolate, traverse: files with what the run's own methods give, in the data's order."""
 
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from curvae.data import as_samples, in_order, load, load_whole
 from curvae.runs import Run
 
 Curvae = Callable[..., Any]
+PAGE = Path(__file__).parents[2] / "docs" / "use.md"
 
 
 @pytest.fixture
@@ -155,3 +158,18 @@ def test_labels_of_parts_and_labels_that_cannot_be_used(
         assert answer.code == 0
         assert "labels" not in np.load(out)
         assert "left out" in answer.stderr + capsys.readouterr().err
+
+
+def test_the_commands_of_the_page_run(
+    curvae: Curvae, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    run.rename("runs/images")
+    np.save("new.npy", np.random.default_rng(0).random((9, 1, 8, 8), dtype=np.float32))
+    (shown,) = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for line in shown.splitlines():
+        _, *words = shlex.split(line, comments=True)
+        answer = curvae(*words)
+        assert answer.code == 0, (line, answer.stderr)
+        assert Path(words[words.index("--out") + 1]).exists()

@@ -122,6 +122,26 @@ class Trained(OneLine):
         return Posteriors(*found) if covariance else Codes(*found)
 
     @torch.no_grad()
+    def precisions(self, x: Any, *, batch_size: int = 64) -> tuple[Any, Any]:
+        r"""$\Sigma^{-1}$ of each sample's posterior, as :meth:`encode` has it, and $I+\tfrac1\beta M$, both in float64.
+
+        Full posteriors that are best for the decoder have them equal (11).
+
+        Returns:
+            Two arrays ``[N, d, d]``.
+        """
+        given = self._given(x)
+        posterior, size = self._posterior(given, None, batch_size)
+        parts = []
+        for batch in self._batches(given, min(size, batch_size)):
+            mean, factor = posterior(batch)
+            implied = self._curvature(mean, batch).double() / self.beta
+            implied.diagonal(dim1=-2, dim2=-1).add_(1)
+            parts.append((factor.to(torch.float64).precision().expand_as(implied), implied))
+        own, implied = (given.answer(joined) for joined in _collected(parts, len(given)))
+        return own, implied
+
+    @torch.no_grad()
     def reconstruct(self, x: Any, *, batch_size: int = _BATCH) -> Any:
         """The expected observation at each sample's code, in the layout of ``x``, ``[N, *D]``.
 
