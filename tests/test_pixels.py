@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from curvae import Autoencoder
-from curvae.cli.sample import grid as sample_grid
+from curvae.cli.pictures import grid as sample_grid
 from curvae.data import Batches, Dataset, as_bytes, as_float, as_images, cut_off
 from curvae.errors import InputError
 from curvae.likelihoods import Gaussian
@@ -150,7 +150,7 @@ TAKES_IMAGES: dict[str, Callable[[Any], Any]] = {
     "fig2.matrices": lambda x: matrices(model(), x).gram,
     "digits.train_classifier": classified,
     "table1.picture": lambda x: np.asarray(_block(as_bytes(x) if x.dtype == torch.uint8 else x, 3)).astype(float),
-    "cli.sample.grid": lambda x: sample_grid(x.numpy()).astype(float),
+    "cli.pictures.grid": lambda x: sample_grid(x.numpy()).astype(float),
     "report.pictures.to_pixels": lambda x: pictures.to_pixels(x.numpy(), (0.0, 1.0)).astype(float),
     "report.pictures.grid": lambda x: drawn(pictures.grid(x.permute(0, 2, 3, 1).numpy(), 3, "")),
     "report.sections.held_out": lambda x: sections.held_out(Dataset("toy", x, x, {}), 5),

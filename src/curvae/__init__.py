@@ -9,12 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from curvae import curvature, likelihoods, objectives, posteriors
+    from curvae import curvature, likelihoods, objectives, plot, posteriors
     from curvae.autoencoder import Autoencoder
     from curvae.objectives import regulariser
     from curvae.runs.export import load_model as load
 
-__all__ = ["Autoencoder", "curvature", "likelihoods", "load", "objectives", "posteriors", "regulariser"]
+__all__ = ["Autoencoder", "curvature", "likelihoods", "load", "objectives", "plot", "posteriors", "regulariser"]
 __version__ = "0.2.0"
 
 _NAMES = {
@@ -22,7 +22,7 @@ _NAMES = {
     "load": ("curvae.runs.export", "load_model"),
     "regulariser": ("curvae.objectives", "regulariser"),
 }
-_ROOMS = ("curvature", "likelihoods", "objectives", "posteriors")
+_ROOMS = ("curvature", "likelihoods", "objectives", "plot", "posteriors")
 
 
 def __getattr__(name: str) -> Any:

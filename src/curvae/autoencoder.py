@@ -13,6 +13,7 @@ from torch import nn
 from curvae._checks import positive_int
 from curvae._precision import as_weights, at_least_float32
 from curvae._random import stream
+from curvae._repr import line, weights
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
 from curvae.posteriors import Along, Diagonal, Normal, Shared, Structure
@@ -146,6 +147,10 @@ class Autoencoder(nn.Module):
             f"structure is {structure} and latents {self.shape}; expected Diagonal(), Along({self.shape}, axis={axis}) "
             "or Shared(…) for latents of several axes"
         )
+
+    def __repr__(self) -> str:
+        parts = {"encoder": self.encoder, "decoder": self.decoder, "latents": self.latents}
+        return line(type(self).__name__, **parts, structure=self.structure, holds=weights(self))
 
     def posterior(self, x: Float[Tensor, "B *D"]) -> Normal:
         r"""$q(z\mid x)$ for a batch.

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from curvae._checks import positive_int
+from curvae._repr import OneLine, line
 from curvae._typing import Float, Int, Tensor
 from curvae.errors import InputError
 from curvae.posteriors import Normal, Structure
@@ -53,6 +54,10 @@ class Unamortised(nn.Module):
         self.means = nn.Parameter(0.01 * torch.randn(rows, latents, generator=generator))
         self.factors = nn.Parameter(torch.zeros(rows, structure.num_parameters(latents)))
 
+    def __repr__(self) -> str:
+        parts = {"decoder": self.decoder, "latents": self.latents, "structure": self.structure}
+        return line(type(self).__name__, **parts, count=len(self.means))
+
     def at(self, indices: Int[Tensor, " B"]) -> PosteriorsAt:
         """The model as an objective sees it for the data with these indices.
 
@@ -66,8 +71,8 @@ class Unamortised(nn.Module):
         return PosteriorsAt(self, indices)
 
 
-@dataclass(frozen=True)
-class PosteriorsAt:
+@dataclass(frozen=True, repr=False)
+class PosteriorsAt(OneLine):
     """An :class:`Unamortised` model at some of its data; what an objective needs of a model."""
 
     model: Unamortised

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 Curvae = Callable[..., "Answer"]
+USING = ("encode", "reconstruct", "interpolate", "traverse")
 SMALL = ("--network", "mlp", "--width", "0.02", "--latents", "2", "--steps", "3", "--batch-size", "8")
 
 
@@ -273,7 +274,7 @@ CONFIGS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("damage", CONFIGS)
-@pytest.mark.parametrize("command", ["train", "evaluate", "sample"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "sample", *USING])
 def test_configs(damage: str, command: str, curvae: Curvae, run: Path, tmp_path: Path) -> None:
     make, message = CONFIGS[damage]
     make(run / "config.json")
@@ -281,13 +282,13 @@ def test_configs(damage: str, command: str, curvae: Curvae, run: Path, tmp_path:
         "train": ("train", "--resume", "--out", run),
         "evaluate": ("evaluate", run),
         "sample": ("sample", run, "--out", tmp_path / "samples.png"),
-    }
+    } | {name: (name, run, "--out", tmp_path / "z.npz") for name in USING}
     assert message in refused(curvae, tmp_path, *arguments[command])
 
 
-@pytest.mark.parametrize("command", ["evaluate", "sample"])
+@pytest.mark.parametrize("command", ["evaluate", "sample", *USING])
 def test_models(command: str, curvae: Curvae, run: Path, tmp_path: Path) -> None:
-    extra = ("--out", tmp_path / "samples.png") if command == "sample" else ()
+    extra = () if command == "evaluate" else ("--out", tmp_path / "z.npz")
     weights = (run / "model.safetensors").read_bytes()
     (run / "model.safetensors").write_bytes(weights[:-1])
     assert "model.safetensors is damaged" in refused(curvae, tmp_path, command, run, *extra)
@@ -360,8 +361,66 @@ def test_sample_settings(
 
 def test_no_picture_of_vectors(curvae: Curvae, vectors: Path, tmp_path: Path) -> None:
     assert curvae("train", "--data", vectors, "--out", tmp_path / "plain", *SMALL).code == 0
-    line = refused(curvae, tmp_path, "sample", tmp_path / "plain", "--out", tmp_path / "samples.png")
-    assert "shape (6,) and are no images" in line
+    for command in ("sample", *USING[1:]):
+        line = refused(curvae, tmp_path, command, tmp_path / "plain", "--out", tmp_path / "samples.png")
+        assert "shape (6,) and are no images" in line
+
+
+# beside what would work: arguments, and what the line must say
+USES: list[tuple[str, list[str], str]] = [
+    *((command, ["--out", "z.txt"], "z.txt; expected a name that ends in") for command in USING),
+    *((command, ["--out", "folder.npz"], "a folder") for command in USING),
+    *((command, ["--out", "file/z.npz"], "cannot be written") for command in USING),
+    *((command, ["--out", "images.npz"], "which holds the data; choose another") for command in USING),
+    *((command, ["--data", "images.npz:arr_0", "--out", "images.npz"], "which holds the data") for command in USING),
+    *((command, ["--part", "held-out"], "--part is 'held-out'; expected all, train or test") for command in USING),
+    *((command, ["--device", "tpu"], "device is 'tpu'") for command in USING),
+    *((command, ["--data", "missing.npy"], "does not exist") for command in USING),
+    *((command, ["--data", "wide.npy"], "wide.npy, of samples of shape (7,)") for command in USING),
+    *((command, ["--data", "nan.npy"], "sample 2 holds NaN") for command in USING),
+    ("encode", ["--out", "z.png"], "expected a name that ends in .npz"),
+    ("encode", ["--structure", "blocks"], "structure is 'blocks'"),
+    ("encode", ["--batch-size", "0"], "--batch-size is 0"),
+    ("reconstruct", ["--batch-size", "-3"], "--batch-size is -3"),
+    ("reconstruct", ["--limit", "0"], "--limit is 0"),
+    ("interpolate", ["--steps", "1"], "--steps is 1; expected at least 2"),
+    ("interpolate", ["--steps", "2", "--geodesic"], "--steps is 2; expected at least 3"),
+    ("interpolate", ["--pairs", "1"], "--pairs is '1'; expected pairs"),
+    ("interpolate", ["--pairs", "1:x"], "--pairs is 'x'"),
+    ("interpolate", ["--pairs", "0:60"], "--pairs has 60; expected positions from 0 to 59"),
+    ("traverse", ["--latents", "3"], "--latents has 3; expected whole numbers from 0 to 2"),
+    ("traverse", ["--index", "0,61"], "--index has 61"),
+    ("traverse", ["--index", ""], "--index is ''"),
+    ("traverse", ["--values", "1,nan"], "--values is '1,nan'"),
+]
+
+
+@pytest.mark.parametrize(("command", "arguments", "message"), USES, ids=lambda value: "=".join(value)[:40])
+def test_uses_of_a_model(
+    command: str,
+    arguments: list[str],
+    message: str,
+    curvae: Curvae,
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.npz").mkdir()
+    (tmp_path / "file").write_text("mine")
+    images = np.random.default_rng(0).random((60, 1, 8, 8), dtype=np.float32)
+    np.savez("images.npz", images)
+    np.save("wide.npy", np.zeros((9, 7), np.float32))
+    images[2] = np.nan
+    np.save("nan.npy", images)
+    beside = ["--index", "0"] if command == "traverse" and "--index" not in arguments else []
+    line = refused(curvae, tmp_path, command, run, "--data", "images.npz", "--out", "z.npz", *beside, *arguments)
+    assert message in line
+
+
+def test_a_traversal_of_data_needs_positions(curvae: Curvae, run: Path, vectors: Path, tmp_path: Path) -> None:
+    line = refused(curvae, tmp_path, "traverse", run, "--data", vectors, "--out", tmp_path / "z.npz")
+    assert "--data is given but --index is not" in line
 
 
 def test_report_of_nothing(curvae: Curvae, tmp_path: Path) -> None:

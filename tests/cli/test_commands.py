@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 import curvae as package
-from curvae.cli.sample import grid
+from curvae.cli.pictures import grid
 from curvae.cli.train import train as train_command
 from curvae.runs import Run, RunConfig
 from curvae.training.noise import step_generator

@@ -56,7 +56,7 @@ class Typist:
         self.random = random.Random(seed)
 
     def command(self) -> list[str]:
-        kinds = (self.train, self.train, self.train, self.evaluate, self.sample, self.report, self.reproduce)
+        kinds = (*(self.train,) * 3, self.evaluate, self.sample, self.uses, self.uses, self.report, self.reproduce)
         return self.random.choice((*kinds, self.anything))()
 
     def train(self) -> list[str]:
@@ -75,6 +75,19 @@ class Typist:
         source = self.random.choice(("prior", "prior", "mixture:", f"mixture:{self.number()}", self.number()))
         number = ["-n", self.number()] if self.chance(0.5) else []
         return ["sample", self.run(), f"--out={out}", f"--from={source}", *number, *self.some(("seed",))]
+
+    def uses(self) -> list[str]:
+        command = self.random.choice(("encode", "reconstruct", "interpolate", "traverse"))
+        own = {
+            "encode": (f"--structure={self.value('structure')}", f"--batch-size={self.number()}", "--covariance"),
+            "reconstruct": (f"--limit={self.number()}", f"--batch-size={self.number()}"),
+            "interpolate": (f"--pairs={self.number()}:{self.number()}", f"--steps={self.number()}", "--geodesic"),
+            "traverse": (f"--index={self.number()}", f"--latents={self.number()}", f"--values={self.number(REALS)}"),
+        }[command]
+        out = self.file() if self.chance(0.5) else "out.npz"
+        data = [f"--data={self.random.choice(('vectors.npy', 'images.npy', 'missing.npy', ''))}"] * self.chance(0.5)
+        chosen = self.random.sample((*own, "--part=test", "--part=x", "--device=cpu"), 2)
+        return [command, self.run(), f"--out={out}", *data, *chosen]
 
     def report(self) -> list[str]:
         out = self.file() if self.chance(0.7) else "out.html"

@@ -20,7 +20,8 @@ from curvae.cli import app
 from curvae.files import write_atomic
 
 Curvae = Callable[..., Any]
-COMMANDS = ("train", "evaluate", "sample", "report", "reproduce")
+USING = ("encode", "reconstruct", "interpolate", "traverse")
+COMMANDS = ("train", "evaluate", *USING, "sample", "report", "reproduce")
 SMALL = ("--network", "mlp", "--width", "0.02", "--latents", "2", "--steps", "2", "--batch-size", "8")
 
 
@@ -64,6 +65,7 @@ def test_names_that_are_refused_before_anything_is_written(
     before = sorted(tmp_path.rglob("*"))
     calls = [
         ("train", "--data", vectors, *SMALL, "--out"), ("evaluate",), ("sample",), ("report",),
+        *((name, "--out", "z.npz") for name in USING), *((name, "run", "--out") for name in USING),
         ("reproduce", "fig2", "--out"), ("reproduce", "fig2", "--out", "out", "--runs"),
     ]  # fmt: skip
     for words in calls:
@@ -117,13 +119,15 @@ def test_a_place_is_tried_before_the_work(
 
     monkeypatch.setattr(Autoencoder, "sample", work)
     monkeypatch.setattr("curvae.reproduce.fig2.reproduce", work)
+    monkeypatch.setattr("curvae.runs.Run.dataset", work)
     for name in ("curvae.report.write_report", "curvae.training.train"):
         monkeypatch.setattr(name, work)
     stem = "new/" + ("x" * 300 if refusal == "length" else "x")
     if refusal == "permission":
         monkeypatch.setattr("curvae.cli.places.os.access", lambda *_: False)
     calls = [
-        ("sample", run, "--out", tmp_path / f"{stem}.npy"), ("report", run, "--out", tmp_path / f"{stem}.html"),
+        *((name, run, "--out", tmp_path / f"{stem}.npz") for name in ("sample", *USING)),
+        ("report", run, "--out", tmp_path / f"{stem}.html"),
         ("train", "--data", vectors, *SMALL, "--out", tmp_path / stem), ("reproduce", "fig2", "--out", tmp_path / stem),
         ("reproduce", "fig2", "--out", tmp_path / "o", "--runs", tmp_path / stem),
     ]  # fmt: skip
@@ -193,6 +197,11 @@ SIZES: list[tuple[tuple[str, ...], str]] = [
     (("evaluate", "run", "--nll", "1000000000000"), "at most 1000000"),
     (("sample", "run", "-n", "1000000000000"), "a .png shows at most 10000 samples"),
     (("sample", "run", "-n", "1000000000000", "--out", "s.npy"), "fits in the memory of this machine"),
+    (("encode", "run", "--out", "z.npz", "--limit", "-1"), "--limit is -1"),
+    (("interpolate", "run", "--out", "z.npz", "--steps", "1000000000000"), "ask for less at a time"),
+    (("interpolate", "run", "--out", "z.png", "--steps", "100000"), "a .png shows at most 10000"),
+    (("interpolate", "run", "--out", "z.npz", "--pairs", "9" * 5000 + ":1"), "--pairs is '999"),
+    (("traverse", "run", "--out", "z.npz", "--latents", "9" * 5000), "--latents is '999"),
     (("sample", "run", "--from", "mixture:" + "9" * 5000), "--from is 'mixture:999"),
     (("train", "--steps", "1000000000000"), "steps is 1000000000000; expected at most 1000000000"),
     (("train", "--width", "1e9"), "width is 1000000000.0; expected at most 1000.0"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from curvae.posteriors import BlockDiagonal, Diagonal, Factor, Full
+from curvae.posteriors import Banded, BlockDiagonal, Diagonal, Factor, Full, Structure
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -41,3 +41,13 @@ def test_apply_and_solve(factor: Factor, leading: tuple[int, ...]) -> None:
     applied = torch.einsum("bij,...bj->...bi", factor.dense(), noise)
     torch.testing.assert_close(factor.apply(noise), applied)
     torch.testing.assert_close(factor.solve(applied), noise)
+
+
+@pytest.mark.parametrize("structure", [Diagonal(), BlockDiagonal(2), Full(), Banded(1)], ids=repr)
+def test_variances_and_other_types(structure: Structure) -> None:
+    factor = structure.factor(torch.randn(4, structure.num_parameters(5)), 5)
+    torch.testing.assert_close(factor.variance(), factor.covariance().diagonal(dim1=-2, dim2=-1))
+    for one in (factor.to(torch.float32), Factor.to(factor, torch.float32)):
+        assert one.dense().dtype == torch.float32
+        torch.testing.assert_close(one.dense(), factor.dense().float())
+        torch.testing.assert_close(one.variance(), factor.variance().float())

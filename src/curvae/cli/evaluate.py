@@ -169,9 +169,10 @@ def _likelihoods(
     progress: Callable[[int], None],
 ) -> Likelihoods:
     from curvae.metrics import Implied, importance_weighted_nll
+    from curvae.metrics.codes import has_posterior
 
     # a deterministic model draws from the posterior that it implies where the noise is at β = 1
-    proposal = Implied(model, 1.0, noise, structure) if model.structure is None else model
+    proposal = model if has_posterior(model) else Implied(model, 1.0, noise, structure)
     return importance_weighted_nll(
         proposal, data, noise, samples=samples, generator=draws, batch_size=batch_size, progress=progress
     )

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import torch
 
 from curvae._checks import positive
+from curvae._repr import OneLine
 from curvae._typing import Float, Int, Tensor
 from curvae.curvature.linearised import Linearised
 from curvae.posteriors import Structure
 
 
-@dataclass(frozen=True)
-class SampledColumns:
+@dataclass(frozen=True, repr=False)
+class SampledColumns(OneLine):
     """Whitened Jacobian columns that an estimator has pushed anyway, for others to use.
 
     Args:
@@ -31,8 +32,8 @@ class SampledColumns:
     subsample: Subsample | None = None
 
 
-@dataclass(frozen=True)
-class Subsample:
+@dataclass(frozen=True, repr=False)
+class Subsample(OneLine):
     """A random part of a batch that stands for all of it.
 
     Args:
@@ -54,8 +55,8 @@ class Subsample:
         return values.new_zeros(self.size).index_copy(0, self.chosen, weighted)
 
 
-@dataclass(frozen=True)
-class PenaltyEstimate:
+@dataclass(frozen=True, repr=False)
+class PenaltyEstimate(OneLine):
     """What an estimator returns.
 
     Args:

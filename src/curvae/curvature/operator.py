@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch.func import jvp, vjp, vmap
 
 from curvae._precision import full_precision
+from curvae._repr import OneLine
 from curvae._transforms import one_at_a_time
 from curvae._typing import Float, Tensor
 from curvae.forward.first_use import check_first_use
@@ -21,7 +23,7 @@ from curvae.forward.statistics import BatchStatistics, FixedStatistics
 from curvae.likelihoods import Likelihood
 
 
-class Operator:
+class Operator(OneLine):
     r"""$v\mapsto Mv=J^\top L^\top L\,Jv$ at one batch of latents: one forward- and one reverse-mode product.
 
     Batch normalisation is treated as in :func:`~curvae.curvature.pushforward`: at the statistics of this batch, held
@@ -47,6 +49,9 @@ class Operator:
         >>> Operator(lambda z: 3 * z, z, z, Gaussian())(torch.ones(1, 2, 1)).squeeze(-1)
         tensor([[9., 9.]])
     """
+
+    def _told(self) -> dict[str, Any]:
+        return {"z": self.z, "likelihood": self.likelihood}
 
     @one_at_a_time()
     def __init__(self, fn: Decoder, z: Float[Tensor, "B *L"], x: Tensor, likelihood: Likelihood) -> None:

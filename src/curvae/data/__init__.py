@@ -1,8 +1,9 @@
 """Data: one call from a name or a path to a training and a test tensor, and batches that a resumed run sees again."""
 
 from curvae.data.batches import Batches
+from curvae.data.convert import as_samples
 from curvae.data.dataset import Dataset
-from curvae.data.loading import NAMES, absolute, is_name, load, title
+from curvae.data.loading import NAMES, absolute, in_order, is_name, load, load_whole, title
 from curvae.data.pixels import as_bytes, as_float, as_images, cut_off
 
 __all__ = [
@@ -13,8 +14,11 @@ __all__ = [
     "as_bytes",
     "as_float",
     "as_images",
+    "as_samples",
     "cut_off",
+    "in_order",
     "is_name",
     "load",
+    "load_whole",
     "title",
 ]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from curvae._repr import OneLine
 from curvae._typing import Float, Int, Tensor
 from curvae.data.pixels import as_float
 from curvae.errors import InputError
 
 
-class Batches(IterableDataset[Tensor]):
+class Batches(OneLine, IterableDataset[Tensor]):
     """Shuffled float32 batches of one tensor, without end or up to a step.
 
     Batch number ``s`` depends on ``(seed, s)`` and on nothing else: a run that was stopped before step ``s`` goes on
@@ -58,6 +60,9 @@ class Batches(IterableDataset[Tensor]):
         if steps is not None and steps < start:
             raise InputError(f"steps is {steps}, fewer than the {start} already done; expected at least {start}")
         self.data, self.batch_size, self.seed, self.start, self.steps = data, batch_size, seed, start, steps
+
+    def _told(self) -> dict[str, Any]:
+        return vars(self)
 
     @property
     def per_epoch(self) -> int:

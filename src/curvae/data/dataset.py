@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 
+from curvae._repr import OneLine
 from curvae._typing import Tensor
 from curvae.data.pixels import WHITE
 from curvae.errors import InputError
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset(OneLine):
     """A training and a test set that live in memory.
 
     Args:
@@ -56,6 +57,10 @@ class Dataset:
         if not self.digest:
             # a frozen dataclass is filled in this way once, before anybody sees it
             object.__setattr__(self, "digest", content_digest(self.train, self.test))
+
+    def _told(self) -> dict[str, Any]:
+        kind = self.split.get("kind", "given")
+        return {"name": self.name, "train": self.train, "test": self.test, "split": kind}
 
     @property
     def white(self) -> int | None:

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import torch
 
 from curvae._extras import require
+from curvae._typing import Tensor
 from curvae.data import arrays, fashion, idx, mnist
 from curvae.data.dataset import Dataset
 from curvae.data.pixels import whitened
 from curvae.data.reasons import reason
-from curvae.data.split import Halves, Split
+from curvae.data.split import Halves, Split, Whole
 from curvae.errors import InputError
 
 _EXPECTED = (
@@ -81,12 +82,58 @@ def load(
         >>> data.split["kind"], len(data.split["test_indices"])
         ('seeded', 4)
     """
+    return _load(source, _Wish(Split(split_seed, test_fraction), size, cache, damaged, white))
+
+
+def load_whole(
+    source: str | Path,
+    *,
+    size: int | None = None,
+    cache: Path | None = None,
+    damaged: str = "stop",
+    white: int | None = None,
+) -> Dataset:
+    """Load a data set that is not to be parted, down to a single sample: for :func:`in_order`.
+
+    The arguments and errors are those of :func:`load`. A source with parts of its own keeps them.
+
+    Example:
+        >>> import tempfile, numpy as np
+        >>> path = Path(tempfile.mkdtemp()) / "toy.npy"
+        >>> np.save(path, np.arange(6.0).reshape(3, 2))
+        >>> in_order(load_whole(path))
+        tensor([[0., 1.],
+                [2., 3.],
+                [4., 5.]])
+    """
+    return _load(source, _Wish(Whole(), size, cache, damaged, white))
+
+
+def in_order(dataset: Dataset) -> Tensor:
+    """All samples of a data set in the order of its source: rows of an array, files by sorted path.
+
+    Of a source with parts of its own: the training samples, then the held-out ones. So it is too where damaged images
+    were left out of a seeded split, which does not tell their places; :func:`load_whole` does.
+    """
+    if dataset.split.get("alone"):
+        return dataset.train
+    whole = torch.cat([dataset.train, dataset.test])
+    if dataset.split.get("kind") != "seeded" or "damaged" in dataset.split:
+        return whole
+    place = torch.ones(len(whole), dtype=torch.bool)
+    place[dataset.split["test_indices"]] = False
+    whole[place], whole[~place] = dataset.train, dataset.test
+    return whole
+
+
+def _load(source: str | Path, wish: _Wish) -> Dataset:
+    size, damaged = wish.size, wish.damaged
     if size is not None and not 1 <= size <= _LARGEST:
         raise InputError(f"size is {size}; expected a whole number of pixels from 1 to {_LARGEST}")
     if damaged not in DAMAGED:
         raise InputError(f"damaged is {damaged!r}; expected {' or '.join(DAMAGED)}")
-    name, halves = _read(source, _Wish(Split(split_seed, test_fraction), size, cache, damaged, white))
-    halves = whitened(halves, white, repr(name))
+    name, halves = _read(source, wish)
+    halves = whitened(halves, wish.white, repr(name))
     if size is not None:
         resize = _reading_images("resize")
         train, test = (resize.fit_all(half, size, repr(name)) for half in (halves.train, halves.test))

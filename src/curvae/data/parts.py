@@ -55,6 +55,22 @@ def parted_keys(keys: Iterable[str]) -> dict[str, str]:
     return {} if named is None else whole[named]
 
 
+def parted_labels(keys: Iterable[str]) -> dict[str, str]:
+    """Of a file's arrays, the labels: the key of each part, or under ``""`` that of all; none where there are none.
+
+    Example:
+        >>> parted_labels(["x_train", "y_train", "x_test", "y_test"])
+        {'train': 'y_train', 'test': 'y_test'}
+        >>> parted_labels(["images", "Labels"])
+        {'': 'Labels'}
+    """
+    names = list(keys)
+    sets = _sets(names)
+    if parts := next((sets[rest] for rest in _LABELS if rest in sets), None):
+        return parts
+    return next(({"": name} for label in _LABELS for name in names if name.lower() == label), {})
+
+
 def _sets(names: Iterable[str]) -> dict[str, dict[str, str]]:
     """Names that differ by the part alone, a training part and another: for what they share, the name of each part."""
     sets: dict[str, dict[str, str]] = {}

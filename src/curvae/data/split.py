@@ -82,3 +82,26 @@ class Split:
         """Split ``array`` ``[N, …]`` along its first axis; ``what`` names it in the error."""
         train, test = self.indices(len(array), what)
         return Halves(array[train.numpy()], array[test.numpy()], self.record(test))
+
+
+@dataclass(frozen=True)
+class Whole(Split):
+    """No split: training samples and then held-out ones are those of the source in its own order.
+
+    The last sample stands for those held out, as every set has some; a single one stands on both sides.
+
+    Example:
+        >>> [half.tolist() for half in Whole().indices(3, "toy")], [half.tolist() for half in Whole().indices(1, "toy")]
+        ([[0, 1], [2]], [[0], [0]])
+    """
+
+    def indices(self, count: int, what: str) -> tuple[Int[Tensor, " n"], Int[Tensor, " m"]]:
+        """All but the last position, and the last."""
+        if count == 0:
+            raise InputError(f"{what} holds no samples; expected at least one")
+        order = torch.arange(count)
+        return order[: max(count - 1, 1)], order[-1:]
+
+    def record(self, test: Int[Tensor, " m"]) -> dict[str, Any]:
+        """Whether there is one sample alone."""
+        return {"kind": "whole", "alone": test.tolist() == [0]}

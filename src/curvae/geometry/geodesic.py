@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from curvae._checks import positive_int
+from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
 from curvae.forward.kernels import differentiable
@@ -19,8 +20,8 @@ CurveEnergy = Callable[[Float[Tensor, "B T d"]], Float[Tensor, " B"]]
 """Energies of a batch of curves, for instance ``functools.partial(energy, decoder)``."""
 
 
-@dataclass(frozen=True)
-class Geodesic:
+@dataclass(frozen=True, repr=False)
+class Geodesic(OneLine):
     """Curves of least energy, and what was gained.
 
     Attributes:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import torch
 
+from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
 from curvae.identifiability.priors import Prior
 
 
-@dataclass(frozen=True)
-class Mixing:
+@dataclass(frozen=True, repr=False)
+class Mixing(OneLine):
     """The prior-preserving mixing transform r = F⁻¹ ∘ Φ ∘ U ∘ Φ⁻¹ ∘ F of Appendix A.
 
     If z has the prior's law, so has r(z); a decoder g∘r then generates the same p(x) as g from other latents. The

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch.distributions import Categorical, Distribution, MixtureSameFamily, MultivariateNormal, Normal
 
+from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
 from curvae.identifiability.scores import has_quantiles, normal_score, quantile
@@ -36,7 +37,7 @@ class Prior(Protocol):
         ...
 
 
-class Factorised:
+class Factorised(OneLine):
     """A factorised prior p(z) = ∏ p_i(z_i): each latent goes through its own c.d.f. F_i (Appendix A).
 
     Args:
@@ -65,6 +66,9 @@ class Factorised:
                 _check_marginal(marginal, torch.Size([]))
             self._parts = tuple((marginal, 1) for marginal in marginals)
 
+    def _told(self) -> dict[str, Any]:
+        return {"dim": self.dim}
+
     @property
     def dim(self) -> int:
         """The number of latents d."""
@@ -88,7 +92,7 @@ class Factorised:
         return torch.cat([function(m, column) for (m, _), column in zip(self._parts, columns, strict=True)], dim=-1)
 
 
-class CorrelatedNormal:
+class CorrelatedNormal(OneLine):
     """A normal prior N(μ, LLᵀ): its conditional c.d.f.s make n = L⁻¹(z − μ), exactly.
 
     (L⁻¹(z − μ))_i is z_i less its conditional mean given z_1 … z_{i−1}, over the conditional standard deviation.
@@ -113,6 +117,9 @@ class CorrelatedNormal:
             )
         self._distribution = distribution
 
+    def _told(self) -> dict[str, Any]:
+        return {"dim": self.dim}
+
     @property
     def dim(self) -> int:
         """The number of latents d."""
@@ -135,8 +142,8 @@ class CorrelatedNormal:
         return log_density
 
 
-@dataclass(frozen=True)
-class Autoregressive:
+@dataclass(frozen=True, repr=False)
+class Autoregressive(OneLine):
     """Any correlated prior, through its conditionals p(z_i | z_1 … z_{i−1}) and their c.d.f.s (Appendix A).
 
     Args:

@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from curvae._checks import positive, positive_int
+from curvae._repr import OneLine
 from curvae._typing import Bool, Float, Tensor
 from curvae.identifiability.priors import Prior
 
@@ -33,8 +34,8 @@ class Transform(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Pushforward:
+@dataclass(frozen=True, repr=False)
+class Pushforward(OneLine):
     """The law r#q of r(z) for z ~ q: log (r#q)(z) = log q(r⁻¹(z)) − log\\|det J_r(r⁻¹(z))\\|.
 
     The determinant comes from the Jacobian itself, not from any property of r, so that identities which hold for

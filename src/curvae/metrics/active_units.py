@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
 
 from curvae._checks import non_negative
+from curvae._repr import OneLine
 from curvae._typing import Bool, Float, Tensor
 from curvae.autoencoder import Model
 from curvae.errors import InputError
 from curvae.metrics.codes import batches, codes, deployed, in_double
 
 
-@dataclass(frozen=True, eq=False)
-class ActiveUnits:
+@dataclass(frozen=True, eq=False, repr=False)
+class ActiveUnits(OneLine):
     r"""How much each latent varies over the data.
 
     Attributes:
@@ -37,16 +38,14 @@ class ActiveUnits:
         return int(self.active.sum())
 
 
-def active_units(
-    model: Model, data: Tensor | np.ndarray, threshold: float = 0.01, batch_size: int = 100
-) -> ActiveUnits:
+def active_units(model: Model, data: Any, threshold: float = 0.01, batch_size: int = 100) -> ActiveUnits:
     r"""Latents whose posterior mean has a variance above ``threshold`` over the data.
 
     The threshold is meant for a standard normal prior, under which β-VAE and GRAE both keep the scale of the latents.
 
     Args:
         model: its ``encode``, in eval mode.
-        data: ``[N, *D]``, N ≥ 2, uint8 pixels or floating point.
+        data: arrays ``[N, *D]`` or batches, as :func:`curvae.metrics.codes` takes them; N ≥ 2.
         threshold: in units of the prior's variance, ≥ 0; Burda et al. take 0.01.
         batch_size: data at a time.
 
@@ -64,13 +63,14 @@ def active_units(
         (tensor([ True, False]), 1)
     """
     non_negative("threshold", threshold)
-    if len(data) < 2:
-        raise InputError(f"there are {len(data)} data; expected at least 2 to have a variance")
-    return ActiveUnits(codes(model, data, batch_size).var(0), threshold)
+    found = codes(model, data, batch_size)
+    if len(found) < 2:
+        raise InputError(f"there are {len(found)} data; expected at least 2 to have a variance")
+    return ActiveUnits(found.var(0), threshold)
 
 
 @torch.no_grad()
-def unit_divergence(model: Model, data: Tensor | np.ndarray, batch_size: int = 100) -> Float[Tensor, " d"]:
+def unit_divergence(model: Model, data: Any, batch_size: int = 100) -> Float[Tensor, " d"]:
     r"""$\mathbb E_x\,\mathrm{KL}(q(z_i\mid x)\,\|\,\mathcal N(0,1))$ of each latent's marginal, in nats.
 
     Where :func:`active_units` looks at means alone, this counts what the posterior says of a latent; near 0 for an
@@ -79,7 +79,7 @@ def unit_divergence(model: Model, data: Tensor | np.ndarray, batch_size: int = 1
 
     Args:
         model: its posterior, in eval mode.
-        data: ``[N, *D]``, uint8 pixels or floating point.
+        data: arrays ``[N, *D]`` or batches, as :func:`curvae.metrics.codes` takes them.
         batch_size: data at a time.
 
     Returns:
@@ -99,7 +99,7 @@ def unit_divergence(model: Model, data: Tensor | np.ndarray, batch_size: int = 1
     with deployed(model):
         for x in batches(model, data, batch_size):
             q = in_double(model.posterior(x))
-            variance = q.factor.dense().square().sum(-1)
+            variance = q.factor.variance()
             divergence = 0.5 * (q.mean.square() + variance - variance.log() - 1)
             total, count = total + divergence.sum(0).cpu(), count + len(x)
     return total / count

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
-import numpy as np
 import torch
 
 from curvae._checks import positive, positive_int
 from curvae._typing import Float, Tensor
-from curvae.autoencoder import Autoencoder
+from curvae.autoencoder import Model
 from curvae.curvature import Columns, Linearised
-from curvae.data import as_float
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.metrics.alignment import correlation, off_diagonal_moments, relative_distance
-from curvae.metrics.codes import deployed
+from curvae.metrics.codes import batches, deployed, has_posterior
 from curvae.metrics.objectives import objective_values
 from curvae.metrics.result import Estimate, Evaluation, Examples
 from curvae.posteriors import Diagonal, Structure
@@ -24,8 +23,8 @@ from curvae.posteriors import Diagonal, Structure
 
 @torch.no_grad()
 def evaluate(
-    model: Autoencoder,
-    data: Tensor | np.ndarray,
+    model: Model,
+    data: Any,
     beta: float,
     likelihood: Likelihood,
     structure: Structure,
@@ -44,7 +43,7 @@ def evaluate(
 
     Args:
         model: on any device; the mode of each of its modules is given back as it was.
-        data: ``[N, *D]``, uint8 pixels or floating point.
+        data: arrays ``[N, *D]`` or batches, as :func:`curvae.metrics.codes` takes them.
         beta: β, > 0.
         likelihood: observation model.
         structure: covariance structure of the closed forms (and of the model's posterior if it has one).
@@ -52,7 +51,7 @@ def evaluate(
         samples: draws for each sample in (2), ≥ 1.
         columns: sampled columns for each sample, ≥ 1.
         batch_size: data at a time.
-        examples: how many data to keep matrices of.
+        examples: how many data to keep matrices of, ≥ 0.
         progress: called with the number of data done so far.
 
     Raises:
@@ -60,6 +59,8 @@ def evaluate(
 
     Example:
         >>> from curvae.likelihoods import Gaussian
+        >>> from curvae import Autoencoder
+        >>> from curvae.posteriors import Full
         >>> model = Autoencoder(torch.nn.Linear(3, 2), torch.nn.Linear(2, 3), latents=2)
         >>> found = evaluate(model, torch.rand(9, 3), 0.2, Gaussian(), Full(), generator=torch.Generator())
         >>> found.data, bool(abs(found.taylor.mean - found.grae.mean) < 1e-5)   # Σ is optimal: no gap
@@ -67,31 +68,30 @@ def evaluate(
     """
     positive("beta", beta)
     positive_int("samples", samples)
-    positive_int("batch_size", batch_size)
-    if len(data) == 0:
-        raise InputError("there are no data to evaluate on; expected at least one")
-    parameter = next(model.parameters())
     measure = _Measure(model, beta, likelihood, structure, generator, samples, Columns(columns))
     found: list[dict[str, Tensor]] = []
     shown: list[dict[str, Tensor]] = []
+    done = 0
     with deployed(model):
-        for start in range(0, len(data), batch_size):
-            x = as_float(data[start : start + batch_size]).to(parameter)
+        for x in batches(model, data, batch_size):
             values, matrices = measure(x)
             found.append(values)
-            if start < examples:
+            if done < examples:
                 shown.append({"x": x, **matrices})
+            done += len(x)
             if progress is not None:
-                progress(start + len(x))
-    pictures = {name: array[:examples].cpu().numpy() for name, array in _joined(shown).items()}
-    return _summary(_joined(found), Examples(**pictures), beta, structure, model.structure is not None)
+                progress(done)
+    pictures = {name: array[:examples].cpu().numpy() for name, array in _joined(shown).items()} if shown else {}
+    return _summary(
+        _joined(found), Examples(**pictures) if shown else None, beta, structure, own_posterior=has_posterior(model)
+    )
 
 
 @dataclass(frozen=True)
 class _Measure:
     """All per-sample values of a batch, and its matrices."""
 
-    model: Autoencoder
+    model: Model
     beta: float
     likelihood: Likelihood
     structure: Structure
@@ -133,7 +133,7 @@ def _joined(batches: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def _summary(
-    values: dict[str, Tensor], examples: Examples, beta: float, structure: Structure, own_posterior: bool
+    values: dict[str, Tensor], examples: Examples | None, beta: float, structure: Structure, own_posterior: bool
 ) -> Evaluation:
     if not all(bool(value.isfinite().all()) for value in values.values()):
         bad = [name for name, value in values.items() if not bool(value.isfinite().all())]

@@ -9,12 +9,13 @@ import torch
 
 from curvae._checks import positive_int
 from curvae._extras import require
+from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
 
 
-@dataclass(frozen=True, eq=False)
-class Mixture:
+@dataclass(frozen=True, eq=False, repr=False)
+class Mixture(OneLine):
     r"""A mixture of C normal distributions, $\sum_c w_c\,\mathcal N(m_c,L_cL_c^\top)$, in float64.
 
     Attributes:

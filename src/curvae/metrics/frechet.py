@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from curvae._extras import require
+from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 from curvae.data.pixels import as_images
 from curvae.errors import InputError
@@ -24,8 +25,8 @@ Images = Tensor | np.ndarray
 """A batch, uint8 from 0 to 255 or floating point from 0 to 1; extractors are given the latter."""
 
 
-@dataclass(frozen=True, eq=False)
-class Statistics:
+@dataclass(frozen=True, eq=False, repr=False)
+class Statistics(OneLine):
     """All that a Fréchet distance knows of a set of images.
 
     Attributes:

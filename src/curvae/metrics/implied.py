@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from curvae._checks import positive
+from curvae._repr import line
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
 from curvae.curvature import Curvature, check_curvature, gauss_newton, hessian
@@ -55,6 +56,9 @@ class Implied(nn.Module):
         self.likelihood = Gaussian() if likelihood is None else likelihood
         self.structure = Full() if structure is None else structure
         self.curvature = check_curvature(curvature, self.likelihood)
+
+    def __repr__(self) -> str:
+        return line(type(self).__name__, repr(self.model), beta=self.beta, structure=self.structure)
 
     def posterior(self, x: Float[Tensor, "B *D"]) -> Normal:
         r"""$\mathcal N(h,\Sigma^*)$."""

@@ -6,11 +6,12 @@ import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
 
 from curvae._checks import positive, positive_int
+from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
 from curvae.errors import InputError
@@ -20,8 +21,8 @@ from curvae.metrics.result import Estimate
 from curvae.posteriors import Normal
 
 
-@dataclass(frozen=True, eq=False)
-class Likelihoods:
+@dataclass(frozen=True, eq=False, repr=False)
+class Likelihoods(OneLine):
     r"""Importance-weighted negative log-likelihoods, in nats per sample.
 
     Attributes:
@@ -51,7 +52,7 @@ class Likelihoods:
 @torch.no_grad()
 def importance_weighted_nll(
     model: Model,
-    data: Tensor | np.ndarray,
+    data: Any,
     likelihood: Likelihood,
     *,
     samples: int,
@@ -72,7 +73,7 @@ def importance_weighted_nll(
 
     Args:
         model: the posterior and the decoder; used in eval mode if it is a module, and its mode given back.
-        data: ``[N, *D]``, uint8 pixels or floating point.
+        data: arrays ``[N, *D]`` or batches, as :func:`curvae.metrics.codes` takes them.
         likelihood: $p(x\mid z)$, its ``log_prob``.
         samples: K, draws for each sample, ≥ 1.
         generator: of the draws, on the model's device.

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 
 from curvae._typing import Float, Tensor
-from curvae.autoencoder import Autoencoder
+from curvae.autoencoder import Model
 from curvae.curvature import Linearised, gauss_newton
 from curvae.curvature.gauss_newton import column_norms
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.metrics.alignment import gap
-from curvae.metrics.codes import in_double
+from curvae.metrics.codes import has_posterior, in_double
 from curvae.posteriors import Factor, Full, Normal, Structure
 
 
@@ -42,7 +42,7 @@ class ObjectiveValues:
 
 
 def objective_values(
-    model: Autoencoder,
+    model: Model,
     x: Float[Tensor, "B *D"],
     beta: float,
     likelihood: Likelihood,
@@ -69,6 +69,7 @@ def objective_values(
 
     Example:
         >>> from curvae.likelihoods import Gaussian
+        >>> from curvae import Autoencoder
         >>> model = Autoencoder(torch.nn.Linear(3, 2), torch.nn.Linear(2, 3), latents=2, structure=Full())
         >>> given = (torch.rand(5, 3), 0.2, Gaussian(), Full())
         >>> found = objective_values(model, *given, generator=torch.Generator(), samples=2, paired=True).values
@@ -80,7 +81,7 @@ def objective_values(
     if not bool(curvature.isfinite().all()):
         raise InputError("the model's outputs or derivatives on these data are not finite numbers")
     optimum = structure.optimal(curvature, beta)
-    q = Normal(h.double(), optimum) if model.structure is None else in_double(model.posterior(x))
+    q = Normal(h.double(), optimum) if not has_posterior(model) else in_double(model.posterior(x))
     # columns pushed along L, and not M above: the gap then compares two computations
     eta, tangents = Linearised(model.decode, h, x, likelihood).push(q.factor.dense().to(h.dtype))
     nll, kl = likelihood.nll(eta, x).double(), beta * q.kl()
@@ -98,7 +99,7 @@ def objective_values(
 
 
 def _sampled_nll(
-    model: Autoencoder,
+    model: Model,
     q: Normal,
     x: Float[Tensor, "B *D"],
     likelihood: Likelihood,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
 
@@ -34,8 +35,8 @@ class Estimate:
         return cls(float(values.mean()), se)
 
 
-@dataclass(frozen=True, eq=False)
-class Examples:
+@dataclass(frozen=True, eq=False, repr=False)
+class Examples(OneLine):
     r"""Matrices of a few data, for pictures.
 
     Attributes:
@@ -49,8 +50,8 @@ class Examples:
     implied: Float[np.ndarray, "n d d"]
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(OneLine):
     r"""What :func:`evaluate` measured. All objectives are minimised ones, per sample, summed over outputs and latents.
 
     Attributes:
@@ -96,6 +97,10 @@ class Evaluation:
     gap: Estimate
     gap_error: float
     examples: Examples | None = field(default=None, compare=False, repr=False)
+
+    def _told(self) -> dict[str, Any]:
+        means = {name: round(getattr(self, name).mean, 4) for name in ("beta_vae", "taylor", "grae")}
+        return {"data": self.data, "beta": self.beta, "structure": self.structure, **means}
 
     def to_json(self) -> dict[str, Any]:
         """All numbers as a JSON-ready object; ``{"mean", "se"}`` for the estimates."""

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from curvae._precision import half_weights
+from curvae._repr import line
 from curvae._typing import Tensor
 from curvae.autoencoder import Model
 from curvae.errors import InputError
@@ -58,6 +59,9 @@ class Loss(nn.Module, Generic[M]):
         likelihood = getattr(objective, "likelihood", None)
         if isinstance(likelihood, nn.Module):  # no part of the objective's state, which is no module
             self.likelihood = likelihood
+
+    def __repr__(self) -> str:
+        return line(type(self).__name__, repr(self.model), repr(self.objective))
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Terms:
         """The objective's terms for a batch ``x`` ``[B, *D]``."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.utils import _pytree
 
+from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 
 
-@dataclass(frozen=True)
-class Terms:
+@dataclass(frozen=True, repr=False)
+class Terms(OneLine):
     """Named parts of an objective for each sample of a batch, weights included, all minimised.
 
     Args:
@@ -25,6 +27,9 @@ class Terms:
     """
 
     parts: Mapping[str, Float[Tensor, " B"]]
+
+    def _told(self) -> dict[str, Any]:
+        return {"parts": self.parts, "data": len(next(iter(self.parts.values()), ()))}
 
     @property
     def total(self) -> Float[Tensor, " B"]:

@@ -3,14 +3,19 @@ r"""Square roots of covariances: $\Sigma=LL^\top$ with $L$ lower triangular, sto
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 
+from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 
 
-class Factor(ABC):
+class Factor(OneLine, ABC):
     r"""A batch of lower-triangular factors $L$ of $\Sigma=LL^\top$."""
+
+    def _told(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
     @abstractmethod
     def apply(self, noise: Float[Tensor, "*S B d"]) -> Float[Tensor, "*S B d"]:
@@ -31,6 +36,15 @@ class Factor(ABC):
     @abstractmethod
     def trace(self) -> Float[Tensor, " B"]:
         r"""$\mathrm{tr}\,\Sigma$."""
+
+    def variance(self) -> Float[Tensor, "B d"]:
+        r"""The diagonal of $\Sigma$."""
+        return self.dense().square().sum(-1)
+
+    def to(self, dtype: torch.dtype) -> Factor:
+        """In another floating-point type."""
+        dense = self.dense().to(dtype)
+        return BlockFactor(dense.unsqueeze(1), dense.shape[-1])
 
     def covariance(self) -> Float[Tensor, "B d d"]:
         r"""$\Sigma$, dense."""
@@ -74,6 +88,14 @@ class DiagonalFactor(Factor):
     def trace(self) -> Float[Tensor, " B"]:
         """Sum of variances."""
         return self.scale.square().sum(-1)
+
+    def variance(self) -> Float[Tensor, "B d"]:
+        """The scales' squares, with no matrix between."""
+        return self.scale.square()
+
+    def to(self, dtype: torch.dtype) -> DiagonalFactor:
+        """In another type."""
+        return DiagonalFactor(self.scale.to(dtype))
 
 
 class BlockFactor(Factor):
@@ -119,3 +141,11 @@ class BlockFactor(Factor):
     def trace(self) -> Float[Tensor, " B"]:
         """Sum of squared entries, less the padding's ones."""
         return self.blocks.square().sum((-1, -2, -3)) - self._padding
+
+    def variance(self) -> Float[Tensor, "B d"]:
+        """Each row's sum of squares, with no matrix of all latents between."""
+        return self.blocks.square().sum(-1).flatten(1)[:, : self.latents]
+
+    def to(self, dtype: torch.dtype) -> BlockFactor:
+        """In another type."""
+        return BlockFactor(self.blocks.to(dtype), self.latents)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import torch
 
 from curvae._random import stream
+from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 from curvae.posteriors.factor import Factor
 
 
-@dataclass(frozen=True)
-class Normal:
+@dataclass(frozen=True, repr=False)
+class Normal(OneLine):
     r"""$q(z\mid x)=\mathcal N(h,\Sigma)$ for a batch, $\Sigma=LL^\top$.
 
     Args:

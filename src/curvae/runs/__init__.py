@@ -7,10 +7,14 @@ from curvae.runs.folder import Run
 from curvae.runs.objective import build_objective
 from curvae.runs.parts import build_estimator, build_likelihood, build_structure
 from curvae.runs.source import load_data
+from curvae.runs.trained import Codes, Posteriors, Trained
 
 __all__ = [
+    "Codes",
+    "Posteriors",
     "Run",
     "RunConfig",
+    "Trained",
     "build_estimator",
     "build_likelihood",
     "build_model",

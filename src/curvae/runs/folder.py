@@ -5,24 +5,31 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from curvae._repr import OneLine
 from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset, is_name
 from curvae.errors import InputError
-from curvae.metrics import Evaluation
+from curvae.metrics import Evaluation, codes, fit_mixture
+from curvae.posteriors import Structure
+from curvae.runs.build import likelihood_of
 from curvae.runs.config import RunConfig
+from curvae.runs.device import choose_device, generator
 from curvae.runs.documents import read_document, write_document
 from curvae.runs.evaluated import read_evaluation, write_evaluation
 from curvae.runs.export import load_model, model_document
 from curvae.runs.lines import read_lines
+from curvae.runs.parts import build_structure
 from curvae.runs.provenance import environment
 from curvae.runs.schema import amount, anything, count, digest, listing, mapping, optional, record, text
 from curvae.runs.source import load_data
 from curvae.runs.taking import check_free, clear
+from curvae.runs.trained import Codes, Posteriors, Trained
 from curvae.terminal import quoted
 
 _FORMAT = "curvae-run"
@@ -37,8 +44,8 @@ _CHANGE = record(
 _NEEDED = {"config": mapping(anything), "data": _DATA, "environment": _ENVIRONMENT}
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, repr=False)
+class Run(OneLine):
     """One training run on disk.
 
     ==========================  ==========================================================
@@ -66,6 +73,19 @@ class Run:
     data: dict[str, Any]
     environment: dict[str, str | None]
     history: tuple[dict[str, Any], ...] = ()
+
+    def _told(self) -> dict[str, Any]:
+        config = self.config
+        done = "finished" if self.finished else "not finished"
+        return {
+            "path": str(self.path), "data": config.data, "objective": config.objective, "beta": config.beta,
+            "latents": config.latents, "steps": config.steps, "state": done,
+        }  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        rows = self._told().items()
+        cells = "".join(f"<tr><th>{name}</th><td>{escape(str(value))}</td></tr>" for name, value in rows)
+        return f"<table><caption>curvae run</caption>{cells}</table>"
 
     @classmethod
     def create(cls, path: Path, config: RunConfig, dataset: Dataset, device: torch.device) -> Run:
@@ -171,6 +191,53 @@ class Run:
                 "restore them or train again"
             )
         return load_model(self.path)
+
+    def trained(self, device: str = "cpu") -> Trained:
+        """The trained model with all that it takes to use it on data, opened once.
+
+        Args:
+            device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+
+        Raises:
+            InputError: as :meth:`model`.
+        """
+        model = self.model().to(choose_device(device))
+        shape, white = tuple(self.data["shape"]), self.data.get("white")
+        structure = build_structure(self.config.structure)
+        return Trained(model, likelihood_of(self.config, model), structure, self.config.beta, shape, white)
+
+    def encode(
+        self, x: Any, *, covariance: bool = False, structure: Structure | None = None, batch_size: int = 256
+    ) -> Codes | Posteriors:
+        """Means and standard deviations of the latents; see :meth:`Trained.encode`."""
+        return self.trained().encode(x, covariance=covariance, structure=structure, batch_size=batch_size)
+
+    def reconstruct(self, x: Any) -> Any:
+        """Expected observations at the codes of ``x``; see :meth:`Trained.reconstruct`."""
+        return self.trained().reconstruct(x)
+
+    def interpolate(self, a: Any, b: Any, steps: int = 9, *, geodesic: bool = False) -> Any:
+        """Ways between pairs of samples, straight or as the decoder sees them; see :meth:`Trained.interpolate`."""
+        return self.trained().interpolate(a, b, steps, geodesic=geodesic)
+
+    def traverse(self, x: Any = None, **options: Any) -> Any:
+        """One latent moves at a time; see :meth:`Trained.traverse` for the options."""
+        return self.trained().traverse(x, **options)
+
+    def sample(self, n: int, *, seed: int = 0, mixture: int | None = None) -> Any:
+        """Decoded draws of the prior, ``[n, *D]``; see :meth:`Trained.sample`.
+
+        Args:
+            n: how many.
+            seed: of the draws, and of the fit.
+            mixture: draw from so many normal distributions fitted to the codes of the training data instead.
+        """
+        trained = self.trained()
+        if mixture is None:
+            return trained.sample(n, seed=seed)
+        generator(seed, torch.device("cpu"))  # refuses a seed before the work; scikit-learn takes those of 32 bits
+        density = fit_mixture(codes(trained.model, self.dataset().train), mixture, seed % 2**32)
+        return trained.sample(n, seed=seed, density=density)
 
     def dataset(self) -> Dataset:
         """The run's data, the same split.

@@ -1,0 +1,54 @@
+"""``curvae interpolate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from curvae.cli import using
+from curvae.cli.places import path
+
+
+def interpolate(
+    run: Annotated[Path, Argument(help="A finished run folder.", metavar="RUN", parser=path)],
+    out: Annotated[Path, Option(help="A .png with a way in each row, or the values as .npy or .npz.", parser=path)],
+    data: Annotated[str | None, Option(help=using.DATA)] = None,
+    part: Annotated[str, Option(help=using.PART)] = "all",
+    pairs: Annotated[str, Option(help="Positions in the data: from:to, with commas between pairs.")] = "0:1",
+    steps: Annotated[int, Option(help="Points of each way, both ends included.")] = 9,
+    geodesic: Annotated[bool, Option("--geodesic", help="Shortest ways as the decoder sees them.")] = False,
+    device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
+    as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Decode ways between the codes of two samples: straight lines in latent space, or geodesics."""
+    import numpy as np
+
+    from curvae.errors import InputError
+
+    opened = using.open_run(run)
+    using.check_out(out, using.FORMATS, opened, data)
+    least = 3 if geodesic else 2
+    if steps < least:
+        raise InputError(f"--steps is {steps}; expected at least {least}, both ends included")
+    ends = _ends(pairs)
+    using.check_amount("the ways", (len(ends), steps, *opened.data["shape"]), out, len(ends) * steps)
+    trained = using.trained(opened, device)
+    samples = using.read(opened, data, part)
+    first, last = (samples.at("--pairs", list(side)) for side in zip(*ends, strict=True))
+    found = trained.interpolate(first, last, steps, geodesic=geodesic).cpu().numpy()
+    picture = found.reshape(-1, *found.shape[2:]) if out.suffix.lower() == ".png" else None
+    replaced = using.write(out, {"path": found, "pairs": np.array(ends)}, picture, steps)
+    told = {"run": str(run), "out": str(out), "pairs": ends, "steps": steps, "geodesic": geodesic}
+    using.tell(told, f"{len(ends)} way{'s' * (len(ends) > 1)} of {steps} steps", replaced, as_json)
+
+
+def _ends(pairs: str) -> list[tuple[int, int]]:
+    """Of ``0:1,5:2``."""
+    from curvae.errors import InputError
+
+    ends = [pair.split(":") for pair in pairs.split(",")]
+    if not all(len(pair) == 2 for pair in ends):
+        raise InputError(f"--pairs is {pairs[:60]!r}; expected pairs of positions in the data, as in 0:1,5:2")
+    return [(using.numbers("--pairs", one)[0], using.numbers("--pairs", two)[0]) for one, two in ends]

@@ -1,0 +1,63 @@
+"""``curvae traverse``."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from curvae.cli import using
+from curvae.cli.places import path
+
+
+def traverse(
+    run: Annotated[Path, Argument(help="A finished run folder.", metavar="RUN", parser=path)],
+    out: Annotated[Path, Option(help="A .png with a latent in each row, or the values as .npy or .npz.", parser=path)],
+    data: Annotated[str | None, Option(help=using.DATA)] = None,
+    part: Annotated[str, Option(help=using.PART)] = "all",
+    index: Annotated[
+        str | None, Option(help="Positions in the data of the samples to start from, as in 0,3.", show_default="z = 0")
+    ] = None,
+    latents: Annotated[str | None, Option(help="Which, counted from 0, as in 0,3.", show_default="all")] = None,
+    values: Annotated[str, Option(help="Of the latent, in the prior's standard deviations.")] = "-3,-2,-1,0,1,2,3",
+    device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
+    as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Decode codes of which one latent at a time takes each value, from the prior's mean or from samples."""
+    import numpy as np
+
+    from curvae.errors import InputError
+
+    opened = using.open_run(run)
+    using.check_out(out, using.FORMATS, opened, data)
+    if index is None and data is not None:
+        raise InputError("--data is given but --index is not; say which samples to start from, as in --index 0")
+    count, at = opened.config.latents, _values(values)
+    chosen = list(range(count)) if latents is None else using.numbers("--latents", latents)
+    if bad := [one for one in chosen if one >= count]:
+        raise InputError(f"--latents has {bad[0]}; expected whole numbers from 0 to {count - 1}")
+    starts = [] if index is None else using.numbers("--index", index)
+    axes = (max(1, len(starts)), len(chosen), len(at))
+    using.check_amount("the traversals", (*axes, *opened.data["shape"]), out, math.prod(axes))
+    trained = using.trained(opened, device)
+    x = using.read(opened, data, part).at("--index", starts) if starts else None
+    found = np.asarray(trained.traverse(x, latents=chosen, values=at))
+    picture = found.reshape(-1, *found.shape[3:]) if out.suffix.lower() == ".png" else None
+    arrays = {"traversal": found, "latents": np.array(chosen), "values": np.array(at), "index": np.array(starts, int)}
+    replaced = using.write(out, arrays, picture, len(at))
+    told = {"run": str(run), "out": str(out), "index": starts, "latents": chosen, "values": at}
+    using.tell(told, f"{len(chosen)} latent{'s' * (len(chosen) > 1)} at {len(at)} values", replaced, as_json)
+
+
+def _values(text: str) -> list[float]:
+    from curvae.errors import InputError
+
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or not all(math.isfinite(value) for value in found):
+        raise InputError(f"--values is {text[:60]!r}; expected finite numbers with commas between them, as in -2,0,2")
+    return found

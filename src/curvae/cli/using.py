@@ -1,0 +1,196 @@
+"""What the commands share that use a trained model: opening it, reading samples, writing arrays and pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from curvae.cli.group import writing
+from curvae.cli.pictures import SHOWN, grid
+from curvae.cli.places import check_file
+from curvae.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Shaped
+
+    from curvae._typing import Tensor
+    from curvae.data import Dataset
+    from curvae.runs import Run, Trained
+
+DATA = "As for curvae train; default the run's own data."
+PART = "all (in the order of the data), train or test."
+FORMATS = (".png", ".npy", ".npz")
+_PARTS = ("all", "train", "test")
+
+
+def open_run(place: Path) -> Run:
+    """The run in a folder; all commands that use a trained model open it here."""
+    from curvae.runs import Run
+
+    return Run.open(place)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples in their order, and what their source says of them.
+
+    Attributes:
+        values: ``[N, *D]``, uint8 or float32.
+        labels: ``[N]`` or None.
+    """
+
+    values: Tensor
+    labels: Shaped[np.ndarray, " N"] | None
+
+    def first(self, limit: int | None) -> Samples:
+        """At most ``limit`` of them."""
+        if limit is None:
+            return self
+        if limit < 1:
+            raise InputError(f"--limit is {limit}; expected a whole number >= 1")
+        stop = min(limit, len(self.values))
+        return Samples(self.values[:stop], None if self.labels is None else self.labels[:stop])
+
+    def at(self, option: str, positions: list[int]) -> Tensor:
+        """Those at some positions, which an option gave."""
+        count = len(self.values)
+        if bad := [position for position in positions if position >= count]:
+            raise InputError(f"{option} has {bad[0]}; expected positions from 0 to {count - 1} in the data")
+        return self.values[positions]
+
+
+def read(run: Run, data: str | None, part: str) -> Samples:
+    """The samples that a command is to use: all of ``data`` or of the run's own, or one part of them."""
+    from curvae.data import in_order, load, load_whole
+    from curvae.data.labels import labels_of
+
+    if part not in _PARTS:
+        raise InputError(f"--part is {part!r}; expected {', '.join(_PARTS[:-1])} or {_PARTS[-1]}")
+    config = run.config
+    source = config.data if data is None else data
+    options: Any = {"size": config.size, "damaged": config.damaged, "white": run.data.get("white")}
+    if data is None:
+        found = run.dataset()
+        if part == "all" and "damaged" in found.split:
+            found = load_whole(source, **options)
+    elif part == "all":
+        found = load_whole(source, **options)
+    else:
+        found = load(source, split_seed=config.split_seed, **options)
+    found = found.in_shape(tuple(run.data["shape"]))
+    _check_shape(run, found, source)
+    values = in_order(found) if part == "all" else found.train if part == "train" else found.test
+    alone = bool(found.split.get("alone"))
+    labels = None if "damaged" in found.split else labels_of(source, len(found.train) + (not alone) * len(found.test))
+    return Samples(values, None if labels is None else _part_of(labels, found, part))
+
+
+def _check_shape(run: Run, found: Dataset, source: str) -> None:
+    shape = tuple(run.data["shape"])
+    if found.shape != shape:
+        raise InputError(f"--data is {source}, of samples of shape {found.shape}; {run.path} takes {shape}")
+
+
+def _part_of(labels: Shaped[np.ndarray, " N"], found: Dataset, part: str) -> Shaped[np.ndarray, " M"]:
+    import numpy as np
+
+    if part == "all":
+        return labels
+    held_out = found.split.get("test_indices")
+    test = np.arange(len(found.train), len(labels)) if held_out is None else np.asarray(held_out)
+    return labels[test] if part == "test" else np.delete(labels, test)
+
+
+def check_out(out: Path, formats: tuple[str, ...], run: Run, data: str | None) -> None:
+    """Refuse a place for the results that cannot be written, that holds the data, or a picture of what is no image."""
+    from curvae.data import arrays
+
+    check_file("--out", out, formats)
+    source, _ = arrays.locate(Path(os.path.expanduser(run.config.data if data is None else data)))  # noqa: PTH111
+    if os.path.exists(source) and out.exists() and source.samefile(out):  # noqa: PTH110 - names that are too long
+        raise InputError(f"--out is {out}, which holds the data; choose another")
+    check_picture(run, out)
+
+
+def check_picture(run: Run, out: Path) -> None:
+    """Refuse a picture of samples that are no images."""
+    shape = tuple(run.data["shape"])
+    if out.suffix.lower() == ".png" and not (len(shape) == 3 and shape[0] in (1, 3)):
+        raise InputError(f"the samples of {run.path} have shape {shape} and are no images; use --out with .npy or .npz")
+
+
+def check_amount(what: str, axes: tuple[int, ...], out: Path, shown: int = 0) -> None:
+    """Refuse results that do not fit in memory, or more images than a picture shows."""
+    from curvae import memory
+
+    if out.suffix.lower() == ".png" and shown > SHOWN:
+        raise InputError(f"{what} are {shown} images; a .png shows at most {SHOWN}, .npy and .npz take more")
+    # the results, and what is written of them, in float64 at most
+    if (needed := 16 * math.prod(axes)) > memory.total():
+        raise InputError(
+            f"{what} are numbers of shape {axes}, {needed / 2**30:.3g} GB; this machine has "
+            f"{memory.total() / 2**30:.3g} GB: ask for less at a time"
+        )
+
+
+def numbers(option: str, text: str) -> list[int]:
+    """Whole numbers ≥ 0 with commas between them.
+
+    Example:
+        >>> numbers("--index", "0,12")
+        [0, 12]
+    """
+    parts = text.split(",")
+    # len before int: Python refuses thousands of digits
+    if not all(part.strip().isascii() and part.strip().isdigit() and len(part) < 10 for part in parts):
+        raise InputError(
+            f"{option} is {text[:60]!r}; expected whole numbers >= 0 with commas between them, as in 0,3,7"
+        )
+    return [int(part) for part in parts]
+
+
+def write(
+    out: Path, arrays: dict[str, Any], picture: Shaped[np.ndarray, "N C H W"] | None = None, columns: int | None = None
+) -> bool:
+    """Write results whole or not at all: ``.npz`` all arrays, ``.npy`` the first, ``.png`` the picture.
+
+    Returns:
+        Whether an older file was there, which is replaced.
+    """
+    import numpy as np
+
+    from curvae.files import write_atomic
+
+    there, suffix = out.exists(), out.suffix.lower()
+    with writing("--out", out):
+        if suffix == ".npy":
+            write_atomic(out, lambda path: np.save(path, next(iter(arrays.values()))))
+        elif suffix == ".npz":
+            write_atomic(out, lambda path: np.savez_compressed(path, **arrays))
+        else:
+            from PIL import Image
+
+            assert picture is not None  # of what is no image none is asked for
+            image = Image.fromarray(grid(picture, columns=columns))
+            write_atomic(out, lambda path: image.save(path, format="png"))
+    return there
+
+
+def tell(told: dict[str, Any], what: str, replaced: bool, as_json: bool) -> None:
+    """Say what was written: one JSON object on stdout, or a line on stderr."""
+    if as_json:
+        typer.echo(json.dumps(told))
+    else:
+        typer.echo(f"{what} in {told['out']}" + ", in place of an older file" * replaced, err=True)
+
+
+def trained(run: Run, device: str) -> Trained:
+    """The run's model on a device."""
+    return run.trained(device)

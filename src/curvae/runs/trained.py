@@ -1,0 +1,340 @@
+"""What one does with a trained model: encode, reconstruct, interpolate, traverse, sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from curvae._checks import positive_int, shown
+from curvae._precision import at_least_float32
+from curvae._repr import OneLine, line
+from curvae._typing import Float, Tensor
+from curvae.autoencoder import Autoencoder
+from curvae.curvature import gauss_newton
+from curvae.errors import InputError
+from curvae.geometry import energy, geodesic
+from curvae.likelihoods import Likelihood
+from curvae.metrics import Mixture
+from curvae.metrics.codes import has_posterior
+from curvae.posteriors import Factor, Shared, Structure
+from curvae.runs.device import generator
+from curvae.runs.given import Given
+
+_BATCH = 256
+# numbers of a Jacobian [B, *D, d] that are in memory together
+_JACOBIAN = 2**25
+# of the search for a geodesic
+_ITERATIONS = 60
+
+
+class Codes(NamedTuple):
+    """Posteriors of N samples: means and standard deviations, ``[N, *L]`` each."""
+
+    mean: Any
+    std: Any
+
+    def __repr__(self) -> str:
+        return line(type(self).__name__, **self._asdict())
+
+
+class Posteriors(NamedTuple):
+    """Posteriors of N samples: means and standard deviations ``[N, *L]``, covariances ``[N, d, d]``."""
+
+    mean: Any
+    std: Any
+    covariance: Any
+
+    def __repr__(self) -> str:
+        return line(type(self).__name__, **self._asdict())
+
+
+@dataclass(frozen=True, repr=False)
+class Trained(OneLine):
+    r"""A trained model with what its objective knew, to be used on data.
+
+    ``x`` is a NumPy array, a tensor, nested lists or a data frame ``[N, *D]``, by the rule of
+    :func:`curvae.data.as_samples`; images may lack their channel or have it last. Tensors give tensors on their own
+    device, everything else NumPy arrays. Samples are taken a batch at a time, without gradients, and no answer depends
+    on the size of a batch. Outputs are expected observations, on the scale that the model sees: of pixels in bytes,
+    0 to 1.
+
+    Attributes:
+        model: in eval mode, on any device.
+        likelihood: observation model.
+        structure: covariance structure of the posterior, or of the one that the objective has optimised away.
+        beta: β, > 0.
+        shape: of one sample.
+        white: what meant 1 in the training data, if they were bytes (``Dataset.white``).
+
+    Example:
+        >>> from curvae.likelihoods import Gaussian
+        >>> from curvae.posteriors import Full
+        >>> model = Autoencoder(torch.nn.Linear(3, 2), torch.nn.Linear(2, 3), latents=2).eval()
+        >>> trained = Trained(model, Gaussian(), Full(), beta=0.2, shape=(3,))
+        >>> mean, std = trained.encode(np.random.default_rng(0).random((5, 3)))
+        >>> mean.shape, std.shape, trained.reconstruct(torch.rand(4, 3)).shape
+        ((5, 2), (5, 2), torch.Size([4, 3]))
+    """
+
+    model: Autoencoder
+    likelihood: Likelihood
+    structure: Structure
+    beta: float
+    shape: tuple[int, ...]
+    white: int | None = None
+
+    @torch.no_grad()
+    def encode(
+        self, x: Any, *, covariance: bool = False, structure: Structure | None = None, batch_size: int = _BATCH
+    ) -> Codes | Posteriors:
+        r"""Mean and standard deviation of each latent given each sample.
+
+        Those of the model's own posterior $q(z\mid x)$; or, for a deterministic model, of $\mathcal N(h(x),\Sigma^*)$
+        with the best covariance (11) in the structure that it was trained with, which its objective has optimised away.
+
+        Args:
+            x: ``[N, *D]``.
+            covariance: also give Σ, ``[N, d, d]``, in the third place.
+            structure: of $\Sigma^*$, to be taken in the place of the above, for any model. ``Shared`` takes the mean
+                curvature of all of ``x``.
+            batch_size: samples at a time, at most.
+
+        Returns:
+            ``(mean, std)`` or ``(mean, std, covariance)``, named.
+
+        Raises:
+            InputError: ``x`` cannot be used, or codes are not finite.
+        """
+        given = self._given(x)
+        posterior, size = self._posterior(given, structure, batch_size)
+        parts = []
+        for batch in self._batches(given, size):
+            mean, factor = posterior(batch)
+            matrices = (factor.covariance().expand(len(mean), -1, -1),) if covariance else ()
+            parts.append((mean, factor.variance().sqrt().expand(len(mean), -1).reshape(mean.shape), *matrices))
+        found = [given.answer(joined) for joined in _collected(parts, len(given))]
+        return Posteriors(*found) if covariance else Codes(*found)
+
+    @torch.no_grad()
+    def precisions(self, x: Any, *, batch_size: int = 64) -> tuple[Any, Any]:
+        r"""$\Sigma^{-1}$ of each sample's posterior, as :meth:`encode` has it, and $I+\tfrac1\beta M$, both in float64.
+
+        Full posteriors that are best for the decoder have them equal (11).
+
+        Returns:
+            Two arrays ``[N, d, d]``.
+        """
+        given = self._given(x)
+        posterior, size = self._posterior(given, None, batch_size)
+        parts = []
+        for batch in self._batches(given, min(size, batch_size)):
+            mean, factor = posterior(batch)
+            implied = self._curvature(mean, batch).double() / self.beta
+            implied.diagonal(dim1=-2, dim2=-1).add_(1)
+            parts.append((factor.to(torch.float64).precision().expand_as(implied), implied))
+        own, implied = (given.answer(joined) for joined in _collected(parts, len(given)))
+        return own, implied
+
+    @torch.no_grad()
+    def reconstruct(self, x: Any, *, batch_size: int = _BATCH) -> Any:
+        """The expected observation at each sample's code, in the layout of ``x``, ``[N, *D]``.
+
+        Raises:
+            InputError: as :meth:`encode`.
+        """
+        given = self._given(x)
+        parts = ((self._mean(self.model.encode(batch)),) for batch in self._batches(given, batch_size))
+        return given.answer(_collected(parts, len(given))[0], of_data=True)
+
+    @torch.no_grad()
+    def interpolate(self, a: Any, b: Any, steps: int = 9, *, geodesic: bool = False, batch_size: int = 16) -> Any:
+        """Expected observations on the ways between the codes of pairs of samples.
+
+        Args:
+            a: where each way begins, ``[N, *D]``.
+            b: where it ends, as many.
+            steps: T, both ends included: ≥ 2, and ≥ 3 for geodesics.
+            geodesic: take the shortest ways as the decoder sees them (§5.2), found by
+                :func:`curvae.geometry.geodesic`, in the place of straight lines in latent space.
+            batch_size: pairs at a time.
+
+        Returns:
+            ``[N, T, *D]``.
+
+        Raises:
+            InputError: samples that cannot be used, other numbers of them, or too few steps.
+        """
+        least = 3 if geodesic else 2
+        if positive_int("steps", steps) < least:
+            raise InputError(f"steps is {steps}; expected at least {least}, both ends included")
+        first, last = self._given(a, "a"), self._given(b, "b")
+        if len(first) != len(last):
+            raise InputError(f"a holds {len(first)} samples and b {len(last)}; expected as many, in pairs")
+        way = self._geodesics if geodesic else _lines
+        pairs = zip(self._batches(first, batch_size), self._batches(last, batch_size), strict=True)
+        ways = (way(self.model.encode(start), self.model.encode(end), steps) for start, end in pairs)
+        return first.answer(_collected(((self._decoded(z),) for z in ways), len(first))[0], of_data=True)
+
+    @torch.no_grad()
+    def traverse(
+        self,
+        x: Any = None,
+        *,
+        latents: Sequence[int] | None = None,
+        values: Sequence[float] = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0),
+        batch_size: int = 16,
+    ) -> Any:
+        """Expected observations as one latent at a time takes each value and the others keep those of a sample's code.
+
+        Args:
+            x: ``[N, *D]``; None starts at the prior's mean, z = 0, as if it were one sample.
+            latents: which, counted from 0; default all L. Latents that have axes are counted along all of them.
+            values: V of them, in units of the prior's standard deviation.
+            batch_size: samples at a time.
+
+        Returns:
+            ``[N, L, V, *D]``.
+
+        Raises:
+            InputError: samples, latents or values that cannot be used.
+        """
+        code = at_least_float32(self._like).new_zeros(1, *_axes(self.model))
+        chosen = self._chosen(latents, code[0].numel())
+        at = torch.tensor([_finite("values", value) for value in values], dtype=code.dtype, device=code.device)
+        if not len(at):
+            raise InputError("values is empty; expected at least one number")
+        if x is None:
+            return self._decoded(_moved(code, chosen, at)).cpu().numpy()
+        given = self._given(x)
+        codes = (self.model.encode(batch) for batch in self._batches(given, batch_size))
+        return given.answer(_collected(((self._decoded(_moved(z, chosen, at)),) for z in codes), len(given))[0], True)
+
+    @torch.no_grad()
+    def sample(self, n: int, *, seed: int = 0, density: Mixture | None = None) -> Any:
+        """Expected observations at ``n`` draws of the prior, or of a ``density`` fitted to the codes after training.
+
+        Args:
+            n: how many, ≥ 1.
+            seed: of the draws.
+            density: of :func:`curvae.metrics.fit_mixture`.
+
+        Returns:
+            A NumPy array ``[n, *D]``.
+
+        Raises:
+            InputError: a number or a seed that is out of range.
+        """
+        sizes = [min(_BATCH, n - done) for done in range(0, positive_int("n", n), _BATCH)]
+        if density is None:
+            draws = generator(seed, self._like.device)
+            outputs: Iterable[Tensor] = (self.model.sample(size, draws) for size in sizes)
+        else:
+            latents = density.sample(n, generator(seed, torch.device("cpu"))).to(self._like)
+            outputs = (self.model.decode(z) for z in latents.split(sizes))
+        return _collected(((at_least_float32(self.likelihood.mean(eta)),) for eta in outputs), n)[0].numpy()
+
+    @property
+    def _like(self) -> Tensor:
+        return next(self.model.parameters(), torch.empty(0))
+
+    def _given(self, x: Any, name: str = "x") -> Given:
+        return Given(x, self.shape, self.white, name)
+
+    def _batches(self, given: Given, size: int) -> Iterable[Float[Tensor, "B *D"]]:
+        return given.batches(size, self._like)
+
+    def _mean(self, z: Float[Tensor, "B *L"]) -> Float[Tensor, "B *D"]:
+        return at_least_float32(self.likelihood.mean(self.model.decode(z)))
+
+    def _decoded(self, z: Float[Tensor, "B *M"]) -> Float[Tensor, "B *E"]:
+        """The expected observations at codes that have more axes in front."""
+        in_front = z.shape[: z.dim() - len(_axes(self.model))]
+        rows = z.reshape(-1, *_axes(self.model))
+        means = torch.cat([self._mean(part) for part in rows.split(_BATCH)])
+        return means.reshape(*in_front, *means.shape[1:])
+
+    def _curvature(self, h: Float[Tensor, "B d"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B d d"]:
+        return gauss_newton(self.model.decode, h, x, self.likelihood)
+
+    def _posterior(
+        self, given: Given, structure: Structure | None, batch_size: int
+    ) -> tuple[Callable[[Tensor], tuple[Tensor, Factor]], int]:
+        """From a batch its means and the factor of its covariances, and how many samples to take at a time."""
+        if structure is None and has_posterior(self.model):
+            return self._own, batch_size
+        chosen = self.structure if structure is None else structure
+        # a Jacobian of every sample is in memory
+        most = max(1, _JACOBIAN // (math.prod(self.shape) * math.prod(_axes(self.model))))
+        size = min(positive_int("batch_size", batch_size), most)
+        if not isinstance(chosen, Shared):
+            return partial(self._optimal, chosen), size
+        batches = ((self.model.encode(x), x) for x in self._batches(given, size))
+        mean = sum(self._curvature(h, x).double().sum(0) for h, x in batches) / len(given)
+        shared = chosen.structure.optimal(torch.as_tensor(mean)[None], self.beta).to(at_least_float32(self._like).dtype)
+        return lambda x: (self.model.encode(x), shared), size
+
+    def _own(self, x: Float[Tensor, "B *D"]) -> tuple[Float[Tensor, "B *L"], Factor]:
+        q = self.model.posterior(x)
+        return q.mean, q.factor
+
+    def _optimal(self, structure: Structure, x: Float[Tensor, "B *D"]) -> tuple[Float[Tensor, "B *L"], Factor]:
+        h = self.model.encode(x)
+        return h, structure.optimal(self._curvature(h, x), self.beta)
+
+    def _geodesics(self, start: Float[Tensor, "B d"], end: Float[Tensor, "B d"], steps: int) -> Float[Tensor, "B T d"]:
+        return geodesic(partial(energy, self._mean), start, end, steps, _ITERATIONS).curve
+
+    def _chosen(self, latents: Sequence[int] | None, count: int) -> list[int]:
+        chosen = list(range(count)) if latents is None else list(latents)
+        for one in chosen:
+            if isinstance(one, bool) or not isinstance(one, int | np.integer) or not 0 <= one < count:
+                raise InputError(f"latents has {shown(one)}; expected whole numbers from 0 to {count - 1}")
+        if not chosen:
+            raise InputError(f"latents is empty; expected some of 0 to {count - 1}")
+        return chosen
+
+
+def _axes(model: Autoencoder) -> tuple[int, ...]:
+    """The shape of a code."""
+    return model.latents if isinstance(model.latents, tuple) else (model.latents,)
+
+
+def _lines(start: Float[Tensor, "B *L"], end: Float[Tensor, "B *L"], steps: int) -> Float[Tensor, "B T *L"]:
+    share = torch.linspace(0, 1, steps, dtype=start.dtype, device=start.device)
+    line = torch.lerp(start.unsqueeze(1), end.unsqueeze(1), share.reshape(-1, *[1] * (start.dim() - 1)))
+    line[:, -1] = end  # lerp may round
+    return line
+
+
+def _moved(z: Float[Tensor, "B *L"], latents: list[int], values: Float[Tensor, " V"]) -> Float[Tensor, "B M V *L"]:
+    flat = z.flatten(1)[:, None, None].repeat(1, len(latents), len(values), 1)
+    for row, latent in enumerate(latents):
+        flat[:, row, :, latent] = values
+    return flat.unflatten(-1, z.shape[1:])
+
+
+def _finite(name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not math.isfinite(value):
+        raise InputError(f"{name} has {shown(value)}; expected finite numbers")
+    return float(value)
+
+
+def _collected(parts: Iterable[tuple[Tensor, ...]], count: int) -> list[Tensor]:
+    """Batches one after the other, on the CPU: written to their places as they come, so that none is there twice."""
+    whole: list[Tensor] = []
+    done = 0
+    for part in parts:
+        if not whole:
+            whole = [torch.empty(count, *one.shape[1:], dtype=one.dtype) for one in part]
+        for place, one in zip(whole, part, strict=True):
+            if not bool(one.isfinite().all()):
+                raise InputError("the model gives values that are no finite numbers on these samples")
+            place[done : done + len(one)] = one
+        done += len(part[0])
+    return whole

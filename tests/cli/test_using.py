@@ -1,0 +1,175 @@
+"""encode, reconstruct, interpolate, traverse: files with what the run's own methods give, in the data's order."""
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from curvae.data import as_samples, in_order, load, load_whole
+from curvae.runs import Run
+
+Curvae = Callable[..., Any]
+PAGE = Path(__file__).parents[2] / "docs" / "use.md"
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> str:
+    """Bytes with a label each, that say where in the file they are."""
+    rng = np.random.default_rng(1)
+    path = tmp_path / "labelled.npz"
+    np.savez(path, images=rng.integers(0, 256, (23, 8, 8), dtype=np.uint8), labels=np.arange(23))
+    return f"{path}:images"
+
+
+def images_of(labelled: str) -> np.ndarray:
+    return np.asarray(np.load(labelled.removesuffix(":images"))["images"])
+
+
+def test_codes_and_labels_are_in_the_order_of_the_data(
+    curvae: Curvae, run: Path, labelled: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "z.npz"
+    answer = curvae("encode", run, "--data", labelled, "--out", out, "--covariance", "--json")
+    assert answer.code == 0, answer.stderr
+    assert answer.json == {
+        "run": str(run), "out": str(out), "n": 23, "arrays": ["mean", "std", "covariance", "labels"],
+    }  # fmt: skip
+    with np.load(out) as found:
+        expected = Run.open(run).encode(images_of(labelled), covariance=True)
+        for name in ("mean", "std", "covariance"):
+            np.testing.assert_allclose(found[name], getattr(expected, name), rtol=1e-5)
+        assert found["labels"].tolist() == list(range(23))
+        assert (found["mean"].dtype, found["mean"].shape, found["covariance"].shape) == ("f4", (23, 3), (23, 3, 3))
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_part_is_that_of_the_split(part: str, curvae: Curvae, run: Path, labelled: str, tmp_path: Path) -> None:
+    out = tmp_path / "z.npz"
+    assert curvae("encode", run, "--data", labelled, "--out", out, "--part", part).code == 0
+    data = load(labelled)
+    places = np.delete(np.arange(23), data.split["test_indices"]) if part == "train" else data.split["test_indices"]
+    with np.load(out) as found:
+        assert found["labels"].tolist() == list(places)
+        expected = Run.open(run).encode(getattr(data, part)).mean
+        np.testing.assert_allclose(found["mean"], expected, rtol=1e-5)
+
+
+def test_the_runs_own_data_come_in_the_order_of_their_file(curvae: Curvae, run: Path, tmp_path: Path) -> None:
+    opened, out = Run.open(run), tmp_path / "z.npz"
+    answer = curvae("encode", run, "--out", out, "--structure", "diagonal", "--limit", 9)
+    assert answer.stderr == f"codes of 9 samples in {out}\n"
+    mean = opened.encode(np.load(opened.config.data)[:9]).mean
+    with np.load(out) as found:
+        np.testing.assert_allclose(found["mean"], mean, rtol=1e-5)
+        assert set(found) == {"mean", "std"}
+        assert not np.allclose(found["std"], opened.encode(np.load(opened.config.data)[:9]).std)
+
+
+def test_a_single_sample(curvae: Curvae, run: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", np.full((1, 1, 8, 8), 0.5))
+    for command in ("encode", "reconstruct"):
+        answer = curvae(command, run, "--data", tmp_path / "one.npy", "--out", tmp_path / f"{command}.npz")
+        assert answer.code == 0, answer.stderr
+    assert np.load(tmp_path / "encode.npz")["mean"].shape == (1, 3)
+    assert np.load(tmp_path / "reconstruct.npz")["reconstruction"].shape == (1, 1, 8, 8)
+
+
+def test_an_older_file_is_replaced_and_that_is_said(curvae: Curvae, run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r.npy"
+    out.write_text("older")
+    answer = curvae("reconstruct", run, "--out", out, "--part", "test")
+    assert answer.stderr == f"6 reconstructions in {out}, in place of an older file\n"
+    opened = Run.open(run)
+    np.testing.assert_allclose(np.load(out), opened.reconstruct(opened.dataset().test), rtol=1e-5)
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "r.npy"}
+
+
+def test_a_picture_has_originals_above_outputs(curvae: Curvae, run: Path, labelled: str, tmp_path: Path) -> None:
+    out = tmp_path / "r.png"
+    assert curvae("reconstruct", run, "--data", labelled, "--out", out, "--limit", 7).code == 0
+    picture = np.asarray(Image.open(out))
+    assert picture.shape == (38, 38)  # four by four images of 8 pixels, 2 apart
+    images = images_of(labelled)
+    assert np.array_equal(picture[:8, 10:18], images[1])
+    assert np.array_equal(picture[20:28, :8], images[4])
+    below = Run.open(run).reconstruct(images[:7]).clip(0, 1) * 255
+    np.testing.assert_allclose(picture[10:18, 10:18], below[1].round(), atol=1)
+    assert (picture[20:, 30:] == 255).all()  # no eighth
+
+
+@pytest.mark.parametrize("geodesic", [False, True])
+def test_ways(geodesic: bool, curvae: Curvae, run: Path, labelled: str, tmp_path: Path) -> None:
+    arguments = ("--data", labelled, "--pairs", "3:5,22:0", "--steps", 4, *["--geodesic"] * geodesic)
+    for suffix in ("npz", "npy", "png"):
+        answer = curvae("interpolate", run, *arguments, "--out", tmp_path / f"w.{suffix}")
+        assert answer.code == 0, answer.stderr
+    images, found = images_of(labelled), np.load(tmp_path / "w.npz")
+    expected = Run.open(run).interpolate(images[[3, 22]], images[[5, 0]], 4, geodesic=geodesic)
+    np.testing.assert_allclose(found["path"][:, :, 0], expected, rtol=1e-3, atol=1e-5)
+    assert found["pairs"].tolist() == [[3, 5], [22, 0]]
+    assert np.array_equal(np.load(tmp_path / "w.npy"), found["path"])
+    picture = np.asarray(Image.open(tmp_path / "w.png"))
+    assert picture.shape == (18, 38)
+    assert np.array_equal(picture[10:, 10:18], (found["path"][1, 1, 0].clip(0, 1) * 255).round())
+
+
+def test_traversals(curvae: Curvae, run: Path, labelled: str, tmp_path: Path) -> None:
+    out, opened = tmp_path / "t.npz", Run.open(run)
+    assert curvae("traverse", run, "--out", out).code == 0
+    np.testing.assert_allclose(np.load(out)["traversal"], opened.traverse(), rtol=1e-5)
+    arguments = ("--data", labelled, "--index", "2,0", "--latents", "1", "--values=-1,0.5")
+    assert curvae("traverse", run, *arguments, "--out", out).code == 0
+    found, images = np.load(out), images_of(labelled)[[2, 0]]
+    expected = opened.traverse(images, latents=[1], values=[-1.0, 0.5])
+    np.testing.assert_allclose(found["traversal"][:, :, :, 0], expected, rtol=1e-5)
+    assert [found[name].tolist() for name in ("index", "latents", "values")] == [[2, 0], [1], [-1.0, 0.5]]
+    assert curvae("traverse", run, "--out", tmp_path / "t.png").code == 0
+    assert np.asarray(Image.open(tmp_path / "t.png")).shape == (28, 68)  # three latents, seven values
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 40])
+def test_whole_data_are_in_order_however_they_are_read(count: int, tmp_path: Path) -> None:
+    given = np.random.default_rng().normal(size=(count, 3))
+    np.save(tmp_path / "a.npy", given)
+    for data in (load(tmp_path / "a.npy", split_seed=count), load_whole(tmp_path / "a.npy")):
+        assert np.array_equal(in_order(data), as_samples(given))
+    np.savez(tmp_path / "b.npz", x_train=given[1:], x_test=given[:1])
+    assert np.array_equal(in_order(load_whole(tmp_path / "b.npz")), as_samples(np.roll(given, -1, 0)))
+
+
+def test_labels_of_parts_and_labels_that_cannot_be_used(
+    curvae: Curvae, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = np.random.default_rng().random((9, 1, 8, 8), dtype=np.float32)
+    data, out = tmp_path / "parts.npz", tmp_path / "z.npz"
+    words = np.array(list("abcdefghi"))
+    np.savez(data, x_train=images[:6], x_test=images[6:], y_train=words[:6], y_test=words[6:])
+    for part, expected in (("all", "abcdefghi"), ("train", "abcdef"), ("test", "ghi")):
+        assert curvae("encode", run, "--data", data, "--out", out, "--part", part).code == 0
+        assert "".join(np.load(out)["labels"]) == expected
+    for labels in (np.arange(8), np.zeros((9, 2)), np.array([{}] * 9, object)):
+        np.savez(data, images=images, labels=labels)
+        answer = curvae("encode", run, "--data", f"{data}:images", "--out", out)
+        assert answer.code == 0
+        assert "labels" not in np.load(out)
+        assert "left out" in answer.stderr + capsys.readouterr().err
+
+
+def test_the_commands_of_the_page_run(
+    curvae: Curvae, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    run.rename("runs/images")
+    np.save("new.npy", np.random.default_rng(0).random((9, 1, 8, 8), dtype=np.float32))
+    (shown,) = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for line in shown.splitlines():
+        _, *words = shlex.split(line, comments=True)
+        answer = curvae(*words)
+        assert answer.code == 0, (line, answer.stderr)
+        assert Path(words[words.index("--out") + 1]).exists()
