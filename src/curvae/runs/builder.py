@@ -29,6 +29,11 @@ FROM_OPTIONS = ("latents", "structure", "likelihood")
 _FORM = "FILE.py:FUNCTION or package.module:function"
 _HERE = str(Path(__file__).parent.parent)
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_POSITIONAL = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.VAR_POSITIONAL,
+)
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -155,22 +160,22 @@ def settings_of(build: Builder, given: Mapping[str, str]) -> dict[str, Any]:
         curvae.errors.InputError: build takes no setting dept; did you mean depth? ...
     """
     known = _parameters(build)
-    name_of = getattr(build, "__name__", "the model's function")
+    called = name_of(build)
     rest = next((one for one in known.values() if one.kind is one.VAR_KEYWORD), None)
     own = [name for name, one in known.items() if one is not rest and name not in FROM_OPTIONS]
     found = {}
     for name, text in given.items():
         if name in FROM_OPTIONS:
-            raise InputError(f"{name} is no setting of {name_of} but an option of the run; use --{name} {text}")
+            raise InputError(f"{name} is no setting of {called} but an option of the run; use --{name} {text}")
         if name not in own and rest is None:
             all_of = f"it takes {', '.join(own)}" if own else "it takes none"
-            raise InputError(f"{name_of} takes no setting {name}{_nearest(name, own)}; {all_of}")
+            raise InputError(f"{called} takes no setting {name}{_nearest(name, own)}; {all_of}")
         parameter = known[name] if name in own else rest
         assert parameter is not None
         found[name] = _value(name, text, _kind(parameter))
     needed = [name for name in own if known[name].default is inspect.Parameter.empty and name not in given]
     if needed:
-        raise InputError(f"{name_of} needs {', '.join(needed)}; give --set {needed[0]}=VALUE")
+        raise InputError(f"{called} needs {', '.join(needed)}; give --set {needed[0]}=VALUE")
     return found
 
 
@@ -179,21 +184,35 @@ def has_default(build: Builder, name: str) -> bool:
     return _parameters(build)[name].default is not inspect.Parameter.empty
 
 
+def takes_shape(build: Builder) -> bool:
+    """Whether a builder has a parameter for the shape of a sample: the first, without a name.
+
+    Example:
+        >>> takes_shape(lambda shape: None), takes_shape(lambda: None), takes_shape(lambda *, depth=2: None)
+        (True, False, False)
+    """
+    return any(one.kind in _POSITIONAL for one in list(_signature(build).values())[:1])
+
+
+def name_of(build: Builder) -> str:
+    """What a builder is called in a message."""
+    return getattr(build, "__qualname__", type(build).__name__)
+
+
 def _parameters(build: Builder) -> dict[str, inspect.Parameter]:
-    """What a builder can be given by name, without the shape, which it is given first."""
+    """What a builder can be given by name: all but the shape."""
+    found = list(_signature(build).values())[takes_shape(build) :]
+    return {one.name: one for one in found if one.kind is not inspect.Parameter.VAR_POSITIONAL}
+
+
+def _signature(build: Builder) -> Mapping[str, inspect.Parameter]:
     try:
         try:
-            found = inspect.signature(build, eval_str=True)
+            return inspect.signature(build, eval_str=True).parameters
         except NameError:  # an annotation that only a type checker can read
-            found = inspect.signature(build)
+            return inspect.signature(build).parameters
     except (TypeError, ValueError):  # of C, say
         raise InputError(f"{shown(build)} does not tell its parameters; expected a function of Python") from None
-    kinds = list(found.parameters.values())
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    if not kinds or kinds[0].kind not in (*positional, inspect.Parameter.VAR_POSITIONAL):
-        name = getattr(build, "__name__", "the model's function")
-        raise InputError(f"{name} takes no shape; expected {name}(shape, …), which is given that of one sample")
-    return {one.name: one for one in kinds[1:] if one.kind is not inspect.Parameter.VAR_POSITIONAL}
 
 
 def _kind(parameter: inspect.Parameter) -> Any:

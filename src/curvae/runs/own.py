@@ -1,172 +1,54 @@
-"""A model of one's own in a run: made by its builder, and held against what the run says of it."""
+"""A model of one's own: how it is built again, by whom that is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
-from torch import nn
-
-from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.errors import InputError
-from curvae.likelihoods import Likelihood
-from curvae.posteriors import Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
-from curvae.runs.builder import Builder, has_default, own_code, settings_of, takes
-from curvae.runs.config import RunConfig
-from curvae.runs.parts import build_likelihood, build_structure
+from curvae.runs.builder import name_of, settings_of, takes_shape
 
-DETERMINISTIC = ("grae", "rae")
-"""Objectives whose encoder gives the mean alone."""
+Build = Autoencoder | Callable[..., Autoencoder]
+"""A model, or a function that makes one: of the shape of a sample, or of nothing, and of settings by name."""
 
 
 def build_own(
-    build: Builder, config: RunConfig, shape: tuple[int, ...], free: Collection[str] = ()
-) -> tuple[Autoencoder, RunConfig]:
-    """The model that a builder makes for a run, initialised from the run's seed, and the run as the model has it.
+    build: Build,
+    shape: tuple[int, ...],
+    settings: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Autoencoder:
+    """The model that a function makes, or the one that was given.
 
-    The builder is given the shape of a sample, the run's settings for it, and of ``latents``, ``structure`` (None for
-    the objectives whose encoder is deterministic) and ``likelihood`` those that it has parameters for.
+    The function is called with the shape of a sample, unless it takes no argument without a name, and with the
+    settings by name, read as its annotations say (:func:`curvae.runs.builder.settings_of`).
 
     Args:
-        build: the builder.
-        config: the run's.
-        shape: of one sample.
-        free: of ``"latents"`` and ``"structure"`` those that nobody chose, so that the model decides.
-
-    Returns:
-        The model on the CPU, in the run's precision, and the configuration with the model's latents and structure.
+        build: the function, or a ready model, which is taken as it is.
+        shape: of a sample.
+        settings: what was asked for by name.
+        options: of the run, handed to the function as they are.
 
     Raises:
-        InputError: a setting that the builder does not take, an error that it raises, or a model that is no
-            ``Autoencoder`` or is another than the run says.
+        InputError: it is neither, takes no such settings, or returns something else than an ``Autoencoder``.
 
     Example:
-        >>> def build(shape, width: int = 4):
-        ...     return Autoencoder(nn.Linear(*shape, width), nn.Linear(3, *shape), latents=3)
-        >>> config = RunConfig(data="toy.npy", model="toy.py:build", model_set={"width": "8"})
-        >>> model, config = build_own(build, config, (5,), free=["latents"])
-        >>> model.features, config.latents
-        (8, 3)
+        >>> from torch import nn
+        >>> def net(shape, features: int = 4):
+        ...     return Autoencoder(nn.Linear(*shape, features), nn.Linear(2, *shape), 2)
+        >>> build_own(net, (5,), {"features": "8"}).features
+        8
     """
-    name = getattr(build, "__name__", "the model's function")
-    arguments: dict[str, Any] = settings_of(build, config.model_set)
-    if takes(build, "latents") and not ("latents" in free and has_default(build, "latents")):
-        arguments["latents"] = config.latents
-    if takes(build, "structure"):
-        arguments["structure"] = None if config.objective in DETERMINISTIC else build_structure(config.structure)
-    if takes(build, "likelihood"):
-        arguments["likelihood"] = build_likelihood(config.likelihood)
-    with torch.random.fork_rng(devices=[]), own_code(getattr(build, "__module__", name)):
-        torch.default_generator.manual_seed(config.seed)
-        model = build(shape, **arguments)
+    settings = settings or {}
+    if isinstance(build, Autoencoder):
+        if settings:
+            raise InputError(f"settings {', '.join(settings)} are given for a model that is ready; give a function")
+        return build
+    if not callable(build):
+        raise InputError(f"the model is a {type(build).__name__}; expected an Autoencoder or a function that makes one")
+    values = settings_of(build, settings)
+    model = build(*((shape,) if takes_shape(build) else ()), **values, **(options or {}))
     if not isinstance(model, Autoencoder):
-        raise InputError(f"{name} returned a {type(model).__name__}; expected a curvae.Autoencoder")
-    if not any(weight.requires_grad for weight in model.parameters()):
-        raise InputError(f"{name} returned a model without weights to train")
-    _check_tensors(name, model)
-    _check_likelihood(name, model, config)
-    config = _with_structure(name, model, _with_latents(name, build, model, config, free), free)
-    # what is trained is of one precision; a builder in float64 is one for a run in float64
-    return model.to(torch.float64 if config.precision == "64" else torch.float32), config
-
-
-def check_outputs(model: Autoencoder, x: Float[Tensor, "B *D"]) -> None:
-    """See that a model decodes what it encodes, in the shape of the data.
-
-    Raises:
-        InputError: it does not; an error of its own code is told with its line.
-
-    Example:
-        >>> model = Autoencoder(nn.Linear(5, 4), nn.Linear(2, 4), latents=2)
-        >>> check_outputs(model, torch.zeros(3, 5))
-        Traceback (most recent call last):
-        curvae.errors.InputError: the model decodes to (4,), but a sample has the shape (5,); let its decoder end in ...
-    """
-    with own_code("the model"), torch.no_grad():
-        shape = tuple(model.reconstruct(x).shape[1:])
-    if shape != tuple(x.shape[1:]):
-        raise InputError(
-            f"the model decodes to {shape}, but a sample has the shape {tuple(x.shape[1:])}; let its decoder end in that"
-        )
-
-
-def structure_name(structure: Structure) -> str:
-    """What a run calls a structure: :func:`curvae.runs.build_structure` the other way round.
-
-    Raises:
-        InputError: it has no name.
-
-    Example:
-        >>> structure_name(Shared(BlockDiagonal(2)))
-        'shared:block:2'
-    """
-    match structure:
-        case Shared():
-            return f"shared:{structure_name(structure.structure)}"
-        case BlockDiagonal():
-            return f"block:{structure.size}"
-        case Banded():
-            return f"banded:{structure.bandwidth}"
-        case Diagonal():
-            return "diagonal"
-        case Full():
-            return "full"
-    raise InputError(f"the model's structure is {structure}, which has no name in a run; expected one of --structure")
-
-
-def _with_latents(
-    name: str, build: Builder, model: Autoencoder, config: RunConfig, free: Collection[str]
-) -> RunConfig:
-    if model.latents == config.latents or "latents" in free:
-        return replace(config, latents=model.latents)
-    cure = "use it" if takes(build, "latents") else f"give {name} a parameter latents, or leave the option out"
-    raise InputError(f"latents is {config.latents} but the model of {name} has {model.latents}; {cure}")
-
-
-def _with_structure(name: str, model: Autoencoder, config: RunConfig, free: Collection[str]) -> RunConfig:
-    if config.objective in DETERMINISTIC:
-        if model.structure is not None:
-            raise InputError(
-                f"objective is {config.objective}, which trains the mean alone, but the model of {name} has a posterior "
-                f"({model.structure}) that would stay as it is initialised; build it without a structure (a parameter "
-                "structure of the function is None here)"
-            )
-        return config
-    if model.structure is None:
-        raise InputError(
-            f"objective is {config.objective}, which needs a posterior, but the model of {name} has none; give the "
-            "function a parameter structure and hand it to Autoencoder(…, structure=structure)"
-        )
-    found = structure_name(model.structure)
-    if found != config.structure and structure_name(build_structure(config.structure)) != found:
-        if "structure" not in free:
-            raise InputError(
-                f"structure is {config.structure} but the model of {name} has {found}; leave the option out, or give "
-                "the function a parameter structure and use it"
-            )
-        return replace(config, structure=found)
-    return config
-
-
-def _check_likelihood(name: str, model: Autoencoder, config: RunConfig) -> None:
-    """A learned observation model is a part of the model; one that the builder brings is that of the run."""
-    given = build_likelihood(config.likelihood)
-    own = dict(model.named_children()).get("likelihood")
-    if not isinstance(own, Likelihood):
-        if isinstance(given, nn.Module):
-            model.add_module("likelihood", given)
-    elif type(own) is not type(given):
-        raise InputError(
-            f"likelihood is {config.likelihood} but the model of {name} brings {own}; name that with --likelihood, or "
-            "build the model without it"
-        )
-
-
-def _check_tensors(name: str, model: Autoencoder) -> None:
-    """What a run folder can keep."""
-    for key, value in model.state_dict().items():
-        if not isinstance(value, Tensor) or value.is_complex() or value.is_quantized or value.layout != torch.strided:
-            raise InputError(f"{key} in the model of {name} is no plain tensor of numbers; a run cannot keep it")
+        raise InputError(f"{name_of(build)} returned a {type(model).__name__}; expected a curvae.Autoencoder")
+    return model
