@@ -133,6 +133,8 @@ def _with_latents(
 
 
 def _with_structure(name: str, model: Autoencoder, config: RunConfig, free: Collection[str]) -> RunConfig:
+    if config.objective == PYTHON:  # whose needs nobody knows but itself
+        return config
     if config.objective in DETERMINISTIC:
         if model.structure is not None:
             raise InputError(
@@ -159,6 +161,8 @@ def _with_structure(name: str, model: Autoencoder, config: RunConfig, free: Coll
 
 def _check_likelihood(name: str, model: Autoencoder, config: RunConfig) -> None:
     """A learned observation model is a part of the model; one that the builder brings is that of the run."""
+    if config.likelihood == PYTHON:  # handed over with its objective
+        return
     given = build_likelihood(config.likelihood)
     own = dict(model.named_children()).get("likelihood")
     if not isinstance(own, Likelihood):
