@@ -99,7 +99,9 @@ def _mapping(path: Path) -> dict[str, Any]:
             raise InputError(f"{path} is no file of options: it has more than {_LARGEST} bytes")
         content = yaml.load(text, Loader)  # noqa: S506 - of texts alone
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}; expected a YAML file of options") from error
+        raise InputError(
+            f"{path} cannot be read: {error.strerror or error}; expected a YAML file of options"
+        ) from error
     except RecursionError:
         raise InputError(f"{path} is nested too deeply; expected lines such as: beta: 0.2") from None
     except (yaml.YAMLError, ValueError) as error:

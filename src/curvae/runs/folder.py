@@ -14,11 +14,13 @@ from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset, is_name
 from curvae.errors import InputError
 from curvae.metrics import Evaluation
+from curvae.runs.builder import source_digest
 from curvae.runs.config import RunConfig
 from curvae.runs.documents import read_document, write_document
 from curvae.runs.evaluated import read_evaluation, write_evaluation
 from curvae.runs.export import load_model, model_document
 from curvae.runs.lines import read_lines
+from curvae.runs.own import Build
 from curvae.runs.provenance import environment
 from curvae.runs.schema import amount, anything, count, digest, listing, mapping, optional, record, text
 from curvae.runs.source import load_data
@@ -68,10 +70,13 @@ class Run:
     history: tuple[dict[str, Any], ...] = ()
 
     @classmethod
-    def create(cls, path: Path, config: RunConfig, dataset: Dataset, device: torch.device) -> Run:
+    def create(
+        cls, path: Path, config: RunConfig, dataset: Dataset, device: torch.device, build: Build | None = None
+    ) -> Run:
         """Begin a run in a new or empty folder, or in one where a start was killed before this.
 
-        Whoever shares the folder with other processes holds it (:func:`locked`).
+        Whoever shares the folder with other processes holds it (:func:`locked`). The digest of the file in which
+        ``build`` stands, what makes a model of one's own, is kept under ``"model"`` of the environment.
 
         Raises:
             InputError: the path is in use, or cannot be written.
@@ -86,7 +91,8 @@ class Run:
             "test": len(dataset.test),
             "white": dataset.white,
         }
-        run = cls(path, config, data, environment(device))
+        source = None if build is None or isinstance(build, Autoencoder) else source_digest(build)
+        run = cls(path, config, data, environment(device) | ({} if source is None else {"model": source}))
         try:
             run._write()
         except OSError as error:
@@ -154,8 +160,12 @@ class Run:
         """Whether training went to its end and exported the model."""
         return (self.path / "model.json").exists()
 
-    def model(self) -> Autoencoder:
+    def model(self, model: Build | None = None, trust: bool = False) -> Autoencoder:
         """The trained model, in eval mode on the CPU.
+
+        Args:
+            model: what made a model of one's own, see :func:`curvae.load`.
+            trust: run the code that the folder names, in place of ``model``.
 
         Raises:
             InputError: the run is not finished, or the exported model is damaged.
@@ -170,7 +180,7 @@ class Run:
                 f"{self.path}: config.json and model.json are of different runs (they differ in {', '.join(other)}); "
                 "restore them or train again"
             )
-        return load_model(self.path)
+        return load_model(self.path, model, trust)
 
     def dataset(self) -> Dataset:
         """The run's data, the same split.
