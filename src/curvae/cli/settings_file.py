@@ -97,7 +97,7 @@ def _mapping(path: Path) -> dict[str, Any]:
             text = file.read(_LARGEST + 1)
         if len(text) > _LARGEST:
             raise InputError(f"{path} is no file of options: it has more than {_LARGEST} bytes")
-        content = yaml.load(text, Loader)  # noqa: S506 - of texts alone
+        content = yaml.load(text, Loader)
     except OSError as error:
         raise InputError(
             f"{path} cannot be read: {error.strerror or error}; expected a YAML file of options"

@@ -174,7 +174,7 @@ class Run:
             resume = f"curvae train --resume --out {quoted(self.path)}"
             raise InputError(f"{self.path} is not finished; go on with: {resume}")
         # steps too: a model of fewer is not yet that of a run that was lengthened
-        other = sorted(set(self.config.differences(model_document(self.path)[0])) - {"data", "device"})
+        other = sorted(set(self.config.differences(model_document(self.path)[0])) - {"data", "device", "model"})
         if other:
             raise InputError(
                 f"{self.path}: config.json and model.json are of different runs (they differ in {', '.join(other)}); "

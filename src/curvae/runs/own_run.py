@@ -96,7 +96,7 @@ def rebuilt(
     Example:
         >>> rebuilt(RunConfig(data="toy.npy", model="toy.py:build"), (5,), folder="runs/a")
         Traceback (most recent call last):
-        curvae.errors.InputError: runs/a holds a model of one's own, made by 'toy.py:build', and no code is run because ...
+        curvae.errors.InputError: runs/a holds a model of one's own, made by 'toy.py:build', and no code is run ...
     """
     if not config.model:
         if build is not None:
@@ -130,7 +130,8 @@ def check_outputs(model: Autoencoder, x: Float[Tensor, "B *D"]) -> None:
         shape = tuple(model.decode(model.encode(x)).shape[1:])
     if shape != tuple(x.shape[1:]):
         raise InputError(
-            f"the model decodes to {shape}, but a sample has the shape {tuple(x.shape[1:])}; let its decoder end in that"
+            f"the model decodes to {shape}, but a sample has the shape {tuple(x.shape[1:])}; "
+            "let its decoder end in that"
         )
 
 
@@ -173,9 +174,9 @@ def _with_structure(name: str, model: Autoencoder, config: RunConfig, free: Coll
     if config.objective in DETERMINISTIC:
         if model.structure is not None:
             raise InputError(
-                f"objective is {config.objective}, which trains the mean alone, but the model of {name} has a posterior "
-                f"({model.structure}) that would stay as it is initialised; build it without a structure (a parameter "
-                "structure of the function is None here)"
+                f"objective is {config.objective}, which trains the mean alone, but the model of {name} has a "
+                f"posterior, {model.structure}, that would stay as it is initialised; build it without a structure "
+                "(a parameter structure of the function is None here)"
             )
         return config
     if model.structure is None:

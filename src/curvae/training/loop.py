@@ -21,11 +21,14 @@ from curvae.autoencoder import Autoencoder
 from curvae.data import Batches, Dataset, absolute
 from curvae.data.notes import note
 from curvae.data.reasons import reason
-from curvae.runs import Run, RunConfig, build_model, build_objective, likelihood_of, load_data, save_model
+from curvae.metrics.codes import deployed
+from curvae.runs import Run, RunConfig, build_objective, likelihood_of, load_data, save_model
 from curvae.runs.checks import check_data, choose_network, cure, remarks
 from curvae.runs.device import choose_device
 from curvae.runs.lines import HELD_OUT, cut_lines
 from curvae.runs.objective import Objective
+from curvae.runs.own import Build
+from curvae.runs.own_run import build_for_run, check_outputs, rebuilt
 from curvae.runs.taking import check_free, clear, locked
 from curvae.training.batch_norm import PreciseBatchNorm
 from curvae.training.callbacks import Checkpoints, Recorder
@@ -74,6 +77,8 @@ def train(
     resume: bool = False,
     console: Console | None = None,
     keep: Collection[int] = (),
+    model: Build | None = None,
+    free: Collection[str] = (),
 ) -> Outcome:
     """Train a model into a run folder.
 
@@ -90,6 +95,8 @@ def train(
         console: where to show progress; None shows none.
         keep: steps after which the model is exported, to :func:`~curvae.training.snapshots.snapshot`, beside the
             finished one.
+        model: what makes a model of one's own, for a configuration that names one.
+        free: of ``"latents"`` and ``"structure"`` those that nobody chose, so that such a model decides.
 
     Returns:
         The run and how far it is.
@@ -100,7 +107,7 @@ def train(
     """
     config = replace(config, data=absolute(config.data))
     if resume:
-        return _resumed(config, out, console, keep)
+        return _resumed(config, out, console, keep, model)
     check_free(out)
     build_objective(config)  # settings that do not go together are refused before data are read
     device = choose_device(config.device)
@@ -110,16 +117,28 @@ def train(
         note(f"network: {chosen.network}, for data of shape {dataset.shape}")
     config = chosen
     check_data(config, dataset)
-    model = build_model(config, dataset.shape)
-    try_out(config, model, dataset)
+    if config.model and model is not None:
+        built, config = build_for_run(model, config, dataset.shape, free)
+    else:
+        built = rebuilt(config, dataset.shape, model)
+    _try_out(config, built, dataset)
     with locked(out):
-        run = Run.create(out, config, dataset, device)
+        run = Run.create(out, config, dataset, device, model)
         for remark in remarks(config, dataset):
             _tell(f"note: {remark}", console)
-        return _fit(run, model, dataset, device, None, console, keep)
+        return _fit(run, built, dataset, device, None, console, keep)
 
 
-def _resumed(config: RunConfig, out: Path, console: Console | None, keep: Collection[int]) -> Outcome:
+def _try_out(config: RunConfig, model: Autoencoder, dataset: Dataset) -> None:
+    if config.model:
+        with deployed(model):
+            check_outputs(model, typed(dataset.train[:_TRIED], config))
+    try_out(config, model, dataset)
+
+
+def _resumed(
+    config: RunConfig, out: Path, console: Console | None, keep: Collection[int], build: Build | None = None
+) -> Outcome:
     run = Run.open(out)
     if run.finished and not changes(run, config):
         return Outcome(run, config.steps, config.steps)
@@ -131,8 +150,8 @@ def _resumed(config: RunConfig, out: Path, console: Console | None, keep: Collec
         dataset = run.dataset_of(config)
         config = choose_network(config, dataset)
         check_data(config, dataset)
-        model = build_model(config, dataset.shape)
-        try_out(config, model, dataset)
+        model = rebuilt(config, dataset.shape, build, folder=out)
+        _try_out(config, model, dataset)
         run = changed(run, config, checkpoint, device, console)
         if run.finished:
             return Outcome(run, config.steps, config.steps)
