@@ -64,7 +64,8 @@ def evaluate(
             raise InputError(f"--{name} is {value}; expected a whole number >= 1{most}")
     code, unwritable = Code.of(model, trust), []
     opened = [Run.open(run) for run in runs]
-    measured = []
+    code.check(opened)
+    measured: list[_Found] = []
     with code.errors():
         models = [code.latest(run) for run in opened]  # all of them first: one that cannot be read costs no time
         for run, (own, step) in zip(opened, models, strict=True):

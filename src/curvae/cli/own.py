@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -38,6 +38,19 @@ class Code:
         """From the options."""
         return cls(tuple(named or ()), trust)
 
+    def check(self, runs: Sequence[Run]) -> None:
+        """Refuse a function that no run has a use for.
+
+        Raises:
+            InputError: all of them hold networks of curvae's.
+        """
+        from curvae.errors import InputError
+
+        held = {str(run.path): run.config.network for run in runs if not run.config.model}
+        if self.named and held and len(held) == len(runs):
+            first, network = next(iter(held.items()))
+            raise InputError(f"--model is given, but {first} holds the network {network}; leave it out")
+
     def builder(self, run: Run) -> Builder | None:
         """What makes a run's model; None for a network of curvae's, or where nothing is named.
 
@@ -53,10 +66,6 @@ class Code:
 
         name = run.config.model
         if not name:
-            if len(self.named) == 1:
-                raise InputError(
-                    f"--model is given, but {run.path} holds the network {run.config.network}; leave it out"
-                )
             return None
         own = {absolute_name(one): one for one in self.named}
         if name not in own and len(own) != 1 and not (self.trust and name != PYTHON):
@@ -65,10 +74,11 @@ class Code:
                     f"{run.path} holds a model made by {name!r}, which --model does not name; name that too"
                 )
             return None
-        build = find_builder(own.get(name) or (self.named[0] if len(own) == 1 else name))
+        used = own.get(name) or (self.named[0] if len(own) == 1 else name)
+        build = find_builder(used)
         before = run.environment.get("model")
         if before is not None and before != source_digest(build):
-            place = (own.get(name) or name).rpartition(":")[0]
+            place = used.rpartition(":")[0]
             typer.echo(
                 f"note: {place} is not the code that {run.path} was trained with, or has changed since", err=True
             )

@@ -27,9 +27,11 @@ def report(
     A run that is not finished is shown as its last checkpoint has it.
     """
     from curvae.report import write_report
+    from curvae.runs import Run
 
     check_file("--out", out, (".html", ".htm"))
     code = Code.of(model, trust)
+    code.check([Run.open(run) for run in runs if (run / "config.json").exists()])
     with code.errors():
         write_report(runs, out, code.shown)
     if as_json:

@@ -58,6 +58,7 @@ def sample(
         raise InputError(f"the samples of {run} have shape {shape} and are no images; use --out with .npy or .npz")
     _check_number(n, shape, out)
     code = Code.of(model, trust)
+    code.check([opened])
     with code.errors():
         values = _draw(opened, code.model(opened), n, components, seed)
     with writing("--out", out):

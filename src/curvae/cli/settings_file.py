@@ -82,7 +82,7 @@ def _mapping(path: Path) -> dict[str, Any]:
 
     from curvae.files import open_regular
 
-    class Loader(yaml.BaseLoader):
+    class Loader(yaml.BaseLoader):  # type: ignore[misc]
         """Texts, lists and mappings of them, in which no name comes twice."""
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:

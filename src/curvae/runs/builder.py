@@ -66,7 +66,7 @@ def find_builder(name: str) -> Builder:
         raise InputError(f"{place} has no {function}{_nearest(function, there)}; expected {_FORM}")
     if not callable(found):
         raise InputError(f"{function} in {place} is {shown(found)}; expected a function build(shape, …) -> Autoencoder")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def absolute_name(name: str) -> str:
