@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -140,8 +141,9 @@ def as_dataset(
     except InputError:
         raise InputError(f"validation is {shown(validation)}; expected a share between 0 and 1, or samples") from None
     train, test = parts.indices(len(whole), "data")
-    halves = [whole.at(half) if isinstance(whole, Samples) else whole[half.to(whole.device)] for half in (train, test)]
-    return _of("data", *halves, parts.record(test))
+    if isinstance(whole, Samples):
+        return _of("data", whole.at(train), whole.at(test), parts.record(test))
+    return _of("data", whole[train.to(whole.device)], whole[test.to(whole.device)], parts.record(test))
 
 
 def samples(data: Any, take: Take | None, name: str) -> Any:
@@ -236,10 +238,9 @@ def _array(data: Any, name: str) -> Tensor:
 
 def _of(name: str, train: Any, test: Any, split: Mapping[str, Any]) -> Dataset:
     if isinstance(train, Samples) or isinstance(test, Samples):
-        floats = [half if isinstance(half, Samples) else as_samples(half) for half in (train, test)]
-        digests = [half.digest() if isinstance(half, Samples) else content_digest(half) for half in floats]
-        digest = content_digest(torch.tensor([int(one, 16) % 2**62 for one in digests]))
-        return Dataset(name, *floats, dict(split), digest)
+        train, test = (half if isinstance(half, Samples) else as_samples(half) for half in (train, test))
+        digests = [half.digest() if isinstance(half, Samples) else content_digest(half) for half in (train, test)]
+        return Dataset(name, train, test, dict(split), hashlib.sha256("".join(digests).encode()).hexdigest())
     if train.dtype != test.dtype:
         train, test = as_samples(train), as_samples(test)
     return Dataset(name, train, test, dict(split or STANDARD))

@@ -16,10 +16,10 @@ from curvae.autoencoder import Autoencoder
 from curvae.errors import InputError
 from curvae.files import open_regular, write_atomic
 from curvae.runs.build import build_model
-from curvae.runs.config import PYTHON, RunConfig
+from curvae.runs.config import RunConfig
 from curvae.runs.documents import read_document, write_document
 from curvae.runs.own import Build
-from curvae.runs.own_run import build_for_run
+from curvae.runs.own_run import rebuilt
 from curvae.runs.schema import anything, count, digest, listing, mapping
 
 _FORMAT = "curvae-model"
@@ -29,13 +29,18 @@ def save_model(model: Autoencoder, config: RunConfig, shape: tuple[int, ...], fo
     """Write ``model.safetensors`` and then ``model.json``, which names its digest.
 
     Args:
-        model: that of the configuration and shape: :func:`model_of` makes another with the same names.
+        model: built from the same configuration and shape.
         config: the run's configuration.
         shape: of one datum.
         folder: where to.
     """
-    # copies: layers that share a weight have it once each here
-    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        # tied weights stand under each of their names: safetensors takes no two tensors of one memory
+        storage = tensor.untyped_storage().data_ptr()
+        tensors[name] = tensor.clone() if storage in seen else tensor
+        seen.add(storage)
     # not safetensors' own writer, whose errors say less: a full disk is an OSError here
     weights = save(tensors)
     write_atomic(folder / "model.safetensors", lambda temporary: temporary.write_bytes(weights))
@@ -43,47 +48,23 @@ def save_model(model: Autoencoder, config: RunConfig, shape: tuple[int, ...], fo
     write_document(folder / "model.json", _FORMAT, {"config": config.to_json(), "shape": list(shape), "sha256": sha256})
 
 
-def model_of(config: RunConfig, shape: tuple[int, ...], build: Build | None = None) -> Autoencoder:
-    """The model of a run, new: of the named network, or of one's own where ``build`` is handed over.
-
-    Args:
-        config: the run's.
-        shape: of a sample.
-        build: a model, or the function that makes it; for a run of one's own model only.
-
-    Raises:
-        InputError: as :func:`~curvae.runs.build_model` and :func:`~curvae.runs.own_run.build_for_run`; ``build`` is
-            missing for a model of one's own, or given for a named network.
-    """
-    if not config.model and build is not None:
-        raise InputError(f"the run's model is of the named network {config.network}; leave out model")
-    if not config.model:
-        return build_model(config, shape)
-    if build is None:
-        named = "" if config.model == PYTHON else f" (--model {config.model} on the command line)"
-        raise InputError(
-            f"the run is of a model of one's own, {config.model!r}, and nothing is imported because a file says so; "
-            f"hand over the model or the function that makes it: model=…{named}"
-        )
-    return build_for_run(build, config, shape)[0]
-
-
-def load_model(path: Path | str, model: Build | None = None) -> Autoencoder:
+def load_model(path: Path | str, model: Build | None = None, trust: bool = False) -> Autoencoder:
     """A ready model from a run folder (or any folder with the two exported files).
 
-    Nothing is imported that a file names: a model of one's own is built by what is handed over.
+    No code is run because a file names it: a model of one's own is made by the function that the caller hands over.
 
     Args:
         path: the folder.
-        model: for a model of one's own, the function that makes it (called with the shape of a sample, as far as it
-            takes one, and with the run's settings), or a model that the weights are put into.
+        model: of a run with a model of one's own: the function that made it, or such a model, which is given the
+            weights.
+        trust: run the code that the folder names, in place of ``model``: for folders of one's own.
 
     Returns:
         The autoencoder in eval mode, on the CPU.
 
     Raises:
-        InputError: a file is missing, damaged, foreign, or does not fit the other or the model; ``model`` is missing
-            for a model of one's own, or given for a named network.
+        InputError: a file is missing, damaged, foreign, or does not fit the other; or the model is one of a person's
+            own, and neither ``model`` nor ``trust`` is given.
 
     Example:
         >>> import tempfile, torch
@@ -104,19 +85,20 @@ def load_model(path: Path | str, model: Build | None = None) -> Autoencoder:
     weights = _read(path)
     if hashlib.sha256(weights).hexdigest() != sha256:
         raise InputError(f"{path} is damaged: its digest is not the one in model.json; restore it or train again")
-    own = model_of(config, shape, model) if config.model or model is not None else None
+    own = rebuilt(config, shape, model, trust, folder) if config.model or model is not None else None
     try:
         tensors = load(weights)
-        # compared with a model without memory first: one of another size may be larger than this machine
-        with torch.device("meta"):
-            expected = build_model(config, shape) if own is None else own
-        check_tensors(tensors, expected.state_dict())
-        built = build_model(config, shape) if own is None else own
-        built.load_state_dict(tensors)
+        if own is None:
+            # compared with a model without memory first: one of another size may be larger than this machine
+            with torch.device("meta"):
+                check_tensors(tensors, build_model(config, shape).state_dict())
+        found = build_model(config, shape) if own is None else own
+        check_tensors(tensors, found.state_dict())
+        found.load_state_dict(tensors)
     except (SafetensorError, RuntimeError, OverflowError, MemoryError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} does not fit the model that model.json describes: {reason[:200]}") from error
-    return built.eval()
+    return found.eval()
 
 
 def model_document(folder: Path) -> tuple[RunConfig, tuple[int, ...], str]:

@@ -15,6 +15,7 @@ from curvae.data import Dataset, as_dataset, is_name
 from curvae.errors import InputError
 from curvae.metrics import Evaluation
 from curvae.objectives import Terms
+from curvae.runs.builder import source_digest
 from curvae.runs.config import PYTHON, RunConfig
 from curvae.runs.documents import read_document, write_document
 from curvae.runs.evaluated import read_evaluation, write_evaluation
@@ -78,7 +79,8 @@ class Run:
     ) -> Run:
         """Begin a run in a new or empty folder, or in one where a start was killed before this.
 
-        Whoever shares the folder with other processes holds it (:func:`locked`).
+        Whoever shares the folder with other processes holds it (:func:`locked`). The digest of the file in which
+        ``build`` stands, what makes a model of one's own, is kept under ``"model"`` of the environment.
 
         Raises:
             InputError: the path is in use, or cannot be written.
@@ -93,7 +95,10 @@ class Run:
             "test": len(dataset.test),
             "white": dataset.white,
         }
-        run = cls(path, config, data, environment(device), handed=handed or Handed())
+        build = None if handed is None else handed.model
+        source = None if build is None or isinstance(build, Autoencoder) else source_digest(build)
+        made = environment(device) | ({} if source is None else {"model": source})
+        run = cls(path, config, data, made, handed=handed or Handed())
         try:
             run._write()
         except OSError as error:
@@ -179,8 +184,12 @@ class Run:
         """Whether training went to its end and exported the model."""
         return (self.path / "model.json").exists()
 
-    def model(self) -> Autoencoder:
+    def model(self, model: Build | None = None, trust: bool = False) -> Autoencoder:
         """The trained model, in eval mode on the CPU.
+
+        Args:
+            model: what made a model of one's own, see :func:`curvae.load`.
+            trust: run the code that the folder names, in place of ``model``.
 
         Raises:
             InputError: the run is not finished, the exported model is damaged, or it is one of one's own and was not
@@ -190,15 +199,14 @@ class Run:
             resume = f"curvae train --resume --out {quoted(self.path)}"
             raise InputError(f"{self.path} is not finished; go on with: {resume}")
         # steps too: a model of fewer is not yet that of a run that was lengthened
-        other = sorted(
-            set(self.config.differences(model_document(self.path)[0])) - {"data", "device", "devices", "logger"}
-        )
+        elsewhere = {"data", "device", "devices", "logger", "model"}
+        other = sorted(set(self.config.differences(model_document(self.path)[0])) - elsewhere)
         if other:
             raise InputError(
                 f"{self.path}: config.json and model.json are of different runs (they differ in {', '.join(other)}); "
                 "restore them or train again"
             )
-        return load_model(self.path, self.handed.model)
+        return load_model(self.path, self.handed.model if model is None and not trust else model, trust)
 
     def dataset(self) -> Dataset:
         """The run's data, the same split.

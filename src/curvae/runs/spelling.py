@@ -162,7 +162,7 @@ def _unspelled(objective: Callable[..., Terms]) -> dict[str, Any]:
         found["beta"] = float(beta)
     for field, name in (("structure", structure_name), ("likelihood", likelihood_name)):
         try:
-            found[field] = name(getattr(objective, field))  # type: ignore[operator]
+            found[field] = name(getattr(objective, field))
         except (AttributeError, InputError):
             continue
     return found

@@ -163,7 +163,9 @@ def fit(
         Path(out) if temporary is None else temporary.path,  # type: ignore[arg-type]
         resume=resume,
         console=stderr() if progress else None,
-        handed=Handed(model, dataset, objective),
+        model=model,
+        data=dataset,
+        objective=objective,
         callbacks=callbacks,
         loggers=[] if logger is None or isinstance(logger, str) else _listed(logger),
     )

@@ -14,12 +14,13 @@ from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset, absolute
 from curvae.data.notes import note
 from curvae.errors import InputError
+from curvae.metrics.codes import deployed
 from curvae.runs import Run, RunConfig, build_objective, likelihood_of, load_data
 from curvae.runs.checks import check_data, choose_network, remarks
 from curvae.runs.device import choose_device
-from curvae.runs.export import model_of
 from curvae.runs.handed import Handed
-from curvae.runs.own_run import build_for_run, check_outputs
+from curvae.runs.own import Build
+from curvae.runs.own_run import build_for_run, check_outputs, rebuilt
 from curvae.runs.taking import check_free, clear, locked
 from curvae.training.engine import Job, Outcome, run_job, tell
 from curvae.training.logs import check_logger
@@ -35,8 +36,10 @@ def train(
     resume: bool = False,
     console: Console | None = None,
     keep: Collection[int] = (),
-    handed: Handed | None = None,
+    model: Build | None = None,
     free: Collection[str] = (),
+    data: Dataset | None = None,
+    objective: Objective | None = None,
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Logger] = (),
 ) -> Outcome:
@@ -55,8 +58,10 @@ def train(
         console: where to show progress; None shows none.
         keep: steps after which the model is exported, to :func:`~curvae.training.snapshots.snapshot`, beside the
             finished one.
-        handed: a model, data or an objective of one's own, as objects; see :func:`curvae.fit`.
-        free: of ``"latents"`` and ``"structure"`` those that a model of one's own decides.
+        model: what makes a model of one's own, or such a model, for a configuration that names one.
+        free: of ``"latents"`` and ``"structure"`` those that nobody chose, so that such a model decides.
+        data: the data, where they are not to be read from where the configuration says.
+        objective: what is minimised, where the configuration does not say it.
         callbacks: more of Lightning's.
         loggers: of Lightning's, beside the one that the configuration names.
 
@@ -67,30 +72,30 @@ def train(
         InputError: bad data, settings, folder or checkpoint.
         TrainingError: training diverged, or the folder cannot be written any more; the last good checkpoint is kept.
     """
-    config, handed = replace(config, data=absolute(config.data)), handed or Handed()
+    config, handed = replace(config, data=absolute(config.data)), Handed(model, data, objective)
     check_logger(config.logger)
     if resume:
         return _resumed(config, out, console, keep, handed, callbacks, loggers)
     check_free(out)
-    if handed.objective is None:
+    if objective is None:
         build_objective(config)  # settings that do not go together are refused before data are read
     device = choose_device(config.device)
-    dataset = load_data(config) if handed.data is None else handed.data
+    dataset = load_data(config) if data is None else data
     chosen = choose_network(config, dataset)
     if chosen != config and chosen.network == "mlp":
         note(f"network: {chosen.network}, for data of shape {dataset.shape}")
     config = _in_steps(chosen, len(dataset.train))
     check_data(config, dataset)
-    if config.model and handed.model is not None:
-        model, config = build_for_run(handed.model, config, dataset.shape, free)
+    if config.model and model is not None:
+        built, config = build_for_run(model, config, dataset.shape, free)
     else:
-        model = model_of(config, dataset.shape, handed.model)
-    objective = _tried(config, model, dataset, handed)
+        built = rebuilt(config, dataset.shape, model)
+    minimised = _tried(config, built, dataset, handed)
     with locked(out):
         run = Run.create(out, config, dataset, device, handed)
         for remark in remarks(config, dataset):
             tell(f"note: {remark}", console)
-        return run_job(Job(run, model, objective, dataset, device, None, console, keep, callbacks, loggers))
+        return run_job(Job(run, built, minimised, dataset, device, None, console, keep, callbacks, loggers))
 
 
 def _resumed(
@@ -114,7 +119,7 @@ def _resumed(
         dataset = run.dataset_of(config)
         config = choose_network(config, dataset)
         check_data(config, dataset)
-        model = model_of(config, dataset.shape, handed.model)
+        model = rebuilt(config, dataset.shape, handed.model, folder=out)
         objective = _tried(config, model, dataset, handed)
         run = changed(run, config, checkpoint, device, console)
         if run.finished:
@@ -144,7 +149,7 @@ def _tried(config: RunConfig, model: Autoencoder, dataset: Dataset, handed: Hand
             f"beta_warmup is {config.beta_warmup} but the objective, {objective}, has no with_beta(beta); leave it out"
         )
     if config.model:
-        check_outputs(model.eval(), typed(dataset.train[:2], config))
-        model.train()
+        with deployed(model):
+            check_outputs(model, typed(dataset.train[:2], config))
     try_out(config, model, objective, dataset)
     return objective
