@@ -103,7 +103,7 @@ def _measured(run: Run, state: str) -> Listed:
         data=config.data,
         objective=config.objective,
         model=config.model or config.network,
-        step=config.steps if state == FINISHED else lines[-1]["step"] if lines else 0,
+        step=lines[-1]["step"] if lines else 0,
         steps=config.steps,
         best=best,
         best_step=step,
