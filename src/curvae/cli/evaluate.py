@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -232,7 +233,9 @@ def _rows(found: _Found, several: bool) -> dict[str, Estimate]:
 
 def side_by_side(runs: list[Path], measured: list[_Found]) -> Table:
     """Several runs, a column each."""
-    table = Table("", *map(str, runs), title="held-out data, mean ± standard error")
+    above = os.path.commonpath([run.absolute().parent for run in runs])
+    names = [os.path.relpath(run.absolute(), above) for run in runs]
+    table = Table("", *names, title="held-out data, mean ± standard error")
     evaluations = [one.evaluation for one in measured]
     table.add_row("data", *(str(one.data) for one in evaluations))
     table.add_row("β", *(f"{one.beta:g}" for one in evaluations))
