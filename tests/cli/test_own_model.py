@@ -68,7 +68,7 @@ def test_the_same_network_trains_to_the_same_weights(
     own, built = mine.model(trust=True).state_dict(), theirs.model().state_dict()
     assert own.keys() == built.keys()
     assert all(torch.equal(own[name], built[name]) for name in own)
-    assert mine.config.differences(theirs.config) == ["network", "model", "width"]
+    assert mine.config.differences(theirs.config) == ["model", "width"]
     measured = [
         curvae("evaluate", path, "--json", *more).json
         for path, *more in ((tmp_path / "own", "--model", same), (tmp_path / "mlp",))

@@ -77,7 +77,7 @@ def test_several_runs_are_one_table(run: Path, tmp_path: Path, curvae: Curvae) -
     assert Run.open(other).evaluation is not None
     shown = curvae("evaluate", run, other, "--limit", "4")
     assert shown.code == 0
-    assert "run" in shown.stdout
+    assert all(f" {name} " in shown.stdout for name in ("run", "other"))
     assert f"{alone['beta_vae']['mean']:.5g}" in shown.stdout
 
 

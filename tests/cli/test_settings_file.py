@@ -35,7 +35,7 @@ def test_what_is_printed_reads_back_to_the_same_run(curvae: Curvae, vectors: Pat
 
 def test_every_field_reads_back_whatever_its_value() -> None:
     config = RunConfig(
-        data="12", size=3, damaged="skip", model="1e5:true", model_set={"a": "null", "b": "0x1", "c": "yes, no", "d": ""},
+        data="12", size=3, damaged="skip", model="1e5:true", model_set={"a": "null", "b": "0x1", "c": "a, b", "d": ""},
         encoder_weight=1e-12, lr=3e-05, beta=1e22, compile=True, precision="32", likelihood="gaussian:1e-3", seed=2**62,
     )  # fmt: skip
     assert {f.name for f in fields(RunConfig)} | {"out"} <= {*asdict(config), "out"}
@@ -60,7 +60,7 @@ def _read(text: str, folder: Path | None = None) -> dict[str, Any]:
         ("precision: 32", {"precision": "32"}),
         ("compile: yes", {"compile": True}),
         ("size: null\nbeta: ~\nlatents:", {}),
-        ("set: {depth: 3, wide: true, sizes: [64, 128]}", {"model_set": {"depth": "3", "wide": "true", "sizes": "64,128"}}),
+        ("set: {a: 3, b: true, sizes: [64, 128]}", {"model_set": {"a": "3", "b": "true", "sizes": "64,128"}}),
         ("set:", {"model_set": {}}),
         ("out: 1", {"out": "1"}),
         ("{}", {}),
