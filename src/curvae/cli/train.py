@@ -181,7 +181,7 @@ def _wanted(given: dict[str, Any], out: Path | None, config: Path | None, resume
         raise InputError("--out is missing; expected the run folder to go on with")
     stored = Run.open(out).config.to_json() if resume and out is not None else {}
     for chosen in (file, given):
-        if _LENGTHS <= set(chosen):
+        if set(chosen) >= _LENGTHS:
             raise InputError(f"steps is {chosen['steps']} and epochs is {chosen['epochs']}; expected one of the two")
     if not _LENGTHS.isdisjoint(given):  # either of the two on the command line wins over either in the file
         file = {name: value for name, value in file.items() if name not in _LENGTHS}

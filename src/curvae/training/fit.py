@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from curvae._checks import positive_int, shown
 from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset, as_dataset, load
-from curvae.data.given import Take
+from curvae.data.samples import Take
 from curvae.errors import InputError
 from curvae.objectives.loss import check_model
 from curvae.runs import Run, RunConfig
@@ -181,8 +181,8 @@ def _check(model: Autoencoder, objective: Objective, steps: int | None, epochs: 
     """What is wrong with the arguments before any data are read; a learned observation model joins the model."""
     if (steps is None) == (epochs is None):
         raise InputError(f"steps is {shown(steps)} and epochs is {shown(epochs)}; expected one of the two")
+    check_model(model)
     if not isinstance(model, Autoencoder):
-        check_model(model)
         raise InputError(
             f"the model is a {type(model).__name__}; expected a curvae.Autoencoder(encoder, decoder, latents=…) over "
             "your modules"
