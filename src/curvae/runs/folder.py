@@ -58,6 +58,7 @@ class Run:
     ``model.json``
     ``evaluation.json``,        what ``curvae evaluate`` measured
     ``evaluation.npz``
+    ``logs/``                   what the run's ``logger`` wrote
     ==========================  ==========================================================
 
     Attributes:
@@ -204,7 +205,7 @@ class Run:
             resume = f"curvae train --resume --out {quoted(self.path)}"
             raise InputError(f"{self.path} is not finished; go on with: {resume}")
         # steps too: a model of fewer is not yet that of a run that was lengthened
-        elsewhere = {"data", "device", "devices", "logger", "model"}
+        elsewhere = {"data", "device", "logger", "model"}
         other = sorted(set(self.config.differences(model_document(self.path)[0])) - elsewhere)
         if other:
             raise InputError(

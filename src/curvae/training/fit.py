@@ -56,7 +56,6 @@ def fit(
     precision: str | None = None,
     compile: bool = False,
     device: str = "auto",
-    devices: int = 1,
     seed: int = 0,
     checkpoint_every: int | None = None,
     log_every: int = 20,
@@ -98,7 +97,6 @@ def fit(
         precision: ``"32"``, ``"bf16"`` (networks under autocast) or ``"64"``; default that of the model's weights.
         compile: compile the networks.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        devices: processes that share each batch; the program has to be started with ``torchrun``.
         seed: of the split, the order of the data and the noise. The model is initialised already.
         checkpoint_every: steps between checkpoints and held-out values; default ten of them, at most 1000 steps apart.
         log_every: steps between lines of metrics.
@@ -149,7 +147,6 @@ def fit(
         precision=_precision(model) if precision is None else precision,
         compile=compile,
         device=device,
-        devices=devices,
         seed=seed,
         checkpoint_every=min(_SELDOM, -(-many // _LOOKS)) if checkpoint_every is None else checkpoint_every,
         log_every=log_every,
