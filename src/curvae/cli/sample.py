@@ -120,7 +120,7 @@ def _mixture(run: Run, model: Autoencoder, components: int, seed: int) -> Mixtur
     with console().status(f"fitting a mixture to {len(data)} codes"), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         # scikit-learn takes seeds of 32 bits
-        found = fit_mixture(codes(model, data), components, seed % 2**32)
+        found = fit_mixture(codes(model, data[:]), components, seed % 2**32)
     for warning in caught:  # that the fit did not converge, say
         typer.echo("note: " + one_line(str(warning.message)), err=True)
     return found

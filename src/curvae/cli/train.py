@@ -21,6 +21,7 @@ _MODEL = "Your own model: a function build(shape, …) that returns an Autoencod
 _OUT = "Run folder; new, or with --resume the one to go on with."
 # what is no field of a configuration
 _BESIDE = ("out", "config", "resume", "trust", "print_config", "as_json")
+_LENGTHS = frozenset(("steps", "epochs"))
 _PRINT = "Print all options as YAML for --config, and leave."
 
 
@@ -85,12 +86,23 @@ def train(
     ] = None,
     latents: Annotated[int | None, Option(help="Number of latents.", show_default="12")] = None,
     steps: Annotated[int | None, Option(help="Optimiser steps.", show_default="20000")] = None,
-    batch_size: Annotated[int | None, Option(help="Data per step.", show_default="64")] = None,
+    epochs: Annotated[int | None, Option(help="Passes over the data, in place of --steps.")] = None,
+    batch_size: Annotated[int | None, Option(help="Data per batch.", show_default="64")] = None,
+    accumulate: Annotated[int | None, Option(help="Batches per step.", show_default="1")] = None,
     lr: Annotated[float | None, Option(help="Adam's learning rate.", show_default="0.001")] = None,
     schedule: Annotated[
         str | None, Option(help="Of the learning rate: constant, or cosine (falls to 0).", show_default="constant")
     ] = None,
     warmup: Annotated[int | None, Option(help="Steps in which the rate rises first.", show_default="0")] = None,
+    beta_warmup: Annotated[int | None, Option(help="Steps in which beta rises first.", show_default="0")] = None,
+    clip: Annotated[float | None, Option(help="Largest norm of the gradient.", show_default="none")] = None,
+    ema: Annotated[
+        float | None, Option(help="Decay of averaged weights, such as 0.999; 0 for none.", show_default="0.0")
+    ] = None,
+    early_stop: Annotated[
+        int | None,
+        Option(help="End after so many held-out values without a better one; 0: never.", show_default="0"),
+    ] = None,
     samples: Annotated[int | None, Option(help="beta-vae: draws per datum.", show_default="1")] = None,
     seed: Annotated[int | None, Option(help="Of weights, data order and noise.", show_default="0")] = None,
     precision: Annotated[str | None, Option(help="32, bf16 or 64.", show_default="32")] = None,
@@ -100,6 +112,9 @@ def train(
     device: Annotated[str | None, Option(help="auto, cpu or cuda.", show_default="auto")] = None,
     checkpoint_every: Annotated[int | None, Option(help="Steps between checkpoints.", show_default="1000")] = None,
     log_every: Annotated[int | None, Option(help="Steps between lines of metrics.", show_default="20")] = None,
+    logger: Annotated[
+        str | None, Option(help="tensorboard or csv: curves to watch.", show_default="none, metrics.jsonl alone")
+    ] = None,
     resume: Annotated[bool, Option("--resume", help="Go on with the run in --out.")] = False,
     trust: Annotated[
         bool, Option("--trust", help="Run the model's code that --config or the run folder names.")
@@ -142,6 +157,8 @@ class _Wanted:
         from curvae.runs import RunConfig
 
         values = {**asdict(RunConfig.from_json(self.values)), **dict.fromkeys(self.left_to_the_model())}
+        if values["epochs"] is not None:
+            values["steps"] = None
         return write_settings({"out": None if self.out is None else str(self.out), **values})
 
     def left_to_the_model(self) -> list[str]:
@@ -163,6 +180,11 @@ def _wanted(given: dict[str, Any], out: Path | None, config: Path | None, resume
     if resume and out is None:
         raise InputError("--out is missing; expected the run folder to go on with")
     stored = Run.open(out).config.to_json() if resume and out is not None else {}
+    for chosen in (file, given):
+        if set(chosen) >= _LENGTHS:
+            raise InputError(f"steps is {chosen['steps']} and epochs is {chosen['epochs']}; expected one of the two")
+    if not _LENGTHS.isdisjoint(given):  # either of the two on the command line wins over either in the file
+        file = {name: value for name, value in file.items() if name not in _LENGTHS}
     values = stored | file | given
     if "data" not in values:
         raise InputError(f"--data is missing; expected {NAMES} or a path (or --resume to go on with a run)")
@@ -206,8 +228,9 @@ def _train(wanted: _Wanted, resume: bool, as_json: bool) -> None:
         }
         typer.echo(json.dumps(summary))
     if not outcome.finished:
-        what = f"stopped by {outcome.stopped_by} after step {outcome.step} of {config.steps}"
+        what = f"stopped by {outcome.stopped_by} after step {outcome.step} of {outcome.run.config.steps}"
         typer.echo(f"{what}; go on with: curvae train --resume --out {quoted(out)}", err=True)
         raise typer.Exit(1)
     already = outcome.done_before == outcome.step
-    typer.echo(f"{out} {'was finished already' if already else 'is finished'}: {outcome.step} steps", err=True)
+    early = f" of {outcome.run.config.steps}, ended by held-out values" if outcome.stopped_early else ""
+    typer.echo(f"{out} {'was finished already' if already else 'is finished'}: {outcome.step} steps{early}", err=True)

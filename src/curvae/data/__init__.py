@@ -3,9 +3,10 @@
 from curvae.data.batches import Batches
 from curvae.data.convert import as_samples
 from curvae.data.dataset import Dataset
-from curvae.data.given import Samples, as_dataset
+from curvae.data.given import as_dataset
 from curvae.data.loading import NAMES, absolute, is_name, load, title
 from curvae.data.pixels import as_bytes, as_float, as_images, cut_off
+from curvae.data.samples import Samples
 
 __all__ = [
     "NAMES",

@@ -18,9 +18,10 @@ from curvae.report.results import is_result, open_results
 from curvae.report.sections import look
 from curvae.report.subjects import Latest, Subject, finished_model, group_by_data, open_subjects
 from curvae.report.tables import evaluate_command, measure_rows, objective_rows, resume_command, setting_rows
+from curvae.runs import Run
 
 
-def write_report(folders: Sequence[Path], out: Path, latest: Latest = finished_model) -> None:
+def write_report(folders: Sequence[Path | Run], out: Path, latest: Latest = finished_model) -> None:
     r"""Write one self-contained HTML page about runs, side by side, and about reproduced figures.
 
     The page needs no network and no other file. It shows the settings, loss curves by term, the objectives (2), (7)
@@ -34,8 +35,8 @@ def write_report(folders: Sequence[Path], out: Path, latest: Latest = finished_m
     it was made.
 
     Args:
-        folders: run folders that ``curvae train`` wrote and results folders that ``curvae reproduce`` wrote, in any
-            order, at least one.
+        folders: runs, run folders that ``curvae train`` wrote and results folders that ``curvae reproduce`` wrote, in
+            any order, at least one.
         out: the page, usually ``report.html``; replaced if it exists.
         latest: gives the model of a run and the steps it has done, for runs with a model of one's own or that are not
             finished; default the finished ones.
@@ -49,8 +50,8 @@ def write_report(folders: Sequence[Path], out: Path, latest: Latest = finished_m
         Traceback (most recent call last):
         curvae.errors.InputError: no runs given; expected at least one folder that curvae train or reproduce wrote
     """
-    results = [folder for folder in folders if is_result(folder)]
-    runs = [folder for folder in folders if not is_result(folder)]
+    results = [folder for folder in folders if isinstance(folder, Path) and is_result(folder)]
+    runs = [folder for folder in folders if isinstance(folder, Run) or not is_result(folder)]
     figures = sections(open_results(results))
     subjects = open_subjects(runs, latest) if runs or not results else []
     if out.is_dir():

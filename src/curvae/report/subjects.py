@@ -10,7 +10,8 @@ from curvae.autoencoder import Autoencoder
 from curvae.data import title
 from curvae.errors import InputError
 from curvae.report.view import View
-from curvae.runs import Run, build_structure, likelihood_of
+from curvae.runs import Run
+from curvae.runs.config import PYTHON
 
 Latest = Callable[[Run], tuple[Autoencoder, int] | None]
 """The model that a page shows of a run and the steps it has done; None for no model to look at."""
@@ -70,11 +71,11 @@ def finished_model(run: Run) -> tuple[Autoencoder, int] | None:
     return (run.model(), run.config.steps) if run.finished else None
 
 
-def open_subjects(paths: Sequence[Path], latest: Latest = finished_model) -> list[Subject]:
+def open_subjects(folders: Sequence[Path | Run], latest: Latest = finished_model) -> list[Subject]:
     """Open the runs and load their models.
 
     Args:
-        paths: the run folders.
+        folders: the runs, or their folders.
         latest: gives the model of each.
 
     Raises:
@@ -85,10 +86,10 @@ def open_subjects(paths: Sequence[Path], latest: Latest = finished_model) -> lis
         Traceback (most recent call last):
         curvae.errors.InputError: no runs given; expected at least one folder that curvae train or reproduce wrote
     """
-    if not paths:
+    if not folders:
         raise InputError("no runs given; expected at least one folder that curvae train or reproduce wrote")
-    runs = [Run.open(path) for path in paths]
-    names = short_names(paths)
+    runs = [folder if isinstance(folder, Run) else Run.open(folder) for folder in folders]
+    names = short_names([run.path for run in runs])
     return [
         Subject(run, name, COLOURS[i % len(COLOURS)], *_view(run, latest))
         for i, (run, name) in enumerate(zip(runs, names, strict=True))
@@ -128,7 +129,8 @@ def _shortest(own: tuple[str, ...], others: list[tuple[str, ...]]) -> str:
 
 
 def _title(run: Run) -> str:
-    return f"{title(run.config.data)} ({' × '.join(map(str, run.data['shape']))})"
+    name = "data from Python" if run.config.data == PYTHON else title(run.config.data)
+    return f"{name} ({' × '.join(map(str, run.data['shape']))})"
 
 
 def _view(run: Run, latest: Latest) -> tuple[View | None, int]:
@@ -136,4 +138,4 @@ def _view(run: Run, latest: Latest) -> tuple[View | None, int]:
     if found is None:
         return None, 0
     config, (model, step) = run.config, found
-    return View(model, likelihood_of(config, model), build_structure(config.structure), config.beta), step
+    return View(model, *run.noise(model), config.beta), step

@@ -190,7 +190,7 @@ def _on_unit_interval(config: RunConfig) -> bool:
 
 
 def _check_counts(config: RunConfig, dataset: Dataset) -> None:
-    for values in (dataset.train, dataset.test):
+    for values in (dataset.train[:], dataset.test[:]):
         wrong = values[(values < 0) | (values != values.floor())]
         if len(wrong):
             raise InputError(
@@ -200,7 +200,7 @@ def _check_counts(config: RunConfig, dataset: Dataset) -> None:
 
 
 def _check_unit_interval(dataset: Dataset, what: str, instead: str) -> None:
-    halves = (dataset.train, dataset.test)
+    halves = (dataset.train[:], dataset.test[:])
     low, high = min(float(half.min()) for half in halves), max(float(half.max()) for half in halves)
     if low < 0 or high > 1:
         raise InputError(

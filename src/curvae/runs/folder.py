@@ -5,22 +5,27 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from curvae._checks import positive_int
 from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset, as_dataset, is_name
 from curvae.errors import InputError
-from curvae.metrics import Evaluation
+from curvae.likelihoods import Likelihood
+from curvae.metrics import Evaluation, evaluate
 from curvae.objectives import Terms
+from curvae.posteriors import Structure
 from curvae.runs.builder import source_digest
 from curvae.runs.config import PYTHON, RunConfig
+from curvae.runs.device import choose_device, generator
 from curvae.runs.documents import read_document, write_document
 from curvae.runs.evaluated import read_evaluation, write_evaluation
 from curvae.runs.export import load_model, model_document
-from curvae.runs.handed import Handed
+from curvae.runs.handed import Handed, noise_of
 from curvae.runs.lines import read_lines
 from curvae.runs.own import Build
 from curvae.runs.provenance import environment
@@ -53,6 +58,7 @@ class Run:
     ``model.json``
     ``evaluation.json``,        what ``curvae evaluate`` measured
     ``evaluation.npz``
+    ``logs/``                   what the run's ``logger`` wrote
     ==========================  ==========================================================
 
     Attributes:
@@ -199,7 +205,7 @@ class Run:
             resume = f"curvae train --resume --out {quoted(self.path)}"
             raise InputError(f"{self.path} is not finished; go on with: {resume}")
         # steps too: a model of fewer is not yet that of a run that was lengthened
-        elsewhere = {"data", "device", "devices", "logger", "model"}
+        elsewhere = {"data", "device", "logger", "model"}
         other = sorted(set(self.config.differences(model_document(self.path)[0])) - elsewhere)
         if other:
             raise InputError(
@@ -207,6 +213,70 @@ class Run:
                 "restore them or train again"
             )
         return load_model(self.path, self.handed.model if model is None and not trust else model, trust)
+
+    def noise(self, model: Autoencoder) -> tuple[Likelihood, Structure]:
+        """Observation model and covariance structure that the run's model is measured with.
+
+        Raises:
+            InputError: an objective of one's own says no observation model.
+        """
+        return noise_of(self.config, model, self.handed.objective)
+
+    def evaluate(
+        self,
+        *,
+        limit: int = 5000,
+        samples: int = 8,
+        columns: int = 1,
+        batch_size: int = 100,
+        seed: int = 0,
+        device: str = "auto",
+    ) -> Evaluation:
+        """Measure the finished model on held-out data, and keep what was found in the folder.
+
+        Args:
+            limit: at most so many of them, the first ones.
+            samples: draws for each in objective (2).
+            columns: sampled columns for each.
+            batch_size: samples at a time.
+            seed: of the draws.
+            device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+
+        Raises:
+            InputError: as :meth:`model` and :func:`curvae.metrics.evaluate`, or the folder cannot be written.
+        """
+        where = choose_device(device)
+        model = self.model().to(where)
+        likelihood, structure = self.noise(model)
+        found = evaluate(
+            model,
+            self.dataset().test[: min(positive_int("limit", limit), self.data["test"])],
+            self.config.beta,
+            likelihood,
+            structure,
+            generator=generator(seed, where),
+            samples=samples,
+            columns=columns,
+            batch_size=batch_size,
+        )
+        try:
+            self.save_evaluation(found, {"likelihood": repr(likelihood)})
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be written: {error.strerror or error}") from error
+        return found
+
+    def report(self, out: Path | str = "report.html") -> Path:
+        """Write one HTML page about the run, with what :meth:`evaluate` measured if it was called.
+
+        Args:
+            out: the page; replaced if it exists.
+
+        Raises:
+            InputError: as ``curvae report``.
+        """
+        # the page is made in a room above this one, which needs more packages
+        import_module("curvae.report").write_report([self], Path(out))
+        return Path(out)
 
     def dataset(self) -> Dataset:
         """The run's data, the same split.

@@ -9,11 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset
-from curvae.likelihoods import Gaussian, Likelihood
+from curvae.errors import InputError
+from curvae.likelihoods import Likelihood
 from curvae.objectives import Terms
-from curvae.posteriors import Full, Structure
+from curvae.posteriors import Structure
+from curvae.runs.build import likelihood_of
+from curvae.runs.config import PYTHON, RunConfig
 from curvae.runs.own import Build
+from curvae.runs.parts import build_structure
 
 
 class Temporary:
@@ -49,15 +54,36 @@ class Handed:
     temporary: Temporary | None = None
 
 
-def noise_of(objective: Callable[..., Terms]) -> tuple[Likelihood, Structure]:
-    """Observation model and covariance structure of an objective of one's own: its attributes, if it has them.
+def noise_of(
+    config: RunConfig, model: Autoencoder, objective: Callable[..., Terms] | None
+) -> tuple[Likelihood, Structure]:
+    """Observation model and covariance structure that a run is measured with.
+
+    Those of its configuration; where that has no word for them, those of the objective that was handed over.
+
+    Args:
+        config: the run's.
+        model: its model.
+        objective: what was handed over.
+
+    Raises:
+        InputError: neither says the observation model.
 
     Example:
-        >>> noise_of(lambda model, x, generator=None: Terms({}))
-        (Gaussian(sigma=1), Full())
+        >>> from torch import nn
+        >>> model = Autoencoder(nn.Linear(5, 2), nn.Linear(2, 5), latents=2)
+        >>> noise_of(RunConfig(data="toy", likelihood="poisson"), model, None)
+        (Poisson(), Diagonal())
     """
-    likelihood, structure = getattr(objective, "likelihood", None), getattr(objective, "structure", None)
-    return (
-        likelihood if isinstance(likelihood, Likelihood) else Gaussian(),
-        structure if isinstance(structure, Structure) else Full(),
-    )
+    structure = getattr(objective, "structure", None)
+    if config.objective != PYTHON or not isinstance(structure, Structure):
+        structure = build_structure(config.structure)
+    if config.likelihood != PYTHON:
+        return likelihood_of(config, model), structure
+    own = dict(model.named_children()).get("likelihood", getattr(objective, "likelihood", None))
+    if not isinstance(own, Likelihood):
+        raise InputError(
+            "the run's objective has no observation model that is known here, which measuring needs; give it an "
+            "attribute likelihood, and hand it over: objective=…"
+        )
+    return own, structure

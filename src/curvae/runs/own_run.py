@@ -51,7 +51,7 @@ def build_for_run(
         (8, 3)
     """
     name = name_of(build)
-    with torch.random.fork_rng(devices=[]), own_code(getattr(build, "__module__", name)):
+    with torch.random.fork_rng(devices=[]), own_code(getattr(build, "__module__", None) or name):
         torch.default_generator.manual_seed(config.seed)
         model = build_own(build, shape, config.model_set, _options(build, config, free))
     if not any(weight.requires_grad for weight in model.parameters()):

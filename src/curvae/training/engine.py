@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
-from curvae.data import Batches, Dataset
+from curvae.data import Batches, Dataset, Samples
 from curvae.data.reasons import reason
 from curvae.runs import Run, save_model
 from curvae.runs.checks import cure
@@ -241,9 +241,9 @@ def _trainer(device: torch.device, folder: Path, callbacks: list[Callback]) -> T
     )
 
 
-def _near(data: Tensor, device: torch.device) -> Tensor:
+def _near(data: Tensor | Samples, device: torch.device) -> Tensor | Samples:
     """The training data on the device where they fit easily: then no batch has to cross."""
-    if device.type != "cuda" or not isinstance(data, Tensor):
+    if device.type != "cuda" or isinstance(data, Samples):
         return data
     free, _ = torch.cuda.mem_get_info(device)
     return data.to(device) if data.nbytes < free / 4 else data

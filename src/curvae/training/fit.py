@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from curvae._checks import positive_int, shown
 from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset, as_dataset, load
-from curvae.data.given import Take
+from curvae.data.samples import Take
 from curvae.errors import InputError
 from curvae.objectives.loss import check_model
 from curvae.runs import Run, RunConfig
@@ -56,7 +56,6 @@ def fit(
     precision: str | None = None,
     compile: bool = False,
     device: str = "auto",
-    devices: int = 1,
     seed: int = 0,
     checkpoint_every: int | None = None,
     log_every: int = 20,
@@ -98,7 +97,6 @@ def fit(
         precision: ``"32"``, ``"bf16"`` (networks under autocast) or ``"64"``; default that of the model's weights.
         compile: compile the networks.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        devices: processes that share each batch; the program has to be started with ``torchrun``.
         seed: of the split, the order of the data and the noise. The model is initialised already.
         checkpoint_every: steps between checkpoints and held-out values; default ten of them, at most 1000 steps apart.
         log_every: steps between lines of metrics.
@@ -149,7 +147,6 @@ def fit(
         precision=_precision(model) if precision is None else precision,
         compile=compile,
         device=device,
-        devices=devices,
         seed=seed,
         checkpoint_every=min(_SELDOM, -(-many // _LOOKS)) if checkpoint_every is None else checkpoint_every,
         log_every=log_every,
@@ -181,8 +178,8 @@ def _check(model: Autoencoder, objective: Objective, steps: int | None, epochs: 
     """What is wrong with the arguments before any data are read; a learned observation model joins the model."""
     if (steps is None) == (epochs is None):
         raise InputError(f"steps is {shown(steps)} and epochs is {shown(epochs)}; expected one of the two")
+    check_model(model)
     if not isinstance(model, Autoencoder):
-        check_model(model)
         raise InputError(
             f"the model is a {type(model).__name__}; expected a curvae.Autoencoder(encoder, decoder, latents=…) over "
             "your modules"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ def logger_of(config: RunConfig, folder: Path, start: int) -> list[Logger]:
         start: steps done; what TensorBoard was told of later ones is dropped.
     """
     if config.logger == "csv":
+        # written anew from the lines, see Logs; the logger would warn that it deletes an older file
+        shutil.rmtree(folder / FOLDER / "csv", ignore_errors=True)
         return [CSVLogger(folder, name=FOLDER, version="csv", flush_logs_every_n_steps=1)]
     if config.logger == "tensorboard":
         from lightning.pytorch.loggers import TensorBoardLogger

@@ -8,9 +8,9 @@ from torch import nn
 
 from curvae._typing import Tensor
 from curvae.runs.export import check_tensors
-from curvae.runs.schema import anything, count, mapping, number, record
+from curvae.runs.schema import amount, anything, count, mapping, number, record
 
-BEST = record({"step": count, "value": number, "waited": count, "model": mapping(anything)})
+BEST = record({"step": count, "value": number, "waited": amount, "model": mapping(anything)})
 """What a checkpoint holds of it."""
 
 
@@ -65,5 +65,5 @@ class EarlyStop:
             InputError: it is not of this model.
         """
         check_tensors(state["model"], model.state_dict())
-        self.step, self.value, self.waited = state["step"], state["value"], state["waited"]
+        self.step, self.value, self.waited = state["step"], state["value"], int(state["waited"])
         self.model = {name: tensor.clone() for name, tensor in state["model"].items()}

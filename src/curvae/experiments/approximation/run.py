@@ -92,7 +92,7 @@ def _rows(config: Config, dataset: Dataset, network: str, observation: Observati
     held_out = as_float(dataset.test[: config.points]).double()
     model = _model(config, dataset.shape, network, observation, seed)
     yield Row(network, observation.name, False, seed, **measure(model, held_out, observation))
-    _train(model, config, dataset.train, observation, seed)
+    _train(model, config, dataset.train[:], observation, seed)
     yield Row(network, observation.name, True, seed, **measure(model, held_out, observation))
 
 

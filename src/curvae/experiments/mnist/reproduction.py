@@ -105,7 +105,7 @@ def _comparison(figure: str, config: Comparison, workshop: Workshop) -> Made:
     gauges = distances.gauges(workshop.dataset, config, workshop.device)
     for reason in gauges.left_out.values():
         workshop.console.print(f"a column is left out: {reason}", soft_wrap=True, highlight=False, markup=False)
-    judge = comparison.Judge(workshop.dataset.test, config, gauges.found, workshop.device)
+    judge = comparison.Judge(workshop.dataset.test[:], config, gauges.found, workshop.device)
     measured = {key: judge(run) for key, run in workshop.measuring(runs)}
     summary = comparison.summarise({key: measured[run] for key, run in wanted.items()}, config)
     summary |= {
