@@ -305,6 +305,7 @@ def test_models(command: str, curvae: Curvae, run: Path, tmp_path: Path) -> None
     (run / "model.json").write_text("{")
     assert "model.json is not valid JSON" in refused(curvae, tmp_path, command, run, *extra)
     (run / "model.json").unlink()
+    (run / "checkpoints" / "last.ckpt").unlink()
     assert "is not finished" in refused(curvae, tmp_path, command, run, *extra)
     assert "is not a folder" in refused(curvae, tmp_path, command, tmp_path / "nowhere", *extra)
 

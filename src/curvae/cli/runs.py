@@ -52,7 +52,7 @@ class Listed:
 
 
 def runs(
-    folder: Annotated[Path, Argument(help="Where the runs lie, at any depth.", metavar="[FOLDER]", parser=path)] = Path(
+    folder: Annotated[Path, Argument(help="Where the runs lie, at any depth.", metavar="FOLDER", parser=path)] = Path(
         "runs"
     ),
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
