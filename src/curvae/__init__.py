@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from curvae.autoencoder import Autoencoder
     from curvae.objectives import regulariser
     from curvae.runs.export import load_model as load
+    from curvae.training.fit import fit
 
-__all__ = ["Autoencoder", "curvature", "likelihoods", "load", "objectives", "plot", "posteriors", "regulariser"]
+__all__ = ["Autoencoder", "curvature", "fit", "likelihoods", "load", "objectives", "plot", "posteriors", "regulariser"]
 __version__ = "0.2.0"
 
 _NAMES = {
     "Autoencoder": ("curvae.autoencoder", "Autoencoder"),
+    "fit": ("curvae.training.fit", "fit"),
     "load": ("curvae.runs.export", "load_model"),
     "regulariser": ("curvae.objectives", "regulariser"),
 }

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from curvae.cli.group import writing
+from curvae.cli.own import Code
 from curvae.cli.pictures import SHOWN, grid
 from curvae.cli.places import check_file
 from curvae.errors import InputError
@@ -30,11 +31,16 @@ FORMATS = (".png", ".npy", ".npz")
 _PARTS = ("all", "train", "test")
 
 
-def open_run(place: Path) -> Run:
-    """The run in a folder; all commands that use a trained model open it here."""
+def open_run(place: Path, code: Code) -> Run:
+    """The run in a folder, with the code that makes its model where that is a person's own.
+
+    All commands that use a trained model open it here.
+    """
     from curvae.runs import Run
 
-    return Run.open(place)
+    run = Run.open(place)
+    code.check([run])
+    return replace(run, handed=replace(run.handed, model=code.builder(run)))
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,7 @@ def read(run: Run, data: str | None, part: str) -> Samples:
         found = load(source, split_seed=config.split_seed, **options)
     found = found.in_shape(tuple(run.data["shape"]))
     _check_shape(run, found, source)
-    values = in_order(found) if part == "all" else found.train if part == "train" else found.test
+    values = in_order(found) if part == "all" else (found.train if part == "train" else found.test)[:]
     alone = bool(found.split.get("alone"))
     labels = None if "damaged" in found.split else labels_of(source, len(found.train) + (not alone) * len(found.test))
     return Samples(values, None if labels is None else _part_of(labels, found, part))

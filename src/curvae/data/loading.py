@@ -116,13 +116,13 @@ def in_order(dataset: Dataset) -> Tensor:
     were left out of a seeded split, which does not tell their places; :func:`load_whole` does.
     """
     if dataset.split.get("alone"):
-        return dataset.train
-    whole = torch.cat([dataset.train, dataset.test])
+        return dataset.train[:]
+    whole = torch.cat([dataset.train[:], dataset.test[:]])
     if dataset.split.get("kind") != "seeded" or "damaged" in dataset.split:
         return whole
     place = torch.ones(len(whole), dtype=torch.bool)
     place[dataset.split["test_indices"]] = False
-    whole[place], whole[~place] = dataset.train, dataset.test
+    whole[place], whole[~place] = dataset.train[:], dataset.test[:]
     return whole
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from curvae._checks import non_negative, positive_int
@@ -102,6 +104,12 @@ class Taylor:
             white = Linearised(model.decode, q.mean, x, self.likelihood).whiten(move.eta, move(steps, chosen), chosen)
             trace = (column_norms(white) / p).mean(-1)
         return move.eta, trace if subsample is None else subsample.spread(trace)
+
+    def with_beta(self, beta: float) -> Taylor:
+        """The same objective with another weight of the divergence."""
+        other = copy.copy(self)
+        other.beta = non_negative("beta", beta)
+        return other
 
     def __repr__(self) -> str:
         return f"Taylor(beta={self.beta:g}, likelihood={self.likelihood}, curvature={self.curvature!r})"
