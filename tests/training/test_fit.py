@@ -174,7 +174,7 @@ def test_held_out_values_are_what_evaluate_reports(x: np.ndarray) -> None:
     found = run.evaluate(limit=last["samples"])
     assert (found.data, last["samples"]) == (40, 40)
     assert found.grae.mean == pytest.approx(last["total"], rel=1e-5)
-    assert found.nll.mean == pytest.approx(last["parts"]["nll"], rel=1e-5)
+    assert found.reconstruction.mean == pytest.approx(last["parts"]["nll"], rel=1e-5)
     assert run.evaluation == found
 
 
