@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from curvae import curvature, likelihoods, objectives, posteriors
     from curvae.autoencoder import Autoencoder
+    from curvae.objectives import regulariser
     from curvae.runs.export import load_model as load
 
-__all__ = ["Autoencoder", "curvature", "likelihoods", "load", "objectives", "posteriors"]
+__all__ = ["Autoencoder", "curvature", "likelihoods", "load", "objectives", "posteriors", "regulariser"]
 __version__ = "0.2.0"
 
-_NAMES = {"Autoencoder": ("curvae.autoencoder", "Autoencoder"), "load": ("curvae.runs.export", "load_model")}
+_NAMES = {
+    "Autoencoder": ("curvae.autoencoder", "Autoencoder"),
+    "load": ("curvae.runs.export", "load_model"),
+    "regulariser": ("curvae.objectives", "regulariser"),
+}
 _ROOMS = ("curvature", "likelihoods", "objectives", "posteriors")
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -14,7 +15,7 @@ from curvae._precision import as_weights, at_least_float32
 from curvae._random import stream
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
-from curvae.posteriors import Normal, Shared, Structure
+from curvae.posteriors import Along, Diagonal, Normal, Shared, Structure
 
 
 @runtime_checkable
@@ -25,11 +26,11 @@ class Model(Protocol):
         r"""$q(z\mid x)$ for a batch."""
         ...
 
-    def encode(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B d"]:
+    def encode(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *L"]:
         r"""The posterior's mean."""
         ...
 
-    def decode(self, z: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:
+    def decode(self, z: Float[Tensor, "B *L"]) -> Float[Tensor, "B *D"]:
         r"""The parameters of the observation model."""
         ...
 
@@ -42,13 +43,19 @@ class Autoencoder(nn.Module):
     is, with no head of its own. ``head`` says which of the two is meant where that can be doubted, or that the encoder
     gives the whole posterior.
 
+    **Latents of several axes.** ``latents=(C, H, W)`` (or ``(T, F)`` for tokens) are what the decoder takes,
+    ``[B, C, H, W]``. The encoder then gives a map ``[B, F, H, W]`` (tokens ``[B, T, F]``), and the heads are the same
+    linear map at every position (a 1 × 1 convolution), so that no weight couples all latents with all. ``structure``
+    may be :class:`~curvae.posteriors.Diagonal`, :class:`~curvae.posteriors.Along` the channels (or the features of a
+    token), or :class:`~curvae.posteriors.Shared` of any; covariances see the latents as one vector.
+
     Weights in half precision (``model.bfloat16()``) serve to encode, decode and sample; what is computed of the codes
     is float32. Objectives refuse them: train float32 weights under ``torch.autocast``.
 
     Args:
         encoder: module, ``[B, *D] → [B, F]``.
         decoder: module, ``[B, d] → [B, *D]`` (parameters of the observation model).
-        latents: d.
+        latents: d, or the shape of the latents of one sample.
         structure: covariance structure of the posterior; ``None`` for mean only.
         features: F; default the encoder's ``out_features`` or that of its last linear layer.
         head: ``True``: a linear head for the mean, whatever F is. ``False``: no heads at all; the encoder gives
@@ -58,9 +65,14 @@ class Autoencoder(nn.Module):
         output: what to take of the decoder's answer where that is not one tensor, e.g.
             ``output=lambda answer: answer["mean"]``.
 
+    Attributes:
+        latents: d, the number of latents.
+        shape: of the latents of one sample, ``(d,)`` for vectors.
+
     Raises:
-        InputError: if ``latents`` is not ≥ 1, F cannot be found out, or does not go with ``head=False``; (when called)
-            if encoder or decoder do not return one tensor of the promised shape.
+        InputError: if ``latents`` is not ≥ 1, a structure is not one for latents of several axes, F cannot be found
+            out or does not go with ``head=False``; (when called) if encoder or decoder do not return one tensor of the
+            promised shape.
 
     Warns:
         UserWarning: without ``head``, if the encoder ends in a bounded activation of width d (its outputs would be the
@@ -79,34 +91,61 @@ class Autoencoder(nn.Module):
         self,
         encoder: nn.Module,
         decoder: nn.Module,
-        latents: int,
+        latents: int | Sequence[int],
         structure: Structure | None = None,
         features: int | None = None,
         head: bool | None = None,
         output: Callable[[Any], Tensor] | None = None,
     ) -> None:
         super().__init__()
-        self.latents = positive_int("latents", latents)
+        self.shape = shape_of(latents)
+        self.latents = math.prod(self.shape)
         self.structure = structure
         self.encoder = encoder
         self.decoder = decoder
         self.output = output
         self.mean_head: nn.Module | None = None
         self.factor_head: nn.Module | None = None
+        # where the channels of a batch of maps stand; for vectors and tokens the features are last
+        self._axis = 1 if len(self.shape) > 2 else -1
+        self._channels = self.shape[self._axis if self._axis < 0 else 0]
+        entries = 0 if structure is None else self._entries(structure)
         if head is False:
-            amortised = structure is not None and not isinstance(structure, Shared)
-            self.features = latents + (structure.num_parameters(latents) if structure and amortised else 0)
+            self.features = self._channels + entries
             if features not in (None, self.features):
                 raise InputError(f"features is {features}; with head=False expected {self._given()}")
             if isinstance(structure, Shared):
-                self.factor_head = structure.head(self.features, latents)
+                self.factor_head = structure.head(self.features, self.latents)
             return
-        self.features = _out_features(encoder) if features is None else positive_int("features", features)
+        maps = len(self.shape) > 1
+        self.features = _out_features(encoder, maps) if features is None else positive_int("features", features)
         if head is None:
-            _warn_of_doubt(encoder, self.features, latents, structure)
-        as_it_is = head is None and self.features == latents
-        self.mean_head = nn.Identity() if as_it_is else nn.Linear(self.features, latents)
-        self.factor_head = None if structure is None else structure.head(self.features, latents)
+            _warn_of_doubt(encoder, self.features, self._channels, structure)
+        as_it_is = head is None and self.features == self._channels
+        self.mean_head = nn.Identity() if as_it_is else self._head(self._channels)
+        if structure is not None:
+            shared = isinstance(structure, Shared) or not maps
+            self.factor_head = structure.head(self.features, self.latents) if shared else self._head(entries)
+
+    def _head(self, outputs: int) -> nn.Module:
+        """A linear map of the features, the same at every position."""
+        return nn.Linear(self.features, outputs) if len(self.shape) < 3 else _Pointwise(self.features, outputs)
+
+    def _entries(self, structure: Structure) -> int:
+        """How many parameters of the posterior the encoder gives at each position."""
+        if isinstance(structure, Shared):
+            return 0
+        if len(self.shape) == 1:
+            return structure.num_parameters(self.latents)
+        if isinstance(structure, Diagonal):
+            return self._channels
+        axis = 0 if self._axis == 1 else len(self.shape) - 1
+        if isinstance(structure, Along) and (structure.shape, structure.axis) == (self.shape, axis):
+            return structure.num_parameters(self.latents) * self._channels // self.latents
+        raise InputError(
+            f"structure is {structure} and latents {self.shape}; expected Diagonal(), Along({self.shape}, axis={axis}) "
+            "or Shared(…) for latents of several axes"
+        )
 
     def posterior(self, x: Float[Tensor, "B *D"]) -> Normal:
         r"""$q(z\mid x)$ for a batch.
@@ -120,14 +159,20 @@ class Autoencoder(nn.Module):
                 "build it with structure=…, or use encode(x) and a structure's optimal covariance"
             )
         features = self._encoded(x)
-        parameters = features[:, self.latents :] if self.factor_head is None else self.factor_head(features)
-        return Normal(self._mean(features), self.structure.factor(at_least_float32(parameters), self.latents))
+        if self.factor_head is None:
+            parameters = features.narrow(self._axis, self._channels, self.features - self._channels)
+        else:
+            parameters = self.factor_head(features)
+        if isinstance(self.structure, Along) and parameters.dim() > 2:  # one position after the other
+            parameters = parameters.movedim(self._axis, -1)
+        parameters = at_least_float32(parameters).flatten(1)
+        return Normal(self._mean(features), self.structure.factor(parameters, self.latents))
 
-    def encode(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B d"]:
+    def encode(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *L"]:
         r"""The posterior's mean $h_\phi(x)$."""
         return self._mean(self._encoded(x))
 
-    def decode(self, z: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:
+    def decode(self, z: Float[Tensor, "B *L"]) -> Float[Tensor, "B *D"]:
         r"""$g_\theta(z)$, the parameters of the observation model."""
         answer = self.decoder(as_weights(z, self.decoder))
         if self.output is not None:
@@ -150,36 +195,70 @@ class Autoencoder(nn.Module):
             InputError: if ``n`` is not ≥ 1.
         """
         like = next(self.parameters(), torch.empty(0))
-        shape = (positive_int("n", n), self.latents)
+        shape = (positive_int("n", n), *self.shape)
         return self.decode(torch.randn(shape, generator=stream(generator), dtype=like.dtype, device=like.device))
 
     def forward(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         """The reconstruction."""
         return self.reconstruct(x)
 
-    def _mean(self, features: Float[Tensor, "B F"]) -> Float[Tensor, "B d"]:
-        return at_least_float32(features[:, : self.latents] if self.mean_head is None else self.mean_head(features))
+    def _mean(self, features: Float[Tensor, "B *F"]) -> Float[Tensor, "B *L"]:
+        if self.mean_head is None:
+            return at_least_float32(features.narrow(self._axis, 0, self._channels))
+        return at_least_float32(self.mean_head(features))
 
-    def _encoded(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B F"]:
+    def _encoded(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *F"]:
         answer = self.encoder(as_weights(x, self.encoder))
         if self.mean_head is None and isinstance(answer, tuple | list):
-            answer = torch.cat(list(answer), 1)
+            answer = torch.cat(list(answer), self._axis)
         if not isinstance(answer, torch.Tensor):
             raise InputError(
                 f"the encoder returned {_kind(answer)}; expected one tensor of features [B, {self.features}], or build "
                 "the Autoencoder with head=False if it gives mean and factor of the posterior"
             )
-        if answer.dim() != 2 or answer.shape[1] != self.features:
-            expected = self._given() if self.mean_head is None else f"[B, {self.features}]; pass features=…"
+        if answer.shape[1:] != self._expected():
+            sizes = ", ".join(map(str, self._expected()))
+            expected = self._given() if self.mean_head is None else f"[B, {sizes}]; pass features=…"
             raise InputError(f"the encoder's features have shape {tuple(answer.shape)}; expected {expected}")
         return answer
 
+    def _expected(self) -> tuple[int, ...]:
+        """The shape of one sample's features."""
+        return (self.features, *self.shape[1:]) if self._axis == 1 else (*self.shape[:-1], self.features)
+
     def _given(self) -> str:
         """What an encoder without heads gives."""
-        entries = self.features - self.latents
-        return f"{self.latents} means" + (
-            "" if self.structure is None else f" and {entries} entries ({self.structure})"
+        entries = self.features - self._channels
+        where = "" if len(self.shape) == 1 else f" at each position, {self._expected()} in all"
+        return (
+            f"{self._channels} means"
+            + ("" if self.structure is None else f" and {entries} entries ({self.structure})")
+            + where
         )
+
+
+class _Pointwise(nn.Linear):
+    """A 1 × 1 convolution in as many axes as there are."""
+
+    def forward(self, features: Float[Tensor, "B F *S"]) -> Float[Tensor, "B C *S"]:
+        return super().forward(features.movedim(1, -1)).movedim(-1, 1)
+
+
+def shape_of(latents: int | Sequence[int]) -> tuple[int, ...]:
+    """The shape of one sample's latents.
+
+    Raises:
+        InputError: it is no whole number ≥ 1, or list of such.
+
+    Example:
+        >>> shape_of(3), shape_of((4, 8, 8))
+        ((3,), (4, 8, 8))
+    """
+    if isinstance(latents, tuple | list):
+        if not latents:
+            raise InputError("latents has no axes; expected a number, or a shape such as (4, 8, 8)")
+        return tuple(positive_int("latents", size) for size in latents)
+    return (positive_int("latents", latents),)  # type: ignore[arg-type]
 
 
 _BOUNDED = (
@@ -218,11 +297,13 @@ def _kind(answer: object) -> str:
     return f"a {type(answer).__name__}" + (f" of {len(answer)}" if isinstance(answer, tuple | list) else "")
 
 
-def _out_features(encoder: nn.Module) -> int:
+def _out_features(encoder: nn.Module, maps: bool) -> int:
     declared = getattr(encoder, "out_features", None)
     if isinstance(declared, int):
         return declared
-    linear = [module for module in encoder.modules() if isinstance(module, nn.Linear)]
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d) if maps else (nn.Linear,)
+    linear = [module for module in encoder.modules() if isinstance(module, kinds)]
     if not linear:
         raise InputError(f"cannot tell how many features {type(encoder).__name__} gives; pass features=…")
-    return linear[-1].out_features
+    last = linear[-1]
+    return last.out_features if isinstance(last, nn.Linear) else last.out_channels

@@ -59,6 +59,13 @@ def test_first_order(estimator: str, meaning: str) -> None:
     assert (free.encoder_weight, free.decoder_weight) == (0.0, 4.0)
 
 
+def test_secants_go_with_grae_and_taylor() -> None:
+    grae = build_objective(config(estimator="fraction:1/2:secants:2"))
+    assert repr(grae.estimator) == "Fraction(Secants(2), 0.5)"
+    assert repr(build_objective(config(objective="taylor", estimator="secants:3")).estimator) == "Secants(3)"
+    assert build_objective(config(objective="taylor")).estimator is None
+
+
 @pytest.mark.parametrize("objective", ["beta-vae", "taylor", "grae", "rae"])
 def test_a_learned_likelihood_is_the_one_given(objective: str) -> None:
     likelihood = LearnedGaussian(0.3)
@@ -94,8 +101,13 @@ APART: list[tuple[dict[str, Any], str]] = [
     ({"structure": "shared:diagonal", "estimator": "columns:1"}, "structure is shared:diagonal"),
     ({"structure": "block:2", "estimator": "lanczos"}, "estimator is lanczos but structure is block:2"),
     ({"structure": "shared", "estimator": "lanczos:2:2"}, "estimator is lanczos:2:2 but structure is shared"),
-    ({"structure": "shared", "estimator": "fraction:1/2:exact"}, "that a shared structure takes it with trace alone"),
+    ({"structure": "shared", "estimator": "fraction:1/2:exact"}, "a shared structure takes it with trace alone"),
     ({"objective": "rae", "estimator": "lanczos"}, "objective rae has a trace only"),
+    ({"objective": "rae", "estimator": "secants:1"}, "objective rae has a trace only"),
+    ({"objective": "taylor", "estimator": "columns:1"}, "objective taylor takes exact, or secants:K"),
+    ({"objective": "taylor", "estimator": "secants:1", "curvature": "hessian"}, "objective taylor takes exact"),
+    ({"structure": "block:2", "estimator": "secants:1"}, "secants:K with diagonal"),
+    ({"curvature": "hessian", "estimator": "secants:1"}, "needs estimator exact"),
     ({"curvature": "hessian", "estimator": "columns:1"}, "needs estimator exact"),
     ({"curvature": "hessian", "estimator": "trace"}, "needs estimator exact"),
     ({"curvature": "hessian", "likelihood": "laplace:0.1"}, "likelihood is laplace:0.1, which has a kink"),

@@ -23,6 +23,8 @@ ESTIMATORS = {
     "lanczos": "Lanczos(depth=16, probes=Signs(4))",
     "lanczos:2": "Lanczos(depth=16, probes=Signs(2))",
     "lanczos:2:5": "Lanczos(depth=5, probes=Signs(2))",
+    "secants:2": "Secants(2)",
+    "fraction:1/4:secants:1": "Fraction(Secants(1), 0.25)",
     "fraction:1/8:columns:2": "Fraction(Columns(2), 0.125)",
     "fraction:0.5:exact": "Fraction(Exact(), 0.5)",
     "fraction:1:trace:3": "Fraction(Trace(Signs(3)), 1)",
@@ -85,7 +87,15 @@ BAD_ESTIMATORS = [
     "trace:0",
 ]
 BAD_ESTIMATORS += ["lanczos:", "lanczos:0", "lanczos:4:0", "lanczos:4:x", "lanczos:4:16:1", "trace:", "trace:1:1"]
-BAD_ESTIMATORS += ["fraction", "fraction:1/8", "fraction:0:exact", "fraction:2:exact", "fraction:1/0:exact"]
+BAD_ESTIMATORS += [
+    "secants",
+    "secants:0",
+    "fraction",
+    "fraction:1/8",
+    "fraction:0:exact",
+    "fraction:2:exact",
+    "fraction:1/0:exact",
+]
 BAD_ESTIMATORS += ["fraction:x:exact", "fraction:nan:exact", "fraction:1/8:lanczos", "fraction:1/2:fraction:1/2:exact"]
 BAD_LIKELIHOODS = ["", "gauss", "gaussian:", "gaussian:x", "gaussian:0", "gaussian:-1", "gaussian:nan", "laplace:0"]
 BAD_LIKELIHOODS += ["laplace:1:1", "student-t", "student-t:0", "student-t:4:x", "student-t:4:0", "negative-binomial"]

@@ -36,12 +36,14 @@ def train(
     estimator: Annotated[
         str | None,
         Option(
-            help="grae: exact, columns:K, lanczos:PROBES:DEPTH or trace:K; rae: exact, columns:K or trace:K.",
+            help="grae: exact, columns:K, secants:K, lanczos:PROBES:DEPTH or trace:K; rae: exact, columns:K or "
+            "trace:K; taylor: exact or secants:K.",
             show_default="exact",
         ),
     ] = None,
     batch_fraction: Annotated[
-        str | None, Option(help="grae: the penalty on that part of each batch, for example 1/4.", show_default="1")
+        str | None,
+        Option(help="grae, taylor: the penalty on that part of each batch, for example 1/4.", show_default="1"),
     ] = None,
     likelihood: Annotated[
         str | None,

@@ -9,6 +9,7 @@ from curvae.curvature.lanczos import Lanczos
 from curvae.curvature.linearised import Linearised
 from curvae.curvature.operator import Operator
 from curvae.curvature.probes import Coordinates, Probes, Signs, Sphere, principal_basis
+from curvae.curvature.secants import Secants
 from curvae.curvature.trace import Trace
 from curvae.forward import FixedStatistics, columns, jacobian, pushforward, unchecked
 
@@ -26,6 +27,7 @@ __all__ = [
     "PenaltyEstimate",
     "Probes",
     "SampledColumns",
+    "Secants",
     "Signs",
     "Sphere",
     "Trace",

@@ -120,22 +120,34 @@ class ProbePlan:
     chosen: Int[Tensor, " m"] | None = None
 
 
-class ForwardModeEstimator(Estimator):
-    """An estimator that pushes tangents, chosen beforehand, once."""
+class ProbeEstimator(Estimator):
+    """An estimator that looks at the decoder along directions chosen beforehand, once."""
 
     @abstractmethod
     def plan(
         self, z: Float[Tensor, "B d"], structure: Structure, beta: float, generator: torch.Generator | None = None
     ) -> ProbePlan:
-        """Choose the tangents for the codes ``z``, with ``generator`` where they are drawn."""
+        """Choose the directions for the codes ``z``, with ``generator`` where they are drawn."""
+
+    @abstractmethod
+    def push(self, at: Linearised, plan: ProbePlan) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "m *E K"]]:
+        """The decoder's output, and what becomes of the directions, whitened."""
 
     def estimate(
         self, at: Linearised, structure: Structure, beta: float, generator: torch.Generator | None = None
     ) -> PenaltyEstimate:
-        """One forward-mode pass with the planned tangents."""
+        """One pass with what was planned."""
         self.check(structure)
         plan = self.plan(at.latents, structure, positive("beta", beta), generator)
-        return plan.reduce(*at.push(plan.tangents, plan.chunk_size, plan.chosen))
+        return plan.reduce(*self.push(at, plan))
+
+
+class ForwardModeEstimator(ProbeEstimator):
+    """One that pushes them as tangents, by forward mode."""
+
+    def push(self, at: Linearised, plan: ProbePlan) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "m *E K"]]:
+        """One forward-mode pass."""
+        return at.push(plan.tangents, plan.chunk_size, plan.chosen)
 
 
 def spread(terms: Float[Tensor, "B K"]) -> Float[Tensor, " B"] | None:

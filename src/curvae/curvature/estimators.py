@@ -12,7 +12,7 @@ from curvae._typing import Float, Int, Tensor
 from curvae.curvature.estimator import ForwardModeEstimator, PenaltyEstimate, ProbePlan, SampledColumns, spread
 from curvae.errors import InputError
 from curvae.forward.pushforward import one_hot_tangents, unit_tangents
-from curvae.posteriors import BlockDiagonal, Diagonal, Structure, logdet
+from curvae.posteriors import Along, BlockDiagonal, Diagonal, Structure, logdet
 
 
 class Exact(ForwardModeEstimator):
@@ -25,6 +25,7 @@ class Exact(ForwardModeEstimator):
         InputError: if ``chunk_size`` is not ≥ 1.
 
     Example:
+        >>> from curvae.curvature import Linearised
         >>> from curvae.likelihoods import Gaussian
         >>> z = torch.zeros(1, 2)
         >>> Exact().penalty(Linearised(lambda z: z, z, z, Gaussian()), Diagonal(), beta=1.0)[1].exp()
@@ -57,9 +58,9 @@ class Columns(ForwardModeEstimator):
 
     $\tfrac1k\sum_c\tfrac1{p_c}\log(1+\tfrac1\beta\|T_{:c}\|^2)$ with $c\sim p$, an unbiased estimate of the
     :class:`~curvae.posteriors.Diagonal` penalty, and so is its gradient. For
-    :class:`~curvae.posteriors.BlockDiagonal` each drawn latent brings the columns of its whole block $b\ni c$ and the
-    term is $\tfrac1{p_c|b|}\log|I+\tfrac1\beta T_b^\top T_b|$, unbiased for that structure's penalty. It says nothing
-    of :class:`~curvae.posteriors.Full`, whose penalty is no sum.
+    :class:`~curvae.posteriors.BlockDiagonal` and :class:`~curvae.posteriors.Along` each drawn latent brings the columns
+    of its whole block $b\ni c$ and the term is $\tfrac1{p_c|b|}\log|I+\tfrac1\beta T_b^\top T_b|$, unbiased for that
+    structure's penalty. It says nothing of :class:`~curvae.posteriors.Full`, whose penalty is no sum.
 
     Args:
         count: k, latents drawn for each sample, with replacement; the paper uses 1.
@@ -70,6 +71,7 @@ class Columns(ForwardModeEstimator):
         InputError: if ``count`` is not ≥ 1, a probability is not > 0, or their number is not d.
 
     Example:
+        >>> from curvae.curvature import Linearised
         >>> from curvae.likelihoods import Gaussian
         >>> z = torch.zeros(1, 2)
         >>> Columns(1).penalty(Linearised(lambda z: z, z, z, Gaussian()), Diagonal(), beta=1.0)[1].exp()
@@ -82,9 +84,10 @@ class Columns(ForwardModeEstimator):
 
     def check(self, structure: Structure) -> None:
         """Only these structures' penalties are sums over columns or blocks of them."""
-        if not isinstance(structure, Diagonal | BlockDiagonal):
+        if not isinstance(structure, Diagonal | BlockDiagonal | Along):
             raise InputError(
-                f"Columns estimates the penalty of Diagonal() or BlockDiagonal(b) only; got {structure}: use Exact()"
+                f"Columns estimates the penalty of Diagonal() or BlockDiagonal(b) or Along(…) only; got "
+                f"{structure}: use Exact()"
             )
 
     def plan(
@@ -93,19 +96,24 @@ class Columns(ForwardModeEstimator):
         """Draw the latents with ``generator``; their blocks are weighed by their probabilities."""
         indices = self.draw(z, generator)
         p = self._distribution(z)
-        latents = z.shape[1]
-        size = structure.block_size(latents) if isinstance(structure, BlockDiagonal) else 1
-        start = indices - indices % size
+        latents, size = z.shape[1], 1
+        order = torch.arange(latents, device=z.device)
+        if isinstance(structure, Along):
+            size, order = structure.blocks.size, structure.order(z.device)
+        elif isinstance(structure, BlockDiagonal):
+            size = structure.block_size(latents)
+        place = order.argsort()[indices]
+        start = place - place % size
         members = start.unsqueeze(-1) + torch.arange(size, device=z.device)
         inside = members < latents
-        tangents = one_hot_tangents(z, members.clamp(max=latents - 1).flatten(1))
+        tangents = one_hot_tangents(z, order[members.clamp(max=latents - 1)].flatten(1))
         # the last block may be smaller than the rest: its missing columns are zero and add nothing to a determinant
         tangents = tangents * inside.flatten(1).unsqueeze(1)
 
         def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "B *E K"]) -> PenaltyEstimate:
             blocks = pushed.unflatten(-1, (self.count, size))
             terms = _block_terms(blocks, beta).to(z.dtype) / (p[indices] * inside.sum(-1))
-            drawn = SampledColumns(_drawn(blocks, indices - start), indices, p)
+            drawn = SampledColumns(_drawn(blocks, place - start), indices, p)
             return PenaltyEstimate(eta, terms.mean(-1), spread(terms), drawn)
 
         return ProbePlan(tangents, reduce)

@@ -9,13 +9,14 @@ import torch
 from curvae._checks import positive
 from curvae._random import stream
 from curvae._typing import Float, Tensor
-from curvae.curvature.estimator import Estimator, ForwardModeEstimator, PenaltyEstimate, ProbePlan, Subsample
+from curvae.curvature.estimator import Estimator, PenaltyEstimate, ProbeEstimator, ProbePlan, Subsample
+from curvae.curvature.linearised import Linearised
 from curvae.curvature.trace import Trace
 from curvae.errors import InputError
 from curvae.posteriors import Shared, Structure
 
 
-class Fraction(ForwardModeEstimator):
+class Fraction(ProbeEstimator):
     r"""Another estimator on a fraction of the data of each batch, drawn anew every time.
 
     With $m$ data drawn without replacement ($fB$, rounded, at least one), the penalty of a sample is $\tfrac Bm$ times
@@ -29,7 +30,7 @@ class Fraction(ForwardModeEstimator):
     ``Trace``, has.
 
     Args:
-        estimator: ``Columns(k)``, ``Exact()`` or ``Trace(…)``.
+        estimator: ``Columns(k)``, ``Exact()``, ``Secants(k)`` or ``Trace(…)``.
         fraction: f, 0 < f ≤ 1.
 
     Raises:
@@ -37,7 +38,7 @@ class Fraction(ForwardModeEstimator):
             used) a ``Shared`` structure.
 
     Example:
-        >>> from curvae.curvature import Exact
+        >>> from curvae.curvature import Exact, Linearised
         >>> from curvae.likelihoods import Gaussian
         >>> from curvae.posteriors import Full
         >>> z = torch.zeros(4, 2)
@@ -46,8 +47,8 @@ class Fraction(ForwardModeEstimator):
     """
 
     def __init__(self, estimator: Estimator, fraction: float) -> None:
-        if not isinstance(estimator, ForwardModeEstimator) or isinstance(estimator, Fraction):
-            raise InputError(f"a fraction of the batch is for Columns, Exact and Trace; got {estimator}")
+        if not isinstance(estimator, ProbeEstimator) or isinstance(estimator, Fraction):
+            raise InputError(f"a fraction of the batch is for Columns, Exact, Secants and Trace; got {estimator}")
         self.estimator = estimator
         self.fraction = positive("fraction", fraction)
         if fraction > 1:
@@ -66,10 +67,8 @@ class Fraction(ForwardModeEstimator):
         self, z: Float[Tensor, "B d"], structure: Structure, beta: float, generator: torch.Generator | None = None
     ) -> ProbePlan:
         """Draw the data, then what the inner estimator draws. No standard error: a sample has at most one value."""
-        size = len(z)
-        order = torch.randperm(size, generator=stream(generator), device=z.device)
-        chosen = order[: max(1, round(self.fraction * size))].sort().values
-        subsample = Subsample(chosen, size)
+        subsample = self.subsample(z, generator)
+        chosen = subsample.chosen
         inner = self.estimator.plan(z.index_select(0, chosen), structure, beta, generator)
 
         def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "m *E K"]) -> PenaltyEstimate:
@@ -77,7 +76,16 @@ class Fraction(ForwardModeEstimator):
             sampled = None if part.sampled is None else replace(part.sampled, subsample=subsample)
             return PenaltyEstimate(eta, subsample.spread(part.value), None, sampled)
 
-        return ProbePlan(inner.tangents, reduce, inner.chunk_size, chosen)
+        return replace(inner, reduce=reduce, chosen=chosen)
+
+    def push(self, at: Linearised, plan: ProbePlan) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "m *E K"]]:
+        """As the inner estimator."""
+        return self.estimator.push(at, plan)
+
+    def subsample(self, z: Float[Tensor, "B d"], generator: torch.Generator | None = None) -> Subsample:
+        """Draw the samples."""
+        order = torch.randperm(len(z), generator=stream(generator), device=z.device)
+        return Subsample(order[: max(1, round(self.fraction * len(z)))].sort().values, len(z))
 
     def __repr__(self) -> str:
         return f"Fraction({self.estimator}, {self.fraction:g})"

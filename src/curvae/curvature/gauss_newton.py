@@ -10,7 +10,7 @@ from curvae.likelihoods import Likelihood
 
 
 def gauss_newton(
-    fn: Decoder, z: Float[Tensor, "B d"], x: Tensor, likelihood: Likelihood, chunk_size: int | None = None
+    fn: Decoder, z: Float[Tensor, "B *L"], x: Tensor, likelihood: Likelihood, chunk_size: int | None = None
 ) -> Float[Tensor, "B d d"]:
     r"""$M(z)=-J_g^\top H_{p_x}J_g$, the first term of (5), positive semi-definite.
 
@@ -28,7 +28,8 @@ def gauss_newton(
         tensor([[[9., 0.],
                  [0., 9.]]])
     """
-    return gram(Linearised(fn, z, x, likelihood).push(unit_tangents(z), chunk_size)[1]).to(z.dtype)
+    at = Linearised(fn, z, x, likelihood)
+    return gram(at.push(unit_tangents(at.latents), chunk_size)[1]).to(z.dtype)
 
 
 def gram(tangents: Float[Tensor, "B *D K"]) -> Float[Tensor, "B K K"]:

@@ -43,12 +43,12 @@ def _no_hessian(likelihood: Likelihood) -> InputError:
 @one_at_a_time()
 def hessian_products(
     fn: Decoder,
-    z: Float[Tensor, "B d"],
+    z: Float[Tensor, "B *L"],
     x: Tensor,
     likelihood: Likelihood,
-    tangents: Float[Tensor, "B d K"],
+    tangents: Float[Tensor, "B *L K"],
     chunk_size: int | None = None,
-) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "B d K"]]:
+) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "B *L K"]]:
     r"""The decoder's output and $H_{f_x}(z)\,v$ for K tangents $v$ a sample, $f_x(z)=\log p(x\mid z)$: all of (5).
 
     Batch normalisation in train mode is treated as in :func:`~curvae.curvature.pushforward`: at the batch's own
@@ -82,24 +82,24 @@ def hessian_products(
     statistics.update_running(statistics.seen)
     _check_curved(likelihood, eta.detach().to(z.dtype), x)
 
-    def decode(point: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:
+    def decode(point: Float[Tensor, "B *L"]) -> Float[Tensor, "B *D"]:
         with noise.again(), FixedStatistics(known=statistics.seen), differentiable():
             return fn(point)
 
-    def log_likelihood(point: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
+    def log_likelihood(point: Float[Tensor, "B *L"]) -> Float[Tensor, ""]:
         output = decode(point)
         with full_precision(z):
             # data do not interact once the statistics are fixed, so the gradient of the sum is each sample's own
             return -likelihood.nll(output.to(z.dtype), x).sum()
 
-    def along(tangent: Float[Tensor, "B d"]) -> Float[Tensor, "B d"]:
+    def along(tangent: Float[Tensor, "B *L"]) -> Float[Tensor, "B *L"]:
         return jvp(grad(log_likelihood), (z,), (tangent,))[1]
 
-    def forward() -> Float[Tensor, "B d K"]:
+    def forward() -> Float[Tensor, "B *L K"]:
         return vmap(along, in_dims=-1, out_dims=-1, randomness="same", chunk_size=size)(tangents)
 
-    def reverse(refused: RuntimeError) -> Float[Tensor, "B d K"]:
-        def gradient(point: Float[Tensor, "B d"]) -> Float[Tensor, "B d"]:
+    def reverse(refused: RuntimeError) -> Float[Tensor, "B *L K"]:
+        def gradient(point: Float[Tensor, "B *L"]) -> Float[Tensor, "B *L"]:
             value = log_likelihood(point)
             with explained(refused):
                 return torch.autograd.grad(value, point, create_graph=True, materialize_grads=True)[0]
@@ -130,7 +130,7 @@ def _check_curved(likelihood: Likelihood, eta: Float[Tensor, "B *D"], x: Tensor)
 
 
 def hessian(
-    fn: Decoder, z: Float[Tensor, "B d"], x: Tensor, likelihood: Likelihood, chunk_size: int | None = None
+    fn: Decoder, z: Float[Tensor, "B *L"], x: Tensor, likelihood: Likelihood, chunk_size: int | None = None
 ) -> Float[Tensor, "B d d"]:
     r"""$H_{f_x}(z)=\nabla_z^2\log p(x\mid z)$, both terms of (5); minus it stands in for $M$ in (4), (9) and (10).
 
@@ -153,5 +153,5 @@ def hessian(
         tensor([[[-9., -0.],
                  [-0., -9.]]])
     """
-    products = hessian_products(fn, z, x, likelihood, unit_tangents(z), chunk_size)[1]
+    products = hessian_products(fn, z, x, likelihood, unit_tangents(z), chunk_size)[1].flatten(1, -2)
     return 0.5 * (products + products.mT)

@@ -79,14 +79,16 @@ class Lanczos(Estimator):
         """Draw the probes with ``generator``; the standard error is over them."""
         self.check(structure)
         positive("beta", beta)
-        z, operator = at.latents, at.operator()
+        z, shape, operator = at.latents, at.point.shape[1:], at.operator()
         probes = self.probes.draw(z.detach(), generator)
         depth = min(self.depth, z.shape[1], operator.eta[:1].numel() + 1)
         with full_precision(z):
-            terms, solutions = quadrature(operator.push, operator.pull, probes, depth, beta)
+            push = lambda v: operator.push(v.unflatten(1, shape))  # noqa: E731
+            pull = lambda u: operator.pull(u).flatten(1, -2)  # noqa: E731
+            terms, solutions = quadrature(push, pull, probes, depth, beta)
             value = terms.mean(-1)
         if torch.is_grad_enabled():
-            pushed = operator.root(probes)
+            pushed = operator.root(probes.unflatten(1, shape))
             with full_precision(z):
                 slope = 2 * (pushed * solutions).flatten(1).sum(1) / probes.shape[-1]
             value = with_gradient_of(value, slope, "the penalty by Lanczos")

@@ -21,7 +21,7 @@ class Linearised:
 
     Args:
         decoder: $g$, as for :func:`~curvae.curvature.pushforward`.
-        point: $h$, usually the posterior's means.
+        point: $h$, usually the posterior's means: vectors ``[B, d]`` or latents of any other shape ``[B, *L]``.
         x: the observations.
         likelihood: observation model.
 
@@ -39,28 +39,29 @@ class Linearised:
     """
 
     decoder: Decoder
-    point: Float[Tensor, "B d"]
+    point: Float[Tensor, "B *L"]
     x: Tensor
     likelihood: Likelihood
 
     @property
     def latents(self) -> Float[Tensor, "B d"]:
-        """The point as one vector for each sample.
+        """The point with all latents of a sample as one vector, in the order of memory.
 
         Raises:
             InputError: it has no axis of latents.
         """
         check_latents(self.point)
-        return self.point
+        return self.point.flatten(1)
 
     def push(
         self, tangents: Float[Tensor, "m d K"], chunk_size: int | None = None, chosen: Int[Tensor, " m"] | None = None
     ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "m *E K"]]:
-        r"""The decoder's output and $Tv$ for each tangent $v$, differentiable, in one forward-mode pass.
+        r"""The decoder's output and $Tv$ for each tangent $v$ of :attr:`latents`, differentiable, in one pass.
 
         As in :func:`~curvae.curvature.pushforward`, only ``chosen`` samples may have tangents. The axes E are those of
         D, or a single one of size 1 where the decoder gives one number for each sample, D = ().
         """
+        tangents = tangents.unflatten(1, self.point.shape[1:])
         eta, pushed = pushforward(self.decoder, self.point, tangents, chunk_size, chosen)
         with full_precision(self.point):
             eta, pushed = eta.to(self.point.dtype), pushed.to(self.point.dtype)

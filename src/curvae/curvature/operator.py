@@ -36,7 +36,7 @@ class Operator:
         likelihood: observation model.
 
     Raises:
-        InputError: if z is not ``[B, d]``, ``fn`` does not return one tensor or cannot be differentiated.
+        InputError: if z has no axis beside the batch's, ``fn`` does not return one tensor or cannot be differentiated.
 
     Attributes:
         eta: the decoder's output ``[B, *D]``, differentiable.
@@ -49,7 +49,7 @@ class Operator:
     """
 
     @one_at_a_time()
-    def __init__(self, fn: Decoder, z: Float[Tensor, "B d"], x: Tensor, likelihood: Likelihood) -> None:
+    def __init__(self, fn: Decoder, z: Float[Tensor, "B *L"], x: Tensor, likelihood: Likelihood) -> None:
         check_latents(z)
         self.fn, self.z, self.x, self.likelihood = fn, z.contiguous(), x, likelihood
         check_first_use(fn, self.z)
@@ -61,19 +61,19 @@ class Operator:
         self._seen = statistics.seen
         self._known = [BatchStatistics(seen.mean.detach(), seen.variance.detach()) for seen in statistics.seen]
 
-    def __call__(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B d K"]:
+    def __call__(self, tangents: Float[Tensor, "B *L K"]) -> Float[Tensor, "B *L K"]:
         """$Mv$ for K tangents of each sample; carries no gradient."""
         return self.pull(self.push(tangents))
 
     @one_at_a_time()
     @torch.no_grad()
-    def push(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B *E K"]:
+    def push(self, tangents: Float[Tensor, "B *L K"]) -> Float[Tensor, "B *E K"]:
         r"""$Tv=L\,Jv$ for K tangents of each sample; carries no gradient. E is D, or (1,) where D is ()."""
         return self._white(self.eta.detach(), self._push(self.z.detach(), tangents, self._known))
 
     @one_at_a_time()
     @torch.no_grad()
-    def pull(self, cotangents: Float[Tensor, "B *E K"]) -> Float[Tensor, "B d K"]:
+    def pull(self, cotangents: Float[Tensor, "B *E K"]) -> Float[Tensor, "B *L K"]:
         r"""$T^\top u=J^\top L^\top u$ for K vectors $u$ in output space of each sample; carries no gradient."""
         eta = self.eta.detach()
         cotangents = cotangents.view(*eta.shape, -1)
@@ -83,7 +83,7 @@ class Operator:
             return self._pull(whiten(cotangents)[0])
 
     @one_at_a_time()
-    def root(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B *E K"]:
+    def root(self, tangents: Float[Tensor, "B *L K"]) -> Float[Tensor, "B *E K"]:
         r"""$L\,Jv$ for K tangents of each sample, differentiable in z and the decoder's parameters; E is D or (1,)."""
         return self._white(self.eta, self._push(self.z, tangents, self._seen))
 
@@ -92,7 +92,7 @@ class Operator:
             white = self.likelihood.whiten(eta, self.x, pushed)
         return white if white.dim() > 2 else white.unsqueeze(1)
 
-    def _pull(self, cotangents: Float[Tensor, "B *D K"]) -> Float[Tensor, "B d K"]:
+    def _pull(self, cotangents: Float[Tensor, "B *D K"]) -> Float[Tensor, "B *L K"]:
         r"""$J^\top u$, with one forward pass for all products."""
 
         def forward() -> Tensor:
@@ -106,17 +106,17 @@ class Operator:
         return attempt(forward, reverse)
 
     @cached_property
-    def _pulled(self) -> Callable[[Float[Tensor, "B *D"]], tuple[Float[Tensor, "B d"]]]:
+    def _pulled(self) -> Callable[[Float[Tensor, "B *D"]], tuple[Float[Tensor, "B *L"]]]:
         return vjp(lambda point: self._decode(point, self._known), self.z.detach())[1]
 
-    def _decode(self, point: Float[Tensor, "B d"], known: Sequence[BatchStatistics]) -> Float[Tensor, "B *D"]:
+    def _decode(self, point: Float[Tensor, "B *L"], known: Sequence[BatchStatistics]) -> Float[Tensor, "B *D"]:
         with full_precision(point), self._noise.again(), FixedStatistics(known), LinearLayers(), differentiable():
             return self.fn(point).to(point.dtype)
 
     def _push(
-        self, z: Float[Tensor, "B d"], tangents: Float[Tensor, "B d K"], known: Sequence[BatchStatistics]
+        self, z: Float[Tensor, "B *L"], tangents: Float[Tensor, "B *L K"], known: Sequence[BatchStatistics]
     ) -> Float[Tensor, "B *D K"]:
-        def along(tangent: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:
+        def along(tangent: Float[Tensor, "B *L"]) -> Float[Tensor, "B *D"]:
             return jvp(lambda point: self._decode(point, known), (z,), (tangent,))[1]
 
         def forward() -> Tensor:
@@ -129,6 +129,6 @@ class Operator:
         return attempt(forward, reverse)
 
     def _linearised(
-        self, z: Float[Tensor, "B d"], known: Sequence[BatchStatistics], refused: RuntimeError
+        self, z: Float[Tensor, "B *L"], known: Sequence[BatchStatistics], refused: RuntimeError
     ) -> ReverseMode:
         return ReverseMode(lambda point: self._decode(point, known), z, refused)

@@ -127,7 +127,7 @@ class Coordinates(Probes):
 @torch.no_grad()
 def principal_basis(
     fn: Decoder,
-    z: Float[Tensor, "B d"],
+    z: Float[Tensor, "B *L"],
     x: Tensor,
     likelihood: Likelihood,
     rank: int | None = None,
@@ -159,14 +159,14 @@ def principal_basis(
         tensor([[0.],
                 [1.]])
     """
-    latents = z.shape[1]
+    latents = z.shape[1:].numel()
     rank = latents if rank is None else positive_int("rank", rank)
     if rank > latents:
         raise InputError(f"rank is {rank} but there are only {latents} latents")
     curvature = z.new_zeros(latents, latents)
     at = Linearised(unmoved(fn), z, x, likelihood)
     for sample in torch.arange(len(z), device=z.device).split(1):  # the Jacobians of several may not fit in memory
-        columns = at.push(unit_tangents(z[sample]), chunk_size, sample)[1].flatten(0, -2)
+        columns = at.push(unit_tangents(at.latents[sample]), chunk_size, sample)[1].flatten(0, -2)
         curvature.addmm_(columns.mT, columns)
     if not bool(curvature.isfinite().all()):
         raise InputError("the decoder's derivatives at these data are not finite; leave out those where they are not")

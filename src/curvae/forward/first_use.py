@@ -60,7 +60,17 @@ def unchecked() -> Iterator[None]:
         _checking.reset(token)
 
 
-def check_first_use(fn: Map, z: Float[Tensor, "B d"]) -> None:
+def checked() -> bool:
+    """Whether decoders are looked at here.
+
+    Example:
+        >>> checked()
+        True
+    """
+    return _checking.get()
+
+
+def check_first_use(fn: Map, z: Float[Tensor, "B *L"]) -> None:
     r"""Refuse a decoder that acts on several data together or whose derivatives PyTorch gets wrong.
 
     Run at the first pass of each decoder, in each of its modes; later passes cost nothing. With $v$ and $u$ random in
@@ -99,7 +109,7 @@ def check_first_use(fn: Map, z: Float[Tensor, "B d"]) -> None:
 class _Examination:
     """One decoder at one batch."""
 
-    def __init__(self, fn: Map, z: Float[Tensor, "B d"]) -> None:
+    def __init__(self, fn: Map, z: Float[Tensor, "B *L"]) -> None:
         self.fn = unmoved(fn)
         self._generator = torch.Generator().manual_seed(0)
         size = z.square().mean().sqrt()
@@ -135,14 +145,14 @@ class _Examination:
         with torch.no_grad(), self.statistics, differentiable(), _Hidden():  # type: ignore[no-untyped-call]
             return self.fn(self.z.as_subclass(_Probe)).as_subclass(torch.Tensor)
 
-    def _at(self, point: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:
+    def _at(self, point: Float[Tensor, "B *L"]) -> Float[Tensor, "B *D"]:
         with FixedStatistics(known=self.statistics.seen), LinearLayers(), differentiable():
             return self.fn(point)
 
     def _masked(self, values: Float[Tensor, "B *S"]) -> Float[Tensor, "B *S"]:
         return values * self.chosen.view(-1, *[1] * (values.dim() - 1))
 
-    def _in_forward_mode(self, point: Float[Tensor, "B d"], v: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:
+    def _in_forward_mode(self, point: Float[Tensor, "B *L"], v: Float[Tensor, "B *L"]) -> Float[Tensor, "B *D"]:
         """$Jv$, found to agree with differences."""
         pushed: Tensor = jvp(self._at, (point,), (v,))[1]
         self._check_rows(pushed)
@@ -169,7 +179,7 @@ class _Examination:
                 f"penalty of each sample would be wrong; give one that decodes each row by itself{_OFF}"
             )
 
-    def _with_gradients(self, u: Float[Tensor, "B *D"], v: Float[Tensor, "B d"]) -> None:
+    def _with_gradients(self, u: Float[Tensor, "B *D"], v: Float[Tensor, "B *L"]) -> None:
         point, weights = self.z.clone().requires_grad_(), u.clone().requires_grad_()
         pushed, eta = self._in_forward_mode(point, v), self._at(point)
         leaves = [leaf for leaf in _leaves(eta) if leaf is not point]
@@ -247,7 +257,7 @@ def _ordinary(z: Tensor) -> bool:
     traced = torch._C._get_tracing_state() is not None
     watched = torch._C._len_torch_dispatch_stack() > 0  # somebody counts operations, or tensors are fake
     recording = traced or watched or hooked() or (z.is_cuda and torch.cuda.is_current_stream_capturing())
-    return z.dim() == 2 and 0 not in z.shape and z.is_floating_point() and not recording
+    return z.dim() >= 2 and 0 not in z.shape and z.is_floating_point() and not recording
 
 
 def _eager() -> AbstractContextManager[Any]:

@@ -23,32 +23,32 @@ def identity(fn: Callable[..., Any]) -> tuple[Any, Hashable]:
         >>> identity(made[0]) == identity(made[1])
         True
     """
-    parts = list(_parts(fn)) or [fn]
-    modules = [part for part in parts if isinstance(part, nn.Module)]
+    found = list(parts(fn)) or [fn]
+    modules = [part for part in found if isinstance(part, nn.Module)]
     modes = tuple(module.training for module in modules)
-    owner = modules[0] if modules else parts[0]
+    owner = modules[0] if modules else found[0]
     try:
         weakref.ref(owner)
     except TypeError:
         return None, ()
-    return owner, (tuple(map(id, parts)), modes)
+    return owner, (tuple(map(id, found)), modes)
 
 
-def _parts(thing: object, depth: int = 4) -> Iterator[object]:
+def parts(thing: object, depth: int = 4) -> Iterator[object]:
     """The modules and the code that a function is made of, as far as can be seen without calling it."""
     if isinstance(thing, nn.Module):
         yield thing
     elif isinstance(thing, MethodType):
         yield getattr(thing.__func__, "__code__", thing.__func__)
-        yield from _parts(thing.__self__, depth)
+        yield from parts(thing.__self__, depth)
     elif isinstance(thing, functools.partial):
         for part in (thing.func, *thing.args, *thing.keywords.values()):
-            yield from _parts(part, depth)
+            yield from parts(part, depth)
     elif isinstance(thing, FunctionType):
         yield thing.__code__
         if depth:
             used = (thing.__globals__.get(name) for name in thing.__code__.co_names)
             for part in (*(cell.cell_contents for cell in thing.__closure__ or ()), *used):
-                yield from _parts(part, depth - 1)
+                yield from parts(part, depth - 1)
     elif depth and not isinstance(thing, torch.Tensor | type) and hasattr(thing, "__dict__"):
-        yield from (part for value in vars(thing).values() if isinstance(value, nn.Module) for part in _parts(value))
+        yield from (part for value in vars(thing).values() if isinstance(value, nn.Module) for part in parts(value))

@@ -22,15 +22,15 @@ from curvae.forward.row_rules import CannotFollow
 from curvae.forward.rows import push_rows
 from curvae.forward.statistics import BatchStatistics, Counters, FixedStatistics
 
-Decoder = Callable[[Float[Tensor, "B d"]], Float[Tensor, "B *D"]]
+Decoder = Callable[[Float[Tensor, "B *L"]], Float[Tensor, "B *D"]]
 """Any map from latents to the parameters of an observation model, acting on each sample of a batch by itself."""
 
 
 @one_at_a_time()
 def pushforward(
     fn: Decoder,
-    z: Float[Tensor, "B d"],
-    tangents: Float[Tensor, "m d K"],
+    z: Float[Tensor, "B *L"],
+    tangents: Float[Tensor, "m *L K"],
     chunk_size: int | None = None,
     chosen: Int[Tensor, " m"] | None = None,
 ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "m *D K"]]:
@@ -44,9 +44,9 @@ def pushforward(
     (:class:`~curvae.forward.reverse.ReverseMode`), at a few times the price: see ``docs/decoders.md``.
 
     Args:
-        fn: decoder, ``[B, d] → [B, *D]``; any module or function that autograd can differentiate twice. It is
+        fn: decoder, ``[B, *L] → [B, *D]``; any module or function that autograd can differentiate twice. It is
             always called with all of z, in the order given, so it may hold something of each sample (labels, say).
-        z: latents.
+        z: latents, vectors ``[B, d]`` or of any other shape ``[B, *L]``.
         tangents: K ≥ 1 directions in latent space for each sample, or for ``chosen`` ones: the others are then
             decoded alone, at the same batch statistics, and cost no more than that where the decoder consists of
             common layers (:class:`~curvae.forward.rows.Rows`).
@@ -70,7 +70,7 @@ def pushforward(
     _check(z, tangents, chosen)
     if chosen is None and len(tangents) < len(z):
         chosen = torch.arange(len(tangents), device=z.device)
-    size = tangents.shape[2] if chunk_size is None else positive_int("chunk_size", chunk_size)
+    size = tangents.shape[-1] if chunk_size is None else positive_int("chunk_size", chunk_size)
     z = z.contiguous()  # forward mode refuses an expanded tensor
     check_first_use(fn, z)
     noise = Noise(z.device)
@@ -84,11 +84,11 @@ def pushforward(
 
 
 def _check(z: Tensor, tangents: Tensor, chosen: Tensor | None) -> None:
-    given = z.dim() == 2 and tangents.dim() == 3 and tangents.shape[1] == z.shape[1] and tangents.shape[2] > 0
+    given = z.dim() >= 2 and tangents.shape[1:-1] == z.shape[1:] and tangents.shape[-1] > 0
     if not given or not min(1, len(z)) <= len(tangents) <= len(z):
         raise InputError(
-            f"z has shape {tuple(z.shape)} and tangents {tuple(tangents.shape)}; expected [B, d] and [B, d, K], "
-            "K >= 1, or tangents of the chosen data alone"
+            f"z has shape {tuple(z.shape)} and tangents {tuple(tangents.shape)}; expected [B, d] and [B, d, K] (or "
+            "[B, *L] and [B, *L, K]), K >= 1, or tangents of the chosen data alone"
         )
     if chosen is None:
         return
@@ -101,8 +101,8 @@ def _check(z: Tensor, tangents: Tensor, chosen: Tensor | None) -> None:
 
 def _push_chosen(
     fn: Decoder,
-    z: Float[Tensor, "B d"],
-    tangents: Float[Tensor, "K m d"],
+    z: Float[Tensor, "B *L"],
+    tangents: Float[Tensor, "K m *L"],
     chosen: Int[Tensor, " m"] | None,
     known: list[BatchStatistics] | None = None,
 ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "K m *D"], list[BatchStatistics]]:
@@ -124,7 +124,7 @@ def _push_chosen(
 
 
 def _push(
-    fn: Decoder, z: Float[Tensor, "B d"], tangents: Float[Tensor, "K B d"], statistics: FixedStatistics
+    fn: Decoder, z: Float[Tensor, "B *L"], tangents: Float[Tensor, "K B *L"], statistics: FixedStatistics
 ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "K B *D"], list[BatchStatistics]]:
     counters = Counters()
 
@@ -141,16 +141,16 @@ def _push(
 
 
 def _push_forward(
-    fn: Decoder, z: Float[Tensor, "B d"], tangents: Float[Tensor, "K B d"], statistics: FixedStatistics
+    fn: Decoder, z: Float[Tensor, "B *L"], tangents: Float[Tensor, "K B *L"], statistics: FixedStatistics
 ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "K B *D"], list[BatchStatistics]]:
     # with a single tangent its product with the slope would be one pass more
     activations = OneSlope() if len(tangents) > 1 else nullcontext()
 
-    def observed(point: Float[Tensor, "B d"]) -> tuple[Tensor, list[BatchStatistics]]:
+    def observed(point: Float[Tensor, "B *L"]) -> tuple[Tensor, list[BatchStatistics]]:
         with statistics, LinearLayers(), activations, differentiable(), without_hooks():
             return check_output(fn(point)), statistics.seen
 
-    def along(tangent: Float[Tensor, "B d"]) -> tuple[Tensor, Tensor, list[BatchStatistics]]:
+    def along(tangent: Float[Tensor, "B *L"]) -> tuple[Tensor, Tensor, list[BatchStatistics]]:
         return jvp(observed, (z,), (tangent,), has_aux=True)  # type: ignore[return-value]
 
     if len(tangents) == 1:  # vmap costs a little and buys nothing here
@@ -165,12 +165,12 @@ def _push_forward(
 
 def _push_reverse(
     fn: Decoder,
-    z: Float[Tensor, "B d"],
-    tangents: Float[Tensor, "K B d"],
+    z: Float[Tensor, "B *L"],
+    tangents: Float[Tensor, "K B *L"],
     statistics: FixedStatistics,
     refused: RuntimeError,
 ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "K B *D"], list[BatchStatistics]]:
-    def decode(point: Float[Tensor, "B d"], held: FixedStatistics) -> Tensor:
+    def decode(point: Float[Tensor, "B *L"], held: FixedStatistics) -> Tensor:
         with held, differentiable():
             return check_output(fn(point))
 
@@ -197,8 +197,8 @@ def check_output(eta: object) -> Tensor:
     )
 
 
-def jacobian(fn: Decoder, z: Float[Tensor, "B d"], chunk_size: int | None = None) -> Float[Tensor, "B *D d"]:
-    r"""The exact decoder Jacobian $J_g(z)$ of every sample, by d forward-mode products.
+def jacobian(fn: Decoder, z: Float[Tensor, "B *L"], chunk_size: int | None = None) -> Float[Tensor, "B *DL"]:
+    r"""The exact decoder Jacobian $J_g(z)$ of every sample, by d forward-mode products: ``[B, *D, *L]``.
 
     Args:
         fn: decoder, as for :func:`pushforward`.
@@ -215,16 +215,16 @@ def jacobian(fn: Decoder, z: Float[Tensor, "B d"], chunk_size: int | None = None
                  [3., 4.],
                  [5., 6.]]])
     """
-    return pushforward(fn, z, unit_tangents(z), chunk_size)[1]
+    return pushforward(fn, z, unit_tangents(z), chunk_size)[1].unflatten(-1, z.shape[1:])
 
 
-def columns(fn: Decoder, z: Float[Tensor, "B d"], indices: Int[Tensor, "B K"]) -> Float[Tensor, "B *D K"]:
+def columns(fn: Decoder, z: Float[Tensor, "B *L"], indices: Int[Tensor, "B K"]) -> Float[Tensor, "B *D K"]:
     r"""Chosen columns $[J_g(z)]_{:c}$ of each sample's Jacobian.
 
     Args:
         fn: decoder, as for :func:`pushforward`.
         z: latents.
-        indices: which columns of each sample, 0 … d − 1.
+        indices: which columns of each sample, 0 … d − 1 in the order of memory.
 
     Raises:
         InputError: if an index is out of range, or as :func:`pushforward`.
@@ -237,24 +237,26 @@ def columns(fn: Decoder, z: Float[Tensor, "B d"], indices: Int[Tensor, "B K"]) -
     return pushforward(fn, z, one_hot_tangents(z, indices))[1]
 
 
-def unit_tangents(z: Float[Tensor, "B d"]) -> Float[Tensor, "B d d"]:
-    """All d unit vectors for every sample."""
+def unit_tangents(z: Float[Tensor, "B *L"]) -> Float[Tensor, "B *L d"]:
+    """All d unit vectors for every sample, d the number of its latents."""
     check_latents(z)
-    return torch.eye(z.shape[1], dtype=z.dtype, device=z.device).expand(len(z), -1, -1)
+    latents = z.shape[1:].numel()
+    return torch.eye(latents, dtype=z.dtype, device=z.device).unflatten(0, z.shape[1:]).expand(*z.shape, -1)
 
 
-def one_hot_tangents(z: Float[Tensor, "B d"], indices: Int[Tensor, "B K"]) -> Float[Tensor, "B d K"]:
-    """The unit vectors with the given indices."""
+def one_hot_tangents(z: Float[Tensor, "B *L"], indices: Int[Tensor, "B K"]) -> Float[Tensor, "B *L K"]:
+    """The unit vectors with the given indices, which count the latents in the order of their memory."""
     check_latents(z)
+    latents = z.shape[1:].numel()
+    if indices.dim() != 2:
+        raise InputError(f"column indices have shape {tuple(indices.shape)}; expected [B, K]")
     # what a transform runs over, vmap over an ensemble say, cannot be asked for its values
-    if not in_transform() and indices.numel() and not bool(((indices >= 0) & (indices < z.shape[1])).all()):
-        raise InputError(
-            f"column indices must be 0 … {z.shape[1] - 1}; got {int(indices.min())} … {int(indices.max())}"
-        )
-    return torch.nn.functional.one_hot(indices, z.shape[1]).to(z.dtype).mT
+    if not in_transform() and indices.numel() and not bool(((indices >= 0) & (indices < latents)).all()):
+        raise InputError(f"column indices must be 0 … {latents - 1}; got {int(indices.min())} … {int(indices.max())}")
+    return torch.nn.functional.one_hot(indices, latents).to(z.dtype).mT.unflatten(1, z.shape[1:])
 
 
 def check_latents(z: Tensor) -> None:
-    """Refuse latents that are not ``[B, d]``."""
-    if z.dim() != 2:
-        raise InputError(f"z has shape {tuple(z.shape)}; expected [B, d]")
+    """Refuse latents without an axis beside the batch's."""
+    if z.dim() < 2:
+        raise InputError(f"z has shape {tuple(z.shape)}; expected [B, d] or [B, *L]")

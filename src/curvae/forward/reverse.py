@@ -39,7 +39,7 @@ class ReverseMode:
     $Jv$: any decoder that autograd can differentiate twice will do, checkpointed or with backward passes of its own.
 
     Args:
-        fn: ``[B, d] → [B, *D]``.
+        fn: ``[B, *L] → [B, *D]``.
         z: latents; results are differentiable in them, and in what ``fn`` closes over, where gradients are recorded.
         refused: why forward mode could not be used, for the message if reverse mode cannot either.
 
@@ -53,7 +53,7 @@ class ReverseMode:
         (tensor([[[2., 2.]]]), tensor([[[2., 2.]]]))
     """
 
-    def __init__(self, fn: Callable[[Tensor], Tensor], z: Float[Tensor, "B d"], refused: RuntimeError) -> None:
+    def __init__(self, fn: Callable[[Tensor], Tensor], z: Float[Tensor, "B *L"], refused: RuntimeError) -> None:
         self._refused = refused
         with torch.enable_grad():
             # a tensor of its own: what else depends on z is not differentiated
@@ -61,19 +61,19 @@ class ReverseMode:
             self._output = fn(self._point)
         self.output = self._output if torch.is_grad_enabled() else self._output.detach()
 
-    def push(self, tangents: Float[Tensor, "K B d"]) -> Float[Tensor, "K B *D"]:
+    def push(self, tangents: Float[Tensor, "K B *L"]) -> Float[Tensor, "K B *D"]:
         r"""$Jv$ for each of K tangents."""
         cotangent, pulled = self._pulled
         columns = self._backward(pulled, cotangent, tangents, connected=True)
         self._check(tangents[0], columns[0])
         return columns
 
-    def pull(self, cotangents: Float[Tensor, "K B *D"]) -> Float[Tensor, "K B d"]:
+    def pull(self, cotangents: Float[Tensor, "K B *D"]) -> Float[Tensor, "K B *L"]:
         r"""$J^\top u$ for each of K cotangents."""
         return self._backward(self._output, self._point, cotangents)
 
     @cached_property
-    def _pulled(self) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "B d"]]:
+    def _pulled(self) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "B *L"]]:
         cotangent = torch.zeros_like(self._output, requires_grad=True)
         with torch.enable_grad(), explained(self._refused):
             (pulled,) = torch.autograd.grad(
@@ -82,12 +82,13 @@ class ReverseMode:
         return cotangent, pulled
 
     @torch.no_grad()
-    def _check(self, tangent: Float[Tensor, "B d"], column: Float[Tensor, "B *D"]) -> None:
+    def _check(self, tangent: Float[Tensor, "B *L"], column: Float[Tensor, "B *D"]) -> None:
         r"""Hold $\langle u,Jv\rangle$ to $\langle J^\top u,v\rangle$: what autograd cannot see drops out."""
         u = torch.arange(column.numel(), device=column.device).to(column.dtype).cos().view_as(column)
         pulled = self.pull(u.unsqueeze(0))[0]
-        one, other = (u * column).flatten(1).sum(1), (pulled * tangent).sum(1)
-        scale = u.flatten(1).norm(dim=1) * column.flatten(1).norm(dim=1) + pulled.norm(dim=1) * tangent.norm(dim=1)
+        u, column, pulled, tangent = (vector.flatten(1) for vector in (u, column, pulled, tangent))
+        one, other = (u * column).sum(1), (pulled * tangent).sum(1)
+        scale = u.norm(dim=1) * column.norm(dim=1) + pulled.norm(dim=1) * tangent.norm(dim=1)
         if bool(((one - other).abs() > 0.01 * scale).any()):
             with explained(self._refused):
                 raise RuntimeError("the backward pass of one of its layers is not differentiable itself")

@@ -107,8 +107,8 @@ class _Watch(Counters):
 
 def push_rows(
     fn: Callable[[Tensor], Tensor],
-    z: Float[Tensor, "B d"],
-    tangents: Float[Tensor, "K m d"],
+    z: Float[Tensor, "B *L"],
+    tangents: Float[Tensor, "K m *L"],
     chosen: Int[Tensor, " m"],
     statistics: FixedStatistics,
 ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "K m *D"]]:

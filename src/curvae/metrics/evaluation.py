@@ -119,7 +119,7 @@ class _Measure:
         return (mean - x).double().square().flatten(1).mean(1)
 
     def _penalties(
-        self, h: Float[Tensor, "B d"], x: Tensor, curvature: Float[Tensor, "B d d"]
+        self, h: Float[Tensor, "B *L"], x: Tensor, curvature: Float[Tensor, "B d d"]
     ) -> dict[str, Float[Tensor, " B"]]:
         diagonal = Diagonal()
         exact = diagonal.penalty(curvature, self.beta)

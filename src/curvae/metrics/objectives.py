@@ -84,8 +84,8 @@ def objective_values(
     # columns pushed along L, and not M above: the gap then compares two computations
     eta, tangents = Linearised(model.decode, h, x, likelihood).push(q.factor.dense().to(h.dtype))
     nll, kl = likelihood.nll(eta, x).double(), beta * q.kl()
-    closed = nll + 0.5 * beta * h.double().square().sum(-1)
-    implied = torch.eye(h.shape[1], dtype=torch.float64, device=h.device) + curvature / beta
+    closed = nll + 0.5 * beta * h.double().square().flatten(1).sum(1)
+    implied = torch.eye(curvature.shape[-1], dtype=torch.float64, device=h.device) + curvature / beta
     values = {
         "reconstruction": nll,
         "beta_vae": _sampled_nll(model, q, x, likelihood, generator, samples, paired) + kl,

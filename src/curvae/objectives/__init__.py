@@ -6,6 +6,7 @@ from curvae.objectives.loss import Loss
 from curvae.objectives.objective import Objective
 from curvae.objectives.orthogonality import orthogonality, sampled_orthogonality
 from curvae.objectives.rae import RAE
+from curvae.objectives.regulariser import regulariser
 from curvae.objectives.taylor import Taylor
 from curvae.objectives.terms import Terms
 
@@ -18,5 +19,6 @@ __all__ = [
     "Taylor",
     "Terms",
     "orthogonality",
+    "regulariser",
     "sampled_orthogonality",
 ]

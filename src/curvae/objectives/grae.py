@@ -96,11 +96,11 @@ class GRAE:
             estimate = self.estimator.estimate(at, self.structure, self.beta, generator)
         parts = {
             "nll": self.likelihood.nll(estimate.eta, x),
-            "prior": 0.5 * self.encoder_weight * h.square().sum(-1),
+            "prior": 0.5 * self.encoder_weight * h.square().flatten(1).sum(1),
             "penalty": 0.5 * self.decoder_weight * estimate.value,
         }
         if estimate.sampled is not None and self.orthogonality > 0:
-            cosines = sampled_orthogonality(estimate.sampled, self.structure, h.shape[-1])
+            cosines = sampled_orthogonality(estimate.sampled, self.structure, h.shape[1:].numel())
             parts["orthogonality"] = self.orthogonality * cosines
         return Terms(parts)
 
@@ -114,9 +114,10 @@ class GRAE:
             )
 
     def _hessian_penalty(
-        self, model: Model, h: Float[Tensor, "B d"], x: Tensor
+        self, model: Model, h: Float[Tensor, "B *L"], x: Tensor
     ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, " B"]]:
         eta, products = hessian_products(model.decode, h, x, self.likelihood, unit_tangents(h))
+        products = products.flatten(1, -2)
         minus_hessian = -0.5 * (products + products.mT)
         logdet.check_definite(self.structure.seen(minus_hessian), self.beta)
         return eta, self.structure.penalty(minus_hessian, self.beta)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import nn
@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from curvae._precision import half_weights
 from curvae._typing import Tensor
+from curvae.autoencoder import Model
 from curvae.errors import InputError
 from curvae.objectives.objective import Objective
 from curvae.objectives.terms import Terms
@@ -60,7 +61,7 @@ class Loss(nn.Module, Generic[M]):
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Terms:
         """The objective's terms for a batch ``x`` ``[B, *D]``."""
-        return self.objective(self.model, x, generator)
+        return self.objective(cast(Model, self.model), x, generator)
 
 
 # under these names wrappers keep what they wrap: DataParallel, DDP and DeepSpeed; FSDP; torch.compile; Fabric

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from curvae._precision import full_precision
-from curvae._typing import Float, Int, Tensor
+from curvae._typing import Bool, Float, Int, Tensor
 from curvae.curvature import SampledColumns
 from curvae.errors import InputError
 from curvae.posteriors import Structure
@@ -64,15 +64,25 @@ def sampled_orthogonality(sampled: SampledColumns, structure: Structure, latents
     count = sampled.columns.shape[-1]
     if count < 2:
         raise InputError("an orthogonality penalty needs at least two sampled columns; got 1: use Columns(2) or more")
-    pairs = _required(structure, latents, sampled.columns)
     c = sampled.indices
-    weights = _outer(sampled.probabilities[c].reciprocal()) * pairs[c.unsqueeze(-1), c.unsqueeze(-2)]
+    asked, number = _asked(structure, latents, c)
+    weights = _outer(sampled.probabilities[c].reciprocal()) * asked
     total = (_squared_cosines(sampled.columns) * weights).sum((-1, -2))
-    return _spread((total / (count * (count - 1) * pairs.sum().clamp(min=1))).to(sampled.columns.dtype), sampled)
+    return _spread((total / (count * (count - 1) * max(number, 1))).to(sampled.columns.dtype), sampled)
 
 
 def _spread(values: Float[Tensor, " m"], sampled: SampledColumns) -> Float[Tensor, " B"]:
     return values if sampled.subsample is None else sampled.subsample.spread(values)
+
+
+def _asked(structure: Structure, latents: int, c: Int[Tensor, "m K"]) -> tuple[Bool[Tensor, "m K K"], int]:
+    """Which ordered pairs of these latents the structure sets to zero, and how many there are of all latents."""
+    groups = structure.groups(latents)
+    if groups is None:
+        pairs = _required(structure, latents, c)
+        return pairs[c.unsqueeze(-1), c.unsqueeze(-2)] > 0, int(pairs.sum())
+    of = groups.to(c.device)[c]
+    return of.unsqueeze(-1) != of.unsqueeze(-2), latents**2 - int(groups.bincount().square().sum())
 
 
 def _required(structure: Structure, latents: int, like: Tensor) -> Int[Tensor, "d d"]:

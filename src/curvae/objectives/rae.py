@@ -61,7 +61,7 @@ class RAE:
         return Terms(
             {
                 "nll": self.likelihood.nll(eta, x),
-                "prior": 0.5 * self.encoder_weight * h.square().sum(-1),
+                "prior": 0.5 * self.encoder_weight * h.square().flatten(1).sum(1),
                 "penalty": 0.5 * self.decoder_weight * trace,
             }
         )

@@ -5,14 +5,19 @@ from __future__ import annotations
 import torch
 
 from curvae._checks import non_negative, positive_int
-from curvae._typing import Tensor
+from curvae._precision import full_precision
+from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
-from curvae.curvature import Curvature, Linearised, check_curvature
+from curvae.curvature import Curvature, Fraction, Linearised, Secants, check_curvature
 from curvae.curvature.gauss_newton import column_norms
 from curvae.curvature.hessian import hessian_products
+from curvae.errors import InputError
+from curvae.forward.pushforward import one_hot_tangents
+from curvae.forward.secants import Differences
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.objectives.loss import check_model
 from curvae.objectives.terms import Terms
+from curvae.posteriors import Normal
 
 
 class Taylor:
@@ -28,6 +33,10 @@ class Taylor:
         likelihood: observation model; default Gaussian with σ = 1.
         curvature: ``"gauss-newton"`` for (7), ``"hessian"`` for (4).
         chunk_size: tangents pushed at a time; bounds memory.
+        estimator: ``Secants(k)`` or a ``Fraction`` of it, in place of all tangents: $\tfrac12$ times an estimate of
+            $\sum_c\mathbb E_\pm\|L_p(g(h\pm L_{:c})-g(h))\|^2$ by forward passes alone, unbiased for it. The steps are
+            the posterior's own standard deviations, for a diagonal $\Sigma$ those of each latent, so that a squared
+            error is averaged over the noise of one latent by two-point Gauss-Hermite quadrature.
 
     Raises:
         InputError: for a bad argument, or (when called) a model without a posterior.
@@ -46,25 +55,69 @@ class Taylor:
         likelihood: Likelihood | None = None,
         curvature: Curvature = "gauss-newton",
         chunk_size: int | None = None,
+        estimator: Secants | Fraction | None = None,
     ) -> None:
         self.beta = non_negative("beta", beta)
         self.likelihood = Gaussian() if likelihood is None else likelihood
         self.curvature = check_curvature(curvature, self.likelihood)
         self.chunk_size = None if chunk_size is None else positive_int("chunk_size", chunk_size)
 
+        self.estimator = estimator
+        if estimator is not None:
+            _check_secants(estimator, self.curvature)
+
     def __call__(self, model: Model, x: Tensor, generator: torch.Generator | None = None) -> Terms:
-        """The parts for a batch ``x`` ``[B, *D]``; deterministic, ``generator`` is not used."""
+        """The parts for a batch ``x`` ``[B, *D]``; ``generator`` draws secants, where there are any."""
         check_model(model)
         q = model.posterior(x)
-        root = q.factor.dense()
-        if self.curvature == "hessian":
-            eta, products = hessian_products(model.decode, q.mean, x, self.likelihood, root, self.chunk_size)
-            trace = -(root * products).sum((-1, -2))
+        if self.estimator is not None:
+            eta, trace = self._secants(self.estimator, model, q, x, generator)
         else:
-            eta, tangents = Linearised(model.decode, q.mean, x, self.likelihood).push(root, self.chunk_size)
-            trace = column_norms(tangents).sum(-1)
+            eta, trace = self._exact(model, q, x)
         nll = self.likelihood.nll(eta, x)
         return Terms({"nll": nll, "curvature": 0.5 * trace, "kl": self.beta * q.kl()})
 
+    def _exact(self, model: Model, q: Normal, x: Tensor) -> tuple[Float[Tensor, "B *D"], Float[Tensor, " B"]]:
+        root = q.factor.dense()
+        if self.curvature == "hessian":
+            root = root.unflatten(1, q.mean.shape[1:])
+            eta, products = hessian_products(model.decode, q.mean, x, self.likelihood, root, self.chunk_size)
+            return eta, -(root * products).flatten(1).sum(1)
+        eta, tangents = Linearised(model.decode, q.mean, x, self.likelihood).push(root, self.chunk_size)
+        return eta, column_norms(tangents).sum(-1)
+
+    def _secants(
+        self, estimator: Secants | Fraction, model: Model, q: Normal, x: Tensor, generator: torch.Generator | None
+    ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, " B"]]:
+        secants, z = _inner(estimator), q.mean.flatten(1)
+        subsample = estimator.subsample(z, generator) if isinstance(estimator, Fraction) else None
+        chosen = None if subsample is None else subsample.chosen
+        indices, p, signs = secants.draw(z, generator)
+        units = one_hot_tangents(z, indices) * signs.unsqueeze(1)
+        steps = q.factor.apply(units.movedim(-1, 0)).movedim(0, -1).unflatten(1, q.mean.shape[1:])
+        if chosen is not None:
+            steps, p = steps.index_select(0, chosen), p.index_select(0, chosen)
+        move = Differences(model.decode, q.mean)
+        with full_precision(z):
+            white = Linearised(model.decode, q.mean, x, self.likelihood).whiten(move.eta, move(steps, chosen), chosen)
+            trace = (column_norms(white) / p).mean(-1)
+        return move.eta, trace if subsample is None else subsample.spread(trace)
+
     def __repr__(self) -> str:
         return f"Taylor(beta={self.beta:g}, likelihood={self.likelihood}, curvature={self.curvature!r})"
+
+
+def _inner(estimator: Secants | Fraction) -> Secants:
+    inner = estimator.estimator if isinstance(estimator, Fraction) else estimator
+    assert isinstance(inner, Secants)
+    return inner
+
+
+def _check_secants(estimator: object, curvature: Curvature) -> None:
+    inner = estimator.estimator if isinstance(estimator, Fraction) else estimator
+    if not isinstance(inner, Secants) or inner.step is not None:
+        raise InputError(
+            f"Taylor's trace is exact, or estimated by Secants(k) of the posterior's own width; got {estimator}"
+        )
+    if curvature != "gauss-newton":
+        raise InputError(f"secants stand for curvature 'gauss-newton' only; got {curvature!r}")

@@ -1,5 +1,6 @@
 """Variational families: covariance structures and the normal posteriors built on them."""
 
+from curvae.posteriors.along import Along
 from curvae.posteriors.banded import Banded, BandedFactor
 from curvae.posteriors.factor import BlockFactor, DiagonalFactor, Factor
 from curvae.posteriors.normal import Normal
@@ -7,6 +8,7 @@ from curvae.posteriors.shared import Shared
 from curvae.posteriors.structure import BlockDiagonal, Diagonal, Full, Structure
 
 __all__ = [
+    "Along",
     "Banded",
     "BandedFactor",
     "BlockDiagonal",

@@ -17,7 +17,7 @@ class Normal:
     r"""$q(z\mid x)=\mathcal N(h,\Sigma)$ for a batch, $\Sigma=LL^\top$.
 
     Args:
-        mean: $h$, ``[B, d]``.
+        mean: $h$, vectors ``[B, d]`` or latents of any other shape ``[B, *L]``; the factor sees vectors.
         factor: $L$.
 
     Example:
@@ -27,32 +27,33 @@ class Normal:
         tensor([0.])
     """
 
-    mean: Float[Tensor, "B d"]
+    mean: Float[Tensor, "B *L"]
     factor: Factor
 
-    def rsample(
-        self, generator: torch.Generator | None = None, samples: tuple[int, ...] = ()
-    ) -> Float[Tensor, "*S B d"]:
-        r"""$h+L\epsilon$ with $\epsilon\sim\mathcal N(0,I)$; differentiable in $h$ and $L$."""
+    def rsample(self, generator: torch.Generator | None = None, samples: tuple[int, ...] = ()) -> Float[Tensor, "*SBL"]:
+        r"""$h+L\epsilon$ with $\epsilon\sim\mathcal N(0,I)$, ``[*samples, B, *L]``; differentiable in $h$ and $L$."""
         shape = (*samples, *self.mean.shape)
         noise = torch.randn(shape, generator=stream(generator), dtype=self.mean.dtype, device=self.mean.device)
-        return self.mean + self.factor.apply(noise)
+        return self.mean + self.factor.apply(self._vectors(noise)).view(shape)
 
     def kl(self) -> Float[Tensor, " B"]:
         r"""$\mathrm{KL}(q\,\|\,\mathcal N(0,I))=\tfrac12(\|h\|^2+\mathrm{tr}\,\Sigma-\log|\Sigma|-d)$, as in (8)."""
-        squares = self.mean.square().sum(-1)
-        return 0.5 * (squares + self.factor.trace() - self.factor.log_det() - self.mean.shape[-1])
+        mean = self.mean.flatten(1)
+        return 0.5 * (mean.square().sum(-1) + self.factor.trace() - self.factor.log_det() - mean.shape[-1])
 
-    def log_prob(self, z: Float[Tensor, "*S B d"]) -> Float[Tensor, "*S B"]:
+    def log_prob(self, z: Float[Tensor, "*SBL"]) -> Float[Tensor, "*SB"]:
         r"""$\log q(z\mid x)$."""
-        whitened = self.factor.solve(z - self.mean)
-        constant = self.mean.shape[-1] * math.log(2 * math.pi)
+        whitened = self.factor.solve(self._vectors(z - self.mean))
+        constant = whitened.shape[-1] * math.log(2 * math.pi)
         return -0.5 * (whitened.square().sum(-1) + self.factor.log_det() + constant)
 
     def covariance(self) -> Float[Tensor, "B d d"]:
-        r"""$\Sigma$, dense."""
+        r"""$\Sigma$, dense, of the latents as one vector."""
         return self.factor.covariance()
 
     def precision(self) -> Float[Tensor, "B d d"]:
-        r"""$\Sigma^{-1}$, dense."""
+        r"""$\Sigma^{-1}$, dense, of the latents as one vector."""
         return self.factor.precision()
+
+    def _vectors(self, latents: Float[Tensor, "*SBL"]) -> Float[Tensor, "*SB d"]:
+        return latents.flatten(1 - self.mean.dim())

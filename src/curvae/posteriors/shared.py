@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from curvae._typing import Float, Tensor
+from curvae._typing import Float, Int, Tensor
 from curvae.posteriors.factor import Factor
 from curvae.posteriors.structure import Structure
 
@@ -47,6 +47,10 @@ class Shared(Structure):
         """As the structure inside."""
         return self.structure.restrict(matrix)
 
+    def groups(self, latents: int) -> Int[Tensor, " d"] | None:
+        """As the structure inside."""
+        return self.structure.groups(latents)
+
     def seen(self, curvature: Float[Tensor, "B d d"]) -> Float[Tensor, "N d d"]:
         """The mean curvature's, whatever a single sample's may be."""
         return self.structure.seen(curvature.mean(0, keepdim=True))
@@ -80,7 +84,7 @@ class FreeParameters(nn.Module):
         super().__init__()
         self.values = nn.Parameter(torch.zeros(count))
 
-    def forward(self, features: Float[Tensor, "B F"]) -> Float[Tensor, "B P"]:
+    def forward(self, features: Float[Tensor, "B *F"]) -> Float[Tensor, "B P"]:
         """The same row for every sample."""
         return self.values.expand(len(features), -1)
 

@@ -11,7 +11,7 @@ from curvae._checks import positive, positive_int
 from curvae._once import without_gradient
 from curvae._precision import full_precision
 from curvae._rank import finite_or_zero
-from curvae._typing import Float, Tensor
+from curvae._typing import Float, Int, Tensor
 from curvae.errors import InputError
 from curvae.posteriors import logdet
 from curvae.posteriors.factor import BlockFactor, DiagonalFactor, Factor
@@ -39,6 +39,13 @@ class Structure(ABC):
     @abstractmethod
     def restrict(self, matrix: Float[Tensor, "B d d"]) -> Float[Tensor, "B d d"]:
         """``matrix`` with zeros wherever the structure has no entry."""
+
+    def groups(self, latents: int) -> Int[Tensor, " d"] | None:
+        """A number for each latent, the same for those between which the structure has entries; ``None`` for a band.
+
+        What :meth:`restrict` says, without a matrix of size d × d.
+        """
+        return None
 
     def seen(self, curvature: Float[Tensor, "B d d"]) -> Float[Tensor, "N d d"]:
         r"""The matrices $M$ of which $I+M/\beta$ must be positive definite for :meth:`optimal` to exist."""
@@ -84,6 +91,10 @@ class Diagonal(Structure):
         tensor([[0.2500, 1.0000]])
     """
 
+    def groups(self, latents: int) -> Int[Tensor, " d"]:
+        """Each by itself."""
+        return torch.arange(latents)
+
     def num_parameters(self, latents: int) -> int:
         """One log standard deviation a latent."""
         return latents
@@ -123,6 +134,10 @@ class Blocks(Structure):
     @abstractmethod
     def block_size(self, latents: int) -> int:
         """The size of the (largest) block when there are ``latents`` dimensions."""
+
+    def groups(self, latents: int) -> Int[Tensor, " d"]:
+        """The block."""
+        return torch.arange(latents) // self.block_size(latents)
 
     def num_parameters(self, latents: int) -> int:
         """The entries on and below each block's diagonal."""

@@ -55,7 +55,7 @@ class RunConfig:
         structure: covariance structure, such as ``"diagonal"``, ``"block:B"`` or ``"full"``; of ``"rae"`` for the
             evaluation only.
         curvature: for ``"taylor"`` and ``"grae"``: ``"gauss-newton"``, or ``"hessian"`` for (4) and (10).
-        estimator: of the penalty of ``"grae"`` and ``"rae"``, such as ``"exact"`` or ``"columns:K"``.
+        estimator: of the penalty of ``"grae"``, ``"rae"`` and ``"taylor"``, such as ``"exact"`` or ``"columns:K"``.
         likelihood: observation model, such as ``"gaussian"``, ``"gaussian:SIGMA"`` or ``"bernoulli-logits"``.
         network: ``"paper"`` (App. D), ``"paper-no-norm"`` (the same without batch normalisation), ``"mlp"`` or
             ``"linear"``; ``"auto"`` is the paper's where that fits the data, and ``"mlp"`` for data that are no images.

@@ -6,7 +6,7 @@ import dataclasses
 
 import torch
 
-from curvae.curvature import Columns, Coordinates, Estimator, Exact, Trace, check_curvature
+from curvae.curvature import Columns, Coordinates, Estimator, Exact, Fraction, Secants, Trace, check_curvature
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.objectives import GRAE, RAE, BetaVAE, Objective, Taylor
@@ -19,7 +19,7 @@ from curvae.runs.parts import build_estimator, build_likelihood, build_structure
 _USED_BY = {
     "samples": ("beta-vae",),
     "curvature": ("taylor", "grae"),
-    "estimator": ("grae", "rae"),
+    "estimator": ("taylor", "grae", "rae"),
     "encoder_weight": ("grae", "rae"),
     "decoder_weight": ("grae", "rae"),
     "orthogonality": ("grae",),
@@ -52,7 +52,7 @@ def build_objective(config: RunConfig, likelihood: Likelihood | None = None) -> 
         case "beta-vae":
             return BetaVAE(config.beta, likelihood, config.samples)
         case "taylor":
-            return Taylor(config.beta, likelihood, check_curvature(config.curvature))
+            return Taylor(config.beta, likelihood, check_curvature(config.curvature), estimator=_secants(config))
         case "rae":
             encoder = config.beta if config.encoder_weight is None else config.encoder_weight
             decoder = 1.0 if config.decoder_weight is None else config.decoder_weight
@@ -78,8 +78,9 @@ def _grae(config: RunConfig, likelihood: Likelihood) -> GRAE:
     except InputError:
         raise InputError(
             f"estimator is {config.estimator} but structure is {config.structure}; columns:K goes with diagonal and "
-            "block:B, lanczos with full, exact and trace with any; a batch fraction with what they go with, except "
-            "that a shared structure takes it with trace alone, because its penalty is no mean over data"
+            "block:B, secants:K with diagonal, lanczos with full, exact and trace with any; a batch fraction with what "
+            "they go with, except that a shared structure takes it with trace alone, because its penalty is no mean "
+            "over data"
         ) from None
     if config.curvature == "hessian" and not isinstance(estimator, Exact):
         raise InputError(f"curvature is hessian, which needs estimator exact; got estimator {config.estimator}")
@@ -110,6 +111,20 @@ def _check_pairs(config: RunConfig, structure: Structure, estimator: Estimator) 
             f"orthogonality is {config.orthogonality:g} but estimator is {config.estimator} and curvature "
             f"{config.curvature}; it needs pairs of columns: exact or columns:K with K >= 2, and gauss-newton"
         )
+
+
+def _secants(config: RunConfig) -> Secants | Fraction | None:
+    """Of the Taylor objective, whose trace is exact without."""
+    estimator = build_estimator(config.estimator)
+    inner = estimator.estimator if isinstance(estimator, Fraction) else estimator
+    if isinstance(estimator, Exact):
+        return None
+    if not isinstance(inner, Secants) or config.curvature == "hessian":
+        raise InputError(
+            f"estimator is {config.estimator} and curvature {config.curvature} but objective taylor takes exact, or "
+            "secants:K with curvature gauss-newton"
+        )
+    return estimator if isinstance(estimator, Fraction) else inner
 
 
 def _trace(config: RunConfig) -> Trace:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction as Ratio
 
-from curvae.curvature import Columns, Estimator, Exact, Fraction, Lanczos, Signs, Trace
+from curvae.curvature import Columns, Estimator, Exact, Fraction, Lanczos, Secants, Signs, Trace
 from curvae.errors import InputError
 from curvae.likelihoods import (
     Bernoulli,
@@ -41,11 +41,12 @@ def build_structure(text: str) -> Structure:
 
 
 def build_estimator(text: str) -> Estimator:
-    """``"exact"``, ``"columns:K"``, ``"lanczos"``, ``"lanczos:PROBES"``, ``"lanczos:PROBES:DEPTH"`` or ``"trace:K"``.
+    """``"exact"``, ``"columns:K"``, ``"secants:K"``, ``"lanczos:PROBES:DEPTH"`` or ``"trace:K"``.
 
-    ``"lanczos"`` takes PROBES × DEPTH product pairs per sample, 4 × 16 by default. ``"trace:K"`` is Hutchinson's estimate
-    of the first order from K probes, ``"trace"`` the first order from all columns. ``"fraction:F:ESTIMATOR"`` is
-    another one on that fraction of each batch (``--batch-fraction F``), F as ``1/8`` or ``0.125``.
+    ``"lanczos"`` or ``"lanczos:PROBES"`` takes PROBES × DEPTH pairs of products per sample, 4 × 16 by default.
+    ``"trace:K"`` is Hutchinson's estimate of the first order from K probes, ``"trace"`` that from all columns.
+    ``"fraction:F:ESTIMATOR"`` is another one on that fraction of each batch (``--batch-fraction F``), F as ``1/8`` or
+    ``0.125``.
 
     Raises:
         InputError: anything else.
@@ -61,6 +62,8 @@ def build_estimator(text: str) -> Estimator:
             return Exact()
         case ["columns", count]:
             return Columns(_count(count, text, "estimator", "columns:1"))
+        case ["secants", count]:
+            return Secants(_count(count, text, "estimator", "secants:1"))
         case ["lanczos"]:
             return Lanczos()
         case ["lanczos", probes]:
@@ -75,8 +78,8 @@ def build_estimator(text: str) -> Estimator:
         case ["fraction", fraction, *inner] if inner and inner[0] not in ("fraction", "lanczos"):
             return Fraction(build_estimator(":".join(inner)), _fraction(fraction, text))
     raise InputError(
-        f"estimator is {text!r}; expected exact, columns:K (for example columns:1), lanczos:PROBES:DEPTH or trace:K, "
-        "and with a batch fraction (fraction:F:ESTIMATOR) exact, columns:K or trace:K"
+        f"estimator is {text!r}; expected exact, columns:K (for example columns:1), secants:K, lanczos:PROBES:DEPTH or "
+        "trace:K, and with a batch fraction (fraction:F:ESTIMATOR) exact, columns:K, secants:K or trace:K"
     )
 
 

@@ -31,7 +31,7 @@ def compile_networks(
         None, or in one line why nothing is compiled.
     """
     networks = [model.encoder, model.decoder] if isinstance(objective, BetaVAE) else [model.encoder]
-    z = torch.zeros(len(x), model.latents, dtype=x.dtype, device=x.device, requires_grad=True)
+    z = torch.zeros(len(x), *model.shape, dtype=x.dtype, device=x.device, requires_grad=True)
     state = {name: value.clone() for name, value in model.state_dict().items()}
     try:
         with precision:

@@ -1,0 +1,158 @@
+"""Differences of a decoder's outputs, from its forward passes alone: what any decoder can do."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import nullcontext
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import nn
+
+from curvae._precision import full_precision
+from curvae._transforms import in_transform, one_at_a_time
+from curvae._typing import Float, Int, Tensor
+from curvae.errors import InputError
+from curvae.forward.first_use import checked
+from curvae.forward.identity import identity, parts
+from curvae.forward.noise import Noise
+from curvae.forward.pushforward import Decoder, check_latents, check_output
+from curvae.forward.statistics import FixedStatistics, unmoved
+
+_alone: dict[Hashable, tuple[weakref.ref[Any], bool]] = {}
+
+
+class Differences:
+    r"""$g(z)$, and $g(z+v)-g(z)$ for as many steps $v$ as wanted; differentiable in all of them and in the decoder.
+
+    Only forward passes are made, so the decoder may be compiled, scripted or end in kernels without forward mode. Batch
+    normalisation in train mode keeps the statistics of z, through which gradients flow, and moves once, as in
+    :func:`~curvae.curvature.pushforward`; a compiled or scripted decoder hides it and is refused with it. Dropout has
+    one mask. Autocast is off: a difference of rounded outputs is mostly rounding.
+
+    Steps of some samples alone cost no more than these, unless the decoder holds something of each sample or draws
+    random numbers: that is found out at its first use, and all samples are then decoded each time.
+
+    Args:
+        fn: decoder, as for :func:`~curvae.curvature.pushforward`.
+        z: latents.
+
+    Raises:
+        InputError: z has no axis of latents, ``fn`` does not return one tensor, hides batch normalisation in train
+            mode, or (at its first use) mixes the samples of a batch.
+
+    Attributes:
+        eta: $g(z)$.
+
+    Example:
+        >>> move = Differences(torch.square, torch.ones(1, 2))
+        >>> move(torch.tensor([[[1.0], [0.5]]])).squeeze(-1)
+        tensor([[3.0000, 1.2500]])
+    """
+
+    @one_at_a_time()
+    def __init__(self, fn: Decoder, z: Float[Tensor, "B *L"]) -> None:
+        check_latents(z)
+        self.z, self._opaque = z, _opaque(fn)
+        self._fn, self._again = fn, fn if self._opaque else unmoved(fn)
+        self._noise, statistics = Noise(z.device), FixedStatistics()
+        with full_precision(z), nullcontext() if self._opaque else statistics:
+            self.eta = check_output(fn(z)).to(z.dtype)
+        statistics.update_running(statistics.seen)
+        self._seen = statistics.seen
+        self._follows_part = self._look()
+
+    @one_at_a_time()
+    def __call__(
+        self, steps: Float[Tensor, "m *L K"], chosen: Int[Tensor, " m"] | None = None
+    ) -> Float[Tensor, "m *D K"]:
+        """The differences for K steps of each sample, or of ``chosen`` ones."""
+        eta = self.eta if chosen is None else self.eta.index_select(0, chosen)
+        moved = [self._moved(step, chosen) - eta for step in steps.unbind(-1)]
+        return torch.stack(moved, -1)
+
+    def _moved(self, step: Float[Tensor, "m *L"], chosen: Int[Tensor, " m"] | None) -> Float[Tensor, "m *D"]:
+        if chosen is None:
+            return self._decode(self.z + step)
+        if self._follows_part:
+            return self._decode(self.z.index_select(0, chosen) + step)
+        steps = torch.zeros_like(self.z).index_copy(0, chosen, step)
+        return self._decode(self.z + steps).index_select(0, chosen)
+
+    def _decode(self, point: Float[Tensor, "N *L"]) -> Float[Tensor, "N *D"]:
+        held = nullcontext() if self._opaque else FixedStatistics(known=self._seen)
+        with full_precision(point), self._noise.again(), held:
+            return self._again(point).to(point.dtype)
+
+    def _look(self) -> bool:
+        """Whether samples can be decoded without the others, found out at the first use.
+
+        Raises:
+            InputError: the latents of some samples move the outputs of others.
+        """
+        if in_transform() or len(self.z) < 2:
+            return False
+        owner, key = identity(self._fn)
+        known = _alone.get(key)
+        if owner is not None and known is not None and known[0]() is owner:
+            return known[1]
+        with torch.no_grad():
+            follows = self._examined()
+        if owner is not None:
+            _alone[key] = weakref.ref(owner, lambda _: _alone.pop(key, None)), follows
+        return follows
+
+    def _examined(self) -> bool:
+        half = torch.arange(len(self.z), device=self.z.device) % 2 == 0
+        if not _close(self._decode(self.z), self.eta):
+            return False  # it changes from call to call
+        step = half.view(-1, *[1] * (self.z.dim() - 1)) * self.z.std().clamp(min=0.1)
+        if checked() and not _close(self._decode(self.z + step)[~half], self.eta[~half]):
+            raise InputError(
+                "the decoder mixes the data of a batch: latents of some data move the outputs of others, and the "
+                "penalty of each sample would be wrong; give one that decodes each row by itself; "
+                "curvature.unchecked() switches this check off"
+            )
+        try:
+            return _close(self._decode(self.z[half]), self.eta[half])
+        except (RuntimeError, IndexError, ValueError):  # it holds something of every sample, of another shape
+            return False
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    tolerance = 1000 * torch.finfo(other.dtype).eps
+    return one.shape == other.shape and bool((one - other).norm() <= tolerance * other.norm())
+
+
+def _opaque(fn: Decoder) -> bool:
+    """Whether part of a decoder is compiled or scripted, so that its functions cannot be seen.
+
+    Raises:
+        InputError: that part normalises by the batch.
+    """
+    found = [module for part in _modules(fn) for module in part.modules() if _is_opaque(module)]
+    inside = (layer for module in found for layer in module.modules())
+    # a scripted layer is of no class of its own
+    names = (getattr(layer, "original_name", type(layer).__name__) for layer in inside if layer.training)
+    if any("BatchNorm" in name for name in names):
+        raise InputError(
+            "the decoder is compiled or scripted and has batch normalisation in train mode, whose statistics cannot be "
+            "held fixed there; use the decoder as it was before, or another normalisation"
+        )
+    return bool(found) or hasattr(fn, "_torchdynamo_orig_callable") or isinstance(fn, torch.jit.ScriptFunction)
+
+
+def _modules(fn: Callable[..., Any]) -> Iterator[nn.Module]:
+    """The modules of a decoder; of a model's own ``decode`` its decoder alone."""
+    decoder = getattr(fn.__self__, "decoder", None) if isinstance(fn, MethodType) else None
+    if isinstance(decoder, nn.Module):
+        yield decoder
+        return
+    yield from (part for part in parts(fn) if isinstance(part, nn.Module))
+
+
+def _is_opaque(module: nn.Module) -> bool:
+    compiled = hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+    return compiled or isinstance(module, torch.jit.ScriptModule)

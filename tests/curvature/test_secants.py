@@ -1,0 +1,278 @@
+"""Secants against Jacobian columns, by enumeration, and where forward mode cannot go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from curvae import Autoencoder, objectives
+from curvae.curvature import Columns, Exact, Fraction, Linearised, Secants, unchecked
+from curvae.errors import InputError
+from curvae.forward.secants import Differences
+from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood
+from curvae.posteriors import BlockDiagonal, Diagonal, Full, Normal, Shared, Structure
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+LATENTS, BATCH, BETA = 3, 4, 0.4
+
+
+def _decoder() -> nn.Module:
+    return nn.Sequential(nn.Linear(LATENTS, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 5))
+
+
+def _problem() -> tuple[nn.Module, Tensor, Tensor]:
+    return _decoder(), torch.randn(BATCH, LATENTS, requires_grad=True), torch.rand(BATCH, 5)
+
+
+class _Drawn(Secants):
+    """The same latent and sign for every sample."""
+
+    def __init__(self, latent: int, sign: float, step: float | None = None) -> None:
+        super().__init__(1, step)
+        self.latent, self.sign = latent, sign
+
+    def draw(self, z: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        indices, p, signs = super().draw(z, generator)
+        return torch.full_like(indices, self.latent), p, torch.full_like(signs, self.sign)
+
+
+def _every(step: float | None = None) -> list[_Drawn]:
+    return [_Drawn(latent, sign, step) for latent in range(LATENTS) for sign in (1.0, -1.0)]
+
+
+@pytest.mark.parametrize("likelihood", [Gaussian(0.5), BernoulliLogits()], ids=str)
+def test_tends_to_the_columns(likelihood: Likelihood, seed: int) -> None:
+    """In value and gradient, through batch statistics too; the difference falls with the square of the step."""
+    decoder, z, x = _problem()
+    at = Linearised(decoder, z, x, likelihood)
+    leaves = [z, *decoder.parameters()]
+    exact = Exact().penalty(at, Diagonal(), BETA)[1]
+    expected = torch.autograd.grad(exact.sum(), leaves, materialize_grads=True)
+    errors = []
+    for step in (0.2, 0.02):
+        value = torch.stack([each.penalty(at, Diagonal(), BETA)[1] for each in _every(step)]).mean(0)
+        found = torch.autograd.grad(value.sum(), leaves, materialize_grads=True)
+        errors.append(
+            torch.stack([(value - exact).norm(), *((a - b).norm() for a, b in zip(found, expected, strict=True))])
+        )
+    assert (errors[1] < 0.02 * errors[0] + 1e-8).all()
+    assert errors[1].max() < 0.01
+
+
+def test_an_affine_decoder_has_no_bias_at_any_width() -> None:
+    decoder, z, x = nn.Linear(LATENTS, 5), torch.randn(BATCH, LATENTS), torch.rand(BATCH, 5)
+    at = Linearised(decoder, z, x, Gaussian())
+    for step in (None, 3.0):
+        values = torch.stack([each.penalty(at, Diagonal(), BETA)[1] for each in _every(step)])
+        torch.testing.assert_close(values.mean(0), Exact().penalty(at, Diagonal(), BETA)[1])
+
+
+def test_the_bias_is_what_the_docstring_says() -> None:
+    """Of the squared length, from second and third derivatives along each latent."""
+    decoder = nn.Sequential(nn.Linear(1, 6), nn.Tanh(), nn.Linear(6, 5))
+    z, step = torch.randn(1, 1), 0.03
+    move = Differences(decoder, z)
+    square = torch.stack([(move(torch.full((1, 1, 1), sign * step)) / step).square().sum() for sign in (1, -1)]).mean()
+
+    def derivative(of: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        return lambda t: torch.func.jvp(of, (t,), (torch.ones(()),))[1]
+
+    first = derivative(lambda t: decoder(z + t)[0])
+    second = derivative(first)
+    one, two, three = (f(torch.zeros(())) for f in (first, second, derivative(second)))
+    bends, turns = step**2 * two.square().sum() / 4, step**2 * (one @ three) / 3
+    assert abs((square - one.square().sum()) - (bends + turns)) < 0.02 * (bends + abs(turns))
+
+
+class _TwoPoints(Autoencoder):
+    """A model whose noise is one of two points at the standard deviation of one latent."""
+
+    latent, sign = 0, 1.0
+
+    def posterior(self, x: Tensor) -> Normal:
+        q, latent, sign = super().posterior(x), self.latent, self.sign
+
+        class Drawn(Normal):
+            def rsample(self, generator: object = None, samples: tuple[int, ...] = ()) -> Tensor:
+                noise = torch.zeros_like(self.mean)
+                noise[:, latent] = sign
+                return (self.mean + self.factor.apply(noise)).expand(*samples, *self.mean.shape)
+
+        return Drawn(q.mean, q.factor)
+
+
+def test_at_the_posteriors_width_it_is_a_beta_vae_whose_noise_is_enumerated() -> None:
+    """One latent at a time, two-point quadrature: the same loss and gradient, up to what is linear in the residual."""
+    decoder = nn.Sequential(nn.Linear(LATENTS, 8), nn.Tanh(), nn.Linear(8, 5))
+    model = _TwoPoints(nn.Linear(5, 2 * LATENTS), decoder, LATENTS, Diagonal(), head=False)
+    x, sigma = torch.randn(BATCH, 5), 0.7
+    vae, secants, linear = [], [], []
+    base = objectives.Taylor(BETA, Gaussian(sigma))(model, x)["nll"]
+    q = model.posterior(x)
+    residual = x - model.decode(q.mean)
+    for latent in range(LATENTS):
+        for sign in (1.0, -1.0):
+            model.latent, model.sign = latent, sign
+            vae.append(objectives.BetaVAE(BETA, Gaussian(sigma))(model, x)["nll"] - base)
+            linear.append(((model.decode(model.posterior(x).rsample()) - model.decode(q.mean)) * residual).sum(1))
+            estimator = _Drawn(latent, sign)
+            secants.append(objectives.Taylor(BETA, Gaussian(sigma), estimator=estimator)(model, x)["curvature"])
+    # the sum over latents of means over signs; a secant of one latent estimates the sum over all
+    expected = (torch.stack(vae) + torch.stack(linear) / sigma**2).sum(0) / 2
+    found = torch.stack(secants).mean(0)
+    torch.testing.assert_close(found, expected)
+    weights = [model.encoder.weight, decoder[0].weight, decoder[2].weight]
+    gradients = [torch.autograd.grad(value.sum(), weights) for value in (found, expected)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_quadrature_over_normal_noise_is_nearer_to_secants_than_to_columns() -> None:
+    """A saturating decoder, one latent, wide noise: what a β-VAE's noise costs, by 60 Gauss–Hermite nodes."""
+    decoder = nn.Sequential(nn.Linear(1, 6), nn.Tanh())
+    decoder[0].weight.data = torch.linspace(0.5, 2.0, 6).unsqueeze(1)
+    nn.init.zeros_(decoder[0].bias)
+    z, width = torch.linspace(-1.0, 1.0, 5).unsqueeze(1), 0.4
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    steps = width * torch.tensor(nodes).expand(5, 1, -1)
+    move = Differences(decoder, z)
+    costs = move(steps).square().sum(1) @ torch.tensor(weights / weights.sum())
+    ends = torch.tensor([width, -width]).expand(5, 1, -1)
+    secants = move(ends).square().sum(1).mean(1)
+    pushed = Linearised(decoder, z, torch.zeros(5, 6), Gaussian()).push(torch.ones(5, 1, 1))[1]
+    columns = width**2 * pushed.square().sum((1, 2))
+    assert (secants - costs).abs().sum() < 0.5 * (columns - costs).abs().sum()
+
+
+@pytest.mark.parametrize("structure", [Diagonal(), Full(), Shared(Diagonal())], ids=str)
+def test_taylor_by_every_secant(structure: Structure) -> None:
+    model = Autoencoder(nn.Linear(5, 6), nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 5)), 3, structure)
+    x = torch.randn(BATCH, 5)
+    q = model.posterior(x)
+    root, eta = q.factor.dense(), model.decode(q.mean)
+    moves = [model.decode(q.mean + sign * root[..., c]) - eta for c in range(3) for sign in (1, -1)]
+    expected = 0.5 * torch.stack([move.square().sum(1) for move in moves]).sum(0) / 2
+    every = [objectives.Taylor(BETA, estimator=each)(model, x) for each in _every()]
+    found = torch.stack([terms["curvature"] for terms in every]).mean(0)
+    torch.testing.assert_close(found, expected)
+    parameters = list(model.parameters())
+    for one, other in zip(
+        torch.autograd.grad(found.sum(), parameters, allow_unused=True),
+        torch.autograd.grad(expected.sum(), parameters, allow_unused=True),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+    half = objectives.Taylor(BETA, estimator=Fraction(Secants(2), 0.5))(model, x, torch.Generator().manual_seed(0))
+    assert (half["curvature"] != 0).sum() == BATCH // 2
+
+
+def test_a_fraction_decodes_its_samples_alone_and_is_the_same() -> None:
+    """And all of them where the decoder holds something of each."""
+    decoder, z, x = _problem()
+    sizes: list[int] = []
+    decoder.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    labels = torch.randn(BATCH, LATENTS)
+    for fn, alone in ((decoder, True), (lambda p: decoder(p + labels), False)):
+        at = Linearised(fn, z, x, Gaussian())
+        fraction = Fraction(Secants(1), 0.5)
+        fraction.penalty(at, Diagonal(), BETA)  # its first use
+        sizes.clear()
+        coin = torch.Generator().manual_seed(3)
+        value = fraction.penalty(at, Diagonal(), BETA, coin)[1]
+        assert sizes == [BATCH, *[BATCH // 2 if alone else BATCH] * 2]
+        chosen = value.nonzero().squeeze(1)
+        assert len(chosen) == BATCH // 2
+        candidates = torch.stack([each.penalty(at, Diagonal(), BETA)[1] for each in _every()])[:, chosen]
+        assert ((candidates - value[chosen] / 2).abs().min(0).values < 1e-10).all()
+
+
+def test_running_statistics_move_once_and_random_numbers_are_the_same() -> None:
+    decoder, z, x = _problem()
+    plain = _decoder()
+    plain.load_state_dict(decoder.state_dict())
+    plain(z)
+    Secants(2).penalty(Linearised(decoder, z, x, Gaussian()), Diagonal(), BETA)
+    torch.testing.assert_close(dict(decoder.named_buffers()), dict(plain.named_buffers()))
+    dropped = nn.Sequential(nn.Linear(LATENTS, 50), nn.Dropout(0.5))
+    move = Differences(dropped, z)
+    assert (move(torch.zeros(BATCH, LATENTS, 1)) == 0).all()
+
+
+class _NoForwardMode(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)  # type: ignore[attr-defined]
+        return x.sin()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: object, gradient: Tensor) -> Tensor:
+        return gradient * ctx.saved_tensors[0].cos()  # type: ignore[attr-defined]
+
+
+class _Kernel(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return _NoForwardMode.apply(x)
+
+
+class _Sine(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sin()
+
+
+@pytest.mark.parametrize("kind", ["kernel", "scripted"])
+def test_goes_where_forward_mode_cannot(kind: str) -> None:
+    z, x = torch.randn(BATCH, LATENTS), torch.rand(BATCH, 5)
+    reference = nn.Sequential(nn.Linear(LATENTS, 5), _Sine())
+    decoder = nn.Sequential(reference[0], _Kernel()) if kind == "kernel" else torch.jit.script(reference)
+    with pytest.raises(InputError):
+        Columns(1).penalty(Linearised(decoder, z, x, Gaussian()), Diagonal(), BETA)
+    results = []
+    for fn in (decoder, reference):
+        value = Secants(2).penalty(
+            Linearised(fn, z, x, Gaussian()), Diagonal(), BETA, torch.Generator().manual_seed(0)
+        )[1]
+        results.append((value, *torch.autograd.grad(value.sum(), list(reference.parameters()))))
+    torch.testing.assert_close(*results)
+
+
+@pytest.mark.slow
+def test_goes_through_a_compiled_decoder() -> None:
+    torch.set_default_dtype(torch.float32)
+    reference = nn.Sequential(nn.Linear(LATENTS, 5), nn.Tanh())
+    at = [
+        Linearised(fn, torch.ones(4, LATENTS), torch.zeros(4, 5), Gaussian())
+        for fn in (torch.compile(reference), reference)
+    ]
+    values = [Secants(2).penalty(each, Diagonal(), BETA, torch.Generator().manual_seed(0))[1] for each in at]
+    torch.testing.assert_close(*values)
+
+
+def test_what_makes_no_sense_is_refused() -> None:
+    decoder, z, x = _problem()
+    at = Linearised(decoder, z, x, Gaussian())
+    for structure in (Full(), BlockDiagonal(2), Shared(Diagonal())):
+        with pytest.raises(InputError, match=r"^Secants estimates the penalty of Diagonal\(\) only; got [^\n]*$"):
+            Secants(1).penalty(at, structure, BETA)
+    for arguments in ({"count": 0}, {"step": 0.0}, {"step": [0.1, -1.0]}, {"step": []}, {"probabilities": [0.0]}):
+        with pytest.raises(InputError, match=r"^[^\n]*$"):
+            Secants(**arguments)
+    with pytest.raises(InputError, match="Secants has 2 steps but there are 3 latents"):
+        Secants(1, [0.1, 0.2]).penalty(at, Diagonal(), BETA)
+    with pytest.raises(InputError, match="compiled or scripted and has batch normalisation in train mode"):
+        Secants(1).penalty(Linearised(torch.jit.script(decoder), z, x, Gaussian()), Diagonal(), BETA)
+    with pytest.raises(InputError, match="mixes the data of a batch"):
+        Secants(1).penalty(Linearised(lambda p: p - p.mean(0), z, x[:, :3], Gaussian()), Diagonal(), BETA)
+    with unchecked():
+        Secants(1).penalty(Linearised(lambda p: p - p.mean(0), z, x[:, :3], Gaussian()), Diagonal(), BETA)
+    for estimator in (Columns(1), Fraction(Columns(1), 0.5), Secants(1, step=0.1)):
+        with pytest.raises(InputError, match=r"^Taylor's trace is exact, or estimated by Secants\(k\)[^\n]*$"):
+            objectives.Taylor(BETA, estimator=estimator)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="secants stand for curvature 'gauss-newton' only"):
+        objectives.Taylor(BETA, curvature="hessian", estimator=Secants(1))
+    with pytest.raises(InputError, match="orthogonality needs pairs"):
+        objectives.GRAE(BETA, structure=Diagonal(), estimator=Secants(2), orthogonality=0.1)

@@ -1,0 +1,94 @@
+"""The penalty alone against GRAE's closed forms by reverse mode, and inside a foreign training step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import curvae
+from curvae.curvature import Columns, Exact, Fraction, Lanczos, Trace
+from curvae.errors import InputError
+from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood
+from curvae.objectives import regulariser
+from curvae.posteriors import BlockDiagonal, Full, Structure
+
+BETA = 0.3
+
+
+@pytest.fixture
+def decoder(float64: None) -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 9), nn.Tanh(), nn.Linear(9, 6))
+
+
+@pytest.mark.parametrize("likelihood", [Gaussian(0.7), BernoulliLogits()], ids=str)
+@pytest.mark.parametrize("structure", [None, BlockDiagonal(2)], ids=str)
+def test_exact_is_the_log_determinant(
+    decoder: nn.Module, likelihood: Likelihood, structure: Structure | None, dense_curvature: Callable[..., Tensor]
+) -> None:
+    z, x = torch.randn(3, 4), torch.rand(3, 6)
+    found = regulariser(decoder, z, BETA, estimator=Exact(), structure=structure, likelihood=likelihood, x=x)
+    m = torch.eye(4) + dense_curvature(decoder, z, x, likelihood) / BETA
+    blocks = [m] if structure is None else [m[:, :2, :2], m[:, 2:, 2:]]
+    expected = sum(BETA / 2 * torch.logdet(block) for block in blocks)
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(value.sum(), list(decoder.parameters())[:3]) for value in (found, expected)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_one_column_is_unbiased_for_the_bound(decoder: nn.Module, dense_curvature: Callable[..., Tensor]) -> None:
+    z = torch.randn(2, 4)
+    diagonal = dense_curvature(decoder, z, torch.zeros(2, 6), Gaussian()).diagonal(dim1=1, dim2=2)
+    expected = BETA / 2 * (1 + diagonal / BETA).log().sum(1)
+    generator = torch.Generator().manual_seed(0)
+    many = z.repeat_interleave(4000, 0)
+    found = regulariser(decoder, many, BETA, generator=generator).view(2, 4000)
+    error = found.std(1) / 4000**0.5
+    assert ((found.mean(1) - expected).abs() < 5 * error).all()
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [Columns(2), Exact(), Lanczos(4), Trace(), Fraction(Columns(1), 0.5), Fraction(Exact(), 0.5)],
+    ids=str,
+)
+def test_the_output_comes_with_it(decoder: nn.Module, estimator: curvae.curvature.Estimator) -> None:
+    z = torch.randn(6, 4)
+    draw = lambda output: regulariser(  # noqa: E731
+        decoder, z, 50.0, estimator=estimator, generator=torch.Generator().manual_seed(1), output=output
+    )
+    penalty, eta = draw(True)
+    torch.testing.assert_close(eta, decoder(z))
+    torch.testing.assert_close(penalty, draw(False))
+
+
+def test_accumulated_halves_are_one_step(decoder: nn.Module) -> None:
+    z = torch.randn(6, 4)
+    whole = torch.autograd.grad(
+        curvae.regulariser(decoder, z, BETA, estimator=Exact()).mean(), list(decoder.parameters())[:3]
+    )
+    for half in z.chunk(2):
+        (curvae.regulariser(decoder, half, BETA, estimator=Exact()).mean() / 2).backward()
+    torch.testing.assert_close([p.grad for p in list(decoder.parameters())[:3]], list(whole))
+
+
+def test_under_autocast_it_stays_near_full_precision() -> None:
+    torch.manual_seed(0)
+    decoder, z = nn.Sequential(nn.Linear(4, 32), nn.SiLU(), nn.Linear(32, 8)), torch.randn(16, 4)
+    exact = regulariser(decoder, z, BETA, estimator=Exact())
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = regulariser(decoder, z, BETA, estimator=Exact())
+    assert rough.dtype == torch.float32
+    torch.testing.assert_close(rough, exact, rtol=0.05, atol=0.01)
+
+
+def test_bad_arguments_in_one_line(decoder: nn.Module) -> None:
+    z = torch.randn(3, 4)
+    with pytest.raises(InputError, match=r"^x is missing; BernoulliLogits\(\) needs the observations"):
+        regulariser(decoder, z, BETA, likelihood=BernoulliLogits())
+    with pytest.raises(InputError, match=r"^beta is 0.0; expected a finite number > 0"):
+        regulariser(decoder, z, 0.0)
+    with pytest.raises(InputError, match=r"^Columns estimates the penalty of Diagonal"):
+        regulariser(decoder, z, BETA, structure=Full())
