@@ -18,6 +18,8 @@ from typer.testing import CliRunner
 from curvae.autoencoder import Autoencoder
 from curvae.cli import app
 from curvae.files import write_atomic
+from curvae.reproduce import fig2
+from curvae.reproduce.sweep import context
 
 Curvae = Callable[..., Any]
 USING = ("encode", "reconstruct", "interpolate", "traverse")

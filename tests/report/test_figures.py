@@ -118,6 +118,8 @@ def test_what_cannot_be_shown_is_one_line(results: Path) -> None:
             write_report(paths, results / "report.html", sections)
         assert "\n" not in str(caught.value)
         assert not (results / "report.html").exists()
+    with pytest.raises(InputError, match="holds fig2, which has no page; expected runs alone"):
+        write_report([results / "fig2"], results / "report.html")
 
 
 def test_findings_of_heat_maps_count_what_the_intervals_exclude(made: Path) -> None:
