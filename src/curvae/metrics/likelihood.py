@@ -14,7 +14,7 @@ from curvae._checks import positive, positive_int
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
 from curvae.errors import InputError
-from curvae.likelihoods import Gaussian, Laplace, LearnedGaussian, Likelihood, StudentT
+from curvae.likelihoods import Gaussian, Laplace, LearnedGaussian, Likelihood, Masked, Mixed, StudentT
 from curvae.metrics.codes import batches, deployed, in_double
 from curvae.metrics.result import Estimate
 from curvae.posteriors import Normal
@@ -117,8 +117,9 @@ def at_unit_beta(likelihood: Likelihood, beta: float) -> Likelihood:
 
     Dividing (2) by β leaves $\tfrac1\beta\log p(x\mid z)$, the logarithm of a normalised density up to a constant if
     noise is added to η: $\mathcal N(\eta,\sigma^2I)$ becomes $\mathcal N(\eta,\beta\sigma^2I)$, Laplace noise is scaled
-    by β, and a Student t has other degrees of freedom. For other models $p^{1/\beta}$ has a normaliser that depends on
-    η: no model does what β does, β is a weight of training alone, and ``likelihood`` itself comes back.
+    by β, and a Student t has other degrees of freedom; the same with missing values, and in products of these alone.
+    For other models $p^{1/\beta}$ has a normaliser that depends on η: no model does what β does, β is a weight of
+    training alone, and ``likelihood`` itself comes back.
 
     Args:
         likelihood: as the objective has it.
@@ -133,6 +134,17 @@ def at_unit_beta(likelihood: Likelihood, beta: float) -> Likelihood:
     """
     positive("beta", beta)
     match likelihood:
+        case LearnedGaussian() if likelihood.log_sigma.dim():
+            sigma = likelihood.sigma.detach()
+            return LearnedGaussian(sigma * math.sqrt(beta)).to(sigma).requires_grad_(False)
+        case Masked():
+            inner = at_unit_beta(likelihood.likelihood, beta)
+            return likelihood if inner is likelihood.likelihood else Masked(inner)
+        case Mixed():
+            parts = [(at_unit_beta(part.likelihood, beta), part) for part in likelihood.parts]
+            if any(new is part.likelihood for new, part in parts):
+                return likelihood  # what β does to the whole is what no model does
+            return Mixed([(new, part.columns) for new, part in parts])
         case Gaussian() | LearnedGaussian():
             return Gaussian(_number(likelihood.sigma) * math.sqrt(beta))
         case Laplace():
