@@ -55,7 +55,8 @@ def importance_weighted_nll(
     likelihood: Likelihood,
     *,
     samples: int,
-    generator: torch.Generator,
+    generator: torch.Generator | None = None,
+    noise: Float[Tensor, "K d"] | None = None,
     batch_size: int = 100,
     chunk_size: int = 10,
     progress: Callable[[int], object] | None = None,
@@ -76,6 +77,8 @@ def importance_weighted_nll(
         likelihood: $p(x\mid z)$, its ``log_prob``.
         samples: K, draws for each datum, ≥ 1.
         generator: of the draws, on the model's device.
+        noise: standard normal draws for every datum alike, ``samples`` of them, in the place of a generator's: each
+            estimate then depends on its own datum alone. Low-discrepancy points need fewer.
         batch_size: data at a time.
         chunk_size: draws of each datum that are decoded at a time; ``batch_size × chunk_size`` bounds memory.
         progress: called with the number of data done so far.
@@ -101,11 +104,13 @@ def importance_weighted_nll(
     """
     positive_int("samples", samples)
     positive_int("chunk_size", chunk_size)
+    if (noise is None) == (generator is None) or (noise is not None and len(noise) != samples):
+        raise InputError(f"expected a generator of the draws, or noise with {samples} of them")
     found: list[Float[Tensor, "2 B"]] = []
     with deployed(model):
         for x in batches(model, data, batch_size):
             q = in_double(model.posterior(x))
-            weights = _log_weights(model, q, x, likelihood, samples, chunk_size, generator)
+            weights = _log_weights(model, q, x, likelihood, samples, chunk_size, generator, noise)
             found.append(_log_moments(weights).cpu())
             if progress is not None:
                 progress(sum(part.shape[1] for part in found))
@@ -169,11 +174,17 @@ def _log_weights(
     likelihood: Likelihood,
     samples: int,
     chunk_size: int,
-    generator: torch.Generator,
+    generator: torch.Generator | None,
+    noise: Float[Tensor, "K d"] | None,
 ) -> Iterator[Float[Tensor, "K B"]]:
     for done in range(0, samples, chunk_size):
         count = min(chunk_size, samples - done)
-        z = q.rsample(generator, (count,)).to(x.dtype)  # rounded first: the weight is that of the point decoded
+        if noise is None:
+            drawn = q.rsample(generator, (count,))
+        else:
+            common = noise[done : done + count].to(q.mean).unsqueeze(1)
+            drawn = q.mean + q.factor.apply(common.expand(-1, len(x), -1))
+        z = drawn.to(x.dtype)  # rounded first: the weight is that of the point decoded
         eta = model.decode(z.flatten(0, 1)).double()
         repeated = x.double().repeat(count, *[1] * (x.dim() - 1))
         wide = z.double()
