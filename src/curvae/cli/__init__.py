@@ -1,4 +1,4 @@
-"""The command line: ``curvae train | evaluate | sample | report | reproduce``.
+"""The command line: ``curvae train | evaluate | sample | report | runs | reproduce``.
 
 Exit codes: 0 done, 2 bad usage or bad input (one line on stderr), 1 anything else. With ``--json``, stdout holds one
 JSON object and nothing else; progress and messages go to stderr. A fault of curvae's own is one line too, with exit
@@ -22,12 +22,13 @@ from curvae.cli.evaluate import evaluate
 from curvae.cli.group import Commands
 from curvae.cli.report import report
 from curvae.cli.reproduce import reproduce
+from curvae.cli.runs import runs
 from curvae.cli.sample import sample
 from curvae.cli.train import train
 from curvae.memory import avoid_page_faults
 
-app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-for command in (train, evaluate, sample, report, reproduce):
+app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
+for command in (train, evaluate, sample, report, runs, reproduce):
     app.command()(command)
 
 

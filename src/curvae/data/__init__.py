@@ -1,6 +1,7 @@
 """Data: one call from a name or a path to a training and a test tensor, and batches that a resumed run sees again."""
 
 from curvae.data.batches import Batches
+from curvae.data.convert import as_samples
 from curvae.data.dataset import Dataset
 from curvae.data.loading import NAMES, absolute, is_name, load, title
 from curvae.data.pixels import as_bytes, as_float, as_images, cut_off
@@ -13,6 +14,7 @@ __all__ = [
     "as_bytes",
     "as_float",
     "as_images",
+    "as_samples",
     "cut_off",
     "is_name",
     "load",

@@ -19,6 +19,9 @@ _FILES = (
     "evaluation.npz",
 )
 
+# seconds: longer than is_held holds a lock, too short for a person to notice
+_WAIT = 0.2
+
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
@@ -29,7 +32,7 @@ def locked(path: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout  # of an extra: only who trains needs it
 
-    lock = FileLock(path / ".lock", timeout=0)
+    lock = FileLock(path / ".lock", timeout=_WAIT, poll_interval=_WAIT / 4)
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -41,6 +44,31 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds a run folder (:func:`locked`), as far as that can be seen.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with locked(folder):
+        ...     is_held(folder)
+        True
+        >>> is_held(folder)
+        False
+    """
+    from filelock import FileLock, Timeout
+
+    if not (path / ".lock").exists():
+        return False
+    try:
+        with FileLock(path / ".lock", timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # a folder that cannot be written
+        return False
 
 
 def clear(path: Path) -> None:
