@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU}
 _DTYPES = [np.float64, np.float32]
 # rows at a time where nothing is trained
 _CHUNK = 500
+
+T = TypeVar("T", bound="TableAutoencoder")
 
 
 class Posterior(NamedTuple):
@@ -69,7 +71,7 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     def _structure(self) -> Structure | None:
         """The covariance structure that the encoder itself gives, if any."""
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self: T, X: Any, y: Any = None) -> T:
         """Train from new weights.
 
         Args:
@@ -87,7 +89,7 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self._train(x, positive_int("steps", self.steps), falling=True)
         return self
 
-    def partial_fit(self, X: Any, y: Any = None) -> Self:
+    def partial_fit(self: T, X: Any, y: Any = None) -> T:
         """One more pass over these samples, at the full learning rate.
 
         The first call builds the networks and learns from its samples where the columns are and how they are spread,
@@ -246,7 +248,7 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             raise InputError(f"n_components is {latents} but X has {columns} feature(s); expected at most as many")
         if self.activation not in ACTIVATIONS:
             raise InputError(f"activation is {self.activation!r}; expected one of {', '.join(ACTIVATIONS)}")
-        likelihood = likelihood_of(table, latents)
+        likelihood = likelihood_of(table)
         outputs = outputs_for(likelihood, columns)
         hidden = [positive_int("a hidden layer's size", size) for size in self.hidden_layer_sizes]
         self.seed_ = _seed(self.random_state)

@@ -30,8 +30,6 @@ SIZE_FACTORS = (None, "total", "column")
 
 # of a feature's standard deviation before the fit: a feature that is reproduced exactly has no best noise scale
 _FLOOR = 0.01
-# rows that are enough to see where noise scales may start
-_SEEN = 5000
 
 
 @dataclass(frozen=True)
@@ -173,7 +171,7 @@ def outputs_of(table: Table, outputs: int) -> Outputs:
     return Outputs(centre, scale)
 
 
-def likelihood_of(table: Table, latents: int) -> Likelihood:
+def likelihood_of(table: Table) -> Likelihood:
     """The observation model, with what it learns at a start that suits the table.
 
     Raises:
@@ -183,7 +181,8 @@ def likelihood_of(table: Table, latents: int) -> Likelihood:
     if not isinstance(own, str):
         likelihood = copy.deepcopy(own)
     elif own in ("gaussian", "gaussian:learned"):
-        sigma = residuals(table.values, latents)
+        # from where nothing is explained: a smaller scale makes the networks' task stiff before they have begun
+        sigma = moments(table.values)[1]
         likelihood = LearnedGaussian(sigma if own == "gaussian" else sigma.square().mean().sqrt(), floor=_FLOOR)
     elif own == "negative-binomial":
         likelihood = LearnedNegativeBinomial(_dispersions(_at_one(table)))
@@ -215,16 +214,6 @@ def moments(values: Float[Tensor, "N D"]) -> tuple[Float[Tensor, " D"], Float[Te
     # rounding of a constant column is no spread
     constant = scale <= 10 * torch.finfo(values.dtype).eps * centre.abs()
     return centre, scale.masked_fill(constant, 1.0)
-
-
-def residuals(values: Float[Tensor, "N D"], latents: int) -> Float[Tensor, " D"]:
-    """Standard deviations of what so many principal components leave of each column."""
-    centre, scale = moments(values)
-    rows = torch.arange(0, len(values), -(-len(values) // _SEEN))
-    z = ((values[rows] - centre) / scale).nan_to_num(0).double()
-    kept = torch.linalg.svd(z, full_matrices=False)[2][: min(latents, *z.shape)]
-    left = (z - z @ kept.mT @ kept).square().mean(0).sqrt()
-    return scale * left.to(scale).clamp(min=0.1)
 
 
 def _dispersions(counts: Float[Tensor, "N D"]) -> Float[Tensor, " D"]:
