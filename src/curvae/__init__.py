@@ -12,11 +12,16 @@ if TYPE_CHECKING:
     from curvae import curvature, likelihoods, objectives, posteriors
     from curvae.autoencoder import Autoencoder
     from curvae.runs.export import load_model as load
+    from curvae.training.fit import fit
 
-__all__ = ["Autoencoder", "curvature", "likelihoods", "load", "objectives", "posteriors"]
+__all__ = ["Autoencoder", "curvature", "fit", "likelihoods", "load", "objectives", "posteriors"]
 __version__ = "0.2.0"
 
-_NAMES = {"Autoencoder": ("curvae.autoencoder", "Autoencoder"), "load": ("curvae.runs.export", "load_model")}
+_NAMES = {
+    "Autoencoder": ("curvae.autoencoder", "Autoencoder"),
+    "fit": ("curvae.training.fit", "fit"),
+    "load": ("curvae.runs.export", "load_model"),
+}
 _ROOMS = ("curvature", "likelihoods", "objectives", "posteriors")
 
 

@@ -12,6 +12,7 @@ import typer
 from typer import Argument, Option
 
 from curvae.cli.group import writing
+from curvae.cli.own import Code, ModelOption, TrustOption
 from curvae.cli.places import check_file, path
 from curvae.terminal import console, one_line
 
@@ -39,6 +40,8 @@ def sample(
         str, Option("--from", help="prior, or mixture:K fitted to the codes of the training data.")
     ] = "prior",
     seed: Annotated[int, Option(help="Of the draws.")] = 0,
+    model: ModelOption = None,
+    trust: TrustOption = False,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Decode draws from the prior, or from a mixture of K normal distributions fitted to the codes after training."""
@@ -54,7 +57,10 @@ def sample(
     if out.suffix.lower() == ".png" and not (len(shape) == 3 and shape[0] in (1, 3)):
         raise InputError(f"the samples of {run} have shape {shape} and are no images; use --out with .npy or .npz")
     _check_number(n, shape, out)
-    values = _draw(opened, n, components, seed)
+    code = Code.of(model, trust)
+    code.check([opened])
+    with code.errors():
+        values = _draw(opened, code.model(opened), n, components, seed)
     with writing("--out", out):
         _write(values, out)
     if as_json:
@@ -88,13 +94,12 @@ def _components(source: str) -> int | None:
     return int(number)
 
 
-def _draw(run: Run, n: int, components: int | None, seed: int) -> Any:
+def _draw(run: Run, model: Autoencoder, n: int, components: int | None, seed: int) -> Any:
     import torch
 
     from curvae.runs import likelihood_of
     from curvae.runs.device import generator
 
-    model = run.model()
     likelihood = likelihood_of(run.config, model)
     draws = generator(seed, torch.device("cpu"))
     sizes = [min(256, n - done) for done in range(0, n, 256)]

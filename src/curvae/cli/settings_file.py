@@ -82,7 +82,7 @@ def _mapping(path: Path) -> dict[str, Any]:
 
     from curvae.files import open_regular
 
-    class Loader(yaml.BaseLoader):
+    class Loader(yaml.BaseLoader):  # type: ignore[misc]
         """Texts, lists and mappings of them, in which no name comes twice."""
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -97,9 +97,11 @@ def _mapping(path: Path) -> dict[str, Any]:
             text = file.read(_LARGEST + 1)
         if len(text) > _LARGEST:
             raise InputError(f"{path} is no file of options: it has more than {_LARGEST} bytes")
-        content = yaml.load(text, Loader)  # noqa: S506 - of texts alone
+        content = yaml.load(text, Loader)
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}; expected a YAML file of options") from error
+        raise InputError(
+            f"{path} cannot be read: {error.strerror or error}; expected a YAML file of options"
+        ) from error
     except RecursionError:
         raise InputError(f"{path} is nested too deeply; expected lines such as: beta: 0.2") from None
     except (yaml.YAMLError, ValueError) as error:

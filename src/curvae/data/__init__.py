@@ -3,6 +3,7 @@
 from curvae.data.batches import Batches
 from curvae.data.convert import as_samples
 from curvae.data.dataset import Dataset
+from curvae.data.given import Samples, as_dataset
 from curvae.data.loading import NAMES, absolute, is_name, load, title
 from curvae.data.pixels import as_bytes, as_float, as_images, cut_off
 
@@ -10,8 +11,10 @@ __all__ = [
     "NAMES",
     "Batches",
     "Dataset",
+    "Samples",
     "absolute",
     "as_bytes",
+    "as_dataset",
     "as_float",
     "as_images",
     "as_samples",

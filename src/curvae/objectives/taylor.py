@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from curvae._checks import non_negative, positive_int
@@ -65,6 +67,12 @@ class Taylor:
             trace = column_norms(tangents).sum(-1)
         energy = self.likelihood.energy(eta, x)
         return Terms({"energy": energy, "curvature": 0.5 * trace, "kl": self.beta * q.kl()})
+
+    def with_beta(self, beta: float) -> Taylor:
+        """The same objective with another weight of the divergence."""
+        other = copy.copy(self)
+        other.beta = non_negative("beta", beta)
+        return other
 
     def __repr__(self) -> str:
         return f"Taylor(beta={self.beta:g}, likelihood={self.likelihood}, curvature={self.curvature!r})"

@@ -16,11 +16,11 @@ from curvae.report.losses import TERM_NAMES, loss_charts, term_colour
 from curvae.report.pictures import colour_scale
 from curvae.report.results import is_result, open_results
 from curvae.report.sections import look
-from curvae.report.subjects import Subject, group_by_data, open_subjects
+from curvae.report.subjects import Latest, Subject, finished_model, group_by_data, open_subjects
 from curvae.report.tables import evaluate_command, measure_rows, objective_rows, resume_command, setting_rows
 
 
-def write_report(folders: Sequence[Path], out: Path) -> None:
+def write_report(folders: Sequence[Path], out: Path, latest: Latest = finished_model) -> None:
     r"""Write one self-contained HTML page about runs, side by side, and about reproduced figures.
 
     The page needs no network and no other file. It shows the settings, loss curves by term, the objectives (2), (7)
@@ -37,6 +37,8 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
         folders: run folders that ``curvae train`` wrote and results folders that ``curvae reproduce`` wrote, in any
             order, at least one.
         out: the page, usually ``report.html``; replaced if it exists.
+        latest: gives the model of a run and the steps it has done, for runs with a model of one's own or that are not
+            finished; default the finished ones.
 
     Raises:
         InputError: no folder, one that is neither run nor results or is damaged, the same one twice, results of a
@@ -50,7 +52,7 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
     results = [folder for folder in folders if is_result(folder)]
     runs = [folder for folder in folders if not is_result(folder)]
     figures = sections(open_results(results))
-    subjects = open_subjects(runs) if runs or not results else []
+    subjects = open_subjects(runs, latest) if runs or not results else []
     if out.is_dir():
         raise InputError(f"{out} is a folder; expected the name of a file, for example {out / 'report.html'}")
     page = render(subjects, figures)
@@ -95,5 +97,5 @@ def _context(subjects: list[Subject]) -> dict[str, Any]:
         "commands": [(subject, evaluate_command(subject.run)) for subject in missing],
         "looks": [shown for group in groups if (shown := look(group, len(subjects))) is not None],
         "scale": colour_scale(),
-        "unfinished": [(subject, resume_command(subject.run)) for subject in subjects if subject.view is None],
+        "unfinished": [(subject, resume_command(subject.run)) for subject in subjects if not subject.run.finished],
     }

@@ -66,7 +66,7 @@ def find_builder(name: str) -> Builder:
         raise InputError(f"{place} has no {function}{_nearest(function, there)}; expected {_FORM}")
     if not callable(found):
         raise InputError(f"{function} in {place} is {shown(found)}; expected a function build(shape, …) -> Autoencoder")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def absolute_name(name: str) -> str:
@@ -107,7 +107,7 @@ def own_code(source: str) -> Iterator[None]:
         >>> with own_code("net.py"):
         ...     raise SystemExit(3)
         Traceback (most recent call last):
-        curvae.errors.InputError: net.py ended the program (SystemExit: 3); put what is to run alone under if __name__ ...
+        curvae.errors.InputError: net.py ended the program (SystemExit: 3); put what is to run alone under if ...
     """
     try:
         yield
@@ -139,9 +139,9 @@ def takes(build: Builder, name: str) -> bool:
 def settings_of(build: Builder, given: Mapping[str, str]) -> dict[str, Any]:
     """Settings as the builder's annotations read them.
 
-    ``int``, ``float``, ``bool``, ``str``, ``Path``, ``Literal[…]``, any of them ``| None`` (written ``none``), and lists
-    and tuples of them (``64,128``). A parameter without an annotation has the type of its default, else text; ``**``
-    takes any name.
+    ``int``, ``float``, ``bool``, ``str``, ``Path``, ``Literal[…]``, any of them ``| None`` (written ``none``), and
+    lists and tuples of them (``64,128``). A parameter without an annotation has the type of its default, else text;
+    ``**`` takes any name.
 
     Args:
         build: the function.

@@ -12,7 +12,7 @@ from curvae.runs.documents import parse
 from curvae.runs.schema import amount, count, mapping, number, record
 
 _TERMS = {"total": number, "parts": mapping(number)}
-_LINE = record({}, {"seconds": amount, **_TERMS, "held_out": record({}, _TERMS)})
+_LINE = record({}, {"seconds": amount, **_TERMS, "held_out": record({}, {"samples": count, **_TERMS})})
 
 HELD_OUT = 256
 """How many held-out data the lines look at, the first ones: the whole set would cost more than the training."""

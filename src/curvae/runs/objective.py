@@ -12,7 +12,7 @@ from curvae.likelihoods import Likelihood
 from curvae.objectives import GRAE, RAE, BetaVAE, Taylor
 from curvae.objectives.marginal import gives_pairs
 from curvae.posteriors import Structure
-from curvae.runs.config import RunConfig
+from curvae.runs.config import PYTHON, RunConfig
 from curvae.runs.parts import build_estimator, build_likelihood, build_structure
 
 Objective = BetaVAE | Taylor | GRAE | RAE
@@ -25,6 +25,7 @@ _USED_BY = {
     "encoder_weight": ("grae", "rae"),
     "decoder_weight": ("grae", "rae"),
     "orthogonality": ("grae",),
+    "beta_warmup": ("beta-vae", "taylor", "grae"),
 }
 
 
@@ -43,6 +44,8 @@ def build_objective(config: RunConfig, likelihood: Likelihood | None = None) -> 
         >>> objective.beta, objective.structure, objective.estimator
         (0.4, Diagonal(), Columns(1))
     """
+    if config.objective == PYTHON:
+        raise InputError("the run's objective was handed to curvae.fit as an object; hand it over again: objective=…")
     _check_used(config)
     likelihood = build_likelihood(config.likelihood) if likelihood is None else likelihood
     if config.curvature == "hessian" and not likelihood.smooth:

@@ -14,13 +14,11 @@ from curvae.autoencoder import Autoencoder
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.posteriors import Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
-from curvae.runs.builder import has_default, name_of, own_code, takes
+from curvae.runs.build import DETERMINISTIC, build_model
+from curvae.runs.builder import find_builder, has_default, name_of, own_code, takes
 from curvae.runs.config import PYTHON, RunConfig
 from curvae.runs.own import Build, build_own
 from curvae.runs.parts import build_likelihood, build_structure
-
-DETERMINISTIC = ("grae", "rae")
-"""Objectives whose encoder gives the mean alone."""
 
 
 def build_for_run(
@@ -79,6 +77,43 @@ def _options(build: Build, config: RunConfig, free: Collection[str]) -> dict[str
     return options
 
 
+def rebuilt(
+    config: RunConfig, shape: tuple[int, ...], build: Build | None = None, trust: bool = False, folder: object = "it"
+) -> Autoencoder:
+    """The model of a run that is there, without its weights.
+
+    Args:
+        config: the run's.
+        shape: of one sample.
+        build: what makes a model of one's own, named by the caller.
+        trust: run the code that the configuration names, where ``build`` is not given.
+        folder: of the run, for the error.
+
+    Raises:
+        InputError: the run has a model of one's own and the caller names none, or the other way round; or what
+            ``build`` makes is another model than the run's.
+
+    Example:
+        >>> rebuilt(RunConfig(data="toy.npy", model="toy.py:build"), (5,), folder="runs/a")
+        Traceback (most recent call last):
+        curvae.errors.InputError: runs/a holds a model of one's own, made by 'toy.py:build', and no code is run ...
+    """
+    if not config.model:
+        if build is not None:
+            raise InputError(f"{folder} holds the network {config.network} and is made by no function; leave model out")
+        return build_model(config, shape)
+    if build is None and trust and config.model != PYTHON:
+        build = find_builder(config.model)
+    if build is None:
+        maker = "made in Python" if config.model == PYTHON else f"made by {config.model!r}"
+        raise InputError(
+            f"{folder} holds a model of one's own, {maker}, and no code is run because a file names it; name it again, "
+            "with --model FILE.py:FUNCTION or curvae.load(…, model=function)"
+            + ("" if config.model == PYTHON else ", or trust the folder with --trust or trust=True")
+        )
+    return build_for_run(build, config, shape)[0]
+
+
 def check_outputs(model: Autoencoder, x: Float[Tensor, "B *D"]) -> None:
     """See that a model decodes what it encodes, in the shape of the data.
 
@@ -92,10 +127,11 @@ def check_outputs(model: Autoencoder, x: Float[Tensor, "B *D"]) -> None:
         curvae.errors.InputError: the model decodes to (4,), but a sample has the shape (5,); let its decoder end in ...
     """
     with own_code("the model"), torch.no_grad():
-        shape = tuple(model.reconstruct(x).shape[1:])
+        shape = tuple(model.decode(model.encode(x)).shape[1:])
     if shape != tuple(x.shape[1:]):
         raise InputError(
-            f"the model decodes to {shape}, but a sample has the shape {tuple(x.shape[1:])}; let its decoder end in that"
+            f"the model decodes to {shape}, but a sample has the shape {tuple(x.shape[1:])}; "
+            "let its decoder end in that"
         )
 
 
@@ -123,22 +159,26 @@ def structure_name(structure: Structure) -> str:
     raise InputError(f"the model's structure is {structure}, which has no name in a run; expected one of --structure")
 
 
-def _with_latents(
-    name: str, build: Build, model: Autoencoder, config: RunConfig, free: Collection[str]
-) -> RunConfig:
+def _with_latents(name: str, build: Build, model: Autoencoder, config: RunConfig, free: Collection[str]) -> RunConfig:
     if model.latents == config.latents or "latents" in free:
         return replace(config, latents=model.latents)
-    cure = "use it" if not isinstance(build, Autoencoder) and takes(build, "latents") else f"give {name} a parameter latents, or leave the option out"
+    cure = (
+        "use it"
+        if not isinstance(build, Autoencoder) and takes(build, "latents")
+        else f"give {name} a parameter latents, or leave the option out"
+    )
     raise InputError(f"latents is {config.latents} but the model of {name} has {model.latents}; {cure}")
 
 
 def _with_structure(name: str, model: Autoencoder, config: RunConfig, free: Collection[str]) -> RunConfig:
+    if config.objective == PYTHON:  # whose needs nobody knows but itself
+        return config
     if config.objective in DETERMINISTIC:
         if model.structure is not None:
             raise InputError(
-                f"objective is {config.objective}, which trains the mean alone, but the model of {name} has a posterior "
-                f"({model.structure}) that would stay as it is initialised; build it without a structure (a parameter "
-                "structure of the function is None here)"
+                f"objective is {config.objective}, which trains the mean alone, but the model of {name} has a "
+                f"posterior, {model.structure}, that would stay as it is initialised; build it without a structure "
+                "(a parameter structure of the function is None here)"
             )
         return config
     if model.structure is None:
@@ -159,6 +199,8 @@ def _with_structure(name: str, model: Autoencoder, config: RunConfig, free: Coll
 
 def _check_likelihood(name: str, model: Autoencoder, config: RunConfig) -> None:
     """A learned observation model is a part of the model; one that the builder brings is that of the run."""
+    if config.likelihood == PYTHON:  # handed over with its objective
+        return
     given = build_likelihood(config.likelihood)
     own = dict(model.named_children()).get("likelihood")
     if not isinstance(own, Likelihood):

@@ -15,8 +15,8 @@ from curvae.runs import Run, RunConfig
 from curvae.training.checkpoint import Checkpoint
 from curvae.training.snapshots import snapshot
 
-# the same training, longer, elsewhere, or with the data at another place
-_MAY_CHANGE = ("steps", "data", "device")
+# the same training, longer, elsewhere, or with the data or the code of the model at another place
+_MAY_CHANGE = ("steps", "early_stop", "data", "device", "devices", "model", "logger")
 # the last is what makes a run finished, and goes first
 _FINISHED = ("evaluation.npz", "evaluation.json", "model.safetensors", "model.json")
 
@@ -45,7 +45,7 @@ def last_checkpoint(run: Run, config: RunConfig) -> Checkpoint | None:
     """
     changes(run, config)
     if not run.checkpoint.exists():
-        if run.finished and config.steps != run.config.steps:
+        if run.finished and _goes_on(changes(run, config)):
             raise InputError(f"{run.checkpoint} does not exist, so that training cannot go on; restore it")
         return None
     checkpoint = Checkpoint.load(run.checkpoint)
@@ -80,7 +80,7 @@ def changed(
         return run
     step = 0 if checkpoint is None else checkpoint.step
     try:
-        if run.finished and "steps" in names:
+        if run.finished and _goes_on(names):
             _set_aside(run)
         lengthened = run.changed(config, step, device)
     except OSError as error:
@@ -91,8 +91,19 @@ def changed(
     return lengthened
 
 
+def steps_done(run: Run) -> int:
+    """Steps of a finished run; fewer than planned where held-out values ended it."""
+    lines = run.metrics if run.config.early_stop else []
+    return int(lines[-1]["step"]) if lines else run.config.steps
+
+
+def _goes_on(names: list[str]) -> bool:
+    """Whether these changes make a finished run one that is not."""
+    return "steps" in names or "early_stop" in names
+
+
 def _set_aside(run: Run) -> None:
-    kept = snapshot(run.path, run.config.steps)
+    kept = snapshot(run.path, steps_done(run))
     there = [name for name in _FINISHED if (run.path / name).exists()]
     for name in there:
         write_atomic(kept / name, partial(shutil.copyfile, run.path / name))

@@ -10,15 +10,19 @@ from curvae.data import Dataset, as_float
 from curvae.errors import IndefiniteError, InputError
 from curvae.metrics.codes import deployed
 from curvae.objectives import Terms
-from curvae.runs import RunConfig, build_objective, likelihood_of
+from curvae.runs import RunConfig
 from curvae.runs.checks import cure
+from curvae.training.module import Objective
+from curvae.training.schedule import beta_at
 
 _ENERGY = "energy"
 _TRIED = 4
 
 
-def try_out(config: RunConfig, model: Autoencoder, dataset: Dataset) -> None:
+def try_out(config: RunConfig, model: Autoencoder, objective: Objective, dataset: Dataset) -> None:
     """Evaluate the objective and its gradient once, in eval mode; the model stays as it is.
+
+    While β rises it is that of the first step, where a closed form is most likely not to exist.
 
     Raises:
         InputError: the objective does not exist, or numbers of the run's precision cannot hold it, its gradient or the
@@ -27,7 +31,13 @@ def try_out(config: RunConfig, model: Autoencoder, dataset: Dataset) -> None:
     x = typed(dataset.train[:_TRIED], config)
     try:
         with deployed(model):
-            terms = build_objective(config, likelihood_of(config, model))(model, x, torch.Generator())
+            first = objective.with_beta(beta_at(config, 0)) if config.beta_warmup else objective  # type: ignore
+            terms = first(model, x, torch.Generator())
+            if not isinstance(terms, Terms):
+                raise InputError(
+                    f"the objective returned a {type(terms).__name__}; expected curvae.objectives.Terms, named parts "
+                    "with a number for each sample"
+                )
             terms.mean().backward()
         wrong = _wrong(terms, model)
     except IndefiniteError as error:
