@@ -61,7 +61,9 @@ def test_on_linear_data_it_is_probabilistic_pca() -> None:
     squares = ((test - pca.mean_) @ pca.components_.T) ** 2
     lengths = (squares * (pca.explained_variance_ - pca.noise_variance_) / pca.explained_variance_**2).sum(1)
     np.testing.assert_allclose((found.mean**2).sum(1), lengths, rtol=0.05, atol=0.02)
-    np.testing.assert_allclose(model.inverse_transform(found.mean), pca.inverse_transform(pca.transform(test)), atol=0.2)
+    np.testing.assert_allclose(
+        model.inverse_transform(found.mean), pca.inverse_transform(pca.transform(test)), atol=0.2
+    )
 
 
 @pytest.mark.usefixtures("as_shipped")
@@ -179,7 +181,7 @@ def test_counts(likelihood: str, size_factors: str | None) -> None:
 def test_binary_and_mixed_columns() -> None:
     x = np.hstack([_blob(60, 2), _blob(60, 2, seed=1) > 0])
     binary = GRAE(likelihood="bernoulli", **SMALL).fit(x[:, 2:])
-    assert ((binary.inverse_transform(binary.transform(x[:, 2:])) > 0)).all()
+    assert (binary.inverse_transform(binary.transform(x[:, 2:])) > 0).all()
     mixed = GRAE(likelihood=Mixed([(Gaussian(), 2), (BernoulliLogits(), 2)]), **SMALL).fit(x)
     assert set(mixed.sample(9, random_state=0)[:, 2:].flat) <= {0.0, 1.0}
     x[5, 3] = np.nan

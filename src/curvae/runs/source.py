@@ -23,4 +23,16 @@ def load_data(config: RunConfig, white: int | None = None) -> Dataset:
         >>> len(load_data(RunConfig(data=path)).test)
         2
     """
-    return load(config.data, size=config.size, split_seed=config.split_seed, damaged=config.damaged, white=white)
+    return load(
+        config.data,
+        size=config.size,
+        split_seed=config.split_seed,
+        damaged=config.damaged,
+        white=white,
+        labels=_columns(config.labels),
+        drop=_columns(config.drop),
+    )
+
+
+def _columns(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]

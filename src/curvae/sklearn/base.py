@@ -14,11 +14,11 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from curvae._checks import non_negative, positive, positive_int
+from curvae._checks import positive, positive_int
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.errors import InputError
-from curvae.likelihoods import Likelihood, SizeFactors
+from curvae.likelihoods import Likelihood
 from curvae.metrics import Implied, at_unit_beta, importance_weighted_nll
 from curvae.nn import MLPDecoder, MLPEncoder, linear_decoder
 from curvae.objectives import GRAE, BetaVAE
@@ -299,9 +299,7 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     def _posterior_of(self, model: Any, x: Tensor) -> Posterior:
         with torch.no_grad():
             found: list[Normal] = [model.posterior(part) for part in self._parts(x)]
-            return Posterior(
-                self._out([q.mean for q in found], x), self._out([q.covariance() for q in found], x)
-            )
+            return Posterior(self._out([q.mean for q in found], x), self._out([q.covariance() for q in found], x))
 
     def _out(self, parts: list[Tensor], like: Tensor) -> Shaped[np.ndarray, "N *D"]:
         return torch.cat(parts).detach().cpu().numpy().astype(self._dtype(like))

@@ -41,7 +41,7 @@ class GRAE(TableAutoencoder):
         The variational family that was optimised away: ``"full"``, ``"diagonal"``, ``"block:B"``, …
     estimator : str or Estimator, default="exact"
         How its penalty is computed; ``"columns:1"`` with ``structure="diagonal"`` for many latents.
-    steps : int, default=1500
+    steps : int, default=1000
         Optimiser steps of :meth:`fit`; the learning rate falls to 0 over them, by a cosine.
     batch_size : int, default=128
         Samples a step.
@@ -99,7 +99,7 @@ class GRAE(TableAutoencoder):
         activation: str = "elu",
         structure: str | Structure = "full",
         estimator: str | Estimator = "exact",
-        steps: int = 1500,
+        steps: int = 1000,
         batch_size: int = 128,
         lr: float = 0.005,
         importance_samples: int = 256,
@@ -150,7 +150,7 @@ class BetaVAE(TableAutoencoder):
         The covariances that the encoder gives: ``"diagonal"``, ``"full"``, ``"block:B"``, …
     samples : int, default=1
         Draws of the latents for each sample and step.
-    steps : int, default=1500
+    steps : int, default=1000
         Optimiser steps of :meth:`fit`; the learning rate falls to 0 over them, by a cosine.
     batch_size : int, default=128
         Samples a step.
@@ -198,7 +198,7 @@ class BetaVAE(TableAutoencoder):
         activation: str = "elu",
         structure: str | Structure = "diagonal",
         samples: int = 1,
-        steps: int = 1500,
+        steps: int = 1000,
         batch_size: int = 128,
         lr: float = 0.005,
         importance_samples: int = 256,

@@ -88,7 +88,9 @@ class Table:
             )
         values = self.values[~self.values.isnan()]
         if self.counts and bool(((values < 0) | (values != values.floor())).any()):
-            raise InputError(f"Negative values or fractions in data passed to likelihood {self.likelihood!r}, of counts")
+            raise InputError(
+                f"Negative values or fractions in data passed to likelihood {self.likelihood!r}, of counts"
+            )
         unit = self.name in (*BINARY, "continuous-bernoulli")
         if unit and bool(((values < 0) | (values > 1)).any()):
             raise InputError(f"X has values outside [0, 1], which likelihood {self.likelihood!r} is of; scale them")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
-import torch
+import warnings
 
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
-from curvae.data import Batches
+from curvae.data import Dataset
 from curvae.objectives import GRAE, BetaVAE
-from curvae.training.noise import step_generator
+from curvae.training.fit import fit
+
+# what a run would measure now and then is not asked for here
+_HELD_OUT = 2
 
 
 def train(
@@ -24,14 +25,24 @@ def train(
     falling: bool,
     seed: int,
 ) -> None:
-    """Minimise an objective over a table, in place."""
-    model.train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-    for step, batch in enumerate(Batches(x, min(batch_size, len(x)), seed, steps=steps)):
-        loss = objective(model, batch, step_generator(seed, step, x.device)).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        for group in optimizer.param_groups:
-            group["lr"] = lr * (0.5 * (1 + math.cos(math.pi * step / steps)) if falling else 1.0)
-        optimizer.step()
-    model.eval()
+    """Minimise an objective over a table, in place, by the loop of :func:`curvae.fit` in a folder that is not kept."""
+    device = x.device
+    table = x.float().cpu()
+    with warnings.catch_warnings():
+        # remarks on the scale of the data, which the networks standardise
+        warnings.filterwarnings("ignore", message="note: ", category=RuntimeWarning)
+        fit(
+            model,
+            Dataset("X", table, table[:_HELD_OUT], {"kind": "given"}),
+            objective,
+            steps=steps,
+            batch_size=min(batch_size, len(x)),
+            lr=lr,
+            schedule="cosine" if falling else "constant",
+            seed=seed,
+            device=device.type,
+            checkpoint_every=steps,
+            log_every=steps,
+            progress=False,
+        )
+    model.to(device).eval()
