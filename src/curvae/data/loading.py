@@ -51,7 +51,8 @@ def load(
             ``"avatars:COUNT:SEED"`` for others), ``"orl"`` (400 small grey photographs of faces, from
             ``curvae[faces]``), or a path: a folder with IDX files under their standard names, a ``.npy`` or ``.npz``
             file (``FILE.npz:KEY`` for one array of several), a table with one sample a row (``.csv`` or ``.parquet``
-            with ``curvae[pandas]``, ``.h5ad`` with ``curvae[anndata]``, ``FILE.h5ad:LAYER`` for a layer), CelebA's ``img_align_celeba`` folder or zip with
+            with ``curvae[pandas]``, ``.h5ad`` with ``curvae[anndata]``, ``FILE.h5ad:LAYER`` for a layer), CelebA's
+            ``img_align_celeba`` folder or zip with
             ``list_eval_partition.txt`` beside it (64 × 64 crops), or any other folder of images, searched recursively
             (its folders ``train`` and ``test`` or ``val``, if any, are the split). The names win over files called so;
             give ``./mnist`` or a ``Path`` for those.
@@ -163,8 +164,8 @@ def _read(source: str | Path, wish: _Wish, columns: tuple[Sequence[str], Sequenc
     is_table = not is_name(str(source)) and _suffix(Path(source)) in tables.SUFFIXES
     if any(columns) and not is_table:
         raise InputError(
-            f"labels and drop name columns of a table ({', '.join(tables.SUFFIXES)}), but the data are {str(source)!r}; "
-            "leave them out"
+            f"labels and drop name columns of a table ({', '.join(tables.SUFFIXES)}), but the data are "
+            f"{str(source)!r}; leave them out"
         )
     if source == "mnist":
         return "mnist", mnist.load()

@@ -47,7 +47,7 @@ class Posterior(NamedTuple):
 
 
 class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """An autoencoder of tables behind scikit-learn's methods; :class:`GRAE` and :class:`BetaVAE` say what is trained."""
+    """An autoencoder of tables behind scikit-learn's methods; the two estimators say what is trained."""
 
     n_components: int
     beta: float
@@ -124,7 +124,7 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return self._out([self.model_.encode(part) for part in self._parts(x)], x)
 
     def posterior(self, X: Any) -> Posterior:
-        r"""What is known of each sample's latents: $\mathcal N(h(x),\Sigma^*)$ with $\Sigma^*=(I+M/\beta)^{-1}$ of (11).
+        r"""What is known of the latents: $\mathcal N(h(x),\Sigma^*)$ with $\Sigma^*=(I+M/\beta)^{-1}$ of (11).
 
         Args:
             X: as of :meth:`fit`.
@@ -235,9 +235,12 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         x = self._validated(X, reset=False)
         table = Table(x, self.likelihood, self.size_factors)
         table.check()
-        if table.gaps and not self.model_.encoder[0].gaps:
-            raise InputError("X has missing values (NaN) but the samples that the model was fitted on had none")
+        self._check_gaps(table)
         return x
+
+    def _check_gaps(self, table: Table) -> None:
+        if table.gaps and not self._features.gaps:
+            raise InputError("X has missing values (NaN) but the samples that the model was fitted on had none")
 
     def _build(self, x: Float[Tensor, "N C"]) -> None:
         """New networks for this table, from the seed."""
@@ -272,15 +275,14 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             )
         if isinstance(likelihood, nn.Module):  # so that its weights are the model's
             model.add_module("likelihood", likelihood)
-        self.model_, self.likelihood_ = model.to(x), likelihood
+        self.model_, self.likelihood_, self._features = model.to(x), likelihood, features
         self._n_features_out = latents
         self._passes = 0
 
     def _train(self, x: Float[Tensor, "N C"], steps: int, falling: bool) -> None:
         table = Table(x, self.likelihood, self.size_factors)
         table.check()
-        if table.gaps and not self.model_.encoder[0].gaps:
-            raise InputError("X has missing values (NaN) but the samples of the first call had none")
+        self._check_gaps(table)
         train(
             self.model_,
             self._objective(self.likelihood_),

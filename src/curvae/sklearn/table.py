@@ -89,7 +89,7 @@ class Table:
         values = self.values[~self.values.isnan()]
         if self.counts and bool(((values < 0) | (values != values.floor())).any()):
             raise InputError(
-                f"Negative values or fractions in data passed to likelihood {self.likelihood!r}, of counts"
+                f"Negative values or fractions in data passed to likelihood {self.likelihood!r}, which is of counts"
             )
         unit = self.name in (*BINARY, "continuous-bernoulli")
         if unit and bool(((values < 0) | (values > 1)).any()):

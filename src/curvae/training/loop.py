@@ -14,8 +14,8 @@ from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset, absolute
 from curvae.data.notes import note
 from curvae.errors import InputError
-from curvae.metrics.codes import deployed
 from curvae.likelihoods import Categorical, Masked, Mixed, SizeFactors
+from curvae.metrics.codes import deployed
 from curvae.runs import Run, RunConfig, build_objective, likelihood_of, load_data
 from curvae.runs.checks import check_data, choose_network, remarks
 from curvae.runs.device import choose_device
