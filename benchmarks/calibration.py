@@ -37,7 +37,7 @@ LIKELIHOODS: dict[str, tuple[Likelihood, float]] = {  # with where the outputs a
     "negative binomial, size factors": (SizeFactors(NegativeBinomial(5.0)), 0.5),
     "bernoulli, 8 outputs": (BernoulliLogits(), 0.0),
 }
-SCALES = {"smoke": (200, 200, 3), "quick": (4000, 2000, 1000)}
+SCALES = {"smoke": (200, 200, 3), "quick": (3000, 1500, 300), "full": (20_000, 5000, 5000)}
 """Samples to train on, samples to test, steps."""
 
 
@@ -85,7 +85,7 @@ def trained(name: str, objective: str, scale: str, seed: int) -> tuple[Autoencod
         model = Autoencoder(encoder, decoder, LATENTS, structure, features=64)
     loss = objectives.BetaVAE(1.0, likelihood) if structure else objectives.GRAE(1.0, likelihood)
     data = Dataset("simulated", x[:train], x[train:], {"kind": "given"})
-    fit(model, data, loss, steps=steps, batch_size=128, lr=5e-3, schedule="cosine", seed=seed, progress=False)
+    fit(model, data, loss, steps=steps, batch_size=128, lr=1e-2, schedule="cosine", seed=seed, progress=False)
     return model.eval(), likelihood, z[train:], x[train:]
 
 
@@ -103,7 +103,7 @@ def measure(name: str, scale: str, seed: int) -> dict[str, Any]:
     implied = Implied(model, 1.0, likelihood)
     grae = trained(name, "grae", scale, seed)[0]
     generator = torch.Generator().manual_seed(seed)
-    found = importance_weighted_nll(implied, x[:500], likelihood, samples=256, generator=generator, chunk_size=64)
+    found = importance_weighted_nll(implied, x[:200], likelihood, samples=256, generator=generator, chunk_size=64)
     return {
         "amortised": coverage(model.posterior(x), z),
         "sigma star": coverage(implied.posterior(x), z),
