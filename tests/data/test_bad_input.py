@@ -138,7 +138,7 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     "name too long": (lambda p: "x" * 5000, {}, "cannot be read (File name too long)"),
     "nul in the name": (lambda p: "a\0b", {}, "does not exist"),
     "no such home": (lambda p: "~nobody-of-that-name/x", {}, "has no home folder behind its ~"),
-    "other suffix": (lambda p: raw(p, "a.csv", b"1,2"), {}, "is a file of another kind"),
+    "other suffix": (lambda p: raw(p, "a.txt", b"1,2"), {}, "is a file of another kind"),
     "no suffix": (
         lambda p: raw(p, "train-images-idx3-ubyte", idx_file(3, 4)),
         {},

@@ -31,12 +31,22 @@ def train(
         Path | None, Option(help="YAML file of options; those on the command line win.", parser=path)
     ] = None,
     data: Annotated[
-        str | None, Option(help="mnist, fashion-mnist, avatars, orl, or a path to .npy, .npz, IDX, images, CelebA.")
+        str | None,
+        Option(
+            help="mnist, fashion-mnist, avatars, orl, or a path to .npy, .npz, .csv, .parquet, .h5ad, IDX, images, "
+            "CelebA."
+        ),
     ] = None,
     size: Annotated[int | None, Option(help="Bring images to this many pixels a side.")] = None,
     split_seed: Annotated[int | None, Option(help="Seed of the split of data without one.", show_default="0")] = None,
     damaged: Annotated[
         str | None, Option(help="Images that cannot be read: stop or skip.", show_default="stop")
+    ] = None,
+    labels: Annotated[
+        str | None, Option(help="Columns of a table to keep beside the data: COLUMN,COLUMN.", show_default="none")
+    ] = None,
+    drop: Annotated[
+        str | None, Option(help="Columns of a table to leave out: COLUMN,COLUMN.", show_default="none")
     ] = None,
     objective: Annotated[str | None, Option(help="beta-vae, taylor, grae or rae.", show_default="grae")] = None,
     structure: Annotated[

@@ -76,12 +76,13 @@ def read(run: Run, data: str | None, part: str) -> Samples:
     """The samples that a command is to use: all of ``data`` or of the run's own, or one part of them."""
     from curvae.data import in_order, load, load_whole
     from curvae.data.labels import labels_of
+    from curvae.runs.source import columns
 
     if part not in _PARTS:
         raise InputError(f"--part is {part!r}; expected {', '.join(_PARTS[:-1])} or {_PARTS[-1]}")
     config = run.config
     source = config.data if data is None else data
-    options: Any = {"size": config.size, "damaged": config.damaged, "white": run.data.get("white")}
+    options: Any = {"size": config.size, "damaged": config.damaged, "white": run.data.get("white"), **columns(config)}
     if data is None:
         found = run.dataset()
         if part == "all" and "damaged" in found.split:
@@ -93,9 +94,26 @@ def read(run: Run, data: str | None, part: str) -> Samples:
     found = found.in_shape(tuple(run.data["shape"]))
     _check_shape(run, found, source)
     values = in_order(found) if part == "all" else (found.train if part == "train" else found.test)[:]
+    if found.labels:
+        return Samples(values, _columns(found, part))
     alone = bool(found.split.get("alone"))
     labels = None if "damaged" in found.split else labels_of(source, len(found.train) + (not alone) * len(found.test))
     return Samples(values, None if labels is None else _part_of(labels, found, part))
+
+
+def _columns(found: Dataset, part: str) -> Shaped[np.ndarray, "N *K"]:
+    """A table's columns of labels in the order of the samples: one, or several side by side."""
+    import numpy as np
+
+    assert found.labels is not None
+    alone = bool(found.split.get("alone"))
+    halves = {"train": slice(0, 1), "test": slice(1, 2), "all": slice(0, 1 if alone else 2)}[part]
+    each = [np.concatenate([np.asarray(half) for half in pair[halves]]) for pair in found.labels.values()]
+    if part == "all" and found.split.get("kind") == "seeded":  # as in_order puts the samples
+        test = np.asarray(found.split["test_indices"])
+        order = np.argsort(np.concatenate([np.delete(np.arange(len(each[0])), test), test]))
+        each = [values[order] for values in each]
+    return each[0] if len(each) == 1 else np.column_stack(each)
 
 
 def _check_shape(run: Run, found: Dataset, source: str) -> None:

@@ -22,8 +22,8 @@ SUFFIXES = (".npy", ".npz")
 
 # smaller samples of two axes are not taken as images, unless they are in bytes
 _SMALLEST_SIDE = 8
-# the first ".npz:", as a key may have colons
-_KEYED = re.compile(r"(.*?\.npz):(.*)", re.IGNORECASE | re.DOTALL)
+# the first ".npz:", as a key may have colons; the layer of an .h5ad file is named alike
+_KEYED = re.compile(r"(.*?\.(?:npz|h5ad)):(.*)", re.IGNORECASE | re.DOTALL)
 _MAGIC, _ZIP, _PICKLE, _GZIP = b"\x93NUMPY", b"PK", b"\x80", b"\x1f\x8b"
 _PICKLED = "{} holds pickled Python objects, which are never loaded; expected an array of plain numbers"
 

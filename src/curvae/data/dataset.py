@@ -29,6 +29,8 @@ class Dataset(OneLine):
             also ``"white"`` where pixels were not stored as 0 to 255.
         digest: sha256 of the two tensors' types, shapes and values; computed if not given. The same arrays in the same
             split have the same digest, wherever they came from.
+        labels: columns of a table that were named as labels: of each its values for the training and for the test half,
+            in their order.
 
     Raises:
         InputError: the halves differ in type or shape, are empty, or are neither uint8 nor float32.
@@ -44,6 +46,7 @@ class Dataset(OneLine):
     test: Tensor | Samples
     split: dict[str, Any]
     digest: str = ""
+    labels: dict[str, tuple[Any, Any]] | None = None
 
     def __post_init__(self) -> None:
         for half, data in (("train", self.train), ("test", self.test)):

@@ -40,7 +40,7 @@ _AT_LEAST_ZERO = (
     *("ema", "early_stop"),
 )
 _BELOW_ONE = ("ema",)
-_MAY_BE_EMPTY = ("model", "logger")
+_MAY_BE_EMPTY = ("model", "logger", "labels", "drop")
 # beyond these a person has mistyped: years of training, and more draws than a step can hold
 _AT_MOST = {"steps": 10**9, "epochs": 10**9, "samples": 10_000, "latents": 10**6, "width": 1000.0}
 _AT_LEAST_ONE = (
@@ -48,11 +48,14 @@ _AT_LEAST_ONE = (
 )
 # characters of a text, and of a path
 _LONGEST = (200, 4096)
-_PATHS = ("data", "model")
+_PATHS = ("data", "model", "labels", "drop")
 # of settings for a model
 _MOST_SETTINGS = 100
 # these came with version 0.2.1: at their defaults a document does without them, and older versions read it
-_LATER = (*("model", "model_set", "epochs", "beta_warmup", "clip", "ema", "accumulate", "early_stop", "logger"),)
+_LATER = (
+    *("labels", "drop"),
+    *("model", "model_set", "epochs", "beta_warmup", "clip", "ema", "accumulate", "early_stop", "logger"),
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class RunConfig:
         size: side in pixels to which images of an image folder are resized; ``None`` keeps the data's own.
         split_seed: seed of the split for data without a standard one.
         damaged: ``"stop"`` at images that cannot be read, or ``"skip"`` them.
+        labels: columns of a table that are kept beside the data and not trained on, with commas between them.
+        drop: columns of a table that are left out, with commas between them.
         objective: ``"beta-vae"`` (2), ``"taylor"`` (7), ``"grae"`` (12)-(14) or ``"rae"`` ((12) to first order).
         structure: covariance structure, such as ``"diagonal"``, ``"block:B"`` or ``"full"``; of ``"rae"`` for the
             evaluation only.
@@ -125,6 +130,8 @@ class RunConfig:
     size: int | None = None
     split_seed: int = 0
     damaged: str = "stop"
+    labels: str = ""
+    drop: str = ""
     objective: str = "grae"
     structure: str = "diagonal"
     curvature: str = "gauss-newton"

@@ -14,6 +14,7 @@ from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset, absolute
 from curvae.data.notes import note
 from curvae.errors import InputError
+from curvae.likelihoods import Categorical, Masked, Mixed, SizeFactors
 from curvae.metrics.codes import deployed
 from curvae.objectives import Objective
 from curvae.runs import Run, RunConfig, build_objective, likelihood_of, load_data
@@ -148,7 +149,9 @@ def _tried(config: RunConfig, model: Autoencoder, dataset: Dataset, handed: Hand
         raise InputError(
             f"beta_warmup is {config.beta_warmup} but the objective, {objective}, has no with_beta(beta); leave it out"
         )
-    if config.model:
+    # these have outputs of another shape than their data, and refuse wrong ones themselves
+    others = isinstance(getattr(objective, "likelihood", None), Categorical | Masked | Mixed | SizeFactors)
+    if config.model and not others:
         with deployed(model):
             check_outputs(model, typed(dataset.train[:2], config))
     try_out(config, model, objective, dataset)
