@@ -183,9 +183,9 @@ def test_labels_of_a_table_follow_the_rows(curvae: Curvae, tmp_path: Path) -> No
     table, out = tmp_path / "t.csv", tmp_path / "run"
     table.write_text("\n".join(lines))
     train = ["train", "--data", str(table), "--labels", "tag", "--latents", "2", "--steps", "2", "--batch-size", "8"]
-    assert curvae(*train, "--out", str(out), "--device", "cpu").exit_code == 0
+    assert curvae(*train, "--out", str(out), "--device", "cpu").code == 0
     for options in ([], ["--data", str(table)]):
         answer = curvae("encode", str(out), "--out", str(tmp_path / "z.npz"), *options)
-        assert answer.exit_code == 0, answer.stderr
+        assert answer.code == 0, answer.stderr
         found = np.load(tmp_path / "z.npz")
         assert found["labels"].tolist() == [f"t{row[0]}" for row in rows]
