@@ -9,15 +9,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from curvae import curvature, likelihoods, objectives, posteriors
+    from curvae import adapters, beta, curvature, likelihoods, objectives, posteriors
     from curvae.autoencoder import Autoencoder
+    from curvae.inspection import inspect
     from curvae.runs.export import load_model as load
 
-__all__ = ["Autoencoder", "curvature", "likelihoods", "load", "objectives", "posteriors"]
+__all__ = [
+    "Autoencoder",
+    "adapters",
+    "beta",
+    "curvature",
+    "inspect",
+    "likelihoods",
+    "load",
+    "objectives",
+    "posteriors",
+]
 __version__ = "0.2.0"
 
-_NAMES = {"Autoencoder": ("curvae.autoencoder", "Autoencoder"), "load": ("curvae.runs.export", "load_model")}
-_ROOMS = ("curvature", "likelihoods", "objectives", "posteriors")
+_NAMES = {
+    "Autoencoder": ("curvae.autoencoder", "Autoencoder"),
+    "inspect": ("curvae.inspection", "inspect"),
+    "load": ("curvae.runs.export", "load_model"),
+}
+_ROOMS = ("adapters", "beta", "curvature", "likelihoods", "objectives", "posteriors")
 
 
 def __getattr__(name: str) -> Any:
