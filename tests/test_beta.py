@@ -28,7 +28,9 @@ def _kl(mu: Tensor, log_var: Tensor) -> Tensor:
 
 
 def _pythae(x, g, mu, log_var):
-    return (functional.mse_loss(g.flatten(1), x.flatten(1), reduction="none").sum(-1) + 3 * _kl(mu, log_var).sum(-1)).mean(0)
+    return (
+        functional.mse_loss(g.flatten(1), x.flatten(1), reduction="none").sum(-1) + 3 * _kl(mu, log_var).sum(-1)
+    ).mean(0)
 
 
 def _pythae_bce(x, g, mu, log_var):
@@ -103,7 +105,11 @@ def _normalised(x, g, mu, log_var):
 
 def _variance(x, g, mu, log_var):
     p = torch.distributions.Normal(g, 0.2)  # its constant is the same for every input
-    return -p.log_prob(x).flatten(1).sum(1).mean() + math.log(1 / 0.2 / math.sqrt(2 * math.pi)) * D + _kl(mu, log_var).sum(1).mean()
+    return (
+        -p.log_prob(x).flatten(1).sum(1).mean()
+        + math.log(1 / 0.2 / math.sqrt(2 * math.pi)) * D
+        + _kl(mu, log_var).sum(1).mean()
+    )
 
 
 ROWS: dict[str, tuple[Loss, float, Likelihood]] = {

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from curvae import adapters, beta, curvature, likelihoods, objectives, posteriors
     from curvae.autoencoder import Autoencoder
-    from curvae.inspection import inspect
     from curvae.runs.export import load_model as load
 
 __all__ = [

@@ -165,5 +165,7 @@ def _pair(answer: Any) -> tuple[Tensor, Tensor]:
 
 
 def _owners(*functions: Any) -> list[nn.Module]:
-    owners = [function if isinstance(function, nn.Module) else getattr(function, "__self__", None) for function in functions]
+    owners = [
+        function if isinstance(function, nn.Module) else getattr(function, "__self__", None) for function in functions
+    ]
     return [owner for owner in owners if isinstance(owner, nn.Module)]

@@ -78,7 +78,9 @@ def adapt(model: Any) -> Model:
     if maker in ("diffusers", "pythae", "scvi"):
         adapter: Any = getattr(makers, maker)
         return adapter(model)
-    if isinstance(model, Model) or (hasattr(model, "encode") and hasattr(model, "decode") and hasattr(model, "latents")):
+    if isinstance(model, Model) or (
+        hasattr(model, "encode") and hasattr(model, "decode") and hasattr(model, "latents")
+    ):
         return model
     raise InputError(
         f"a {type(model).__name__} is no model that curvae knows; wrap it: adapters.callables(encode=…, decode=…), or "

@@ -1,4 +1,4 @@
-"""The command line: ``curvae train | evaluate | sample | report | reproduce``.
+"""The command line: ``curvae train | evaluate | inspect | sample | report | reproduce``.
 
 Exit codes: 0 done, 2 bad usage or bad input (one line on stderr), 1 anything else. With ``--json``, stdout holds one
 JSON object and nothing else; progress and messages go to stderr. A fault of curvae's own is one line too, with exit
@@ -20,6 +20,7 @@ import typer
 from curvae import __version__
 from curvae.cli.evaluate import evaluate
 from curvae.cli.group import Commands
+from curvae.cli.inspect import inspect
 from curvae.cli.report import report
 from curvae.cli.reproduce import reproduce
 from curvae.cli.sample import sample
@@ -27,7 +28,7 @@ from curvae.cli.train import train
 from curvae.memory import avoid_page_faults
 
 app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-for command in (train, evaluate, sample, report, reproduce):
+for command in (train, evaluate, inspect, sample, report, reproduce):
     app.command()(command)
 
 

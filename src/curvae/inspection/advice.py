@@ -95,7 +95,9 @@ def _scale(codes: np.ndarray, channel: np.ndarray | None, variance: np.ndarray |
     if not whole > 0:
         return []
     advice = [
-        Advice("scale factor", float(1 / whole), f"latents of these data have a standard deviation of {whole:.4g}: ×1/std")
+        Advice(
+            "scale factor", float(1 / whole), f"latents of these data have a standard deviation of {whole:.4g}: ×1/std"
+        )
     ]
     if channel is None:
         return advice

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -92,13 +93,16 @@ def subject_of(model: Model, x: Tensor | np.ndarray, likelihood: Likelihood | No
             f"the model fails on data of shape {tuple(x.shape)} ({type(error).__name__}: {error}); expected data as it "
             "was trained on"
         ) from error
-    own = getattr(model, "likelihood", None)
-    given = likelihood or (own if isinstance(own, Likelihood) else Gaussian())
     shape = tuple(z.shape[1:])
     if not shape or not bool(z.isfinite().all()):
         raise InputError(f"the model's latents have shape {tuple(z.shape)} or are no finite numbers; expected [B, *L]")
     if not isinstance(eta, torch.Tensor) or not bool(eta.isfinite().all()):
         raise InputError("the model decodes the first of these data to something that is no tensor of finite numbers")
+    own = getattr(model, "likelihood", None)
+    given = likelihood or (own if isinstance(own, Likelihood) else Gaussian())
+    if eta[0].numel() == x[0].numel():  # a decoder that gives images as vectors, or the other way about
+        x = x.reshape(len(x), *eta.shape[1:])
+    given.energy(eta, x[:1])  # it refuses what it cannot be of: a shape, values out of range
     prior = torch.as_tensor(getattr(model, "prior_std", 1.0)).to(z).expand(shape).flatten()
     return Subject(model, given, x, z.flatten(1), _factor(normal), shape, prior)
 
@@ -116,9 +120,16 @@ def channels(shape: Sequence[int]) -> np.ndarray | None:
     return np.indices(shape)[axis].ravel()
 
 
+def flat_count(shape: Sequence[int]) -> int:
+    """d = Π L."""
+    return math.prod(shape)
+
+
 def _as_taken(model: Any, x: Tensor | np.ndarray) -> Tensor:
     if not isinstance(x, torch.Tensor | np.ndarray) or x.ndim < 2 or not len(x):
-        raise InputError(f"x is a {type(x).__name__} of shape {tuple(getattr(x, 'shape', ()))}; expected samples [B, *D]")
+        raise InputError(
+            f"x is a {type(x).__name__} of shape {tuple(getattr(x, 'shape', ()))}; expected samples [B, *D]"
+        )
     low, high = getattr(model, "pixels", (0.0, 1.0))
     pixels = x.dtype in (torch.uint8, np.uint8)
     x = as_float(x)
@@ -143,4 +154,3 @@ def _factor(normal: Normal | None) -> Factor | None:
         return None
     factor = normal.factor
     return DiagonalFactor(factor.scale.flatten(1)) if isinstance(factor, DiagonalFactor) else factor
-

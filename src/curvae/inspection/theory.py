@@ -46,7 +46,7 @@ def beta_hat(
     return BetaHat(
         median=float(np.nanmedian(ratio)),
         quartiles=(float(quarters[0]), float(quarters[1])),
-        interval=_interval([float(np.nanmedian(draw(ratio))) for draw in draws]),
+        interval=_interval([_median(draw(ratio)) for draw in draws]),
         entries=int(used.sum()),
         slope=(slope := _slope(*along)),
         slope_interval=None if slope is None else _slopes(along, draws),
@@ -75,9 +75,7 @@ def log_variance_correlation(curvature: Matrix, precision: Matrix, beta: float) 
     return float(np.corrcoef(ours, theirs)[0, 1])
 
 
-def groups(
-    curvature: Matrix, precision: Matrix | None, label: np.ndarray, beta: float | None
-) -> tuple[Group, ...]:
+def groups(curvature: Matrix, precision: Matrix | None, label: np.ndarray, beta: float | None) -> tuple[Group, ...]:
     """Shipped and implied variances by a label of the entries.
 
     Args:
@@ -119,6 +117,11 @@ def _resamples(values: Matrix, rng: np.random.Generator) -> list[Callable[[Matri
     return [lambda matrix, row=row: np.take(matrix, row, axis) for row in rows]
 
 
+def _median(values: Matrix) -> float:
+    there = values[np.isfinite(values)]
+    return float(np.median(there)) if there.size else np.nan
+
+
 def _interval(values: list[float]) -> tuple[float, float]:
     low, high = np.nanquantile(values, [0.025, 0.975])
     return float(low), float(high)
@@ -138,5 +141,7 @@ def _slopes(along: tuple[Matrix, Matrix], draws: list[Callable[[Matrix], Matrix]
 
 
 def _spread(logs: Matrix, label: np.ndarray) -> float | None:
-    medians = [np.nanmedian(logs[inside]) for name in np.unique(label) if np.isfinite(logs[inside := label == name]).any()]
+    medians = [
+        np.nanmedian(logs[inside]) for name in np.unique(label) if np.isfinite(logs[inside := label == name]).any()
+    ]
     return float(np.std(medians)) if len(medians) > 1 else None
