@@ -187,7 +187,7 @@ def test_estimates_agree_with_the_exact_matrix(float64):
     """Few products for each sample, but many samples at one place: means within a few of their standard errors."""
     model = _image_model()
     x = torch.randn(1, 5, 4).expand(400, 5, 4)
-    subject, tangents, found = _estimated(model, x, Budget(False, 4, probes=2, depth=6, bands=4, draws=2), bands=True)
+    _, tangents, found = _estimated(model, x, Budget(False, 4, probes=2, depth=6, bands=4, draws=2), bands=True)
     exact = curvae.inspect(model, x[:1], beta=0.2)
 
     def close(values, truth):
@@ -202,7 +202,7 @@ def test_estimates_agree_with_the_exact_matrix(float64):
     # a band is measured along one tangent for all samples: exact along it, and the band's mean over signs
     for index, wave in enumerate(tangents.waves):
         jacobian = vmap(jacrev(lambda z: model.decode(z[None])[0].flatten()))(model.encode(x[:1])).flatten(2)
-        assert math.isclose(float(found.waves[0, index]), float((jacobian[0] @ wave).square().sum()))
+        assert math.isclose(float(found.waves[0, index]), (jacobian[0] @ wave).square().sum().item())
     assert all(len(set(row.tolist())) == 4 for row in tangents.columns)
     assert all(sum(c < 6 for c in row.tolist()) == 2 for row in tangents.columns)  # two of each channel
 

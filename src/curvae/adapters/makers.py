@@ -66,7 +66,7 @@ def diffusers(vae: nn.Module | str | Path, scaled: bool = True) -> Adapted:
         encode,
         lambda z: model.decode(z / _like(scale, z) + _like(shift, z)).sample,
         model,
-        convention="kl_scale of train_autoencoderkl.py: summed squares without the half; see curvae.beta.from_diffusers",
+        convention="kl_scale: summed squares without the half, see curvae.beta.from_diffusers",
         prior_std=scale,
         pixels=(0.0, 1.0) if type(model).__name__ == _RAE else (-1.0, 1.0),
     )
@@ -92,7 +92,7 @@ def pythae(model: nn.Module) -> Adapted:
 
     def encode(x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         answer = source.encoder(x)
-        spread = answer["log_covariance"] if "log_covariance" in answer else None
+        spread = answer.get("log_covariance")
         return answer["embedding"] if spread is None else (answer["embedding"], (0.5 * spread).exp())
 
     return Adapted(
@@ -107,7 +107,7 @@ def pythae(model: nn.Module) -> Adapted:
 
 
 def lightning(module: nn.Module, spread: Spread, *, beta: float | None = None, convention: str = "") -> Adapted:
-    r"""A module with ``encode`` and ``decode``, or with ``encoder``, ``fc_mu``, ``fc_var`` and ``decoder`` (``pl_bolts``).
+    r"""A module with ``encode`` and ``decode``, or with ``pl_bolts``' ``encoder``, ``fc_mu``, ``fc_var``, ``decoder``.
 
     Args:
         module: a ``LightningModule`` or any other.

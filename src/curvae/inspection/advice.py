@@ -47,7 +47,7 @@ def advise(
             Advice(
                 "do not trust second order at the posterior's width",
                 radius,
-                f"the prediction fails by 10 % at noise {radius:.3g} but the posterior's standard deviation is {width:.3g}: "
+                f"the prediction fails by 10 % at noise {radius:.3g}, the posterior's standard deviation is {width:.3g}: "
                 "train with the noise, or with steps of that width, rather than with the Jacobian",
             )
         )
@@ -70,8 +70,8 @@ def _maker(maker: float | None, hat: BetaHat | None, outputs: int) -> list[Advic
         Advice(
             "convert the maker's beta",
             hat.median,
-            f"β̂ is {hat.median:.4g}, {ratio:.3g} times the {maker:.4g} that was given{like}; see curvae.beta, and terms of "
-            "the maker's loss that are not in (2)",
+            f"β̂ is {hat.median:.4g}, {ratio:.3g} times the {maker:.4g} that was given{like}; see curvae.beta, and "
+            "terms of the maker's loss that are not in (2)",
         )
     ]
 

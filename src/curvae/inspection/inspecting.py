@@ -51,11 +51,11 @@ def inspect(
     noise, and numbers are estimates; no d × d matrix is made.
 
     Args:
-        model: a :class:`~curvae.autoencoder.Model`, or an autoencoder of diffusers, pythae or scvi-tools; others through
+        model: a :class:`~curvae.autoencoder.Model`, or one of diffusers, pythae or scvi-tools; others through
             :mod:`curvae.adapters`. Looked at in eval mode, in its own precision: ``model.double()`` for more.
         x: data ``[N, *D]`` as the model takes them; uint8 pixels are brought to the range that it wants.
-        beta: β that the maker trained at, **summed over outputs and latents** (:mod:`curvae.beta` converts); default the
-            adapter's, if it knows. Where there is none, β̂ takes its place.
+        beta: β that the maker trained at, **summed over outputs and latents** (:mod:`curvae.beta` converts); default
+            the adapter's, if it knows. Where there is none, β̂ takes its place.
         generator: source of randomness.
         likelihood: observation model; default the model's own, or Gaussian with σ = 1.
         products: for each sample, at most; a forward- or reverse-mode pass with one tangent is one.
@@ -142,7 +142,7 @@ def _result(
         per_frequency=_frequencies(subject, tangents, found, beta),
         noise=error,
         radius=edge,
-        advice=_advice(subject, curvature, precision, hat, (beta, maker), (latent, by_channel), edge),
+        advice=_advice(subject, columns, curvature, precision, hat, (beta, maker), (latent, by_channel), edge),
         cost=_cost(subject, budget, tangents, len(levels), limit, began),
         **spectral,
     )
@@ -232,6 +232,7 @@ def _frequencies(subject: Subject, tangents: Tangents, found: Measured, beta: fl
 
 def _advice(
     subject: Subject,
+    columns: np.ndarray,
     curvature: np.ndarray,
     precision: np.ndarray | None,
     hat: BetaHat | None,
@@ -240,13 +241,19 @@ def _advice(
     edge: float | None,
 ) -> Any:
     beta, maker = betas
-    prior = float(subject.prior.double().square().mean().sqrt())
+    prior, channel = subject.prior.double().cpu().numpy(), channels(subject.shape)
     in_use = curvature if precision is None else curvature[used_entries(precision)]
     typical = float(np.median(in_use)) if in_use.size else 0.0
-    shipped = None if precision is None else prior**2 * np.median(1 / precision)
-    implied = None if beta is None else prior**2 * np.median(1 / (1 + curvature / beta))
-    variance = None if shipped is None else np.full(subject.latents, prior**2 * float((1 / precision).mean()))
-    width = shipped if shipped is not None else implied
+    width: float | None = None
+    if precision is not None:
+        width = float(np.median(1 / precision))
+    elif beta is not None:
+        width = float(np.median(1 / (1 + curvature / beta)))
+    variance = None
+    if precision is not None:
+        label = np.zeros(subject.latents, int) if channel is None else channel
+        means = [(1 / precision[label[columns] == kind]).mean() for kind in np.unique(label)]
+        variance = prior**2 * np.array(means)[label]
     return advise(
         beta,
         maker,
@@ -255,10 +262,10 @@ def _advice(
         subject.model.decode(subject.z[:1].unflatten(1, subject.shape)).numel(),
         by,
         subject.z.double().cpu().numpy(),
-        channels(subject.shape),
+        channel,
         variance,
         edge,
-        None if width is None else float(np.sqrt(width)),
+        None if width is None else float(np.sqrt(width) * np.sqrt((prior**2).mean())),
     )
 
 

@@ -20,6 +20,8 @@ from curvae.inspection.subject import Subject, channels
 Progress = Callable[[int, int], None]
 # numbers in the columns that are held at a time
 _HELD = 20_000_000
+# and in the outputs' tangents that are pushed at a time: what lies between is many times larger
+_PUSHED = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -151,8 +153,11 @@ def _rows(tangents: Tangents, start: int, stop: int) -> Tangents:
 def _part(subject: Subject, tangents: Tangents, budget: Budget, levels: Float[Tensor, " S"]) -> Measured:
     operator = Operator(subject.decode, subject.u, subject.x, subject.likelihood)
 
+    width = max(1, _PUSHED // operator.eta.numel())
+
     def push(directions: Float[Tensor, "B d K"]) -> Float[Tensor, "B D K"]:
-        return operator.push(directions).flatten(1, -2).double()
+        pieces = [operator.push(piece).flatten(1, -2) for piece in directions.split(width, -1)]
+        return torch.cat(pieces, -1).double()
 
     columns = push(torch.nn.functional.one_hot(tangents.columns, subject.latents).to(subject.z).mT)
     gram = columns.mT @ columns
@@ -162,7 +167,8 @@ def _part(subject: Subject, tangents: Tangents, budget: Budget, levels: Float[Te
     curvature = gram.diagonal(dim1=-2, dim2=-1)
     if budget.exact:
         nodes = torch.linalg.eigvalsh(gram).clamp(min=0).unsqueeze(1)
-        spectrum = 2 * (nodes, torch.full_like(nodes, 1 / subject.latents))
+        uniform = torch.full_like(nodes, 1 / subject.latents)
+        spectrum: tuple[Tensor, ...] = (nodes, uniform, nodes, uniform)
         linear = (columns @ noise.double()).square().sum(1)
         along = torch.einsum("bdk,bde,bek->bk", directions.double(), gram, directions.double())
         trace = (curvature / scale).sum(1)

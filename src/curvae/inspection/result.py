@@ -143,7 +143,8 @@ class Inspection:
         per_channel: for latents with channels.
         per_frequency: for latents that are images.
         noise: decode error by noise level.
-        radius: the noise at which the prediction is off by 10 %; None if it is not within the levels.
+        radius: the noise at which the prediction is off by 10 %: the smallest level if it is off there already, None
+            if it is nowhere off.
         advice: what to do.
         cost: time, products, memory.
     """

@@ -3,6 +3,7 @@ r"""The shipped posterior against (11): β̂, its spread, and latent by latent."
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -114,7 +115,11 @@ def _resamples(values: Matrix, rng: np.random.Generator) -> list[Callable[[Matri
     """Ways to draw the data anew: whole samples, or the entries of a single one."""
     axis = 0 if len(values) > 1 else 1
     rows = rng.integers(values.shape[axis], size=(_RESAMPLES, values.shape[axis]))
-    return [lambda matrix, row=row: np.take(matrix, row, axis) for row in rows]
+    return [partial(_taken, row, axis) for row in rows]
+
+
+def _taken(row: np.ndarray, axis: int, matrix: Matrix) -> Matrix:
+    return np.take(matrix, row, axis)
 
 
 def _median(values: Matrix) -> float:
