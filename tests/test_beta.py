@@ -113,7 +113,7 @@ def _variance(x, g, mu, log_var):
 
 
 ROWS: dict[str, tuple[Loss, float, Likelihood]] = {
-    "pythae": (_pythae, beta.from_pythae(3.0), Gaussian()),
+    "pythae before 0.1.2": (_pythae, beta.from_pythae(3.0, halved=False), Gaussian()),
     "pythae bce": (_pythae_bce, beta.from_pythae(3.0, "bce"), Bernoulli()),
     "diffusers": (_diffusers, beta.from_diffusers(1e-2), Gaussian()),
     "diffusers l1": (_diffusers_l1, beta.from_diffusers(1e-2, "l1"), Laplace(1.0)),

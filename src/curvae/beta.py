@@ -17,21 +17,23 @@ from curvae.errors import InputError
 _BYTE = 255
 
 
-def from_pythae(beta: float, reconstruction_loss: str = "mse") -> float:
-    r"""pythae's ``BetaVAE`` and ``VAE`` (β = 1): $\sum(x-g)^2+\beta\,\mathrm{KL}$, or the cross-entropy for ``"bce"``.
+def from_pythae(beta: float, reconstruction_loss: str = "mse", halved: bool = True) -> float:
+    r"""pythae's ``BetaVAE`` and ``VAE`` (β = 1): $\tfrac12\sum(x-g)^2+\beta\,\mathrm{KL}$; for ``"bce"`` the entropy.
 
     Args:
         beta: ``model_config.beta``.
         reconstruction_loss: ``model_config.reconstruction_loss``.
+        halved: whether ``loss_function`` has the ½, as in release 0.1.2; earlier sources have none.
 
     Raises:
         InputError: β is not > 0, or another loss.
 
     Example:
-        >>> from_pythae(1.0), from_pythae(1.0, "bce")
-        (0.5, 1.0)
+        >>> from_pythae(1.0), from_pythae(1.0, halved=False), from_pythae(1.0, "bce")
+        (1.0, 0.5, 1.0)
     """
-    return positive("beta", beta) * _of({"mse": 0.5, "bce": 1.0}, "reconstruction_loss", reconstruction_loss)
+    weights = {"mse": 1.0 if halved else 0.5, "bce": 1.0}
+    return positive("beta", beta) * _of(weights, "reconstruction_loss", reconstruction_loss)
 
 
 def from_diffusers(kl_scale: float, rec_loss: str = "l2") -> float:

@@ -106,9 +106,9 @@ class Adapted(nn.Module):
         mean, std = (answer, None) if isinstance(answer, torch.Tensor) else _pair(answer)
         if mean.dim() < 2 or len(mean) != len(x):
             raise InputError(f"encode gave latents of shape {tuple(mean.shape)} for {len(x)} samples; expected [B, *L]")
-        if std is not None and (std.shape != mean.shape or bool((std <= 0).any())):
+        if std is not None and (std.shape != mean.shape or not bool((std > 0).all())):
             raise InputError(
-                f"encode gave standard deviations of shape {tuple(std.shape)}, the smallest {float(std.min()):.3g}; "
+                f"encode gave standard deviations of shape {tuple(std.shape)}, the smallest {std.min().item():.3g}; "
                 f"expected {tuple(mean.shape)} and > 0 (half a log-variance goes through exp first)"
             )
         self.latents, self.stochastic = tuple(mean.shape[1:]), std is not None

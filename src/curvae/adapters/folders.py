@@ -50,8 +50,8 @@ def open_diffusers(path: Path) -> nn.Module:
     kind = getattr(diffusers, name, None) if name.startswith("Autoencoder") else None
     if kind is None:
         raise InputError(
-            f"{path} holds a {name}, which is no autoencoder of diffusers {diffusers.__version__}; expected AutoencoderKL, "
-            "AutoencoderTiny, AutoencoderDC or another Autoencoder…"
+            f"{path} holds a {name}, which diffusers {diffusers.__version__} has no autoencoder of; expected "
+            "AutoencoderKL, AutoencoderTiny, AutoencoderDC or another Autoencoder…"
         )
     try:
         model: nn.Module = kind.from_pretrained(str(path), use_safetensors=True, local_files_only=True)

@@ -73,7 +73,8 @@ def diffusers(vae: nn.Module | str | Path, scaled: bool = True) -> Adapted:
 
 
 def pythae(model: nn.Module) -> Adapted:
-    r"""A model of pythae: its posterior if its encoder gives ``log_covariance``, its decoder, its β converted.
+    r"""A model of pythae: its posterior if its encoder gives ``log_covariance``, its decoder, its β converted (of
+    release 0.1.2 and later, which have the ½ of the squares; see :func:`curvae.beta.from_pythae`).
 
     With ``reconstruction_loss="bce"`` the decoder's outputs are probabilities, and the observation model is
     :class:`~curvae.likelihoods.Bernoulli`.
@@ -101,7 +102,7 @@ def pythae(model: nn.Module) -> Adapted:
         model,
         latents=getattr(source, "latent_dim", None),
         beta=betas.from_pythae(own, loss) if loss in ("mse", "bce") and isinstance(own, int | float) else None,
-        convention=f"pythae's β = {own:g} with {loss}: summed, squares without the half; see curvae.beta.from_pythae",
+        convention=f"pythae's β = {own:g} with {loss}: everything summed; see curvae.beta.from_pythae",
         likelihood=Bernoulli() if loss == "bce" else None,
     )
 

@@ -46,6 +46,7 @@ def inspect(
     from curvae.inspection.opening import open_data, open_model
     from curvae.runs import build_likelihood
     from curvae.runs.device import choose_device, generator
+    from curvae.runs.provenance import environment
 
     if out is not None:
         check_file("--out", out, (".html", ".htm"))
@@ -69,7 +70,8 @@ def inspect(
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     if as_json:
-        typer.echo(json.dumps({"model": model, **found.to_dict()}, allow_nan=False))
+        about = {"model": model, "data": data, "seed": seed, "environment": environment(where)}
+        typer.echo(json.dumps({**about, **found.to_dict()}, allow_nan=False))
     else:
         _print(found, model)
     if out is not None:

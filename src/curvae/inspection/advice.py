@@ -47,7 +47,7 @@ def advise(
             Advice(
                 "do not trust second order at the posterior's width",
                 radius,
-                f"the prediction fails by 10 % at noise {radius:.3g}, the posterior's standard deviation is {width:.3g}: "
+                f"the prediction fails by 10 % at noise {radius:.3g}, and the posterior's width is {width:.3g}: "
                 "train with the noise, or with steps of that width, rather than with the Jacobian",
             )
         )
