@@ -110,7 +110,7 @@ def _noise(found: Inspection) -> Picture:
         np.array([getattr(level, name) for level in found.noise]) for name in ("std", "predicted", "measured")
     )
     return chart(
-        [Line(_IMPLIED, np.log10(x), predicted), Line(_SHIPPED, np.log10(x), measured, width=0)],
+        [Line(_IMPLIED, np.log10(x), predicted), Line(_SHIPPED, np.log10(x), measured, width=0.0)],
         "decode error against noise, predicted and measured",
         Axis("log₁₀ noise"),
         common_axis([predicted, measured], "squared error"),
@@ -121,7 +121,7 @@ def _spectrum(found: Inspection) -> Picture:
     nodes, counts = (np.array(column) for column in zip(*found.spectrum, strict=True))
     x = np.log10(np.maximum(nodes, 1e-300))
     return chart(
-        [Line(_SHIPPED, np.repeat(a, 2), np.array([0.0, n]), width=3) for a, n in zip(x, counts, strict=True)],
+        [Line(_SHIPPED, np.repeat(a, 2), np.array([0.0, n]), width=3.0) for a, n in zip(x, counts, strict=True)],
         "spectrum of M",
         Axis("log₁₀ eigenvalue"),
         Axis("dimensions"),
@@ -135,7 +135,7 @@ def _variances(groups: Sequence[Group], title: str) -> Picture | None:
         return None
     order = np.argsort(implied) if title == "latent" else np.arange(len(groups))
     x = np.arange(len(groups), dtype=float)
-    lines = [Line(_IMPLIED, x, implied[order]), Line(_SHIPPED, x, shipped[order], width=0)]
+    lines = [Line(_IMPLIED, x, implied[order]), Line(_SHIPPED, x, shipped[order], width=0.0)]
     label = "latent, by implied variance" if title == "latent" else title
     return chart(lines, f"variances by {title}", Axis(label, whole=True), common_axis([implied, shipped], "variance"))
 
