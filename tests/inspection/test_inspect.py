@@ -277,6 +277,23 @@ def test_a_deterministic_model_without_beta_says_what_it_can(float64):
     assert any(advice["what"] == "give beta" for advice in kept["advice"])
 
 
+def test_one_sample_has_no_standard_error(float64):
+    kept = curvae.inspect(_model(), torch.randn(1, D), beta=0.2).to_dict()
+    assert kept["trace_se"] is kept["log_det"]["standard_error"] is None
+    assert kept["noise"][0]["standard_error"] >= 0  # over the draws
+
+
+def test_a_posterior_that_is_not_the_implied_one_is_said_to_be_none(float64):
+    def advice(model):
+        return [a.what for a in curvae.inspect(model, 2 * torch.randn(N, D)).advice]
+
+    decode = nn.Linear(2, D)
+    decode.weight.data[:, 0] *= 10
+    same = adapters.callables(lambda x: (x[:, :2], torch.full((len(x), 2), 0.3)), decode)
+    assert "do not take β̂ for a β" in advice(same)
+    assert "do not take β̂ for a β" not in advice(Implied(_model(), 0.4, structure=Diagonal()))
+
+
 def test_promised_keys(float64):
     kept = curvae.inspect(_model(Diagonal()), torch.randn(N, D), beta=0.2).to_dict()
     assert {"median", "quartiles"} <= set(kept["beta_hat"])

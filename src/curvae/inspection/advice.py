@@ -10,6 +10,7 @@ from curvae.inspection.result import Advice, BetaHat, Group
 _WANTED = (0.1, 0.3)
 _FAR = 1.1
 _UNEQUAL = 4.0
+_SCATTERED = 1.5
 
 
 def advise(
@@ -49,6 +50,14 @@ def advise(
                 radius,
                 f"the prediction fails by 10 % at noise {radius:.3g}, and the posterior's width is {width:.3g}: "
                 "train with the noise, or with steps of that width, rather than with the Jacobian",
+            )
+        )
+    if hat is not None and hat.quartiles[1] > _SCATTERED * max(hat.quartiles[0], 0.0):
+        found.append(
+            Advice(
+                "do not take β̂ for a β",
+                list(hat.quartiles),
+                "its quartiles are far apart: this posterior is not (11) of this decoder at any one β",
             )
         )
     if beta is None:

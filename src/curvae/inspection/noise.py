@@ -71,8 +71,8 @@ def radius(noise: Sequence[NoiseLevel]) -> float | None:
 
 
 def standard_error(values: Float[np.ndarray, " N"]) -> float:
-    """Of a mean; 0 for one number."""
-    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
+    """Of a mean; not a number for one value, which says nothing of it."""
+    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
 
 
 def _factor(measured: Float[np.ndarray, "B n"], drawn: Float[np.ndarray, "B n"]) -> float:

@@ -56,9 +56,9 @@ def rows(found: Inspection) -> list[tuple[str, str, str]]:
         ("tr M", shown(found.trace), _se(found.trace_se)),
         None
         if det is None
-        else ("log|I + M/β|", shown(det.value), f"{_se(det.standard_error)}, {det.products} products, {det.method}"),
+        else ("log|I + M/β|", shown(det.value), ", ".join(filter(None, (_se(det.standard_error), f"{det.products} products", det.method)))),
         _maybe("effective dimension", found.effective_dimension, f"of {math.prod(found.latents)}"),
-        _maybe("Hadamard gap", found.hadamard_gap, _se(found.hadamard_gap_se or 0.0)),
+        _maybe("Hadamard gap", found.hadamard_gap, _se(math.nan if found.hadamard_gap_se is None else found.hadamard_gap_se)),
         ("largest eigenvalue of M", shown(found.largest), ""),
         _maybe("condition of M", found.condition, "median over samples"),
         (
@@ -159,7 +159,7 @@ def _maybe(name: str, value: float | None, note: str) -> tuple[str, str, str] | 
 
 
 def _se(value: float) -> str:
-    return f"± {value:.2g}"
+    return "" if math.isnan(value) else f"± {value:.2g}"
 
 
 def _pair(values: tuple[float, float]) -> str:
