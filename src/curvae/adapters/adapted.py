@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -41,6 +42,7 @@ class Adapted(nn.Module):
         InputError: (when called) if the callables return something else.
 
     Attributes:
+        shape: L; None if it was not given and nothing was encoded yet.
         stochastic: whether ``encode`` gives a posterior; None until something was encoded.
     """
 
@@ -61,7 +63,7 @@ class Adapted(nn.Module):
         owners = _owners(encode, decode) if module is None else [module] if isinstance(module, nn.Module) else module
         self.modules_ = nn.ModuleList(dict.fromkeys(owners))
         self._encode, self._decode = encode, decode
-        self.latents = None if latents is None else (latents,) if isinstance(latents, int) else tuple(latents)
+        self.shape = None if latents is None else (latents,) if isinstance(latents, int) else tuple(latents)
         self.beta = None if beta is None else positive("beta", beta)
         self.convention = convention
         self.pixels = pixels
@@ -69,14 +71,19 @@ class Adapted(nn.Module):
         self.stochastic: bool | None = None
         self.register_buffer("prior_std", torch.as_tensor(prior_std, dtype=torch.get_default_dtype()), persistent=False)
 
+    @property
+    def latents(self) -> int | None:
+        """d = Π L, if it is known."""
+        return None if self.shape is None else math.prod(self.shape)
+
     def encode(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *L"]:
         """The latents, or the posterior's mean."""
         return self._encoded(x)[0]
 
     def decode(self, z: Float[Tensor, "B *L"]) -> Float[Tensor, "B *D"]:
         """The parameters of the observation model."""
-        if z.dim() == 2 and self.latents is not None and len(self.latents) > 1:
-            z = z.unflatten(1, self.latents)
+        if z.dim() == 2 and self.shape is not None and len(self.shape) > 1:
+            z = z.unflatten(1, self.shape)
         eta = self._decode(z)
         if not isinstance(eta, torch.Tensor):
             raise InputError(f"decode returned a {type(eta).__name__}; expected one tensor [B, *D]")
@@ -111,7 +118,7 @@ class Adapted(nn.Module):
                 f"encode gave standard deviations of shape {tuple(std.shape)}, the smallest {std.min().item():.3g}; "
                 f"expected {tuple(mean.shape)} and > 0 (half a log-variance goes through exp first)"
             )
-        self.latents, self.stochastic = tuple(mean.shape[1:]), std is not None
+        self.shape, self.stochastic = tuple(mean.shape[1:]), std is not None
         return mean, std
 
 

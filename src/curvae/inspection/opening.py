@@ -95,7 +95,7 @@ def decoded_draws(
     """
     if model.latents is None:
         raise InputError("this model does not say how many latents it has: pass data, or callables(…, latents=…)")
-    shape = (model.latents,) if isinstance(model.latents, int) else tuple(model.latents)
+    shape = tuple(getattr(model, "shape", (model.latents,)))
     like = next(iter(model.parameters()), torch.empty(0)) if isinstance(model, torch.nn.Module) else torch.empty(0)
     draws = torch.randn(count, flat_count(shape), generator=generator, dtype=like.dtype, device=like.device)
     z = draws.unflatten(1, shape) * torch.as_tensor(getattr(model, "prior_std", 1.0)).to(like)

@@ -56,9 +56,17 @@ def rows(found: Inspection) -> list[tuple[str, str, str]]:
         ("tr M", shown(found.trace), _se(found.trace_se)),
         None
         if det is None
-        else ("log|I + M/β|", shown(det.value), ", ".join(filter(None, (_se(det.standard_error), f"{det.products} products", det.method)))),
+        else (
+            "log|I + M/β|",
+            shown(det.value),
+            ", ".join(filter(None, (_se(det.standard_error), f"{det.products} products", det.method))),
+        ),
         _maybe("effective dimension", found.effective_dimension, f"of {math.prod(found.latents)}"),
-        _maybe("Hadamard gap", found.hadamard_gap, _se(math.nan if found.hadamard_gap_se is None else found.hadamard_gap_se)),
+        _maybe(
+            "Hadamard gap",
+            found.hadamard_gap,
+            _se(math.nan if found.hadamard_gap_se is None else found.hadamard_gap_se),
+        ),
         ("largest eigenvalue of M", shown(found.largest), ""),
         _maybe("condition of M", found.condition, "median over samples"),
         (
