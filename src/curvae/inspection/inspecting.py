@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -25,6 +24,11 @@ from curvae.inspection.subject import Subject, channels, subject_of
 from curvae.inspection.theory import beta_hat, groups, log_variance_correlation, used_entries
 from curvae.likelihoods import Likelihood
 from curvae.metrics.codes import deployed
+
+try:
+    import resource
+except ImportError:  # not a POSIX system
+    resource = None  # type: ignore[assignment]
 
 _SAMPLES, _SAMPLES_OF_MANY = 64, 8
 _DRAWS = 4
@@ -273,6 +277,8 @@ def _cost(subject: Subject, budget: Budget, tangents: Tangents, levels: int, lim
     device = subject.z.device
     if device.type == "cuda":
         memory: float | None = torch.cuda.max_memory_allocated(device) / 2**20
+    elif resource is None:
+        memory = None
     else:  # kilobytes on Linux, bytes on a Mac
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     decodes = 2 * levels * tangents.noise.shape[-1]
