@@ -202,13 +202,19 @@ def _layer_norm(call: Call) -> Tensor:
 
 
 def _per_datum(call: Call) -> Tensor:
-    """Normalisation of each datum by itself: its first axis is the batch, always."""
+    """Normalisation of each datum by itself: its first axis is the batch, always.
+
+    PyTorch's own kernel gives the values, which are the larger part; only its forward-mode derivative is no use.
+    """
     rows, rest = call.only()
+
+    def values(x: Tensor) -> Tensor:
+        return at_least_float32(call.func(x, *rest, **call.options))
 
     def on(x: Tensor) -> Tensor:
         return PER_DATUM[call.func](x, *rest, **call.options)
 
-    return call.arrangement.differentiate(on, on, rows)
+    return call.arrangement.differentiate(values, on, rows)
 
 
 def _dropout(call: Call) -> Tensor:
