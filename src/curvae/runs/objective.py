@@ -113,7 +113,7 @@ def _check_pairs(config: RunConfig, structure: Structure, estimator: Estimator) 
         )
 
 
-def _secants(config: RunConfig) -> Secants | Fraction | None:
+def _secants(config: RunConfig) -> Estimator | None:
     """Of the Taylor objective, whose trace is exact without."""
     estimator = build_estimator(config.estimator)
     inner = estimator.estimator if isinstance(estimator, Fraction) else estimator
@@ -124,7 +124,7 @@ def _secants(config: RunConfig) -> Secants | Fraction | None:
             f"estimator is {config.estimator} and curvature {config.curvature} but objective taylor takes exact, or "
             "secants:K with curvature gauss-newton"
         )
-    return estimator if isinstance(estimator, Fraction) else inner
+    return estimator
 
 
 def _trace(config: RunConfig) -> Trace:
