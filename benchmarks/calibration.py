@@ -4,8 +4,8 @@
 
 The decoder is known and fixed, z ~ N(0, I), x ~ p(x | g(z)), so that the true posterior is the model's own; only an
 encoder is trained. Four intervals: the encoder's own covariance (β-VAE, full), Σ* of (11) at the same means, Σ* at the
-means of a GRAE's encoder, and Σ* at the posterior's mode. The effective share of importance draws from the second says how near to Gaussian the
-true posterior is.
+means of a GRAE's encoder, and Σ* at the posterior's mode. The effective share of importance draws from the second says
+how near to Gaussian the true posterior is.
 """
 
 from __future__ import annotations
