@@ -68,8 +68,8 @@ SETTINGS: list[tuple[list[str], str]] = [
     (["--structure", "shared:"], "structure is 'shared:'"),
     (["--estimator", "columns:1", "--structure", "full"], "estimator is columns:1 but structure is full"),
     (["--estimator", "lanczos:2"], "estimator is lanczos:2 but structure is diagonal"),
-    (["--estimator", "fraction:1/4:exact", "--structure", "shared:diagonal"], "is no mean over data"),
-    (["--batch-fraction", "1/4", "--shared"], "is no mean over data"),
+    (["--estimator", "fraction:1/4:exact", "--structure", "shared:diagonal"], "is not a mean over samples"),
+    (["--batch-fraction", "1/4", "--shared"], "is not a mean over samples"),
     (["--batch-fraction", "5/4"], "expected a batch fraction above 0 and up to 1"),
     (["--batch-fraction", "1/4", "--estimator", "lanczos"], "and with a batch fraction"),
     (["--estimator", "lanczos:2:0", "--structure", "full"], "estimator is 'lanczos:2:0'"),
@@ -376,7 +376,7 @@ def test_no_picture_of_vectors(curvae: Curvae, vectors: Path, tmp_path: Path) ->
     assert curvae("train", "--data", vectors, "--out", tmp_path / "plain", *SMALL).code == 0
     for command in ("sample", *USING[1:]):
         line = refused(curvae, tmp_path, command, tmp_path / "plain", "--out", tmp_path / "samples.png")
-        assert "shape (6,) and are no images" in line
+        assert "shape (6,) and are not images" in line
 
 
 # beside what would work: arguments, and what the line must say

@@ -121,7 +121,7 @@ def test_signal_leaves_a_line_that_tells_how_to_go_on(
         patch.setattr("curvae.training.module.step_generator", interrupting)
         answer = curvae("train", "--data", vectors, "--out", out, *SMALL, "--json")
     assert answer.code == 1
-    assert f"stopped by SIGINT after step 4 of 6; go on with: curvae train --resume --out {out}\n" in answer.stderr
+    assert f"stopped by SIGINT after step 4 of 6; continue with: curvae train --resume --out {out}\n" in answer.stderr
     assert answer.json["finished"] is False
     resumed = curvae("train", "--resume", "--out", out)
     assert resumed.code == 0

@@ -107,8 +107,11 @@ def test_what_cannot_be_shown_is_one_line(results: Path) -> None:
             [spoiled("other", lambda s: s.update(figure="fig6"))],
             "holds fig6, which has no page; expected results of fig2",
         ),
-        ([spoiled("old", lambda s: s.pop("settings"))], "is damaged or of another version .*settings.*again"),
-        ([spoiled("list", lambda s: s.update(config=[]))], "is damaged or of another version"),
+        (
+            [spoiled("old", lambda s: s.pop("settings"))],
+            "is damaged or was written by another version .*settings.*again",
+        ),
+        ([spoiled("list", lambda s: s.update(config=[]))], "is damaged or was written by another version"),
         ([results / "unseen"], "fig3.png is missing or damaged; run curvae reproduce fig3"),
         ([results / "torn"], "summary.json is damaged"),
         ([results / "fig2", results / "old" / ".." / "fig2"], "is given twice"),

@@ -36,13 +36,13 @@ _MOST = {"samples": 100_000, "columns": 10_000, "nll": 1_000_000}
 
 def evaluate(
     runs: Annotated[list[Path], Argument(help="Run folders; several are one table.", metavar="RUN...", parser=path)],
-    limit: Annotated[int, Option(help="Use at most this many held-out data.")] = 5000,
+    limit: Annotated[int, Option(help="Use at most this many held-out samples.")] = 5000,
     samples: Annotated[int, Option(help="Draws per sample for objective (2).")] = 8,
     columns: Annotated[int, Option(help="Sampled columns per sample.")] = 1,
     nll: Annotated[
         int | None, Option(help="Also estimate -log p(x), with K importance-weighted draws per sample.", metavar="K")
     ] = None,
-    batch_size: Annotated[int, Option(help="Data at a time.")] = 100,
+    batch_size: Annotated[int, Option(help="Batch size.")] = 100,
     seed: Annotated[int, Option(help="Of the draws.")] = 0,
     device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
     model: ModelOption = None,

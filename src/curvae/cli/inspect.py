@@ -28,7 +28,7 @@ def inspect(
     likelihood: Annotated[str | None, Option(help="As for train.", show_default="the model's, or gaussian")] = None,
     samples: Annotated[int | None, Option(help="Samples looked at.", show_default="64, or 8 beyond 64 latents")] = None,
     products: Annotated[int, Option(help="Jacobian products for each sample, at most.")] = 64,
-    size: Annotated[int | None, Option(help="Bring images to this many pixels a side.")] = None,
+    size: Annotated[int | None, Option(help="Resize images to this many pixels per side.")] = None,
     seed: Annotated[int, Option(help="Of the draws.")] = 0,
     device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
     out: Annotated[Path | None, Option(help="Also write a page with pictures.", parser=path)] = None,

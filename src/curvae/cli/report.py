@@ -38,4 +38,4 @@ def report(
     if as_json:
         typer.echo(json.dumps({"runs": [str(run) for run in runs], "out": str(out)}))
     else:
-        typer.echo(f"the report is {out}", err=True)
+        typer.echo(f"wrote the report to {out}", err=True)

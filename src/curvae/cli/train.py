@@ -18,7 +18,7 @@ from curvae.cli.settings_file import read_settings, write_settings
 from curvae.terminal import console, quoted
 
 _MODEL = "Your own model: a function build(shape, …) that returns an Autoencoder; its file is run."
-_OUT = "Run folder; new, or with --resume the one to go on with."
+_OUT = "Run folder: a new one, or with --resume the one to continue."
 # what is no field of a configuration
 _BESIDE = ("out", "config", "resume", "trust", "print_config", "as_json")
 _LENGTHS = frozenset(("steps", "epochs"))
@@ -37,10 +37,12 @@ def train(
             "CelebA."
         ),
     ] = None,
-    size: Annotated[int | None, Option(help="Bring images to this many pixels a side.")] = None,
-    split_seed: Annotated[int | None, Option(help="Seed of the split of data without one.", show_default="0")] = None,
+    size: Annotated[int | None, Option(help="Resize images to this many pixels per side.")] = None,
+    split_seed: Annotated[
+        int | None, Option(help="Seed of the train/test split, for data that come without one.", show_default="0")
+    ] = None,
     damaged: Annotated[
-        str | None, Option(help="Images that cannot be read: stop or skip.", show_default="stop")
+        str | None, Option(help="What to do with images that cannot be read: stop or skip.", show_default="stop")
     ] = None,
     labels: Annotated[
         str | None, Option(help="Columns of a table to keep beside the data: COLUMN,COLUMN.", show_default="none")
@@ -90,14 +92,16 @@ def train(
         list[str] | None,
         Option("--set", help="--model: a setting of the function; repeatable.", metavar="NAME=VALUE"),
     ] = None,
-    width: Annotated[float | None, Option(help="Factor on the network's widths.", show_default="1.0")] = None,
+    width: Annotated[float | None, Option(help="Multiplies the network's widths.", show_default="1.0")] = None,
     beta: Annotated[float | None, Option(help="Weight of the KL term, > 0.", show_default="0.2")] = None,
-    encoder_weight: Annotated[float | None, Option(help="grae, rae: weight of the code.", show_default="beta")] = None,
+    encoder_weight: Annotated[
+        float | None, Option(help="grae, rae: weight of the term in ‖h‖².", show_default="beta")
+    ] = None,
     decoder_weight: Annotated[
         float | None, Option(help="grae, rae: weight of the penalty.", show_default="beta; rae: 1")
     ] = None,
     orthogonality: Annotated[
-        float | None, Option(help="grae: weight of the penalty on columns at an angle.", show_default="0.0")
+        float | None, Option(help="grae: weight of the penalty on columns that are not orthogonal.", show_default="0.0")
     ] = None,
     latents: Annotated[int | None, Option(help="Number of latents.", show_default="12")] = None,
     steps: Annotated[int | None, Option(help="Optimiser steps.", show_default="20000")] = None,
@@ -106,9 +110,11 @@ def train(
     accumulate: Annotated[int | None, Option(help="Batches per step.", show_default="1")] = None,
     lr: Annotated[float | None, Option(help="Adam's learning rate.", show_default="0.001")] = None,
     schedule: Annotated[
-        str | None, Option(help="Of the learning rate: constant, or cosine (falls to 0).", show_default="constant")
+        str | None, Option(help="Learning-rate schedule: constant, or cosine (decays to 0).", show_default="constant")
     ] = None,
-    warmup: Annotated[int | None, Option(help="Steps in which the rate rises first.", show_default="0")] = None,
+    warmup: Annotated[
+        int | None, Option(help="Steps of linear warm-up of the learning rate.", show_default="0")
+    ] = None,
     beta_warmup: Annotated[int | None, Option(help="Steps in which beta rises first.", show_default="0")] = None,
     clip: Annotated[float | None, Option(help="Largest norm of the gradient.", show_default="none")] = None,
     ema: Annotated[
@@ -119,8 +125,10 @@ def train(
         Option(help="End after so many held-out values without a better one; 0: never.", show_default="0"),
     ] = None,
     samples: Annotated[int | None, Option(help="beta-vae: draws per sample.", show_default="1")] = None,
-    seed: Annotated[int | None, Option(help="Of weights, data order and noise.", show_default="0")] = None,
-    precision: Annotated[str | None, Option(help="32, bf16 or 64.", show_default="32")] = None,
+    seed: Annotated[int | None, Option(help="Random seed for weights, data order and noise.", show_default="0")] = None,
+    precision: Annotated[
+        str | None, Option(help="Floating-point precision: 32, bf16 or 64.", show_default="32")
+    ] = None,
     compile: Annotated[
         bool | None, Option("--compile/--no-compile", help="Compile the networks.", show_default="no-compile")
     ] = None,
@@ -130,7 +138,7 @@ def train(
     logger: Annotated[
         str | None, Option(help="tensorboard or csv: curves to watch.", show_default="none, metrics.jsonl alone")
     ] = None,
-    resume: Annotated[bool, Option("--resume", help="Go on with the run in --out.")] = False,
+    resume: Annotated[bool, Option("--resume", help="Continue the run in --out.")] = False,
     trust: Annotated[
         bool, Option("--trust", help="Run the model's code that --config or the run folder names.")
     ] = False,
@@ -202,7 +210,7 @@ def _wanted(given: dict[str, Any], out: Path | None, config: Path | None, resume
         file = {name: value for name, value in file.items() if name not in _LENGTHS}
     values = stored | file | given
     if "data" not in values:
-        raise InputError(f"--data is missing; expected {NAMES} or a path (or --resume to go on with a run)")
+        raise InputError(f"--data is missing; expected {NAMES} or a path (or --resume to continue a run)")
     if values.get("model_set") and not values.get("model"):
         raise InputError("--set is given without --model, whose settings it gives; for networks there is --width")
     if values.get("model"):
@@ -244,7 +252,7 @@ def _train(wanted: _Wanted, resume: bool, as_json: bool) -> None:
         typer.echo(json.dumps(summary))
     if not outcome.finished:
         what = f"stopped by {outcome.stopped_by} after step {outcome.step} of {outcome.run.config.steps}"
-        typer.echo(f"{what}; go on with: curvae train --resume --out {quoted(out)}", err=True)
+        typer.echo(f"{what}; continue with: curvae train --resume --out {quoted(out)}", err=True)
         raise typer.Exit(1)
     already = outcome.done_before == outcome.step
     early = f" of {outcome.run.config.steps}, ended by held-out values" if outcome.stopped_early else ""

@@ -144,10 +144,12 @@ def check_out(out: Path, formats: tuple[str, ...], run: Run, data: str | None) -
 
 
 def check_picture(run: Run, out: Path) -> None:
-    """Refuse a picture of samples that are no images."""
+    """Refuse a picture of samples that are not images."""
     shape = tuple(run.data["shape"])
     if out.suffix.lower() == ".png" and not (len(shape) == 3 and shape[0] in (1, 3)):
-        raise InputError(f"the samples of {run.path} have shape {shape} and are no images; use --out with .npy or .npz")
+        raise InputError(
+            f"the samples of {run.path} have shape {shape} and are not images; use --out with .npy or .npz"
+        )
 
 
 def check_amount(what: str, axes: tuple[int, ...], out: Path, shown: int = 0) -> None:

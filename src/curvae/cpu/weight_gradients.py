@@ -35,7 +35,7 @@ class MatrixWeightGradients(TorchFunctionMode):
     ``model.to(memory_format=torch.channels_last)``, which saves copies.
 
     Measured with ``python -m benchmarks cpu`` (``results/bench/cpu.json``): 19 % of a β-VAE step in bfloat16
-    at full width, 2 % in float32 (7 % in earlier runs, ``docs/log.md``). Switch: ``WEIGHT_GRADIENTS``, or leave the mode
+    at full width, 2 % in float32 (7 % earlier, ``docs/log.md``). Switch: ``WEIGHT_GRADIENTS``, or leave the mode
     out.
 
     Example:

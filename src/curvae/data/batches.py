@@ -75,7 +75,7 @@ class Batches(OneLine, IterableDataset[Tensor]):
     def __len__(self) -> int:
         """Batches from ``start`` to ``steps``; a TypeError if there is no end."""
         if self.steps is None:
-            raise TypeError("batches without end have no length; give steps")
+            raise TypeError("an endless stream of batches has no length; give steps")
         return self.steps - self.start
 
     def __iter__(self) -> Iterator[Float[Tensor, "B *D"]]:

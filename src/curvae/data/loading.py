@@ -58,7 +58,7 @@ def load(
             (its folders ``train`` and ``test`` or ``val``, if any, are the split). The names win over files called so;
             give ``./mnist`` or a ``Path`` for those.
         size: side in pixels of the square that images are brought to: shorter side scaled, middle cut out, bicubic.
-            Needed for an image folder of mixed sizes; an error for data that are no images.
+            Needed for an image folder of mixed sizes; an error for data that are not images.
         split_seed: seed of the split where the source has none of its own.
         test_fraction: share of the data held out in such a split, in (0, 1).
         cache: folder to keep decoded or rendered pixels in, memory-mapped and with a digest. None means
@@ -251,7 +251,7 @@ def _count_and_seed(source: str, default: int) -> tuple[int, int]:
     """Of ``avatars[:COUNT[:SEED]]``."""
     given = source.split(":")[1:]
     if len(given) > 2 or not all(number.isascii() and number.isdigit() and len(number) < 20 for number in given):
-        raise InputError(f"{source!r} is not understood; expected avatars, avatars:COUNT or avatars:COUNT:SEED")
+        raise InputError(f"{source!r} is not recognised; expected avatars, avatars:COUNT or avatars:COUNT:SEED")
     count, seed = [*given, *(str(default), "0")[len(given) :]]
     return int(count), int(seed)
 
@@ -260,7 +260,7 @@ def _expand(path: Path) -> Path:
     try:
         return path.expanduser()
     except RuntimeError as error:
-        raise InputError(f"{str(path)!r} has no home folder behind its ~; {_EXPECTED}") from error
+        raise InputError(f"{str(path)!r} starts with ~ but there is no such home folder; {_EXPECTED}") from error
 
 
 def _read_path(path: Path, wish: _Wish, columns: tuple[Sequence[str], Sequence[str]]) -> Halves:
@@ -274,5 +274,5 @@ def _read_path(path: Path, wish: _Wish, columns: tuple[Sequence[str], Sequence[s
     if file.suffix.lower() in tables.SUFFIXES:
         return tables.load(file, wish.split, *columns, layer=key)
     if file.suffix.lower() not in arrays.SUFFIXES:
-        raise InputError(f"{str(path)!r} is a file of another kind; {_EXPECTED}")
+        raise InputError(f"{str(path)!r} is not a kind of file that curvae reads; {_EXPECTED}")
     return arrays.load(file, wish.split, key)

@@ -143,7 +143,7 @@ class FixedStatistics(TorchFunctionMode):
         if values == 1:
             raise InputError(
                 f"batch normalisation in train mode got one value for each channel (input {tuple(x.shape)}); "
-                "give it more data at a time (drop a last batch of one) or put the decoder into eval mode"
+                "use a larger batch (drop a last batch of one) or put the decoder into eval mode"
             )
         self.seen.append(statistics)
         self._running.append(RunningStatistics(layer.running_mean, layer.running_var, layer.momentum, values))

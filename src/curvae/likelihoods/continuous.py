@@ -255,7 +255,9 @@ class LearnedGaussian(nn.Module, ElementwiseLikelihood):
             # as small as it gets where the floor is more than the error
             error = (error - (2 * self._smallest).exp()).clamp(min=1e-6 * (2 * self._smallest).exp())
         if bool((error == 0).any()):
-            raise InputError("the outputs equal the data exactly; the best noise scale is 0, which is no likelihood")
+            raise InputError(
+                "the outputs equal the data exactly; the best noise scale is 0, which is not a valid scale"
+            )
         self.log_sigma.copy_(0.5 * error.log())
 
     def nll(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:

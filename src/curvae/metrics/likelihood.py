@@ -203,7 +203,7 @@ def _estimate(log_moments: Float[Tensor, "2 N"], samples: int) -> Likelihoods:
     first, second = log_moments
     nll = math.log(samples) - first
     if not bool(nll.isfinite().all()):
-        raise InputError("the model gives likelihoods that are no finite numbers on these data")
+        raise InputError("the model gives likelihoods that are not finite on these data")
     ess = (2 * first - second).exp().clamp(1, samples)
     se = ((samples / ess - 1) / (samples - 1)).sqrt() if samples > 1 else torch.full_like(nll, math.nan)
     return Likelihoods(nll, se, ess, samples)

@@ -122,7 +122,9 @@ class GRAE:
 
     def _check_pairs(self) -> None:
         if isinstance(self.structure, Full):
-            raise InputError("orthogonality has no meaning with structure Full(), which asks it of no columns")
+            raise InputError(
+                "orthogonality has no meaning with structure Full(), under which no columns need be orthogonal"
+            )
         if not gives_pairs(self.estimator) or self.curvature == "hessian":
             raise InputError(
                 "orthogonality needs pairs of Jacobian columns: use estimator Exact() or Columns(k) with k >= 2, and "

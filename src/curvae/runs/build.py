@@ -106,7 +106,9 @@ def check_model(config: RunConfig, shape: tuple[int, ...]) -> None:
     config = replace(config, network=network_of(config, shape))
     outputs = math.prod(shape)
     if config.latents > outputs:
-        raise InputError(f"latents is {config.latents} but a sample has only {outputs} numbers; expected at most those")
+        raise InputError(
+            f"latents is {config.latents} but a sample has only {outputs} numbers; expected at most that many"
+        )
     if _reach(build_structure(config.structure)) > config.latents:
         raise InputError(f"structure is {config.structure} but there are only {config.latents} latents")
     with torch.random.fork_rng(devices=[]), torch.device("meta"):

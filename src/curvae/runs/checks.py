@@ -52,13 +52,13 @@ def check_data(config: RunConfig, dataset: Dataset) -> None:
         >>> data = Dataset("toy", torch.rand(9, 3), torch.rand(2, 3), {})
         >>> check_data(RunConfig(data="toy", network="mlp", batch_size=4, likelihood="poisson"), data)
         Traceback (most recent call last):
-        curvae.errors.InputError: likelihood is poisson but toy has values that are no counts 0, 1, 2, …, such as ...
+        curvae.errors.InputError: likelihood is poisson but toy has values other than counts 0, 1, 2, …, such as ...
     """
     config = choose_network(config, dataset)
     if config.batch_size * config.accumulate > len(dataset.train):
         times = f" and accumulate {config.accumulate}" if config.accumulate > 1 else ""
         raise InputError(
-            f"batch_size is {config.batch_size}{times} but {dataset.name} has only {len(dataset.train)} training data"
+            f"batch_size is {config.batch_size}{times} but {dataset.name} has only {len(dataset.train)} training samples"
         )
     dataset = peeked(dataset)
     if config.network == "paper" and config.batch_size < 2:
@@ -194,7 +194,7 @@ def _check_counts(config: RunConfig, dataset: Dataset) -> None:
         wrong = values[(values < 0) | (values != values.floor())]
         if len(wrong):
             raise InputError(
-                f"likelihood is {config.likelihood} but {dataset.name} has values that are no counts 0, 1, 2, …, such "
+                f"likelihood is {config.likelihood} but {dataset.name} has values other than counts 0, 1, 2, …, such "
                 f"as {float(wrong[0]):.6g}; give the counts as they were counted, or use likelihood gaussian"
             )
 

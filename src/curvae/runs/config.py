@@ -79,7 +79,7 @@ class RunConfig:
         estimator: of the penalty of ``"grae"``, ``"rae"`` and ``"taylor"``, such as ``"exact"`` or ``"columns:K"``.
         likelihood: observation model, such as ``"gaussian"``, ``"gaussian:SIGMA"`` or ``"bernoulli-logits"``.
         network: ``"paper"`` (App. D), ``"paper-no-norm"`` (the same without batch normalisation), ``"mlp"`` or
-            ``"linear"``; ``"auto"`` is the paper's where that fits the data, and ``"mlp"`` for data that are no images.
+            ``"linear"``; ``"auto"`` is the paper's where that fits the data, and ``"mlp"`` for data that are not images.
             What was chosen stands in the run's configuration.
         model: where a model of one's own came from: ``"FILE.py:FUNCTION"`` or ``"package.module:function"`` as it was
             asked for by name, ``"python"`` for one that was handed to :func:`curvae.fit`, ``""`` for the named
@@ -267,13 +267,13 @@ def _checked(name: str, kind: str, value: Any) -> Any:
 
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not (value or name in _MAY_BE_EMPTY):
-        raise InputError(f"{name} is {shown(value)}; expected a text that is not empty")
+        raise InputError(f"{name} is {shown(value)}; expected a non-empty string")
     choices = _CHOICES.get(name)
     if choices and value not in choices and (name, value) != ("objective", PYTHON):
         raise InputError(f"{name} is {shown(value)}; expected one of {', '.join(filter(None, choices))}")
     longest = _LONGEST[name in _PATHS]
     if len(value) > longest or not _is_name(value):
-        raise InputError(f"{name} is {shown(value)}; expected a text of at most {longest} characters")
+        raise InputError(f"{name} is {shown(value)}; expected at most {longest} characters")
     return value
 
 

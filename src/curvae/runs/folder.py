@@ -219,13 +219,13 @@ class Run(OneLine):
         """
         if not self.finished:
             resume = f"curvae train --resume --out {quoted(self.path)}"
-            raise InputError(f"{self.path} is not finished; go on with: {resume}")
+            raise InputError(f"{self.path} is not finished; continue with: {resume}")
         # steps too: a model of fewer is not yet that of a run that was lengthened
         elsewhere = {"data", "device", "logger", "model"}
         other = sorted(set(self.config.differences(model_document(self.path)[0])) - elsewhere)
         if other:
             raise InputError(
-                f"{self.path}: config.json and model.json are of different runs (they differ in {', '.join(other)}); "
+                f"{self.path}: config.json and model.json belong to different runs (they differ in {', '.join(other)}); "
                 "restore them or train again"
             )
         return load_model(self.path, self.handed.model if model is None and not trust else model, trust)
@@ -375,7 +375,7 @@ class Run(OneLine):
         if dataset.digest != self.data["digest"]:
             otherwise = ", or is read otherwise since version 0.2 (it follows links, and parts train from test folders)"
             raise InputError(
-                f"the data at {place} has changed since {self.path} was trained, or is other data"
+                f"the data at {place} has changed since {self.path} was trained, or is different data"
                 f"{otherwise if old else ''}: its digest is {dataset.digest[:12]}, was {self.data['digest'][:12]}; "
                 "restore it or train a new run"
             )

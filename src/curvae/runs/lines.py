@@ -75,9 +75,7 @@ def _checked(line: str, path: Path, position: int) -> dict[str, Any]:
     try:
         _LINE("", values)
     except InputError as error:
-        raise InputError(
-            f"{path} has a line without what belongs there, line {position}: {error}; restore or delete the file"
-        ) from error
+        raise InputError(f"{path} is damaged at line {position}: {error}; restore or delete the file") from error
     return {name: _renamed(value) if name in ("parts", "held_out") else value for name, value in values.items()}
 
 

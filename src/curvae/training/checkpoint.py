@@ -114,13 +114,13 @@ class Checkpoint:
             ) from error
         if not whole:
             raise InputError(
-                f"{path} is damaged: it is not what was written (its digest is another); restore it, or delete it to "
+                f"{path} is damaged: its digest is not the one stored in it; restore it, or delete it to "
                 "start this run again from step 0"
             )
         if not isinstance(content, dict) or content.get("format") != _FORMAT or content.get("version") != 1:
             raise InputError(f"{path} is not a checkpoint of this version of curvae; delete it to start from step 0")
         if not signed and "start" in content:  # which files of version 0.1 lack, as they lack the digest
-            raise InputError(f"{path} is damaged: its end is missing; restore it, or delete it to start from step 0")
+            raise InputError(f"{path} is truncated; restore it, or delete it to start from step 0")
         try:
             record(_NEEDED, _MORE)("", content)
             config = RunConfig.from_json(content["config"])

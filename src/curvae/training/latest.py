@@ -25,7 +25,9 @@ def latest_model(run: Run, model: Build | None = None) -> tuple[Autoencoder, int
     checkpoint = last_checkpoint(run, run.config)
     if checkpoint is None:
         again = f"curvae train --resume --out {quoted(run.path)}"
-        raise InputError(f"{run.path} is not finished and has no checkpoint yet; wait for it, or go on with: {again}")
+        raise InputError(
+            f"{run.path} is not finished and has no checkpoint yet; wait for it, or continue with: {again}"
+        )
     found = rebuilt(run.config, tuple(run.data["shape"]), model, folder=run.path)
     try:
         check_tensors(checkpoint.model, found.state_dict())

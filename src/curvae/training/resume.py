@@ -32,7 +32,7 @@ def changes(run: Run, config: RunConfig) -> list[str]:
     if fixed:
         values = ", ".join(f"{name} {getattr(config, name)} (was {getattr(run.config, name)})" for name in fixed)
         raise InputError(
-            f"{run.path} cannot be resumed with another configuration: {values}; leave them out or start anew"
+            f"{run.path} cannot be resumed with another configuration: {values}; leave them out or start a new run"
         )
     return names
 
@@ -52,9 +52,11 @@ def last_checkpoint(run: Run, config: RunConfig) -> Checkpoint | None:
     names = [name for name in run.config.differences(checkpoint.config) if name not in _MAY_CHANGE]
     if names or checkpoint.digest != run.data["digest"] or checkpoint.step > run.config.steps:
         what = ", ".join(names) or "data or step"
-        raise InputError(f"{run.checkpoint} is of another run (it differs in {what}); restore it, or delete it")
+        raise InputError(f"{run.checkpoint} belongs to another run (it differs in {what}); restore it, or delete it")
     if config.steps < checkpoint.step:
-        raise InputError(f"steps is {config.steps} but {run.path} has done {checkpoint.step}; expected at least those")
+        raise InputError(
+            f"steps is {config.steps} but {run.path} has already done {checkpoint.step}; expected at least that many"
+        )
     return checkpoint
 
 
@@ -87,7 +89,7 @@ def changed(
         raise InputError(f"{run.path} cannot be written: {reason(error)}; it is as it was") from error
     if console is not None:
         values = ", ".join(f"{name} {getattr(config, name)} (was {getattr(run.config, name)})" for name in names)
-        console.print(f"goes on after step {step} with {values}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"continues after step {step} with {values}", markup=False, highlight=False, soft_wrap=True)
     return lengthened
 
 

@@ -97,7 +97,7 @@ def _done(config: RunConfig, path: Path, keep: Keep) -> bool:
 
 
 class ProgressTable:
-    """A table that follows the runs while they are trained; on a console that is no terminal, its last state.
+    """A table that follows the runs while they are trained; on a console that is not a terminal, its last state.
 
     Args:
         steps: of each run folder, which need not exist yet.
