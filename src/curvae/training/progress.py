@@ -13,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from curvae.training.callbacks import Recorder
 from curvae.training.module import Training
 
-
 # after which the time that a run takes can be told
 _SECONDS = 5.0
 
