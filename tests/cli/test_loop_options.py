@@ -52,6 +52,7 @@ def test_a_run_that_stops_early_says_so(curvae: Curvae, vectors: Path, tmp_path:
     assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["steps"] == 500
 
 
+@pytest.mark.usefixtures("as_shipped")
 def test_the_bar_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
@@ -63,6 +64,7 @@ def test_the_bar_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bar._bar_text(999).startswith("9.99/s  27.8 h left  total -1.235e+04")
 
 
+@pytest.mark.usefixtures("as_shipped")
 def test_the_whole_time_is_told_once_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
