@@ -35,12 +35,8 @@ class MatrixWeightGradients(TorchFunctionMode):
     ``model.to(memory_format=torch.channels_last)``, which saves copies.
 
     Measured with ``python -m benchmarks cpu`` (``results/bench/cpu.json``): 19 % of a β-VAE step in bfloat16
-<<<<<<< HEAD
     at full width, 2 % in float32 (7 % earlier, ``docs/log.md``). Switch: ``WEIGHT_GRADIENTS``, or leave the mode
     out.
-=======
-    at full width, 2 % in float32 (7 % in earlier runs, ``docs/log.md``). Switch: ``WEIGHT_GRADIENTS``.
->>>>>>> eeee1233b1d01f1e258ece2e9cedcd86ca45271f
 
     Example:
         >>> layer, x = torch.nn.Conv2d(3, 8, 3), torch.randn(2, 3, 8, 8)
