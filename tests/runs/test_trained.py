@@ -13,7 +13,7 @@ from curvae.errors import InputError
 from curvae.geometry import length
 from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood
 from curvae.metrics import codes, fit_mixture
-from curvae.posteriors import Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
+from curvae.posteriors import Along, Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
 from curvae.runs import Codes, Run, Trained
 from curvae.runs.given import Given
 
@@ -260,3 +260,26 @@ def test_a_run_does_all_that(finished: Run) -> None:
     assert not np.array_equal(finished.sample(3, seed=1), finished.sample(3, seed=1, mixture=2))
     with pytest.raises(InputError, match="seed is -1"):
         finished.sample(3, seed=-1, mixture=2)
+
+
+@pytest.mark.parametrize("structure", [None, Along((2, 2, 1), 0)], ids=repr)
+def test_latents_may_have_axes(structure: Structure | None) -> None:
+    """The same as for a model that has them in a row."""
+    flat = trained(d=4)
+    decoder = nn.Sequential(nn.Flatten(), flat.model.decoder)
+    encoder = nn.Sequential(flat.model.encoder, flat.model.mean_head, nn.Unflatten(1, (2, 2, 1)))
+    model = Autoencoder(encoder, decoder, (2, 2, 1), head=False).eval()
+    tool, x = Trained(model, flat.likelihood, Full(), 0.2, SHAPE), images(4)
+    found, expected = (each.encode(x, covariance=True, structure=structure) for each in (tool, flat))
+    assert found.std.shape == (4, 2, 2, 1)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.flatten(), other.flatten())
+    torch.testing.assert_close(tool.reconstruct(x), flat.reconstruct(x))
+    torch.testing.assert_close(tool.interpolate(x, x.flip(0), 5), flat.interpolate(x, x.flip(0), 5))
+    ways = [each.interpolate(x, x.flip(0), 5, geodesic=True) for each in (tool, flat)]
+    torch.testing.assert_close(*ways, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(tool.traverse(x, latents=[3]), flat.traverse(x, latents=[3]))
+    np.testing.assert_allclose(tool.traverse(), flat.traverse())
+    np.testing.assert_allclose(tool.sample(3, seed=1), flat.sample(3, seed=1))
+    own, other = tool.precisions(x), flat.precisions(x)
+    torch.testing.assert_close(own, other)

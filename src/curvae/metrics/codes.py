@@ -21,7 +21,7 @@ from curvae.posteriors import Normal
 
 
 @torch.no_grad()
-def codes(model: Model, data: Any, batch_size: int = 100) -> Float[Tensor, "N d"]:
+def codes(model: Model, data: Any, batch_size: int = 100) -> Float[Tensor, "N *L"]:
     """The posterior's mean of every sample, in eval mode.
 
     Args:
