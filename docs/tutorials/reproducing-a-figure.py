@@ -6,7 +6,8 @@
 # expansion (7) and the GRAE (13) on models trained as β-VAEs, for several β.
 #
 # `--scale smoke` shows in seconds that it all runs, and nothing else: eight training steps of tiny networks. `quick`
-# takes minutes, `paper` has the paper's own settings and wants a GPU. The command stays the same.
+# takes minutes, `overnight` a night on two cores, `paper` has the paper's own settings and wants a GPU. The
+# command stays the same.
 
 # %% language="bash"
 # curvae reproduce fig3 --scale smoke --runs runs --out fig3 --json

@@ -9,20 +9,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from curvae import curvature, likelihoods, objectives, plot, posteriors
+    from curvae import adapters, beta, curvature, likelihoods, objectives, plot, posteriors, sklearn
     from curvae.autoencoder import Autoencoder
+    from curvae.inspection import inspect
     from curvae.objectives import regulariser
     from curvae.runs.export import load_model as load
+    from curvae.training.fit import fit
 
-__all__ = ["Autoencoder", "curvature", "likelihoods", "load", "objectives", "plot", "posteriors", "regulariser"]
+__all__ = [
+    "Autoencoder",
+    "adapters",
+    "beta",
+    "curvature",
+    "fit",
+    "inspect",
+    "likelihoods",
+    "load",
+    "objectives",
+    "plot",
+    "posteriors",
+    "regulariser",
+    "sklearn",
+]
 __version__ = "0.2.0"
 
 _NAMES = {
     "Autoencoder": ("curvae.autoencoder", "Autoencoder"),
+    "fit": ("curvae.training.fit", "fit"),
+    "inspect": ("curvae.inspection", "inspect"),
     "load": ("curvae.runs.export", "load_model"),
     "regulariser": ("curvae.objectives", "regulariser"),
 }
-_ROOMS = ("curvature", "likelihoods", "objectives", "plot", "posteriors")
+_ROOMS = ("adapters", "beta", "curvature", "likelihoods", "objectives", "plot", "posteriors", "sklearn")
 
 
 def __getattr__(name: str) -> Any:

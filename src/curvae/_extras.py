@@ -8,7 +8,7 @@ import sys
 from curvae.errors import MissingExtraError
 
 # where the package is not called like the module
-_PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn"}
+_PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 
 
 def require(what: str, *modules: str, extra: str = "cli") -> None:

@@ -1,4 +1,4 @@
-"""One rule for what counts as zero in a spectrum, and for matrices that are no numbers."""
+"""One rule for what counts as zero in a spectrum, and for matrices that are not finite."""
 
 from __future__ import annotations
 

@@ -68,8 +68,8 @@ SETTINGS: list[tuple[list[str], str]] = [
     (["--structure", "shared:"], "structure is 'shared:'"),
     (["--estimator", "columns:1", "--structure", "full"], "estimator is columns:1 but structure is full"),
     (["--estimator", "lanczos:2"], "estimator is lanczos:2 but structure is diagonal"),
-    (["--estimator", "fraction:1/4:exact", "--structure", "shared:diagonal"], "is no mean over data"),
-    (["--batch-fraction", "1/4", "--shared"], "is no mean over data"),
+    (["--estimator", "fraction:1/4:exact", "--structure", "shared:diagonal"], "is not a mean over samples"),
+    (["--batch-fraction", "1/4", "--shared"], "is not a mean over samples"),
     (["--batch-fraction", "5/4"], "expected a batch fraction above 0 and up to 1"),
     (["--batch-fraction", "1/4", "--estimator", "lanczos"], "and with a batch fraction"),
     (["--estimator", "lanczos:2:0", "--structure", "full"], "estimator is 'lanczos:2:0'"),
@@ -101,6 +101,18 @@ SETTINGS: list[tuple[list[str], str]] = [
     (["--size", "0"], "size is 0"),
     (["--size", "8"], "size"),
     (["--betta", "0.2"], "--betta"),
+    (["--epochs", "0"], "epochs"),
+    (["--epochs", "2"], "steps is 3 and epochs is 2; expected one of the two"),
+    (["--accumulate", "0"], "accumulate is 0"),
+    (["--accumulate", "8"], "batch_size is 8 and accumulate 8 but vectors has only 54 training data"),
+    (["--beta-warmup", "3"], "beta_warmup is 3 but steps is 3; expected a warm-up of fewer steps"),
+    (["--beta-warmup", "-1"], "beta_warmup is -1"),
+    (["--beta-warmup", "2", "--objective", "rae"], "beta_warmup is 2 but objective rae has no use for it"),
+    (["--clip", "0"], "clip is 0.0; expected a finite number > 0"),
+    (["--ema", "1"], "ema is 1.0; expected a number in [0, 1)"),
+    (["--ema", "nan"], "ema is nan"),
+    (["--early-stop", "-1"], "early_stop is -1"),
+    (["--logger", "wandb"], "logger is 'wandb'; expected one of tensorboard, csv"),
 ]
 
 
@@ -297,6 +309,7 @@ def test_models(command: str, curvae: Curvae, run: Path, tmp_path: Path) -> None
     (run / "model.json").write_text("{")
     assert "model.json is not valid JSON" in refused(curvae, tmp_path, command, run, *extra)
     (run / "model.json").unlink()
+    (run / "checkpoints" / "last.ckpt").unlink()
     assert "is not finished" in refused(curvae, tmp_path, command, run, *extra)
     assert "is not a folder" in refused(curvae, tmp_path, command, tmp_path / "nowhere", *extra)
 
@@ -363,7 +376,7 @@ def test_no_picture_of_vectors(curvae: Curvae, vectors: Path, tmp_path: Path) ->
     assert curvae("train", "--data", vectors, "--out", tmp_path / "plain", *SMALL).code == 0
     for command in ("sample", *USING[1:]):
         line = refused(curvae, tmp_path, command, tmp_path / "plain", "--out", tmp_path / "samples.png")
-        assert "shape (6,) and are no images" in line
+        assert "shape (6,) and are not images" in line
 
 
 # beside what would work: arguments, and what the line must say

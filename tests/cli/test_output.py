@@ -18,6 +18,8 @@ from typer.testing import CliRunner
 from curvae.autoencoder import Autoencoder
 from curvae.cli import app
 from curvae.files import write_atomic
+from curvae.reproduce import fig2
+from curvae.reproduce.sweep import context
 
 Curvae = Callable[..., Any]
 USING = ("encode", "reconstruct", "interpolate", "traverse")
@@ -207,7 +209,7 @@ SIZES: list[tuple[tuple[str, ...], str]] = [
     (("train", "--width", "1e9"), "width is 1000000000.0; expected at most 1000.0"),
     (("train", "--width", "900"), "which makes networks of"),
     (("train", "--estimator", "columns:" + "9" * 150), "expected a whole number from 1 to 10000"),
-    (("train", "--estimator", "columns:" + "9" * 5000), "expected a text of at most"),
+    (("train", "--estimator", "columns:" + "9" * 5000), "expected at most"),
     (("train", "--estimator", "lanczos:1000000000:1", "--structure", "full"), "from 1 to 10000"),
     (("train", "--objective", "beta-vae", "--samples", "1000000000"), "samples is 1000000000; expected at most"),
     (("reproduce", "fig2", "--workers", "100000"), "--workers is 100000; expected a whole number >= 1 and at most"),

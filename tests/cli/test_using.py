@@ -173,3 +173,19 @@ def test_the_commands_of_the_page_run(
         answer = curvae(*words)
         assert answer.code == 0, (line, answer.stderr)
         assert Path(words[words.index("--out") + 1]).exists()
+
+
+def test_labels_of_a_table_follow_the_rows(curvae: Curvae, tmp_path: Path) -> None:
+    """Kept in the order of the file, whatever the split: each label is its row's first value."""
+    pytest.importorskip("pandas")
+    rows = np.random.default_rng(0).normal(size=(30, 4)).round(4)
+    lines = ["a,b,c,d,tag", *(",".join(map(str, [*row, f"t{row[0]}"])) for row in rows)]
+    table, out = tmp_path / "t.csv", tmp_path / "run"
+    table.write_text("\n".join(lines))
+    train = ["train", "--data", str(table), "--labels", "tag", "--latents", "2", "--steps", "2", "--batch-size", "8"]
+    assert curvae(*train, "--out", str(out), "--device", "cpu").code == 0
+    for options in ([], ["--data", str(table)]):
+        answer = curvae("encode", str(out), "--out", str(tmp_path / "z.npz"), *options)
+        assert answer.code == 0, answer.stderr
+        found = np.load(tmp_path / "z.npz")
+        assert found["labels"].tolist() == [f"t{row[0]}" for row in rows]

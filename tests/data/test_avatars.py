@@ -110,7 +110,7 @@ def test_a_package_is_missing(module: str, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("avatars:many", "'avatars:many' is not understood; expected avatars, avatars:COUNT or avatars:COUNT:SEED"),
+        ("avatars:many", "'avatars:many' is not recognised; expected avatars, avatars:COUNT or avatars:COUNT:SEED"),
         ("avatars:10:1:2", "is not understood"),
         ("avatars:-5", "is not understood"),
         ("avatars:²", "is not understood"),

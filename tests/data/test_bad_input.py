@@ -137,15 +137,15 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     "missing file": (lambda p: p / "nowhere.npy", {}, "does not exist"),
     "name too long": (lambda p: "x" * 5000, {}, "cannot be read (File name too long)"),
     "nul in the name": (lambda p: "a\0b", {}, "does not exist"),
-    "no such home": (lambda p: "~nobody-of-that-name/x", {}, "has no home folder behind its ~"),
-    "other suffix": (lambda p: raw(p, "a.csv", b"1,2"), {}, "is a file of another kind"),
+    "no such home": (lambda p: "~nobody-of-that-name/x", {}, "starts with ~ but there is no such home folder"),
+    "other suffix": (lambda p: raw(p, "a.txt", b"1,2"), {}, "is not a kind of file that curvae reads"),
     "no suffix": (
         lambda p: raw(p, "train-images-idx3-ubyte", idx_file(3, 4)),
         {},
         "expected mnist, fashion-mnist, avatars, orl, a .npy",
     ),
-    "a single image": (lambda p: pictures(p / "d", (4, 4)) / "p0.png", {}, "is a file of another kind"),
-    "special file": (lambda p: "/dev/null", {}, "is a file of another kind"),
+    "a single image": (lambda p: pictures(p / "d", (4, 4)) / "p0.png", {}, "is not a kind of file that curvae reads"),
+    "special file": (lambda p: "/dev/null", {}, "is not a kind of file that curvae reads"),
     "empty folder": (lambda p: folder(p / "d"), {}, "holds no images"),
     "folder of text": (lambda p: folder(p / "d", readme_dot_txt=b"hello"), {}, "holds no images"),
     "folder of arrays": (
@@ -253,14 +253,18 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     "npy rubbish": (
         lambda p: raw(p, "a.npy", b"<!DOCTYPE html> no such page"),
         {},
-        "a.npy' is no NumPy file: it begins with b'<!DOCTYP'; expected one that numpy.save",
+        "a.npy' is not a NumPy file: it begins with b'<!DOCTYP'; expected one that numpy.save",
     ),
-    "npy zeros": (lambda p: raw(p, "a.npy", bytes(999)), {}, "is no NumPy file: it begins with b'\\x00"),
-    "npy gzipped": (lambda p: raw(p, "a.npy", gzip.compress(b"x")), {}, "is no NumPy file: it is gzipped; unpack it"),
+    "npy zeros": (lambda p: raw(p, "a.npy", bytes(999)), {}, "is not a NumPy file: it begins with b'\\x00"),
+    "npy gzipped": (
+        lambda p: raw(p, "a.npy", gzip.compress(b"x")),
+        {},
+        "is not a NumPy file: it is gzipped; unpack it",
+    ),
     "npy two arrays": (
         lambda p: raw(p, "b.npy", npy(p, np.ones((9, 3))).read_bytes() * 2),
         {},
-        "b.npy' goes on after its first array; expected one array in a file",
+        "b.npy' has more data after its first array; expected one array in a file",
     ),
     "npy of 5000 digits": (
         lambda p: raw(
@@ -319,7 +323,7 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     ),
     "npz checksum": (bad_member, {}, "cannot be read as a NumPy file (Bad CRC-32 for file 'train.npy')"),
     "npz no arrays": (lambda p: npz(p), {}, "holds no arrays; expected 'train' and 'test'"),
-    "npz of text": (zipped_text, {}, "holds files that are no arrays"),
+    "npz of text": (zipped_text, {}, "holds files that are not arrays"),
     "npz many arrays": (
         lambda p: npz(p, images=np.ones((3, 2)), labels=np.ones(3)),
         {},

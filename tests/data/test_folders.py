@@ -50,7 +50,7 @@ def test_the_same_image_by_two_links_is_not_on_both_sides(tmp_path: Path, capfd:
     for value in range(6):
         (tmp_path / f"link{value}.png").symlink_to(grey(tmp_path / f"{value}.png", value))
     assert both(load(tmp_path)) == list(range(6))
-    assert "left out 6 links to images that are there already" in capfd.readouterr().err
+    assert "left out 6 links to images that are already included" in capfd.readouterr().err
 
 
 def _dangling_file(root: Path) -> None:
@@ -196,7 +196,7 @@ def test_images_of_formats_that_are_not_read_are_told(tmp_path: Path, capfd: pyt
         grey(tmp_path / f"{value}.png", value)
         (tmp_path / f"{value}.HEIC").write_bytes(b"another format")
     load(tmp_path)
-    assert "left out 3 files of formats that are not read (.heic)" in capfd.readouterr().err
+    assert "left out 3 files in formats that curvae does not read (.heic)" in capfd.readouterr().err
 
 
 def test_names_may_be_bytes_that_are_no_text_and_look_like_markup(

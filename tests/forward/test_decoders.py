@@ -374,7 +374,7 @@ def test_products_and_hessians(name: str) -> None:
 def test_a_decoder_that_is_refused(name: str) -> None:
     decoder, z, x = _made(name)
     z.requires_grad_()
-    told = r"^the decoder cannot be differentiated at .*: .*; a decoder must be differentiable twice.*docs/decoders.md"
+    told = r"^the decoder cannot be differentiated at .*: .*; a decoder must be twice differentiable.*docs/decoders.md"
     estimators = [(Exact(), Full()), (Columns(1), Diagonal()), (Fraction(Exact(), 0.3), Full())]
     for estimator, structure in estimators:
         with pytest.raises(InputError, match=told):

@@ -68,7 +68,7 @@ FOLLOWED: dict[str, Callable[[], nn.Module]] = {
 
 NOT_FOLLOWED: dict[str, Callable[[], nn.Module]] = {
     "in-place": lambda: nn.Sequential(nn.Linear(LATENTS, 5), nn.BatchNorm1d(5), nn.ELU(inplace=True)),
-    "softmax": lambda: nn.Sequential(nn.Linear(LATENTS, 5), nn.BatchNorm1d(5, momentum=None), nn.Softmax(1)),
+    "softmin": lambda: nn.Sequential(nn.Linear(LATENTS, 5), nn.BatchNorm1d(5, momentum=None), nn.Softmin(1)),
     "transposed": lambda: _Function(lambda x: x.transpose(0, 1).tanh().transpose(0, 1)),
     "data-as-channels": lambda: _Function(lambda x: x.reshape(1, -1).tanh().reshape(x.shape)),
     "padded-by-ones": lambda: _Function(lambda x: functional.pad(x, (1, 1), value=1.0)),

@@ -20,9 +20,13 @@ from curvae.likelihoods import (
     Gaussian,
     Laplace,
     LearnedGaussian,
+    LearnedNegativeBinomial,
     Likelihood,
+    Masked,
+    Mixed,
     NegativeBinomial,
     Poisson,
+    SizeFactors,
     StudentT,
 )
 from curvae.likelihoods.base import check_same_shape, per_sample
@@ -67,6 +71,18 @@ def _normal(*shape: int) -> Callable[[int], Tensor]:
     return lambda batch: torch.randn(batch, *shape)
 
 
+def _with_factors(counts: Tensor) -> Tensor:
+    return torch.cat([counts, torch.rand(len(counts), 1) + 0.5], 1)
+
+
+def _with_gaps(x: Tensor) -> Tensor:
+    return x.where(torch.rand_like(x) < 0.7, torch.nan)
+
+
+def _classes(eta: Tensor) -> Tensor:
+    return torch.randint(2, (len(eta), 2)).to(eta)
+
+
 CASES = {
     "gaussian": Case(Gaussian(), _normal(5), torch.randn_like),
     "gaussian-sigma": Case(Gaussian(0.3), _normal(1, 3, 2), torch.randn_like),
@@ -80,6 +96,34 @@ CASES = {
     "laplace": Case(Laplace(0.7), _normal(4), torch.randn_like, fisher=True),
     "student-t": Case(StudentT(5.0, 0.6), _normal(4), torch.randn_like, fisher=True),
     "learned-gaussian": Case(LearnedGaussian(0.4).requires_grad_(False), _normal(4), torch.randn_like),
+    "learned-gaussian-each": Case(
+        LearnedGaussian(torch.linspace(0.2, 2, 4), floor=0.5).double().requires_grad_(False),
+        _normal(4),
+        torch.randn_like,
+    ),
+    "learned-negative-binomial": Case(
+        LearnedNegativeBinomial(torch.linspace(0.5, 9, 4)).double().requires_grad_(False),
+        _normal(4),
+        lambda eta: torch.poisson(eta.exp()),
+    ),
+    "size-factors": Case(SizeFactors(Poisson()), _normal(4), lambda eta: _with_factors(torch.poisson(eta.exp()))),
+    "size-factors-total": Case(
+        SizeFactors(NegativeBinomial(2.5), typical=6.0), _normal(4), lambda eta: torch.poisson(eta.exp())
+    ),
+    "masked": Case(Masked(BernoulliLogits()), _normal(6), lambda eta: _with_gaps(torch.rand_like(eta).round())),
+    "masked-categorical": Case(
+        Masked(Categorical()), _normal(3, 4), lambda eta: _with_gaps(torch.randint(3, (len(eta), 4)).double())
+    ),
+    "mixed": Case(
+        Mixed([(Gaussian(0.3), 1), (Categorical(), 2, 4), (SizeFactors(Poisson()), 3, 2)]),
+        _normal(7),
+        lambda eta: torch.cat([eta[:, :1], _classes(eta), _with_factors(torch.poisson(eta[:, 5:].exp()))], 1),
+    ),
+    "masked-mixed": Case(
+        Masked(Mixed([(Gaussian(0.3), 2), (Categorical(), 1, 2)])),
+        _normal(4),
+        lambda eta: _with_gaps(torch.cat([eta[:, :2], _classes(eta)[:, :1]], 1)),
+    ),
     "own": Case(Exponential(), _normal(4), lambda eta: torch.rand_like(eta) + 0.1),
     "categorical": Case(Categorical(), _normal(4), lambda eta: torch.randint(4, (len(eta),))),
     "categorical-positions": Case(Categorical(), _normal(3, 2, 2), lambda eta: torch.randint(3, (len(eta), 2, 2))),
@@ -147,12 +191,31 @@ def test_samples_have_the_mean(case: Case, seed: int) -> None:
     draws = 20_000
     eta = case.eta(1)
     samples = case.likelihood.sample(eta.expand(draws, *eta.shape[1:]), torch.Generator().manual_seed(seed))
-    if isinstance(case.likelihood, Categorical):
-        samples = torch.nn.functional.one_hot(samples, eta.shape[1]).movedim(-1, 1)
-    samples = samples.double()
+    samples = _as_outputs(case.likelihood, samples, eta)
     error = (samples.mean(0) - case.likelihood.mean(eta)[0]) / (samples.std(0) / draws**0.5)
     assert samples.std(0).min() > 0
     assert error.abs().max() < 5
+
+
+def _as_outputs(likelihood: Likelihood, samples: Tensor, eta: Tensor) -> Tensor:
+    """Observations in the form of means: classes one-hot, without size factors."""
+    match likelihood:
+        case Categorical():
+            return torch.nn.functional.one_hot(samples.long(), eta.shape[1]).movedim(-1, 1).double()
+        case SizeFactors(typical=None):
+            return samples[:, :-1]
+        case Masked():
+            return _as_outputs(likelihood.likelihood, samples, eta)
+        case Mixed():
+            columns = samples.split([part.columns for part in likelihood.parts], 1)
+            outputs = eta.split([part.outputs for part in likelihood.parts], 1)
+            shaped = [
+                e.unflatten(1, (-1, part.columns)) if isinstance(part.likelihood, Categorical) else e
+                for e, part in zip(outputs, likelihood.parts, strict=True)
+            ]
+            parts = zip(likelihood.parts, columns, shaped, strict=True)
+            return torch.cat([_as_outputs(part.likelihood, x, e).flatten(1) for part, x, e in parts], 1)
+    return samples.double()
 
 
 def test_samples_look_like_observations_and_come_from_the_generator(case: Case, seed: int) -> None:

@@ -20,7 +20,10 @@ from curvae.likelihoods import (
     Laplace,
     LearnedGaussian,
     Likelihood,
+    Masked,
+    Mixed,
     Poisson,
+    SizeFactors,
     StudentT,
 )
 from curvae.metrics import Implied, at_unit_beta, importance_weighted_nll
@@ -243,3 +246,15 @@ def test_bad_input_is_refused_in_one_line() -> None:
         importance_weighted_nll(model, torch.full((2, 4), math.inf), Gaussian(), samples=2, generator=generator())
     with pytest.raises(InputError, match="deterministic"):
         importance_weighted_nll(model.model, torch.rand(2, 4), Gaussian(), samples=2, generator=generator())
+
+
+def test_unit_beta_of_products_and_gaps() -> None:
+    each = LearnedGaussian(torch.tensor([0.5, 2.0]))
+    found = at_unit_beta(Masked(each), 0.25)
+    assert isinstance(found, Masked)
+    torch.testing.assert_close(found.likelihood.sigma, torch.tensor([0.25, 1.0]))
+    assert not found.likelihood.log_sigma.requires_grad
+    mixed = at_unit_beta(Mixed([(Gaussian(2.0), 1), (Laplace(1.0), 2)]), 0.25)
+    assert [repr(part.likelihood) for part in mixed.parts] == ["Gaussian(sigma=1)", "Laplace(scale=0.25)"]
+    for none in (Masked(Poisson()), Mixed([(Gaussian(), 1), (BernoulliLogits(), 1)]), SizeFactors(Poisson())):
+        assert at_unit_beta(none, 0.25) is none

@@ -150,7 +150,8 @@ def test_encode_decode_sample_and_posterior_keep_the_shape(shape: tuple[int, ...
         torch.testing.assert_close(q.kl(), torch.distributions.kl_divergence(expected, prior))
         torch.testing.assert_close(q.precision(), q.covariance().inverse())
     heads = [model.mean_head, Autoencoder(_encoder(shape, 7), _decoder(shape), shape, Diagonal()).factor_head]
-    assert all(head.weight.shape == (shape[0] if shape == MAPS else shape[1], 7) for head in heads)
+    channels = shape[0] if shape == MAPS else shape[1]
+    assert all(isinstance(head, nn.Linear) and head.weight.shape == (channels, 7) for head in heads)
 
 
 def test_products_and_jacobians_have_the_latents_shape() -> None:
@@ -204,7 +205,7 @@ class _Largest(TorchDispatchMode):
     """The largest tensor that anything returns."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.elements = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]

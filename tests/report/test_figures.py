@@ -107,8 +107,11 @@ def test_what_cannot_be_shown_is_one_line(results: Path) -> None:
             [spoiled("other", lambda s: s.update(figure="fig6"))],
             "holds fig6, which has no page; expected results of fig2",
         ),
-        ([spoiled("old", lambda s: s.pop("settings"))], "is damaged or of another version .*settings.*again"),
-        ([spoiled("list", lambda s: s.update(config=[]))], "is damaged or of another version"),
+        (
+            [spoiled("old", lambda s: s.pop("settings"))],
+            "is damaged or was written by another version .*settings.*again",
+        ),
+        ([spoiled("list", lambda s: s.update(config=[]))], "is damaged or was written by another version"),
         ([results / "unseen"], "fig3.png is missing or damaged; run curvae reproduce fig3"),
         ([results / "torn"], "summary.json is damaged"),
         ([results / "fig2", results / "old" / ".." / "fig2"], "is given twice"),
@@ -118,6 +121,8 @@ def test_what_cannot_be_shown_is_one_line(results: Path) -> None:
             write_report(paths, results / "report.html", sections)
         assert "\n" not in str(caught.value)
         assert not (results / "report.html").exists()
+    with pytest.raises(InputError, match="holds fig2, which has no page; expected runs alone"):
+        write_report([results / "fig2"], results / "report.html")
 
 
 def test_findings_of_heat_maps_count_what_the_intervals_exclude(made: Path) -> None:

@@ -84,7 +84,7 @@ def test_fewer_steps_than_are_done_are_refused(configure: Configure, tmp_path: P
     config = configure(**EVERY, steps=10)
     train(config, tmp_path / "run")
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    with pytest.raises(InputError, match=r"^steps is 9 but .*run has done 10; expected at least those$"):
+    with pytest.raises(InputError, match=r"^steps is 9 but .*run has done 10; expected at least that many$"):
         train(replace(config, steps=9), tmp_path / "run", resume=True)
     assert {path: path.read_bytes() for path in before} == before
 
@@ -131,5 +131,5 @@ def test_what_makes_another_training_is_refused_still(configure: Configure, tmp_
     document = json.loads((tmp_path / "run" / "config.json").read_text())
     document["config"]["beta"] = 0.9
     (tmp_path / "run" / "config.json").write_text(json.dumps(document))
-    with pytest.raises(InputError, match=r"are of different runs \(they differ in beta\)"):
+    with pytest.raises(InputError, match=r"belong to different runs \(they differ in beta\)"):
         Run.open(tmp_path / "run").model()

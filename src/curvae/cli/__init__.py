@@ -21,17 +21,19 @@ from curvae import __version__
 from curvae.cli.encode import encode
 from curvae.cli.evaluate import evaluate
 from curvae.cli.group import Commands
+from curvae.cli.inspect import inspect
 from curvae.cli.interpolate import interpolate
 from curvae.cli.reconstruct import reconstruct
 from curvae.cli.report import report
 from curvae.cli.reproduce import reproduce
+from curvae.cli.runs import runs
 from curvae.cli.sample import sample
 from curvae.cli.train import train
 from curvae.cli.traverse import traverse
 from curvae.memory import avoid_page_faults
 
-app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-for command in (train, evaluate, encode, reconstruct, interpolate, traverse, sample, report, reproduce):
+app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
+for command in (train, evaluate, inspect, encode, reconstruct, interpolate, traverse, sample, report, runs, reproduce):
     app.command()(command)
 
 

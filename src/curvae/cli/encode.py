@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from curvae.cli import using
+from curvae.cli.own import Code, ModelOption, TrustOption
 from curvae.cli.places import path
 
 
@@ -25,6 +26,8 @@ def encode(
     limit: Annotated[int | None, Option(help="Use at most this many samples, the first ones.")] = None,
     batch_size: Annotated[int, Option(help="Samples at a time.")] = 256,
     device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
+    model: ModelOption = None,
+    trust: TrustOption = False,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Means and standard deviations of the latents of samples, in the order of the data, with their labels if any.
@@ -34,7 +37,8 @@ def encode(
     from curvae.errors import InputError
     from curvae.runs import build_structure
 
-    opened = using.open_run(run)
+    code = Code.of(model, trust)
+    opened = using.open_run(run, code)
     using.check_out(out, (".npz",), opened, data)
     if batch_size < 1:
         raise InputError(f"--batch-size is {batch_size}; expected a whole number >= 1")
@@ -43,7 +47,8 @@ def encode(
     samples = using.read(opened, data, part).first(limit)
     latents = opened.config.latents
     using.check_amount("the codes", (len(samples.values), latents, *(latents,) * covariance), out)
-    found = trained.encode(samples.values, covariance=covariance, structure=chosen, batch_size=batch_size)
+    with code.errors():
+        found = trained.encode(samples.values, covariance=covariance, structure=chosen, batch_size=batch_size)
     arrays = {name: value.cpu().numpy() for name, value in found._asdict().items()}
     labels = {} if samples.labels is None else {"labels": samples.labels}
     replaced = using.write(out, {**arrays, **labels})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from rich.table import Table
 from typer import Argument, Option
 
 from curvae.cli.group import fail
+from curvae.cli.own import Code, ModelOption, TrustOption
 from curvae.cli.places import path
 from curvae.terminal import console
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from curvae._typing import Tensor
     from curvae.autoencoder import Autoencoder
     from curvae.likelihoods import Likelihood
-    from curvae.metrics import ActiveUnits, Evaluation, Likelihoods
+    from curvae.metrics import ActiveUnits, Estimate, Evaluation, Likelihoods
     from curvae.posteriors import Structure
     from curvae.runs import Run
 
@@ -33,22 +35,25 @@ _MOST = {"samples": 100_000, "columns": 10_000, "nll": 1_000_000}
 
 
 def evaluate(
-    run: Annotated[Path, Argument(help="A finished run folder.", metavar="RUN", parser=path)],
-    limit: Annotated[int, Option(help="Use at most this many held-out data.")] = 5000,
+    runs: Annotated[list[Path], Argument(help="Run folders; several are one table.", metavar="RUN...", parser=path)],
+    limit: Annotated[int, Option(help="Use at most this many held-out samples.")] = 5000,
     samples: Annotated[int, Option(help="Draws per sample for objective (2).")] = 8,
     columns: Annotated[int, Option(help="Sampled columns per sample.")] = 1,
     nll: Annotated[
         int | None, Option(help="Also estimate -log p(x), with K importance-weighted draws per sample.", metavar="K")
     ] = None,
-    batch_size: Annotated[int, Option(help="Data at a time.")] = 100,
+    batch_size: Annotated[int, Option(help="Batch size.")] = 100,
     seed: Annotated[int, Option(help="Of the draws.")] = 0,
     device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
+    model: ModelOption = None,
+    trust: TrustOption = False,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Measure a run on its held-out data: the three objectives, reconstruction, penalty, alignment, active units.
+    """Measure runs on their held-out data: the three objectives, reconstruction, penalty, alignment, active units.
 
     Also kept in the run folder, where curvae report finds it; where that cannot be written, what was measured is
-    printed all the same, and the exit code is 1.
+    printed all the same, and the exit code is 1. Of a run that is not finished the last checkpoint is measured, and not
+    kept.
     """
     from curvae.errors import InputError
     from curvae.runs import Run
@@ -58,15 +63,32 @@ def evaluate(
         if value is not None and not 1 <= value <= _MOST.get(name, value):
             most = f" and at most {_MOST[name]}" if name in _MOST else ""
             raise InputError(f"--{name} is {value}; expected a whole number >= 1{most}")
-    opened = Run.open(run)
-    found = _measure(opened, limit, samples, columns, nll, batch_size, seed, device)
-    unwritable = _keep(opened, found)
+    code, unwritable = Code.of(model, trust), []
+    opened = [Run.open(run) for run in runs]
+    code.check(opened)
+    measured: list[_Found] = []
+    with code.errors():
+        models = [code.latest(run) for run in opened]  # all of them first: one that cannot be read costs no time
+        for run, (own, step) in zip(opened, models, strict=True):
+            found = _measure(run, own, limit, samples, columns, nll, batch_size, seed, device)
+            measured.append(found if run.finished else replace(found, step=step))
+            if run.finished:
+                unwritable.append(_keep(run, measured[-1]))
+    _print(runs, measured, as_json)
+    for line in filter(None, unwritable):
+        fail(f"what was measured is printed but not kept: {line}", 1)
+
+
+def _print(runs: list[Path], measured: list[_Found], as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps({"run": str(run), **found.evaluation.to_json(), **found.beside()}))
+        found = [
+            {"run": str(run), **one.evaluation.to_json(), **one.beside()}
+            for run, one in zip(runs, measured, strict=True)
+        ]
+        typer.echo(json.dumps({"runs": found} if len(runs) > 1 else found[0]))
     else:
-        console(stderr=False).print(_table(run, found))
-    if unwritable is not None:
-        fail(f"what was measured is printed but not kept: {run} cannot be written: {unwritable}", 1)
+        table = _table(runs[0], measured[0]) if len(runs) == 1 else side_by_side(runs, measured)
+        console(stderr=False).print(table)
 
 
 def _keep(run: Run, found: _Found) -> str | None:
@@ -74,23 +96,29 @@ def _keep(run: Run, found: _Found) -> str | None:
     try:
         run.save_evaluation(found.evaluation, found.beside())
     except OSError as error:
-        return str(error.strerror or error)
+        return f"{run.path} cannot be written: {error.strerror or error}"
     return None
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What was measured, and with which observation models: the run's, and ``noise`` for −log p(x)."""
+    """What was measured, and with which observation models: the run's, and ``noise`` for −log p(x).
+
+    ``step`` is that of the checkpoint of a run that is not finished.
+    """
 
     evaluation: Evaluation
     likelihood: Likelihood
     units: ActiveUnits | None
     nll: Likelihoods | None
     noise: Likelihood
+    step: int | None = None
 
     def beside(self) -> dict[str, Any]:
         """What the evaluation itself does not hold, ready for JSON."""
         found: dict[str, Any] = {"likelihood": repr(self.likelihood)}
+        if self.step is not None:
+            found["checkpoint_step"] = self.step
         if self.units is not None:
             found["active_units"] = {
                 "count": self.units.count,
@@ -112,7 +140,15 @@ class _Found:
 
 
 def _measure(
-    run: Run, limit: int, samples: int, columns: int, nll: int | None, batch_size: int, seed: int, device: str
+    run: Run,
+    model: Autoencoder,
+    limit: int,
+    samples: int,
+    columns: int,
+    nll: int | None,
+    batch_size: int,
+    seed: int,
+    device: str,
 ) -> _Found:
     from curvae.metrics import active_units, at_unit_beta
     from curvae.metrics import evaluate as measure
@@ -120,7 +156,7 @@ def _measure(
     from curvae.runs.device import choose_device, generator
 
     where = choose_device(device)
-    model = run.model().to(where)
+    model = model.to(where)
     data = run.dataset().test
     data = data[: min(limit, len(data))]  # a number beyond 64 bits is one that PyTorch does not take
     batch_size = min(batch_size, len(data))
@@ -178,12 +214,13 @@ def _likelihoods(
     )
 
 
-def _table(run: Path, found: _Found) -> Table:
+def _rows(found: _Found, several: bool) -> dict[str, Estimate]:
+    """What is measured of every run, by its name in a table; ``several``: whose structures may differ."""
     evaluation = found.evaluation
-    rows = {
+    return {
         "β-VAE (2)": evaluation.beta_vae,
         "Taylor (7)": evaluation.taylor,
-        f"GRAE (12), {evaluation.structure}": evaluation.grae,
+        "GRAE (12), own structure" if several else f"GRAE (12), {evaluation.structure}": evaluation.grae,
         "GRAE (12), Full()": evaluation.grae_full,
         "reconstruction term": evaluation.reconstruction,
         "squared error per output": evaluation.mse,
@@ -193,8 +230,37 @@ def _table(run: Path, found: _Found) -> Table:
         "‖Σ⁻¹ − (I+M/β)‖ / ‖I+M/β‖": evaluation.alignment,
         "the same within the structure": evaluation.alignment_structure,
     }
+
+
+def side_by_side(runs: list[Path], measured: list[_Found]) -> Table:
+    """Several runs, a column each."""
+    above = os.path.commonpath([run.absolute().parent for run in runs])
+    names = [os.path.relpath(run.absolute(), above) for run in runs]
+    table = Table("", *names, title="held-out data, mean ± standard error")
+    evaluations = [one.evaluation for one in measured]
+    table.add_row("data", *(str(one.data) for one in evaluations))
+    table.add_row("β", *(f"{one.beta:g}" for one in evaluations))
+    table.add_row("structure", *(one.structure for one in evaluations))
+    table.add_row("observation model", *(str(one.likelihood) for one in measured), end_section=True)
+    rows = [_rows(one, True) for one in measured]
+    for name in rows[0]:
+        table.add_row(name, *(_cell(row[name]) for row in rows))
+    table.add_row("active units", *("" if one.units is None else f"{one.units.count}" for one in measured))
+    if any(one.nll is not None for one in measured):
+        table.add_row("−log p(x)", *(_cell(None if one.nll is None else one.nll.mean()) for one in measured))
+    if any(not one.own_posterior for one in evaluations):
+        table.caption = "Σ of a deterministic model is the best one (11), as it has none of its own"
+    return table
+
+
+def _cell(estimate: Estimate | None) -> str:
+    return "" if estimate is None else f"{estimate.mean:.5g} ± {estimate.se:.2g}"
+
+
+def _table(run: Path, found: _Found) -> Table:
+    evaluation = found.evaluation
     table = Table("", "mean", "± s.e.", title=f"{run}: {evaluation.data} held-out data, β = {evaluation.beta:g}")
-    for name, estimate in rows.items():
+    for name, estimate in _rows(found, False).items():
         table.add_row(name, f"{estimate.mean:.5g}", f"{estimate.se:.2g}")
     if evaluation.alignment_correlation is not None:
         table.add_row("correlation off the diagonal", f"{evaluation.alignment_correlation:.4f}", "")

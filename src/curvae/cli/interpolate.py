@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from curvae.cli import using
+from curvae.cli.own import Code, ModelOption, TrustOption
 from curvae.cli.places import path
 
 
@@ -20,6 +21,8 @@ def interpolate(
     steps: Annotated[int, Option(help="Points of each way, both ends included.")] = 9,
     geodesic: Annotated[bool, Option("--geodesic", help="Shortest ways as the decoder sees them.")] = False,
     device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
+    model: ModelOption = None,
+    trust: TrustOption = False,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Decode ways between the codes of two samples: straight lines in latent space, or geodesics."""
@@ -27,7 +30,8 @@ def interpolate(
 
     from curvae.errors import InputError
 
-    opened = using.open_run(run)
+    code = Code.of(model, trust)
+    opened = using.open_run(run, code)
     using.check_out(out, using.FORMATS, opened, data)
     least = 3 if geodesic else 2
     if steps < least:
@@ -37,7 +41,8 @@ def interpolate(
     trained = using.trained(opened, device)
     samples = using.read(opened, data, part)
     first, last = (samples.at("--pairs", list(side)) for side in zip(*ends, strict=True))
-    found = trained.interpolate(first, last, steps, geodesic=geodesic).cpu().numpy()
+    with code.errors():
+        found = trained.interpolate(first, last, steps, geodesic=geodesic).cpu().numpy()
     picture = found.reshape(-1, *found.shape[2:]) if out.suffix.lower() == ".png" else None
     replaced = using.write(out, {"path": found, "pairs": np.array(ends)}, picture, steps)
     told = {"run": str(run), "out": str(out), "pairs": ends, "steps": steps, "geodesic": geodesic}

@@ -28,7 +28,9 @@ def path(text: Any) -> Path:
     if not typed:
         raise typer.BadParameter("the path is empty")
     if typed.startswith("~"):
-        raise typer.BadParameter(f"{typed!r} has no home folder behind its ~; ./~… is a name that begins so")
+        raise typer.BadParameter(
+            f"{typed!r} starts with ~ but there is no such home folder; ./~… is a name that begins so"
+        )
     # such names cannot be written into a JSON document or a page; weights do not get into such a folder at all
     if any(0xD800 <= ord(letter) <= 0xDFFF for letter in typed):
         raise typer.BadParameter(f"{typed!r} is not UTF-8; expected a name that is")
@@ -56,7 +58,7 @@ def check_file(option: str, out: Path, suffixes: tuple[str, ...]) -> None:
 
 
 def check_folder(option: str, out: Path) -> None:
-    """Refuse a place that is no folder and cannot become one, or that cannot be written.
+    """Refuse a place that is not a folder and cannot become one, or that cannot be written.
 
     Raises:
         InputError: it is so.

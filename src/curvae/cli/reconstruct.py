@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from curvae.cli import using
+from curvae.cli.own import Code, ModelOption, TrustOption
 from curvae.cli.pictures import above_each_other
 from curvae.cli.places import path
 
@@ -20,13 +21,16 @@ def reconstruct(
     limit: Annotated[int | None, Option(help="Use at most this many samples, the first ones.")] = None,
     batch_size: Annotated[int, Option(help="Samples at a time.")] = 256,
     device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
+    model: ModelOption = None,
+    trust: TrustOption = False,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Encode samples and decode their codes: expected observations, in the order of the data."""
     from curvae.data import as_float
     from curvae.errors import InputError
 
-    opened = using.open_run(run)
+    code = Code.of(model, trust)
+    opened = using.open_run(run, code)
     using.check_out(out, using.FORMATS, opened, data)
     if batch_size < 1:
         raise InputError(f"--batch-size is {batch_size}; expected a whole number >= 1")
@@ -34,7 +38,8 @@ def reconstruct(
     samples = using.read(opened, data, part).first(limit)
     shape, count = tuple(samples.values.shape), len(samples.values)
     using.check_amount("the reconstructions", shape, out, 2 * count)
-    found = trained.reconstruct(samples.values, batch_size=batch_size).cpu().numpy()
+    with code.errors():
+        found = trained.reconstruct(samples.values, batch_size=batch_size).cpu().numpy()
     labels = {} if samples.labels is None else {"labels": samples.labels}
     picture, columns = None, None
     if out.suffix.lower() == ".png":

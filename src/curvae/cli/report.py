@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+from curvae.cli.own import Code, ModelOption, TrustOption
 from curvae.cli.places import check_file, path
 
 _FOLDERS = "Run folders, shown side by side, and results folders of fig2, 3, 4, 7, table1, comparison."
@@ -17,15 +18,24 @@ _FOLDERS = "Run folders, shown side by side, and results folders of fig2, 3, 4, 
 def report(
     runs: Annotated[list[Path], Argument(help=_FOLDERS, metavar="FOLDER...", parser=path)],
     out: Annotated[Path, Option(help="The page.", parser=path)] = Path("report.html"),
+    model: ModelOption = None,
+    trust: TrustOption = False,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Write one self-contained HTML page about runs and reproduced figures."""
+    """Write one self-contained HTML page about runs and reproduced figures.
+
+    A run that is not finished is shown as its last checkpoint has it.
+    """
     from curvae.report import write_report
     from curvae.reproduce import sections
+    from curvae.runs import Run
 
     check_file("--out", out, (".html", ".htm"))
-    write_report(runs, out, sections)
+    code = Code.of(model, trust)
+    code.check([Run.open(run) for run in runs if (run / "config.json").exists()])
+    with code.errors():
+        write_report(runs, out, sections, code.shown)
     if as_json:
         typer.echo(json.dumps({"runs": [str(run) for run in runs], "out": str(out)}))
     else:
-        typer.echo(f"the report is {out}", err=True)
+        typer.echo(f"wrote the report to {out}", err=True)

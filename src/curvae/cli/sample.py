@@ -11,6 +11,7 @@ import typer
 from typer import Argument, Option
 
 from curvae.cli import using
+from curvae.cli.own import Code, ModelOption, TrustOption
 from curvae.cli.pictures import SHOWN
 from curvae.cli.places import check_file, path
 from curvae.terminal import console, one_line
@@ -30,6 +31,8 @@ def sample(
         str, Option("--from", help="prior, or mixture:K fitted to the codes of the training data.")
     ] = "prior",
     seed: Annotated[int, Option(help="Of the draws.")] = 0,
+    model: ModelOption = None,
+    trust: TrustOption = False,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Decode draws from the prior, or from a mixture of K normal distributions fitted to the codes after training."""
@@ -39,11 +42,13 @@ def sample(
     if n < 1:
         raise InputError(f"-n is {n}; expected a whole number >= 1")
     components = _components(source)
-    opened = using.open_run(run)
+    code = Code.of(model, trust)
+    opened = using.open_run(run, code)
     shape = tuple(opened.data["shape"])
     using.check_picture(opened, out)
     _check_number(n, shape, out)
-    values = _draw(opened, n, components, seed)
+    with code.errors():
+        values = _draw(opened, n, components, seed)
     replaced = using.write(out, {"samples": values}, values)
     told = {"run": str(run), "out": str(out), "n": n, "shape": list(shape), "from": source, "seed": seed}
     using.tell(told, f"{n} samples", replaced, as_json)

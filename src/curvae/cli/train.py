@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,19 +11,44 @@ import typer
 from typer import Option
 
 from curvae.cli.group import fail
+from curvae.cli.own import Code
+from curvae.cli.pairs import pairs
 from curvae.cli.places import check_folder, path
+from curvae.cli.settings_file import read_settings, write_settings
 from curvae.terminal import console, quoted
+
+_MODEL = "Your own model: a function build(shape, …) that returns an Autoencoder; its file is run."
+_OUT = "Run folder: a new one, or with --resume the one to continue."
+# what is no field of a configuration
+_BESIDE = ("out", "config", "resume", "trust", "print_config", "as_json")
+_LENGTHS = frozenset(("steps", "epochs"))
+_PRINT = "Print all options as YAML for --config, and leave."
 
 
 def train(
-    out: Annotated[Path, Option(help="Run folder; new, or with --resume the one to go on with.", parser=path)],
-    data: Annotated[
-        str | None, Option(help="mnist, fashion-mnist, avatars, orl, or a path to .npy, .npz, IDX, images, CelebA.")
+    out: Annotated[Path | None, Option(help=_OUT, parser=path)] = None,
+    config: Annotated[
+        Path | None, Option(help="YAML file of options; those on the command line win.", parser=path)
     ] = None,
-    size: Annotated[int | None, Option(help="Bring images to this many pixels a side.")] = None,
-    split_seed: Annotated[int | None, Option(help="Seed of the split of data without one.", show_default="0")] = None,
+    data: Annotated[
+        str | None,
+        Option(
+            help="mnist, fashion-mnist, avatars, orl, or a path to .npy, .npz, .csv, .parquet, .h5ad, IDX, images, "
+            "CelebA."
+        ),
+    ] = None,
+    size: Annotated[int | None, Option(help="Resize images to this many pixels per side.")] = None,
+    split_seed: Annotated[
+        int | None, Option(help="Seed of the train/test split, for data that come without one.", show_default="0")
+    ] = None,
     damaged: Annotated[
-        str | None, Option(help="Images that cannot be read: stop or skip.", show_default="stop")
+        str | None, Option(help="What to do with images that cannot be read: stop or skip.", show_default="stop")
+    ] = None,
+    labels: Annotated[
+        str | None, Option(help="Columns of a table to keep beside the data: COLUMN,COLUMN.", show_default="none")
+    ] = None,
+    drop: Annotated[
+        str | None, Option(help="Columns of a table to leave out: COLUMN,COLUMN.", show_default="none")
     ] = None,
     objective: Annotated[str | None, Option(help="beta-vae, taylor, grae or rae.", show_default="grae")] = None,
     structure: Annotated[
@@ -59,60 +85,162 @@ def train(
             help="auto (by the data), paper (28x28 grey, 64x64), paper-no-norm, mlp or linear.", show_default="auto"
         ),
     ] = None,
-    width: Annotated[float | None, Option(help="Factor on the network's widths.", show_default="1.0")] = None,
+    model: Annotated[
+        str | None, Option(help=_MODEL, metavar="FILE.py:FUNCTION", show_default="none: --network")
+    ] = None,
+    model_set: Annotated[
+        list[str] | None,
+        Option("--set", help="--model: a setting of the function; repeatable.", metavar="NAME=VALUE"),
+    ] = None,
+    width: Annotated[float | None, Option(help="Multiplies the network's widths.", show_default="1.0")] = None,
     beta: Annotated[float | None, Option(help="Weight of the KL term, > 0.", show_default="0.2")] = None,
-    encoder_weight: Annotated[float | None, Option(help="grae, rae: weight of the code.", show_default="beta")] = None,
+    encoder_weight: Annotated[
+        float | None, Option(help="grae, rae: weight of the term in ‖h‖².", show_default="beta")
+    ] = None,
     decoder_weight: Annotated[
         float | None, Option(help="grae, rae: weight of the penalty.", show_default="beta; rae: 1")
     ] = None,
     orthogonality: Annotated[
-        float | None, Option(help="grae: weight of the penalty on columns at an angle.", show_default="0.0")
+        float | None, Option(help="grae: weight of the penalty on columns that are not orthogonal.", show_default="0.0")
     ] = None,
     latents: Annotated[int | None, Option(help="Number of latents.", show_default="12")] = None,
     steps: Annotated[int | None, Option(help="Optimiser steps.", show_default="20000")] = None,
-    batch_size: Annotated[int | None, Option(help="Data per step.", show_default="64")] = None,
+    epochs: Annotated[int | None, Option(help="Passes over the data, in place of --steps.")] = None,
+    batch_size: Annotated[int | None, Option(help="Data per batch.", show_default="64")] = None,
+    accumulate: Annotated[int | None, Option(help="Batches per step.", show_default="1")] = None,
     lr: Annotated[float | None, Option(help="Adam's learning rate.", show_default="0.001")] = None,
     schedule: Annotated[
-        str | None, Option(help="Of the learning rate: constant, or cosine (falls to 0).", show_default="constant")
+        str | None, Option(help="Learning-rate schedule: constant, or cosine (decays to 0).", show_default="constant")
     ] = None,
-    warmup: Annotated[int | None, Option(help="Steps in which the rate rises first.", show_default="0")] = None,
+    warmup: Annotated[
+        int | None, Option(help="Steps of linear warm-up of the learning rate.", show_default="0")
+    ] = None,
+    beta_warmup: Annotated[int | None, Option(help="Steps in which beta rises first.", show_default="0")] = None,
+    clip: Annotated[float | None, Option(help="Largest norm of the gradient.", show_default="none")] = None,
+    ema: Annotated[
+        float | None, Option(help="Decay of averaged weights, such as 0.999; 0 for none.", show_default="0.0")
+    ] = None,
+    early_stop: Annotated[
+        int | None,
+        Option(help="End after so many held-out values without a better one; 0: never.", show_default="0"),
+    ] = None,
     samples: Annotated[int | None, Option(help="beta-vae: draws per sample.", show_default="1")] = None,
-    seed: Annotated[int | None, Option(help="Of weights, data order and noise.", show_default="0")] = None,
-    precision: Annotated[str | None, Option(help="32, bf16 or 64.", show_default="32")] = None,
+    seed: Annotated[int | None, Option(help="Random seed for weights, data order and noise.", show_default="0")] = None,
+    precision: Annotated[
+        str | None, Option(help="Floating-point precision: 32, bf16 or 64.", show_default="32")
+    ] = None,
     compile: Annotated[
         bool | None, Option("--compile/--no-compile", help="Compile the networks.", show_default="no-compile")
     ] = None,
     device: Annotated[str | None, Option(help="auto, cpu or cuda.", show_default="auto")] = None,
     checkpoint_every: Annotated[int | None, Option(help="Steps between checkpoints.", show_default="1000")] = None,
     log_every: Annotated[int | None, Option(help="Steps between lines of metrics.", show_default="20")] = None,
-    resume: Annotated[bool, Option("--resume", help="Go on with the run in --out.")] = False,
+    logger: Annotated[
+        str | None, Option(help="tensorboard or csv: curves to watch.", show_default="none, metrics.jsonl alone")
+    ] = None,
+    resume: Annotated[bool, Option("--resume", help="Continue the run in --out.")] = False,
+    trust: Annotated[
+        bool, Option("--trust", help="Run the model's code that --config or the run folder names.")
+    ] = False,
+    print_config: Annotated[bool, Option("--print-config", help=_PRINT)] = False,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Train an autoencoder into a run folder.
 
     A run that was stopped or killed goes on, to the same weights, with: curvae train --resume --out RUN
     """
-    given = {name: value for name, value in locals().items() if name not in ("out", "resume", "as_json")}
-    _train({name: value for name, value in given.items() if value is not None}, out, resume, as_json)
+    given = {name: value for name, value in locals().items() if value is not None and name not in _BESIDE}
+    if model_set is not None:
+        given["model_set"] = pairs("--set", model_set)
+    wanted = _wanted(given, out, config, resume, trust)
+    if print_config:
+        typer.echo(wanted.printed(), nl=False)
+    else:
+        _train(wanted, resume, as_json)
 
 
-def _train(given: dict[str, Any], out: Path, resume: bool, as_json: bool) -> None:
+@dataclass(frozen=True)
+class _Wanted:
+    """What the command line, the file of options and, on resume, the run folder ask for together.
+
+    Attributes:
+        values: fields of the configuration that somebody chose.
+        out: the run folder.
+        named: functions that make a model, whose code may be run because the command line names them.
+        trust: whether it may be run because the file or the folder names it.
+    """
+
+    values: dict[str, Any]
+    out: Path | None
+    named: tuple[str, ...]
+    trust: bool
+
+    def printed(self) -> str:
+        """As YAML; what a model of one's own decides is left open."""
+        from curvae.runs import RunConfig
+
+        values = {**asdict(RunConfig.from_json(self.values)), **dict.fromkeys(self.left_to_the_model())}
+        if values["epochs"] is not None:
+            values["steps"] = None
+        return write_settings({"out": None if self.out is None else str(self.out), **values})
+
+    def left_to_the_model(self) -> list[str]:
+        """What nobody chose and the model tells."""
+        free = ("latents", "structure") if self.values.get("model") else ()
+        return [name for name in free if name not in self.values]
+
+
+def _wanted(given: dict[str, Any], out: Path | None, config: Path | None, resume: bool, trust: bool) -> _Wanted:
     from curvae.data import NAMES
+    from curvae.errors import InputError
+    from curvae.runs import Run
+    from curvae.runs.builder import absolute_name
+    from curvae.runs.config import AUTO
+
+    file = {} if config is None else read_settings(config)
+    place = file.pop("out", None)
+    out = path(place) if out is None and place is not None else out
+    if resume and out is None:
+        raise InputError("--out is missing; expected the run folder to go on with")
+    stored = Run.open(out).config.to_json() if resume and out is not None else {}
+    for chosen in (file, given):
+        if set(chosen) >= _LENGTHS:
+            raise InputError(f"steps is {chosen['steps']} and epochs is {chosen['epochs']}; expected one of the two")
+    if not _LENGTHS.isdisjoint(given):  # either of the two on the command line wins over either in the file
+        file = {name: value for name, value in file.items() if name not in _LENGTHS}
+    values = stored | file | given
+    if "data" not in values:
+        raise InputError(f"--data is missing; expected {NAMES} or a path (or --resume to continue a run)")
+    if values.get("model_set") and not values.get("model"):
+        raise InputError("--set is given without --model, whose settings it gives; for networks there is --width")
+    if values.get("model"):
+        if values.get("network", AUTO) != AUTO or values.get("width", 1.0) != 1.0:
+            raise InputError("--network and --width are for curvae's networks, but --model is given; leave them out")
+        values["model"] = absolute_name(values["model"])
+    return _Wanted(values, out, (given["model"],) if "model" in given else (), trust)
+
+
+def _train(wanted: _Wanted, resume: bool, as_json: bool) -> None:
     from curvae.errors import InputError
     from curvae.runs import Run, RunConfig
     from curvae.training import TrainingError
     from curvae.training import train as run_training
 
-    if not resume and "data" not in given:
-        raise InputError(f"--data is missing; expected {NAMES} or a path (or --resume to go on with a run)")
+    out = wanted.out
+    if out is None:
+        raise InputError("--out is missing; expected a folder for the run")
     if not resume:
         check_folder("--out", out)
-    stored = Run.open(out).config.to_json() if resume else {}
-    config = RunConfig.from_json(stored | given)
-    try:
-        outcome = run_training(config, out, resume=resume, console=console())
-    except TrainingError as error:
-        fail(str(error), 1)
+    config = RunConfig.from_json(wanted.values)
+    code = Code(wanted.named, wanted.trust)
+    with code.errors():
+        build = code.builder(Run.open(out)) if resume else code.starting(config)
+        try:
+            outcome = run_training(
+                config, out, resume=resume, console=console(), model=build, free=wanted.left_to_the_model()
+            )
+        except TrainingError as error:
+            fail(str(error), 1)
     if as_json:
         last = outcome.run.metrics[-1:]
         summary = {
@@ -123,8 +251,9 @@ def _train(given: dict[str, Any], out: Path, resume: bool, as_json: bool) -> Non
         }
         typer.echo(json.dumps(summary))
     if not outcome.finished:
-        what = f"stopped by {outcome.stopped_by} after step {outcome.step} of {config.steps}"
-        typer.echo(f"{what}; go on with: curvae train --resume --out {quoted(out)}", err=True)
+        what = f"stopped by {outcome.stopped_by} after step {outcome.step} of {outcome.run.config.steps}"
+        typer.echo(f"{what}; continue with: curvae train --resume --out {quoted(out)}", err=True)
         raise typer.Exit(1)
     already = outcome.done_before == outcome.step
-    typer.echo(f"{out} {'was finished already' if already else 'is finished'}: {outcome.step} steps", err=True)
+    early = f" of {outcome.run.config.steps}, ended by held-out values" if outcome.stopped_early else ""
+    typer.echo(f"{out} {'was finished already' if already else 'is finished'}: {outcome.step} steps{early}", err=True)

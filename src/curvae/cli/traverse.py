@@ -9,6 +9,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from curvae.cli import using
+from curvae.cli.own import Code, ModelOption, TrustOption
 from curvae.cli.places import path
 
 
@@ -23,6 +24,8 @@ def traverse(
     latents: Annotated[str | None, Option(help="Which, counted from 0, as in 0,3.", show_default="all")] = None,
     values: Annotated[str, Option(help="Of the latent, in the prior's standard deviations.")] = "-3,-2,-1,0,1,2,3",
     device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
+    model: ModelOption = None,
+    trust: TrustOption = False,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Decode codes of which one latent at a time takes each value, from the prior's mean or from samples."""
@@ -30,7 +33,8 @@ def traverse(
 
     from curvae.errors import InputError
 
-    opened = using.open_run(run)
+    code = Code.of(model, trust)
+    opened = using.open_run(run, code)
     using.check_out(out, using.FORMATS, opened, data)
     if index is None and data is not None:
         raise InputError("--data is given but --index is not; say which samples to start from, as in --index 0")
@@ -43,7 +47,8 @@ def traverse(
     using.check_amount("the traversals", (*axes, *opened.data["shape"]), out, math.prod(axes))
     trained = using.trained(opened, device)
     x = using.read(opened, data, part).at("--index", starts) if starts else None
-    found = np.asarray(trained.traverse(x, latents=chosen, values=at))
+    with code.errors():
+        found = np.asarray(trained.traverse(x, latents=chosen, values=at))
     picture = found.reshape(-1, *found.shape[3:]) if out.suffix.lower() == ".png" else None
     arrays = {"traversal": found, "latents": np.array(chosen), "values": np.array(at), "index": np.array(starts, int)}
     replaced = using.write(out, arrays, picture, len(at))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from curvae.cli.group import writing
+from curvae.cli.own import Code
 from curvae.cli.pictures import SHOWN, grid
 from curvae.cli.places import check_file
 from curvae.errors import InputError
@@ -30,11 +31,16 @@ FORMATS = (".png", ".npy", ".npz")
 _PARTS = ("all", "train", "test")
 
 
-def open_run(place: Path) -> Run:
-    """The run in a folder; all commands that use a trained model open it here."""
+def open_run(place: Path, code: Code) -> Run:
+    """The run in a folder, with the code that makes its model where that is a person's own.
+
+    All commands that use a trained model open it here.
+    """
     from curvae.runs import Run
 
-    return Run.open(place)
+    run = Run.open(place)
+    code.check([run])
+    return replace(run, handed=replace(run.handed, model=code.builder(run)))
 
 
 @dataclass(frozen=True)
@@ -70,12 +76,13 @@ def read(run: Run, data: str | None, part: str) -> Samples:
     """The samples that a command is to use: all of ``data`` or of the run's own, or one part of them."""
     from curvae.data import in_order, load, load_whole
     from curvae.data.labels import labels_of
+    from curvae.runs.source import columns
 
     if part not in _PARTS:
         raise InputError(f"--part is {part!r}; expected {', '.join(_PARTS[:-1])} or {_PARTS[-1]}")
     config = run.config
     source = config.data if data is None else data
-    options: Any = {"size": config.size, "damaged": config.damaged, "white": run.data.get("white")}
+    options: Any = {"size": config.size, "damaged": config.damaged, "white": run.data.get("white"), **columns(config)}
     if data is None:
         found = run.dataset()
         if part == "all" and "damaged" in found.split:
@@ -86,10 +93,27 @@ def read(run: Run, data: str | None, part: str) -> Samples:
         found = load(source, split_seed=config.split_seed, **options)
     found = found.in_shape(tuple(run.data["shape"]))
     _check_shape(run, found, source)
-    values = in_order(found) if part == "all" else found.train if part == "train" else found.test
+    values = in_order(found) if part == "all" else (found.train if part == "train" else found.test)[:]
+    if found.labels:
+        return Samples(values, _columns(found, part))
     alone = bool(found.split.get("alone"))
     labels = None if "damaged" in found.split else labels_of(source, len(found.train) + (not alone) * len(found.test))
     return Samples(values, None if labels is None else _part_of(labels, found, part))
+
+
+def _columns(found: Dataset, part: str) -> Shaped[np.ndarray, "N *K"]:
+    """A table's columns of labels in the order of the samples: one, or several side by side."""
+    import numpy as np
+
+    assert found.labels is not None
+    alone = bool(found.split.get("alone"))
+    halves = {"train": slice(0, 1), "test": slice(1, 2), "all": slice(0, 1 if alone else 2)}[part]
+    each = [np.concatenate([np.asarray(half) for half in pair[halves]]) for pair in found.labels.values()]
+    if part == "all" and found.split.get("kind") == "seeded":  # as in_order puts the samples
+        test = np.asarray(found.split["test_indices"])
+        order = np.argsort(np.concatenate([np.delete(np.arange(len(each[0])), test), test]))
+        each = [values[order] for values in each]
+    return each[0] if len(each) == 1 else np.column_stack(each)
 
 
 def _check_shape(run: Run, found: Dataset, source: str) -> None:
@@ -120,10 +144,12 @@ def check_out(out: Path, formats: tuple[str, ...], run: Run, data: str | None) -
 
 
 def check_picture(run: Run, out: Path) -> None:
-    """Refuse a picture of samples that are no images."""
+    """Refuse a picture of samples that are not images."""
     shape = tuple(run.data["shape"])
     if out.suffix.lower() == ".png" and not (len(shape) == 3 and shape[0] in (1, 3)):
-        raise InputError(f"the samples of {run.path} have shape {shape} and are no images; use --out with .npy or .npz")
+        raise InputError(
+            f"the samples of {run.path} have shape {shape} and are not images; use --out with .npy or .npz"
+        )
 
 
 def check_amount(what: str, axes: tuple[int, ...], out: Path, shown: int = 0) -> None:

@@ -20,7 +20,8 @@ def avoid_page_faults() -> bool:
     line and the workers of sweeps call this; in a script of your own, call it first: it holds for the rest of the
     process, and PyTorch reads its part (``THP_MEM_ALLOC_ENABLE``, left alone where it is set) with its first tensor.
 
-    Measured with ``python -m benchmarks cpu`` (``results/bench/cpu.json``). Switch: not to call it.
+    Measured with ``python -m benchmarks cpu``: 27 % of an exact GRAE step (682 to 500 ms, ``docs/log.md``). Switch: not
+    to call it.
 
     Returns:
         Whether the C library took it; where there is no glibc, nothing is done.

@@ -80,7 +80,7 @@ class Linearised:
         if white.shape != pushed.shape:
             raise InputError(
                 f"{self.likelihood}.whiten gave shape {tuple(white.shape)} for tangents of shape "
-                f"{tuple(pushed.shape)}; it has to act on the data that it is given"
+                f"{tuple(pushed.shape)}; it has to act on the samples that it is given"
             )
         return white if white.dim() > 2 else white.unsqueeze(1)
 

@@ -3,15 +3,19 @@
 from curvae.data.batches import Batches
 from curvae.data.convert import as_samples
 from curvae.data.dataset import Dataset
+from curvae.data.given import as_dataset
 from curvae.data.loading import NAMES, absolute, in_order, is_name, load, load_whole, title
 from curvae.data.pixels import as_bytes, as_float, as_images, cut_off
+from curvae.data.samples import Samples
 
 __all__ = [
     "NAMES",
     "Batches",
     "Dataset",
+    "Samples",
     "absolute",
     "as_bytes",
+    "as_dataset",
     "as_float",
     "as_images",
     "as_samples",

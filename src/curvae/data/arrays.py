@@ -22,8 +22,8 @@ SUFFIXES = (".npy", ".npz")
 
 # smaller samples of two axes are not taken as images, unless they are in bytes
 _SMALLEST_SIDE = 8
-# the first ".npz:", as a key may have colons
-_KEYED = re.compile(r"(.*?\.npz):(.*)", re.IGNORECASE | re.DOTALL)
+# the first ".npz:", as a key may have colons; the layer of an .h5ad file is named alike
+_KEYED = re.compile(r"(.*?\.(?:npz|h5ad)):(.*)", re.IGNORECASE | re.DOTALL)
 _MAGIC, _ZIP, _PICKLE, _GZIP = b"\x93NUMPY", b"PK", b"\x80", b"\x1f\x8b"
 _PICKLED = "{} holds pickled Python objects, which are never loaded; expected an array of plain numbers"
 
@@ -124,14 +124,14 @@ def _check_kind(path: Path, name: str) -> None:
         raise InputError(_PICKLED.format(name))
     if head and not head.startswith((_MAGIC, _ZIP)):
         what = "is gzipped; unpack it" if head.startswith(_GZIP) else f"begins with {head!r}"
-        raise InputError(f"{name} is no NumPy file: it {what}; expected one that numpy.save or numpy.savez wrote")
+        raise InputError(f"{name} is not a NumPy file: it {what}; expected one that numpy.save or numpy.savez wrote")
 
 
 def _check_end(array: object, path: Path) -> None:
     """After the array that is read there must not be another."""
     if isinstance(array, np.memmap) and array.offset + array.nbytes < path.stat().st_size:
         raise InputError(
-            f"{str(path)!r} goes on after its first array; expected one array in a file: save them as .npz"
+            f"{str(path)!r} has more data after its first array; expected one array in a file: save them as .npz"
         )
 
 
@@ -178,7 +178,7 @@ def _unreadable(name: str, error: Exception) -> str:
 
 def _to_data(array: object, name: str) -> Shaped[np.ndarray, "N *D"]:
     if not isinstance(array, np.ndarray):
-        raise InputError(f"{name} holds files that are no arrays; expected one written by numpy.savez")
+        raise InputError(f"{name} holds files that are not arrays; expected one written by numpy.savez")
     if array.dtype.kind not in "biuf":
         raise InputError(f"{name} holds {array.dtype} values; expected real numbers")
     if array.ndim < 2:

@@ -13,6 +13,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from curvae._repr import OneLine
 from curvae._typing import Float, Int, Tensor
 from curvae.data.pixels import as_float
+from curvae.data.samples import Samples
 from curvae.errors import InputError
 
 
@@ -31,7 +32,7 @@ class Batches(OneLine, IterableDataset[Tensor]):
     number of workers.
 
     Args:
-        data: ``[N, *D]``, uint8 (scaled to [0, 1]) or floating point, on any device.
+        data: ``[N, *D]``, uint8 (scaled to [0, 1]) or floating point, on any device, or read one by one.
         batch_size: B, at most N.
         seed: a whole number in [0, 2⁶³).
         start: number of the first batch.
@@ -49,7 +50,9 @@ class Batches(OneLine, IterableDataset[Tensor]):
         (9, True)
     """
 
-    def __init__(self, data: Tensor, batch_size: int, seed: int, start: int = 0, steps: int | None = None) -> None:
+    def __init__(
+        self, data: Tensor | Samples, batch_size: int, seed: int, start: int = 0, steps: int | None = None
+    ) -> None:
         if data.ndim == 0 or not 1 <= batch_size <= len(data):
             count = len(data) if data.ndim else 0
             raise InputError(f"batch_size is {batch_size}; expected 1 to {count}, the number of samples")
@@ -72,7 +75,7 @@ class Batches(OneLine, IterableDataset[Tensor]):
     def __len__(self) -> int:
         """Batches from ``start`` to ``steps``; a TypeError if there is no end."""
         if self.steps is None:
-            raise TypeError("batches without end have no length; give steps")
+            raise TypeError("an endless stream of batches has no length; give steps")
         return self.steps - self.start
 
     def __iter__(self) -> Iterator[Float[Tensor, "B *D"]]:

@@ -34,7 +34,7 @@ def default() -> Path:
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "curvae"
     except RuntimeError as error:
-        raise InputError("there is no home folder to cache images in; set CURVAE_CACHE to a folder") from error
+        raise InputError("there is no home folder for the image cache; set CURVAE_CACHE to a folder") from error
 
 
 def place(cache: Path, key: object) -> Path:

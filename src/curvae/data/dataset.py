@@ -11,6 +11,7 @@ import torch
 from curvae._repr import OneLine
 from curvae._typing import Tensor
 from curvae.data.pixels import WHITE
+from curvae.data.samples import Samples
 from curvae.errors import InputError
 
 
@@ -20,13 +21,16 @@ class Dataset(OneLine):
 
     Args:
         name: what to call the data in reports.
-        train: ``[N, C, H, W]`` uint8 pixels for images, else ``[N, *shape]`` uint8 or float32.
+        train: ``[N, C, H, W]`` uint8 pixels for images, else ``[N, *shape]`` uint8 or float32; in memory, or
+            :class:`Samples` that are read when they are asked for.
         test: the same type and per-sample shape, held out.
         split: how the two were parted, fit for JSON: ``{"kind": "standard"}``, or ``{"kind": "seeded", "seed": …,
             "test_fraction": …, "test_indices": […]}`` with positions in the source's own order (files by sorted path);
             also ``"white"`` where pixels were not stored as 0 to 255.
         digest: sha256 of the two tensors' types, shapes and values; computed if not given. The same arrays in the same
             split have the same digest, wherever they came from.
+        labels: columns of a table that were named as labels: of each its values for the training and for the test half,
+            in their order.
 
     Raises:
         InputError: the halves differ in type or shape, are empty, or are neither uint8 nor float32.
@@ -38,10 +42,11 @@ class Dataset(OneLine):
     """
 
     name: str
-    train: Tensor
-    test: Tensor
+    train: Tensor | Samples
+    test: Tensor | Samples
     split: dict[str, Any]
     digest: str = ""
+    labels: dict[str, tuple[Any, Any]] | None = None
 
     def __post_init__(self) -> None:
         for half, data in (("train", self.train), ("test", self.test)):
@@ -56,7 +61,7 @@ class Dataset(OneLine):
             )
         if not self.digest:
             # a frozen dataclass is filled in this way once, before anybody sees it
-            object.__setattr__(self, "digest", content_digest(self.train, self.test))
+            object.__setattr__(self, "digest", content_digest(self.train[:], self.test[:]))
 
     def _told(self) -> dict[str, Any]:
         kind = self.split.get("kind", "given")
@@ -87,9 +92,9 @@ class Dataset(OneLine):
             (9, 9, 3)
         """
         if self.shape == (1, *shape):
-            train, test = self.train[:, 0], self.test[:, 0]
+            train, test = self.train[:][:, 0], self.test[:][:, 0]
         elif len(shape) == 3 and self.shape == (shape[2], shape[0], shape[1]) != shape:
-            train, test = self.train.movedim(1, -1).contiguous(), self.test.movedim(1, -1).contiguous()
+            train, test = (half[:].movedim(1, -1).contiguous() for half in (self.train, self.test))
         else:
             return self
         return Dataset(self.name, train, test, self.split)

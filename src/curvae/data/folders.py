@@ -68,7 +68,7 @@ def listing(folder: Path, split: Split) -> Listing:
     items = sorted(_walk(folder, seen, others))
     if others:
         note(
-            f"{str(folder)!r}: left out {others.total()} files of formats that are not read "
+            f"{str(folder)!r}: left out {others.total()} files in formats that curvae does not read "
             f"({', '.join(sorted(others))}); save them as png or jpg"
         )
     parts = {part: [item for item in items if item.part == part] for part in (TRAIN, VALIDATION, TEST, "")}
@@ -124,7 +124,7 @@ def _once(folder: Path, items: list[Item]) -> list[Path]:
     for item in items:
         first.setdefault(item.real, item.path)
     if len(first) < len(items):
-        note(f"{str(folder)!r}: left out {len(items) - len(first)} links to images that are there already")
+        note(f"{str(folder)!r}: left out {len(items) - len(first)} links to images that are already included")
     return list(first.values())
 
 

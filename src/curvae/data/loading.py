@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ import torch
 
 from curvae._extras import require
 from curvae._typing import Tensor
-from curvae.data import arrays, fashion, idx, mnist
+from curvae.data import arrays, fashion, idx, mnist, tables
 from curvae.data.dataset import Dataset
 from curvae.data.pixels import whitened
 from curvae.data.reasons import reason
@@ -19,8 +20,8 @@ from curvae.data.split import Halves, Split, Whole
 from curvae.errors import InputError
 
 _EXPECTED = (
-    "expected mnist, fashion-mnist, avatars, orl, a .npy or .npz file, an IDX folder, an image folder, or CelebA's "
-    "img_align_celeba folder or zip"
+    "expected mnist, fashion-mnist, avatars, orl, a .npy, .npz, .csv, .parquet or .h5ad file, an IDX folder, an image "
+    "folder, or CelebA's img_align_celeba folder or zip"
 )
 _NAMES = ("mnist", "fashion-mnist", "avatars", "orl")
 NAMES = ", ".join(_NAMES)
@@ -40,6 +41,8 @@ def load(
     cache: Path | None = None,
     damaged: str = "stop",
     white: int | None = None,
+    labels: Sequence[str] = (),
+    drop: Sequence[str] = (),
 ) -> Dataset:
     """Load a data set.
 
@@ -48,12 +51,14 @@ def load(
             ``dataset-fashion-mnist``), ``"avatars"`` (20 000 cartoon faces, from ``curvae[faces]``;
             ``"avatars:COUNT:SEED"`` for others), ``"orl"`` (400 small grey photographs of faces, from
             ``curvae[faces]``), or a path: a folder with IDX files under their standard names, a ``.npy`` or ``.npz``
-            file (``FILE.npz:KEY`` for one array of several), CelebA's ``img_align_celeba`` folder or zip with
+            file (``FILE.npz:KEY`` for one array of several), a table with one sample a row (``.csv`` or ``.parquet``
+            with ``curvae[pandas]``, ``.h5ad`` with ``curvae[anndata]``, ``FILE.h5ad:LAYER`` for a layer), CelebA's
+            ``img_align_celeba`` folder or zip with
             ``list_eval_partition.txt`` beside it (64 × 64 crops), or any other folder of images, searched recursively
             (its folders ``train`` and ``test`` or ``val``, if any, are the split). The names win over files called so;
             give ``./mnist`` or a ``Path`` for those.
         size: side in pixels of the square that images are brought to: shorter side scaled, middle cut out, bicubic.
-            Needed for an image folder of mixed sizes; an error for data that are no images.
+            Needed for an image folder of mixed sizes; an error for data that are not images.
         split_seed: seed of the split where the source has none of its own.
         test_fraction: share of the data held out in such a split, in (0, 1).
         cache: folder to keep decoded or rendered pixels in, memory-mapped and with a digest. None means
@@ -62,6 +67,8 @@ def load(
             the record of the split then counts and names.
         white: the stored number that means 1, as ``Dataset.white`` of other data that these are to be read like; None
             asks the whole set.
+        labels: of a table, columns that are kept in ``Dataset.labels`` and not trained on.
+        drop: of a table, columns that are left out.
 
     Returns:
         The data, with a digest of its content and a record of the split. uint8 stays uint8 and means pixels, 0 to
@@ -82,7 +89,8 @@ def load(
         >>> data.split["kind"], len(data.split["test_indices"])
         ('seeded', 4)
     """
-    return _load(source, _Wish(Split(split_seed, test_fraction), size, cache, damaged, white))
+    wish = _Wish(Split(split_seed, test_fraction), size, cache, damaged, white)
+    return _load(source, wish, (tuple(labels), tuple(drop)))
 
 
 def load_whole(
@@ -92,6 +100,8 @@ def load_whole(
     cache: Path | None = None,
     damaged: str = "stop",
     white: int | None = None,
+    labels: Sequence[str] = (),
+    drop: Sequence[str] = (),
 ) -> Dataset:
     """Load a data set that is not to be parted, down to a single sample: for :func:`in_order`.
 
@@ -106,7 +116,7 @@ def load_whole(
                 [2., 3.],
                 [4., 5.]])
     """
-    return _load(source, _Wish(Whole(), size, cache, damaged, white))
+    return _load(source, _Wish(Whole(), size, cache, damaged, white), (tuple(labels), tuple(drop)))
 
 
 def in_order(dataset: Dataset) -> Tensor:
@@ -116,23 +126,23 @@ def in_order(dataset: Dataset) -> Tensor:
     were left out of a seeded split, which does not tell their places; :func:`load_whole` does.
     """
     if dataset.split.get("alone"):
-        return dataset.train
-    whole = torch.cat([dataset.train, dataset.test])
+        return dataset.train[:]
+    whole = torch.cat([dataset.train[:], dataset.test[:]])
     if dataset.split.get("kind") != "seeded" or "damaged" in dataset.split:
         return whole
     place = torch.ones(len(whole), dtype=torch.bool)
     place[dataset.split["test_indices"]] = False
-    whole[place], whole[~place] = dataset.train, dataset.test
+    whole[place], whole[~place] = dataset.train[:], dataset.test[:]
     return whole
 
 
-def _load(source: str | Path, wish: _Wish) -> Dataset:
+def _load(source: str | Path, wish: _Wish, columns: tuple[Sequence[str], Sequence[str]]) -> Dataset:
     size, damaged = wish.size, wish.damaged
     if size is not None and not 1 <= size <= _LARGEST:
         raise InputError(f"size is {size}; expected a whole number of pixels from 1 to {_LARGEST}")
     if damaged not in DAMAGED:
         raise InputError(f"damaged is {damaged!r}; expected {' or '.join(DAMAGED)}")
-    name, halves = _read(source, wish)
+    name, halves = _read(source, wish, columns)
     halves = whitened(halves, wish.white, repr(name))
     if size is not None:
         resize = _reading_images("resize")
@@ -140,7 +150,7 @@ def _load(source: str | Path, wish: _Wish) -> Dataset:
         # the digest stays with images that have the size already
         halves = Halves(train, test, halves.split, halves.digest if train is halves.train else "")
     train_data, test_data = torch.from_numpy(halves.train), torch.from_numpy(halves.test)
-    return Dataset(name, train_data, test_data, halves.split, halves.digest)
+    return Dataset(name, train_data, test_data, halves.split, halves.digest, halves.labels)
 
 
 def is_name(source: str) -> bool:
@@ -195,12 +205,17 @@ def _reading_images(module: str, extra: str = "cli") -> Any:
     return import_module(f"curvae.data.{module}")
 
 
-def _is_array(path: Path) -> bool:
-    file, _ = arrays.locate(path)
-    return file.suffix.lower() in arrays.SUFFIXES
+def _suffix(path: Path) -> str:
+    return arrays.locate(path)[0].suffix.lower()
 
 
-def _read(source: str | Path, wish: _Wish) -> tuple[str, Halves]:
+def _read(source: str | Path, wish: _Wish, columns: tuple[Sequence[str], Sequence[str]]) -> tuple[str, Halves]:
+    is_table = not is_name(str(source)) and _suffix(Path(source)) in tables.SUFFIXES
+    if any(columns) and not is_table:
+        raise InputError(
+            f"labels and drop name columns of a table ({', '.join(tables.SUFFIXES)}), but the data are "
+            f"{str(source)!r}; leave them out"
+        )
     if source == "mnist":
         return "mnist", mnist.load()
     if source == "fashion-mnist":
@@ -214,11 +229,11 @@ def _read(source: str | Path, wish: _Wish) -> tuple[str, Halves]:
         raise InputError(f"the data source is empty; {_EXPECTED}")
     try:
         path = _expand(Path(source))
-        if not _is_array(path):
+        if _suffix(path) not in (*arrays.SUFFIXES, *tables.SUFFIXES):
             celeba = _reading_images("celeba")
             if faces := celeba.find(path):
                 return "celeba", celeba.load(faces, wish.size, wish.cache, wish.damaged)
-        halves = _read_path(path, wish)
+        halves = _read_path(path, wish, columns)
     except OSError as error:  # no permission, a name too long, …
         raise InputError(f"{str(source)!r} cannot be read ({reason(error)}); {_EXPECTED}") from error
     except MemoryError as error:
@@ -236,7 +251,7 @@ def _count_and_seed(source: str, default: int) -> tuple[int, int]:
     """Of ``avatars[:COUNT[:SEED]]``."""
     given = source.split(":")[1:]
     if len(given) > 2 or not all(number.isascii() and number.isdigit() and len(number) < 20 for number in given):
-        raise InputError(f"{source!r} is not understood; expected avatars, avatars:COUNT or avatars:COUNT:SEED")
+        raise InputError(f"{source!r} is not recognised; expected avatars, avatars:COUNT or avatars:COUNT:SEED")
     count, seed = [*given, *(str(default), "0")[len(given) :]]
     return int(count), int(seed)
 
@@ -245,10 +260,10 @@ def _expand(path: Path) -> Path:
     try:
         return path.expanduser()
     except RuntimeError as error:
-        raise InputError(f"{str(path)!r} has no home folder behind its ~; {_EXPECTED}") from error
+        raise InputError(f"{str(path)!r} starts with ~ but there is no such home folder; {_EXPECTED}") from error
 
 
-def _read_path(path: Path, wish: _Wish) -> Halves:
+def _read_path(path: Path, wish: _Wish, columns: tuple[Sequence[str], Sequence[str]]) -> Halves:
     if path.is_dir():
         if idx.find(path, "train") or idx.find(path, "test"):
             return idx.load_folder(path, wish.split)
@@ -256,6 +271,8 @@ def _read_path(path: Path, wish: _Wish) -> Halves:
     file, key = arrays.locate(path)
     if not file.exists():
         raise InputError(f"{str(path)!r} does not exist; {_EXPECTED}")
+    if file.suffix.lower() in tables.SUFFIXES:
+        return tables.load(file, wish.split, *columns, layer=key)
     if file.suffix.lower() not in arrays.SUFFIXES:
-        raise InputError(f"{str(path)!r} is a file of another kind; {_EXPECTED}")
+        raise InputError(f"{str(path)!r} is not a kind of file that curvae reads; {_EXPECTED}")
     return arrays.load(file, wish.split, key)

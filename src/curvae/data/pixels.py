@@ -60,7 +60,7 @@ def as_images(images: Shaped[Tensor, "*D"] | Shaped[np.ndarray, "*D"]) -> Float[
     if low < -half or high > 1 + half:
         raise InputError(
             f"images have values from {low:.4g} to {high:.4g}; expected 0 to 1 (or uint8, 0 to {WHITE}): scale them, "
-            "or cut a model's outputs off with .clamp(0, 1)"
+            "or clip a model's outputs with .clamp(0, 1)"
         )
     return values
 

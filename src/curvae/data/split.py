@@ -18,13 +18,15 @@ STANDARD: dict[str, Any] = {"kind": "standard"}
 class Halves(NamedTuple):
     """What a source yields: two arrays of the same type and per-sample shape, how they were parted, perhaps a digest.
 
-    The digest, where a source knows it already, is ``dataset.content_digest`` of the two.
+    The digest, where a source knows it already, is ``dataset.content_digest`` of the two. Labels are columns that go
+    with each half.
     """
 
     train: Shaped[np.ndarray, "N *D"]
     test: Shaped[np.ndarray, "M *D"]
     split: dict[str, Any]
     digest: str = ""
+    labels: dict[str, tuple[Any, Any]] | None = None
 
 
 @dataclass(frozen=True)

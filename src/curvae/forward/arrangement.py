@@ -56,8 +56,8 @@ class Arrangement(NamedTuple):
         return torch.cat([primal.expand(self.data, *shape), primal.new_zeros(self.total - self.data, *shape)])
 
     def differentiate(
-        self, at_all: Callable[..., Tensor], at_points: Callable[..., Tensor], *inputs: Float[Tensor, "R *S"]
-    ) -> Float[Tensor, "R *S"]:
+        self, at_all: Callable[..., Tensor], at_points: Callable[..., Tensor], *inputs: Float[Tensor, "R ..."]
+    ) -> Float[Tensor, "R ..."]:
         """A function of each sample by itself: its value at all primals and its derivative at the chosen ones.
 
         Args:

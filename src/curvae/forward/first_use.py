@@ -164,7 +164,7 @@ class _Examination:
             sure = float((far - near).norm()) <= _TOLERANCE * size and size > 10 * rounding
         if sure and error > 0.5 * size:
             raise InputError(
-                f"the decoder's derivative along a direction is of size {float(pushed.detach().norm()):.3g} in forward "
+                f"the decoder's derivative along a direction has size {float(pushed.detach().norm()):.3g} in forward "
                 f"mode and {size:.3g} by differences: {_CAUSES}"
             )
         return pushed
@@ -207,7 +207,7 @@ def _differ(what: str, forward: Tensor, reverse: Tensor, beside: Callable[[], Te
     apart = max(ahead, back) > floor and error > _TOLERANCE * max(ahead, back)
     if apart and error > float((beside().detach() - forward).norm()):  # no ill-conditioned map, which rounding moves
         raise InputError(
-            f"the decoder's {what} are of size {ahead:.3g} in forward mode and {back:.3g} in reverse mode, and not the "
+            f"the decoder's {what} have size {ahead:.3g} in forward mode and {back:.3g} in reverse mode, and not the "
             f"same: {_CAUSES}"
         )
     return max(ahead, back)
@@ -224,7 +224,7 @@ class _Probe(torch.Tensor):
         if isinstance(func, torch.jit.ScriptFunction | torch._C.ScriptMethod):
             raise InputError(
                 "the decoder contains TorchScript (torch.jit), in which PyTorch loses derivatives of derivatives; "
-                f"give it as it was before torch.jit.script or trace{_OFF}"
+                f"pass the module from before torch.jit.script or torch.jit.trace{_OFF}"
             )
         return super().__torch_function__(func, types, args, kwargs or {})  # type: ignore[no-untyped-call]
 
@@ -243,7 +243,7 @@ class _Hidden(TorchDispatchMode):
         name = func._schema.name.removeprefix("aten::")
         if name == "native_layer_norm" or ("batch_norm" in name and normalises_by_batch(args, kwargs or {})):
             raise InputError(
-                f"the decoder normalises by {name} out of sight of Python, where its Jacobian at fixed statistics or "
+                f"the decoder normalises by {name} outside Python, where its Jacobian at fixed statistics or "
                 f"the gradient of it is wrong; use torch.nn or torch.nn.functional for it{_OFF}"
             )
         return func(*args, **(kwargs or {}))

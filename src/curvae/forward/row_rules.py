@@ -80,13 +80,6 @@ def _linear(call: Call) -> Tensor:
     return output if bias is None else output + call.arrangement.constant(_along(bias, axis, output.dim()))
 
 
-def _matmul(call: Call) -> Tensor:
-    """A matrix that is the same for all data, from the right."""
-    rows, rest = call.only()
-    call.require(rows.dim() >= 2 and len(rest) == 1 and rest[0].dim() == 2)
-    return call.same(call.func(rows, *rest))
-
-
 def _on_trailing_axes(axes: int) -> Callable[[Call], Tensor]:
     """Functions that are linear and act on that many of the last axes."""
 
@@ -127,26 +120,6 @@ def _reshape(call: Call) -> Tensor:
     after = call.func(before, *rest, **call.options)
     call.require(after.dtype == rows.dtype and after.dim() > 0 and len(after) == call.arrangement.data)
     return rows.reshape(call.arrangement.total, *after.shape[1:])
-
-
-def _index(call: Call) -> Tensor:
-    """Numbers, slices, ``None`` and ``...``: other indices copy."""
-    parts = call.args[1] if isinstance(call.args[1], tuple) else (call.args[1],)
-    call.require(all(part is None or isinstance(part, int | slice | type(...)) for part in parts))
-    return _view(call)
-
-
-def _view(call: Call) -> Tensor:
-    """Where in memory a view looks shows whether row i of the output is of row i alone."""
-    rows, rest = call.only()
-    before = torch.empty(rows.shape, device="meta")
-    after = call.func(before, *rest, **call.options)
-    within = zip(after.shape[1:], after.stride()[1:], strict=True)
-    reach = after.storage_offset() + sum((length - 1) * step for length, step in within)
-    size = before.stride(0)
-    call.require(after.dim() > 0 and len(after) == len(rows) and after.stride(0) == size and 0 not in after.shape)
-    call.require(reach < size)
-    return call.same(call.func(rows, *rest, **call.options))
 
 
 def _elementwise(call: Call) -> Tensor:
@@ -229,13 +202,19 @@ def _layer_norm(call: Call) -> Tensor:
 
 
 def _per_sample(call: Call) -> Tensor:
-    """Normalisation of each sample by itself: its first axis is the batch, always."""
+    """Normalisation of each sample by itself: its first axis is the batch, always.
+
+    PyTorch's own kernel gives the values, which are the larger part; only its forward-mode derivative is no use.
+    """
     rows, rest = call.only()
+
+    def values(x: Tensor) -> Tensor:
+        return at_least_float32(call.func(x, *rest, **call.options))
 
     def on(x: Tensor) -> Tensor:
         return PER_SAMPLE[call.func](x, *rest, **call.options)
 
-    return call.arrangement.differentiate(on, on, rows)
+    return call.arrangement.differentiate(values, on, rows)
 
 
 def _dropout(call: Call) -> Tensor:
@@ -260,16 +239,12 @@ RULES: Mapping[Callable[..., Any], Callable[[Call], Tensor]] = MappingProxyType(
         **dict.fromkeys([functional.pixel_shuffle, torch.pixel_shuffle], _on_trailing_axes(3)),
         # refuses what has no axes for data and channels
         **dict.fromkeys([functional.upsample, functional.interpolate], _on_trailing_axes(1)),
-        **dict.fromkeys([torch.matmul, _tensor.matmul], _matmul),
         functional.fold: _fold,
         functional.pad: _pad,
         **dict.fromkeys([_tensor.float, _tensor.double, _tensor.to, _tensor.contiguous, _tensor.clone], _cast),
         **dict.fromkeys([torch.reshape, _tensor.reshape, _tensor.view, torch.flatten, _tensor.flatten], _reshape),
         **dict.fromkeys([torch.unflatten, _tensor.unflatten, torch.squeeze, _tensor.squeeze], _reshape),
         **dict.fromkeys([torch.unsqueeze, _tensor.unsqueeze], _reshape),
-        _tensor.__getitem__: _index,
-        **dict.fromkeys([torch.permute, _tensor.permute, torch.transpose, _tensor.transpose], _view),
-        **dict.fromkeys([torch.movedim, _tensor.movedim, _tensor.mT.__get__], _view),  # type: ignore[attr-defined]
         **dict.fromkeys([torch.add, torch.sub, torch.mul, torch.div, torch.neg, torch.square, torch.pow], _broadcast),
         **dict.fromkeys([_tensor.add, _tensor.sub, _tensor.mul, _tensor.div, _tensor.neg, _tensor.pow], _broadcast),
         **dict.fromkeys([_tensor.__rsub__, _tensor.__rdiv__, _tensor.square, torch.where], _broadcast),

@@ -11,10 +11,16 @@ import torch
 from torch.nn import functional
 
 from curvae._typing import Float, Int, Tensor
+from curvae.forward import row_attention, row_rules
 from curvae.forward.arrangement import Arrangement
 from curvae.forward.checkpoints import without_checkpoints
-from curvae.forward.row_rules import RULES, Call, CannotFollow
+from curvae.forward.row_attention import multi_head_attention
+from curvae.forward.row_rules import Call, CannotFollow
+from curvae.forward.row_views import VIEWS, view
 from curvae.forward.statistics import Counters, FixedStatistics
+
+_RULES = {**row_rules.RULES, **row_attention.RULES}
+_HEADS = functional.multi_head_attention_forward
 
 
 class Rows(torch.Tensor):
@@ -29,19 +35,21 @@ class Rows(torch.Tensor):
     Attributes:
         rows: primals, then tangents.
         arrangement: of these.
+        axis: where the decoder sees the batch, which is the first axis of :attr:`rows`.
     """
 
     rows: Tensor
     arrangement: Arrangement
+    axis: int
 
     @staticmethod
-    def __new__(cls, rows: Float[Tensor, "R *S"], arrangement: Arrangement) -> Rows:
+    def __new__(cls, rows: Float[Tensor, "R *S"], arrangement: Arrangement, axis: int = 0) -> Rows:
         """Stand in for ``rows``."""
-        shape = (arrangement.data, *rows.shape[1:])
+        shape = (*rows.shape[1 : axis + 1], arrangement.data, *rows.shape[axis + 1 :])
         made = torch.Tensor._make_wrapper_subclass(
             cls, shape, dtype=rows.dtype, device=rows.device, requires_grad=rows.requires_grad
         )
-        made.rows, made.arrangement = rows, arrangement
+        made.rows, made.arrangement, made.axis = rows, arrangement, axis
         return made
 
     @classmethod
@@ -56,7 +64,11 @@ class Rows(torch.Tensor):
         several = bool(args) and isinstance(args[0], list | tuple)  # as of torch.cat
         inputs = [*args[0], *args[1:]] if several else list(args)
         places = [place for place, value in enumerate(inputs) if isinstance(value, Rows)]
-        if func not in RULES or not places or any(isinstance(value, Rows) for value in options.values()):
+        if (
+            not (func in _RULES or func in VIEWS or func is _HEADS)
+            or not places
+            or any(isinstance(value, Rows) for value in options.values())
+        ):
             raise CannotFollow(getattr(func, "__name__", str(func)))
         # push_rows has switched this on; it is off inside an autograd.Function, which has a derivative of its own
         if not torch.is_grad_enabled():
@@ -66,7 +78,18 @@ class Rows(torch.Tensor):
             raise CannotFollow("rows of two passes")
         plain = [value.rows if isinstance(value, Rows) else value for value in inputs]
         with torch._C.DisableTorchFunctionSubclass(), torch.set_grad_enabled(arrangement.grad):
-            return cls(RULES[func](Call(func, plain, places, options, arrangement)), arrangement)
+            if func in VIEWS and places == [0]:
+                found = view(func, plain[0], inputs[0].axis, plain[1:], options)
+                if isinstance(found, list):
+                    return tuple(cls(rows, arrangement, axis) for rows, axis in found)
+                return cls(found[0], arrangement, found[1])
+            axes = {inputs[place].axis for place in places}
+            call = Call(func, plain, places, options, arrangement)
+            if func is _HEADS and axes == {1}:  # gives its weights too, which nobody asks for
+                return cls(multi_head_attention(call), arrangement, 1), None
+            if func not in _RULES or axes != {0}:
+                raise CannotFollow("a batch that is not the first axis")
+            return cls(_RULES[func](call), arrangement)
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]  # PyTorch calls it with or without what may be empty
@@ -89,6 +112,7 @@ _ABOUT = frozenset(
         torch.Tensor.device.__get__,
         torch.Tensor.ndim.__get__,  # type: ignore[attr-defined]
         torch.Tensor.requires_grad.__get__,  # type: ignore[attr-defined]
+        torch.Tensor.is_nested.__get__,  # type: ignore[attr-defined]
     }
 )
 

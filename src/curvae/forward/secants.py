@@ -19,7 +19,7 @@ from curvae.forward.first_use import checked
 from curvae.forward.identity import identity, parts
 from curvae.forward.noise import Noise
 from curvae.forward.pushforward import Decoder, check_latents, check_output
-from curvae.forward.statistics import FixedStatistics, unmoved
+from curvae.forward.statistics import FixedStatistics
 
 _alone: dict[Hashable, tuple[weakref.ref[Any], bool]] = {}
 
@@ -56,8 +56,7 @@ class Differences:
     def __init__(self, fn: Decoder, z: Float[Tensor, "B *L"]) -> None:
         check_latents(z)
         self.z, self._opaque = z, _opaque(fn)
-        self._fn, self._again = fn, fn if self._opaque else unmoved(fn)
-        self._noise, statistics = Noise(z.device), FixedStatistics()
+        self._fn, self._noise, statistics = fn, Noise(z.device), FixedStatistics(derivatives=False)
         with full_precision(z), nullcontext() if self._opaque else statistics:
             self.eta = check_output(fn(z)).to(z.dtype)
         statistics.update_running(statistics.seen)
@@ -82,9 +81,9 @@ class Differences:
         return self._decode(self.z + steps).index_select(0, chosen)
 
     def _decode(self, point: Float[Tensor, "N *L"]) -> Float[Tensor, "N *D"]:
-        held = nullcontext() if self._opaque else FixedStatistics(known=self._seen)
+        held = nullcontext() if self._opaque else FixedStatistics(known=self._seen, derivatives=False)
         with full_precision(point), self._noise.again(), held:
-            return self._again(point).to(point.dtype)
+            return self._fn(point).to(point.dtype)
 
     def _look(self) -> bool:
         """Whether samples can be decoded without the others, found out at the first use.

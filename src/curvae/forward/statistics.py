@@ -71,10 +71,12 @@ class FixedStatistics(TorchFunctionMode):
     Args:
         known: statistics that an earlier pass over the same batch saw, to be used again instead of this pass's own;
             the batch is then not counted a second time.
+        derivatives: whether forward mode goes through; without, normalisation of each sample is left to PyTorch.
     """
 
-    def __init__(self, known: Sequence[BatchStatistics] | None = None) -> None:
+    def __init__(self, known: Sequence[BatchStatistics] | None = None, derivatives: bool = True) -> None:
         super().__init__()
+        self._derivatives = derivatives
         self.seen: list[BatchStatistics] = []
         self._given = known
         self._known = None if known is None else iter(known)
@@ -86,7 +88,8 @@ class FixedStatistics(TorchFunctionMode):
         """Replace train- and eval-mode batch normalisation and the per-sample kinds; pass everything else on."""
         if func is batch_norm:
             return self._normalised(*args, **(kwargs or {}))
-        if func in PER_SAMPLE:
+        # instance normalisation with running statistics in train mode is refused in there
+        if func in PER_SAMPLE and (self._derivatives or func is instance_norm):
             return PER_SAMPLE[func](*args, **(kwargs or {}))
         if func in CALLED_OTHERWISE:
             with self:  # what it calls is one of those above
@@ -140,7 +143,7 @@ class FixedStatistics(TorchFunctionMode):
         if values == 1:
             raise InputError(
                 f"batch normalisation in train mode got one value for each channel (input {tuple(x.shape)}); "
-                "give it more data at a time (drop a last batch of one) or put the decoder into eval mode"
+                "use a larger batch (drop a last batch of one) or put the decoder into eval mode"
             )
         self.seen.append(statistics)
         self._running.append(RunningStatistics(layer.running_mean, layer.running_var, layer.momentum, values))

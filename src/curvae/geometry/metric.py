@@ -148,7 +148,7 @@ def cosines(metric: Float[Tensor, "*N d d"], dead: float) -> Float[Tensor, "*N d
 
 
 def log_det(cosine: Float[Tensor, "*N d d"], metric: Float[Tensor, "*N d d"]) -> Float[Tensor, "*N"]:
-    r"""$\log|C|$ of a metric's :func:`cosines`: −∞ where it is singular, NaN where it is no metric."""
+    r"""$\log|C|$ of a metric's :func:`cosines`: −∞ where it is singular, NaN where it is not a metric."""
     singular, broken = degenerate(cosine, metric)
     usable = torch.where((singular | broken)[..., None, None], torch.eye(cosine.shape[-1]).to(cosine), cosine)
     return torch.linalg.slogdet(usable).logabsdet.masked_fill(singular, -torch.inf).masked_fill(broken, torch.nan)

@@ -107,7 +107,7 @@ def sectional_curvature(
     if u is None and v is None and d == 2:
         u, v = torch.eye(2, dtype=z.dtype, device=z.device).unsqueeze(1).expand(-1, len(z), -1)
     if u is None or v is None or d < 2:
-        raise InputError(f"a plane in {d} dimensions needs d >= 2 and two directions u and v; give both")
+        raise InputError(f"a plane needs d >= 2 and two directions u and v, but d is {d}; give both")
     numerator = torch.einsum("blkij,bl,bk,bi,bj->b", riemann(metric, z), u, v, u, v)
     g = unmoved(metric)(z)
     uu, vv, uv = (torch.einsum("bi,bij,bj->b", a, g, b) for a, b in ((u, u), (v, v), (u, v)))

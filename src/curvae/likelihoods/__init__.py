@@ -3,8 +3,11 @@
 from curvae.likelihoods.base import ElementwiseLikelihood, Likelihood
 from curvae.likelihoods.bernoulli import Bernoulli, BernoulliLogits
 from curvae.likelihoods.continuous import ContinuousBernoulli, Laplace, LearnedGaussian, StudentT
-from curvae.likelihoods.counts import Categorical, NegativeBinomial, Poisson
+from curvae.likelihoods.counts import Categorical, LearnedNegativeBinomial, NegativeBinomial, Poisson
 from curvae.likelihoods.gaussian import Gaussian
+from curvae.likelihoods.masked import Masked
+from curvae.likelihoods.mixed import Mixed
+from curvae.likelihoods.size_factors import SizeFactors
 
 __all__ = [
     "Bernoulli",
@@ -15,8 +18,12 @@ __all__ = [
     "Gaussian",
     "Laplace",
     "LearnedGaussian",
+    "LearnedNegativeBinomial",
     "Likelihood",
+    "Masked",
+    "Mixed",
     "NegativeBinomial",
     "Poisson",
+    "SizeFactors",
     "StudentT",
 ]

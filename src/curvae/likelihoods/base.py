@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import torch
 
-from curvae._typing import Float, Tensor
+from curvae._checks import positive
+from curvae._typing import Bool, Float, Tensor
 from curvae.errors import InputError
 
 
@@ -24,7 +24,7 @@ class Likelihood(ABC):
             zero beside it, ``whiten`` stands for something else, and an exact Hessian is refused.
     """
 
-    smooth: ClassVar[bool] = True
+    smooth: bool = True
 
     @abstractmethod
     def nll(self, eta: Float[Tensor, "B *D"], x: Tensor) -> Float[Tensor, " B"]:
@@ -57,6 +57,33 @@ class Likelihood(ABC):
         what it needs of a sample from them.
         """
 
+    def nll_each(self, eta: Float[Tensor, "B *D"], x: Tensor) -> Tensor:
+        r"""``nll`` of each observed number by itself, shaped like ``x``; :class:`~curvae.likelihoods.Masked` asks.
+
+        Raises:
+            InputError: the model does not say it.
+        """
+        raise self._no_score_of_each()
+
+    def log_prob_each(self, eta: Float[Tensor, "B *D"], x: Tensor) -> Tensor:
+        r"""``log_prob`` of each observed number by itself, shaped like ``x``.
+
+        Raises:
+            InputError: the model does not say it.
+        """
+        raise self._no_score_of_each()
+
+    def at_outputs(self, mask: Bool[Tensor, "B *S"], eta: Float[Tensor, "B *D"]) -> Bool[Tensor, "B *D"]:
+        """A mask of observed numbers as a mask of the outputs that describe them; here one output each."""
+        check_same_shape(eta, mask)
+        return mask
+
+    def _no_score_of_each(self) -> InputError:
+        return InputError(
+            f"{self} does not score each observed number by itself, which Masked needs; give it the methods nll_each "
+            "and log_prob_each, or put Masked inside of it"
+        )
+
 
 class ElementwiseLikelihood(Likelihood):
     r"""An observation model whose $-H_{p_x}$ is diagonal: whitening scales each output.
@@ -74,6 +101,16 @@ class ElementwiseLikelihood(Likelihood):
         r"""$\sqrt{-H}\,t$, elementwise over the outputs."""
         return self.curvature(eta, x).sqrt().unsqueeze(-1) * tangents
 
+    def nll_each(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        """``nll`` of each output, as a sample of its own; a model whose outputs differ has to say it itself."""
+        check_same_shape(eta, x)
+        return self.nll(eta.flatten(), x.flatten()).view(eta.shape)
+
+    def log_prob_each(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        """``log_prob`` of each output, as a sample of its own; a model whose outputs differ has to say it itself."""
+        check_same_shape(eta, x)
+        return self.log_prob(eta.flatten(), x.flatten()).view(eta.shape)
+
 
 def per_sample(values: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
     """Sum over everything but the batch."""
@@ -86,3 +123,28 @@ def check_same_shape(eta: Tensor, x: Tensor) -> None:
         raise InputError(
             f"the decoder's output has shape {tuple(eta.shape)} but the data has {tuple(x.shape)}; they must be equal"
         )
+
+
+def positive_parameter(name: str, value: float | Tensor) -> Float[Tensor, "*D"]:
+    """A copy of a number > 0, or of a tensor of them, in PyTorch's default type; else an ``InputError`` names it."""
+    if not isinstance(value, Tensor):
+        return torch.tensor(positive(name, value))
+    copy = value.detach().clone().to(torch.get_default_dtype())
+    if not bool((copy.isfinite() & (copy > 0)).all()):
+        raise InputError(f"{name} holds values that are not > 0; expected a finite number > 0 of each output")
+    return copy
+
+
+def check_outputs(likelihood: Likelihood, parameter: Tensor, eta: Tensor) -> None:
+    """Refuse a model with one parameter for each output where there are other outputs."""
+    if parameter.dim() and eta.shape[1:] != parameter.shape:
+        raise InputError(
+            f"{likelihood} has parameters for outputs of shape {tuple(parameter.shape)} but the decoder's output has "
+            f"shape {tuple(eta.shape)}; expected {('B', *parameter.shape)}"
+        )
+
+
+def span(values: Tensor) -> str:
+    """One number, or the least and the largest of several, for a ``repr``."""
+    low, high = float(values.detach().min()), float(values.detach().max())
+    return f"{low:g}" if values.dim() == 0 else f"{low:g} … {high:g}"

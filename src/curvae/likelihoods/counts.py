@@ -5,12 +5,21 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy, logsigmoid
 
 from curvae._checks import positive
-from curvae._typing import Float, Tensor
+from curvae._typing import Bool, Float, Int, Tensor
 from curvae.errors import InputError
-from curvae.likelihoods.base import ElementwiseLikelihood, Likelihood, check_same_shape, per_sample
+from curvae.likelihoods.base import (
+    ElementwiseLikelihood,
+    Likelihood,
+    check_outputs,
+    check_same_shape,
+    per_sample,
+    positive_parameter,
+    span,
+)
 
 _LARGE = 1e15
 """From here on the normal approximation is exact to float64."""
@@ -93,9 +102,7 @@ class NegativeBinomial(ElementwiseLikelihood):
 
     def sample(self, eta: Float[Tensor, "B *D"], generator: torch.Generator | None = None) -> Float[Tensor, "B *D"]:
         r"""Poisson counts whose rate is $e^\eta$ times a gamma variable of mean 1 and variance 1/r."""
-        shape = torch.full_like(eta, self.dispersion)
-        rate = eta.exp() * torch._standard_gamma(shape, generator=generator) / shape
-        return _poisson(rate, generator)
+        return _overdispersed(eta, torch.full_like(eta, self.dispersion), generator)
 
     def curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         r"""$(x+r)\,s(1-s)$ with $s=e^\eta/(r+e^\eta)$."""
@@ -117,6 +124,83 @@ class NegativeBinomial(ElementwiseLikelihood):
         return f"NegativeBinomial(dispersion={self.dispersion:g})"
 
 
+class LearnedNegativeBinomial(nn.Module, ElementwiseLikelihood):
+    r"""Negative binomial counts whose dispersion is learned, one for all outputs or one for each.
+
+    As :class:`NegativeBinomial`, but the nll keeps what depends on $r$:
+    $(x+r)\log(1+e^\eta/r)-x\eta+\log\Gamma(r)-\log\Gamma(x+r)+x\log r$. For counts of features of their own spread,
+    such as genes; with :class:`~curvae.likelihoods.SizeFactors` for samples of different depth.
+
+    Args:
+        dispersion: where $r$ starts, > 0: a number for all outputs, or a tensor ``[*D]`` with one for each. It is a
+            parameter of this module: give ``likelihood.parameters()`` to the optimiser beside the model's.
+
+    Raises:
+        InputError: if ``dispersion`` is not finite and > 0.
+
+    Example:
+        >>> likelihood = LearnedNegativeBinomial(torch.tensor([1.0, 10.0]))
+        >>> likelihood.log_prob(torch.zeros(1, 2), torch.zeros(1, 2)).exp().detach()  # 1/2 times (10/11)¹⁰
+        tensor([0.1928])
+    """
+
+    def __init__(self, dispersion: float | Tensor = 10.0) -> None:
+        super().__init__()
+        self.log_dispersion = nn.Parameter(positive_parameter("dispersion", dispersion).log())
+
+    @property
+    def dispersion(self) -> Float[Tensor, "*D"]:
+        """The present $r$."""
+        return self.log_dispersion.exp()
+
+    def nll(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+        r"""The sum of :meth:`nll_each`."""
+        return per_sample(self.nll_each(eta, x))
+
+    def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+        r"""Minus the nll and $\log x!$."""
+        return per_sample(self.log_prob_each(eta, x))
+
+    def nll_each(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        r"""$(x+r)\log(1+e^\eta/r)-x\eta+\log\Gamma(r)-\log\Gamma(x+r)+x\log r$."""
+        check_same_shape(eta, x)
+        check_outputs(self, self.log_dispersion, eta)
+        x, log_r = x.to(eta.dtype), self.log_dispersion.to(eta.dtype)
+        below, above = logsigmoid(log_r - eta), logsigmoid(eta - log_r)
+        # these three are as large as x log r and leave next to nothing
+        counts, wide = x.double(), self.log_dispersion.double()
+        normaliser = torch.lgamma(wide.exp()) - torch.lgamma(counts + wide.exp()) + counts * wide
+        return normaliser.to(eta.dtype) - (log_r.exp() * below + x * (above + log_r))
+
+    def log_prob_each(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        r"""Minus :meth:`nll_each` and $\log x!$."""
+        return -self.nll_each(eta, x) - torch.lgamma(x.to(eta.dtype) + 1)
+
+    def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        r"""$e^\eta$."""
+        return eta.exp()
+
+    def sample(self, eta: Float[Tensor, "B *D"], generator: torch.Generator | None = None) -> Float[Tensor, "B *D"]:
+        r"""Poisson counts whose rate is $e^\eta$ times a gamma variable of mean 1 and variance 1/r."""
+        return _overdispersed(eta, self.dispersion.detach().to(eta).expand_as(eta), generator)
+
+    def curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        r"""$(x+r)\,s(1-s)$ with $s=e^\eta/(r+e^\eta)$."""
+        logit = eta - self.log_dispersion.to(eta.dtype)
+        return (x + self.dispersion.to(eta.dtype)) * logit.sigmoid() * (-logit).sigmoid()
+
+    def whiten(
+        self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"], tangents: Float[Tensor, "B *D K"]
+    ) -> Float[Tensor, "B *D K"]:
+        r"""$\sqrt{(x+r)s(1-s)}\,t$, by logarithms: the square root of an underflowed product has no gradient."""
+        logit = eta - self.log_dispersion.to(eta.dtype)
+        root = (0.5 * (logsigmoid(logit) + logsigmoid(-logit))).exp()
+        return ((x + self.dispersion.to(eta.dtype)).sqrt() * root).unsqueeze(-1) * tangents
+
+    def __repr__(self) -> str:
+        return f"LearnedNegativeBinomial(dispersion={span(self.dispersion)})"
+
+
 class Categorical(Likelihood):
     r"""One of C classes at each position, on logits.
 
@@ -131,17 +215,27 @@ class Categorical(Likelihood):
 
     def nll(self, eta: Float[Tensor, "B C *S"], x: Tensor) -> Float[Tensor, " B"]:
         r"""$\log\sum_ce^{\eta_c}-\eta_x$, summed over positions."""
-        if eta.dim() < 2 or eta.shape[:1] + eta.shape[2:] != x.shape:
-            raise InputError(
-                f"the decoder's logits have shape {tuple(eta.shape)} and the classes {tuple(x.shape)}; "
-                "expected [B, C, *S] and [B, *S]"
-            )
+        self._check(eta, x)
         # PyTorch ignores class −100 by default; here there is no such class
         return per_sample(cross_entropy(eta, x.long(), reduction="none", ignore_index=torch.iinfo(torch.long).min))
 
     def log_prob(self, eta: Float[Tensor, "B C *S"], x: Tensor) -> Float[Tensor, " B"]:
         """Minus the nll, which is normalised already."""
         return -self.nll(eta, x)
+
+    def nll_each(self, eta: Float[Tensor, "B C *S"], x: Float[Tensor, "B *S"] | Int[Tensor, "B *S"]) -> Tensor:
+        """The nll of each position."""
+        self._check(eta, x)
+        return self.nll(eta.movedim(1, -1).flatten(0, -2), x.flatten()).view(x.shape)
+
+    def log_prob_each(self, eta: Float[Tensor, "B C *S"], x: Float[Tensor, "B *S"] | Int[Tensor, "B *S"]) -> Tensor:
+        """Minus the nll of each position."""
+        return -self.nll_each(eta, x)
+
+    def at_outputs(self, mask: Bool[Tensor, "B *S"], eta: Float[Tensor, "B C *S"]) -> Bool[Tensor, "B C *S"]:
+        """A position's mask for all of its classes."""
+        self._check(eta, mask)
+        return mask.unsqueeze(1).expand_as(eta)
 
     def mean(self, eta: Float[Tensor, "B C *S"]) -> Float[Tensor, "B C *S"]:
         """The class probabilities (the mean of the one-hot observation)."""
@@ -160,8 +254,21 @@ class Categorical(Likelihood):
         p = eta.softmax(1).unsqueeze(-1)
         return (0.5 * eta.log_softmax(1)).exp().unsqueeze(-1) * (tangents - (p * tangents).sum(1, keepdim=True))
 
+    def _check(self, eta: Tensor, x: Tensor) -> None:
+        if eta.dim() < 2 or eta.shape[:1] + eta.shape[2:] != x.shape:
+            raise InputError(
+                f"the decoder's logits have shape {tuple(eta.shape)} and the classes {tuple(x.shape)}; "
+                "expected [B, C, *S] and [B, *S]"
+            )
+
     def __repr__(self) -> str:
         return "Categorical()"
+
+
+def _overdispersed(eta: Tensor, dispersion: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Poisson counts with gamma rates of mean exp(eta)."""
+    rate = eta.exp() * torch._standard_gamma(dispersion, generator=generator) / dispersion
+    return _poisson(rate, generator)
 
 
 def _poisson(rate: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -44,7 +44,7 @@ def codes(model: Model, data: Any, batch_size: int = 100) -> Float[Tensor, "N *L
     with deployed(model):
         found = torch.cat([model.encode(x).double().cpu() for x in batches(model, data, batch_size)])
     if not bool(found.isfinite().all()):
-        raise InputError("the model gives codes that are no finite numbers on these data")
+        raise InputError("the model gives codes that are not finite on these data")
     return found
 
 
@@ -89,7 +89,7 @@ def batches(model: Model, data: Any, batch_size: int) -> Iterator[Float[Tensor, 
         done += len(x)
         yield x if like is None else x.to(like)
     if done == 0:
-        raise InputError("there are no data; expected at least one")
+        raise InputError("there are no samples; expected at least one")
 
 
 def has_posterior(model: object) -> bool:

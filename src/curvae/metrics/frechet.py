@@ -195,7 +195,7 @@ def _statistics(metric: FrechetInceptionDistance) -> Statistics:
         raise InputError(f"there are {count} images in a set; expected at least 2 for a covariance")
     total, products = metric.real_features_sum.cpu(), metric.real_features_cov_sum.cpu()
     if not bool(total.isfinite().all() and products.isfinite().all()):
-        raise InputError("features of the images are not finite; look at the images: a model may have diverged")
+        raise InputError("features of the images are not finite; look at the images; the model may have diverged")
     mean = total / count
     return Statistics(mean, (products - count * mean.outer(mean)) / (count - 1), count)
 

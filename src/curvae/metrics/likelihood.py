@@ -15,7 +15,7 @@ from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
 from curvae.errors import InputError
-from curvae.likelihoods import Gaussian, Laplace, LearnedGaussian, Likelihood, StudentT
+from curvae.likelihoods import Gaussian, Laplace, LearnedGaussian, Likelihood, Masked, Mixed, StudentT
 from curvae.metrics.codes import batches, deployed, in_double
 from curvae.metrics.result import Estimate
 from curvae.posteriors import Normal
@@ -56,7 +56,8 @@ def importance_weighted_nll(
     likelihood: Likelihood,
     *,
     samples: int,
-    generator: torch.Generator,
+    generator: torch.Generator | None = None,
+    noise: Float[Tensor, "K d"] | None = None,
     batch_size: int = 100,
     chunk_size: int = 10,
     progress: Callable[[int], object] | None = None,
@@ -77,6 +78,8 @@ def importance_weighted_nll(
         likelihood: $p(x\mid z)$, its ``log_prob``.
         samples: K, draws for each sample, ≥ 1.
         generator: of the draws, on the model's device.
+        noise: standard normal draws for every sample alike, ``samples`` of them, in the place of a generator's: each
+            estimate then depends on its own sample alone. Low-discrepancy points need fewer.
         batch_size: data at a time.
         chunk_size: draws of each sample that are decoded at a time; ``batch_size × chunk_size`` bounds memory.
         progress: called with the number of data done so far.
@@ -102,11 +105,13 @@ def importance_weighted_nll(
     """
     positive_int("samples", samples)
     positive_int("chunk_size", chunk_size)
+    if (noise is None) == (generator is None) or (noise is not None and len(noise) != samples):
+        raise InputError(f"expected a generator of the draws, or noise with {samples} of them")
     found: list[Float[Tensor, "2 B"]] = []
     with deployed(model):
         for x in batches(model, data, batch_size):
             q = in_double(model.posterior(x))
-            weights = _log_weights(model, q, x, likelihood, samples, chunk_size, generator)
+            weights = _log_weights(model, q, x, likelihood, samples, chunk_size, generator, noise)
             found.append(_log_moments(weights).cpu())
             if progress is not None:
                 progress(sum(part.shape[1] for part in found))
@@ -118,8 +123,9 @@ def at_unit_beta(likelihood: Likelihood, beta: float) -> Likelihood:
 
     Dividing (2) by β leaves $\tfrac1\beta\log p(x\mid z)$, the logarithm of a normalised density up to a constant if
     noise is added to η: $\mathcal N(\eta,\sigma^2I)$ becomes $\mathcal N(\eta,\beta\sigma^2I)$, Laplace noise is scaled
-    by β, and a Student t has other degrees of freedom. For other models $p^{1/\beta}$ has a normaliser that depends on
-    η: no model does what β does, β is a weight of training alone, and ``likelihood`` itself comes back.
+    by β, and a Student t has other degrees of freedom; the same with missing values, and in products of these alone.
+    For other models $p^{1/\beta}$ has a normaliser that depends on η: no model does what β does, β is a weight of
+    training alone, and ``likelihood`` itself comes back.
 
     Args:
         likelihood: as the objective has it.
@@ -134,6 +140,17 @@ def at_unit_beta(likelihood: Likelihood, beta: float) -> Likelihood:
     """
     positive("beta", beta)
     match likelihood:
+        case LearnedGaussian() if likelihood.log_sigma.dim():
+            sigma = likelihood.sigma.detach()
+            return LearnedGaussian(sigma * math.sqrt(beta)).to(sigma).requires_grad_(False)
+        case Masked():
+            inner = at_unit_beta(likelihood.likelihood, beta)
+            return likelihood if inner is likelihood.likelihood else Masked(inner)
+        case Mixed():
+            parts = [(at_unit_beta(part.likelihood, beta), part) for part in likelihood.parts]
+            if any(new is part.likelihood for new, part in parts):
+                return likelihood  # what β does to the whole is what no model does
+            return Mixed([(new, part.columns) for new, part in parts])
         case Gaussian() | LearnedGaussian():
             return Gaussian(_number(likelihood.sigma) * math.sqrt(beta))
         case Laplace():
@@ -158,11 +175,17 @@ def _log_weights(
     likelihood: Likelihood,
     samples: int,
     chunk_size: int,
-    generator: torch.Generator,
+    generator: torch.Generator | None,
+    noise: Float[Tensor, "K d"] | None,
 ) -> Iterator[Float[Tensor, "K B"]]:
     for done in range(0, samples, chunk_size):
         count = min(chunk_size, samples - done)
-        z = q.rsample(generator, (count,)).to(x.dtype)  # rounded first: the weight is that of the point decoded
+        if noise is None:
+            drawn = q.rsample(generator, (count,))
+        else:
+            common = noise[done : done + count].to(q.mean).unsqueeze(1)
+            drawn = q.mean + q.factor.apply(common.expand(-1, len(x), -1))
+        z = drawn.to(x.dtype)  # rounded first: the weight is that of the point decoded
         eta = model.decode(z.flatten(0, 1)).double()
         repeated = x.double().repeat(count, *[1] * (x.dim() - 1))
         wide = z.double()
@@ -180,7 +203,7 @@ def _estimate(log_moments: Float[Tensor, "2 N"], samples: int) -> Likelihoods:
     first, second = log_moments
     nll = math.log(samples) - first
     if not bool(nll.isfinite().all()):
-        raise InputError("the model gives likelihoods that are no finite numbers on these data")
+        raise InputError("the model gives likelihoods that are not finite on these data")
     ess = (2 * first - second).exp().clamp(1, samples)
     se = ((samples / ess - 1) / (samples - 1)).sqrt() if samples > 1 else torch.full_like(nll, math.nan)
     return Likelihoods(nll, se, ess, samples)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from curvae._checks import non_negative, positive_int
@@ -50,6 +52,12 @@ class BetaVAE:
         ]
         nll = torch.stack(nlls).mean(0)
         return Terms({"nll": nll, "kl": self.beta * q.kl()})
+
+    def with_beta(self, beta: float) -> BetaVAE:
+        """The same objective with another weight of the divergence."""
+        other = copy.copy(self)
+        other.beta = non_negative("beta", beta)
+        return other
 
     def __repr__(self) -> str:
         return f"BetaVAE(beta={self.beta:g}, likelihood={self.likelihood}, samples={self.samples})"

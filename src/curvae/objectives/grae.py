@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from curvae._checks import non_negative, positive
@@ -76,6 +78,12 @@ class GRAE:
         self.structure = Full() if structure is None else structure
         self.estimator = Exact() if estimator is None else estimator
         self.estimator.check(self.structure)
+        # weights that are not given follow β
+        self._following = [
+            name
+            for name, weight in (("encoder_weight", encoder_weight), ("decoder_weight", decoder_weight))
+            if weight is None
+        ]
         self.encoder_weight = beta if encoder_weight is None else non_negative("encoder_weight", encoder_weight)
         self.decoder_weight = beta if decoder_weight is None else non_negative("decoder_weight", decoder_weight)
         self.curvature = check_curvature(curvature, self.likelihood)
@@ -104,9 +112,19 @@ class GRAE:
             parts["orthogonality"] = self.orthogonality * cosines
         return Terms(parts)
 
+    def with_beta(self, beta: float) -> GRAE:
+        """The same objective at another β, with the weights that were not given of their own."""
+        other = copy.copy(self)
+        other.beta = positive("beta", beta)
+        for name in self._following:
+            setattr(other, name, beta)
+        return other
+
     def _check_pairs(self) -> None:
         if isinstance(self.structure, Full):
-            raise InputError("orthogonality has no meaning with structure Full(), which asks it of no columns")
+            raise InputError(
+                "orthogonality has no meaning with structure Full(), under which no columns need be orthogonal"
+            )
         if not gives_pairs(self.estimator) or self.curvature == "hessian":
             raise InputError(
                 "orthogonality needs pairs of Jacobian columns: use estimator Exact() or Columns(k) with k >= 2, and "

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from curvae._checks import non_negative, positive_int
 from curvae._precision import full_precision
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
-from curvae.curvature import Curvature, Fraction, Linearised, Secants, check_curvature
+from curvae.curvature import Curvature, Estimator, Fraction, Linearised, Secants, check_curvature
 from curvae.curvature.gauss_newton import column_norms
 from curvae.curvature.hessian import hessian_products
 from curvae.errors import InputError
@@ -55,7 +57,7 @@ class Taylor:
         likelihood: Likelihood | None = None,
         curvature: Curvature = "gauss-newton",
         chunk_size: int | None = None,
-        estimator: Secants | Fraction | None = None,
+        estimator: Estimator | None = None,
     ) -> None:
         self.beta = non_negative("beta", beta)
         self.likelihood = Gaussian() if likelihood is None else likelihood
@@ -87,7 +89,7 @@ class Taylor:
         return eta, column_norms(tangents).sum(-1)
 
     def _secants(
-        self, estimator: Secants | Fraction, model: Model, q: Normal, x: Tensor, generator: torch.Generator | None
+        self, estimator: Estimator, model: Model, q: Normal, x: Tensor, generator: torch.Generator | None
     ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, " B"]]:
         secants, z = _inner(estimator), q.mean.flatten(1)
         subsample = estimator.subsample(z, generator) if isinstance(estimator, Fraction) else None
@@ -103,17 +105,23 @@ class Taylor:
             trace = (column_norms(white) / p).mean(-1)
         return move.eta, trace if subsample is None else subsample.spread(trace)
 
+    def with_beta(self, beta: float) -> Taylor:
+        """The same objective with another weight of the divergence."""
+        other = copy.copy(self)
+        other.beta = non_negative("beta", beta)
+        return other
+
     def __repr__(self) -> str:
         return f"Taylor(beta={self.beta:g}, likelihood={self.likelihood}, curvature={self.curvature!r})"
 
 
-def _inner(estimator: Secants | Fraction) -> Secants:
+def _inner(estimator: Estimator) -> Secants:
     inner = estimator.estimator if isinstance(estimator, Fraction) else estimator
     assert isinstance(inner, Secants)
     return inner
 
 
-def _check_secants(estimator: object, curvature: Curvature) -> None:
+def _check_secants(estimator: Estimator, curvature: Curvature) -> None:
     inner = estimator.estimator if isinstance(estimator, Fraction) else estimator
     if not isinstance(inner, Secants) or inner.step is not None:
         raise InputError(

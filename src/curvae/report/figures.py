@@ -84,7 +84,7 @@ def section(result: Result, place: int, kinds: Mapping[str, Kind]) -> Section:
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         what = f"{type(error).__name__}: {error}"
         raise InputError(
-            f"{result.path / 'summary.json'} is damaged or of another version ({what}); {result.again}"
+            f"{result.path / 'summary.json'} is damaged or was written by another version ({what}); {result.again}"
         ) from error
     return Section(kind, result.name, f"{result.figure}-{place}", warning, pictures, content, made_under)
 

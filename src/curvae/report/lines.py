@@ -1,4 +1,4 @@
-"""Vectors, and any other data that are no images, drawn as lines over their entries."""
+"""Vectors, and any other data that are not images, drawn as lines over their entries."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def term_series(run: Run) -> dict[str, Series]:
         return {name: _series(records, name) for name in names} if records else {}
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{run.path / 'metrics.jsonl'} has a line without a number for {error}; restore the file or train again"
+            f"{run.path / 'metrics.jsonl'} has no number for {error}; restore the file or train again"
         ) from error
 
 

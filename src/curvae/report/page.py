@@ -16,12 +16,16 @@ from curvae.report.losses import TERM_NAMES, loss_charts, term_colour
 from curvae.report.pictures import colour_scale
 from curvae.report.results import is_result, open_results
 from curvae.report.sections import look
-from curvae.report.subjects import Subject, group_by_data, open_subjects
+from curvae.report.subjects import Latest, Subject, finished_model, group_by_data, open_subjects
 from curvae.report.tables import evaluate_command, measure_rows, objective_rows, resume_command, setting_rows
+from curvae.runs import Run
 
 
 def write_report(
-    folders: Sequence[Path], out: Path, figures: Callable[[], Mapping[str, Kind]] = dict[str, Kind]
+    folders: Sequence[Path | Run],
+    out: Path,
+    figures: Callable[[], Mapping[str, Kind]] = dict[str, Kind],
+    latest: Latest = finished_model,
 ) -> None:
     r"""Write one self-contained HTML page about runs, side by side, and about reproduced figures.
 
@@ -35,11 +39,13 @@ def write_report(
     read them, what came out, tables with intervals, and under what it was made.
 
     Args:
-        folders: run folders that ``curvae train`` wrote and results folders that ``curvae reproduce`` wrote, in any
-            order, at least one.
+        folders: runs, run folders that ``curvae train`` wrote and results folders that ``curvae reproduce`` wrote, in
+            any order, at least one.
         out: the page, usually ``report.html``; replaced if it exists.
         figures: how the figures among the results are shown, by name: :func:`curvae.reproduce.sections`. Asked only if
             there are results.
+        latest: gives the model of a run and the steps it has done, for runs with a model of one's own or that are not
+            finished; default the finished ones.
 
     Raises:
         InputError: no folder, one that is neither run nor results or is damaged, the same one twice, results of a
@@ -50,11 +56,11 @@ def write_report(
         Traceback (most recent call last):
         curvae.errors.InputError: no runs given; expected at least one folder that curvae train or reproduce wrote
     """
-    results = [folder for folder in folders if is_result(folder)]
-    runs = [folder for folder in folders if not is_result(folder)]
+    results = [folder for folder in folders if isinstance(folder, Path) and is_result(folder)]
+    runs = [folder for folder in folders if isinstance(folder, Run) or not is_result(folder)]
     kinds = figures() if results else {}
     shown = [section(result, place, kinds) for place, result in enumerate(open_results(results), 1)]
-    subjects = open_subjects(runs) if runs or not results else []
+    subjects = open_subjects(runs, latest) if runs or not results else []
     if out.is_dir():
         raise InputError(f"{out} is a folder; expected the name of a file, for example {out / 'report.html'}")
     page = render(subjects, shown)
@@ -100,5 +106,5 @@ def _context(subjects: list[Subject]) -> dict[str, Any]:
         "commands": [(subject, evaluate_command(subject.run)) for subject in missing],
         "looks": [shown for group in groups if (shown := look(group, len(subjects))) is not None],
         "scale": colour_scale(),
-        "unfinished": [(subject, resume_command(subject.run)) for subject in subjects if subject.view is None],
+        "unfinished": [(subject, resume_command(subject.run)) for subject in subjects if not subject.run.finished],
     }

@@ -66,7 +66,7 @@ def open_results(paths: Sequence[Path]) -> list[Result]:
     """Read the summaries.
 
     Raises:
-        InputError: the same folder twice, or a summary that is none.
+        InputError: the same folder twice, or a damaged summary.
     """
     return [_open(path, name) for path, name in zip(paths, short_names(paths), strict=True)]
 

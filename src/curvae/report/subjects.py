@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from curvae.autoencoder import Autoencoder
 from curvae.data import title
 from curvae.errors import InputError
 from curvae.report.view import View
-from curvae.runs import Run, build_structure, likelihood_of
+from curvae.runs import Run
+from curvae.runs.config import PYTHON
+
+Latest = Callable[[Run], tuple[Autoencoder, int] | None]
+"""The model that a page shows of a run and the steps it has done; None for no model to look at."""
 
 # mid-tones, to be told apart on a light and on a dark page
 COLOURS = ("#3b82c4", "#e07b39", "#2f9e6e", "#c2557a", "#8a6fc9", "#a38b1e", "#2aa1b3", "#b0655a")
@@ -23,13 +28,15 @@ class Subject:
         run: the run.
         name: the shortest end of its path that no other run on the page has.
         colour: of its lines, as ``#rrggbb``.
-        view: its trained model; None while training goes on.
+        view: its model; None where there is none to look at yet.
+        step: steps that this model has done.
     """
 
     run: Run
     name: str
     colour: str
     view: View | None
+    step: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,26 @@ class Group:
         return [(subject, subject.view) for subject in self.subjects if subject.view is not None]
 
 
-def open_subjects(paths: Sequence[Path]) -> list[Subject]:
+def finished_model(run: Run) -> tuple[Autoencoder, int] | None:
+    """The model of a finished run, and its steps.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from curvae.data import Dataset
+        >>> from curvae.runs import RunConfig
+        >>> data = Dataset("toy", torch.rand(9, 3), torch.rand(2, 3), {})
+        >>> finished_model(Run.create(Path(tempfile.mkdtemp()), RunConfig("toy"), data, torch.device("cpu"))) is None
+        True
+    """
+    return (run.model(), run.config.steps) if run.finished else None
+
+
+def open_subjects(folders: Sequence[Path | Run], latest: Latest = finished_model) -> list[Subject]:
     """Open the runs and load their models.
+
+    Args:
+        folders: the runs, or their folders.
+        latest: gives the model of each.
 
     Raises:
         InputError: no runs, the same one twice, a folder that is not a run, or a damaged one.
@@ -61,12 +86,12 @@ def open_subjects(paths: Sequence[Path]) -> list[Subject]:
         Traceback (most recent call last):
         curvae.errors.InputError: no runs given; expected at least one folder that curvae train or reproduce wrote
     """
-    if not paths:
+    if not folders:
         raise InputError("no runs given; expected at least one folder that curvae train or reproduce wrote")
-    runs = [Run.open(path) for path in paths]
-    names = short_names(paths)
+    runs = [folder if isinstance(folder, Run) else Run.open(folder) for folder in folders]
+    names = short_names([run.path for run in runs])
     return [
-        Subject(run, name, COLOURS[i % len(COLOURS)], _view(run))
+        Subject(run, name, COLOURS[i % len(COLOURS)], *_view(run, latest))
         for i, (run, name) in enumerate(zip(runs, names, strict=True))
     ]
 
@@ -104,11 +129,13 @@ def _shortest(own: tuple[str, ...], others: list[tuple[str, ...]]) -> str:
 
 
 def _title(run: Run) -> str:
-    return f"{title(run.config.data)} ({' × '.join(map(str, run.data['shape']))})"
+    name = "data from Python" if run.config.data == PYTHON else title(run.config.data)
+    return f"{name} ({' × '.join(map(str, run.data['shape']))})"
 
 
-def _view(run: Run) -> View | None:
-    if not run.finished:
-        return None
-    config, model = run.config, run.model()
-    return View(model, likelihood_of(config, model), build_structure(config.structure), config.beta)
+def _view(run: Run, latest: Latest) -> tuple[View | None, int]:
+    found = latest(run)
+    if found is None:
+        return None, 0
+    config, (model, step) = run.config, found
+    return View(model, *run.noise(model), config.beta), step

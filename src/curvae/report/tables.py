@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from curvae.metrics import Estimate, Evaluation
 from curvae.report.subjects import Subject
 from curvae.runs import Run, RunConfig
+from curvae.runs.config import PYTHON
 from curvae.terminal import quoted
 
 Measured = tuple[RunConfig, Evaluation]
@@ -46,7 +47,7 @@ def setting_rows(subjects: list[Subject]) -> list[Row]:
         ("observation model", lambda run: run.config.likelihood),
         ("β", lambda run: f"{run.config.beta:g}"),
         ("latents d", lambda run: str(run.config.latents)),
-        ("network", lambda run: f"{run.config.network}, width × {run.config.width:g}"),
+        ("network", lambda run: _network(run.config)),
         ("steps", _steps),
         ("batch, learning rate", lambda run: f"{run.config.batch_size}, {run.config.lr:g}"),
         ("seed", lambda run: str(run.config.seed)),
@@ -103,11 +104,13 @@ def measure_rows(measured: Sequence[Measured]) -> list[Row]:
 
 def evaluate_command(run: Run) -> str:
     """What to type to have a run's objectives measured."""
-    return f"curvae evaluate {quoted(run.path)}"
+    return "run.evaluate()" if run.config.model == PYTHON else f"curvae evaluate {quoted(run.path)}"
 
 
 def resume_command(run: Run) -> str:
     """What to type to go on with a run's training."""
+    if run.config.model == PYTHON:
+        return f"curvae.fit(…, out={str(run.path)!r}, resume=True)"
     return f"curvae train --resume --out {quoted(run.path)}"
 
 
@@ -118,6 +121,8 @@ def objective_name(config: RunConfig) -> str:
         >>> objective_name(RunConfig(data="mnist", objective="grae", estimator="columns:1"))
         'GRAE≈ (14)'
     """
+    if config.objective == PYTHON:
+        return "one's own"
     if config.curvature == "hessian":
         return {"taylor": "Taylor (4)", "grae": "GRAE (10)"}[config.objective]
     if config.objective == "grae":
@@ -198,6 +203,12 @@ def _estimator(config: RunConfig) -> str:
     return (
         f"{config.samples} noisy sample{'s' * (config.samples > 1)} of z" if config.objective == "beta-vae" else "exact"
     )
+
+
+def _network(config: RunConfig) -> str:
+    if config.model == PYTHON:
+        return "one's own"
+    return config.model or f"{config.network}, width × {config.width:g}"
 
 
 def _steps(run: Run) -> str:

@@ -20,7 +20,8 @@ from curvae.runs.parts import build_likelihood, build_structure
 _HIDDEN = (512, 256)
 _PAPER_SHAPES = ((1, 28, 28), (3, 64, 64), (1, 64, 64))
 _PAPER = ("paper", "paper-no-norm")
-_DETERMINISTIC = ("grae", "rae")
+DETERMINISTIC = ("grae", "rae")
+"""Objectives whose encoder gives the mean alone."""
 # what these models take of the decoder may be any number: logits, log-rates, log-means
 _UNBOUNDED = ("bernoulli-logits", "continuous-bernoulli", "poisson", "negative-binomial")
 
@@ -75,7 +76,7 @@ def network_of(config: RunConfig, shape: tuple[int, ...], resizable: bool = Fals
         >>> network_of(config, (5,)), network_of(config, (1, 28, 28))
         ('mlp', 'paper')
     """
-    if config.network not in (AUTO, *_PAPER):
+    if config.model or config.network not in (AUTO, *_PAPER):
         return config.network
     if shape in _PAPER_SHAPES:
         return _PAPER[0] if config.network == AUTO else config.network
@@ -105,7 +106,9 @@ def check_model(config: RunConfig, shape: tuple[int, ...]) -> None:
     config = replace(config, network=network_of(config, shape))
     outputs = math.prod(shape)
     if config.latents > outputs:
-        raise InputError(f"latents is {config.latents} but a sample has only {outputs} numbers; expected at most those")
+        raise InputError(
+            f"latents is {config.latents} but a sample has only {outputs} numbers; expected at most that many"
+        )
     if _reach(build_structure(config.structure)) > config.latents:
         raise InputError(f"structure is {config.structure} but there are only {config.latents} latents")
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
@@ -142,6 +145,8 @@ def ends_in_sigmoid(config: RunConfig) -> bool:
         >>> [ends_in_sigmoid(RunConfig(data="toy", network=name)) for name in ("paper", "mlp")]
         [True, False]
     """
+    if config.model:
+        return False
     if config.network in _PAPER:
         return config.likelihood.partition(":")[0] not in _UNBOUNDED
     return config.network == "mlp" and config.likelihood == "bernoulli"
@@ -161,7 +166,7 @@ def _reach(structure: Structure) -> int:
 
 def _assembled(config: RunConfig, shape: tuple[int, ...]) -> Autoencoder:
     encoder, decoder = _networks(config, shape)
-    structure = None if config.objective in _DETERMINISTIC else build_structure(config.structure)
+    structure = None if config.objective in DETERMINISTIC else build_structure(config.structure)
     return Autoencoder(encoder, decoder, config.latents, structure)
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from curvae.data import Dataset, as_float
+from curvae.data.given import peeked
 from curvae.errors import InputError
 from curvae.likelihoods import Gaussian
 from curvae.runs.build import ends_in_sigmoid, network_of
-from curvae.runs.config import RunConfig
+from curvae.runs.config import PYTHON, RunConfig
 from curvae.runs.parts import build_likelihood
 
 _UNIT_INTERVAL = ("bernoulli", "bernoulli-logits", "continuous-bernoulli")
@@ -34,6 +35,8 @@ def choose_network(config: RunConfig, dataset: Dataset) -> RunConfig:
         >>> choose_network(RunConfig(data="toy", network="auto"), data).network
         'mlp'
     """
+    if config.model:
+        return config
     resizable = dataset.train.dtype == torch.uint8
     return replace(config, network=network_of(config, dataset.shape, resizable))
 
@@ -49,13 +52,15 @@ def check_data(config: RunConfig, dataset: Dataset) -> None:
         >>> data = Dataset("toy", torch.rand(9, 3), torch.rand(2, 3), {})
         >>> check_data(RunConfig(data="toy", network="mlp", batch_size=4, likelihood="poisson"), data)
         Traceback (most recent call last):
-        curvae.errors.InputError: likelihood is poisson but toy has values that are no counts 0, 1, 2, …, such as ...
+        curvae.errors.InputError: likelihood is poisson but toy has values other than counts 0, 1, 2, …, such as ...
     """
     config = choose_network(config, dataset)
-    if config.batch_size > len(dataset.train):
+    if config.batch_size * config.accumulate > len(dataset.train):
+        times = f" and accumulate {config.accumulate}" if config.accumulate > 1 else ""
         raise InputError(
-            f"batch_size is {config.batch_size} but {dataset.name} has only {len(dataset.train)} training data"
+            f"batch_size is {config.batch_size}{times} but {dataset.name} has only {len(dataset.train)} training samples"
         )
+    dataset = peeked(dataset)
     if config.network == "paper" and config.batch_size < 2:
         raise InputError("batch_size is 1 but the paper's networks normalise over the batch; expected at least 2")
     kind = config.likelihood.partition(":")[0]
@@ -87,6 +92,7 @@ def remarks(config: RunConfig, dataset: Dataset) -> list[str]:
         >>> remarks(RunConfig(data="toy", network="mlp"), data)[0]
         'toy has features of root mean square up to ...; standardise them, for example (x - mean) / std of each'
     """
+    dataset = peeked(dataset)
     found, spread = _stored(dataset), _Spread.of(dataset)
     pixels = dataset.train.dtype == torch.uint8
     if (pixels or _on_unit_interval(config)) and 0 < spread.high <= _DIM:
@@ -97,7 +103,7 @@ def remarks(config: RunConfig, dataset: Dataset) -> list[str]:
         )
     if not pixels and spread.large:
         found.append(f"{spread.told}; {spread.cure}")
-    likelihood = build_likelihood(config.likelihood)
+    likelihood = None if config.likelihood == PYTHON else build_likelihood(config.likelihood)
     # a linear decoder uses a direction where the data's variance is more than this (probabilistic PCA)
     cost = config.beta * likelihood.sigma**2 if isinstance(likelihood, Gaussian) else 0.0
     if spread.variance < cost and config.objective != "rae" and not (config.encoder_weight or config.decoder_weight):
@@ -115,7 +121,7 @@ def cure(dataset: Dataset, otherwise: str = "lower --lr or raise --beta") -> str
         >>> cure(Dataset("toy", torch.rand(9, 3), torch.rand(2, 3), {}))
         'lower --lr or raise --beta'
     """
-    spread = _Spread.of(dataset)
+    spread = _Spread.of(peeked(dataset))
     return f"{spread.told}: {spread.cure}" if spread.large else otherwise
 
 
@@ -184,17 +190,17 @@ def _on_unit_interval(config: RunConfig) -> bool:
 
 
 def _check_counts(config: RunConfig, dataset: Dataset) -> None:
-    for values in (dataset.train, dataset.test):
+    for values in (dataset.train[:], dataset.test[:]):
         wrong = values[(values < 0) | (values != values.floor())]
         if len(wrong):
             raise InputError(
-                f"likelihood is {config.likelihood} but {dataset.name} has values that are no counts 0, 1, 2, …, such "
+                f"likelihood is {config.likelihood} but {dataset.name} has values other than counts 0, 1, 2, …, such "
                 f"as {float(wrong[0]):.6g}; give the counts as they were counted, or use likelihood gaussian"
             )
 
 
 def _check_unit_interval(dataset: Dataset, what: str, instead: str) -> None:
-    halves = (dataset.train, dataset.test)
+    halves = (dataset.train[:], dataset.test[:])
     low, high = min(float(half.min()) for half in halves), max(float(half.max()) for half in halves)
     if low < 0 or high > 1:
         raise InputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from curvae._checks import shown
@@ -20,6 +20,9 @@ NETWORKS = (AUTO, "paper", "paper-no-norm", "mlp", "linear")
 PRECISIONS = ("32", "bf16", "64")
 SCHEDULES = ("constant", "cosine")
 DEVICES = ("auto", "cpu", "cuda")
+LOGGERS = ("", "tensorboard", "csv")
+PYTHON = "python"
+"""What a run of :func:`curvae.fit` has where its model, data or objective was handed over as an object."""
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "objective": OBJECTIVES,
@@ -29,14 +32,30 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "precision": PRECISIONS,
     "schedule": SCHEDULES,
     "device": DEVICES,
+    "logger": LOGGERS,
 }
-_POSITIVE = ("beta", "lr", "width")
-_AT_LEAST_ZERO = ("encoder_weight", "decoder_weight", "orthogonality", "seed", "split_seed", "warmup")
+_POSITIVE = ("beta", "lr", "width", "clip")
+_AT_LEAST_ZERO = (
+    *("encoder_weight", "decoder_weight", "orthogonality", "seed", "split_seed", "warmup", "beta_warmup"),
+    *("ema", "early_stop"),
+)
+_BELOW_ONE = ("ema",)
+_MAY_BE_EMPTY = ("model", "logger", "labels", "drop")
 # beyond these a person has mistyped: years of training, and more draws than a step can hold
-_AT_MOST = {"steps": 10**9, "samples": 10_000, "latents": 10**6, "width": 1000.0}
-_AT_LEAST_ONE = ("latents", "steps", "batch_size", "samples", "checkpoint_every", "log_every", "size")
+_AT_MOST = {"steps": 10**9, "epochs": 10**9, "samples": 10_000, "latents": 10**6, "width": 1000.0}
+_AT_LEAST_ONE = (
+    *("latents", "steps", "epochs", "batch_size", "accumulate", "samples", "checkpoint_every", "log_every", "size"),
+)
 # characters of a text, and of a path
 _LONGEST = (200, 4096)
+_PATHS = ("data", "model", "labels", "drop")
+# of settings for a model
+_MOST_SETTINGS = 100
+# these came with version 0.2.1: at their defaults a document does without them, and older versions read it
+_LATER = (
+    *("labels", "drop"),
+    *("model", "model_set", "epochs", "beta_warmup", "clip", "ema", "accumulate", "early_stop", "logger"),
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +70,8 @@ class RunConfig:
         size: side in pixels to which images of an image folder are resized; ``None`` keeps the data's own.
         split_seed: seed of the split for data without a standard one.
         damaged: ``"stop"`` at images that cannot be read, or ``"skip"`` them.
+        labels: columns of a table that are kept beside the data and not trained on, with commas between them.
+        drop: columns of a table that are left out, with commas between them.
         objective: ``"beta-vae"`` (2), ``"taylor"`` (7), ``"grae"`` (12)-(14) or ``"rae"`` ((12) to first order).
         structure: covariance structure, such as ``"diagonal"``, ``"block:B"`` or ``"full"``; of ``"rae"`` for the
             evaluation only.
@@ -58,8 +79,12 @@ class RunConfig:
         estimator: of the penalty of ``"grae"``, ``"rae"`` and ``"taylor"``, such as ``"exact"`` or ``"columns:K"``.
         likelihood: observation model, such as ``"gaussian"``, ``"gaussian:SIGMA"`` or ``"bernoulli-logits"``.
         network: ``"paper"`` (App. D), ``"paper-no-norm"`` (the same without batch normalisation), ``"mlp"`` or
-            ``"linear"``; ``"auto"`` is the paper's where that fits the data, and ``"mlp"`` for data that are no images.
+            ``"linear"``; ``"auto"`` is the paper's where that fits the data, and ``"mlp"`` for data that are not images.
             What was chosen stands in the run's configuration.
+        model: where a model of one's own came from: ``"FILE.py:FUNCTION"`` or ``"package.module:function"`` as it was
+            asked for by name, ``"python"`` for one that was handed to :func:`curvae.fit`, ``""`` for the named
+            ``network``. A note for people: nothing is ever imported because a file says so.
+        model_set: settings that were handed to that function.
         width: factor on the network's hidden widths.
         beta: weight of the KL term, > 0.
         encoder_weight: of ½‖h‖², for ``"grae"`` and ``"rae"``; ``None`` is β.
@@ -68,15 +93,24 @@ class RunConfig:
         orthogonality: weight of the orthogonality penalty on the decoder's Jacobian columns, for ``"grae"``.
         latents: number of latents d.
         steps: number of optimiser steps.
-        batch_size: data per step.
+        epochs: passes over the training data in place of ``steps``, which a run's configuration then has instead.
+        batch_size: data per step, and of each of several batches with ``accumulate``.
+        accumulate: batches per step, whose gradients are averaged.
         lr: Adam's learning rate, the largest of its ``schedule``.
         schedule: ``"constant"``, or ``"cosine"``, which falls to 0.
         warmup: steps in which the rate rises to ``lr`` first.
+        beta_warmup: steps in which β rises to ``beta`` first.
+        clip: largest norm of a step's gradient, beyond which it is scaled down; ``None`` lets it be.
+        ema: decay of an exponential moving average of the weights, in [0, 1), which is then the model that is measured
+            and kept; 0 takes the weights as they are.
+        early_stop: end after so many held-out values that are no better than the best one before, and keep the model of
+            that; 0 goes on to the last step and keeps its model.
         samples: reparameterised draws per sample, for ``"beta-vae"``.
         seed: of the initialisation, the order of the data and the noise.
         precision: ``"32"``, ``"bf16"`` (networks under autocast) or ``"64"``.
         compile: compile the networks with PyTorch's compiler where that is possible.
         device: ``"auto"`` takes a GPU where there is one.
+        logger: ``"tensorboard"`` or ``"csv"`` for curves that can be watched, beside ``metrics.jsonl``.
         checkpoint_every: steps between checkpoints (and held-out values).
         log_every: steps between lines of metrics.
 
@@ -96,12 +130,16 @@ class RunConfig:
     size: int | None = None
     split_seed: int = 0
     damaged: str = "stop"
+    labels: str = ""
+    drop: str = ""
     objective: str = "grae"
     structure: str = "diagonal"
     curvature: str = "gauss-newton"
     estimator: str = "exact"
     likelihood: str = "gaussian"
     network: str = AUTO
+    model: str = ""
+    model_set: dict[str, str] = field(default_factory=dict, hash=False)
     width: float = 1.0
     beta: float = 0.2
     encoder_weight: float | None = None
@@ -109,10 +147,16 @@ class RunConfig:
     orthogonality: float = 0.0
     latents: int = 12
     steps: int = 20_000
+    epochs: int | None = None
     batch_size: int = 64
+    accumulate: int = 1
     lr: float = 1e-3
     schedule: str = "constant"
     warmup: int = 0
+    beta_warmup: int = 0
+    clip: float | None = None
+    ema: float = 0.0
+    early_stop: int = 0
     samples: int = 1
     seed: int = 0
     precision: str = "32"
@@ -120,16 +164,32 @@ class RunConfig:
     device: str = "auto"
     checkpoint_every: int = 1000
     log_every: int = 20
+    logger: str = ""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _checked(field.name, str(field.type), getattr(self, field.name)))
-        if self.warmup >= self.steps:
-            raise InputError(f"warmup is {self.warmup} but steps is {self.steps}; expected a warm-up of fewer steps")
+        for one in dataclasses.fields(self):
+            object.__setattr__(self, one.name, _checked(one.name, str(one.type), getattr(self, one.name)))
+        for name in ("warmup", "beta_warmup") if self.epochs is None else ():
+            if getattr(self, name) >= self.steps:
+                raise InputError(
+                    f"{name} is {getattr(self, name)} but steps is {self.steps}; expected a warm-up of fewer steps"
+                )
+        if self.model_set and not self.model:
+            raise InputError("model_set is given without a model; it is for a model of your own")
 
     def to_json(self) -> dict[str, Any]:
-        """All fields as a JSON-ready object."""
-        return dataclasses.asdict(self)
+        """The fields as a JSON-ready object; newer ones only where they are not at their defaults."""
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if name not in _LATER or value != _default(name)}
+
+    def chosen(self) -> dict[str, Any]:
+        """The fields that are not at their defaults, and ``data``.
+
+        Example:
+            >>> RunConfig(data="mnist", beta=0.4).chosen()
+            {'data': 'mnist', 'beta': 0.4}
+        """
+        return {name: value for name, value in dataclasses.asdict(self).items() if value != _default(name)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunConfig:
@@ -175,10 +235,17 @@ def _joined(values: Mapping[str, Any]) -> dict[str, Any]:
     return joined
 
 
+def _default(name: str) -> Any:
+    (found,) = (f for f in dataclasses.fields(RunConfig) if f.name == name)
+    return found.default if found.default_factory is dataclasses.MISSING else found.default_factory()
+
+
 def _checked(name: str, kind: str, value: Any) -> Any:
     """The value in its field's type, or an error that names the field."""
     if kind == "str":
         return _text(name, value)
+    if kind.startswith("dict"):
+        return _settings(name, value)
     if kind == "bool":
         return _flag(name, value)
     if value is None and kind.endswith("| None"):
@@ -189,6 +256,8 @@ def _checked(name: str, kind: str, value: Any) -> Any:
     if name in _AT_LEAST_ZERO and number < 0:
         sort = "whole" if isinstance(number, int) else "finite"
         raise InputError(f"{name} is {number}; expected a {sort} number >= 0")
+    if name in _BELOW_ONE and number >= 1:
+        raise InputError(f"{name} is {number}; expected a number in [0, 1)")
     if name in _AT_LEAST_ONE and number < 1:
         raise InputError(f"{name} is {number}; expected a whole number >= 1")
     if name in _AT_MOST and number > _AT_MOST[name]:
@@ -197,14 +266,26 @@ def _checked(name: str, kind: str, value: Any) -> Any:
 
 
 def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise InputError(f"{name} is {shown(value)}; expected a text that is not empty")
+    if not isinstance(value, str) or not (value or name in _MAY_BE_EMPTY):
+        raise InputError(f"{name} is {shown(value)}; expected a non-empty string")
     choices = _CHOICES.get(name)
-    if choices and value not in choices:
-        raise InputError(f"{name} is {shown(value)}; expected one of {', '.join(choices)}")
-    if len(value) > _LONGEST[name == "data"] or not _is_name(value):
-        raise InputError(f"{name} is {shown(value)}; expected a text of at most {_LONGEST[name == 'data']} characters")
+    if choices and value not in choices and (name, value) != ("objective", PYTHON):
+        raise InputError(f"{name} is {shown(value)}; expected one of {', '.join(filter(None, choices))}")
+    longest = _LONGEST[name in _PATHS]
+    if len(value) > longest or not _is_name(value):
+        raise InputError(f"{name} is {shown(value)}; expected at most {longest} characters")
     return value
+
+
+def _settings(name: str, value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping) or len(value) > _MOST_SETTINGS:
+        raise InputError(f"{name} is {shown(value)}; expected at most {_MOST_SETTINGS} names with a text each")
+    for key, entry in value.items():
+        if not isinstance(key, str) or not key.isidentifier() or not isinstance(entry, str):
+            raise InputError(f"{name} is {shown(value)}; expected names with a text each")
+        if len(entry) > _LONGEST[0] or not _is_name(entry):
+            raise InputError(f"{name} is {shown(value)}; expected texts of at most {_LONGEST[0]} characters")
+    return dict(value)
 
 
 def _is_name(value: str) -> bool:

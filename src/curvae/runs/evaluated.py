@@ -72,7 +72,9 @@ def _examples(path: Path, sha256: str | None) -> Examples | None:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     if sha256 not in (None, hashlib.sha256(content).hexdigest()):
-        raise InputError(f"{path} is damaged, or of another evaluation than evaluation.json; run curvae evaluate again")
+        raise InputError(
+            f"{path} is damaged or belongs to another evaluation than evaluation.json; run curvae evaluate again"
+        )
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return Examples(*(arrays[name] for name in _ARRAYS))

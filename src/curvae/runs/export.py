@@ -18,6 +18,8 @@ from curvae.files import open_regular, write_atomic
 from curvae.runs.build import build_model
 from curvae.runs.config import RunConfig
 from curvae.runs.documents import read_document, write_document
+from curvae.runs.own import Build
+from curvae.runs.own_run import rebuilt
 from curvae.runs.schema import anything, count, digest, listing, mapping
 
 _FORMAT = "curvae-model"
@@ -27,12 +29,18 @@ def save_model(model: Autoencoder, config: RunConfig, shape: tuple[int, ...], fo
     """Write ``model.safetensors`` and then ``model.json``, which names its digest.
 
     Args:
-        model: built by :func:`curvae.runs.build.build_model` from the same configuration and shape.
+        model: built from the same configuration and shape.
         config: the run's configuration.
         shape: of one sample.
         folder: where to.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        # tied weights stand under each of their names: safetensors takes no two tensors of one memory
+        storage = tensor.untyped_storage().data_ptr()
+        tensors[name] = tensor.clone() if storage in seen else tensor
+        seen.add(storage)
     # not safetensors' own writer, whose errors say less: a full disk is an OSError here
     weights = save(tensors)
     write_atomic(folder / "model.safetensors", lambda temporary: temporary.write_bytes(weights))
@@ -40,17 +48,23 @@ def save_model(model: Autoencoder, config: RunConfig, shape: tuple[int, ...], fo
     write_document(folder / "model.json", _FORMAT, {"config": config.to_json(), "shape": list(shape), "sha256": sha256})
 
 
-def load_model(path: Path | str) -> Autoencoder:
+def load_model(path: Path | str, model: Build | None = None, trust: bool = False) -> Autoencoder:
     """A ready model from a run folder (or any folder with the two exported files).
+
+    No code is run because a file names it: a model of one's own is made by the function that the caller hands over.
 
     Args:
         path: the folder.
+        model: of a run with a model of one's own: the function that made it, or such a model, which is given the
+            weights.
+        trust: run the code that the folder names, in place of ``model``: for folders of one's own.
 
     Returns:
         The autoencoder in eval mode, on the CPU.
 
     Raises:
-        InputError: a file is missing, damaged, foreign, or does not fit the other.
+        InputError: a file is missing, damaged, foreign, or does not fit the other; or the model is one of a person's
+            own, and neither ``model`` nor ``trust`` is given.
 
     Example:
         >>> import tempfile, torch
@@ -71,18 +85,20 @@ def load_model(path: Path | str) -> Autoencoder:
     weights = _read(path)
     if hashlib.sha256(weights).hexdigest() != sha256:
         raise InputError(f"{path} is damaged: its digest is not the one in model.json; restore it or train again")
+    own = rebuilt(config, shape, model, trust, folder) if config.model or model is not None else None
     try:
         tensors = load(weights)
-        # compared with a model without memory first: one of another size may be larger than this machine
-        with torch.device("meta"):
-            expected = build_model(config, shape).state_dict()
-        check_tensors(tensors, expected)
-        model = build_model(config, shape)
-        model.load_state_dict(tensors)
+        if own is None:
+            # compared with a model without memory first: one of another size may be larger than this machine
+            with torch.device("meta"):
+                check_tensors(tensors, build_model(config, shape).state_dict())
+        found = build_model(config, shape) if own is None else own
+        check_tensors(tensors, found.state_dict())
+        found.load_state_dict(tensors)
     except (SafetensorError, RuntimeError, OverflowError, MemoryError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} does not fit the model that model.json describes: {reason[:200]}") from error
-    return model.eval()
+    return found.eval()
 
 
 def model_document(folder: Path) -> tuple[RunConfig, tuple[int, ...], str]:

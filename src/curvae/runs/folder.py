@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from html import escape
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from curvae._checks import positive_int
 from curvae._repr import OneLine
 from curvae.autoencoder import Autoencoder
-from curvae.data import Dataset, is_name
+from curvae.data import Dataset, as_dataset, is_name
 from curvae.errors import InputError
-from curvae.metrics import Evaluation, codes, fit_mixture
+from curvae.likelihoods import Likelihood
+from curvae.metrics import Evaluation, codes, evaluate, fit_mixture
+from curvae.objectives import Terms
 from curvae.posteriors import Structure
-from curvae.runs.build import likelihood_of
-from curvae.runs.config import RunConfig
+from curvae.runs.builder import source_digest
+from curvae.runs.config import PYTHON, RunConfig
 from curvae.runs.device import choose_device, generator
 from curvae.runs.documents import read_document, write_document
 from curvae.runs.evaluated import read_evaluation, write_evaluation
 from curvae.runs.export import load_model, model_document
+from curvae.runs.handed import Handed, noise_of
 from curvae.runs.lines import read_lines
-from curvae.runs.parts import build_structure
+from curvae.runs.own import Build
 from curvae.runs.provenance import environment
 from curvae.runs.schema import amount, anything, count, digest, listing, mapping, optional, record, text
 from curvae.runs.source import load_data
@@ -56,6 +61,7 @@ class Run(OneLine):
     ``model.json``
     ``evaluation.json``,        what ``curvae evaluate`` measured
     ``evaluation.npz``
+    ``logs/``                   what the run's ``logger`` wrote
     ==========================  ==========================================================
 
     Attributes:
@@ -66,6 +72,7 @@ class Run(OneLine):
         environment: versions, device and commit at the start.
         history: what was changed when training went on: for each time ``step`` (steps done by then), ``date``, the
             changed values ``from`` and ``to``, and the ``environment`` since.
+        handed: model, data and objective that were handed over as objects, for what is not named by text.
     """
 
     path: Path
@@ -73,6 +80,7 @@ class Run(OneLine):
     data: dict[str, Any]
     environment: dict[str, str | None]
     history: tuple[dict[str, Any], ...] = ()
+    handed: Handed = field(default=Handed(), repr=False, compare=False)
 
     def _told(self) -> dict[str, Any]:
         config = self.config
@@ -88,10 +96,13 @@ class Run(OneLine):
         return f"<table><caption>curvae run</caption>{cells}</table>"
 
     @classmethod
-    def create(cls, path: Path, config: RunConfig, dataset: Dataset, device: torch.device) -> Run:
+    def create(
+        cls, path: Path, config: RunConfig, dataset: Dataset, device: torch.device, handed: Handed | None = None
+    ) -> Run:
         """Begin a run in a new or empty folder, or in one where a start was killed before this.
 
-        Whoever shares the folder with other processes holds it (:func:`locked`).
+        Whoever shares the folder with other processes holds it (:func:`locked`). The digest of the file in which
+        ``build`` stands, what makes a model of one's own, is kept under ``"model"`` of the environment.
 
         Raises:
             InputError: the path is in use, or cannot be written.
@@ -106,7 +117,10 @@ class Run(OneLine):
             "test": len(dataset.test),
             "white": dataset.white,
         }
-        run = cls(path, config, data, environment(device))
+        build = None if handed is None else handed.model
+        source = None if build is None or isinstance(build, Autoencoder) else source_digest(build)
+        made = environment(device) | ({} if source is None else {"model": source})
+        run = cls(path, config, data, made, handed=handed or Handed())
         try:
             run._write()
         except OSError as error:
@@ -114,8 +128,23 @@ class Run(OneLine):
         return run
 
     @classmethod
-    def open(cls, path: Path | str) -> Run:
+    def open(
+        cls,
+        path: Path | str,
+        *,
+        model: Build | None = None,
+        data: Any = None,
+        objective: Callable[..., Terms] | None = None,
+    ) -> Run:
         """Open an existing run folder, finished or not.
+
+        What the folder can only name is handed over again; nothing is imported because a file says so.
+
+        Args:
+            path: the folder.
+            model: for a model of one's own, the function that makes it, or one to put the weights into.
+            data: for data that were handed to :func:`curvae.fit`: the same, or a :class:`curvae.data.Dataset`.
+            objective: one of one's own.
 
         Raises:
             InputError: the folder is missing or holds no run, or its ``config.json`` is damaged or foreign.
@@ -127,7 +156,10 @@ class Run(OneLine):
             raise InputError(f"{path} holds no run (no config.json); expected a folder that curvae train wrote")
         document = read_document(path / "config.json", _FORMAT, _NEEDED, {"history": listing(_CHANGE)})
         config = RunConfig.from_json(document["config"])
-        return cls(path, config, document["data"], document["environment"], tuple(document.get("history", ())))
+        history = tuple(document.get("history", ()))
+        given = None if data is None else as_dataset(data, split=document["data"].get("split"))
+        handed = Handed(model, given, objective)
+        return cls(path, config, document["data"], document["environment"], history, handed)
 
     def changed(self, config: RunConfig, step: int, device: torch.device) -> Run:
         """Go on with another configuration, and say so in ``config.json``.
@@ -174,23 +206,93 @@ class Run(OneLine):
         """Whether training went to its end and exported the model."""
         return (self.path / "model.json").exists()
 
-    def model(self) -> Autoencoder:
+    def model(self, model: Build | None = None, trust: bool = False) -> Autoencoder:
         """The trained model, in eval mode on the CPU.
 
+        Args:
+            model: what made a model of one's own, see :func:`curvae.load`.
+            trust: run the code that the folder names, in place of ``model``.
+
         Raises:
-            InputError: the run is not finished, or the exported model is damaged.
+            InputError: the run is not finished, the exported model is damaged, or it is one of one's own and was not
+                handed over.
         """
         if not self.finished:
             resume = f"curvae train --resume --out {quoted(self.path)}"
-            raise InputError(f"{self.path} is not finished; go on with: {resume}")
+            raise InputError(f"{self.path} is not finished; continue with: {resume}")
         # steps too: a model of fewer is not yet that of a run that was lengthened
-        other = sorted(set(self.config.differences(model_document(self.path)[0])) - {"data", "device"})
+        elsewhere = {"data", "device", "logger", "model"}
+        other = sorted(set(self.config.differences(model_document(self.path)[0])) - elsewhere)
         if other:
             raise InputError(
-                f"{self.path}: config.json and model.json are of different runs (they differ in {', '.join(other)}); "
+                f"{self.path}: config.json and model.json belong to different runs (they differ in {', '.join(other)}); "
                 "restore them or train again"
             )
-        return load_model(self.path)
+        return load_model(self.path, self.handed.model if model is None and not trust else model, trust)
+
+    def noise(self, model: Autoencoder) -> tuple[Likelihood, Structure]:
+        """Observation model and covariance structure that the run's model is measured with.
+
+        Raises:
+            InputError: an objective of one's own says no observation model.
+        """
+        return noise_of(self.config, model, self.handed.objective)
+
+    def evaluate(
+        self,
+        *,
+        limit: int = 5000,
+        samples: int = 8,
+        columns: int = 1,
+        batch_size: int = 100,
+        seed: int = 0,
+        device: str = "auto",
+    ) -> Evaluation:
+        """Measure the finished model on held-out data, and keep what was found in the folder.
+
+        Args:
+            limit: at most so many of them, the first ones.
+            samples: draws for each in objective (2).
+            columns: sampled columns for each.
+            batch_size: samples at a time.
+            seed: of the draws.
+            device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+
+        Raises:
+            InputError: as :meth:`model` and :func:`curvae.metrics.evaluate`, or the folder cannot be written.
+        """
+        where = choose_device(device)
+        model = self.model().to(where)
+        likelihood, structure = self.noise(model)
+        found = evaluate(
+            model,
+            self.dataset().test[: min(positive_int("limit", limit), self.data["test"])],
+            self.config.beta,
+            likelihood,
+            structure,
+            generator=generator(seed, where),
+            samples=samples,
+            columns=columns,
+            batch_size=batch_size,
+        )
+        try:
+            self.save_evaluation(found, {"likelihood": repr(likelihood)})
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be written: {error.strerror or error}") from error
+        return found
+
+    def report(self, out: Path | str = "report.html") -> Path:
+        """Write one HTML page about the run, with what :meth:`evaluate` measured if it was called.
+
+        Args:
+            out: the page; replaced if it exists.
+
+        Raises:
+            InputError: as ``curvae report``.
+        """
+        # the page is made in a room above this one, which needs more packages
+        import_module("curvae.report").write_report([self], Path(out))
+        return Path(out)
 
     def trained(self, device: str = "cpu") -> Trained:
         """The trained model with all that it takes to use it on data, opened once.
@@ -203,8 +305,8 @@ class Run(OneLine):
         """
         model = self.model().to(choose_device(device))
         shape, white = tuple(self.data["shape"]), self.data.get("white")
-        structure = build_structure(self.config.structure)
-        return Trained(model, likelihood_of(self.config, model), structure, self.config.beta, shape, white)
+        likelihood, structure = self.noise(model)
+        return Trained(model, likelihood, structure, self.config.beta, shape, white)
 
     def encode(
         self, x: Any, *, covariance: bool = False, structure: Structure | None = None, batch_size: int = 256
@@ -236,7 +338,7 @@ class Run(OneLine):
         if mixture is None:
             return trained.sample(n, seed=seed)
         generator(seed, torch.device("cpu"))  # refuses a seed before the work; scikit-learn takes those of 32 bits
-        density = fit_mixture(codes(trained.model, self.dataset().train), mixture, seed % 2**32)
+        density = fit_mixture(codes(trained.model, self.dataset().train[:]), mixture, seed % 2**32)
         return trained.sample(n, seed=seed, density=density)
 
     def dataset(self) -> Dataset:
@@ -253,6 +355,10 @@ class Run(OneLine):
         Raises:
             InputError: they cannot be read there, or are others.
         """
+        if self.handed.data is not None:
+            return self._same(self.handed.data)
+        if config.data == PYTHON:
+            raise InputError(f"the data of {self.path} were handed to curvae.fit; hand them over again")
         # version 0.1 knew no masks, and took the largest number of 16 bits for white
         white, old = self.data.get("white", 65_535), "white" not in self.data
         try:
@@ -262,10 +368,14 @@ class Run(OneLine):
                 raise
             again = f"curvae train --resume --out {quoted(self.path)} --data PLACE"
             raise InputError(f"{error}; if they were moved, say where they are with: {again}") from error
+        return self._same(dataset, config.data, old)
+
+    def _same(self, dataset: Dataset, place: str = "hand", old: bool = False) -> Dataset:
+        """The data, if they are those of the run."""
         if dataset.digest != self.data["digest"]:
             otherwise = ", or is read otherwise since version 0.2 (it follows links, and parts train from test folders)"
             raise InputError(
-                f"the data at {config.data} has changed since {self.path} was trained, or is other data"
+                f"the data at {place} has changed since {self.path} was trained, or is different data"
                 f"{otherwise if old else ''}: its digest is {dataset.digest[:12]}, was {self.data['digest'][:12]}; "
                 "restore it or train a new run"
             )

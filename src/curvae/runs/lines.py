@@ -12,7 +12,7 @@ from curvae.runs.documents import parse
 from curvae.runs.schema import amount, count, mapping, number, record
 
 _TERMS = {"total": number, "parts": mapping(number)}
-_LINE = record({}, {"seconds": amount, **_TERMS, "held_out": record({}, _TERMS)})
+_LINE = record({}, {"seconds": amount, **_TERMS, "held_out": record({}, {"samples": count, **_TERMS})})
 
 HELD_OUT = 256
 """How many held-out data the lines look at, the first ones: the whole set would cost more than the training."""
@@ -75,9 +75,7 @@ def _checked(line: str, path: Path, position: int) -> dict[str, Any]:
     try:
         _LINE("", values)
     except InputError as error:
-        raise InputError(
-            f"{path} has a line without what belongs there, line {position}: {error}; restore or delete the file"
-        ) from error
+        raise InputError(f"{path} is damaged at line {position}: {error}; restore or delete the file") from error
     return {name: _renamed(value) if name in ("parts", "held_out") else value for name, value in values.items()}
 
 

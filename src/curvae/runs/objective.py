@@ -66,7 +66,7 @@ def _check_used(config: RunConfig) -> None:
         users, value = _USED_BY.get(field.name), getattr(config, field.name)
         if users and config.objective not in users and value != field.default:
             raise InputError(
-                f"{field.name} is {value} but objective {config.objective} has no use for it, only "
+                f"{field.name} is {value} but objective {config.objective} does not use it, only "
                 f"{' and '.join(users)}; leave it out"
             )
 
@@ -104,7 +104,7 @@ def _check_pairs(config: RunConfig, structure: Structure, estimator: Estimator) 
     if bool(structure.restrict(ones).all()):
         raise InputError(
             f"orthogonality is {config.orthogonality:g} but structure {config.structure} of {config.latents} latents "
-            "asks it of no pair of them; use another structure or leave it out"
+            "leaves no pair of them to make orthogonal; use another structure or leave it out"
         )
     if not gives_pairs(estimator) or config.curvature == "hessian":
         raise InputError(
@@ -113,7 +113,7 @@ def _check_pairs(config: RunConfig, structure: Structure, estimator: Estimator) 
         )
 
 
-def _secants(config: RunConfig) -> Secants | Fraction | None:
+def _secants(config: RunConfig) -> Estimator | None:
     """Of the Taylor objective, whose trace is exact without."""
     estimator = build_estimator(config.estimator)
     inner = estimator.estimator if isinstance(estimator, Fraction) else estimator
@@ -124,7 +124,7 @@ def _secants(config: RunConfig) -> Secants | Fraction | None:
             f"estimator is {config.estimator} and curvature {config.curvature} but objective taylor takes exact, or "
             "secants:K with curvature gauss-newton"
         )
-    return estimator if isinstance(estimator, Fraction) else inner
+    return estimator
 
 
 def _trace(config: RunConfig) -> Trace:

@@ -22,7 +22,7 @@ def anything(name: str, value: Any) -> None:
 def text(name: str, value: Any) -> None:
     """A short text that can be printed."""
     if not isinstance(value, str) or len(value) > _SHORT or not _is_unicode(value):
-        raise InputError(f"{name} is {shown(value)}; expected a short text")
+        raise InputError(f"{name} is {shown(value)}; expected a short string")
 
 
 def flag(name: str, value: Any) -> None:

@@ -23,4 +23,18 @@ def load_data(config: RunConfig, white: int | None = None) -> Dataset:
         >>> len(load_data(RunConfig(data=path)).test)
         2
     """
-    return load(config.data, size=config.size, split_seed=config.split_seed, damaged=config.damaged, white=white)
+    return load(
+        config.data,
+        size=config.size,
+        split_seed=config.split_seed,
+        damaged=config.damaged,
+        white=white,
+        labels=columns(config)["labels"],
+        drop=columns(config)["drop"],
+    )
+
+
+def columns(config: RunConfig) -> dict[str, list[str]]:
+    """The columns of a table that are labels and those that are left out, for :func:`curvae.data.load`."""
+    texts = {"labels": config.labels, "drop": config.drop}
+    return {key: [name.strip() for name in text.split(",") if name.strip()] for key, text in texts.items()}

@@ -19,6 +19,9 @@ _FILES = (
     "evaluation.npz",
 )
 
+# seconds: longer than is_held holds a lock, too short for a person to notice
+_WAIT = 0.2
+
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
@@ -29,7 +32,7 @@ def locked(path: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout  # of an extra: only who trains needs it
 
-    lock = FileLock(path / ".lock", timeout=0)
+    lock = FileLock(path / ".lock", timeout=_WAIT, poll_interval=_WAIT / 4)
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -41,6 +44,31 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds a run folder (:func:`locked`), as far as that can be seen.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with locked(folder):
+        ...     is_held(folder)
+        True
+        >>> is_held(folder)
+        False
+    """
+    from filelock import FileLock, Timeout
+
+    if not (path / ".lock").exists():
+        return False
+    try:
+        with FileLock(path / ".lock", timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # a folder that cannot be written
+        return False
 
 
 def clear(path: Path) -> None:
@@ -63,14 +91,14 @@ def check_free(path: Path) -> None:
         >>> _ = (folder / "config.json").write_text("{}")
         >>> check_free(folder)
         Traceback (most recent call last):
-        curvae.errors.InputError: ... already holds a run; use --resume to go on with it, or another --out
+        curvae.errors.InputError: ... already holds a run; use --resume to continue it, or another --out
     """
     if any(0xD800 <= ord(letter) <= 0xDFFF for letter in str(path)):  # safetensors reads no such path
         raise InputError(f"{str(path)!r} is not UTF-8; expected a name that is")
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; expected a new or empty folder for the run")
     if (path / "config.json").exists():
-        raise InputError(f"{path} already holds a run; use --resume to go on with it, or another --out")
+        raise InputError(f"{path} already holds a run; use --resume to continue it, or another --out")
     if path.is_dir() and any(entry not in _remains(path) for entry in path.iterdir()):
         raise InputError(f"{path} is not empty and holds no run; expected a new or empty folder")
 

@@ -4,8 +4,9 @@ from curvae._extras import require
 
 require("curvae.training needs", "lightning", "rich", "filelock")
 
+from curvae.training.engine import Outcome
 from curvae.training.errors import TrainingError
-from curvae.training.loop import Outcome, train
+from curvae.training.loop import train
 from curvae.training.snapshots import snapshot
 
 __all__ = ["Outcome", "TrainingError", "snapshot", "train"]

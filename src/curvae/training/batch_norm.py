@@ -8,7 +8,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from curvae._typing import Tensor
-from curvae.data import Batches
+from curvae.data import Batches, Samples
 from curvae.training.module import Training
 from curvae.training.noise import step_generator
 
@@ -34,7 +34,7 @@ class PreciseBatchNorm:
         seed: the run's; its first batches and the noise of its first step are taken.
     """
 
-    data: Tensor
+    data: Tensor | Samples
     batch_size: int
     seed: int
 

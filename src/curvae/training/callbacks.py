@@ -19,8 +19,9 @@ from curvae.training.batch_norm import SAMPLES, PreciseBatchNorm
 from curvae.training.checkpoint import Checkpoint, all_finite
 from curvae.training.divergence import Watch
 from curvae.training.errors import TrainingError
-from curvae.training.module import Training
+from curvae.training.module import Training, joined
 from curvae.training.noise import step_generator
+from curvae.training.stopping import EarlyStop
 
 # of the steps since the last held-out values, so many batches are passed once more for the batch-norm statistics
 _AGAIN = 1 / 20
@@ -41,6 +42,7 @@ class Recorder(Callback):
         batch_norm: estimates the statistics.
         watch: is shown the values.
         seconds: training time before this start.
+        stop: is shown the held-out values, and ends the training.
 
     Attributes:
         latest: the last line.
@@ -54,8 +56,10 @@ class Recorder(Callback):
         batch_norm: PreciseBatchNorm,
         watch: Watch,
         seconds: float = 0.0,
+        stop: EarlyStop | None = None,
     ) -> None:
         self.path, self.config, self.held_out, self.batch_norm, self.watch = path, config, held_out, batch_norm, watch
+        self.stop = stop
         self.latest: dict[str, Any] = {}
         self._before = seconds
         self._begin = time.perf_counter() - seconds
@@ -83,10 +87,14 @@ class Recorder(Callback):
         pl_module.check(pl_module.terms.mean(), step)
         record: dict[str, Any] = {"step": step, "seconds": round(self.seconds, 3), **means(pl_module.terms)}
         if look:
-            record["batch_norm_samples"] = self.batch_norm(pl_module, self._samples(step))
-            held_out_terms = self._held_out(pl_module)
-            pl_module.check(held_out_terms.mean(), step)
-            record["held_out"] = means(held_out_terms)
+            with pl_module.deployed():
+                record["batch_norm_samples"] = self.batch_norm(pl_module, self._samples(step))
+                held_out_terms = self._held_out(pl_module)
+                pl_module.check(held_out_terms.mean(), step)
+                record["held_out"] = {"samples": len(self.held_out), **means(held_out_terms)}
+                if self.stop is not None:
+                    self.stop.look(record["held_out"]["total"], step, pl_module.model)
+            trainer.should_stop = trainer.should_stop or (self.stop is not None and self.stop.due)
         append_line(self.path, record)
         self.latest = record
         self.watch.look(record["total"], step)
@@ -101,9 +109,7 @@ class Recorder(Callback):
         # a compiled network would be compiled anew for eval mode and the last batch's size
         with deployed(module.model), torch.no_grad(), torch.compiler.set_stance("force_eager"):
             batches = self.held_out.split(self.config.batch_size)
-            chunks = [module.evaluated(batch, generator, module.step) for batch in batches]
-        names = chunks[0].parts
-        return Terms({name: torch.cat([chunk.parts[name] for chunk in chunks]) for name in names})
+            return joined([module.evaluated(batch, generator, module.step) for batch in batches])
 
 
 class Checkpoints(Callback):
@@ -116,13 +122,21 @@ class Checkpoints(Callback):
         watch: knows how the training began.
         seconds: tells the training time so far.
         saved: the step that ``path`` holds already, 0 for none.
+        stop: knows the best held-out value.
     """
 
     def __init__(
-        self, path: Path, config: RunConfig, digest: str, watch: Watch, seconds: Callable[[], float], saved: int = 0
+        self,
+        path: Path,
+        config: RunConfig,
+        digest: str,
+        watch: Watch,
+        seconds: Callable[[], float],
+        saved: int = 0,
+        stop: EarlyStop | None = None,
     ) -> None:
         self.path, self.config, self.digest, self.watch = path, config, digest, watch
-        self.seconds, self.saved = seconds, saved
+        self.seconds, self.saved, self.stop = seconds, saved, stop
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -147,7 +161,11 @@ class Checkpoints(Callback):
             )
         model, optimizer = dict(module.model.state_dict()), module.optimizer.state_dict()
         seconds, start = self.seconds(), self.watch.start
-        Checkpoint(self.config, self.digest, module.step, seconds, model, optimizer, start).save(self.path)
+        average = None if module.average is None else module.average.weights
+        best = None if self.stop is None else self.stop.state()
+        Checkpoint(self.config, self.digest, module.step, seconds, model, optimizer, start, average, best).save(
+            self.path
+        )
         self.saved = module.step
 
 

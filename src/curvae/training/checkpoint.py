@@ -20,6 +20,8 @@ from curvae.files import open_regular, write_atomic
 from curvae.runs import RunConfig
 from curvae.runs.export import check_tensors
 from curvae.runs.schema import amount, anything, count, digest, listing, mapping, optional, record
+from curvae.training.average import WeightAverage
+from curvae.training.stopping import BEST, EarlyStop
 
 _FORMAT = "curvae-checkpoint"
 _NEEDED = {
@@ -30,7 +32,7 @@ _NEEDED = {
     "model": mapping(anything),
     "optimizer": record({"state": anything, "param_groups": listing(mapping(anything))}),
 }
-_MORE = {"start": optional(amount)}
+_MORE = {"start": optional(amount), "average": mapping(anything), "best": BEST}
 # what follows the archive: a line with the digest of all before it
 _MARK = b"\ncurvae-sha256 "
 _FOOTER = len(_MARK) + 64 + 1
@@ -49,6 +51,8 @@ class Checkpoint:
         model: the autoencoder's state.
         optimizer: Adam's state.
         start: size of the objective at the first step, None if that is not known.
+        average: of the weights, for a run that keeps one.
+        best: the best held-out value so far and its model, for a run that stops by it.
     """
 
     config: RunConfig
@@ -58,6 +62,8 @@ class Checkpoint:
     model: dict[str, Any]
     optimizer: dict[str, Any]
     start: float | None = None
+    average: dict[str, Any] | None = None
+    best: dict[str, Any] | None = None
 
     def save(self, path: Path) -> None:
         """Replace ``path`` by this state, with its digest.
@@ -76,6 +82,7 @@ class Checkpoint:
             "optimizer": self.optimizer,
             "start": self.start,
         }
+        content |= {name: value for name in ("average", "best") if (value := getattr(self, name)) is not None}
         write_atomic(path, lambda temporary: _write(content, temporary))
 
     @classmethod
@@ -107,28 +114,38 @@ class Checkpoint:
             ) from error
         if not whole:
             raise InputError(
-                f"{path} is damaged: it is not what was written (its digest is another); restore it, or delete it to "
+                f"{path} is damaged: its digest is not the one stored in it; restore it, or delete it to "
                 "start this run again from step 0"
             )
         if not isinstance(content, dict) or content.get("format") != _FORMAT or content.get("version") != 1:
             raise InputError(f"{path} is not a checkpoint of this version of curvae; delete it to start from step 0")
         if not signed and "start" in content:  # which files of version 0.1 lack, as they lack the digest
-            raise InputError(f"{path} is damaged: its end is missing; restore it, or delete it to start from step 0")
+            raise InputError(f"{path} is truncated; restore it, or delete it to start from step 0")
         try:
             record(_NEEDED, _MORE)("", content)
             config = RunConfig.from_json(content["config"])
         except InputError as error:
             raise InputError(f"{path} is damaged: {error}; restore it, or delete it to start from step 0") from error
         values = {key: content[key] for key in _NEEDED}
-        return cls(**(values | {"config": config, "start": content.get("start")}))
+        more = {key: content.get(key) for key in _MORE}
+        return cls(**(values | more | {"config": config}))
 
-    def restore(self, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def restore(
+        self,
+        path: Path,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        average: WeightAverage | None = None,
+        stop: EarlyStop | None = None,
+    ) -> None:
         """Put the state into a model and its optimiser.
 
         Args:
             path: where this was read, for the error.
             model: built from the same configuration.
             optimizer: Adam of the model's parameters; its settings stay as they are.
+            average: of its weights.
+            stop: knows the best held-out value.
 
         Raises:
             InputError: the state is not one of this model.
@@ -136,9 +153,15 @@ class Checkpoint:
         try:
             check_tensors(self.model, model.state_dict())
             state = self._optimizer_state(optimizer)
+            if average is not None:
+                check_tensors(self.average or {}, dict(model.named_parameters()))
+            if stop is not None and self.best is not None:
+                stop.restore(self.best, model)
         except InputError as error:
             raise InputError(f"{path} does not fit this run's model ({error}); delete it to start from 0") from error
         model.load_state_dict(self.model)
+        if average is not None and self.average is not None:
+            average.weights = {name: self.average[name].to(value.device) for name, value in model.named_parameters()}
         # the settings are the configuration's, so that only the moments come from the file
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 

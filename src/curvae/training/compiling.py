@@ -38,13 +38,18 @@ def compile_networks(
             outputs = [_compiled(network)(value) for network, value in zip(networks, (x, z), strict=False)]
         torch.stack([output.float().sum() for output in outputs]).sum().backward()
     except Exception as error:  # a compiler fails in any way, and what is wrong with the network itself comes up again
-        for network in networks:
-            network._compiled_call_impl = None  # PyTorch has no public way back
+        uncompile(model)
         return f"the networks are not compiled ({type(error).__name__}: {_first_line(error)})"
     finally:
         model.load_state_dict(state)
         model.zero_grad()
     return None
+
+
+def uncompile(model: Autoencoder) -> None:
+    """Undo it: what is compiled is bound to this very module, and a copy of it would call the original."""
+    for network in (model.encoder, model.decoder):
+        network._compiled_call_impl = None  # PyTorch has no public way back
 
 
 def _compiled(network: nn.Module) -> nn.Module:

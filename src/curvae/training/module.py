@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from lightning.pytorch import LightningModule
@@ -14,6 +14,7 @@ from curvae.autoencoder import Autoencoder
 from curvae.errors import IndefiniteError
 from curvae.nn import MatrixWeightGradients
 from curvae.objectives import Objective, Terms
+from curvae.training.average import WeightAverage
 from curvae.training.errors import TrainingError
 from curvae.training.noise import step_generator
 
@@ -33,6 +34,11 @@ class Training(LightningModule):
         step: number of steps already done.
         cure: what to advise where training diverges.
         rate: the learning rate of a step, by the number of steps done before it; default the optimiser's own.
+        warming: the objective of a step, by the number of steps done before it, while β rises; default ``objective``.
+        pieces: into how many batches the samples of a step are split, whose gradients are averaged.
+        clip: largest norm of the gradient.
+        average: of the weights, which is then the model that is measured and kept.
+        seeded: seed PyTorch's global generator for each step, for networks that draw from it (dropout).
 
     Attributes:
         step: number of steps done.
@@ -51,12 +57,18 @@ class Training(LightningModule):
         step: int = 0,
         cure: str = "lower --lr or raise --beta",
         rate: Callable[[int], float] | None = None,
+        warming: Callable[[int], Objective] | None = None,
+        pieces: int = 1,
+        clip: float | None = None,
+        average: WeightAverage | None = None,
+        seeded: bool = False,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model, self.objective, self.optimizer = model, objective, optimizer
         self.seed, self.bf16, self.step, self.cure = seed, bf16, step, cure
-        self.rate = rate
+        self.rate, self.warming, self.pieces, self.clip, self.average = rate, warming, pieces, clip, average
+        self.seeded = seeded
         self.dtype_of_weights = next(model.parameters()).dtype
         self.terms: Terms | None = None
         self.compiled = False
@@ -68,19 +80,44 @@ class Training(LightningModule):
     def training_step(self, batch: Float[Tensor, "B *D"], batch_idx: int) -> None:
         """One update from one batch."""
         generator = step_generator(self.seed, self.step, self.device)
-        self.terms = self.evaluated(batch.to(self.dtype_of_weights), generator, self.step + 1)
-        loss = self.terms.mean()
-        if self.device.type == "cpu":  # a GPU would have to be waited for: there the recorder checks now and then
-            self.check(loss, self.step + 1)
+        if self.seeded:
+            # this also seeds every GPU; the loop gives the state back
+            torch.manual_seed(generator.initial_seed())
         self.optimizer.zero_grad()
-        self.manual_backward(loss)
+        x = batch.to(self.dtype_of_weights)
+        pieces = x.chunk(self.pieces) if self.pieces > 1 else (x,)
+        self.terms = joined([self._descended(piece, generator) for piece in pieces])
+        if self.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         if self.rate is not None:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.rate(self.step)
         self.optimizer.step()
         self.step += 1
+        if self.average is not None:
+            self.average.update(self.model, self.step)
 
-    def evaluated(self, batch: Float[Tensor, "B *D"], generator: torch.Generator, step: int) -> Terms:
+    def _descended(self, piece: Float[Tensor, "b *D"], generator: torch.Generator) -> Terms:
+        """The terms of some of a step's samples, after their share of the gradient was added."""
+        objective = None if self.warming is None else self.warming(self.step)
+        terms = self.evaluated(piece, generator, self.step + 1, objective)
+        loss = terms.mean()
+        if self.device.type == "cpu":  # a GPU would have to be waited for: there the recorder checks now and then
+            self.check(loss, self.step + 1)
+        self.manual_backward(loss if self.pieces == 1 else loss / self.pieces)
+        return terms
+
+    def deployed(self) -> AbstractContextManager[None]:
+        """With the weights that are measured and kept: the average where there is one."""
+        return nullcontext() if self.average is None else self.average.applied(self.model)
+
+    def evaluated(
+        self,
+        batch: Float[Tensor, "B *D"],
+        generator: torch.Generator,
+        step: int,
+        objective: Objective | None = None,
+    ) -> Terms:
         """The objective of one batch, in the run's precision.
 
         Raises:
@@ -88,7 +125,7 @@ class Training(LightningModule):
         """
         try:
             with self.precision():
-                return self.objective(self.model, batch, generator)
+                return (objective or self.objective)(self.model, batch, generator)
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             raise TrainingError(
                 f"the penalty cannot be computed at step {step}: the decoder's derivatives are not finite; {self.cure}"
@@ -118,3 +155,15 @@ class Training(LightningModule):
         faster = MatrixWeightGradients() if self.device.type == "cpu" and not self.compiled else nullcontext()
         with torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext(), faster:
             yield
+
+
+def joined(chunks: Sequence[Terms]) -> Terms:
+    """The terms of several batches as of one.
+
+    Example:
+        >>> joined([Terms({"nll": torch.ones(2)}), Terms({"nll": torch.zeros(1)})])["nll"]
+        tensor([1., 1., 0.])
+    """
+    if len(chunks) == 1:
+        return chunks[0]
+    return Terms({name: torch.cat([chunk.parts[name].detach() for chunk in chunks]) for name in chunks[0].parts})

@@ -8,17 +8,20 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from curvae.training.callbacks import Recorder
 from curvae.training.module import Training
+
+# after which the time that a run takes can be told
+_SECONDS = 5.0
 
 
 class Bar(Callback):
     """Shows the steps done and the named loss terms on a console; training outlives a console that was closed.
 
     Args:
-        console: where to; on one that is no terminal, a line is printed at each held-out value.
+        console: where to; on one that is not a terminal, a line is printed at each held-out value.
         recorder: has the values.
         steps: of the whole run.
     """
@@ -28,15 +31,17 @@ class Bar(Callback):
         self._progress: Progress | None = None
         self._next = 0.0
         self._shown: dict[str, Any] = {}
+        self._began, self._from, self._told = 0.0, 0, False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin the bar where the run begins."""
         assert isinstance(pl_module, Training)
+        self._began, self._from = time.monotonic(), pl_module.step
         if not self.console.is_terminal:
             return
-        columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, TextColumn("{task.fields[terms]}"), console=self.console)
-        self._progress.add_task("train", total=self.steps, completed=pl_module.step, terms="")
+        columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(16), TextColumn("{task.fields[told]}"))
+        self._progress = Progress(*columns, console=self.console)
+        self._progress.add_task("train", total=self.steps, completed=pl_module.step, told="")
         self._progress.start()
 
     def on_train_batch_end(
@@ -50,8 +55,10 @@ class Bar(Callback):
             if now >= self._next:
                 self._next = now + 0.2
                 task = self._progress.task_ids[0]
-                self._progress.update(task, completed=pl_module.step, terms=terms_text(latest))
-        elif "held_out" in latest and latest is not self._shown:
+                self._progress.update(task, completed=pl_module.step, told=self._bar_text(pl_module.step))
+            return
+        self._estimate(pl_module.step)
+        if "held_out" in latest and latest is not self._shown:
             self._shown = latest
             held_out = f"held out {latest['held_out']['total']:.4g}"
             line = f"step {latest['step']}/{self.steps}  {terms_text(latest)}  {held_out}"
@@ -64,7 +71,7 @@ class Bar(Callback):
         if self._progress is not None:
             task = self._progress.task_ids[0]
             with suppress(OSError):
-                self._progress.update(task, completed=pl_module.step, terms=terms_text(self.recorder.latest))
+                self._progress.update(task, completed=pl_module.step, told=self._bar_text(pl_module.step))
                 self._progress.stop()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -72,6 +79,41 @@ class Bar(Callback):
         if self._progress is not None:
             with suppress(OSError):
                 self._progress.stop()
+
+    def _rate(self, step: int) -> float:
+        """Steps in a second, with what comes between them; 0 while it cannot be told."""
+        passed, done = time.monotonic() - self._began, step - self._from
+        return done / passed if passed >= 1 and done >= 2 else 0.0
+
+    def _bar_text(self, step: int) -> str:
+        rate, latest = self._rate(step), self.recorder.latest
+        speed = f"{rate:.3g}/s  {duration((self.steps - step) / rate)} left  " if rate else ""
+        return speed + (f"total {latest['total']:.4g}" if latest else "")
+
+    def _estimate(self, step: int) -> None:
+        """Once, after a few seconds: how long all of it takes."""
+        if self._told or step == self.steps or time.monotonic() - self._began < _SECONDS:
+            return
+        rate = self._rate(step)
+        if rate:
+            self._told = True
+            line = f"about {duration((self.steps - step) / rate)} to go, {rate:.3g} steps a second"
+            with suppress(OSError):
+                self.console.print(line, highlight=False, soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """A time for people, to the unit that matters.
+
+    Example:
+        >>> duration(42.4), duration(600), duration(9000), duration(4e5)
+        ('42 s', '10 min', '2.5 h', '4.6 d')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} d"
 
 
 def terms_text(record: dict[str, Any]) -> str:

@@ -15,8 +15,8 @@ from curvae.runs import Run, RunConfig
 from curvae.training.checkpoint import Checkpoint
 from curvae.training.snapshots import snapshot
 
-# the same training, longer, elsewhere, or with the data at another place
-_MAY_CHANGE = ("steps", "data", "device")
+# the same training, longer, elsewhere, or with the data or the code of the model at another place
+_MAY_CHANGE = ("steps", "early_stop", "data", "device", "model", "logger")
 # the last is what makes a run finished, and goes first
 _FINISHED = ("evaluation.npz", "evaluation.json", "model.safetensors", "model.json")
 
@@ -32,7 +32,7 @@ def changes(run: Run, config: RunConfig) -> list[str]:
     if fixed:
         values = ", ".join(f"{name} {getattr(config, name)} (was {getattr(run.config, name)})" for name in fixed)
         raise InputError(
-            f"{run.path} cannot be resumed with another configuration: {values}; leave them out or start anew"
+            f"{run.path} cannot be resumed with another configuration: {values}; leave them out or start a new run"
         )
     return names
 
@@ -45,16 +45,18 @@ def last_checkpoint(run: Run, config: RunConfig) -> Checkpoint | None:
     """
     changes(run, config)
     if not run.checkpoint.exists():
-        if run.finished and config.steps != run.config.steps:
+        if run.finished and _goes_on(changes(run, config)):
             raise InputError(f"{run.checkpoint} does not exist, so that training cannot go on; restore it")
         return None
     checkpoint = Checkpoint.load(run.checkpoint)
     names = [name for name in run.config.differences(checkpoint.config) if name not in _MAY_CHANGE]
     if names or checkpoint.digest != run.data["digest"] or checkpoint.step > run.config.steps:
         what = ", ".join(names) or "data or step"
-        raise InputError(f"{run.checkpoint} is of another run (it differs in {what}); restore it, or delete it")
+        raise InputError(f"{run.checkpoint} belongs to another run (it differs in {what}); restore it, or delete it")
     if config.steps < checkpoint.step:
-        raise InputError(f"steps is {config.steps} but {run.path} has done {checkpoint.step}; expected at least those")
+        raise InputError(
+            f"steps is {config.steps} but {run.path} has already done {checkpoint.step}; expected at least that many"
+        )
     return checkpoint
 
 
@@ -80,19 +82,30 @@ def changed(
         return run
     step = 0 if checkpoint is None else checkpoint.step
     try:
-        if run.finished and "steps" in names:
+        if run.finished and _goes_on(names):
             _set_aside(run)
         lengthened = run.changed(config, step, device)
     except OSError as error:
         raise InputError(f"{run.path} cannot be written: {reason(error)}; it is as it was") from error
     if console is not None:
         values = ", ".join(f"{name} {getattr(config, name)} (was {getattr(run.config, name)})" for name in names)
-        console.print(f"goes on after step {step} with {values}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"continues after step {step} with {values}", markup=False, highlight=False, soft_wrap=True)
     return lengthened
 
 
+def steps_done(run: Run) -> int:
+    """Steps of a finished run; fewer than planned where held-out values ended it."""
+    lines = run.metrics if run.config.early_stop else []
+    return int(lines[-1]["step"]) if lines else run.config.steps
+
+
+def _goes_on(names: list[str]) -> bool:
+    """Whether these changes make a finished run one that is not."""
+    return "steps" in names or "early_stop" in names
+
+
 def _set_aside(run: Run) -> None:
-    kept = snapshot(run.path, run.config.steps)
+    kept = snapshot(run.path, steps_done(run))
     there = [name for name in _FINISHED if (run.path / name).exists()]
     for name in there:
         write_atomic(kept / name, partial(shutil.copyfile, run.path / name))

@@ -1,4 +1,4 @@
-"""The learning rate of every step."""
+"""The learning rate of every step, and β while it rises."""
 
 from __future__ import annotations
 
@@ -31,3 +31,18 @@ def learning_rate(config: RunConfig, step: int) -> float:
         return config.lr
     done = (step - config.warmup) / (config.steps - config.warmup)
     return config.lr * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def beta_at(config: RunConfig, step: int) -> float:
+    """β of one update: it rises linearly to ``beta`` over ``beta_warmup`` steps, from its first fraction on.
+
+    Args:
+        config: the run's.
+        step: steps done before this one.
+
+    Example:
+        >>> config = RunConfig(data="mnist", beta=0.2, beta_warmup=4)
+        >>> [round(beta_at(config, step), 3) for step in (0, 1, 3, 9)]
+        [0.05, 0.1, 0.2, 0.2]
+    """
+    return config.beta * min(1.0, (step + 1) / config.beta_warmup) if config.beta_warmup else config.beta

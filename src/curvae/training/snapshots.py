@@ -53,5 +53,6 @@ class Snapshots(Callback):
         """Export if this is one of the steps."""
         assert isinstance(pl_module, Training)
         if pl_module.step in self.steps:
-            self.batch_norm(pl_module)
-            save_model(pl_module.model, self.config, self.shape, snapshot(self.run, pl_module.step))
+            with pl_module.deployed():
+                self.batch_norm(pl_module)
+                save_model(pl_module.model, self.config, self.shape, snapshot(self.run, pl_module.step))

@@ -12,6 +12,7 @@ from curvae.metrics.codes import deployed
 from curvae.objectives import Objective, Terms
 from curvae.runs import RunConfig
 from curvae.runs.checks import cure
+from curvae.training.schedule import beta_at
 
 _NLL = "nll"
 _TRIED = 4
@@ -20,6 +21,8 @@ _TRIED = 4
 def try_out(config: RunConfig, model: Autoencoder, objective: Objective, dataset: Dataset) -> None:
     """Evaluate the objective and its gradient once, in eval mode; the model stays as it is.
 
+    While β rises it is that of the first step, where a closed form is most likely not to exist.
+
     Raises:
         InputError: the objective does not exist, or numbers of the run's precision cannot hold it, its gradient or the
             gradient's square, which Adam needs.
@@ -27,7 +30,13 @@ def try_out(config: RunConfig, model: Autoencoder, objective: Objective, dataset
     x = typed(dataset.train[:_TRIED], config)
     try:
         with deployed(model):
-            terms = objective(model, x, torch.Generator())
+            first = objective.with_beta(beta_at(config, 0)) if config.beta_warmup else objective  # type: ignore
+            terms = first(model, x, torch.Generator())
+            if not isinstance(terms, Terms):
+                raise InputError(
+                    f"the objective returned a {type(terms).__name__}; expected curvae.objectives.Terms, named parts "
+                    "with a number for each sample"
+                )
             terms.mean().backward()
         wrong = _wrong(terms, model)
     except IndefiniteError as error:

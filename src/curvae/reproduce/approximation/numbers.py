@@ -102,7 +102,7 @@ def _rows(
     held_out = as_float(dataset.test[: config.points]).double()
     model = _model(config, dataset.shape, network, observation, seed)
     yield ApproximationRow(network, observation.name, False, seed, **measure(model, held_out, observation))
-    _train(model, config, dataset.train, observation, seed)
+    _train(model, config, dataset.train[:], observation, seed)
     yield ApproximationRow(network, observation.name, True, seed, **measure(model, held_out, observation))
 
 

@@ -23,7 +23,7 @@ def make(figure: str, config: Comparison, context: Context) -> FigureResult:
     references = frechet_references(context.dataset, config, context.device)
     for reason in references.left_out.values():
         context.console.print(f"a column is left out: {reason}", soft_wrap=True, highlight=False, markup=False)
-    evaluator = numbers.ModelEvaluator(context.dataset.test, config, references.found, context.device)
+    evaluator = numbers.ModelEvaluator(context.dataset.test[:], config, references.found, context.device)
     measured = context.measure(runs, evaluator)
     summary = numbers.summarise({key: measured[run] for key, run in wanted.items()}, config)
     summary |= {

@@ -52,7 +52,7 @@ class Comparison:
         known = _variants(self.orthogonality)
         if "vae" not in self.models or any(name not in known for name in self.models):
             given = ",".join(self.models)
-            raise InputError(f"--set models is {given!r}; expected vae and, beside it, of {', '.join(known)}")
+            raise InputError(f"--set models is {given!r}; expected vae and any others of {', '.join(known)}")
 
 
 def variants(config: Comparison) -> dict[str, dict[str, Any]]:

@@ -133,7 +133,7 @@ def _digits(dataset: Dataset, config: Comparison, device: torch.device) -> Frech
     if config.training.data != "mnist":
         raise InputError("digit features need the labels of MNIST; these are other data")
     labels = [torch.from_numpy(half) for half in mnist.load_labels()]
-    train, test = (dataset.train, labels[0]), (dataset.test, labels[1])
+    train, test = (dataset.train[:], labels[0]), (dataset.test[:], labels[1])
     classifier = train_classifier(train, test, config.classifier_steps, 0, device)
     about = {
         "extractor": "classifier of digits, trained on the training images first",

@@ -43,7 +43,7 @@ def sweep_runs(
 
 
 def check_images(figure: str, dataset: Dataset) -> None:
-    """Refuse data that are no images.
+    """Refuse data that are not images.
 
     Raises:
         InputError: so they are.

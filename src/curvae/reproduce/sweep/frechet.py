@@ -103,7 +103,7 @@ def image_extractor(features: str, side: int, dataset: Dataset) -> Inception | E
         dataset: the images.
 
     Raises:
-        InputError: it cannot be had, or the data are no images.
+        InputError: it cannot be had, or the data are not images.
     """
     if len(dataset.shape) != 3 or dataset.shape[0] not in (1, 3):
         raise InputError(f"Fréchet distances are of images; these data have shape {tuple(dataset.shape)}")

@@ -53,7 +53,7 @@ class Task:
         if outcome.stopped_by or not outcome.finished:
             raise TrainingError(
                 f"stopped by {outcome.stopped_by} after step {outcome.step} of {self.config.steps} of "
-                f"{self.path.name}; the same command goes on from there"
+                f"{self.path.name}; the same command continues from there"
             )
 
     def checkpoint(self) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 
@@ -41,7 +40,7 @@ def folder(cache: Path, config: RunConfig) -> Path:
         >>> folder(Path("runs"), RunConfig(data="mnist", objective="beta-vae", structure="block:2")).as_posix()
         'runs/beta-vae-block2-beta0.2-d12-seed0-dc87d2de1b'
     """
-    chosen = {f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) != f.default}
+    chosen = config.chosen()
     if config.network == "paper":
         del chosen["network"]
     digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:10]
@@ -98,7 +97,7 @@ def _done(config: RunConfig, path: Path, keep: Keep) -> bool:
 
 
 class ProgressTable:
-    """A table that follows the runs while they are trained; on a console that is no terminal, its last state.
+    """A table that follows the runs while they are trained; on a console that is not a terminal, its last state.
 
     Args:
         steps: of each run folder, which need not exist yet.

@@ -1,0 +1,103 @@
+"""Which adapter a folder or an object is for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from curvae._extras import require
+from curvae.adapters import makers
+from curvae.adapters.adapted import Adapted
+from curvae.autoencoder import Model
+from curvae.errors import InputError
+from curvae.files import open_regular
+
+_HOW = "give it as FILE.py:FUNCTION with adapters.callables(encode=…, decode=…)"
+
+
+def folder(path: str | Path) -> Adapted:
+    """A model that a package has saved as configuration and safetensors. Pickles are never loaded.
+
+    Args:
+        path: a folder of diffusers (``config.json`` with ``_class_name``).
+
+    Raises:
+        InputError: no such folder, one that another package wrote, or weights in a pickle.
+
+    Example:
+        >>> folder("no/such/folder")
+        Traceback (most recent call last):
+        curvae.errors.InputError: no/such/folder is not a folder of a model ...
+    """
+    return makers.diffusers(path)
+
+
+def open_diffusers(path: Path) -> nn.Module:
+    """The model in a folder of diffusers, in eval mode on the CPU.
+
+    Raises:
+        InputError: as :func:`folder`.
+    """
+    name = _class_name(path)
+    if not any(path.glob("*.safetensors")):
+        raise InputError(f"{path} has no safetensors; weights in pickles are not loaded: save it again as safetensors")
+    require("models of diffusers need", "diffusers", extra="adapters")
+    import diffusers
+
+    kind = getattr(diffusers, name, None) if name.startswith("Autoencoder") else None
+    if kind is None:
+        raise InputError(
+            f"{path} holds a {name}, which diffusers {diffusers.__version__} has no autoencoder of; expected "
+            "AutoencoderKL, AutoencoderTiny, AutoencoderDC or another Autoencoder…"
+        )
+    try:
+        model: nn.Module = kind.from_pretrained(str(path), use_safetensors=True, local_files_only=True)
+    except Exception as error:  # a damaged file, a wrong shape: diffusers and safetensors have no common ancestor
+        raise InputError(f"{path} cannot be opened as a {name}: {error}") from error
+    return model.eval()
+
+
+def adapt(model: Any) -> Model:
+    """A model as it is if it has curvae's names, or the adapter of the package that made it.
+
+    Args:
+        model: a :class:`~curvae.autoencoder.Model`, or an autoencoder of diffusers, pythae or scvi-tools.
+
+    Raises:
+        InputError: nothing of these.
+
+    Example:
+        >>> adapt(nn.Linear(2, 3))
+        Traceback (most recent call last):
+        curvae.errors.InputError: a Linear is no model ...
+    """
+    maker = type(model).__module__.partition(".")[0]
+    if maker in ("diffusers", "pythae", "scvi"):
+        adapter: Any = getattr(makers, maker)
+        return adapter(model)
+    if isinstance(model, Model) or (
+        hasattr(model, "encode") and hasattr(model, "decode") and hasattr(model, "latents")
+    ):
+        return model
+    raise InputError(
+        f"a {type(model).__name__} is no model that curvae knows; wrap it: adapters.callables(encode=…, decode=…), or "
+        'adapters.lightning(module, spread="log-variance")'
+    )
+
+
+def _class_name(path: Path) -> str:
+    if not (path / "config.json").is_file():
+        other = " (pythae keeps its weights in a pickle)" if (path / "model_config.json").is_file() else ""
+        raise InputError(f"{path} is not a folder of a model: it has no config.json{other}; {_HOW}")
+    try:
+        with open_regular(path / "config.json") as file:
+            found = json.loads(file.read().decode())
+        name = found.get("_class_name") if isinstance(found, dict) else None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path / 'config.json'} cannot be read: {error}") from error
+    if not isinstance(name, str):
+        raise InputError(f"{path / 'config.json'} is not of diffusers: it has no _class_name; {_HOW}")
+    return name

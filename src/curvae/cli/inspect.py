@@ -1,0 +1,96 @@
+"""``curvae inspect``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer import Argument, Option
+
+from curvae.cli.group import writing
+from curvae.cli.places import check_file, path
+from curvae.terminal import console
+
+
+def inspect(
+    model: Annotated[str, Argument(help="A run folder, a folder of diffusers, or FILE.py:FUNCTION.", metavar="MODEL")],
+    data: Annotated[
+        str | None,
+        Option(
+            help="As for train; prior:N for N decoded prior draws.", show_default="the run's held-out data", metavar="X"
+        ),
+    ] = None,
+    beta: Annotated[
+        float | None, Option(help="β of the maker, summed convention (docs: β in other code bases).")
+    ] = None,
+    likelihood: Annotated[str | None, Option(help="As for train.", show_default="the model's, or gaussian")] = None,
+    samples: Annotated[int | None, Option(help="Samples looked at.", show_default="64, or 8 beyond 64 latents")] = None,
+    products: Annotated[int, Option(help="Jacobian products for each sample, at most.")] = 64,
+    size: Annotated[int | None, Option(help="Resize images to this many pixels per side.")] = None,
+    seed: Annotated[int, Option(help="Of the draws.")] = 0,
+    device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
+    out: Annotated[Path | None, Option(help="Also write a page with pictures.", parser=path)] = None,
+    as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure what noise a decoder implies: effective β, Σ* beside the posterior, decode error under noise, advice.
+
+    FUNCTION takes no arguments and returns a model: curvae's, one of diffusers, pythae or scvi-tools, or anything
+    through curvae.adapters. The file's code is run.
+    """
+    import torch
+    from rich.progress import Progress
+
+    import curvae
+    from curvae.inspection.opening import open_data, open_model
+    from curvae.runs import build_likelihood
+    from curvae.runs.device import choose_device, generator
+    from curvae.runs.provenance import environment
+
+    if out is not None:
+        check_file("--out", out, (".html", ".htm"))
+    where = choose_device(device)
+    draws = generator(seed, where)
+    opened = open_model(model)
+    if isinstance(opened.model, torch.nn.Module):
+        opened.model.to(where)
+    x = open_data(data, opened, size, draws)
+    shown_on = console()
+    with Progress(console=shown_on, transient=True, disable=not shown_on.is_terminal) as progress:
+        task = progress.add_task("inspect", total=None)
+        found = curvae.inspect(
+            opened.model,
+            x,
+            opened.beta if beta is None else beta,
+            draws,
+            likelihood=opened.likelihood if likelihood is None else build_likelihood(likelihood),
+            products=products,
+            samples=samples,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    if as_json:
+        about = {"model": model, "data": data, "seed": seed, "environment": environment(where)}
+        typer.echo(json.dumps({**about, **found.to_dict()}, allow_nan=False))
+    else:
+        _print(found, model)
+    if out is not None:
+        from curvae.inspection.page import write_page
+
+        with writing("--out", out):
+            write_page(found, Path(model).name, out)
+        typer.echo(f"the page is {out}", err=True)
+
+
+def _print(found: Any, name: str) -> None:
+    from rich.table import Table
+
+    from curvae.inspection.page import rows, shown
+
+    table = Table("", "", "", title=name, show_header=False)
+    for row in rows(found):
+        table.add_row(*row)
+    console(stderr=False).print(table)
+    for each in found.advice:
+        value = f" ({shown(each.value)})" if each.value is not None else ""
+        typer.echo(f"- {each.what}{value}: {each.reason}")

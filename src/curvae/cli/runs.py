@@ -1,0 +1,124 @@
+"""``curvae runs``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from typer import Argument, Option
+
+from curvae.cli.places import path
+from curvae.terminal import console, one_line
+
+if TYPE_CHECKING:
+    from curvae.runs import Run
+
+FINISHED, TRAINING, STOPPED, DAMAGED = "finished", "training", "stopped", "damaged"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A run as the list shows it.
+
+    Attributes:
+        run: the folder.
+        state: ``finished``, ``training`` (by a process that holds it), ``stopped`` or ``damaged``.
+        data: what it is trained on.
+        objective: the name of the objective.
+        model: the network, or the function of a model of one's own.
+        step: steps done, as far as its lines of metrics tell.
+        steps: steps to do.
+        best: smallest held-out value of the objective so far; None before the first.
+        best_step: the step of that value.
+        error: what is wrong with a damaged one.
+    """
+
+    run: str
+    state: str
+    data: str = ""
+    objective: str = ""
+    model: str = ""
+    step: int = 0
+    steps: int = 0
+    best: float | None = None
+    best_step: int | None = None
+    error: str = ""
+
+
+def runs(
+    folder: Annotated[Path, Argument(help="Where the runs lie, at any depth.", metavar="FOLDER", parser=path)] = Path(
+        "runs"
+    ),
+    as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """List the runs in a folder: how far each is, whether it is being trained, and its best held-out value."""
+    from curvae.errors import InputError
+
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; expected one with runs in it: curvae runs FOLDER")
+    found = [_listed(one) for one in _folders(folder)]
+    if as_json:
+        typer.echo(json.dumps({"folder": str(folder), "runs": [asdict(one) for one in found]}))
+    elif not found:
+        typer.echo(f"there are no runs in {folder}", err=True)
+    else:
+        console(stderr=False).print(_table(folder, found))
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    """The run folders at or below a folder, by name; what is in a run is part of it."""
+    for place, below, files in os.walk(folder):
+        if "config.json" in files:
+            below.clear()
+            yield Path(place)
+        below[:] = sorted(name for name in below if not name.startswith("."))
+
+
+def _listed(folder: Path) -> Listed:
+    from curvae.errors import InputError
+    from curvae.runs import Run
+    from curvae.runs.taking import is_held
+
+    try:
+        run = Run.open(folder)
+        state = TRAINING if is_held(folder) else FINISHED if run.finished else STOPPED
+        return _measured(run, state)
+    except InputError as error:
+        return Listed(str(folder), DAMAGED, error=str(error))
+
+
+def _measured(run: Run, state: str) -> Listed:
+    config, lines = run.config, run.metrics
+    looks = [(line["held_out"]["total"], line["step"]) for line in lines if "total" in line.get("held_out", {})]
+    best, step = min(looks, default=(None, None))
+    return Listed(
+        run=str(run.path),
+        state=state,
+        data=config.data,
+        objective=config.objective,
+        model=config.model or config.network,
+        step=lines[-1]["step"] if lines else 0,
+        steps=config.steps,
+        best=best,
+        best_step=step,
+    )
+
+
+def _table(folder: Path, found: list[Listed]) -> Table:
+    table = Table("run", "state", "objective", "data", "step", "best held-out", title=f"runs in {folder}")
+    for one in found:
+        name = os.path.relpath(one.run, folder)
+        if one.state == DAMAGED:
+            table.add_row(name, DAMAGED, one_line(one.error))
+            continue
+        best = "" if one.best is None else f"{one.best:.5g} at {one.best_step}"
+        data = Path(one.data).name or one.data
+        table.add_row(name, one.state, one.objective, data, f"{one.step} of {one.steps}", best)
+    table.caption = "held-out values are of each run's own objective: compare those of one objective, β and data"
+    return table

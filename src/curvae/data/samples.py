@@ -1,0 +1,137 @@
+"""Samples that are read when they are asked for."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data._utils.collate import default_collate
+
+from curvae._checks import shown
+from curvae._typing import Float, Tensor
+from curvae.data.convert import as_samples
+from curvae.errors import InputError
+
+Take = Callable[[Any], Any]
+"""A function from a batch to its x."""
+
+# of samples that are read one by one, so many are looked at to know what they are
+_SEEN = 16
+
+
+class Samples:
+    """The samples of a map-style data set of torch, read when they are asked for.
+
+    Indexed like a tensor ``[N, *D]`` along its first axis, with float32 values. What a sample draws from the global
+    generators of PyTorch, NumPy and Python (augmentations) depends on the batch's indices alone.
+
+    Args:
+        source: the data set.
+        collate: makes a batch of a list of its entries; default PyTorch's own.
+        take: from a batch to its x; default the batch itself, or the first of a tuple.
+        indices: which entries, in their order; default all.
+
+    Raises:
+        InputError: no entries, or batches of which x cannot be taken.
+
+    Example:
+        >>> x = Samples([(torch.full((3,), float(i)), i) for i in range(5)])
+        >>> len(x), x.shape, x[torch.tensor([4, 0])][:, 0]
+        (5, (5, 3), tensor([4., 0.]))
+    """
+
+    device = torch.device("cpu")
+    dtype = torch.float32
+
+    def __init__(
+        self,
+        source: Any,
+        collate: Callable[[list[Any]], Any] | None = None,
+        take: Take | None = None,
+        indices: Tensor | None = None,
+        workers: int = 0,
+    ) -> None:
+        self.source, self.collate, self.take = source, collate or default_collate, take
+        self.indices = torch.arange(len(source)) if indices is None else indices
+        self.workers = workers
+        if len(self.indices) == 0:
+            raise InputError("the data set is empty; expected at least one sample")
+        self._first = self[:_SEEN]
+        self.shape = (len(self.indices), *self._first.shape[1:])
+
+    @property
+    def ndim(self) -> int:
+        """As a tensor's."""
+        return len(self.shape)
+
+    def numel(self) -> int:
+        """As a tensor's."""
+        return len(self) * self._first[0].numel()
+
+    def at(self, positions: Tensor) -> Samples:
+        """Some of these."""
+        return Samples(self.source, self.collate, self.take, self.indices[positions], self.workers)
+
+    @property
+    def first(self) -> Float[Tensor, "n *D"]:
+        """The first few."""
+        return self._first
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, which: slice | Tensor) -> Float[Tensor, "B *D"]:
+        numbers = self.indices[which].tolist()
+        with _drawn_from(numbers):
+            batch = self.collate([self.source[number] for number in numbers])
+            return as_samples(taken(batch, self.take), name="a batch")
+
+
+def taken(batch: Any, take: Take | None) -> Any:
+    """A batch's x.
+
+    Raises:
+        InputError: it is not said which of several it is, or the function that says so fails.
+
+    Example:
+        >>> taken((1, 2), None), taken({"image": 3}, lambda batch: batch["image"])
+        (1, 3)
+    """
+    if take is not None:
+        try:
+            return take(batch)
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise InputError(
+                f"take failed on a batch, {_kind(batch)}: {type(error).__name__}: {error}; expected a function that "
+                "returns its x"
+            ) from error
+    if isinstance(batch, Mapping):
+        raise InputError(f"a batch is {_kind(batch)}; say which is x with take=lambda batch: batch[…]")
+    return batch[0] if isinstance(batch, tuple | list) and len(batch) else batch
+
+
+def _kind(batch: Any) -> str:
+    if isinstance(batch, Mapping):
+        return f"a mapping with {', '.join(map(shown, batch))}"
+    return f"a {type(batch).__name__}" + (f" of {len(batch)}" if isinstance(batch, tuple | list) else "")
+
+
+class _drawn_from:
+    """The global generators as a function of some numbers, and back as they were."""
+
+    def __init__(self, numbers: list[int]) -> None:
+        self.seed = int(np.random.SeedSequence(numbers).generate_state(1, np.uint32)[0])
+
+    def __enter__(self) -> None:
+        self._states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+        torch.default_generator.manual_seed(self.seed)
+        np.random.seed(self.seed)  # noqa: NPY002
+        random.seed(self.seed)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_rng_state(self._states[0])
+        np.random.set_state(self._states[1])  # noqa: NPY002
+        random.setstate(self._states[2])

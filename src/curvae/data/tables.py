@@ -1,0 +1,143 @@
+"""Tables: ``.csv`` and Parquet files by pandas, ``.h5ad`` files by anndata."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from curvae._extras import require
+from curvae.data.notes import note
+from curvae.data.reasons import check_size, reason
+from curvae.data.split import Halves, Split
+from curvae.errors import InputError
+from curvae.files import open_regular
+
+SUFFIXES = (".csv", ".parquet", ".h5ad")
+
+
+def load(
+    path: Path, split: Split, labels: Sequence[str] = (), drop: Sequence[str] = (), layer: str | None = None
+) -> Halves:
+    """Read a table with one sample a row; all of its columns are features but for those that are named.
+
+    Args:
+        path: the file. Of a ``.h5ad`` file the features are its matrix and the labels columns of ``obs``.
+        split: of the rows.
+        labels: columns that are kept beside the data (:attr:`~curvae.data.Dataset.labels`), not trained on.
+        drop: columns that are left out; of a ``.h5ad`` file names of variables.
+        layer: of a ``.h5ad`` file, instead of its matrix.
+
+    Returns:
+        Halves of float32 ``[N, C]``.
+
+    Raises:
+        MissingExtraError: the package that reads it is not installed.
+        InputError: unreadable, no such columns, or features that are not finite numbers.
+    """
+    name = repr(str(path))
+    with open_regular(path):  # a pipe would be waited for
+        pass
+    values, names, beside = _read(path, name, layer)
+    _check_named(name, drop, [*names, *beside], "drop")
+    _check_named(name, labels, beside if path.suffix.lower() == ".h5ad" else names, "labels")
+    left_out = {*labels, *drop}
+    chosen = [number for number, column in enumerate(names) if column not in left_out]
+    if not chosen:
+        raise InputError(f"{name} has no columns left; expected at least one that is no label and not dropped")
+    table = _numbers(values, names, chosen, name)
+    halves = split.apply(table, name)
+    if not labels:
+        return halves
+    held_out = np.zeros(len(table), dtype=bool)
+    held_out[halves.split["test_indices"]] = True
+    kept = {label: np.asarray(beside[label] if label in beside else values[label]) for label in labels}
+    return halves._replace(labels={label: (array[~held_out], array[held_out]) for label, array in kept.items()})
+
+
+def _read(path: Path, name: str, layer: str | None) -> tuple[Any, list[str], dict[str, Any]]:
+    """The columns' values, their names, and columns that are no features."""
+    suffix = path.suffix.lower()
+    if suffix == ".h5ad":
+        require("reading .h5ad files needs", "anndata", extra="anndata")
+        read: Any = import_module("anndata").read_h5ad
+    elif suffix == ".parquet":
+        require("reading Parquet files needs", "pandas", "pyarrow", extra="pandas")
+        read = import_module("pandas").read_parquet
+    else:
+        require("reading .csv files needs", "pandas", extra="pandas")
+        read = import_module("pandas").read_csv
+    try:
+        found = read(path)
+    except Exception as error:  # these readers' errors have no common ancestor
+        raise InputError(f"{name} cannot be read as a table ({reason(error)}); save it again") from error
+    if suffix != ".h5ad":
+        return _framed(found, name)
+    if layer is not None and layer not in found.layers:
+        listed = ", ".join(map(repr, list(found.layers)[:8])) or "none"
+        raise InputError(f"{name} has no layer {layer!r}; it has {listed}")
+    matrix = found.X if layer is None else found.layers[layer]
+    if matrix is None:
+        raise InputError(f"{name} has no matrix X; name a layer, as in {path.name}:counts")
+    check_size(4 * matrix.shape[0] * matrix.shape[1], f"the dense matrix of {name}")
+    return matrix, [str(gene) for gene in found.var_names], {str(key): found.obs[key] for key in found.obs}
+
+
+def _framed(frame: Any, name: str) -> tuple[Any, list[str], dict[str, Any]]:
+    frame.columns = [str(column) for column in frame.columns]
+    names = list(frame.columns)
+    if not len(frame):
+        raise InputError(f"{name} has no rows; expected one for each sample, below the columns' names")
+    if len(set(names)) < len(names):
+        twice = next(column for column in names if names.count(column) > 1)
+        raise InputError(f"{name} has two columns called {twice!r}; give them different names")
+    if names and all(_is_number(column) for column in names):
+        raise InputError(f"{name} begins with a row of numbers; expected the columns' names there")
+    if names[:1] == ["Unnamed: 0"] and list(frame[names[0]]) == list(range(len(frame))):
+        note(f"{name}: its first column has no name and counts the rows; it is left out")
+        frame = frame.drop(columns=names[0])
+    return frame, list(frame.columns), {}
+
+
+def _numbers(values: Any, names: list[str], chosen: list[int], name: str) -> Float32[np.ndarray, "N C"]:
+    """The features in float32, or an error that names the first column that has none."""
+    if hasattr(values, "dtypes") and hasattr(values, "columns"):
+        for number in chosen:
+            if values.dtypes.iloc[number].kind not in "biuf":
+                raise InputError(
+                    f"{name}: column {names[number]!r} holds no numbers ({values.dtypes.iloc[number]}); leave it out "
+                    f"with --drop {names[number]}, or keep it beside the data with --labels {names[number]}"
+                )
+        picked = values.iloc[:, chosen].to_numpy(dtype=np.float64, na_value=np.nan)
+    else:
+        picked = values[:, chosen]
+        picked = picked.toarray() if hasattr(picked, "toarray") else np.asarray(picked)
+    with np.errstate(over="ignore"):
+        table = np.ascontiguousarray(picked, dtype=np.float32)
+    finite = np.isfinite(table)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        raise InputError(
+            f"{name}: row {row} has no finite number in column {names[chosen[column]]!r}; fill it in, leave the column "
+            "out with --drop, or use curvae.sklearn, which takes missing values"
+        )
+    return table
+
+
+def _check_named(name: str, asked: Sequence[str], there: Any, option: str) -> None:
+    for column in asked:
+        if column not in there:
+            listed = ", ".join(map(repr, list(there)[:8])) + (", …" if len(there) > 8 else "")
+            raise InputError(f"{option} names {column!r}, but {name} has {listed or 'no such columns'}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

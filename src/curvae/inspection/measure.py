@@ -1,0 +1,211 @@
+"""Products with the decoder's Jacobian, and what follows from them for each sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial
+
+import numpy as np
+import torch
+
+from curvae._typing import Float, Tensor
+from curvae.curvature import Operator
+from curvae.curvature.lanczos import bidiagonalise
+from curvae.geometry import mean_cosine
+from curvae.inspection.bands import band_of, waves
+from curvae.inspection.budget import Budget
+from curvae.inspection.subject import Subject, channels
+
+Progress = Callable[[int, int], None]
+# numbers in the columns that are held at a time
+_HELD = 20_000_000
+# and in the outputs' tangents that are pushed at a time: what lies between is many times larger
+_PUSHED = 1_000_000
+
+
+@dataclass(frozen=True)
+class Measured:
+    r"""What was measured at B samples, in float64; M in units of the prior (see :class:`Subject`).
+
+    Attributes:
+        curvature: $M_{ii}$ of the K latents that were looked at, ``[B, K]``.
+        cosines: mean $|\cos|$ between pairs of these columns, ``[B]``.
+        nodes: eigenvalues, or the nodes of Lanczos' quadrature, ``[B, P, m]``.
+        weights: of the nodes, summing to 1, ``[B, P, m]``.
+        shorter_nodes: as ``nodes`` after one step of Lanczos less.
+        shorter_weights: likewise.
+        waves: $v^\top Mv$ for the tangents of the bands, ``[B, N]``.
+        trace: of $J^\top L^\top LJ$ in the latents' own units, ``[B]``.
+        errors: squared distance of decoded noisy latents from the decoded mean for each level and draw, mean over
+            ± the noise, ``[B, S, r]``.
+        linear: the same by the Jacobian, for noise of standard deviation 1, ``[B, r]``.
+    """
+
+    curvature: Float[Tensor, "B K"]
+    cosines: Float[Tensor, " B"]
+    nodes: Float[Tensor, "B P m"]
+    weights: Float[Tensor, "B P m"]
+    shorter_nodes: Float[Tensor, "B P n"]
+    shorter_weights: Float[Tensor, "B P n"]
+    waves: Float[Tensor, "B N"]
+    trace: Float[Tensor, " B"]
+    errors: Float[Tensor, "B S r"]
+    linear: Float[Tensor, "B r"]
+
+
+@dataclass(frozen=True)
+class Tangents:
+    """Directions in latent space, drawn once for all samples before anything is measured.
+
+    Attributes:
+        columns: which latents, ``[B, K]``.
+        waves: ``[N, d]``, of which ``band`` says where each belongs and ``size`` the squared length.
+        band: ``[N]``.
+        size: ``[N]``.
+        noise: of standard deviation 1 in the latents' own units, ``[B, d, n]``.
+        probes: signs for Lanczos, ``[B, d, P]``.
+    """
+
+    columns: Tensor
+    waves: Float[Tensor, "N d"]
+    band: np.ndarray
+    size: Float[Tensor, " N"]
+    noise: Float[Tensor, "B d n"]
+    probes: Float[Tensor, "B d P"]
+
+
+def draw(subject: Subject, budget: Budget, draws: int, bands: bool, generator: torch.Generator | None) -> Tangents:
+    """Choose the directions.
+
+    Args:
+        subject: the model at its samples.
+        budget: how many of each kind.
+        draws: of noise, where the budget does not limit them.
+        bands: whether the latents have spatial frequencies.
+        generator: source of randomness.
+    """
+    z, d = subject.z, subject.latents
+    random = partial(torch.rand, generator=generator, device=z.device, dtype=torch.float64)
+    count = draws if budget.exact else budget.draws
+    noise = torch.randn(*z.shape, count, generator=generator, device=z.device, dtype=z.dtype)
+    probes = (random(*z.shape, budget.probes) < 0.5).to(z) * 2 - 1
+    columns = _spread(random(len(z), d), channels(subject.shape), budget.columns)
+    basis, band = torch.zeros(0, d, dtype=z.dtype), np.zeros(0, int)
+    if bands and budget.exact:
+        band = band_of(subject.shape)
+        basis = torch.from_numpy(waves(np.eye(d), subject.shape))
+    elif budget.bands:
+        member = band_of(subject.shape) == np.arange(budget.bands)[:, None]
+        signs = np.where(random(d).cpu().numpy() < 0.5, -1.0, 1.0)
+        keep = member.any(1)
+        band, basis = np.arange(budget.bands)[keep], torch.from_numpy(waves((member * signs)[keep], subject.shape))
+    basis = basis.to(z)
+    return Tangents(columns, basis, band, basis.double().square().sum(1), noise, probes)
+
+
+def _spread(order: Float[Tensor, "B d"], channel: np.ndarray | None, count: int) -> Tensor:
+    """``count`` different latents for each sample, as many of each channel as can be."""
+    if count == order.shape[1]:
+        return torch.arange(count, device=order.device).expand(len(order), -1)
+    if channel is not None:  # rank inside the channel first, chance second
+        label = torch.from_numpy(channel).to(order.device)
+        within = order.clone()
+        for name in label.unique():
+            inside = label == name
+            within[:, inside] = order[:, inside].argsort(1).argsort(1).double() + 0.5 * order[:, inside]
+        order = within
+    return order.argsort(1)[:, :count]
+
+
+def measure(
+    subject: Subject,
+    tangents: Tangents,
+    budget: Budget,
+    levels: Float[Tensor, " S"],
+    progress: Progress | None = None,
+) -> Measured:
+    """All products, some samples at a time.
+
+    Args:
+        subject: the model at its samples.
+        tangents: the directions.
+        budget: how many products of each kind.
+        levels: standard deviations of the noise.
+        progress: called with the samples done and their number.
+    """
+    outputs = subject.model.decode(subject.z[:1].unflatten(1, subject.shape)).numel()
+    size = max(1, _HELD // (outputs * max(budget.columns, budget.depth * budget.probes, 1)))
+    parts = []
+    for start in range(0, len(subject.z), size):
+        stop = min(start + size, len(subject.z))
+        parts.append(_part(subject.part(start, stop), _rows(tangents, start, stop), budget, levels))
+        if progress is not None:
+            progress(stop, len(subject.z))
+    return Measured(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Measured)))
+
+
+def _rows(tangents: Tangents, start: int, stop: int) -> Tangents:
+    t = tangents
+    return Tangents(t.columns[start:stop], t.waves, t.band, t.size, t.noise[start:stop], t.probes[start:stop])
+
+
+def _part(subject: Subject, tangents: Tangents, budget: Budget, levels: Float[Tensor, " S"]) -> Measured:
+    operator = Operator(subject.decode, subject.u, subject.x, subject.likelihood)
+
+    width = max(1, _PUSHED // operator.eta.numel())
+
+    def push(directions: Float[Tensor, "B d K"]) -> Float[Tensor, "B D K"]:
+        pieces = [operator.push(piece).flatten(1, -2) for piece in directions.split(width, -1)]
+        return torch.cat(pieces, -1).double()
+
+    columns = push(torch.nn.functional.one_hot(tangents.columns, subject.latents).to(subject.z).mT)
+    gram = columns.mT @ columns
+    noise = tangents.noise / subject.prior[:, None]
+    directions = tangents.waves.mT.expand(len(subject.z), -1, -1)
+    scale = subject.prior.double()[tangents.columns].square()
+    curvature = gram.diagonal(dim1=-2, dim2=-1)
+    if budget.exact:
+        nodes = torch.linalg.eigvalsh(gram).clamp(min=0).unsqueeze(1)
+        uniform = torch.full_like(nodes, 1 / subject.latents)
+        spectrum: tuple[Tensor, ...] = (nodes, uniform, nodes, uniform)
+        linear = (columns @ noise.double()).square().sum(1)
+        along = torch.einsum("bdk,bde,bek->bk", directions.double(), gram, directions.double())
+        trace = (curvature / scale).sum(1)
+    else:
+        spectrum = _spectrum(operator, tangents.probes, budget.depth)
+        linear = push(noise).square().sum(1)
+        along = push(directions).square().sum(1) if len(tangents.waves) else curvature.new_zeros(len(gram), 0)
+        estimates = torch.cat([linear, subject.latents * curvature / scale], 1)
+        trace = estimates.mean(1)
+    found = _errors(subject, operator.eta.detach(), noise, levels)
+    cpu = (curvature, mean_cosine(gram), *spectrum, along, trace, found, linear)
+    return Measured(*(values.double().cpu() for values in cpu))
+
+
+def _spectrum(operator: Operator, probes: Float[Tensor, "B d P"], depth: int) -> tuple[Tensor, ...]:
+    """Nodes and weights of Gauss' quadrature for the spectral density of M, by Lanczos; and with one step less."""
+    start = probes / probes.shape[1] ** 0.5
+    bidiagonal = bidiagonalise(operator.push, operator.pull, start, depth)[1]
+    shorter = max(depth - 1, 1)
+    return (*_quadrature(bidiagonal), *_quadrature(bidiagonal[..., :shorter, :shorter]))
+
+
+def _quadrature(bidiagonal: Float[Tensor, "B P m m"]) -> tuple[Float[Tensor, "B P m"], Float[Tensor, "B P m"]]:
+    _, singular, inner = torch.linalg.svd(bidiagonal)
+    return singular.square(), inner[..., 0].square()
+
+
+def _errors(
+    subject: Subject, eta: Tensor, noise: Float[Tensor, "B d n"], levels: Float[Tensor, " S"]
+) -> Float[Tensor, "B S n"]:
+    r"""$\tfrac12\sum_\pm\|L(g(h\pm s\epsilon)-g(h))\|^2$ for each level s and each draw."""
+
+    def distance(direction: Float[Tensor, "B d"]) -> Float[Tensor, " B"]:
+        moved = subject.decode(subject.u + direction) - eta
+        return subject.likelihood.whiten(eta, subject.x, moved.unsqueeze(-1)).flatten(1).double().square().sum(1)
+
+    found = [
+        torch.stack([(distance(s * e) + distance(-s * e)) / 2 for e in noise.unbind(-1)], -1) for s in levels.tolist()
+    ]
+    return torch.stack(found, 1)

@@ -1,0 +1,133 @@
+"""What the command line calls MODEL and ``--data``."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from curvae._checks import positive_int
+from curvae._typing import Tensor
+from curvae.adapters import adapt, folder
+from curvae.autoencoder import Model
+from curvae.data import load
+from curvae.errors import InputError
+from curvae.inspection.subject import flat_count
+from curvae.likelihoods import Gaussian, Likelihood
+from curvae.runs import Run, likelihood_of
+
+_FUNCTION = re.compile(r"(.+\.py):([A-Za-z_]\w*)")
+_PRIOR = re.compile(r"prior:([0-9]{1,6})")
+_MODELS = "expected a run folder of curvae, a folder of diffusers (config.json and safetensors), or FILE.py:FUNCTION"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model with what its folder knows of it.
+
+    Attributes:
+        model: as ``curvae.inspect`` takes it.
+        likelihood: of a run; None for the model's own.
+        beta: of a run; None for the model's own.
+        run: where the data can be had; None for foreign models.
+    """
+
+    model: Model
+    likelihood: Likelihood | None = None
+    beta: float | None = None
+    run: Run | None = None
+
+
+def open_model(text: str) -> Opened:
+    """A run, a folder of diffusers, or what ``FILE.py:FUNCTION`` returns.
+
+    Raises:
+        InputError: none of these, or one that cannot be used.
+
+    Example:
+        >>> open_model("no/such/folder")
+        Traceback (most recent call last):
+        curvae.errors.InputError: 'no/such/folder' does not exist; expected a run folder of curvae ...
+    """
+    named = _FUNCTION.fullmatch(text)
+    if named is not None:
+        return Opened(adapt(_call(Path(named[1]), named[2])))
+    path = Path(text)
+    if not path.is_dir():
+        raise InputError(f"{text!r} {'is a file' if path.exists() else 'does not exist'}; {_MODELS}")
+    if not _is_run(path):
+        return Opened(folder(path))
+    run = Run.open(path)
+    model = run.model()
+    return Opened(model, likelihood_of(run.config, model), run.config.beta, run)
+
+
+def open_data(text: str | None, opened: Opened, size: int | None, generator: torch.Generator) -> Tensor:
+    """Data for a model: a source of :func:`curvae.data.load`, ``prior:N`` decoded draws, or a run's held-out data.
+
+    Raises:
+        InputError: no such source, or none is given and the model is no run.
+    """
+    if text is None:
+        if opened.run is None:
+            raise InputError("--data is missing; expected a data set, a path, or prior:N for N decoded prior draws")
+        return opened.run.dataset().test[:]
+    prior = _PRIOR.fullmatch(text)
+    if prior is not None:
+        return decoded_draws(opened.model, positive_int("prior:N", int(prior[1])), generator, opened.likelihood)
+    found = load(text, size=size)
+    return found.test[:] if found.split.get("kind") == "standard" else torch.cat([found.train[:], found.test[:]])
+
+
+@torch.no_grad()
+def decoded_draws(
+    model: Any, count: int, generator: torch.Generator | None, likelihood: Likelihood | None = None
+) -> Tensor:
+    """Expected observations at draws of the model's prior.
+
+    Raises:
+        InputError: the model does not say how many latents it has.
+    """
+    if model.latents is None:
+        raise InputError("this model does not say how many latents it has: pass data, or callables(…, latents=…)")
+    shape = tuple(getattr(model, "shape", (model.latents,)))
+    like = next(iter(model.parameters()), torch.empty(0)) if isinstance(model, torch.nn.Module) else torch.empty(0)
+    draws = torch.randn(count, flat_count(shape), generator=generator, dtype=like.dtype, device=like.device)
+    z = draws.unflatten(1, shape) * torch.as_tensor(getattr(model, "prior_std", 1.0)).to(like)
+    own = likelihood or getattr(model, "likelihood", None) or Gaussian()
+    if isinstance(model, torch.nn.Module):
+        model.eval()
+    return torch.cat([own.mean(model.decode(part)) for part in z.split(64)])
+
+
+def _is_run(path: Path) -> bool:
+    """Whether ``config.json`` is curvae's: another package's names a class."""
+    try:
+        document = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return (path / "model.safetensors").exists() or (path / "metrics.jsonl").exists()
+    return not isinstance(document, dict) or "_class_name" not in document
+
+
+def _call(path: Path, name: str) -> Any:
+    if not path.is_file():
+        raise InputError(f"{str(path)!r} does not exist; {_MODELS}")
+    spec = importlib.util.spec_from_file_location(f"_curvae_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} cannot be imported; {_MODELS}")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        function = getattr(module, name, None)
+        if not callable(function):
+            raise InputError(f"{path} has no function {name}; expected one without arguments that returns a model")
+        return function()
+    except InputError:
+        raise
+    except Exception as error:  # of the user's own code: anything
+        raise InputError(f"{path}:{name} failed with {type(error).__name__}: {error}") from error

@@ -1,0 +1,156 @@
+"""The model that is looked at, with flat latents in units of its prior."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from curvae._typing import Float, Tensor
+from curvae.autoencoder import Model
+from curvae.data import as_float
+from curvae.errors import InputError
+from curvae.likelihoods import Gaussian, Likelihood
+from curvae.posteriors import DiagonalFactor, Normal
+from curvae.posteriors.factor import Factor
+
+
+@dataclass(frozen=True)
+class Subject:
+    r"""A model at some of its data.
+
+    With a prior of standard deviation $p$ the theory is that of $u=z/p$, whose prior is standard normal: what is called
+    M here is $\mathrm{diag}(p)\,M\,\mathrm{diag}(p)$.
+
+    Attributes:
+        model: in eval mode.
+        likelihood: observation model.
+        x: the data ``[B, *D]``.
+        z: the posterior's means, flat, ``[B, d]``.
+        factor: of the posterior's covariance; None for a deterministic model.
+        shape: of one sample's latents.
+        prior: $p$, ``[d]``.
+    """
+
+    model: Model
+    likelihood: Likelihood
+    x: Float[Tensor, "B *D"]
+    z: Float[Tensor, "B d"]
+    factor: Factor | None
+    shape: tuple[int, ...]
+    prior: Float[Tensor, " d"]
+
+    @property
+    def latents(self) -> int:
+        """d."""
+        return self.z.shape[1]
+
+    @property
+    def u(self) -> Float[Tensor, "B d"]:
+        """The means in units of the prior."""
+        return self.z / self.prior
+
+    def decode(self, u: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:
+        """The decoder as a function of flat latents in units of the prior."""
+        return self.model.decode((u * self.prior).unflatten(1, self.shape))
+
+    def precision_along(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B K"]:
+        r"""$v^\top\Sigma^{-1}v$ of the shipped posterior, in units of the prior; no d × d matrix is made."""
+        if self.factor is None:
+            raise InputError("this model has no posterior")
+        directions = (tangents * self.prior[:, None]).movedim(-1, 0)
+        return self.factor.solve(directions).double().square().sum(-1).mT
+
+    def part(self, start: int, stop: int) -> Subject:
+        """Some of the samples, without their posterior."""
+        return replace(self, x=self.x[start:stop], z=self.z[start:stop], factor=None)
+
+
+def subject_of(model: Model, x: Tensor | np.ndarray, likelihood: Likelihood | None = None) -> Subject:
+    """Encode data with a model.
+
+    Args:
+        model: in eval mode.
+        x: ``[B, *D]``, uint8 pixels or floating point.
+        likelihood: observation model; default the model's own, or Gaussian with σ = 1.
+
+    Raises:
+        InputError: the model does not take these data, or gives no latents of finite numbers.
+    """
+    x = _as_taken(model, x)
+    try:
+        z = model.encode(x)
+        normal = _posterior(model, x)
+        eta = model.decode(z[:1])
+    except InputError:
+        raise
+    except Exception as error:  # of a foreign model: anything
+        raise InputError(
+            f"the model fails on data of shape {tuple(x.shape)} ({type(error).__name__}: {error}); expected data as it "
+            "was trained on"
+        ) from error
+    shape = tuple(z.shape[1:])
+    if not shape or not bool(z.isfinite().all()):
+        raise InputError(f"the model's latents have shape {tuple(z.shape)} or are no finite numbers; expected [B, *L]")
+    if not isinstance(eta, torch.Tensor) or not bool(eta.isfinite().all()):
+        raise InputError("the model decodes the first of these data to something that is no tensor of finite numbers")
+    own = getattr(model, "likelihood", None)
+    given = likelihood or (own if isinstance(own, Likelihood) else Gaussian())
+    if eta[0].numel() == x[0].numel():  # a decoder that gives images as vectors, or the other way about
+        x = x.reshape(len(x), *eta.shape[1:])
+    given.nll(eta, x[:1])  # it refuses what it cannot be of: a shape, values out of range
+    prior = torch.as_tensor(getattr(model, "prior_std", 1.0)).to(z).expand(shape).flatten()
+    return Subject(model, given, x, z.flatten(1), _factor(normal), shape, prior)
+
+
+def channels(shape: Sequence[int]) -> np.ndarray | None:
+    """The channel of each flat latent: the first axis of images and volumes, the last of tokens × features.
+
+    Example:
+        >>> channels((2, 1, 2)), channels((2, 2)), channels((4,))
+        (array([0, 0, 1, 1]), array([0, 1, 0, 1]), None)
+    """
+    if len(shape) < 2:
+        return None
+    axis = 0 if len(shape) > 2 else -1
+    return np.indices(shape)[axis].ravel()
+
+
+def flat_count(shape: Sequence[int]) -> int:
+    """d = Π L."""
+    return math.prod(shape)
+
+
+def _as_taken(model: Any, x: Tensor | np.ndarray) -> Tensor:
+    if not isinstance(x, torch.Tensor | np.ndarray) or x.ndim < 2 or not len(x):
+        raise InputError(
+            f"x is a {type(x).__name__} of shape {tuple(getattr(x, 'shape', ()))}; expected samples [B, *D]"
+        )
+    low, high = getattr(model, "pixels", (0.0, 1.0))
+    pixels = x.dtype in (torch.uint8, np.uint8)
+    x = as_float(x)
+    like = next(iter(model.parameters()), None) if isinstance(model, torch.nn.Module) else None
+    x = x if like is None else x.to(like)
+    if not bool(x.isfinite().all()):
+        raise InputError("x holds numbers that are not finite")
+    return low + (high - low) * x if pixels else x
+
+
+def _posterior(model: Any, x: Tensor) -> Normal | None:
+    """None for a model without one: an ``Autoencoder`` without a structure, an adapter whose encode gives a mean."""
+    deterministic = getattr(model, "structure", "") is None or not getattr(model, "stochastic", True)
+    if deterministic or not hasattr(model, "posterior"):
+        return None
+    found: Normal = model.posterior(x)
+    return found
+
+
+def _factor(normal: Normal | None) -> Factor | None:
+    if normal is None:
+        return None
+    factor = normal.factor
+    return DiagonalFactor(factor.scale.flatten(1)) if isinstance(factor, DiagonalFactor) else factor

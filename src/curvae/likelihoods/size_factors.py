@@ -1,0 +1,104 @@
+"""Counts of samples of different depth."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from curvae._checks import positive
+from curvae._transforms import in_transform
+from curvae._typing import Float, Tensor
+from curvae.errors import InputError
+from curvae.likelihoods.base import Likelihood, check_same_shape
+from curvae.likelihoods.counts import LearnedNegativeBinomial, NegativeBinomial, Poisson
+from curvae.likelihoods.masked import Masked
+
+_COUNTS = (Poisson, NegativeBinomial, LearnedNegativeBinomial)
+
+
+class SizeFactors(nn.Module, Likelihood):
+    r"""Counts with the mean $s_n e^{\eta}$: a size factor $s_n>0$ for each sample, beside what the decoder says.
+
+    The factor is depth, exposure or library size: what makes one sample count more than another without saying
+    anything of its latents. It comes with the sample itself, so that it goes wherever the sample goes:
+
+    - without ``typical``, as the **last column** of ``x``: ``[B, D + 1]`` for outputs ``[B, D]``;
+    - with ``typical``, as the sample's own total over that number. The model is then one of the counts given their
+      total's size, as usual for single cells, and a sample without any counts says nothing.
+
+    :meth:`mean` and :meth:`sample` are those at $s=1$.
+
+    Args:
+        likelihood: ``Poisson``, ``NegativeBinomial``, ``LearnedNegativeBinomial``, or :class:`Masked` of one.
+        typical: the total at which $s=1$, > 0; for instance the median over the data.
+
+    Raises:
+        InputError: another likelihood, a ``typical`` that is not > 0, or (when used) a size factor that is not > 0.
+
+    Example:
+        >>> eta, counts = torch.zeros(1, 2), torch.tensor([[6.0, 2.0]])
+        >>> SizeFactors(Poisson(), typical=2.0).log_prob(eta, counts)  # s = 4
+        tensor([-4.1820])
+        >>> x = torch.cat([counts, torch.full((1, 1), 4.0)], 1)
+        >>> SizeFactors(Poisson()).log_prob(eta, x)
+        tensor([-4.1820])
+    """
+
+    def __init__(self, likelihood: Likelihood, typical: float | None = None) -> None:
+        super().__init__()
+        inner = likelihood.likelihood if isinstance(likelihood, Masked) else likelihood
+        if not isinstance(inner, _COUNTS):
+            raise InputError(
+                f"size factors are for Poisson, NegativeBinomial and LearnedNegativeBinomial, whose outputs are "
+                f"logarithms of means; got {likelihood}"
+            )
+        self.likelihood = likelihood
+        self.typical = None if typical is None else positive("typical", typical)
+
+    def nll(self, eta: Float[Tensor, "B *D"], x: Tensor) -> Float[Tensor, " B"]:
+        r"""The inner nll at $\eta+\log s$."""
+        return self.likelihood.nll(*self.parted(eta, x))
+
+    def log_prob(self, eta: Float[Tensor, "B *D"], x: Tensor) -> Float[Tensor, " B"]:
+        r"""The inner log-probability at $\eta+\log s$."""
+        return self.likelihood.log_prob(*self.parted(eta, x))
+
+    def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        r"""The mean counts at $s=1$."""
+        return self.likelihood.mean(eta)
+
+    def sample(self, eta: Float[Tensor, "B *D"], generator: torch.Generator | None = None) -> Tensor:
+        r"""Counts at $s=1$, with that column where ``x`` has one."""
+        counts = self.likelihood.sample(eta, generator)
+        return counts if self.typical is not None else torch.cat([counts, counts.new_ones(len(counts), 1)], 1)
+
+    def whiten(
+        self, eta: Float[Tensor, "B *D"], x: Tensor, tangents: Float[Tensor, "B *D K"]
+    ) -> Float[Tensor, "B *D K"]:
+        r"""The inner $L\,t$ at $\eta+\log s$."""
+        return self.likelihood.whiten(*self.parted(eta, x), tangents)
+
+    def parted(self, eta: Float[Tensor, "B *D"], x: Tensor) -> tuple[Float[Tensor, "B *D"], Tensor]:
+        r"""$\eta+\log s$ and the counts.
+
+        Raises:
+            InputError: shapes that do not go together, or a size factor that is not > 0.
+        """
+        if self.typical is not None:
+            check_same_shape(eta, x)
+            # a total of zero leaves means of zero, whose logarithm would meet counts of zero
+            factors = (x.flatten(1).nansum(1) / self.typical).clamp(min=torch.finfo(eta.dtype).tiny)
+            return eta + factors.to(eta.dtype).log().view(-1, *[1] * (eta.dim() - 1)), x
+        if eta.dim() != 2 or x.shape != (len(eta), eta.shape[1] + 1):
+            raise InputError(
+                f"the decoder's output has shape {tuple(eta.shape)} but the data has {tuple(x.shape)}; expected [B, D] "
+                "and [B, D + 1] with the size factor in the last column (or give typical=…, a total)"
+            )
+        factors = x[:, -1:]
+        if not in_transform() and not bool((factors > 0).all()):
+            raise InputError("a size factor, the last column of the data, is not > 0; expected finite numbers > 0")
+        return eta + factors.to(eta.dtype).log(), x[:, :-1]
+
+    def __repr__(self) -> str:
+        typical = "" if self.typical is None else f", typical={self.typical:g}"
+        return f"SizeFactors({self.likelihood}{typical})"

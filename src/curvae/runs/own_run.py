@@ -1,0 +1,220 @@
+"""A model of one's own in a run: made by its builder, and held against what the run says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from curvae._typing import Float, Tensor
+from curvae.autoencoder import Autoencoder
+from curvae.errors import InputError
+from curvae.likelihoods import Likelihood
+from curvae.posteriors import Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
+from curvae.runs.build import DETERMINISTIC, build_model
+from curvae.runs.builder import find_builder, has_default, name_of, own_code, takes
+from curvae.runs.config import PYTHON, RunConfig
+from curvae.runs.own import Build, build_own
+from curvae.runs.parts import build_likelihood, build_structure
+
+
+def build_for_run(
+    build: Build, config: RunConfig, shape: tuple[int, ...], free: Collection[str] = ()
+) -> tuple[Autoencoder, RunConfig]:
+    """The model that a builder makes for a run, initialised from the run's seed, and the run as the model has it.
+
+    The builder is given the shape of a sample, the run's settings for it, and of ``latents``, ``structure`` (None for
+    the objectives whose encoder is deterministic) and ``likelihood`` those that it has parameters for.
+
+    Args:
+        build: the builder.
+        config: the run's.
+        shape: of one sample.
+        free: of ``"latents"`` and ``"structure"`` those that nobody chose, so that the model decides.
+
+    Returns:
+        The model on the CPU, in the run's precision, and the configuration with the model's latents and structure.
+
+    Raises:
+        InputError: a setting that the builder does not take, an error that it raises, or a model that is no
+            ``Autoencoder`` or is another than the run says.
+
+    Example:
+        >>> def build(shape, width: int = 4):
+        ...     return Autoencoder(nn.Linear(*shape, width), nn.Linear(3, *shape), latents=3)
+        >>> config = RunConfig(data="toy.npy", model="toy.py:build", model_set={"width": "8"})
+        >>> model, config = build_for_run(build, config, (5,), free=["latents"])
+        >>> model.features, config.latents
+        (8, 3)
+    """
+    name = name_of(build)
+    with torch.random.fork_rng(devices=[]), own_code(getattr(build, "__module__", None) or name):
+        torch.default_generator.manual_seed(config.seed)
+        model = build_own(build, shape, config.model_set, _options(build, config, free))
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise InputError(f"{name} returned a model without weights to train")
+    _check_tensors(name, model)
+    _check_likelihood(name, model, config)
+    config = _with_structure(name, model, _with_latents(name, build, model, config, free), free)
+    # what is trained is of one precision; a builder in float64 is one for a run in float64
+    return model.to(torch.float64 if config.precision == "64" else torch.float32), config
+
+
+def _options(build: Build, config: RunConfig, free: Collection[str]) -> dict[str, Any]:
+    """What the builder has parameters for, of the run."""
+    if isinstance(build, Autoencoder):
+        return {}
+    options: dict[str, Any] = {}
+    if takes(build, "latents") and not ("latents" in free and has_default(build, "latents")):
+        options["latents"] = config.latents
+    if takes(build, "structure"):
+        options["structure"] = None if config.objective in DETERMINISTIC else build_structure(config.structure)
+    if takes(build, "likelihood"):
+        options["likelihood"] = build_likelihood(config.likelihood)
+    return options
+
+
+def rebuilt(
+    config: RunConfig, shape: tuple[int, ...], build: Build | None = None, trust: bool = False, folder: object = "it"
+) -> Autoencoder:
+    """The model of a run that is there, without its weights.
+
+    Args:
+        config: the run's.
+        shape: of one sample.
+        build: what makes a model of one's own, named by the caller.
+        trust: run the code that the configuration names, where ``build`` is not given.
+        folder: of the run, for the error.
+
+    Raises:
+        InputError: the run has a model of one's own and the caller names none, or the other way round; or what
+            ``build`` makes is another model than the run's.
+
+    Example:
+        >>> rebuilt(RunConfig(data="toy.npy", model="toy.py:build"), (5,), folder="runs/a")
+        Traceback (most recent call last):
+        curvae.errors.InputError: runs/a holds a model of one's own, made by 'toy.py:build', and no code is run ...
+    """
+    if not config.model:
+        if build is not None:
+            raise InputError(f"{folder} holds the network {config.network} and is made by no function; leave model out")
+        return build_model(config, shape)
+    if build is None and trust and config.model != PYTHON:
+        build = find_builder(config.model)
+    if build is None:
+        maker = "made in Python" if config.model == PYTHON else f"made by {config.model!r}"
+        raise InputError(
+            f"{folder} holds a model of one's own, {maker}, and no code is run because a file names it; name it again, "
+            "with --model FILE.py:FUNCTION or curvae.load(…, model=function)"
+            + ("" if config.model == PYTHON else ", or trust the folder with --trust or trust=True")
+        )
+    return build_for_run(build, config, shape)[0]
+
+
+def check_outputs(model: Autoencoder, x: Float[Tensor, "B *D"]) -> None:
+    """See that a model decodes what it encodes, in the shape of the data.
+
+    Raises:
+        InputError: it does not; an error of its own code is told with its line.
+
+    Example:
+        >>> model = Autoencoder(nn.Linear(5, 4), nn.Linear(2, 4), latents=2)
+        >>> check_outputs(model, torch.zeros(3, 5))
+        Traceback (most recent call last):
+        curvae.errors.InputError: the model decodes to (4,), but a sample has the shape (5,); let its decoder end in ...
+    """
+    with own_code("the model"), torch.no_grad():
+        shape = tuple(model.decode(model.encode(x)).shape[1:])
+    if shape != tuple(x.shape[1:]):
+        raise InputError(
+            f"the model decodes to {shape}, but a sample has the shape {tuple(x.shape[1:])}; "
+            "let its decoder end in that"
+        )
+
+
+def structure_name(structure: Structure) -> str:
+    """What a run calls a structure: :func:`curvae.runs.build_structure` the other way round.
+
+    Raises:
+        InputError: it has no name.
+
+    Example:
+        >>> structure_name(Shared(BlockDiagonal(2)))
+        'shared:block:2'
+    """
+    match structure:
+        case Shared():
+            return f"shared:{structure_name(structure.structure)}"
+        case BlockDiagonal():
+            return f"block:{structure.size}"
+        case Banded():
+            return f"banded:{structure.bandwidth}"
+        case Diagonal():
+            return "diagonal"
+        case Full():
+            return "full"
+    raise InputError(f"the model's structure is {structure}, which has no name in a run; expected one of --structure")
+
+
+def _with_latents(name: str, build: Build, model: Autoencoder, config: RunConfig, free: Collection[str]) -> RunConfig:
+    if model.latents == config.latents or "latents" in free:
+        return replace(config, latents=model.latents)
+    cure = (
+        "use it"
+        if not isinstance(build, Autoencoder) and takes(build, "latents")
+        else f"give {name} a parameter latents, or leave the option out"
+    )
+    raise InputError(f"latents is {config.latents} but the model of {name} has {model.latents}; {cure}")
+
+
+def _with_structure(name: str, model: Autoencoder, config: RunConfig, free: Collection[str]) -> RunConfig:
+    if config.objective == PYTHON:  # whose needs nobody knows but itself
+        return config
+    if config.objective in DETERMINISTIC:
+        if model.structure is not None:
+            raise InputError(
+                f"objective is {config.objective}, which trains the mean alone, but the model of {name} has a "
+                f"posterior, {model.structure}, that would stay as it is initialised; build it without a structure "
+                "(a parameter structure of the function is None here)"
+            )
+        return config
+    if model.structure is None:
+        raise InputError(
+            f"objective is {config.objective}, which needs a posterior, but the model of {name} has none; give the "
+            "function a parameter structure and hand it to Autoencoder(…, structure=structure)"
+        )
+    found = structure_name(model.structure)
+    if found != config.structure and structure_name(build_structure(config.structure)) != found:
+        if "structure" not in free:
+            raise InputError(
+                f"structure is {config.structure} but the model of {name} has {found}; leave the option out, or give "
+                "the function a parameter structure and use it"
+            )
+        return replace(config, structure=found)
+    return config
+
+
+def _check_likelihood(name: str, model: Autoencoder, config: RunConfig) -> None:
+    """A learned observation model is a part of the model; one that the builder brings is that of the run."""
+    if config.likelihood == PYTHON:  # handed over with its objective
+        return
+    given = build_likelihood(config.likelihood)
+    own = dict(model.named_children()).get("likelihood")
+    if not isinstance(own, Likelihood):
+        if isinstance(given, nn.Module):
+            model.add_module("likelihood", given)
+    elif type(own) is not type(given):
+        raise InputError(
+            f"likelihood is {config.likelihood} but the model of {name} brings {own}; name that with --likelihood, or "
+            "build the model without it"
+        )
+
+
+def _check_tensors(name: str, model: Autoencoder) -> None:
+    """What a run folder can keep."""
+    for key, value in model.state_dict().items():
+        if not isinstance(value, Tensor) or value.is_complex() or value.is_quantized or value.layout != torch.strided:
+            raise InputError(f"{key} in the model of {name} is no plain tensor of numbers; a run cannot keep it")

@@ -1,0 +1,168 @@
+"""An objective in the words of a configuration: :func:`curvae.runs.build_objective` the other way round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from curvae.curvature import Columns, Coordinates, Estimator, Exact, Fraction, Lanczos, Signs, Trace
+from curvae.errors import InputError
+from curvae.likelihoods import (
+    Bernoulli,
+    BernoulliLogits,
+    ContinuousBernoulli,
+    Gaussian,
+    Laplace,
+    LearnedGaussian,
+    Likelihood,
+    NegativeBinomial,
+    Poisson,
+    StudentT,
+)
+from curvae.objectives import GRAE, RAE, BetaVAE, Taylor, Terms
+from curvae.runs.config import PYTHON
+from curvae.runs.own_run import structure_name
+from curvae.runs.parts import build_estimator, build_likelihood
+
+_PLAIN = {
+    Bernoulli: "bernoulli",
+    BernoulliLogits: "bernoulli-logits",
+    ContinuousBernoulli: "continuous-bernoulli",
+    Poisson: "poisson",
+    LearnedGaussian: "gaussian:learned",
+}
+
+
+def spelled(objective: Callable[..., Terms]) -> dict[str, Any]:
+    """The fields of a configuration that say an objective.
+
+    Where a part of it has no word, the objective is ``"python"``, with what can be said of its β, structure and
+    observation model.
+
+    Example:
+        >>> spelled(GRAE(0.2, Gaussian(0.1), estimator=Exact()))
+        {'objective': 'grae', 'beta': 0.2, 'structure': 'full', 'estimator': 'exact', 'likelihood': 'gaussian:0.1'}
+        >>> spelled(lambda model, x, generator=None: Terms({}))
+        {'objective': 'python', 'likelihood': 'python'}
+    """
+    try:
+        return _spelled(objective)
+    except InputError:
+        return _unspelled(objective)
+
+
+def likelihood_name(likelihood: Likelihood) -> str:
+    """What a run calls an observation model.
+
+    Raises:
+        InputError: it has no name.
+
+    Example:
+        >>> likelihood_name(StudentT(4.0, 0.1))
+        'student-t:4.0:0.1'
+    """
+    kind = type(likelihood)
+    if kind in _PLAIN:
+        return _PLAIN[kind]
+    match likelihood:
+        case Gaussian() if kind is Gaussian:
+            text = "gaussian" if likelihood.sigma == 1 else f"gaussian:{likelihood.sigma!r}"
+        case Laplace() if kind is Laplace:
+            text = f"laplace:{likelihood.scale!r}"
+        case StudentT() if kind is StudentT:
+            text = f"student-t:{likelihood.dof!r}:{likelihood.scale!r}"
+        case NegativeBinomial() if kind is NegativeBinomial:
+            text = f"negative-binomial:{likelihood.dispersion!r}"
+        case _:
+            text = PYTHON
+    if text == PYTHON or repr(build_likelihood(text)) != repr(likelihood):
+        raise InputError(f"{likelihood} has no name in a run")
+    return text
+
+
+def estimator_name(estimator: Estimator) -> str:
+    """What a run calls an estimator.
+
+    Raises:
+        InputError: it has no name.
+
+    Example:
+        >>> estimator_name(Fraction(Columns(1), 0.125))
+        'fraction:0.125:columns:1'
+    """
+    match estimator:
+        case Exact():
+            text = "exact"
+        case Columns():
+            text = f"columns:{estimator.count}"
+        case Lanczos(probes=Signs() as probes):
+            text = f"lanczos:{probes.count}:{estimator.depth}"
+        case Trace(probes=None):
+            text = "trace"
+        case Trace(probes=Signs() as probes):
+            text = f"trace:{probes.count}"
+        case Fraction():
+            text = f"fraction:{estimator.fraction!r}:{estimator_name(estimator.estimator)}"
+        case _:
+            raise InputError(f"{estimator} has no name in a run")
+    own = [getattr(estimator, "probabilities", None), getattr(getattr(estimator, "probes", None), "basis", None)]
+    if any(value is not None for value in own) or repr(build_estimator(text)) != repr(estimator):
+        raise InputError(f"{estimator} has no name in a run")
+    return text
+
+
+def _spelled(objective: Callable[..., Terms]) -> dict[str, Any]:
+    if type(objective) is BetaVAE:
+        return {"objective": "beta-vae", **_shared(objective), "samples": objective.samples}
+    if type(objective) is Taylor:
+        return {"objective": "taylor", **_shared(objective), "curvature": objective.curvature}
+    if type(objective) is RAE:
+        weights = {"encoder_weight": objective.encoder_weight, "decoder_weight": objective.decoder_weight}
+        likelihood = likelihood_name(objective.likelihood)
+        if objective.encoder_weight > 0:  # what stands for β where such a model is measured
+            weights["beta"] = objective.encoder_weight
+        return {"objective": "rae", **weights, "estimator": _trace_name(objective.trace), "likelihood": likelihood}
+    if type(objective) is not GRAE:
+        raise InputError("no objective of curvae's")
+    weights = {
+        name: value
+        for name in ("encoder_weight", "decoder_weight")
+        if (value := getattr(objective, name)) != objective.beta
+    }
+    more: dict[str, Any] = {"orthogonality": objective.orthogonality} if objective.orthogonality else {}
+    if objective.curvature != "gauss-newton":
+        more["curvature"] = objective.curvature
+    return {
+        "objective": "grae",
+        "beta": objective.beta,
+        "structure": structure_name(objective.structure),
+        "estimator": estimator_name(objective.estimator),
+        "likelihood": likelihood_name(objective.likelihood),
+        **weights,
+        **more,
+    }
+
+
+def _shared(objective: BetaVAE | Taylor) -> dict[str, Any]:
+    if not objective.beta > 0:
+        raise InputError("a configuration has β > 0")
+    return {"beta": objective.beta, "likelihood": likelihood_name(objective.likelihood)}
+
+
+def _trace_name(trace: Trace) -> str:
+    if isinstance(trace.probes, Coordinates) and getattr(trace.probes, "probabilities", None) is None:
+        return f"columns:{trace.probes.count}"
+    return "exact" if trace.probes is None else estimator_name(trace)
+
+
+def _unspelled(objective: Callable[..., Terms]) -> dict[str, Any]:
+    found: dict[str, Any] = {"objective": PYTHON, "likelihood": PYTHON}
+    beta = getattr(objective, "beta", None)
+    if isinstance(beta, float | int) and beta > 0:
+        found["beta"] = float(beta)
+    for field, name in (("structure", structure_name), ("likelihood", likelihood_name)):
+        try:
+            found[field] = name(getattr(objective, field))
+        except (AttributeError, InputError):
+            continue
+    return found

@@ -1,0 +1,314 @@
+"""What both estimators share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Shaped
+from scipy.stats import qmc
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
+
+from curvae._checks import positive, positive_int
+from curvae._typing import Float, Tensor
+from curvae.autoencoder import Autoencoder
+from curvae.errors import InputError
+from curvae.likelihoods import Likelihood
+from curvae.metrics import Implied, at_unit_beta, importance_weighted_nll
+from curvae.nn import MLPDecoder, MLPEncoder, linear_decoder
+from curvae.objectives import GRAE, BetaVAE
+from curvae.posteriors import Full, Normal, Structure
+from curvae.sklearn.table import COUNTS, Features, Table, likelihood_of, outputs_for, outputs_of
+from curvae.sklearn.training import train
+
+ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU}
+_DTYPES = [np.float64, np.float32]
+# rows at a time where nothing is trained
+_CHUNK = 500
+
+T = TypeVar("T", bound="TableAutoencoder")
+
+
+class Posterior(NamedTuple):
+    """What a model knows of the latents of some samples: normal distributions.
+
+    Attributes:
+        mean: ``[N, d]``.
+        covariance: ``[N, d, d]``.
+    """
+
+    mean: Shaped[np.ndarray, "N d"]
+    covariance: Shaped[np.ndarray, "N d d"]
+
+
+class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """An autoencoder of tables behind scikit-learn's methods; the two estimators say what is trained."""
+
+    n_components: int
+    beta: float
+    likelihood: str | Likelihood
+    size_factors: str | None
+    hidden_layer_sizes: tuple[int, ...]
+    activation: str
+    structure: str | Structure
+    steps: int
+    batch_size: int
+    lr: float
+    importance_samples: int
+    random_state: Any
+    device: str
+
+    @abstractmethod
+    def _objective(self, likelihood: Likelihood) -> GRAE | BetaVAE:
+        """What is minimised."""
+
+    @abstractmethod
+    def _structure(self) -> Structure | None:
+        """The covariance structure that the encoder itself gives, if any."""
+
+    def fit(self: T, X: Any, y: Any = None) -> T:
+        """Train from new weights.
+
+        Args:
+            X: array, frame or sparse matrix ``[n_samples, n_features]``; NaN means a missing value.
+            y: ignored.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            InputError: (a ``ValueError``) parameters or data that cannot be used.
+        """
+        x = self._validated(X, reset=True)
+        self._build(x)
+        self._train(x, positive_int("steps", self.steps), falling=True)
+        return self
+
+    def partial_fit(self: T, X: Any, y: Any = None) -> T:
+        """One more pass over these samples, at the full learning rate.
+
+        The first call builds the networks and learns from its samples where the columns are and how they are spread,
+        so that it should see some hundreds of them.
+
+        Args:
+            X: as of :meth:`fit`.
+            y: ignored.
+
+        Returns:
+            The estimator itself.
+        """
+        first = not hasattr(self, "model_")
+        x = self._validated(X, reset=first)
+        if first:
+            self._build(x)
+        else:
+            x = x.to(next(self.model_.parameters()))
+        self._train(x, -(-len(x) // min(positive_int("batch_size", self.batch_size), len(x))), falling=False)
+        return self
+
+    def transform(self, X: Any) -> Shaped[np.ndarray, "N d"]:
+        """The codes: the posterior's means.
+
+        Args:
+            X: as of :meth:`fit`.
+
+        Returns:
+            ``[n_samples, n_components]``, in the type of ``X``.
+        """
+        x = self._seen(X)
+        return self._out([self.model_.encode(part) for part in self._parts(x)], x)
+
+    def posterior(self, X: Any) -> Posterior:
+        r"""What is known of the latents: $\mathcal N(h(x),\Sigma^*)$ with $\Sigma^*=(I+M/\beta)^{-1}$ of (11).
+
+        Args:
+            X: as of :meth:`fit`.
+
+        Returns:
+            Means ``[n_samples, n_components]`` and covariances, the former those of :meth:`transform`.
+        """
+        x = self._seen(X)
+        implied = Implied(self.model_, self._implied_beta(), self.likelihood_, Full())
+        return self._posterior_of(implied, x)
+
+    def inverse_transform(self, X: Any) -> Shaped[np.ndarray, "N D"]:
+        """The expected data at some codes.
+
+        Args:
+            X: codes ``[n_samples, n_components]``.
+
+        Returns:
+            Means of the observation model, in the units of the data; counts at size factor 1. Of a ``Mixed`` one the
+            classes of categorical columns have a probability each.
+        """
+        check_is_fitted(self)
+        z = check_array(X, dtype=_DTYPES)
+        if z.shape[1] != self.model_.latents:
+            raise InputError(f"X has {z.shape[1]} columns, but this model has {self.model_.latents} components")
+        codes = torch.from_numpy(np.array(z))
+        means = [self.likelihood_.mean(self.model_.decode(part)) for part in self._parts(codes)]
+        if self.size_factors == "column":
+            means = [torch.cat([mean, mean.new_ones(len(mean), 1)], 1) for mean in means]
+        return self._out(means, codes)
+
+    def score_samples(self, X: Any) -> Shaped[np.ndarray, " N"]:
+        r"""An estimate of $\log p(x)$ of each sample, by importance sampling from :meth:`posterior`.
+
+        In expectation a lower bound, which rises to $\log p(x)$ with ``importance_samples``. The draws are the same
+        low-discrepancy points for every sample, so that the result depends on the sample alone. For Gaussian, Laplace
+        and Student t noise the model at β ≠ 1 is the one whose noise is scaled by β; for others β is a weight of
+        training alone.
+
+        Args:
+            X: as of :meth:`fit`.
+
+        Returns:
+            ``[n_samples]``, in nats; of what was observed where values are missing.
+        """
+        x = self._seen(X)
+        noise = at_unit_beta(self.likelihood_, self._implied_beta())
+        count = positive_int("importance_samples", self.importance_samples)
+        normal = qmc.MultivariateNormalQMC(np.zeros(self.model_.latents), engine=None, rng=0).random(count)
+        draws = torch.from_numpy(np.atleast_2d(normal)).to(x.device)
+        found = importance_weighted_nll(
+            Implied(self.model_, 1.0, noise, Full()), x, noise, samples=count, noise=draws, chunk_size=32
+        )
+        return -found.nll.numpy().astype(self._dtype(x))
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """The mean of :meth:`score_samples`: what a search for parameters should raise.
+
+        Args:
+            X: as of :meth:`fit`.
+            y: ignored.
+        """
+        return float(self.score_samples(X).mean())
+
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> Shaped[np.ndarray, "n D"]:
+        """New samples of the model, noise included; counts at size factor 1.
+
+        Args:
+            n_samples: how many.
+            random_state: a seed or a NumPy ``RandomState``.
+        """
+        check_is_fitted(self)
+        generator = torch.Generator(self.device).manual_seed(_seed(random_state))
+        noise = at_unit_beta(self.likelihood_, self._implied_beta())
+        with torch.no_grad():
+            eta = self.model_.sample(positive_int("n_samples", n_samples), generator)
+            return noise.sample(eta, generator).cpu().numpy()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
+        tags.input_tags.positive_only = isinstance(self.likelihood, str) and self.likelihood.startswith(COUNTS)
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _implied_beta(self) -> float:
+        return positive("beta", self.beta)
+
+    def _validated(self, X: Any, reset: bool) -> Float[Tensor, "N C"]:
+        """A table as a tensor, with scikit-learn's own checks and messages."""
+        least = 2 if reset else 1
+        found = validate_data(
+            self,
+            X,
+            reset=reset,
+            dtype=_DTYPES,
+            accept_sparse="csr",
+            ensure_all_finite="allow-nan",
+            ensure_min_samples=least,
+        )
+        dense = found.toarray() if hasattr(found, "toarray") else found
+        return torch.from_numpy(np.array(dense)).to(self.device)
+
+    def _seen(self, X: Any) -> Float[Tensor, "N C"]:
+        """A table that the fitted model is asked about."""
+        check_is_fitted(self)
+        x = self._validated(X, reset=False)
+        table = Table(x, self.likelihood, self.size_factors)
+        table.check()
+        self._check_gaps(table)
+        return x
+
+    def _check_gaps(self, table: Table) -> None:
+        if table.gaps and not self._features.gaps:
+            raise InputError("X has missing values (NaN) but the samples that the model was fitted on had none")
+
+    def _build(self, x: Float[Tensor, "N C"]) -> None:
+        """New networks for this table, from the seed."""
+        table = Table(x, self.likelihood, self.size_factors)
+        table.check()
+        latents, columns = positive_int("n_components", self.n_components), table.values.shape[1]
+        if latents > columns:
+            raise InputError(f"n_components is {latents} but X has {columns} feature(s); expected at most as many")
+        if self.activation not in ACTIVATIONS:
+            raise InputError(f"activation is {self.activation!r}; expected one of {', '.join(ACTIVATIONS)}")
+        likelihood = likelihood_of(table)
+        outputs = outputs_for(likelihood, columns)
+        hidden = [positive_int("a hidden layer's size", size) for size in self.hidden_layer_sizes]
+        self.seed_ = _seed(self.random_state)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self.seed_)
+            features = Features(table)
+            shape, activation = (features.out_features,), ACTIVATIONS[self.activation]
+            encoder = MLPEncoder(shape, hidden, activation) if hidden else nn.Identity()
+            decoder = (
+                MLPDecoder(latents, (outputs,), hidden[::-1], activation)
+                if hidden
+                else linear_decoder(latents, (outputs,))
+            )
+            model = Autoencoder(
+                nn.Sequential(features, encoder),
+                nn.Sequential(decoder, outputs_of(table, outputs)),
+                latents,
+                self._structure(),
+                features=hidden[-1] if hidden else features.out_features,
+                head=True,
+            )
+        if isinstance(likelihood, nn.Module):  # so that its weights are the model's
+            model.add_module("likelihood", likelihood)
+        self.model_, self.likelihood_, self._features = model.to(x), likelihood, features
+        self._n_features_out = latents
+        self._passes = 0
+
+    def _train(self, x: Float[Tensor, "N C"], steps: int, falling: bool) -> None:
+        table = Table(x, self.likelihood, self.size_factors)
+        table.check()
+        self._check_gaps(table)
+        train(
+            self.model_,
+            self._objective(self.likelihood_),
+            x,
+            steps=steps,
+            batch_size=positive_int("batch_size", self.batch_size),
+            lr=positive("lr", self.lr),
+            falling=falling,
+            seed=self.seed_ + self._passes,
+        )
+        self._passes += 1
+
+    def _parts(self, x: Tensor) -> list[Tensor]:
+        return list(x.to(next(self.model_.parameters())).split(_CHUNK))
+
+    def _posterior_of(self, model: Any, x: Tensor) -> Posterior:
+        with torch.no_grad():
+            found: list[Normal] = [model.posterior(part) for part in self._parts(x)]
+            return Posterior(self._out([q.mean for q in found], x), self._out([q.covariance() for q in found], x))
+
+    def _out(self, parts: list[Tensor], like: Tensor) -> Shaped[np.ndarray, "N *D"]:
+        return torch.cat(parts).detach().cpu().numpy().astype(self._dtype(like))
+
+    def _dtype(self, like: Tensor) -> Any:
+        return np.float32 if like.dtype == torch.float32 else np.float64
+
+
+def _seed(random_state: Any) -> int:
+    return int(check_random_state(random_state).randint(2**31 - 1))

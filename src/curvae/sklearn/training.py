@@ -1,0 +1,48 @@
+"""The one call by which an estimator trains."""
+
+from __future__ import annotations
+
+import warnings
+
+from curvae._typing import Float, Tensor
+from curvae.autoencoder import Autoencoder
+from curvae.data import Dataset
+from curvae.objectives import GRAE, BetaVAE
+from curvae.training.fit import fit
+
+# what a run would measure now and then is not asked for here
+_HELD_OUT = 2
+
+
+def train(
+    model: Autoencoder,
+    objective: GRAE | BetaVAE,
+    x: Float[Tensor, "N C"],
+    *,
+    steps: int,
+    batch_size: int,
+    lr: float,
+    falling: bool,
+    seed: int,
+) -> None:
+    """Minimise an objective over a table, in place, by the loop of :func:`curvae.fit` in a folder that is not kept."""
+    device = x.device
+    table = x.float().cpu()
+    with warnings.catch_warnings():
+        # remarks on the scale of the data, which the networks standardise
+        warnings.filterwarnings("ignore", message="note: ", category=RuntimeWarning)
+        fit(
+            model,
+            Dataset("X", table, table[:_HELD_OUT], {"kind": "given"}),
+            objective,
+            steps=steps,
+            batch_size=min(batch_size, len(x)),
+            lr=lr,
+            schedule="cosine" if falling else "constant",
+            seed=seed,
+            device=device.type,
+            checkpoint_every=steps,
+            log_every=steps,
+            progress=False,
+        )
+    model.to(device).eval()

@@ -1,0 +1,264 @@
+"""The training loop: from a model, its data and its objective to a finished run, new or gone on with."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from rich.console import Console
+from torch.utils.data import DataLoader
+
+from curvae._typing import Tensor
+from curvae.autoencoder import Autoencoder
+from curvae.data import Batches, Dataset, Samples
+from curvae.data.reasons import reason
+from curvae.objectives import Objective
+from curvae.runs import Run, save_model
+from curvae.runs.checks import cure
+from curvae.runs.lines import HELD_OUT, cut_lines
+from curvae.training.average import WeightAverage
+from curvae.training.batch_norm import PreciseBatchNorm
+from curvae.training.callbacks import Checkpoints, Recorder
+from curvae.training.checkpoint import Checkpoint
+from curvae.training.compiling import compile_networks, uncompile
+from curvae.training.divergence import Watch
+from curvae.training.errors import TrainingError
+from curvae.training.interrupts import Interrupts
+from curvae.training.logs import Logs, logger_of
+from curvae.training.module import Training
+from curvae.training.progress import Bar
+from curvae.training.schedule import beta_at, learning_rate
+from curvae.training.snapshots import Snapshots
+from curvae.training.stopping import EarlyStop
+from curvae.training.trial import typed
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of :func:`train` ended.
+
+    Attributes:
+        run: the run folder.
+        step: steps done, over all starts.
+        done_before: steps that were done before this call.
+        stopped_by: the name of the signal that came, None for none; after the last step it ends nothing.
+        stopped_early: whether the held-out values ended the training before its last step.
+    """
+
+    run: Run
+    step: int
+    done_before: int
+    stopped_by: str | None = None
+    stopped_early: bool = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done, or no more are to be; else a signal stopped the run and it can be resumed."""
+        return self.stopped_early or self.step == self.run.config.steps
+
+
+@dataclass(frozen=True)
+class Job:
+    """One start of a run's training.
+
+    Attributes:
+        run: the folder, whose configuration says how to train.
+        model: what is trained, in place.
+        objective: what is minimised.
+        dataset: on what.
+        device: where.
+        checkpoint: what training goes on from, None at the beginning.
+        console: where progress is shown; None shows none.
+        keep: steps after which the model is exported beside the finished one.
+        callbacks: more of Lightning's.
+        loggers: beside the one that the configuration names.
+    """
+
+    run: Run
+    model: Autoencoder
+    objective: Objective
+    dataset: Dataset
+    device: torch.device
+    checkpoint: Checkpoint | None = None
+    console: Console | None = None
+    keep: Collection[int] = ()
+    callbacks: Sequence[Callback] = ()
+    loggers: Sequence[Logger] = ()
+
+
+def run_job(job: Job) -> Outcome:
+    """Train until the last step, a signal, or held-out values that get no better.
+
+    Raises:
+        InputError: the checkpoint is not of this model.
+        TrainingError: training diverged, or the folder cannot be written any more; the last good checkpoint is kept.
+    """
+    run, config, model, dataset, device = job.run, job.run.config, job.model, job.dataset, job.device
+    model.to(device)
+    if config.precision == "bf16":  # its convolutions are fastest with the channels of a pixel side by side
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
+    average = WeightAverage(model, config.ema) if config.ema else None
+    stop = EarlyStop(config.early_stop) if config.early_stop else None
+    start, seconds, watch = 0, 0.0, Watch()
+    if job.checkpoint is not None:
+        job.checkpoint.restore(run.checkpoint, model, optimizer, average, stop)
+        start, seconds, watch = job.checkpoint.step, job.checkpoint.seconds, Watch(job.checkpoint.start)
+    module = _module(job, optimizer, average, start)
+    if config.compile and start < config.steps:
+        _compile(module, typed(dataset.train[: config.batch_size], config).to(device), job.console)
+    held_out = typed(dataset.test[:HELD_OUT], config).to(device)
+    batch_norm = PreciseBatchNorm(dataset.train, config.batch_size, config.seed)
+    recorder = Recorder(run.path / "metrics.jsonl", config, held_out, batch_norm, watch, seconds, stop)
+    checkpoints = Checkpoints(run.checkpoint, config, dataset.digest, watch, lambda: recorder.seconds, start, stop)
+    # before the checkpoint of the same step, so that a resumed run has none to catch up on
+    snapshots = Snapshots(run.path, config, dataset.shape, job.keep, batch_norm)
+    ended = stop is not None and stop.due
+    with Interrupts() as interrupts, _failures(run, checkpoints):
+        cut_lines(run.path / "metrics.jsonl", start)
+        if start < config.steps and not ended:
+            loggers = [*logger_of(config, run.path, start), *job.loggers]
+            logs = [Logs(loggers, recorder, run)] if loggers else []
+            bar = [] if job.console is None else [Bar(job.console, recorder, config.steps)]
+            # the first of them, so that the end of a step is known before anything is written
+            callbacks = [interrupts, recorder, snapshots, checkpoints, *logs, *bar, *job.callbacks]
+            with _quiet(), _generators(module, device):
+                _trainer(device, run.path, callbacks).fit(module, _loader(job, start))
+            ended = stop is not None and stop.due
+        uncompile(model)
+        if ended or module.step == config.steps:
+            _finish(job, average, stop)
+    if not ended and module.step < config.steps and interrupts.received is None:
+        raise TrainingError(f"training ended after step {module.step} of {config.steps} without a signal; use --resume")
+    return Outcome(run, module.step, start, interrupts.received, ended and module.step < config.steps)
+
+
+def _module(job: Job, optimizer: torch.optim.Optimizer, average: WeightAverage | None, start: int) -> Training:
+    config, objective = job.run.config, job.objective
+
+    def warming(step: int) -> Objective:
+        # the objective itself when β has risen
+        return objective.with_beta(beta_at(config, step)) if step < config.beta_warmup else objective  # type: ignore
+
+    return Training(
+        job.model,
+        objective,
+        optimizer,
+        seed=config.seed,
+        bf16=config.precision == "bf16",
+        step=start,
+        cure=cure(job.dataset),
+        rate=partial(learning_rate, config),
+        warming=warming if config.beta_warmup else None,
+        pieces=config.accumulate,
+        clip=config.clip,
+        average=average,
+        seeded=bool(config.model),
+    )
+
+
+def _loader(job: Job, start: int) -> DataLoader[Tensor]:
+    """The batches of the steps; each is all that a step sees."""
+    config, data = job.run.config, job.dataset.train
+    batches = Batches(_near(data, job.device), config.batch_size * config.accumulate, config.seed, start, config.steps)
+    # a generator of its own: a loader without one draws from PyTorch's global one
+    workers = int(getattr(data, "workers", 0))
+    return DataLoader(batches, batch_size=None, generator=torch.Generator(), num_workers=workers)
+
+
+def _finish(job: Job, average: WeightAverage | None, stop: EarlyStop | None) -> None:
+    """Leave the model with the weights that were measured, and export it."""
+    if stop is not None and stop.model:
+        job.model.load_state_dict(stop.model)
+    elif average is not None:
+        average.keep(job.model)
+    save_model(job.model.cpu(), job.run.config, job.dataset.shape, job.run.path)
+
+
+def _generators(module: Training, device: torch.device) -> AbstractContextManager[None]:
+    """PyTorch's global generators as they were, after a training that seeds them for each step."""
+    if not module.seeded:
+        return nullcontext()
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
+@contextmanager
+def _failures(run: Run, checkpoints: Checkpoints) -> Iterator[None]:
+    """Say with every error what is left on disk; one of the system's is in writing, as the data are in memory."""
+    try:
+        yield
+    except (TrainingError, OSError) as error:
+        full = f"{run.path} cannot be written: {reason(error)}; mend that and go on with --resume"
+        what = full if isinstance(error, OSError) else str(error)
+        kept = f"{run.checkpoint} keeps step {checkpoints.saved}" if checkpoints.saved else "no checkpoint was made"
+        raise TrainingError(f"{what}; {kept}") from None
+
+
+def _compile(module: Training, x: Tensor, console: Console | None) -> None:
+    """Compile the networks, or say in one line why not."""
+    if module.bf16 and x.device.type == "cpu":
+        reason: str | None = "the networks are not compiled: bf16 on a CPU is faster as it is"
+    else:
+        module.compiled = True
+        reason = compile_networks(module.model, module.objective, x, module.precision())
+        module.compiled = reason is None
+    if reason:
+        tell(reason, console)
+
+
+def tell(line: str, console: Console | None) -> None:
+    """To the person at the console, or to whoever called without one."""
+    if console:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    else:
+        warnings.warn(line, RuntimeWarning, stacklevel=3)
+
+
+def _trainer(device: torch.device, folder: Path, callbacks: list[Callback]) -> Trainer:
+    return Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=1,
+        max_epochs=1,
+        callbacks=callbacks,
+        plugins=[LightningEnvironment()],
+        default_root_dir=folder,
+        # all of these write files, print or take time between steps
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_autolog_hparams=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,
+    )
+
+
+def _near(data: Tensor | Samples, device: torch.device) -> Tensor | Samples:
+    """The training data on the device where they fit easily: then no batch has to cross."""
+    if device.type != "cuda" or isinstance(data, Samples):
+        return data
+    free, _ = torch.cuda.mem_get_info(device)
+    return data.to(device) if data.nbytes < free / 4 else data
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's remarks about devices, workers and products."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,271 @@
+"""Adapters on tiny models with random weights: of the real packages where these are installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+import curvae
+from curvae import adapters, objectives
+from curvae.autoencoder import Model
+from curvae.errors import InputError
+from curvae.likelihoods import Bernoulli, Gaussian
+
+
+def needs(package: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(importlib.util.find_spec(package) is None, reason=f"{package} is not installed")
+
+
+def _kl(**options):
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(4, 8),
+        norm_num_groups=2,
+        latent_channels=4,
+        sample_size=8,
+        **options,
+    ).eval()
+
+
+def _tiny():
+    from diffusers import AutoencoderTiny
+
+    widths = {"encoder_block_out_channels": (8, 8), "decoder_block_out_channels": (8, 8)}
+    return AutoencoderTiny(**widths, num_encoder_blocks=(1, 1), num_decoder_blocks=(1, 1), scaling_factor=0.7).eval()
+
+
+def _dc():
+    from diffusers import AutoencoderDC
+
+    return AutoencoderDC(
+        latent_channels=4,
+        attention_head_dim=2,
+        encoder_block_types=("ResBlock", "EfficientViTBlock"),
+        decoder_block_types=("ResBlock", "EfficientViTBlock"),
+        encoder_block_out_channels=(8, 8),
+        decoder_block_out_channels=(8, 8),
+        encoder_qkv_multiscales=((), (5,)),
+        decoder_qkv_multiscales=((), (5,)),
+        encoder_layers_per_block=(1, 1),
+        decoder_layers_per_block=(1, 1),
+        downsample_block_type="conv",
+        upsample_block_type="interpolate",
+        decoder_norm_types="rms_norm",
+        decoder_act_fns="silu",
+        scaling_factor=0.4,
+    ).eval()
+
+
+@needs("diffusers")
+@pytest.mark.parametrize("scaled", [True, False])
+def test_autoencoder_kl(scaled):
+    vae, x = _kl(scaling_factor=0.3, shift_factor=0.2), torch.rand(2, 3, 8, 8) * 2 - 1
+    model = adapters.diffusers(vae, scaled=scaled)
+    assert isinstance(model, Model)
+    with torch.no_grad():
+        q = vae.encode(x).latent_dist
+        mean, std = ((q.mean - 0.2) * 0.3, q.std * 0.3) if scaled else (q.mean, q.std)
+        assert torch.allclose(model.encode(x), mean, atol=1e-6)
+        assert torch.allclose(model.posterior(x).covariance().diagonal(dim1=1, dim2=2), std.square().flatten(1))
+        decoded = vae.decode(q.mean).sample
+        assert torch.allclose(model.decode(model.encode(x)), decoded, atol=1e-5)
+        assert torch.allclose(model.decode(model.encode(x).flatten(1)), decoded, atol=1e-5)
+    assert float(model.prior_std) == pytest.approx(0.3 if scaled else 1.0)
+    assert (model.shape, model.latents) == ((4, 4, 4), 64)
+
+
+@needs("diffusers")
+def test_statistics_of_each_channel():
+    vae, x = (
+        _kl(latents_mean=[0.1, 0.2, 0.3, 0.4], latents_std=[1.0, 2.0, 4.0, 8.0], scaling_factor=0.5),
+        torch.rand(1, 3, 8, 8),
+    )
+    model = adapters.diffusers(vae)
+    mean, std = (
+        torch.tensor(list(values))[:, None, None] for values in (vae.config.latents_mean, vae.config.latents_std)
+    )
+    with torch.no_grad():
+        assert torch.allclose(model.encode(x), (vae.encode(x).latent_dist.mean - mean) * 0.5 / std, atol=1e-6)
+        assert torch.allclose(model.reconstruct(x), vae.decode(vae.encode(x).latent_dist.mean).sample, atol=1e-5)
+
+
+@needs("diffusers")
+@pytest.mark.parametrize(("make", "field", "scale"), [(_tiny, "latents", 0.7), (_dc, "latent", 0.4)])
+def test_deterministic_autoencoders(make, field, scale):
+    vae, x = make(), torch.rand(2, 3, 16, 16) * 2 - 1
+    model = adapters.diffusers(vae)
+    with torch.no_grad():
+        latents = getattr(vae.encode(x), field)
+        assert torch.allclose(model.encode(x), latents * scale, atol=1e-6)
+        assert torch.allclose(model.reconstruct(x), vae.decode(latents).sample, atol=1e-5)
+    with pytest.raises(InputError, match="is deterministic"):
+        model.posterior(x)
+
+
+@needs("diffusers")
+@pytest.mark.parametrize("make", [_kl, _tiny, _dc])
+def test_they_are_inspected(make):
+    found = curvae.inspect(make(), torch.rand(2, 3, 16, 16) * 2 - 1, beta=1.0, products=32).to_dict()
+    json.dumps(found, allow_nan=False)
+    assert found["trace"] > 0
+    assert (found["beta_hat"] is None) == (make is not _kl)
+    assert len(found["per_channel"]) == 4
+
+
+@needs("diffusers")
+def test_a_folder_of_diffusers(tmp_path):
+    vae, x = _kl(scaling_factor=0.3), torch.rand(1, 3, 8, 8)
+    vae.save_pretrained(tmp_path / "vae")
+    model = adapters.folder(tmp_path / "vae")
+    assert torch.equal(model.encode(x), adapters.diffusers(vae).encode(x))
+    vae.save_pretrained(tmp_path / "pickled", safe_serialization=False)
+    with pytest.raises(InputError, match="weights in pickles are not loaded"):
+        adapters.diffusers(tmp_path / "pickled")
+    weights = next((tmp_path / "vae").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(InputError, match="cannot be opened as a AutoencoderKL"):
+        adapters.folder(tmp_path / "vae")
+
+
+def test_folders_that_are_none(tmp_path):
+    with pytest.raises(InputError, match="it has no config.json"):
+        adapters.folder(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="it has no _class_name"):
+        adapters.folder(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(InputError, match="cannot be read"):
+        adapters.folder(tmp_path)
+    (tmp_path / "config.json").write_text('{"_class_name": "AutoencoderKL"}')
+    with pytest.raises(InputError, match="has no safetensors"):
+        adapters.folder(tmp_path)
+
+
+class _Likened(nn.Module):
+    """What the adapter asks of an autoencoder of diffusers, for machines without the package."""
+
+    def __init__(self, **config):
+        super().__init__()
+        self.config = SimpleNamespace(**config)
+
+    def encode(self, x):
+        return SimpleNamespace(latent_dist=SimpleNamespace(mean=x, std=0.1 + 0 * x))
+
+    def decode(self, z):
+        return SimpleNamespace(sample=3 * z)
+
+
+def test_shift_and_scale_without_the_package():
+    model, x = adapters.diffusers(_Likened(scaling_factor=0.25, shift_factor=1.0)), torch.randn(2, 3, 4, 4)
+    assert torch.allclose(model.encode(x), (x - 1) * 0.25)
+    assert torch.allclose(model.reconstruct(x), 3 * x, atol=1e-5)
+    assert torch.allclose(model.posterior(x).factor.scale, torch.full((2, 48), 0.025))
+
+
+@needs("pythae")
+@pytest.mark.parametrize(("loss", "beta"), [("mse", 3.0), ("bce", 3.0)])
+def test_pythae(loss, beta):
+    from pythae.models import BetaVAE, BetaVAEConfig
+
+    vae = BetaVAE(BetaVAEConfig(input_dim=(1, 4, 5), latent_dim=3, beta=3.0, reconstruction_loss=loss)).eval()
+    model, x = adapters.pythae(vae), torch.rand(6, 1, 4, 5)
+    answer = vae.encoder(x)
+    assert torch.allclose(model.posterior(x).mean, answer.embedding)
+    assert torch.allclose(model.posterior(x).factor.scale, (0.5 * answer.log_covariance).exp())
+    assert torch.equal(model.reconstruct(x), vae.decoder(answer.embedding)["reconstruction"])
+    assert model.beta == beta
+    found = curvae.inspect(vae, x)
+    assert found.maker_beta == beta
+    assert found.likelihood == repr(Bernoulli() if loss == "bce" else Gaussian())
+
+
+class _Plain(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.fc_mu, self.fc_var = nn.Linear(5, 4), nn.Linear(4, 2), nn.Linear(4, 2)
+        self.decoder = nn.Linear(2, 5)
+
+
+class _Own(_Plain):
+    def encode(self, x):
+        features = self.encoder(x)
+        return [self.fc_mu(features), self.fc_var(features)]
+
+    def decode(self, z):
+        return self.decoder(z)
+
+
+@pytest.mark.parametrize("kind", [_Plain, _Own])
+def test_lightning_and_plain_modules(kind):
+    module, x = kind(), torch.randn(3, 5)
+    features = module.encoder(x)
+    spread = module.fc_var(features)
+    for name, std in (("log-variance", (0.5 * spread).exp()), ("std", spread), ("variance", spread.sqrt())):
+        if not bool((std > 0).all()):
+            with pytest.raises(InputError, match="expected .* and > 0"):
+                adapters.lightning(module, spread=name).posterior(x)
+            continue
+        q = adapters.lightning(module, spread=name).posterior(x)
+        assert torch.allclose(q.mean, module.fc_mu(features))
+        assert torch.allclose(q.factor.scale, std)
+    model = adapters.lightning(module, spread="log-variance")
+    assert len(list(model.parameters())) == len(list(module.parameters()))
+    terms = objectives.BetaVAE(beta=0.2)(model, x, generator=torch.Generator().manual_seed(0))
+    assert terms.total.shape == (3,)
+
+
+def test_an_objective_takes_an_adapter(float64):
+    """The closed form (8) of the adapter's posterior, and gradients that reach the wrapped module."""
+    module = _Own()
+    model, x = adapters.lightning(module, spread="log-variance"), torch.randn(3, 5)
+    mu, log_var = module.encode(x)
+    kl = 0.5 * (mu.square() + log_var.exp() - log_var - 1).sum(1)
+    assert torch.allclose(model.posterior(x).kl(), kl)
+    objectives.GRAE(beta=0.2)(model, x).total.mean().backward()
+    assert all(p.grad is not None for p in (module.decoder.weight, module.fc_mu.weight))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: adapters.callables(lambda x: 3, nn.Linear(2, 5)).encode(x), "encode returned a int"),
+        (lambda x: adapters.callables(lambda x: x[0], nn.Linear(2, 5)).encode(x), "expected \\[B, \\*L\\]"),
+        (lambda x: adapters.callables(lambda x: (x, -x * 0), lambda z: z).posterior(x), "and > 0"),
+        (lambda x: adapters.callables(lambda x: x, lambda z: [z]).decode(x), "decode returned a list"),
+        (lambda x: adapters.lightning(nn.Linear(2, 2), spread="std"), "a Linear has no encode and decode"),
+        (lambda x: adapters.lightning(_Own(), spread="logvar"), "spread is 'logvar'; expected std, variance"),
+        (lambda x: adapters.diffusers(nn.Linear(2, 2)), "a Linear is no autoencoder of diffusers"),
+        (lambda x: adapters.pythae(nn.Linear(2, 2)), "a Linear is no model of pythae"),
+        (lambda x: adapters.scvi(nn.Linear(2, 2)), "a Linear is no model of scvi-tools"),
+    ],
+)
+def test_bad_input(call, message, as_shipped):
+    with pytest.raises(InputError, match=message):
+        call(torch.randn(3, 5))
+
+
+def test_scvi_like():
+    """scvi-tools' names; the package itself is too large for the development environment."""
+
+    class Module(nn.Module):
+        n_latent = 2
+        z_encoder = None
+
+        def inference(self, x, batch_index):
+            return {"qz": torch.distributions.Normal(x[:, :2], 0.5 + 0 * x[:, :2])}
+
+        def generative(self, z, library, batch_index):
+            return {"px": SimpleNamespace(mean=library.exp() * torch.cat([z, z], 1))}
+
+    model, x = adapters.scvi(SimpleNamespace(module=Module())), torch.rand(3, 4)
+    assert torch.allclose(model.posterior(x).factor.scale, torch.full((3, 2), 0.5))
+    assert torch.allclose(model.decode(x[:, :2]), 1e4 * torch.cat([x[:, :2], x[:, :2]], 1))
+    assert model.latents == 2

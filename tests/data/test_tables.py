@@ -1,0 +1,128 @@
+"""Tables: pandas and anndata, where they are installed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from curvae.data import load
+from curvae.errors import InputError, MissingExtraError
+
+TABLE = "length,width,kind,batch\n" + "".join(f"{i}.5,{2 * i},{'ab'[i % 2]},{i % 3}\n" for i in range(20))
+
+
+def _csv(folder: Path, text: str = TABLE) -> Path:
+    path = folder / "table.csv"
+    path.write_text(text)
+    return path
+
+
+def _check(path: Path) -> None:
+    data = load(path, labels=["kind", "batch"], test_fraction=0.2)
+    assert data.train.shape == (16, 2)
+    assert data.train.dtype == torch.float32
+    # the rows stay with their labels
+    for half, kinds, batches in zip((data.train, data.test), data.labels["kind"], data.labels["batch"], strict=True):
+        numbers = half[:, 1].long() // 2
+        torch.testing.assert_close(half[:, 0], numbers + 0.5)
+        assert list(kinds) == ["ab"[i % 2] for i in numbers]
+        assert list(batches) == [int(i) % 3 for i in numbers]
+    assert load(path, labels=["kind"], drop=["batch", "length"]).shape == (1,)
+
+
+def test_csv(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    _check(_csv(tmp_path))
+
+
+def test_parquet(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    pandas.read_csv(_csv(tmp_path)).to_parquet(tmp_path / "table.parquet")
+    _check(tmp_path / "table.parquet")
+
+
+def test_rows_that_count_themselves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pandas = pytest.importorskip("pandas")
+    pandas.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]}).to_csv(tmp_path / "x.csv")
+    assert load(tmp_path / "x.csv").shape == (2,)
+    assert "counts the rows; it is left out" in capsys.readouterr().err
+
+
+def test_h5ad(tmp_path: Path) -> None:
+    anndata, pandas = pytest.importorskip("anndata"), pytest.importorskip("pandas")
+    from scipy.sparse import csr_matrix
+
+    counts = np.random.default_rng(0).poisson(1.0, size=(20, 5)).astype(np.float32)
+    cells = pandas.DataFrame({"cluster": [str(i) for i in range(20)]}, index=[f"cell{i}" for i in range(20)])
+    genes = pandas.DataFrame(index=[f"gene{i}" for i in range(5)])
+    path = tmp_path / "cells.h5ad"
+    with anndata.settings.override(allow_write_nullable_strings=True):
+        anndata.AnnData(csr_matrix(np.log1p(counts)), cells, genes, layers={"counts": counts}).write_h5ad(path)
+    data = load(f"{path}:counts", labels=["cluster"], drop=["gene3"])
+    order = [int(i) for half in data.labels["cluster"] for i in half]
+    np.testing.assert_array_equal(torch.cat([data.train, data.test]), counts[order][:, [0, 1, 2, 4]])
+    np.testing.assert_allclose(load(path).train[:, 0], np.log1p(counts[:, 0])[np.sort(order[:18])], rtol=1e-6)
+    with pytest.raises(InputError, match="has no layer 'raw'; it has 'counts'"):
+        load(f"{path}:raw")
+    with pytest.raises(InputError, match="labels names 'kind', but .* has 'cluster'"):
+        load(path, labels=["kind"])
+
+
+BAD: dict[str, tuple[str, dict[str, list[str]], str]] = {
+    "text": (TABLE, {}, "column 'kind' holds no numbers .*--labels kind"),
+    "no such column": (TABLE, {"drop": ["depth"]}, "drop names 'depth', but .* has 'length', 'width'"),
+    "nothing left": (TABLE, {"drop": ["length", "width", "kind", "batch"]}, "has no columns left"),
+    "a gap": ("a,b\n1,2\n3,\n5,6\n", {}, "row 1 has no finite number in column 'b'"),
+    "too large": ("a,b\n1,2\n3,1e300\n", {}, "row 1 has no finite number in column 'b'"),
+    "no header": ("1,2\n3,4\n5,6\n", {}, "begins with a row of numbers"),
+    "no rows": ("a,b\n", {}, "has no rows"),
+    "one row": ("a,b\n1,2\n", {}, "holds 1 sample"),
+    "empty": ("", {}, "cannot be read as a table"),
+    "ragged": ("a,b\n1,2\n3,4,5,6\n", {}, "cannot be read as a table"),
+}
+
+
+@pytest.mark.parametrize(("text", "options", "message"), BAD.values(), ids=BAD.keys())
+def test_bad_tables_are_one_line(text: str, options: dict[str, list[str]], message: str, tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    with pytest.raises(InputError, match=message) as caught:
+        load(_csv(tmp_path, text), **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.h5ad"])
+def test_files_of_another_kind(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("anndata" if name.endswith("h5ad") else "pyarrow")
+    (tmp_path / name).write_bytes(b"no table at all")
+    with pytest.raises(InputError, match="cannot be read as a table"):
+        load(tmp_path / name)
+
+
+def test_columns_of_what_is_no_table(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((9, 2)))
+    with pytest.raises(InputError, match="labels and drop name columns of a table"):
+        load(tmp_path / "x.npy", drop=["a"])
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "command"),
+    [("x.csv", "pandas", "pandas"), ("x.parquet", "pandas", "pandas"), ("x.h5ad", "anndata", "anndata")],
+)
+def test_a_package_that_is_missing(
+    name: str, module: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).write_text("a\n1\n")
+    monkeypatch.setattr("curvae._extras._is_there", _without(module))
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError, match=rf'run: pip install "curvae\[{command}\]"'):
+        load(tmp_path / name)
+
+
+def _without(missing: str) -> Callable[[str], bool]:
+    return lambda module: module != missing

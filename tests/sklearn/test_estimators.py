@@ -1,0 +1,218 @@
+"""scikit-learn's door: its own checks, PCA as an outside answer, tables with gaps and counts, and bad input."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+from curvae.errors import InputError
+from curvae.likelihoods import BernoulliLogits, Gaussian, Mixed
+from curvae.sklearn import GRAE, BetaVAE
+
+SMALL: dict[str, Any] = {"steps": 3, "hidden_layer_sizes": (8,), "importance_samples": 8, "random_state": 0}
+
+
+def _blob(count: int = 60, columns: int = 4, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, columns))
+
+
+@pytest.mark.usefixtures("as_shipped")
+@pytest.mark.parametrize("kind", [GRAE, BetaVAE])
+def test_scikit_learns_own_checks(kind: type) -> None:
+    check_estimator(kind(**SMALL), on_skip=None)
+
+
+def _linear() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(900, 2)) @ rng.normal(size=(2, 5)) + 0.3 * rng.normal(size=(900, 5)) + rng.normal(size=5)
+    return x[:600], x[600:]
+
+
+@pytest.mark.usefixtures("as_shipped")
+def test_on_linear_data_it_is_probabilistic_pca() -> None:
+    train, test = _linear()
+    pca = PCA(2).fit(train)
+    model = GRAE(
+        2,
+        likelihood="gaussian:learned",
+        hidden_layer_sizes=(),
+        steps=300,
+        lr=0.05,
+        batch_size=600,
+        importance_samples=8,
+        random_state=0,
+    ).fit(train)
+    np.testing.assert_allclose(model.score_samples(test), pca.score_samples(test), atol=0.02)
+    # the posterior of probabilistic PCA, up to the rotation of the latents: its covariance's eigenvalues, its mean
+    expected = pca.noise_variance_ / pca.explained_variance_
+    found = model.posterior(test)
+    values = np.linalg.eigvalsh(found.covariance)
+    np.testing.assert_allclose(values, np.broadcast_to(np.sort(expected), values.shape), rtol=0.05)
+    squares = ((test - pca.mean_) @ pca.components_.T) ** 2
+    lengths = (squares * (pca.explained_variance_ - pca.noise_variance_) / pca.explained_variance_**2).sum(1)
+    np.testing.assert_allclose((found.mean**2).sum(1), lengths, rtol=0.05, atol=0.02)
+    np.testing.assert_allclose(
+        model.inverse_transform(found.mean), pca.inverse_transform(pca.transform(test)), atol=0.2
+    )
+
+
+@pytest.mark.usefixtures("as_shipped")
+def test_on_curved_data_it_beats_pca() -> None:
+    rng = np.random.default_rng(0)
+    t = rng.normal(size=(500, 1))
+    x = np.hstack([t, t**2, 2 * t]) + 0.1 * rng.normal(size=(500, 3))
+    model = GRAE(1, hidden_layer_sizes=(32,), steps=150, lr=0.03, importance_samples=32, random_state=0).fit(x[:350])
+    best = max(PCA(d).fit(x[:350]).score(x[350:]) for d in (1, 2))
+    assert model.score(x[350:]) > best + 0.3
+
+
+def test_a_score_depends_on_the_sample_alone_and_the_seed_decides() -> None:
+    x = _blob()
+    model = GRAE(**SMALL).fit(x)
+    np.testing.assert_allclose(model.score_samples(x)[7:9], model.score_samples(x[7:9]), rtol=1e-12)
+    again = GRAE(**SMALL).fit(x)
+    np.testing.assert_array_equal(model.transform(x), again.transform(x))
+    assert not np.array_equal(model.transform(x), GRAE(**{**SMALL, "random_state": 1}).fit(x).transform(x))
+    np.testing.assert_array_equal(model.sample(5, random_state=3), again.sample(5, random_state=3))
+
+
+@pytest.mark.parametrize("kind", [GRAE, BetaVAE])
+def test_pipeline_search_clone_and_pickle(kind: type) -> None:
+    x = _blob()
+    pipeline = make_pipeline(StandardScaler(), kind(**SMALL))
+    search = GridSearchCV(pipeline, {f"{kind.__name__.lower()}__beta": [0.1, 1.0]}, cv=2).fit(x)
+    assert search.cv_results_["mean_test_score"].shape == (2,)
+    best = search.best_estimator_
+    loaded = pickle.loads(pickle.dumps(best))
+    np.testing.assert_array_equal(loaded.transform(x), best.transform(x))
+    np.testing.assert_array_equal(loaded.score_samples(x), best.score_samples(x))
+    assert clone(best).get_params()[f"{kind.__name__.lower()}__beta"] == search.best_params_.popitem()[1]
+    assert list(best.get_feature_names_out()) == [f"{kind.__name__.lower()}{i}" for i in range(2)]
+
+
+def test_frames_in_frames_out() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(_blob(), columns=list("abcd"), index=range(100, 160))
+    model = GRAE(**SMALL).set_output(transform="pandas").fit(frame)
+    codes = model.transform(frame)
+    assert list(codes.columns) == ["grae0", "grae1"]
+    assert list(codes.index) == list(frame.index)
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.transform(frame[["b", "a", "c", "d"]])
+
+
+def test_the_encoders_own_covariance_and_the_calibrated_one() -> None:
+    x = _blob()
+    model = BetaVAE(structure="full", **SMALL).fit(x)
+    own, calibrated = model.posterior(x, calibrated=False), model.posterior(x)
+    np.testing.assert_array_equal(own.mean, calibrated.mean)
+    assert np.abs(own.covariance - calibrated.covariance).max() > 1e-3
+    jacobian = _jacobian(model, calibrated.mean[0])
+    sigma = model.likelihood_.sigma.detach().numpy()
+    expected = np.linalg.inv(np.eye(2) + jacobian.T @ (jacobian / sigma[:, None] ** 2))
+    np.testing.assert_allclose(calibrated.covariance[0], expected, rtol=1e-5)
+
+
+def _jacobian(model: Any, code: np.ndarray) -> np.ndarray:
+    """By differences, of the mean in the data's units."""
+    steps = 1e-5 * np.eye(2)
+    ahead, behind = (model.inverse_transform(code + sign * steps) for sign in (1, -1))
+    return ((ahead - behind) / 2e-5).T
+
+
+def test_partial_fit_goes_on() -> None:
+    x = _blob(200)
+    model = GRAE(**SMALL)
+    model.partial_fit(x[:100])
+    before = model.transform(x)
+    model.partial_fit(x[100:])
+    model.partial_fit(x[:1])
+    assert np.abs(model.transform(x) - before).max() > 1e-4
+    assert model.fit(x).n_features_in_ == 4
+
+
+@pytest.mark.parametrize("kind", [GRAE, BetaVAE])
+def test_gaps(kind: type) -> None:
+    x = _blob()
+    gaps = np.where(np.random.default_rng(1).random(x.shape) < 0.3, np.nan, x)
+    model = kind(**SMALL).fit(gaps)
+    assert np.isfinite(model.transform(gaps)).all()
+    assert np.isfinite(model.score_samples(gaps)).all()
+    assert np.isfinite(model.inverse_transform(model.transform(gaps))).all()
+    with pytest.raises(InputError, match="had none"):
+        kind(**SMALL).fit(x).transform(gaps)
+
+
+def test_sparse_is_dense() -> None:
+    counts = np.random.default_rng(0).poisson(1.0, size=(50, 6)).astype(float)
+    model = GRAE(likelihood="poisson", **SMALL)
+    dense = model.fit(counts).score_samples(counts)
+    for matrix in (scipy.sparse.csr_matrix(counts), scipy.sparse.coo_array(counts)):
+        np.testing.assert_array_equal(model.fit(matrix).score_samples(matrix), dense)
+
+
+@pytest.mark.parametrize("likelihood", ["poisson", "negative-binomial", "negative-binomial:3"])
+@pytest.mark.parametrize("size_factors", [None, "total", "column"])
+def test_counts(likelihood: str, size_factors: str | None) -> None:
+    rng = np.random.default_rng(0)
+    depth = rng.uniform(0.5, 3, size=(60, 1))
+    x = rng.poisson(depth * rng.uniform(1, 5, size=4)).astype(float)
+    x[3] = 0
+    if size_factors == "column":
+        x = np.hstack([x, depth])
+    model = GRAE(likelihood=likelihood, size_factors=size_factors, **SMALL).fit(x)
+    assert np.isfinite(model.score_samples(x)).all()
+    drawn = model.sample(7, random_state=0)
+    assert drawn.shape == (7, x.shape[1])
+    assert (drawn == drawn.round()).all()
+    assert model.inverse_transform(model.transform(x)).shape == x.shape
+
+
+def test_binary_and_mixed_columns() -> None:
+    x = np.hstack([_blob(60, 2), _blob(60, 2, seed=1) > 0])
+    binary = GRAE(likelihood="bernoulli", **SMALL).fit(x[:, 2:])
+    assert (binary.inverse_transform(binary.transform(x[:, 2:])) > 0).all()
+    mixed = GRAE(likelihood=Mixed([(Gaussian(), 2), (BernoulliLogits(), 2)]), **SMALL).fit(x)
+    assert set(mixed.sample(9, random_state=0)[:, 2:].flat) <= {0.0, 1.0}
+    x[5, 3] = np.nan
+    assert np.isfinite(mixed.fit(x).score(x))
+
+
+@pytest.mark.parametrize(
+    ("settings", "x", "message"),
+    [
+        ({"n_components": 5}, _blob(), r"n_components is 5 but X has 4 feature\(s\)"),
+        ({"n_components": 0}, _blob(), "n_components is 0; expected"),
+        ({"beta": 0.0}, _blob(), "beta is 0.0; expected"),
+        ({"likelihood": "gauss"}, _blob(), "likelihood is 'gauss'; expected"),
+        ({"activation": "swish"}, _blob(), "activation is 'swish'; expected one of elu"),
+        ({"structure": "dense"}, _blob(), "structure is 'dense'; expected"),
+        ({"size_factors": "total"}, _blob(), "they go with 'poisson'"),
+        ({"likelihood": "poisson", "size_factors": "sum"}, abs(_blob()), "expected None, 'total' or 'column'"),
+        ({"likelihood": "poisson"}, _blob(), "Negative values or fractions"),
+        ({"likelihood": "bernoulli"}, _blob(), r"outside \[0, 1\]"),
+        ({"likelihood": "poisson", "size_factors": "column"}, np.zeros((9, 3)), "the size factors; expected finite"),
+        ({"likelihood": Mixed([(Gaussian(), 2)])}, _blob(), "X has 4 columns but Mixed"),
+        ({"hidden_layer_sizes": (8, 0)}, _blob(), "a hidden layer's size is 0"),
+        ({"steps": 0}, _blob(), "steps is 0; expected"),
+        ({}, np.full((9, 3), np.inf), "infinity"),
+    ],
+)
+def test_bad_input_is_one_line(settings: dict[str, Any], x: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GRAE(**{**SMALL, **settings}).fit(x)
+
+
+def test_codes_of_another_number() -> None:
+    with pytest.raises(InputError, match="X has 3 columns, but this model has 2 components"):
+        GRAE(**SMALL).fit(_blob()).inverse_transform(np.zeros((2, 3)))

@@ -1,0 +1,425 @@
+"""``curvae.fit``: anyone's model, through the loop that the command uses."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, WeightedRandomSampler
+
+import curvae
+from curvae import Autoencoder, fit, likelihoods, objectives, posteriors
+from curvae.curvature import Columns
+from curvae.data import Batches, as_dataset
+from curvae.errors import InputError
+from curvae.objectives import Terms
+from curvae.runs import Run, load_model
+from curvae.training.checkpoint import Checkpoint
+from curvae.training.noise import step_generator
+
+CPU = {"device": "cpu", "progress": False}
+
+
+def net(structure: posteriors.Structure | None = None, dropout: float = 0.0, seed: int = 0) -> Autoencoder:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        encoder = nn.Sequential(nn.Linear(6, 8), nn.ELU(), nn.Dropout(dropout))
+        decoder = nn.Sequential(nn.Linear(2, 8), nn.ELU(), nn.Linear(8, 6))
+        return Autoencoder(encoder, decoder, latents=2, structure=structure, features=8)
+
+
+@pytest.fixture
+def x() -> np.ndarray:
+    return np.random.default_rng(0).random((80, 6), dtype=np.float32)
+
+
+def by_hand(
+    model: Autoencoder,
+    data: torch.Tensor,
+    objective: Callable[[int], Any],
+    steps: int,
+    pieces: int = 1,
+    clip: float | None = None,
+    decay: float = 0.0,
+) -> tuple[Autoencoder, list[torch.Tensor]]:
+    """The same training as a bare loop, and the averaged weights."""
+    adam = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    average = [parameter.detach().clone() for parameter in model.parameters()]
+    for step, batch in enumerate(Batches(data, 8 * pieces, seed=0, steps=steps)):
+        generator = step_generator(0, step, torch.device("cpu"))
+        adam.zero_grad()
+        for piece in batch.chunk(pieces):
+            (objective(step)(model, piece, generator).mean() / pieces).backward()
+        if clip is not None:
+            norm = torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).norm()
+            for parameter in model.parameters():
+                parameter.grad *= min(1.0, clip / (float(norm) + 1e-6))
+        adam.step()
+        a = min(decay, (2 + step) / (11 + step))
+        average = [a * old + (1 - a) * new.detach() for old, new in zip(average, model.parameters(), strict=True)]
+    return model, average
+
+
+@pytest.mark.parametrize("kind", ["grae", "beta-vae", "taylor"])
+def test_is_the_bare_loop_with_every_option(kind: str, x: np.ndarray) -> None:
+    """Accumulation, clipping, a rising β and averaged weights, each beside a telling of its own."""
+
+    def at(step: int) -> Any:
+        beta = 0.2 * min(1.0, (step + 1) / 4)
+        return {
+            "grae": lambda: objectives.GRAE(beta, structure=posteriors.Diagonal(), estimator=Columns(1)),
+            "beta-vae": lambda: objectives.BetaVAE(beta),
+            "taylor": lambda: objectives.Taylor(beta),
+        }[kind]()
+
+    model = net(None if kind == "grae" else posteriors.Diagonal())
+    data = as_dataset(x)
+    expected, average = by_hand(copy.deepcopy(model), data.train, at, 7, pieces=2, clip=0.5, decay=0.9)
+    settings = {"batch_size": 8, "accumulate": 2, "clip": 0.5, "ema": 0.9, "beta_warmup": 4}
+    run = fit(model, x, at(99), steps=7, **settings, **CPU)
+    for name, parameter in run.model().named_parameters():
+        place = [key for key, _ in expected.named_parameters()].index(name)
+        torch.testing.assert_close(parameter.detach(), average[place], rtol=1e-5, atol=1e-6)
+    state = Checkpoint.load(run.checkpoint).model
+    torch.testing.assert_close(state, dict(expected.state_dict()), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(model.state_dict(), run.model().state_dict(), rtol=0, atol=0)
+
+
+class Crash(BaseException):
+    pass
+
+
+class CrashAt(Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if pl_module.step == self.step:
+            raise Crash
+
+
+EVERYTHING = {
+    "accumulate": 2,
+    "clip": 0.5,
+    "ema": 0.9,
+    "beta_warmup": 9,
+    "early_stop": 3,
+    "schedule": "cosine",
+    "warmup": 3,
+    "logger": "csv",
+}
+
+
+@pytest.mark.parametrize("crashed", [5, 11])
+def test_crashed_and_resumed_is_the_unbroken_run(crashed: int, x: np.ndarray, tmp_path: Path) -> None:
+    """With dropout, which draws from PyTorch's global generator, and with all that a checkpoint has to hold."""
+    settings = {"batch_size": 8, "steps": 14, "checkpoint_every": 3, "log_every": 2, **EVERYTHING, **CPU}
+    objective = objectives.BetaVAE(0.2)
+    whole = fit(net(posteriors.Diagonal(), 0.5), x, objective, out=tmp_path / "whole", **settings)
+    with pytest.raises(Crash):
+        fit(
+            net(posteriors.Diagonal(), 0.5),
+            x,
+            objective,
+            out=tmp_path / "crashed",
+            callbacks=[CrashAt(crashed)],
+            **settings,
+        )
+    torch.rand(3)  # as in another process
+    other = net(posteriors.Diagonal(), 0.5, seed=7)
+    again = fit(other, x, objective, out=tmp_path / "crashed", resume=True, **settings)
+    states = [Checkpoint.load(run.checkpoint) for run in (whole, again)]
+    for name in ("model", "optimizer", "average", "best"):
+        assert getattr(states[0], name)
+        torch.testing.assert_close(getattr(states[0], name), getattr(states[1], name), rtol=0, atol=0)
+    torch.testing.assert_close(whole.model().state_dict(), again.model().state_dict(), rtol=0, atol=0)
+    logs = [[{k: v for k, v in line.items() if k != "seconds"} for line in run.metrics] for run in (whole, again)]
+    assert logs[0] == logs[1]
+    csv = [(run.path / "logs" / "csv" / "metrics.csv").read_text() for run in (whole, again)]
+    assert csv[0] == csv[1]
+    assert csv[0].count("\n") == 1 + len(logs[0])
+
+
+def test_early_stop_keeps_the_best_model(x: np.ndarray, tmp_path: Path) -> None:
+    """A learning rate at which the held-out objective soon gets worse."""
+    settings = {"batch_size": 8, "checkpoint_every": 1, "log_every": 1, "lr": 0.5, "out": tmp_path / "run", **CPU}
+    run = fit(net(), x, objectives.GRAE(0.2), steps=200, early_stop=3, **settings)
+    values = [line["held_out"]["total"] for line in run.metrics]
+    best = int(np.argmin(values))
+    assert len(values) == best + 4 < 200
+    with torch.no_grad():
+        total = objectives.GRAE(0.2)(run.model(), torch.from_numpy(x)[run.data["split"]["test_indices"]]).mean()
+    assert float(total) == pytest.approx(values[best], rel=1e-5)
+    assert run.metrics[-1]["held_out"]["total"] > values[best]
+    # more patience goes on, and the finished model before is kept as that of its step
+    longer = fit(net(), x, objectives.GRAE(0.2), steps=200, early_stop=5, resume=True, **settings)
+    assert len(longer.metrics) >= len(values) + 2
+    assert (run.path / "snapshots" / str(len(values)) / "model.safetensors").exists()
+
+
+def test_held_out_values_are_what_evaluate_reports(x: np.ndarray) -> None:
+    """On as many samples, also with averaged weights."""
+    objective = objectives.GRAE(0.2, structure=posteriors.Diagonal())
+    run = fit(net(), x, objective, steps=9, ema=0.9, validation=0.5, **CPU)
+    last = run.metrics[-1]["held_out"]
+    found = run.evaluate(limit=last["samples"])
+    assert (found.data, last["samples"]) == (40, 40)
+    assert found.grae.mean == pytest.approx(last["total"], rel=1e-5)
+    assert found.reconstruction.mean == pytest.approx(last["parts"]["nll"], rel=1e-5)
+    assert run.evaluation == found
+
+
+def test_the_whole_way_from_a_model_to_a_report(x: np.ndarray, tmp_path: Path) -> None:
+    run = fit(net(posteriors.Full()), x, objectives.BetaVAE(0.2), epochs=3, batch_size=16, out=tmp_path / "run", **CPU)
+    assert (run.config.steps, run.config.epochs, run.config.structure) == (3 * (72 // 16), None, "full")
+    run.evaluate()
+    page = run.report(tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "β-VAE (2)" in page
+    again = Run.open(tmp_path / "run", model=lambda: net(posteriors.Full()), data=x)
+    torch.testing.assert_close(again.model().state_dict(), run.model().state_dict(), rtol=0, atol=0)
+    assert again.dataset().digest == run.dataset().digest
+    loaded = curvae.load(tmp_path / "run", model=lambda: net(posteriors.Full()))
+    torch.testing.assert_close(loaded.state_dict(), run.model().state_dict(), rtol=0, atol=0)
+    with pytest.raises(InputError, match="is other data"):
+        Run.open(tmp_path / "run", data=x + 1).dataset()
+
+
+def test_a_run_without_a_folder_goes_with_its_object(x: np.ndarray) -> None:
+    run = fit(net(), x, objectives.GRAE(0.2), steps=2, **CPU)
+    path = run.path
+    other = dataclasses.replace(run)
+    del run
+    gc.collect()
+    assert path.is_dir()
+    del other
+    gc.collect()
+    assert not path.exists()
+
+
+def test_the_global_generator_is_given_back(x: np.ndarray) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    fit(net(dropout=0.5), x, objectives.GRAE(0.2), steps=2, **CPU)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+class Pairs(Dataset[dict[str, Any]]):
+    """Samples with labels, and noise that is drawn from every global generator."""
+
+    def __init__(self, x: np.ndarray, noise: float = 0.0) -> None:
+        self.x, self.noise = x, noise
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        drawn = torch.rand(1).item() + np.random.rand() if self.noise else 0.0  # noqa: NPY002
+        return {"x": self.x[index].astype(np.float64) + self.noise * drawn, "label": index}
+
+
+def first_column(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    return batch["x"]
+
+
+def test_every_kind_of_data_trains_the_same_model(x: np.ndarray) -> None:
+    def trained(data: Any, **options: Any) -> dict[str, torch.Tensor]:
+        return fit(net(), data, objectives.GRAE(0.2), steps=4, batch_size=8, **options, **CPU).model().state_dict()
+
+    expected = trained(x)
+    tensor = torch.from_numpy(x)
+    kinds: list[tuple[Any, dict[str, Any]]] = [
+        (tensor, {}),
+        (x.astype(np.float64), {}),
+        (x.tolist(), {}),
+        (as_dataset(x), {}),
+        (TensorDataset(tensor, torch.arange(80)), {}),
+        (DataLoader(TensorDataset(tensor, torch.arange(80)), batch_size=5, shuffle=True), {}),
+        (Pairs(x), {"take": first_column}),
+        (DataLoader(Pairs(x), batch_size=5), {"take": first_column}),
+        ({"x": x, "label": 3}, {"take": first_column}),
+    ]
+    for data, options in kinds:
+        torch.testing.assert_close(trained(data, **options), expected, rtol=0, atol=0)
+    pixels = (255 * x).astype(np.uint8)
+    torch.testing.assert_close(trained(pixels), trained(pixels / np.float32(255)), rtol=0, atol=0)
+
+
+def test_augmentations_are_functions_of_the_batch(x: np.ndarray) -> None:
+    run, again = (
+        fit(net(), DataLoader(Pairs(x, 0.1), 8), objectives.GRAE(0.2), epochs=2, take=first_column, **CPU)
+        for _ in range(2)
+    )
+    assert run.metrics[-1]["total"] == again.metrics[-1]["total"]
+    data = run.dataset().train
+    assert not torch.equal(data[torch.tensor([0, 1])][:1], data[torch.tensor([0, 2])][:1])
+
+
+@pytest.mark.slow
+def test_workers_give_the_same_batches(x: np.ndarray) -> None:
+    loaders = [DataLoader(Pairs(x, 0.1), 8, num_workers=count) for count in (0, 2)]
+    runs = [fit(net(), loader, objectives.GRAE(0.2), epochs=2, take=first_column, **CPU) for loader in loaders]
+    assert runs[0].metrics[-1]["total"] == runs[1].metrics[-1]["total"]
+
+
+def test_a_learned_observation_model_is_trained_and_kept(x: np.ndarray, tmp_path: Path) -> None:
+    likelihood = likelihoods.LearnedGaussian()
+    run = fit(net(), x, objectives.GRAE(0.2, likelihood), steps=5, out=tmp_path / "run", **CPU)
+    assert run.config.likelihood == "gaussian:learned"
+    assert likelihood.sigma.item() != 1.0
+    loaded = load_model(tmp_path / "run", model=lambda: net())
+    assert loaded.likelihood.sigma.item() == likelihood.sigma.item()
+
+
+def test_an_objective_of_ones_own(x: np.ndarray, tmp_path: Path) -> None:
+    def absolute(model: Autoencoder, x: torch.Tensor, generator: torch.Generator | None = None) -> Terms:
+        return Terms({"nll": (model.reconstruct(x) - x).abs().sum(1)})
+
+    run = fit(net(), x, absolute, steps=20, out=tmp_path / "run", **CPU)
+    assert run.config.objective == "python"
+    assert run.metrics[-1]["total"] < 0.9 * run.metrics[0]["held_out"]["total"]
+    with pytest.raises(InputError, match="has no observation model that is known here"):
+        run.evaluate()
+    absolute.likelihood = likelihoods.Laplace()
+    assert run.evaluate().data == 8
+    run.report(tmp_path / "page.html")
+
+
+class Stream(IterableDataset[torch.Tensor]):
+    def __iter__(self) -> Any:
+        yield torch.zeros(6)
+
+
+def bad_models() -> dict[str, tuple[Callable[[], Any], str]]:
+    return {
+        "a network": (lambda: nn.Linear(6, 2), "the model is a Linear; expected a curvae.Autoencoder"),
+        "none": (lambda: None, "the model is a NoneType"),
+        "half": (lambda: net().half(), "the model's weights are torch.float16"),
+        "frozen": (lambda: net().requires_grad_(False), "without weights to train"),
+        "posterior": (lambda: net(posteriors.Diagonal()), "trains the mean alone"),
+        "outputs": (lambda: Autoencoder(nn.Linear(6, 2), nn.Linear(2, 5), 2), r"decodes to \(5,\)"),
+    }
+
+
+@pytest.mark.parametrize("name", bad_models())
+@pytest.mark.usefixtures("as_shipped")
+def test_models_that_cannot_be_trained(name: str, x: np.ndarray, tmp_path: Path) -> None:
+    make, message = bad_models()[name]
+    with pytest.raises(InputError, match=message) as caught:
+        fit(make(), x, objectives.GRAE(0.2), steps=2, out=tmp_path / "run", **CPU)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "neither steps nor epochs": ({"steps": None}, "steps is None and epochs is None; expected one of the two"),
+    "both": ({"epochs": 2}, "steps is 2 and epochs is 2"),
+    "no steps": ({"steps": 0}, "steps is 0; expected a whole number"),
+    "no epochs": ({"steps": None, "epochs": 0}, "epochs is 0; expected a whole number"),
+    "half a step": ({"steps": 2.5}, "steps is 2.5"),
+    "batch": ({"batch_size": 0}, "batch_size is 0"),
+    "large batch": ({"batch_size": 60, "accumulate": 2}, "batch_size is 60 and accumulate 2 but data has only 72"),
+    "accumulate": ({"accumulate": 0}, "accumulate is 0"),
+    "learning rate": ({"lr": float("nan")}, "lr is nan"),
+    "schedule": ({"schedule": "linear"}, "schedule is 'linear'; expected one of constant, cosine"),
+    "warm-up": ({"warmup": 2}, "warmup is 2 but steps is 2"),
+    "beta warm-up": ({"beta_warmup": 5}, "beta_warmup is 5 but steps is 2"),
+    "clip": ({"clip": 0.0}, "clip is 0.0; expected a finite number > 0"),
+    "ema": ({"ema": 1.0}, r"ema is 1.0; expected a number in \[0, 1\)"),
+    "early stop": ({"early_stop": -1}, "early_stop is -1"),
+    "precision": ({"precision": "16"}, "precision is '16'"),
+    "device": ({"device": "tpu"}, "device is 'tpu'"),
+    "seed": ({"seed": -1}, "seed is -1"),
+    "logger": ({"logger": "wandb"}, "logger is 'wandb'; expected one of tensorboard, csv"),
+    "loggers": ({"logger": [3]}, "logger is 3; expected tensorboard, csv, or loggers"),
+    "validation": ({"validation": 1.5}, "validation is 1.5; expected a share between 0 and 1"),
+    "empty validation": ({"validation": np.zeros((0, 6))}, "validation has shape"),
+    "other validation": ({"validation": np.zeros((5, 7))}, "expected the same"),
+    "resume": ({"resume": True}, "resume is True without out"),
+    "objective": ({"objective": 3}, "the objective is 3; expected one of curvae.objectives"),
+    "no terms": ({"objective": lambda model, x, generator: x.sum()}, "the objective returned a Tensor; expected"),
+    "NaN": ({"data": np.full((9, 6), np.nan)}, "data: sample 0 holds NaN"),
+    "objects": ({"data": np.array([["a"] * 6] * 9, dtype=object)}, "data holds object values"),
+    "masks": ({"data": np.eye(6, dtype=np.uint8)}, "data holds bytes of 0 and 1 alone"),
+    "one sample": ({"data": np.zeros((1, 6))}, r"data holds 1 sample\(s\)"),
+    "text": ({"data": "nowhere.npy"}, "'nowhere.npy' does not exist"),
+    "stream": ({"data": Stream()}, r"data is a stream \(Stream\)"),
+    "generator": ({"data": (row for row in np.zeros((9, 6)))}, r"data is a stream \(generator\)"),
+    "stream in a loader": ({"data": DataLoader(Stream(), 2)}, "data is a "),
+    "sampler": (
+        {"data": DataLoader(TensorDataset(torch.zeros(9, 6)), 2, sampler=WeightedRandomSampler([1.0] * 9, 9))},
+        r"an order of its own \(WeightedRandomSampler\)",
+    ),
+    "mapping": ({"data": Pairs(np.zeros((9, 6)))}, "a batch is a mapping with 'x', 'label'; say which is x"),
+    "take": (
+        {"data": Pairs(np.zeros((9, 6))), "take": lambda batch: batch["y"]},
+        "take failed on a batch, a mapping with 'x', 'label': KeyError: 'y'",
+    ),
+    "two halves": ({"data": as_dataset(np.zeros((9, 6))), "validation": 0.5}, "has a held-out half of its own"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+@pytest.mark.usefixtures("as_shipped")
+def test_bad_arguments_are_one_line_and_nothing_is_written(name: str, x: np.ndarray, tmp_path: Path) -> None:
+    changed, message = BAD[name]
+    out = {} if changed.get("resume") else {"out": tmp_path / "run"}
+    given = {"data": x, "objective": objectives.GRAE(0.2), "steps": 2, **out, **CPU, **changed}
+    with pytest.raises(InputError, match=message) as caught:
+        fit(net(), **given)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_objective_without_beta_cannot_warm_up(x: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"beta_warmup is 1 but the objective, RAE.*, has no with_beta"):
+        fit(net(), x, objectives.RAE(0.2), steps=2, beta_warmup=1, out=tmp_path / "run", **CPU)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_hostile_folder_runs_nothing(x: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its files name, code is only run when the caller names it."""
+    run = fit(net(), x, objectives.GRAE(0.2), steps=2, out=tmp_path / "run", **CPU)
+    (run.path / "trap.py").write_text("from pathlib import Path\nPath('sprung').touch()\ndef build(): ...\n")
+    for name in ("config.json", "model.json"):
+        text = (run.path / name).read_text().replace('"model": "python"', f'"model": "{run.path}/trap.py:build"')
+        (run.path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    for attempt in (lambda: curvae.load(run.path), lambda: Run.open(run.path).model()):
+        with pytest.raises(InputError, match="no code is run because a file names it"):
+            attempt()
+    curvae.load(run.path, model=lambda: net())
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_tied_weights_are_kept(x: np.ndarray, tmp_path: Path) -> None:
+    class Tied(nn.Module):
+        def __init__(self, other: nn.Linear) -> None:
+            super().__init__()
+            self.weight = other.weight
+
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            return z @ self.weight
+
+    def build() -> Autoencoder:
+        encoder = nn.Linear(6, 2)
+        return Autoencoder(encoder, Tied(encoder), latents=2)
+
+    run = fit(build(), x, objectives.GRAE(0.2), steps=3, ema=0.5, out=tmp_path / "run", **CPU)
+    loaded = curvae.load(run.path, model=build)
+    assert loaded.decoder.weight is loaded.encoder.weight
+    torch.testing.assert_close(loaded.state_dict(), run.model().state_dict(), rtol=0, atol=0)
+
+
+def test_double_precision_follows_the_model(x: np.ndarray) -> None:
+    run = fit(net().double(), x, objectives.GRAE(0.2), steps=2, **CPU)
+    assert run.config.precision == "64"
+    assert all(parameter.dtype == torch.float64 for parameter in run.model().parameters())
