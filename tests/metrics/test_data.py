@@ -130,8 +130,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a set": (TensorDataset(X), "expected a DataLoader over it"),
     "curvae's own set": (Dataset("toy", X, X, {}), "of type Dataset"),
     "dictionaries": ([{"image": X}].__iter__(), "a batch is a dict with 'image'"),
-    "no batches": (iter(()), "there are no data"),
-    "nan": (np.where(np.arange(33).reshape(11, 3) == 25, np.nan, 1.0), "sample 8 holds NaN"),
+    "no batches": (iter(()), "there are no samples"),
+    "infinity": (np.where(np.arange(33).reshape(11, 3) == 25, np.inf, 1.0), "sample 8 holds infinity"),
     "text": ("toy.npy", "of type str"),
 }
 

@@ -128,7 +128,7 @@ def test_a_curvature_through_the_batchs_statistics_is_refused() -> None:
 def test_modes_come_back_after_an_error() -> None:
     model = _model()
     modes = [module.training for module in model.modules()]
-    with pytest.raises(InputError, match="holds NaN"):
+    with pytest.raises(InputError, match="not finite"):
         metrics.evaluate(
             model, torch.full((4, OUTPUTS), torch.nan), 0.2, Gaussian(), posteriors.Full(), generator=_generator()
         )

@@ -11,7 +11,7 @@ from torch import nn
 from curvae import Autoencoder
 from curvae.errors import InputError
 from curvae.geometry import length
-from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood
+from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood, Masked
 from curvae.metrics import codes, fit_mixture
 from curvae.posteriors import Along, Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
 from curvae.runs import Codes, Run, Trained
@@ -116,7 +116,9 @@ def test_outputs_are_expected_observations() -> None:
 
 
 def test_geodesics_are_no_longer_than_lines() -> None:
-    tool, x = trained(), 3 * images(4)
+    tool, x = trained(), images(4)
+    for layer in (tool.model.decoder[0], tool.model.mean_head):  # well bent
+        torch.nn.init.normal_(layer.weight, std=2.0)
     straight, short = (tool.interpolate(x, x.flip(0), 17, geodesic=way) for way in (False, True))
     torch.testing.assert_close(straight[:, [0, -1]], short[:, [0, -1]])
     lengths = [length(lambda z: z, way.flatten(2)) for way in (straight, short)]
@@ -218,6 +220,23 @@ def test_what_cannot_be_used_is_refused_in_one_line(name: str) -> None:
         with pytest.raises(InputError, match=said.replace("x has", "(x|a) has")) as caught:
             call(given)
         assert "\n" not in str(caught.value)
+
+
+def test_what_is_missing_goes_to_the_encoder_of_a_masked_model() -> None:
+    plain = trained(Diagonal())
+    encoder = nn.Sequential(Zeros(), plain.model.encoder)
+    model = Autoencoder(encoder, plain.model.decoder, 3, Diagonal(), features=7).double().eval()
+    model.load_state_dict({name.replace("encoder.", "encoder.1."): w for name, w in plain.model.state_dict().items()})
+    tool, x = Trained(model, Masked(Gaussian()), Diagonal(), 0.2, SHAPE), images(3)
+    holes = torch.where(x > 0.5, torch.nan, x)
+    torch.testing.assert_close(tool.encode(holes).mean, plain.encode(holes.nan_to_num(0)).mean)
+    with pytest.raises(InputError, match="sample 0 holds NaN"):
+        plain.encode(holes)
+
+
+class Zeros(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.nan_to_num(0)
 
 
 def test_settings_are_refused_in_one_line() -> None:

@@ -19,7 +19,7 @@ from curvae.autoencoder import Autoencoder
 from curvae.curvature import gauss_newton
 from curvae.errors import InputError
 from curvae.geometry import energy, geodesic
-from curvae.likelihoods import Likelihood
+from curvae.likelihoods import Likelihood, Masked
 from curvae.metrics import Mixture
 from curvae.metrics.codes import has_posterior
 from curvae.posteriors import Factor, Shared, Structure
@@ -244,7 +244,8 @@ class Trained(OneLine):
         return next(self.model.parameters(), torch.empty(0))
 
     def _given(self, x: Any, name: str = "x") -> Given:
-        return Given(x, self.shape, self.white, name)
+        parts = self.likelihood.modules() if isinstance(self.likelihood, torch.nn.Module) else ()
+        return Given(x, self.shape, self.white, name, missing=any(isinstance(part, Masked) for part in parts))
 
     def _batches(self, given: Given, size: int) -> Iterable[Float[Tensor, "B *D"]]:
         return given.batches(size, self._like)
