@@ -114,8 +114,8 @@ def explained(refused: RuntimeError | None = None) -> Iterator[None]:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         raise InputError(
-            f"the decoder cannot be differentiated{_place(refused or error)}: {_sentence(error)}; a decoder must be twice "
-            "differentiable: replace this layer, see “What a decoder must support” (docs/decoders.md)"
+            f"the decoder cannot be differentiated{_place(refused or error)}: {_sentence(error)}; a decoder must be "
+            "twice differentiable: replace this layer, see “What a decoder must support” (docs/decoders.md)"
         ) from error
 
 
