@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import track
@@ -209,38 +210,42 @@ def plot(summary: Mapping[str, Any]) -> Figure:
     settings = summary["settings"]
     figure = Figure(figsize=(15, 6 * len(settings)), dpi=80, layout="constrained")
     axes = figure.subplots(2 * len(settings), len(shown), squeeze=False)
-    colours = {way: f"C{index}" for index, way in enumerate(dict.fromkeys(w for s in settings.values() for w in s))}
     for row, (title, ways) in enumerate(settings.items()):
         for column, key in enumerate(shown):
             values, differences = plain(axes[2 * row, column]), plain(axes[2 * row + 1, column])
-            for way, steps in ways.items():
-                _draw(values, {step: found[key] for step, found in steps.items()}, way, colours[way])
+            for index, (way, steps) in enumerate(ways.items()):
+                colour = f"C{index}"
+                _curve(values, {step: found[key] for step, found in steps.items()}, way, colour)
                 less = {
                     step: found["less_reference"][key] for step, found in steps.items() if "less_reference" in found
                 }
-                _draw(differences, less, way, colours[way])
-            values.set(title=MEASURES[key], xscale="log", yscale="log")
+                _curve(differences, less, way, colour)
+                _intervals(differences, less, colour)
+            values.set(title=MEASURES[key], xscale="log", yscale="linear" if key == "left_out" else "log")
             differences.set(xscale="log", xlabel="steps", title=f"{MEASURES[key]}, less the β-VAE's")
-            differences.set_yscale("symlog", linthresh=0.2)
             differences.axhline(0, color="0.5", linewidth=1)
         axes[2 * row, 0].legend(fontsize=8, frameon=False)
-        axes[2 * row, 0].set_ylabel(title.replace(", batch", "\nbatch"), fontsize=8)
+        axes[2 * row, 0].set_ylabel(title.replace(", batch", "\nbatch").replace(", cosine", "\ncosine"), fontsize=7)
     figure.suptitle(
-        "means over seeds; bars: 95 % over seeds, or over samples (dotted) where there is one seed", fontsize=9
+        "means over seeds; bars: 95 % over seeds; dotted: over samples, where there is one seed", fontsize=9
     )
     return figure
 
 
-def _draw(axes: Any, points: Mapping[str, Mapping[str, Any]], label: str, colour: str) -> None:
-    if not points:
-        return
-    steps = [int(step) for step in points]
+def _curve(axes: Axes, points: Mapping[str, Mapping[str, Any]], label: str, colour: str) -> None:
     values = [point["value"] for point in points.values()]
-    axes.plot(steps, values, "o-", color=colour, markersize=3, linewidth=1, label=label)
-    for step, point in zip(steps, points.values(), strict=True):
-        half = 1.96 * point["se_samples"] if point["low"] is None else point["high"] - point["value"]
-        style = ":" if point["low"] is None else "-"
-        axes.plot([step] * 2, [point["value"] - half, point["value"] + half], style, color=colour, linewidth=1)
+    axes.plot([int(step) for step in points], values, "o-", color=colour, markersize=3, linewidth=1, label=label)
+
+
+def _intervals(axes: Axes, points: Mapping[str, Mapping[str, Any]], colour: str) -> None:
+    """Those of two seeds can be wider than all that is shown: the axis is that of the values."""
+    low, high = axes.get_ylim()
+    for step, point in points.items():
+        one = point["low"] is None
+        half = 1.96 * point["se_samples"] if one else point["high"] - point["value"]
+        ends = [point["value"] - half, point["value"] + half]
+        axes.plot([int(step)] * 2, ends, ":" if one else "-", color=colour, linewidth=1)
+    axes.set_ylim(low, high)
 
 
 def evaluate(folder: Path, out: Path, cache: Path, scale: Scale) -> dict[str, Any]:
