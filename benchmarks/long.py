@@ -161,7 +161,7 @@ def summarise(found: Sequence[tuple[Run, Mapping[int, Values]]], scale: Scale) -
         "scale": asdict(scale),
         "runs": [_run(run, steps) for run, steps in found],
         "settings": {
-            title: {way: _curves(seeds, ways.get(REFERENCE, {})) for way, seeds in ways.items()}
+            title: {way: _curves(seeds, ways.get(REFERENCE, {}), scale.snapshot) for way, seeds in ways.items()}
             for title, ways in groups.items()
         },
         "evaluated": {"date": today(), **environment(torch.device("cpu"))},
@@ -189,18 +189,28 @@ def _tightness(values: Values) -> dict[str, float]:
     return {"nll_ess_median": float(np.median(values["nll_ess"]))} if "nll_ess" in values else {}
 
 
-def _curves(own: Mapping[int, Mapping[int, Values]], reference: Mapping[int, Mapping[int, Values]]) -> dict[str, Any]:
-    """By step, over the seeds that have got there."""
+def _curves(
+    own: Mapping[int, Mapping[int, Values]], reference: Mapping[int, Mapping[int, Values]], points: int
+) -> dict[str, Any]:
+    """By step, over the seeds that have got there; of finished models on the snapshots' samples too, for the curves."""
     found: dict[str, Any] = {}
     for step in sorted({step for steps in own.values() for step in steps}):
         mine = {seed: steps[step] for seed, steps in own.items() if step in steps}
-        theirs = {seed: steps[step] for seed, steps in reference.items() if step in steps}
-        both = sorted(mine.keys() & theirs.keys())
-        keys = [key for key in MEASURES if all(key in values for values in mine.values())]
-        found[str(step)] = {key: _over_seeds([values[key] for values in mine.values()]) for key in keys}
-        if both and own is not reference:
-            differences = {key: _over_seeds([mine[seed][key] - theirs[seed][key] for seed in both]) for key in keys}
-            found[str(step)]["less_reference"] = differences
+        theirs = {} if own is reference else {seed: steps[step] for seed, steps in reference.items() if step in steps}
+        found[str(step)] = _compared(mine, theirs, None)
+        if any(len(values["beta_vae"]) > points for values in mine.values()):
+            found[str(step)]["on_snapshots_samples"] = _compared(mine, theirs, points)
+    return found
+
+
+def _compared(mine: Mapping[int, Values], theirs: Mapping[int, Values], points: int | None) -> dict[str, Any]:
+    keys = [key for key in MEASURES if all(key in values for values in mine.values())]
+    both = sorted(mine.keys() & theirs.keys())
+    found: dict[str, Any] = {key: _over_seeds([values[key][:points] for values in mine.values()]) for key in keys}
+    if both:
+        found["less_reference"] = {
+            key: _over_seeds([(mine[seed][key] - theirs[seed][key])[:points] for seed in both]) for key in keys
+        }
     return found
 
 
@@ -213,14 +223,19 @@ def plot(summary: Mapping[str, Any]) -> Figure:
     for row, (title, ways) in enumerate(settings.items()):
         for column, key in enumerate(shown):
             values, differences = plain(axes[2 * row, column]), plain(axes[2 * row + 1, column])
+            drawn = []
             for index, (way, steps) in enumerate(ways.items()):
-                colour = f"C{index}"
-                _curve(values, {step: found[key] for step, found in steps.items()}, way, colour)
+                along = {step: found.get("on_snapshots_samples", found) for step, found in steps.items()}
+                _curve(values, {step: found[key] for step, found in along.items()}, way, f"C{index}")
                 less = {
-                    step: found["less_reference"][key] for step, found in steps.items() if "less_reference" in found
+                    step: found["less_reference"][key] for step, found in along.items() if "less_reference" in found
                 }
-                _curve(differences, less, way, colour)
-                _intervals(differences, less, colour)
+                _curve(differences, less, way, f"C{index}")
+                drawn.append(less)
+            for index, less in enumerate(
+                drawn
+            ):  # after all curves: an interval of two seeds can be wider than the axis
+                _intervals(differences, less, f"C{index}")
             values.set(title=MEASURES[key], xscale="log", yscale="linear" if key == "left_out" else "log")
             differences.set(xscale="log", xlabel="steps", title=f"{MEASURES[key]}, less the β-VAE's")
             differences.axhline(0, color="0.5", linewidth=1)
@@ -238,7 +253,6 @@ def _curve(axes: Axes, points: Mapping[str, Mapping[str, Any]], label: str, colo
 
 
 def _intervals(axes: Axes, points: Mapping[str, Mapping[str, Any]], colour: str) -> None:
-    """Those of two seeds can be wider than all that is shown: the axis is that of the values."""
     low, high = axes.get_ylim()
     for step, point in points.items():
         one = point["low"] is None
