@@ -37,11 +37,13 @@ def network() -> Autoencoder:
     return Autoencoder(encoder, nn.Sequential(nn.Linear(2, 4)), 2, structure=posteriors.Full())
 
 
-def estimate() -> Any:
+def at() -> curvature.Linearised:
     model = network()
-    return curvature.Columns(1).estimate(
-        model.decode, model.encode(BIG), BIG, PLAIN, posteriors.Diagonal(), 0.2, torch.Generator()
-    )
+    return curvature.Linearised(model.decode, model.encode(BIG), BIG, PLAIN)
+
+
+def estimate() -> curvature.PenaltyEstimate:
+    return curvature.Columns(1).estimate(at(), posteriors.Diagonal(), 0.2, torch.Generator())
 
 
 def free() -> Unamortised:
@@ -73,10 +75,16 @@ MADE: dict[str, Callable[[], Any]] = {
     "curvature.Coordinates": lambda: curvature.Coordinates(2),
     "curvature.Fraction": lambda: curvature.Fraction(curvature.Exact(), 0.125),
     "curvature.SampledColumns": lambda: estimate().sampled,
-    "curvature.Estimate": estimate,
+    "curvature.PenaltyEstimate": estimate,
     "curvature.Operator": lambda: curvature.Operator(network().decode, BIG[:, :2], BIG, PLAIN),
     "curvature.Signs": lambda: curvature.Signs(2),
     "curvature.Sphere": lambda: curvature.Sphere(2),
+    "curvature.Linearised": at,
+    "data.Samples": lambda: data.Samples([(BIG[0], 1)] * 300),
+    "likelihoods.Masked": lambda: likelihoods.Masked(PLAIN),
+    "likelihoods.Mixed": lambda: likelihoods.Mixed([(PLAIN, 2), (likelihoods.BernoulliLogits(), 1)]),
+    "likelihoods.SizeFactors": lambda: likelihoods.SizeFactors(likelihoods.Poisson()),
+    "posteriors.Along": lambda: posteriors.Along((2, 2), axis=0),
     "data.Batches": lambda: data.Batches(BIG, 10, seed=0),
     "data.Dataset": lambda: data.Dataset("toy", BIG, BIG, {"test_indices": list(range(1000))}),
     "geometry.Geodesic": curve,

@@ -117,6 +117,14 @@ def test_a_sparse_matrix_is_refused() -> None:
         as_samples(eye_array(3))
 
 
+def test_what_is_missing_stays_where_that_is_allowed() -> None:
+    given = torch.tensor([[0.0, 1.0], [math.nan, 1.0]])
+    assert torch.equal(as_samples(given.numpy(), missing=True).isnan(), given.isnan())
+    given[1, 1] = math.inf
+    with pytest.raises(InputError, match="sample 6 holds infinity"):
+        as_samples(given, missing=True, first=5)
+
+
 def test_other_types_are_not_made() -> None:
     with pytest.raises(InputError, match=r"expected torch\.float32"):
         as_samples(np.zeros((2, 2)), dtype=torch.float16)

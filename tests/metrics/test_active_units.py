@@ -63,7 +63,7 @@ def test_bad_input() -> None:
         active_units(model(), torch.randn(1, 5))
     with pytest.raises(InputError, match="threshold is -1"):
         active_units(model(), torch.randn(3, 5), threshold=-1.0)
-    with pytest.raises(InputError, match="no data"):
+    with pytest.raises(InputError, match="no samples"):
         unit_divergence(model(Full()), torch.randn(0, 5))
     with pytest.raises(InputError, match="no finite"):
         codes(model(), torch.full((2, 5), torch.nan))

@@ -13,7 +13,7 @@ from curvae import Autoencoder, metrics
 from curvae.data import Dataset
 from curvae.errors import InputError
 from curvae.likelihoods import Gaussian
-from curvae.posteriors import Diagonal, DiagonalFactor, Full, Normal
+from curvae.posteriors import Along, Diagonal, DiagonalFactor, Full, Normal, Structure
 
 X = torch.rand(11, 3, generator=torch.Generator().manual_seed(0))
 
@@ -130,8 +130,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a set": (TensorDataset(X), "expected a DataLoader over it"),
     "curvae's own set": (Dataset("toy", X, X, {}), "of type Dataset"),
     "dictionaries": ([{"image": X}].__iter__(), "a batch is a dict with 'image'"),
-    "no batches": (iter(()), "there are no data"),
-    "nan": (np.where(np.arange(33).reshape(11, 3) == 25, np.nan, 1.0), "sample 8 holds NaN"),
+    "no batches": (iter(()), "there are no samples"),
+    "infinity": (np.where(np.arange(33).reshape(11, 3) == 25, np.inf, 1.0), "sample 8 holds infinity"),
     "text": ("toy.npy", "of type str"),
 }
 
@@ -141,3 +141,31 @@ def test_what_is_no_data(kind: str) -> None:
     data, said = REFUSED[kind]
     with pytest.raises(InputError, match=said):
         metrics.codes(autoencoder(), data, 4)
+
+
+@pytest.mark.parametrize("structure", [Diagonal(), Along((2, 2), 0), Along((2, 2), 1)], ids=repr)
+def test_latents_with_axes_are_measured_like_those_in_a_row(structure: Structure) -> None:
+    """A model whose codes have axes, beside one that has the same posterior for its codes in a row."""
+    weight = torch.randn(3, 4)
+
+    class Rows:
+        def encode(self, x: torch.Tensor) -> torch.Tensor:
+            return x @ weight
+
+        def posterior(self, x: torch.Tensor) -> Normal:
+            parameters = torch.linspace(-1, 0.5, structure.num_parameters(4)).expand(len(x), -1)
+            return Normal(self.encode(x), structure.factor(parameters, 4))
+
+        def decode(self, z: torch.Tensor) -> torch.Tensor:
+            return (z @ weight.T).tanh()
+
+    class Shaped(Rows):
+        def encode(self, x: torch.Tensor) -> torch.Tensor:
+            return super().encode(x).unflatten(1, (2, 2))
+
+        def decode(self, z: torch.Tensor) -> torch.Tensor:
+            return super().decode(z.flatten(1))
+
+    for metric in METRICS.values():
+        found, expected = (torch.as_tensor(metric(model, X)) for model in (Shaped(), Rows()))
+        torch.testing.assert_close(found.flatten(), expected.flatten())

@@ -212,7 +212,7 @@ def test_bad_arguments(changes: dict[str, Any]) -> None:
 
 
 def test_no_data() -> None:
-    with pytest.raises(InputError, match="no data"):
+    with pytest.raises(InputError, match="no samples"):
         evaluate(make_model(None), torch.rand(0, *SHAPE), BETA, Gaussian(), Full(), generator=torch.Generator())
 
 

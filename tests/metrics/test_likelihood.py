@@ -240,9 +240,9 @@ def test_bad_input_is_refused_in_one_line() -> None:
     ):
         with pytest.raises(InputError, match=message):
             importance_weighted_nll(model, torch.rand(3, 4), Gaussian(), generator=generator(), **arguments)
-    with pytest.raises(InputError, match="no data"):
+    with pytest.raises(InputError, match="no samples"):
         importance_weighted_nll(model, torch.rand(0, 4), Gaussian(), samples=2, generator=generator())
-    with pytest.raises(InputError, match="no finite"):
+    with pytest.raises(InputError, match="holds infinity"):
         importance_weighted_nll(model, torch.full((2, 4), math.inf), Gaussian(), samples=2, generator=generator())
     with pytest.raises(InputError, match="deterministic"):
         importance_weighted_nll(model.model, torch.rand(2, 4), Gaussian(), samples=2, generator=generator())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from curvae.posteriors import Banded, BlockDiagonal, Diagonal, Factor, Full, Structure
+from curvae.posteriors import Along, Banded, BlockDiagonal, Diagonal, Factor, Full, Structure
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -43,11 +43,18 @@ def test_apply_and_solve(factor: Factor, leading: tuple[int, ...]) -> None:
     torch.testing.assert_close(factor.solve(applied), noise)
 
 
-@pytest.mark.parametrize("structure", [Diagonal(), BlockDiagonal(2), Full(), Banded(1)], ids=repr)
+@pytest.mark.parametrize(
+    "structure", [Diagonal(), BlockDiagonal(4), Full(), Banded(1), Along((2, 3), 0), Along((2, 3), 1)], ids=repr
+)
 def test_variances_and_other_types(structure: Structure) -> None:
-    factor = structure.factor(torch.randn(4, structure.num_parameters(5)), 5)
+    factor = structure.factor(0.3 * torch.randn(4, structure.num_parameters(6)), 6)
     torch.testing.assert_close(factor.variance(), factor.covariance().diagonal(dim1=-2, dim2=-1))
-    for one in (factor.to(torch.float32), Factor.to(factor, torch.float32)):
+    delta = torch.randn(4, 6)
+    torch.testing.assert_close(
+        factor.to(torch.float32).solve(delta.float()), factor.solve(delta).float(), rtol=1e-4, atol=1e-4
+    )
+    triangular = not isinstance(structure, Along)
+    for one in (factor.to(torch.float32), *([Factor.to(factor, torch.float32)] if triangular else [])):
         assert one.dense().dtype == torch.float32
         torch.testing.assert_close(one.dense(), factor.dense().float())
         torch.testing.assert_close(one.variance(), factor.variance().float())

@@ -11,9 +11,9 @@ from torch import nn
 from curvae import Autoencoder
 from curvae.errors import InputError
 from curvae.geometry import length
-from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood
+from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood, Masked
 from curvae.metrics import codes, fit_mixture
-from curvae.posteriors import Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
+from curvae.posteriors import Along, Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
 from curvae.runs import Codes, Run, Trained
 from curvae.runs.given import Given
 
@@ -116,7 +116,9 @@ def test_outputs_are_expected_observations() -> None:
 
 
 def test_geodesics_are_no_longer_than_lines() -> None:
-    tool, x = trained(), 3 * images(4)
+    tool, x = trained(), images(4)
+    for layer in (tool.model.decoder[0], tool.model.mean_head):  # well bent
+        torch.nn.init.normal_(layer.weight, std=2.0)
     straight, short = (tool.interpolate(x, x.flip(0), 17, geodesic=way) for way in (False, True))
     torch.testing.assert_close(straight[:, [0, -1]], short[:, [0, -1]])
     lengths = [length(lambda z: z, way.flatten(2)) for way in (straight, short)]
@@ -220,6 +222,23 @@ def test_what_cannot_be_used_is_refused_in_one_line(name: str) -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_what_is_missing_goes_to_the_encoder_of_a_masked_model() -> None:
+    plain = trained(Diagonal())
+    encoder = nn.Sequential(Zeros(), plain.model.encoder)
+    model = Autoencoder(encoder, plain.model.decoder, 3, Diagonal(), features=7).double().eval()
+    model.load_state_dict({name.replace("encoder.", "encoder.1."): w for name, w in plain.model.state_dict().items()})
+    tool, x = Trained(model, Masked(Gaussian()), Diagonal(), 0.2, SHAPE), images(3)
+    holes = torch.where(x > 0.5, torch.nan, x)
+    torch.testing.assert_close(tool.encode(holes).mean, plain.encode(holes.nan_to_num(0)).mean)
+    with pytest.raises(InputError, match="sample 0 holds NaN"):
+        plain.encode(holes)
+
+
+class Zeros(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.nan_to_num(0)
+
+
 def test_settings_are_refused_in_one_line() -> None:
     tool, x = trained(), images(2)
     for call, said in (
@@ -260,3 +279,26 @@ def test_a_run_does_all_that(finished: Run) -> None:
     assert not np.array_equal(finished.sample(3, seed=1), finished.sample(3, seed=1, mixture=2))
     with pytest.raises(InputError, match="seed is -1"):
         finished.sample(3, seed=-1, mixture=2)
+
+
+@pytest.mark.parametrize("structure", [None, Along((2, 2, 1), 0)], ids=repr)
+def test_latents_may_have_axes(structure: Structure | None) -> None:
+    """The same as for a model that has them in a row."""
+    flat = trained(d=4)
+    decoder = nn.Sequential(nn.Flatten(), flat.model.decoder)
+    encoder = nn.Sequential(flat.model.encoder, flat.model.mean_head, nn.Unflatten(1, (2, 2, 1)))
+    model = Autoencoder(encoder, decoder, (2, 2, 1), head=False).eval()
+    tool, x = Trained(model, flat.likelihood, Full(), 0.2, SHAPE), images(4)
+    found, expected = (each.encode(x, covariance=True, structure=structure) for each in (tool, flat))
+    assert found.std.shape == (4, 2, 2, 1)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.flatten(), other.flatten())
+    torch.testing.assert_close(tool.reconstruct(x), flat.reconstruct(x))
+    torch.testing.assert_close(tool.interpolate(x, x.flip(0), 5), flat.interpolate(x, x.flip(0), 5))
+    ways = [each.interpolate(x, x.flip(0), 5, geodesic=True) for each in (tool, flat)]
+    torch.testing.assert_close(*ways, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(tool.traverse(x, latents=[3]), flat.traverse(x, latents=[3]))
+    np.testing.assert_allclose(tool.traverse(), flat.traverse())
+    np.testing.assert_allclose(tool.sample(3, seed=1), flat.sample(3, seed=1))
+    own, other = tool.precisions(x), flat.precisions(x)
+    torch.testing.assert_close(own, other)

@@ -293,6 +293,15 @@ def test_an_objective_of_ones_own(x: np.ndarray, tmp_path: Path) -> None:
     run.report(tmp_path / "page.html")
 
 
+def test_a_path_takes_a_share_to_hold_out(x: np.ndarray, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", x)
+    run, other = (
+        fit(net(), tmp_path / "x.npy", objectives.GRAE(0.2), steps=1, validation=share, **CPU) for share in (None, 0.5)
+    )
+    assert (run.data["test"], other.data["test"]) == (8, 40)
+    assert run.config.data == str(tmp_path / "x.npy")
+
+
 class Stream(IterableDataset[torch.Tensor]):
     def __iter__(self) -> Any:
         yield torch.zeros(6)

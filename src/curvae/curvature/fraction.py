@@ -26,8 +26,8 @@ class Fraction(ProbeEstimator):
     time instead of $1+K$, as long as it consists of common layers (:class:`~curvae.forward.rows.Rows`); with others
     the result is the same and nothing is saved.
 
-    The penalty of :class:`~curvae.posteriors.Shared` is not a mean over samples and has no such estimate; its first order,
-    ``Trace``, has.
+    The penalty of :class:`~curvae.posteriors.Shared` is not a mean over samples and has no such estimate;
+    its first order, ``Trace``, has.
 
     Args:
         estimator: ``Columns(k)``, ``Exact()``, ``Secants(k)`` or ``Trace(…)``.

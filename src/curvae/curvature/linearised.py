@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from curvae._precision import full_precision
+from curvae._repr import OneLine
 from curvae._typing import Float, Int, Tensor
 from curvae.curvature.operator import Operator
 from curvae.errors import InputError
@@ -12,8 +13,8 @@ from curvae.forward.pushforward import Decoder, check_latents, pushforward
 from curvae.likelihoods import Likelihood
 
 
-@dataclass(frozen=True)
-class Linearised:
+@dataclass(frozen=True, repr=False)
+class Linearised(OneLine):
     r"""What every estimator takes: a decoder $g$ at a point $h$, and the likelihood that whitens its tangents.
 
     With $L^\top L$ the likelihood's curvature in the decoder's output, $T=L\,J_g(h)$ is the whitened Jacobian and

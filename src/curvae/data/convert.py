@@ -16,7 +16,9 @@ _EXPECTED = "expected real numbers in a NumPy array, a tensor, nested lists or a
 _TYPES = {torch.float32: np.float32, torch.float64: np.float64}
 
 
-def as_samples(x: Any, *, dtype: torch.dtype = torch.float32, name: str = "x", first: int = 0) -> Float[Tensor, "N *D"]:
+def as_samples(
+    x: Any, *, dtype: torch.dtype = torch.float32, name: str = "x", first: int = 0, missing: bool = False
+) -> Float[Tensor, "N *D"]:
     """The samples that a model sees, of anything that holds numbers.
 
     uint8 means pixels and is divided by 255, as in :func:`as_float`. Booleans become 0 and 1; all other numbers keep
@@ -28,6 +30,7 @@ def as_samples(x: Any, *, dtype: torch.dtype = torch.float32, name: str = "x", f
         dtype: of the result: ``torch.float32``, or ``torch.float64`` for a model in double precision.
         name: what to call ``x`` in an error.
         first: number of the first of these samples, for the error, where they are a part of a set.
+        missing: whether NaN may stand for what was not observed, as in :class:`curvae.likelihoods.Masked`.
 
     Returns:
         The same shape, on the device of a tensor and else on the CPU. A tensor of that type comes back as it is;
@@ -56,7 +59,7 @@ def as_samples(x: Any, *, dtype: torch.dtype = torch.float32, name: str = "x", f
     if values.numel() == 0:
         raise InputError(f"{name} has shape {tuple(values.shape)} and holds nothing; expected at least one sample")
     values = (as_float(values) if values.dtype == torch.uint8 else values).to(dtype)
-    _check_finite(values, name, first)
+    _check_finite(values, name, first, missing)
     return values
 
 
@@ -95,10 +98,15 @@ def _array(x: Any, name: str) -> Shaped[np.ndarray, "..."]:
         raise InputError(f"{name} cannot be made one array ({' '.join(str(error).split())}); {_EXPECTED}") from error
 
 
-def _check_finite(values: Float[Tensor, "N *D"], name: str, first: int) -> None:
+def _check_finite(values: Float[Tensor, "N *D"], name: str, first: int, missing: bool) -> None:
     # a minimum and a maximum take no memory and pass NaN on
     if all(bool(end.isfinite()) for end in torch.aminmax(values.detach())):
         return
-    bad = first + next(row for row, sample in enumerate(values) if not bool(sample.isfinite().all()))
+    good = values.isfinite() | values.isnan() if missing else values.isfinite()
+    rows = good.flatten(1).all(1)
+    if bool(rows.all()):
+        return
+    bad = first + int(rows.int().argmin())
     kind = str(values.dtype).removeprefix("torch.")
-    raise InputError(f"{name}: sample {bad} holds NaN, infinity or a value beyond {kind}; expected finite numbers")
+    what = "infinity" if missing else "NaN, infinity"
+    raise InputError(f"{name}: sample {bad} holds {what} or a value beyond {kind}; expected finite numbers")

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data._utils.collate import default_collate
 
 from curvae._checks import shown
+from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 from curvae.data.convert import as_samples
 from curvae.errors import InputError
@@ -22,7 +23,7 @@ Take = Callable[[Any], Any]
 _SEEN = 16
 
 
-class Samples:
+class Samples(OneLine):
     """The samples of a map-style data set of torch, read when they are asked for.
 
     Indexed like a tensor ``[N, *D]`` along its first axis, with float32 values. What a sample draws from the global
@@ -61,6 +62,9 @@ class Samples:
             raise InputError("the data set is empty; expected at least one sample")
         self._first = self[:_SEEN]
         self.shape = (len(self.indices), *self._first.shape[1:])
+
+    def _told(self) -> dict[str, Any]:
+        return {"source": type(self.source).__name__, "shape": tuple(self.shape)}
 
     @property
     def ndim(self) -> int:

@@ -20,15 +20,15 @@ class ActiveUnits(OneLine):
     r"""How much each latent varies over the data.
 
     Attributes:
-        variance: $\mathrm{Var}_x\,h_i(x)$, ``[d]``.
+        variance: $\mathrm{Var}_x\,h_i(x)$, of each latent, ``[*L]``.
         threshold: above which a latent counts as active.
     """
 
-    variance: Float[Tensor, " d"]
+    variance: Float[Tensor, "*L"]
     threshold: float
 
     @property
-    def active(self) -> Bool[Tensor, " d"]:
+    def active(self) -> Bool[Tensor, "*L"]:
         """Which latents."""
         return self.variance > self.threshold
 
@@ -70,7 +70,7 @@ def active_units(model: Model, data: Any, threshold: float = 0.01, batch_size: i
 
 
 @torch.no_grad()
-def unit_divergence(model: Model, data: Any, batch_size: int = 100) -> Float[Tensor, " d"]:
+def unit_divergence(model: Model, data: Any, batch_size: int = 100) -> Float[Tensor, "*L"]:
     r"""$\mathbb E_x\,\mathrm{KL}(q(z_i\mid x)\,\|\,\mathcal N(0,1))$ of each latent's marginal, in nats.
 
     Where :func:`active_units` looks at means alone, this counts what the posterior says of a latent; near 0 for an
@@ -99,7 +99,7 @@ def unit_divergence(model: Model, data: Any, batch_size: int = 100) -> Float[Ten
     with deployed(model):
         for x in batches(model, data, batch_size):
             q = in_double(model.posterior(x))
-            variance = q.factor.variance()
+            variance = q.factor.variance().view(q.mean.shape)
             divergence = 0.5 * (q.mean.square() + variance - variance.log() - 1)
             total, count = total + divergence.sum(0).cpu(), count + len(x)
     return total / count

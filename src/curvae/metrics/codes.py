@@ -21,7 +21,7 @@ from curvae.posteriors import Normal
 
 
 @torch.no_grad()
-def codes(model: Model, data: Any, batch_size: int = 100) -> Float[Tensor, "N d"]:
+def codes(model: Model, data: Any, batch_size: int = 100) -> Float[Tensor, "N *L"]:
     """The posterior's mean of every sample, in eval mode.
 
     Args:
@@ -85,7 +85,8 @@ def batches(model: Model, data: Any, batch_size: int) -> Iterator[Float[Tensor, 
     dtype = torch.float64 if like is not None and like.dtype == torch.float64 else torch.float32
     done = 0
     for piece in _pieces(data, positive_int("batch_size", batch_size)):
-        x = as_samples(piece, dtype=dtype, name="data", first=done)
+        # what NaN is to the model is seen in its answers
+        x = as_samples(piece, dtype=dtype, name="data", first=done, missing=True)
         done += len(x)
         yield x if like is None else x.to(like)
     if done == 0:
@@ -110,7 +111,11 @@ def _pieces(data: Any, size: int) -> Iterator[Any]:
                 raise InputError(f"a batch is a dict with {names}; expected x: give (batch[…] for batch in data)")
             yield batch[0] if isinstance(batch, list | tuple) and len(batch) and _is_array(batch[0]) else batch
         return
-    values = data if isinstance(data, Tensor | np.ndarray) else as_samples(data, dtype=torch.float64, name="data")
+    values = (
+        data
+        if isinstance(data, Tensor | np.ndarray)
+        else as_samples(data, dtype=torch.float64, name="data", missing=True)
+    )
     if values.ndim and not len(values):
         return
     for start in range(0, len(values) if values.ndim else 1, size):

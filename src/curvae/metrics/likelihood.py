@@ -189,7 +189,7 @@ def _log_weights(
         eta = model.decode(z.flatten(0, 1)).double()
         repeated = x.double().repeat(count, *[1] * (x.dim() - 1))
         wide = z.double()
-        prior = -0.5 * (wide.square().sum(-1) + wide.shape[-1] * math.log(2 * math.pi))
+        prior = -0.5 * (wide.square() + math.log(2 * math.pi)).flatten(2).sum(-1)
         yield likelihood.log_prob(eta, repeated).unflatten(0, (count, -1)) + prior - q.log_prob(wide)
 
 

@@ -129,5 +129,13 @@ class ReorderedFactor(Factor):
         r"""$\Sigma^{-1}$, dense."""
         return self._unsorted(self.inner.precision())
 
+    def variance(self) -> Float[Tensor, "B d"]:
+        r"""The diagonal of $\Sigma$."""
+        return self.inner.variance().index_select(-1, self.back)
+
+    def to(self, dtype: torch.dtype) -> ReorderedFactor:
+        """In another type."""
+        return ReorderedFactor(self.inner.to(dtype), self.order)
+
     def _unsorted(self, matrix: Float[Tensor, "B d d"]) -> Float[Tensor, "B d d"]:
         return matrix.index_select(-1, self.back).index_select(-2, self.back)

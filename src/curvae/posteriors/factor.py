@@ -42,7 +42,7 @@ class Factor(OneLine, ABC):
         return self.dense().square().sum(-1)
 
     def to(self, dtype: torch.dtype) -> Factor:
-        """In another floating-point type."""
+        """In another floating-point type; of a factor that is not lower triangular a class gives its own."""
         dense = self.dense().to(dtype)
         return BlockFactor(dense.unsqueeze(1), dense.shape[-1])
 

@@ -11,6 +11,7 @@ from jinja2 import ChoiceLoader, DictLoader, Environment, PackageLoader, StrictU
 import curvae
 from curvae.errors import InputError
 from curvae.files import write_atomic
+from curvae.report.conclusion import conclusions
 from curvae.report.figures import Kind, Section, section
 from curvae.report.losses import TERM_NAMES, loss_charts, term_colour
 from curvae.report.pictures import colour_scale
@@ -94,6 +95,7 @@ def _context(subjects: list[Subject]) -> dict[str, Any]:
     missing = [subject for subject in subjects if subject.run.evaluation is None]
     return {
         "version": curvae.__version__,
+        "conclusions": [found for group in groups for found in conclusions(group)],
         "subjects": subjects,
         "several_data": len(groups) > 1,
         "settings": setting_rows(subjects),

@@ -87,12 +87,12 @@ class View:
     @torch.no_grad()
     def codes(self, x: Shaped[Tensor, "B *D"]) -> Float[np.ndarray, "B d"]:
         """The posterior's means."""
-        return np.concatenate([self.model.encode(self._own(part)).double().numpy() for part in x.split(_BATCH)])
+        return np.concatenate([self.model.encode(self.own(part)).double().numpy() for part in x.split(_BATCH)])
 
     @torch.no_grad()
     def decode(self, z: Float[np.ndarray, "B d"]) -> Float[np.ndarray, "B *D"]:
         """The expected observation at each code."""
-        parts = self._own(torch.from_numpy(z)).split(_BATCH)
+        parts = self.own(torch.from_numpy(z)).split(_BATCH)
         means = [self.likelihood.mean(self.model.decode(part)) for part in parts]
         return np.concatenate([mean.double().numpy() for mean in means])
 
@@ -118,7 +118,7 @@ class View:
             end: where they end.
             steps: points of each, both ends included, ≥ 3.
         """
-        first, last = (self._own(torch.from_numpy(z)) for z in (start, end))
+        first, last = (self.own(torch.from_numpy(z)) for z in (start, end))
         found = geodesic(partial(energy, self._mean), first, last, steps, _ITERATIONS)
         line = torch.lerp(first[:, None], last[:, None], torch.linspace(0, 1, steps).to(first)[:, None])
         with torch.no_grad():
@@ -146,7 +146,7 @@ class View:
         implied = torch.eye(self.model.latents, dtype=torch.float64) + curvature / self.beta
         own = self.model.structure is not None
         posterior = (
-            self.model.posterior(self._own(x)).precision().double()
+            self.model.posterior(self.own(x)).precision().double()
             if own
             else self.structure.optimal(curvature, self.beta).precision()
         )
@@ -154,11 +154,11 @@ class View:
 
     @torch.no_grad()
     def _curvature(self, x: Shaped[Tensor, "B *D"]) -> Float[Tensor, "B d d"]:
-        x = self._own(x)
+        x = self.own(x)
         found = gauss_newton(self.model.decode, self.model.encode(x), x, self.likelihood, chunk_size=_COLUMNS)
         return found.double()
 
-    def _own(self, values: Tensor) -> Tensor:
+    def own(self, values: Tensor) -> Tensor:
         """In the model's floating-point type."""
         return as_float(values).to(next(self.model.parameters()).dtype)
 

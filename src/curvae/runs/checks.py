@@ -58,7 +58,8 @@ def check_data(config: RunConfig, dataset: Dataset) -> None:
     if config.batch_size * config.accumulate > len(dataset.train):
         times = f" and accumulate {config.accumulate}" if config.accumulate > 1 else ""
         raise InputError(
-            f"batch_size is {config.batch_size}{times} but {dataset.name} has only {len(dataset.train)} training samples"
+            f"batch_size is {config.batch_size}{times} but {dataset.name} has only "
+            f"{len(dataset.train)} training samples"
         )
     dataset = peeked(dataset)
     if config.network == "paper" and config.batch_size < 2:

@@ -79,7 +79,7 @@ class RunConfig:
         estimator: of the penalty of ``"grae"``, ``"rae"`` and ``"taylor"``, such as ``"exact"`` or ``"columns:K"``.
         likelihood: observation model, such as ``"gaussian"``, ``"gaussian:SIGMA"`` or ``"bernoulli-logits"``.
         network: ``"paper"`` (App. D), ``"paper-no-norm"`` (the same without batch normalisation), ``"mlp"`` or
-            ``"linear"``; ``"auto"`` is the paper's where that fits the data, and ``"mlp"`` for data that are not images.
+            ``"linear"``; ``"auto"`` is the paper's where that fits the data, else ``"mlp"`` where they are not images.
             What was chosen stands in the run's configuration.
         model: where a model of one's own came from: ``"FILE.py:FUNCTION"`` or ``"package.module:function"`` as it was
             asked for by name, ``"python"`` for one that was handed to :func:`curvae.fit`, ``""`` for the named

@@ -225,7 +225,8 @@ class Run(OneLine):
         other = sorted(set(self.config.differences(model_document(self.path)[0])) - elsewhere)
         if other:
             raise InputError(
-                f"{self.path}: config.json and model.json belong to different runs (they differ in {', '.join(other)}); "
+                f"{self.path}: config.json and model.json belong to different runs (they differ in "
+                f"{', '.join(other)}); "
                 "restore them or train again"
             )
         return load_model(self.path, self.handed.model if model is None and not trust else model, trust)

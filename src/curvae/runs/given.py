@@ -26,16 +26,19 @@ class Given:
         shape: of one sample, as the model takes it.
         white: what means 1 in the data of the model's training, if they were bytes; 1 where they were masks.
         name: of ``x``, for errors.
+        missing: whether NaN may stand for what was not observed.
 
     Raises:
         InputError: no samples of this shape; (on the way) values that cannot be used.
     """
 
-    def __init__(self, x: Any, shape: tuple[int, ...], white: int | None = None, name: str = "x") -> None:
+    def __init__(
+        self, x: Any, shape: tuple[int, ...], white: int | None = None, name: str = "x", missing: bool = False
+    ) -> None:
         self.is_tensor = isinstance(x, Tensor)
         if not isinstance(x, Tensor | np.ndarray):
-            x = as_samples(x, dtype=torch.float64, name=name)
-        self.x, self.white, self.name = x, white, name
+            x = as_samples(x, dtype=torch.float64, name=name, missing=missing)
+        self.x, self.white, self.name, self.missing = x, white, name, missing
         self.given = tuple(x.shape[1:])
         self.device = x.device if self.is_tensor else torch.device("cpu")
         turned = {shape: "", shape[1:]: "no channel" if shape[0] == 1 and len(shape) == 3 else None}
@@ -58,7 +61,7 @@ class Given:
         for start in range(0, len(self.x), positive_int("batch_size", size)):
             part = self.x[start : start + size]
             dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
-            values = as_samples(part, dtype=dtype, name=self.name, first=start)
+            values = as_samples(part, dtype=dtype, name=self.name, first=start, missing=self.missing)
             if self.white is not None:
                 values = self._on_the_scale_of_pixels(part, values)
             yield self._taken(values).to(like.device)

@@ -19,7 +19,7 @@ from curvae.autoencoder import Autoencoder
 from curvae.curvature import gauss_newton
 from curvae.errors import InputError
 from curvae.geometry import energy, geodesic
-from curvae.likelihoods import Likelihood
+from curvae.likelihoods import Likelihood, Masked
 from curvae.metrics import Mixture
 from curvae.metrics.codes import has_posterior
 from curvae.posteriors import Factor, Shared, Structure
@@ -244,7 +244,8 @@ class Trained(OneLine):
         return next(self.model.parameters(), torch.empty(0))
 
     def _given(self, x: Any, name: str = "x") -> Given:
-        return Given(x, self.shape, self.white, name)
+        parts = self.likelihood.modules() if isinstance(self.likelihood, torch.nn.Module) else ()
+        return Given(x, self.shape, self.white, name, missing=any(isinstance(part, Masked) for part in parts))
 
     def _batches(self, given: Given, size: int) -> Iterable[Float[Tensor, "B *D"]]:
         return given.batches(size, self._like)
@@ -259,7 +260,7 @@ class Trained(OneLine):
         means = torch.cat([self._mean(part) for part in rows.split(_BATCH)])
         return means.reshape(*in_front, *means.shape[1:])
 
-    def _curvature(self, h: Float[Tensor, "B d"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B d d"]:
+    def _curvature(self, h: Float[Tensor, "B *L"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B d d"]:
         return gauss_newton(self.model.decode, h, x, self.likelihood)
 
     def _posterior(
@@ -287,8 +288,13 @@ class Trained(OneLine):
         h = self.model.encode(x)
         return h, structure.optimal(self._curvature(h, x), self.beta)
 
-    def _geodesics(self, start: Float[Tensor, "B d"], end: Float[Tensor, "B d"], steps: int) -> Float[Tensor, "B T d"]:
-        return geodesic(partial(energy, self._mean), start, end, steps, _ITERATIONS).curve
+    def _geodesics(
+        self, start: Float[Tensor, "B *L"], end: Float[Tensor, "B *L"], steps: int
+    ) -> Float[Tensor, "B T *L"]:
+        axes = start.shape[1:]
+        decode = self._mean if len(axes) == 1 else lambda z: self._mean(z.unflatten(1, axes))
+        found = geodesic(partial(energy, decode), start.flatten(1), end.flatten(1), steps, _ITERATIONS)
+        return found.curve.unflatten(-1, axes)
 
     def _chosen(self, latents: Sequence[int] | None, count: int) -> list[int]:
         chosen = list(range(count)) if latents is None else list(latents)
@@ -302,7 +308,7 @@ class Trained(OneLine):
 
 def _axes(model: Autoencoder) -> tuple[int, ...]:
     """The shape of a code."""
-    return model.latents if isinstance(model.latents, tuple) else (model.latents,)
+    return model.shape
 
 
 def _lines(start: Float[Tensor, "B *L"], end: Float[Tensor, "B *L"], steps: int) -> Float[Tensor, "B T *L"]:

@@ -201,8 +201,12 @@ def _check(model: Autoencoder, objective: Objective, steps: int | None, epochs: 
 def _data(data: Any, validation: Any, take: Take | None, seed: int) -> tuple[Dataset, str]:
     """The data, and what a configuration calls them."""
     if isinstance(data, str | Path):
-        dataset = load(data, split_seed=seed)
-        return as_dataset(dataset, validation, take=take), str(data) if validation is None else PYTHON
+        if not isinstance(validation, float) or not 0 < validation < 1:
+            given = as_dataset(load(data, split_seed=seed), validation, take=take)
+            return given, str(data) if validation is None else PYTHON
+        dataset = load(data, split_seed=seed, test_fraction=validation)
+        # a set with halves of its own has nothing to split, and refuses
+        return as_dataset(dataset, None if dataset.split["kind"] == "seeded" else validation, take=take), PYTHON
     return as_dataset(data, validation, take=take, seed=seed), PYTHON
 
 

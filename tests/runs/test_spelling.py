@@ -1,0 +1,67 @@
+"""Objectives in the words of a configuration, and back."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from curvae.curvature import Columns, Coordinates, Exact, Fraction, Lanczos, Signs, Sphere, Trace
+from curvae.likelihoods import (
+    Bernoulli,
+    BernoulliLogits,
+    Categorical,
+    ContinuousBernoulli,
+    Gaussian,
+    Laplace,
+    NegativeBinomial,
+    Poisson,
+    StudentT,
+)
+from curvae.objectives import GRAE, RAE, BetaVAE, Taylor
+from curvae.posteriors import Banded, BlockDiagonal, Diagonal, Full, Shared
+from curvae.runs import RunConfig, build_objective
+from curvae.runs.spelling import spelled
+
+LIKELIHOODS = [
+    *(Gaussian(), Gaussian(0.1234567890123), Bernoulli(), BernoulliLogits(), ContinuousBernoulli(), Laplace(0.3)),
+    *(StudentT(4.0, 0.1), Poisson(), NegativeBinomial(2.5)),
+]
+SAID: list[Any] = [
+    *(BetaVAE(0.3, likelihood, 2) for likelihood in LIKELIHOODS),
+    *(Taylor(0.3, curvature=curvature) for curvature in ("gauss-newton", "hessian")),
+    *(GRAE(0.3, structure=one) for one in (Diagonal(), BlockDiagonal(2), Banded(1), Full(), Shared(BlockDiagonal(3)))),
+    *(GRAE(0.3, structure=Diagonal(), estimator=one) for one in (Exact(), Columns(2), Trace(), Trace(Signs(3)))),
+    GRAE(0.3, structure=Diagonal(), estimator=Fraction(Columns(2), 0.125)),
+    GRAE(0.3, structure=Full(), estimator=Lanczos(5, Signs(3))),
+    GRAE(0.3, structure=Diagonal(), encoder_weight=0.1, decoder_weight=0.0, orthogonality=2.0),
+    GRAE(0.3, structure=Full(), curvature="hessian"),
+    *(RAE(0.3, 0.5, trace=trace) for trace in (Trace(), Trace(Signs(2)), Trace(Coordinates(2)))),
+]
+
+
+@pytest.mark.parametrize("objective", SAID, ids=repr)
+def test_what_is_said_builds_the_same_objective(objective: Any) -> None:
+    config = RunConfig(data="toy", latents=4, **spelled(objective))
+    again = build_objective(config)
+    assert repr(again) == repr(objective)
+    for name in ("beta", "encoder_weight", "decoder_weight", "orthogonality", "samples"):
+        assert getattr(again, name, None) == getattr(objective, name, None)
+    assert vars(again.likelihood) == vars(objective.likelihood)
+
+
+UNSAID: list[Any] = [
+    BetaVAE(0.3, Categorical()),
+    BetaVAE(0.0),
+    GRAE(0.3, structure=Diagonal(), estimator=Columns(1, [0.2, 0.8])),
+    GRAE(0.3, estimator=Lanczos(5, Sphere(3))),
+    GRAE(0.3, estimator=Lanczos(5, Signs(3, torch.eye(2)))),
+    type("Mine", (GRAE,), {})(0.3),
+]
+
+
+@pytest.mark.parametrize("objective", UNSAID, ids=repr)
+def test_what_has_no_word_is_pythons(objective: Any) -> None:
+    found = spelled(objective)
+    assert found["objective"] == "python"
+    assert found.get("beta", 0.0) == objective.beta
+    RunConfig(data="toy", **found)
