@@ -31,6 +31,7 @@ EXPERIMENTS = {
 # the experiments that train runs into a shared folder, and so have something to share and to spread
 _SWEEPS = tuple(figure for figure, module in EXPERIMENTS.items() if module.endswith((".mnist", ".faces")))
 _FOR_SWEEPS = ", ".join(_SWEEPS)
+_DATA = f"{_FOR_SWEEPS}: mnist, fashion-mnist, avatars, sprites, orl or a path."
 _RUNS = f"{_FOR_SWEEPS}: folder of all runs."
 _CLUSTER = f"{_FOR_SWEEPS}: train on SLURM, for example slurm_partition=gpu; repeatable (needs the extra 'cluster')."
 _SET = f"{_FOR_SWEEPS}: change a setting of the scale, for example width=0.25; repeatable."
@@ -40,7 +41,7 @@ def reproduce(
     figure: Annotated[str, Argument(help=f"One of {', '.join(EXPERIMENTS)}.", metavar="FIGURE")],
     out: Annotated[Path, Option(help="Folder for the results.", parser=path)],
     scale: Annotated[str, Option(help="smoke (seconds), quick (minutes) or paper (the paper's settings).")] = "quick",
-    data: Annotated[str | None, Option(help=f"{_FOR_SWEEPS}: mnist, fashion-mnist, avatars, orl or a path.")] = None,
+    data: Annotated[str | None, Option(help=_DATA)] = None,
     runs: Annotated[Path | None, Option(help=_RUNS, parser=path, show_default="runs/shared")] = None,
     workers: Annotated[int | None, Option(help=f"{_FOR_SWEEPS}: runs trained at a time.", show_default="1")] = None,
     cluster: Annotated[list[str] | None, Option(help=_CLUSTER, metavar="KEY=VALUE")] = None,

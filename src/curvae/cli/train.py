@@ -17,7 +17,8 @@ from curvae.terminal import console, quoted
 def train(
     out: Annotated[Path, Option(help="Run folder; new, or with --resume the one to go on with.", parser=path)],
     data: Annotated[
-        str | None, Option(help="mnist, fashion-mnist, avatars, orl, or a path to .npy, .npz, IDX, images, CelebA.")
+        str | None,
+        Option(help="mnist, fashion-mnist, avatars, sprites, orl, or a path to .npy, .npz, IDX, images, CelebA"),
     ] = None,
     size: Annotated[int | None, Option(help="Bring images to this many pixels a side.")] = None,
     split_seed: Annotated[int | None, Option(help="Seed of the split of data without one.", show_default="0")] = None,

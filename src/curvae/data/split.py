@@ -82,3 +82,14 @@ class Split:
         """Split ``array`` ``[N, …]`` along its first axis; ``what`` names it in the error."""
         train, test = self.indices(len(array), what)
         return Halves(array[train.numpy()], array[test.numpy()], self.record(test))
+
+
+def head_and_tail(rows: Shaped[np.ndarray, "N *D"]) -> tuple[Shaped[np.ndarray, "n *D"], Shaped[np.ndarray, "m *D"]]:
+    """Training and test half of what was drawn in random order: the last tenth, at least one, is held out.
+
+    Example:
+        >>> [len(half) for half in head_and_tail(np.zeros((50, 3)))]
+        [45, 5]
+    """
+    train = len(rows) - max(1, len(rows) // 10)
+    return rows[:train], rows[train:]
