@@ -50,10 +50,10 @@ def load(
             ``"avatars:COUNT:SEED"`` for others), ``"sprites"`` and ``"tilted-sprites"`` (20 000 grey ones of
             known factors, see :mod:`curvae.data.sprites`; ``"sprites:COUNT:SEED"`` for others), ``"orl"`` (400 small
             grey photographs of faces, from ``curvae[faces]``), or a path: a folder with IDX files under their standard
-            names, a ``.npy`` or ``.npz`` file (``FILE.npz:KEY`` for one array of several), CelebA's ``img_align_celeba`` folder or zip with
-            ``list_eval_partition.txt`` beside it (64 × 64 crops), or any other folder of images, searched recursively
-            (its folders ``train`` and ``test`` or ``val``, if any, are the split). The names win over files called so;
-            give ``./mnist`` or a ``Path`` for those.
+            names, a ``.npy`` or ``.npz`` file (``FILE.npz:KEY`` for one array of several), CelebA's
+            ``img_align_celeba`` folder or zip with ``list_eval_partition.txt`` beside it (64 × 64 crops), or any other
+            folder of images, searched recursively (its folders ``train`` and ``test`` or ``val``, if any, are the
+            split). The names win over files called so; give ``./mnist`` or a ``Path`` for those.
         size: side in pixels of the square that images are brought to: shorter side scaled, middle cut out, bicubic.
             Needed for an image folder of mixed sizes; an error for data that are no images.
         split_seed: seed of the split where the source has none of its own.

@@ -165,7 +165,8 @@ def _with_gratings(image: _Plane, rows: UInt8[np.ndarray, "B F"]) -> _Plane:
     down, right = np.mgrid[:SIDE, :SIDE].astype(np.float32) * (2 * math.pi / SIDE)
     found = (1 - len(_GRATINGS) * _STRENGTH) * image
     for (across, along), pair in _GRATINGS:
-        total = sum(_standardised(rows[:, names.index(name)], len(FACTORS[name])) for name in pair) / math.sqrt(2)
+        one, other = (_standardised(rows[:, names.index(name)], len(FACTORS[name])) for name in pair)
+        total = (one + other) / math.sqrt(2)
         phase = across * right + along * down + (_SHIFT * total)[:, None, None]
         found += _STRENGTH * (0.5 + 0.5 * np.cos(phase))
     return found
