@@ -101,7 +101,7 @@ class Call:
 
     Attributes:
         figure: of the paper.
-        scale: ``smoke``, ``quick`` or ``paper``.
+        scale: ``smoke``, ``quick``, ``overnight`` (where there is one) or ``paper``.
         out: the folder; made if it is missing.
         data: what :func:`curvae.data.load` takes; None is the scale's own.
         runs: the folder of trained runs, which all figures share. What lies there is not trained again.
@@ -170,8 +170,9 @@ def _write_text(path: Path, text: str) -> None:
 def _changes(call: Call, configs: Mapping[tuple[str, str], Any]) -> dict[str, str]:
     if (call.figure, call.scale) not in configs:
         names = sorted({name for name, _ in configs})
+        scales = dict.fromkeys(scale for name, scale in configs if name == call.figure or call.figure not in names)
         raise InputError(
-            f"got figure {call.figure!r}, scale {call.scale!r}; expected {', '.join(names)} at smoke, quick, paper"
+            f"got figure {call.figure!r}, scale {call.scale!r}; expected {', '.join(names)} at {', '.join(scales)}"
         )
     if not 1 <= call.workers <= _WORKERS:
         raise InputError(f"--workers is {call.workers}; expected a whole number >= 1 and at most {_WORKERS}")
