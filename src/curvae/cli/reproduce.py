@@ -30,7 +30,9 @@ EXPERIMENTS = {
     "approximation": "curvae.experiments.approximation",
 }
 # the experiments that train runs into a shared folder, and so have something to share and to spread
-_SWEEPS = tuple(figure for figure, module in EXPERIMENTS.items() if module.endswith((".mnist", ".faces", ".disentanglement")))
+_SWEEPS = tuple(
+    figure for figure, module in EXPERIMENTS.items() if module.endswith((".mnist", ".faces", ".disentanglement"))
+)
 _FOR_SWEEPS = ", ".join(_SWEEPS)
 _DATA = f"{_FOR_SWEEPS}: mnist, fashion-mnist, avatars, sprites, orl or a path."
 _RUNS = f"{_FOR_SWEEPS}: folder of all runs."
@@ -41,7 +43,9 @@ _SET = f"{_FOR_SWEEPS}: change a setting of the scale, for example width=0.25; r
 def reproduce(
     figure: Annotated[str, Argument(help=f"One of {', '.join(EXPERIMENTS)}.", metavar="FIGURE")],
     out: Annotated[Path, Option(help="Folder for the results.", parser=path)],
-    scale: Annotated[str, Option(help="smoke (seconds), quick (minutes), overnight (where a figure has it) or paper.")] = "quick",
+    scale: Annotated[
+        str, Option(help="smoke (seconds), quick (minutes), overnight (where a figure has it) or paper.")
+    ] = "quick",
     data: Annotated[str | None, Option(help=_DATA)] = None,
     runs: Annotated[Path | None, Option(help=_RUNS, parser=path, show_default="runs/shared")] = None,
     workers: Annotated[int | None, Option(help=f"{_FOR_SWEEPS}: runs trained at a time.", show_default="1")] = None,

@@ -41,10 +41,14 @@ def plot(summary: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _line(at: Axes, betas: Sequence[float], found: Sequence[Mapping[str, Any]], name: str, dashed: bool = False) -> None:
+def _line(
+    at: Axes, betas: Sequence[float], found: Sequence[Mapping[str, Any]], name: str, dashed: bool = False
+) -> None:
     values = np.array([one["value"] for one in found])
     # one seed has no interval
-    known = [(0.0, 0.0) if one["low"] is None else (one["value"] - one["low"], one["high"] - one["value"]) for one in found]
+    known = [
+        (0.0, 0.0) if one["low"] is None else (one["value"] - one["low"], one["high"] - one["value"]) for one in found
+    ]
     style = "--" if dashed else "-"
     at.errorbar(
         betas, values, np.array(known).T, color=_colour(name), marker=_mark(name), linestyle=style,

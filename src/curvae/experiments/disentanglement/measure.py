@@ -60,7 +60,9 @@ def known(source: str, data: Tensor, points: int) -> Known:
     """
     name = source.partition(":")[0]
     if not is_name(source) or name not in ("sprites", "tilted-sprites", "avatars"):
-        raise InputError(f"data is {source!r}, whose factors are not known; expected sprites, tilted-sprites or avatars")
+        raise InputError(
+            f"data is {source!r}, whose factors are not known; expected sprites, tilted-sprites or avatars"
+        )
     maker = avatars if name == "avatars" else sprites
     factors = torch.from_numpy(maker.load_factors(*count_and_seed(source, maker.COUNT))[1]).long()
     names = list(maker.FACTORS)
