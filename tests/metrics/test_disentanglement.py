@@ -36,6 +36,7 @@ def test_concentration_is_that_of_the_public_implementation() -> None:
     assert _concentration(np.zeros((3, 2))) == 0
 
 
+@pytest.mark.slow
 def test_boosting_is_that_of_the_public_implementation() -> None:
     codes, factors = fixed()
     metric = DCI("boosting")

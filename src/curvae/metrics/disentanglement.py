@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -184,7 +184,7 @@ class DCI(_OfPairs):
 
     def __init__(
         self,
-        predictor: Literal["boosting", "lasso"] = "boosting",
+        predictor: str = "boosting",
         categorical: Collection[int] = (),
         held_out: float = 0.25,
         seed: int = 0,

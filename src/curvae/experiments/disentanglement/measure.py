@@ -79,7 +79,7 @@ def measure(run: Run, sample: Known, config: Disentanglement, device: torch.devi
         "mig": MIG(),
         "sap": SAP(sample.categorical),
         "factor_vae": FactorVAEScore(config.votes),
-        "dci": DCI("lasso" if config.predictor == "lasso" else "boosting", sample.categorical),
+        "dci": DCI(config.predictor, sample.categorical),
     }
     scores: dict[str, float] = {}
     for name, metric in metrics.items():
