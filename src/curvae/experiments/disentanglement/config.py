@@ -89,7 +89,7 @@ def autoencoders(config: Disentanglement) -> dict[tuple[str, float | None, int],
 
 
 _ALL = tuple(MODELS)
-_SPRITES = {"data": "sprites", "network": "mlp", "size": 32}
+_SPRITES: dict[str, Any] = {"data": "sprites", "network": "mlp", "size": 32}
 
 CONFIGS: Mapping[tuple[str, str], Disentanglement] = MappingProxyType(
     {

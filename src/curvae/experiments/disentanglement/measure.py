@@ -26,7 +26,7 @@ MEASURES: Mapping[str, str] = {
     "informativeness": "DCI: informativeness",
     "sap": "SAP",
     "factor_vae": "FactorVAE's score",
-    "cosine": "mean |cos| of the decoder's columns",
+    "cosine": "mean absolute cosine of the decoder's columns",
     "mse": "squared error of a pixel",
 }
 """What is measured of each model, and what to call it."""

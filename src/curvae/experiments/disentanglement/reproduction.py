@@ -82,7 +82,7 @@ def _table(summary: Mapping[str, Any]) -> str:
         for title, found in (
             *((f"diagonal less full Σ, {kind}", part) for kind, part in summary["diagonal_less_full"].items()),
             *((f"data less control, {name}", part) for name, part in summary["data_less_control"].items()),
-            ("rank correlation with mean |cos|", summary["orthogonality"]),
+            ("rank correlation with mean absolute cosine", summary["orthogonality"]),
         )
     ]
     heads = [summary["measures"][key] for key in SCORES]
