@@ -178,7 +178,7 @@ def test_cuda_without_a_gpu(curvae: Curvae, vectors: Path, tmp_path: Path, monke
 
 def test_no_data_at_all(curvae: Curvae, tmp_path: Path) -> None:
     line = refused(curvae, tmp_path, "train", "--out", tmp_path / "out")
-    assert "--data is missing; expected mnist, fashion-mnist, avatars, orl or a path" in line
+    assert "--data is missing; expected mnist, fashion-mnist, avatars, sprites, tilted-sprites, orl or a path" in line
 
 
 def test_no_out(curvae: Curvae, vectors: Path, tmp_path: Path) -> None:

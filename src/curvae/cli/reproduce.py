@@ -25,7 +25,9 @@ def reproduce(
     figure: Annotated[str, Argument(help=f"One of {', '.join(FIGURES)}.", metavar="FIGURE")],
     out: Annotated[Path, Option(help="Folder for the results.", parser=path)],
     scale: Annotated[str, Option(help=_SCALE)] = "quick",
-    data: Annotated[str | None, Option(help=f"{_FOR_SWEEPS}: mnist, fashion-mnist, avatars, orl or a path.")] = None,
+    data: Annotated[
+        str | None, Option(help=f"{_FOR_SWEEPS}: mnist, fashion-mnist, avatars, sprites, orl or a path.")
+    ] = None,
     runs: Annotated[Path | None, Option(help=_RUNS, parser=path, show_default="runs/shared")] = None,
     workers: Annotated[int | None, Option(help=f"{_FOR_SWEEPS}: runs trained at a time.", show_default="1")] = None,
     cluster: Annotated[list[str] | None, Option(help=_CLUSTER, metavar="KEY=VALUE")] = None,

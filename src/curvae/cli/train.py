@@ -33,8 +33,8 @@ def train(
     data: Annotated[
         str | None,
         Option(
-            help="mnist, fashion-mnist, avatars, orl, or a path to .npy, .npz, .csv, .parquet, .h5ad, IDX, images, "
-            "CelebA."
+            help="mnist, fashion-mnist, avatars, sprites, orl, or a path to .npy, .npz, .csv, .parquet, .h5ad, IDX, "
+            "images, CelebA."
         ),
     ] = None,
     size: Annotated[int | None, Option(help="Resize images to this many pixels per side.")] = None,
@@ -123,7 +123,11 @@ def train(
     samples: Annotated[int | None, Option(help="beta-vae: draws per sample.", show_default="1")] = None,
     seed: Annotated[int | None, Option(help="Random seed for weights, data order and noise.", show_default="0")] = None,
     precision: Annotated[
-        str | None, Option(help="Floating-point precision: 32, bf16 or 64.", show_default="32")
+        str | None,
+        Option(
+            help="Floating-point precision: 32, bf16 or 64.",
+            show_default="32",
+        ),
     ] = None,
     compile: Annotated[
         bool | None, Option("--compile/--no-compile", help="Compile the networks.", show_default="no-compile")

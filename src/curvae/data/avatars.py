@@ -17,7 +17,7 @@ from curvae._typing import UInt8
 from curvae.data import cache as caches
 from curvae.data.raster import open_image
 from curvae.data.resize import to_array
-from curvae.data.split import STANDARD, Halves
+from curvae.data.split import STANDARD, Halves, head_and_tail
 from curvae.data.stacking import progress
 from curvae.errors import InputError
 
@@ -83,7 +83,7 @@ def load(count: int = COUNT, seed: int = 0, *, cache: Path | None = None) -> Hal
         pixels = np.empty((count, 3, SIDE, SIDE), np.uint8)
         for image, row in zip(pixels, progress(rows, count, "drawing avatars"), strict=True):
             image[:] = render(row)
-        return Halves(*_part(pixels), STANDARD)
+        return Halves(*head_and_tail(pixels), STANDARD)
 
     key = ["avatars", versions, _BOX, FACTORS, count, seed]
     return caches.through(caches.place(cache or caches.default(), key), make)
@@ -103,7 +103,7 @@ def load_factors(count: int = COUNT, seed: int = 0) -> tuple[UInt8[np.ndarray, "
         >>> train.shape, test.shape, list(FACTORS)[:3]
         ((45, 11), (5, 11), ['background', 'skin', 'hair'])
     """
-    return _part(factors(count, seed))
+    return head_and_tail(factors(count, seed))
 
 
 def factors(count: int, seed: int) -> UInt8[np.ndarray, "N F"]:
@@ -171,11 +171,6 @@ def _draw(chosen: dict[str, str]) -> str:
         clothing=parts.ClothingType.HOODIE,  # of the others nothing is left in the square
         clothing_color=enum("ClothingColor", "clothing colour"),
     ).render()
-
-
-def _part(rows: UInt8[np.ndarray, "N *D"]) -> tuple[UInt8[np.ndarray, "n *D"], UInt8[np.ndarray, "m *D"]]:
-    train = len(rows) - max(1, len(rows) // 10)
-    return rows[:train], rows[train:]
 
 
 def _versions() -> list[str]:

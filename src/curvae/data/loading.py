@@ -12,7 +12,7 @@ import torch
 
 from curvae._extras import require
 from curvae._typing import Tensor
-from curvae.data import arrays, fashion, idx, mnist, tables
+from curvae.data import arrays, fashion, idx, mnist, sprites, tables
 from curvae.data.dataset import Dataset
 from curvae.data.pixels import whitened
 from curvae.data.reasons import reason
@@ -20,10 +20,12 @@ from curvae.data.split import Halves, Split, Whole
 from curvae.errors import InputError
 
 _EXPECTED = (
-    "expected mnist, fashion-mnist, avatars, orl, a .npy, .npz, .csv, .parquet or .h5ad file, an IDX folder, an image "
-    "folder, or CelebA's img_align_celeba folder or zip"
+    "expected mnist, fashion-mnist, avatars, sprites, orl, a .npy, .npz, .csv, .parquet or .h5ad file, an IDX folder, "
+    "an image folder, or CelebA's img_align_celeba folder or zip"
 )
-_NAMES = ("mnist", "fashion-mnist", "avatars", "orl")
+_NAMES = ("mnist", "fashion-mnist", "avatars", "sprites", "tilted-sprites", "orl")
+# drawn here, as many as are asked for and from any seed: NAME:COUNT:SEED
+_DRAWN = ("avatars", "sprites", "tilted-sprites")
 NAMES = ", ".join(_NAMES)
 """What a source can be called beside a path."""
 DAMAGED = ("stop", "skip")
@@ -49,11 +51,12 @@ def load(
     Args:
         source: ``"mnist"`` (from the extra ``curvae[mnist]``), ``"fashion-mnist"`` (from Debian's
             ``dataset-fashion-mnist``), ``"avatars"`` (20 000 cartoon faces, from ``curvae[faces]``;
-            ``"avatars:COUNT:SEED"`` for others), ``"orl"`` (400 small grey photographs of faces, from
-            ``curvae[faces]``), or a path: a folder with IDX files under their standard names, a ``.npy`` or ``.npz``
-            file (``FILE.npz:KEY`` for one array of several), a table with one sample a row (``.csv`` or ``.parquet``
-            with ``curvae[pandas]``, ``.h5ad`` with ``curvae[anndata]``, ``FILE.h5ad:LAYER`` for a layer), CelebA's
-            ``img_align_celeba`` folder or zip with
+            ``"avatars:COUNT:SEED"`` for others), ``"sprites"`` and ``"tilted-sprites"`` (20 000 grey ones of
+            known factors, see :mod:`curvae.data.sprites`; ``"sprites:COUNT:SEED"`` for others), ``"orl"`` (400 small
+            grey photographs of faces, from ``curvae[faces]``), or a path: a folder with IDX files under their standard
+            names, a ``.npy`` or ``.npz`` file (``FILE.npz:KEY`` for one array of several), a table with one sample a
+            row (``.csv`` or ``.parquet`` with ``curvae[pandas]``, ``.h5ad`` with ``curvae[anndata]``,
+            ``FILE.h5ad:LAYER`` for a layer), CelebA's ``img_align_celeba`` folder or zip with
             ``list_eval_partition.txt`` beside it (64 × 64 crops), or any other folder of images, searched recursively
             (its folders ``train`` and ``test`` or ``val``, if any, are the split). The names win over files called so;
             give ``./mnist`` or a ``Path`` for those.
@@ -160,7 +163,7 @@ def is_name(source: str) -> bool:
         >>> is_name("mnist"), is_name("avatars:2000"), is_name("./mnist")
         (True, True, False)
     """
-    return source in _NAMES or source.startswith("avatars:")
+    return source.partition(":")[0] in (_DRAWN if ":" in source else _NAMES)
 
 
 def absolute(source: str) -> str:
@@ -223,8 +226,7 @@ def _read(source: str | Path, wish: _Wish, columns: tuple[Sequence[str], Sequenc
     if source == "orl":
         return "orl", _reading_images("orl", "faces").load(wish.split)
     if isinstance(source, str) and is_name(source):
-        avatars = _reading_images("avatars", "faces")
-        return "avatars", avatars.load(*_count_and_seed(source, avatars.COUNT), cache=wish.cache)
+        return _draw(source, wish.cache)
     if source == "":
         raise InputError(f"the data source is empty; {_EXPECTED}")
     try:
@@ -242,16 +244,36 @@ def _read(source: str | Path, wish: _Wish, columns: tuple[Sequence[str], Sequenc
     return _printable(file.stem if file.is_file() else path.resolve().name), halves
 
 
+def _draw(source: str, cache: Path | None) -> tuple[str, Halves]:
+    name = source.partition(":")[0]
+    if name == "avatars":
+        avatars = _reading_images("avatars", "faces")
+        return name, avatars.load(*count_and_seed(source, avatars.COUNT), cache=cache)
+    return name, sprites.load(*count_and_seed(source, sprites.COUNT), tilted=name == "tilted-sprites", cache=cache)
+
+
 def _printable(name: str) -> str:
     """A name fit for text in UTF-8: bytes of it that are none become their codes."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _count_and_seed(source: str, default: int) -> tuple[int, int]:
-    """Of ``avatars[:COUNT[:SEED]]``."""
-    given = source.split(":")[1:]
+def count_and_seed(source: str, default: int) -> tuple[int, int]:
+    """Of ``avatars[:COUNT[:SEED]]`` and the like.
+
+    Args:
+        source: a name for which :func:`is_name` is true.
+        default: count where none is given; the seed is 0.
+
+    Raises:
+        InputError: more than that, or no whole numbers.
+
+    Example:
+        >>> count_and_seed("sprites:500", default=20_000)
+        (500, 0)
+    """
+    name, *given = source.split(":")
     if len(given) > 2 or not all(number.isascii() and number.isdigit() and len(number) < 20 for number in given):
-        raise InputError(f"{source!r} is not recognised; expected avatars, avatars:COUNT or avatars:COUNT:SEED")
+        raise InputError(f"{source!r} is not recognised; expected {name}, {name}:COUNT or {name}:COUNT:SEED")
     count, seed = [*given, *(str(default), "0")[len(given) :]]
     return int(count), int(seed)
 

@@ -107,3 +107,14 @@ class Whole(Split):
     def record(self, test: Int[Tensor, " m"]) -> dict[str, Any]:
         """Whether there is one sample alone."""
         return {"kind": "whole", "alone": test.tolist() == [0]}
+
+
+def head_and_tail(rows: Shaped[np.ndarray, "N *D"]) -> tuple[Shaped[np.ndarray, "n *D"], Shaped[np.ndarray, "m *D"]]:
+    """Training and test half of what was drawn in random order: the last tenth, at least one, is held out.
+
+    Example:
+        >>> [len(half) for half in head_and_tail(np.zeros((50, 3)))]
+        [45, 5]
+    """
+    train = len(rows) - max(1, len(rows) // 10)
+    return rows[:train], rows[train:]

@@ -30,9 +30,10 @@ SWEEPS: Mapping[str, str] = MappingProxyType(
         "comparison": "curvae.reproduce.comparison",
         "table1": "curvae.reproduce.table1",
         "fig4": "curvae.reproduce.fig4",
+        "disentanglement": "curvae.reproduce.disentanglement",
     }
 )
-"""The package that makes each figure of runs that all figures share; each has a section of the page."""
+"""The package that makes each figure of runs that all figures share; most have a section of the page."""
 
 FIGURES: Mapping[str, str] = MappingProxyType(
     {
@@ -48,4 +49,5 @@ FIGURES: Mapping[str, str] = MappingProxyType(
 
 def sections() -> Mapping[str, Kind]:
     """The section of the report's page for every figure that has one; :func:`curvae.report.write_report` takes it."""
-    return {figure: import_module(package).SECTIONS[figure] for figure, package in SWEEPS.items()}
+    modules = {figure: import_module(package) for figure, package in SWEEPS.items()}
+    return {figure: module.SECTIONS[figure] for figure, module in modules.items() if hasattr(module, "SECTIONS")}

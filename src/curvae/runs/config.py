@@ -66,7 +66,7 @@ class RunConfig:
     else; they are described there.
 
     Attributes:
-        data: a named data set (``"mnist"``, ``"fashion-mnist"``, ``"avatars"``, ``"orl"``) or a path.
+        data: a named data set (``"mnist"``, ``"fashion-mnist"``, ``"avatars"``, ``"sprites"``, ``"orl"``) or a path.
         size: side in pixels to which images of an image folder are resized; ``None`` keeps the data's own.
         split_seed: seed of the split for data without a standard one.
         damaged: ``"stop"`` at images that cannot be read, or ``"skip"`` them.

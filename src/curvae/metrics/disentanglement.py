@@ -1,0 +1,345 @@
+r"""How well single latents stand for single factors of known data, as torchmetrics metrics.
+
+All of them see codes $h(x)$ and the true factors of the same samples: ``metric.update(codes, factors)`` as often as
+there are batches, then ``metric.compute()``. None of them knows which latent should be which factor.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+
+from curvae._checks import positive_int
+from curvae._extras import require
+from curvae._typing import Float, Tensor
+from curvae.errors import InputError
+
+require("disentanglement is measured by", "torchmetrics", "sklearn")
+
+import torch  # noqa: E402
+from sklearn.ensemble import GradientBoostingClassifier  # noqa: E402
+from sklearn.linear_model import LassoCV  # noqa: E402
+from sklearn.metrics import mutual_info_score  # noqa: E402
+from sklearn.svm import LinearSVC  # noqa: E402
+from torchmetrics import Metric  # noqa: E402
+from torchmetrics.utilities import dim_zero_cat  # noqa: E402
+
+_Codes = Float[np.ndarray, "N d"]
+_Factors = Float[np.ndarray, "N F"]
+_Matrix = Float[np.ndarray, "d F"]
+
+
+class _OfPairs(Metric):
+    """Keeps the codes and factors of all samples until the end."""
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    codes: list[Tensor]
+    factors: list[Tensor]
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("codes", [], dist_reduce_fx="cat")
+        self.add_state("factors", [], dist_reduce_fx="cat")
+
+    def update(self, codes: Tensor, factors: Tensor) -> None:
+        """Take a batch.
+
+        Args:
+            codes: ``[B, d]`` floating point, d ≥ 2.
+            factors: ``[B, F]`` whole numbers, a factor's values in their order.
+
+        Raises:
+            InputError: other shapes or types, or codes that are not finite.
+        """
+        if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors) or codes.shape[1] < 2:
+            raise InputError(
+                f"codes have shape {tuple(codes.shape)} and factors {tuple(factors.shape)}; expected [B, d] with d >= "
+                "2, and [B, F]"
+            )
+        if factors.is_floating_point() or not codes.is_floating_point():
+            raise InputError(f"codes are {codes.dtype}, factors {factors.dtype}; expected floats and whole numbers")
+        if not bool(codes.isfinite().all()):
+            raise InputError("codes are not finite; look at the data or the model that gave them")
+        self.codes.append(codes.detach().double())
+        self.factors.append(factors.long())
+
+    def _arrays(self) -> tuple[_Codes, Any]:
+        if not self.codes:
+            raise InputError("there are no samples yet; expected update(codes, factors) before compute()")
+        codes, factors = (dim_zero_cat(state).cpu().numpy() for state in (self.codes, self.factors))
+        constant = [k for k in range(factors.shape[1]) if (factors[:, k] == factors[0, k]).all()]
+        if constant:
+            raise InputError(f"factor {constant[0]} has one value in all {len(factors)} samples; expected at least two")
+        return codes, factors
+
+
+class MIG(_OfPairs):
+    r"""Mutual information gap, $\tfrac1F\sum_k\frac1{H(v_k)}\big[I(z_{j_k};v_k)-\max_{j\ne j_k}I(z_j;v_k)\big]$.
+
+    $j_k$ is the latent that tells most about factor k. 0 … 1, and 1 if every factor is known from one latent and no
+    other latent tells anything about it. Latents are binned, each into equal parts of its range, so that chance alone
+    gives a little information: compare values of the same number of samples.
+
+    Args:
+        bins: of each latent, ≥ 2.
+        kwargs: of ``torchmetrics.Metric``.
+
+    Source: Chen et al., NeurIPS 2018 (β-TCVAE); binned as Locatello et al., ICML 2019 do.
+
+    Example:
+        >>> factors = torch.cartesian_prod(torch.arange(10), torch.arange(10))
+        >>> metric = MIG()
+        >>> metric.update(factors.double(), factors)
+        >>> round(metric.compute().item(), 6)
+        1.0
+    """
+
+    def __init__(self, bins: int = 20, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.bins = positive_int("bins", bins)
+        if bins < 2:
+            raise InputError(f"bins is {bins}; expected at least 2")
+
+    def compute(self) -> Tensor:
+        """The gap of all samples so far."""
+        codes, factors = self._arrays()
+        binned = [np.digitize(code, np.histogram(code, self.bins)[1][:-1]) for code in codes.T]
+        shared = np.array([[mutual_info_score(factor, code) for factor in factors.T] for code in binned])
+        entropy = np.array([mutual_info_score(factor, factor) for factor in factors.T])
+        return torch.tensor((_gap(shared) / entropy).mean())
+
+
+class SAP(_OfPairs):
+    r"""Separated attribute predictability: by how much the best latent predicts a factor better than the second best.
+
+    The mean over factors of the gap between the two largest scores. The score of a latent for an ordered factor is the
+    squared correlation; for a categorical one the accuracy of a linear classifier, trained on half of the samples, on
+    the other half. 0 … 1.
+
+    Args:
+        categorical: columns of ``factors`` whose values have no order.
+        kwargs: of ``torchmetrics.Metric``.
+
+    Source: Kumar, Sattigeri & Balakrishnan, ICLR 2018.
+
+    Example:
+        >>> factors = torch.cartesian_prod(torch.arange(10), torch.arange(10))
+        >>> metric = SAP()
+        >>> metric.update(factors.double(), factors)
+        >>> round(metric.compute().item(), 6)
+        1.0
+    """
+
+    def __init__(self, categorical: Collection[int] = (), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.categorical = frozenset(categorical)
+
+    def compute(self) -> Tensor:
+        """The gap of all samples so far."""
+        codes, factors = self._arrays()
+        _check_columns(self.categorical, factors)
+        scores = np.array([
+            [
+                _accuracy(code, factor) if k in self.categorical else _squared_correlation(code, factor)
+                for k, factor in enumerate(factors.T)
+            ]
+            for code in codes.T
+        ])  # fmt: skip
+        return torch.tensor(_gap(scores).mean())
+
+
+class DCI(_OfPairs):
+    r"""Disentanglement, completeness and informativeness of codes, from what predicts each factor from all latents.
+
+    A predictor of each factor gives the importances $R_{jk}\ge0$ of latent j for factor k. **Disentanglement**: one
+    minus the entropy (base F) of a latent's importances over factors, averaged over latents by their share of all
+    importance; 1 if every latent serves one factor. **Completeness**: the same across latents (base d); 1 if every
+    factor is in one latent. **Informativeness**: how well factors are predicted on the samples that were held out:
+    the share of right ones for boosting, R² (0 at least) for the lasso.
+
+    Args:
+        predictor: ``"boosting"``, scikit-learn's ``GradientBoostingClassifier`` for each factor, as Locatello et al.
+            have it (slow: as many trees as a factor has values, a hundred times); or ``"lasso"``, linear regression
+            whose penalty is chosen by cross-validation, as Eastwood & Williams have it, with |coefficients| of
+            standardised codes as importances. A categorical factor is regressed by the indicators of its values then.
+        categorical: columns of ``factors`` whose values have no order; for ``"lasso"`` alone.
+        held_out: share of the samples that informativeness is measured on, in (0, 1).
+        seed: of the split, and of the boosting.
+        kwargs: of ``torchmetrics.Metric``.
+
+    Source: Eastwood & Williams, ICLR 2018; Locatello et al., ICML 2019.
+
+    Example:
+        >>> factors = torch.cartesian_prod(torch.arange(10), torch.arange(10))
+        >>> metric = DCI("lasso")
+        >>> metric.update(factors.double(), factors)
+        >>> {name: round(value.item(), 2) for name, value in metric.compute().items()}
+        {'disentanglement': 1.0, 'completeness': 1.0, 'informativeness': 1.0}
+    """
+
+    def __init__(
+        self,
+        predictor: str = "boosting",
+        categorical: Collection[int] = (),
+        held_out: float = 0.25,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if predictor not in ("boosting", "lasso"):
+            raise InputError(f"predictor is {predictor!r}; expected boosting or lasso")
+        if not 0 < held_out < 1:
+            raise InputError(f"held_out is {held_out}; expected a number between 0 and 1")
+        self.predictor, self.categorical = predictor, frozenset(categorical)
+        self.held_out, self.seed = held_out, seed
+
+    def compute(self) -> dict[str, Tensor]:
+        """The three numbers of all samples so far."""
+        codes, factors = self._arrays()
+        _check_columns(self.categorical, factors)
+        order = np.random.default_rng(self.seed).permutation(len(codes))
+        train, test = np.split(order, [round(len(order) * (1 - self.held_out))])
+        if min(len(train), len(test)) < 10:
+            raise InputError(f"there are {len(codes)} samples; expected at least 10 to train on and 10 to hold out")
+        found = [
+            self._boosted(codes, factor, train, test)
+            if self.predictor == "boosting"
+            else _lasso(codes, _targets(factor, k in self.categorical), train, test)
+            for k, factor in enumerate(factors.T)
+        ]
+        importance = np.stack([weights for weights, _ in found], axis=1)
+        values = {
+            "disentanglement": _concentration(importance),
+            "completeness": _concentration(importance.T),
+            "informativeness": float(np.mean([score for _, score in found])),
+        }
+        return {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
+
+    def _boosted(self, codes: _Codes, factor: Any, train: Any, test: Any) -> tuple[Any, float]:
+        if len(np.unique(factor[train])) < 2:
+            raise InputError("a factor has one value in all samples that are trained on; expected more samples")
+        model = GradientBoostingClassifier(random_state=self.seed).fit(codes[train], factor[train])
+        return model.feature_importances_, float((model.predict(codes[test]) == factor[test]).mean())
+
+
+class FactorVAEScore(_OfPairs):
+    r"""FactorVAE's score: how often the latent that varies least tells which factor was held fixed.
+
+    A vote: a factor and a value of it are drawn, then ``size`` samples with that value (with replacement); the vote is
+    for the latent whose variance among them, over its variance in all samples, is smallest. Each latent is named after
+    the factor that most of its votes came from, and the score is the share of fresh votes that this names rightly. 0 …
+    1; guessing gives 1/F. Latents that hardly vary at all take no part.
+
+    Args:
+        votes: to name the latents by, and as many to score them.
+        size: samples of a vote, ≥ 2.
+        least: standard deviation below which a latent takes no part, ≥ 0.
+        seed: of the votes.
+        kwargs: of ``torchmetrics.Metric``.
+
+    Source: Kim & Mnih, ICML 2018.
+
+    Example:
+        >>> factors = torch.cartesian_prod(torch.arange(10), torch.arange(10))
+        >>> metric = FactorVAEScore(votes=100)
+        >>> metric.update(factors.double(), factors)
+        >>> metric.compute().item()
+        1.0
+    """
+
+    def __init__(self, votes: int = 800, size: int = 64, least: float = 0.05, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.votes, self.size = positive_int("votes", votes), positive_int("size", size)
+        if size < 2:
+            raise InputError(f"size is {size}; expected at least 2, to have a variance")
+        if not least >= 0:
+            raise InputError(f"least is {least}; expected a number >= 0")
+        self.least, self.seed = least, seed
+
+    def compute(self) -> Tensor:
+        """The share of right votes of all samples so far; 0 if no latent varies."""
+        codes, factors = self._arrays()
+        spread = codes.std(0, ddof=1)
+        codes = (codes / np.where(spread > 0, spread, 1))[:, (spread > 0) & (spread >= self.least)]
+        if codes.shape[1] == 0:
+            return torch.tensor(0.0, dtype=torch.float64)
+        generator = np.random.default_rng(self.seed)
+        named, scored = (self._count(codes, factors, generator) for _ in range(2))
+        right = scored[named.argmax(0), np.arange(codes.shape[1])].sum()
+        return torch.tensor(right / self.votes, dtype=torch.float64)
+
+    def _count(self, codes: _Codes, factors: Any, generator: np.random.Generator) -> Any:
+        """Votes by factor and latent."""
+        counts = np.zeros((factors.shape[1], codes.shape[1]))
+        for _ in range(self.votes):
+            factor = generator.integers(factors.shape[1])
+            # the value of a sample, so that values come as often as they do in the data
+            value = factors[generator.integers(len(factors)), factor]
+            chosen = generator.choice(np.flatnonzero(factors[:, factor] == value), self.size)
+            counts[factor, codes[chosen].var(0).argmin()] += 1
+        return counts
+
+
+def _check_columns(categorical: Collection[int], factors: Any) -> None:
+    unknown = sorted(column for column in categorical if not 0 <= column < factors.shape[1])
+    if unknown:
+        raise InputError(f"categorical has column {unknown[0]}; expected columns of the {factors.shape[1]} factors")
+
+
+def _gap(scores: _Matrix) -> Float[np.ndarray, " F"]:
+    """Largest less second largest of each factor's scores."""
+    ordered = np.sort(scores, axis=0)
+    return ordered[-1] - ordered[-2]
+
+
+def _squared_correlation(code: Any, factor: Any) -> float:
+    # the public implementation's limit of what counts as constant
+    return float(np.corrcoef(code, factor)[0, 1] ** 2) if code.var() > 1e-12 else 0.0
+
+
+def _accuracy(code: Any, factor: Any) -> float:
+    """Of a linear classifier of every other sample, on the rest."""
+    train, test = slice(0, None, 2), slice(1, None, 2)
+    if len(np.unique(factor[train])) < 2:
+        raise InputError("a factor has one value in half of the samples; expected more samples")
+    model = LinearSVC(C=0.01, class_weight="balanced", random_state=0).fit(code[train, None], factor[train])
+    return float((model.predict(code[test, None]) == factor[test]).mean())
+
+
+def _targets(factor: Any, categorical: bool) -> Any:
+    """Numbers to regress, ``[N, T]``."""
+    return (factor[:, None] == np.unique(factor)).astype(float) if categorical else factor[:, None].astype(float)
+
+
+def _lasso(codes: _Codes, targets: Any, train: Any, test: Any) -> tuple[Any, float]:
+    """Importances and R² on the samples held out, averaged over the targets."""
+    mean, spread = codes[train].mean(0), codes[train].std(0)
+    x = (codes - mean) / np.where(spread > 0, spread, 1)
+    importance, scores = np.zeros(codes.shape[1]), []
+    for target in targets.T:
+        centre, scale = target[train].mean(), target[train].std()
+        if scale == 0 or target[test].std() == 0:  # a rare value that one side lacks
+            continue
+        y = (target - centre) / scale
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it stopped early: the penalties where it does are hardly chosen
+            model = LassoCV(cv=5, max_iter=5000).fit(x[train], y[train])
+        importance += abs(model.coef_)
+        scores.append(max(0.0, float(model.score(x[test], y[test]))))
+    return importance / max(1, len(scores)), float(np.mean(scores)) if scores else 0.0
+
+
+def _concentration(importance: Any) -> float:
+    """One minus the entropy of each row, in its largest possible, averaged by the rows' sums; 0 if all are 0."""
+    total = importance.sum(1)
+    if total.sum() == 0 or importance.shape[1] < 2:
+        return 0.0
+    shares = importance / np.where(total > 0, total, 1)[:, None]
+    logs = np.log(shares, where=shares > 0, out=np.zeros_like(shares))
+    entropy = -(shares * logs).sum(1) / np.log(importance.shape[1])
+    return float(((1 - entropy) * total).sum() / total.sum())

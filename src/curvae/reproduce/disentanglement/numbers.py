@@ -1,0 +1,102 @@
+"""The scores of one model, and how orthogonal its decoder's columns are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from curvae._typing import Int, Tensor
+from curvae.curvature import gauss_newton
+from curvae.data import avatars, is_name, sprites
+from curvae.data.loading import count_and_seed
+from curvae.errors import InputError
+from curvae.geometry import mean_cosine
+from curvae.metrics import codes
+from curvae.metrics.codes import batches, deployed
+from curvae.metrics.disentanglement import DCI, MIG, SAP, FactorVAEScore
+from curvae.reproduce.disentanglement.config import Disentanglement
+from curvae.runs import Run, likelihood_of
+
+MEASURES: Mapping[str, str] = {
+    "mig": "MIG",
+    "disentanglement": "DCI: disentanglement",
+    "completeness": "DCI: completeness",
+    "informativeness": "DCI: informativeness",
+    "sap": "SAP",
+    "factor_vae": "FactorVAE's score",
+    "cosine": "mean absolute cosine of the decoder's columns",
+    "mse": "squared error of a pixel",
+}
+"""What is measured of each model, and what to call it."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """Held-out samples with their factors.
+
+    Attributes:
+        data: as the model takes them.
+        factors: one column each.
+        categorical: columns whose values have no order.
+    """
+
+    data: Tensor
+    factors: Int[Tensor, "N F"]
+    categorical: tuple[int, ...]
+
+
+def known(source: str, data: Tensor, points: int) -> Known:
+    """The first held-out samples of a drawn set, with their factors.
+
+    Args:
+        source: its name, with count and seed as given.
+        data: its held-out samples.
+        points: at most so many.
+
+    Raises:
+        InputError: data that are no drawn set, whose factors nobody knows.
+    """
+    name = source.partition(":")[0]
+    if not is_name(source) or name not in ("sprites", "tilted-sprites", "avatars"):
+        raise InputError(
+            f"data is {source!r}, whose factors are not known; expected sprites, tilted-sprites or avatars"
+        )
+    maker = avatars if name == "avatars" else sprites
+    factors = torch.from_numpy(maker.load_factors(*count_and_seed(source, maker.COUNT))[1]).long()
+    names = list(maker.FACTORS)
+    # every part of a face is one of a list
+    columns = range(len(names)) if name == "avatars" else [names.index(each) for each in sprites.CATEGORICAL]
+    return Known(data[:points], factors[:points], tuple(columns))
+
+
+def measure(run: Run, sample: Known, config: Disentanglement, device: torch.device) -> dict[str, float]:
+    """The measures of a finished run, by the keys of ``MEASURES``."""
+    model = run.model().to(device)
+    found = codes(model, sample.data)
+    metrics = {
+        "mig": MIG(),
+        "sap": SAP(sample.categorical),
+        "factor_vae": FactorVAEScore(config.votes),
+        "dci": DCI(config.predictor, sample.categorical),
+    }
+    scores: dict[str, float] = {}
+    for name, metric in metrics.items():
+        metric.update(found, sample.factors)
+        value = metric.compute()
+        scores |= {key: float(one) for key, one in (value if isinstance(value, dict) else {name: value}).items()}
+    return {**scores, **_geometry(run, sample, config, device)}
+
+
+@torch.no_grad()
+def _geometry(run: Run, sample: Known, config: Disentanglement, device: torch.device) -> dict[str, float]:
+    model = run.model().to(device)
+    likelihood = likelihood_of(run.config, model)
+    cosines, errors = [], []
+    with deployed(model):
+        for x in batches(model, sample.data[: config.jacobians], 50):
+            h = model.encode(x)
+            cosines.append(mean_cosine(gauss_newton(model.decode, h, x, likelihood)).double().cpu())
+            errors.append((likelihood.mean(model.decode(h)) - x).double().square().flatten(1).mean(1).cpu())
+    return {"cosine": float(torch.cat(cosines).mean()), "mse": float(torch.cat(errors).mean())}
