@@ -526,13 +526,12 @@ def test_answers_and_latents_of_other_shapes_are_refused() -> None:
         for several in (lambda p: (decoder(p), p), lambda p: {"mean": decoder(p)}, lambda p: None):
             with pytest.raises(InputError, match=r"returned a .*; expected one tensor \[B, \*D\]: .*lambda"):
                 estimator.penalty(Linearised(several, z, x, Gaussian()), structure, BETA)
-        for latents in (z.view(BATCH, 2, 1, 2), z.view(BATCH, 2, 2), z[0]):
-            with pytest.raises(InputError, match=r"z has shape"):
-                estimator.penalty(Linearised(decoder, latents, x, Gaussian()), structure, BETA)
+        with pytest.raises(InputError, match=r"z has shape"):
+            estimator.penalty(Linearised(decoder, z[0, 0], x, Gaussian()), structure, BETA)
     with pytest.raises(InputError, match="expected one tensor"):
         hessian(lambda p: [decoder(p)], z, x, Gaussian())
     with pytest.raises(InputError, match="z has shape"):
-        hessian(decoder, z.view(BATCH, 2, 1, 2), x, Gaussian())
+        hessian(decoder, z[0, 0], x, Gaussian())
 
 
 def test_a_checkpoint_around_everything() -> None:

@@ -212,5 +212,5 @@ class _Once(torch.autograd.Function):
 
 
 def test_an_energy_without_a_second_derivative() -> None:
-    with pytest.raises(InputError, match="cannot be differentiated: .*must be differentiable twice.*docs/decoders.md"):
+    with pytest.raises(InputError, match="cannot be differentiated: .*must be twice differentiable.*docs/decoders.md"):
         geodesic(partial(energy, _Once.apply), START, END)

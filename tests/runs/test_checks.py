@@ -22,15 +22,19 @@ def dataset(values: torch.Tensor) -> Dataset:
 @pytest.mark.parametrize(
     ("changes", "values", "message"),
     [
-        ({"batch_size": 11}, torch.rand(10, 3), "only 10 training data"),
+        ({"batch_size": 11}, torch.rand(10, 3), "only 10 training samples"),
         ({"batch_size": 1, "network": "paper"}, torch.rand(10, 1, 28, 28), "at least 2"),
         ({"batch_size": 2, "likelihood": "bernoulli"}, torch.rand(10, 3) + 0.5, r"outside \[0, 1\]"),
         ({"batch_size": 2, "likelihood": "bernoulli-logits"}, torch.rand(10, 3) - 0.5, r"outside \[0, 1\]"),
         ({"batch_size": 2, "likelihood": "continuous-bernoulli"}, torch.rand(10, 3) - 0.5, r"outside \[0, 1\]"),
-        ({"batch_size": 2, "likelihood": "negative-binomial:2"}, torch.rand(10, 3), "negative-binomial:2 .*no counts"),
+        (
+            {"batch_size": 2, "likelihood": "negative-binomial:2"},
+            torch.rand(10, 3),
+            "negative-binomial:2 .*other than counts",
+        ),
         ({"batch_size": 2, "likelihood": "negative-binomial:2"}, torch.ones(10, 3, dtype=torch.uint8), "pixels"),
-        ({"batch_size": 2, "likelihood": "poisson"}, torch.rand(10, 3), "no counts"),
-        ({"batch_size": 2, "likelihood": "poisson"}, -torch.ones(10, 3), "no counts"),
+        ({"batch_size": 2, "likelihood": "poisson"}, torch.rand(10, 3), "other than counts"),
+        ({"batch_size": 2, "likelihood": "poisson"}, -torch.ones(10, 3), "other than counts"),
         ({"batch_size": 2, "likelihood": "poisson"}, torch.ones(10, 3, dtype=torch.uint8), "pixels"),
     ],
 )
@@ -76,7 +80,9 @@ def test_a_decoder_without_a_sigmoid_gives_any_value(changes: dict[str, str]) ->
 
 def test_what_an_observation_model_cannot_have_made_is_shown() -> None:
     values = torch.tensor([[0.0, 3.0], [2.5, 1.0]])
-    with pytest.raises(InputError, match=r"no counts 0, 1, 2, …, such as 2.5; give the counts .* or use likelihood"):
+    with pytest.raises(
+        InputError, match=r"other than counts 0, 1, 2, …, such as 2.5; give the counts .* or use likelihood"
+    ):
         check_data(config(batch_size=2, likelihood="poisson"), dataset(values))
     with pytest.raises(
         InputError, match=r"in \[0, 1\], but toy has values outside \[0, 1\], from 0 to 3; .* x / 255, or"

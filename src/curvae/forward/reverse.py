@@ -115,7 +115,7 @@ def explained(refused: RuntimeError | None = None) -> Iterator[None]:
             raise
         raise InputError(
             f"the decoder cannot be differentiated{_place(refused or error)}: {_sentence(error)}; a decoder must be "
-            "differentiable twice: replace this layer, see “What a decoder must support” (docs/decoders.md)"
+            "twice differentiable: replace this layer, see “What a decoder must support” (docs/decoders.md)"
         ) from error
 
 

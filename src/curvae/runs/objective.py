@@ -12,7 +12,7 @@ from curvae.likelihoods import Likelihood
 from curvae.objectives import GRAE, RAE, BetaVAE, Objective, Taylor
 from curvae.objectives.grae import gives_pairs
 from curvae.posteriors import Structure
-from curvae.runs.config import RunConfig
+from curvae.runs.config import PYTHON, RunConfig
 from curvae.runs.parts import build_estimator, build_likelihood, build_structure
 
 # the objectives that have a use for a setting; with another one it would be without effect
@@ -23,6 +23,7 @@ _USED_BY = {
     "encoder_weight": ("grae", "rae"),
     "decoder_weight": ("grae", "rae"),
     "orthogonality": ("grae",),
+    "beta_warmup": ("beta-vae", "taylor", "grae"),
 }
 
 
@@ -41,6 +42,8 @@ def build_objective(config: RunConfig, likelihood: Likelihood | None = None) -> 
         >>> objective.beta, objective.structure, objective.estimator
         (0.4, Diagonal(), Columns(1))
     """
+    if config.objective == PYTHON:
+        raise InputError("the run's objective was handed to curvae.fit as an object; hand it over again: objective=…")
     _check_used(config)
     likelihood = build_likelihood(config.likelihood) if likelihood is None else likelihood
     if config.curvature == "hessian" and not likelihood.smooth:
@@ -79,8 +82,8 @@ def _grae(config: RunConfig, likelihood: Likelihood) -> GRAE:
         raise InputError(
             f"estimator is {config.estimator} but structure is {config.structure}; columns:K goes with diagonal and "
             "block:B, secants:K with diagonal, lanczos with full, exact and trace with any; a batch fraction with what "
-            "they go with, except that a shared structure takes it with trace alone, because its penalty is no mean "
-            "over data"
+            "they go with, except that a shared structure takes it with trace alone, because its penalty is not a "
+            "mean over samples"
         ) from None
     if config.curvature == "hessian" and not isinstance(estimator, Exact):
         raise InputError(f"curvature is hessian, which needs estimator exact; got estimator {config.estimator}")
