@@ -20,8 +20,12 @@ sys.path.insert(0, str(HERE))
 import _bench  # noqa: E402
 import _cli  # noqa: E402
 import _figures  # noqa: E402
+import _long  # noqa: E402
 import _numbers  # noqa: E402
 import _readme  # noqa: E402
+import _verdicts  # noqa: E402
+
+_MODULES = {"bench": _bench, "figures": _figures, "long": _long, "n": _numbers, "verdicts": _verdicts}
 
 
 def pages() -> dict[Path, str]:
@@ -29,7 +33,7 @@ def pages() -> dict[Path, str]:
     readme = ROOT / "README.md"
     return {
         HERE / "cli.md": _render("cli.md", commands=_cli.commands()),
-        HERE / "results.md": _render("results.md", bench=_bench, figures=_figures, n=_numbers),
+        HERE / "results.md": _render("results.md", **_MODULES),
         readme: _fill(readme.read_text(encoding="utf-8"), _readme.parts()),
     }
 

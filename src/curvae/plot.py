@@ -42,7 +42,7 @@ class Figure(MatplotlibFigure):
 
 
 def traversal(
-    run: Run, x: Any = None, *, latents: Sequence[int] | None = None, values: Sequence[float] = _VALUES
+    run: Run, x: Any = None, *, latents: Sequence[int] | None = None, values: Sequence[float | int] = _VALUES
 ) -> Figure:
     """What each latent does: a row of images, or a chart of vectors, as one latent at a time takes each value.
 
@@ -158,7 +158,9 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=110, layout="constrained")
 
 
-def _rows_of_images(found: Shaped[np.ndarray, "L V C H W"], chosen: Sequence[int], values: Sequence[float]) -> Figure:
+def _rows_of_images(
+    found: Shaped[np.ndarray, "L V C H W"], chosen: Sequence[int], values: Sequence[float | int]
+) -> Figure:
     rows, columns, _, height, width = found.shape
     figure = _figure(0.6 + 0.7 * columns, (0.3 + 0.7 * rows) * height / width)
     grid = figure.subplots(rows, columns, squeeze=False)
@@ -174,7 +176,7 @@ def _rows_of_images(found: Shaped[np.ndarray, "L V C H W"], chosen: Sequence[int
     return figure
 
 
-def _charts(found: Shaped[np.ndarray, "L V *D"], chosen: Sequence[int], values: Sequence[float]) -> Figure:
+def _charts(found: Shaped[np.ndarray, "L V *D"], chosen: Sequence[int], values: Sequence[float | int]) -> Figure:
     columns = min(4, len(chosen))
     rows = -(-len(chosen) // columns)
     figure = _figure(2.2 * columns, 1.7 * rows)

@@ -93,7 +93,7 @@ def test_help_tells_the_true_defaults() -> None:
     hints = get_type_hints(train_command, include_extras=True)
     for field in fields(RunConfig):
         shown = hints[field.name].__metadata__[0].show_default
-        if field.name in ("data", "size", "model", "model_set", "epochs", "clip", "logger"):
+        if field.name in ("data", "size", "model", "model_set", "epochs", "clip", "logger", "labels", "drop"):
             continue
         names = {None: "beta", False: f"no-{field.name}"}  # a flag shows the option that is its default
         default = names[field.default] if field.default is None or field.default is False else str(field.default)
@@ -238,7 +238,7 @@ def test_unexpected_errors_are_code_1(run: Path) -> None:
     """With their traceback: those are for us."""
     program = (
         "import sys, curvae.runs.folder as folder\n"
-        "def broken(path): raise ZeroDivisionError('a defect')\n"
+        "def broken(*_): raise ZeroDivisionError('a defect')\n"
         "folder.load_model = broken\n"
         "from curvae.cli import main\n"
         f"sys.argv = ['curvae', 'sample', {str(run)!r}]\n"

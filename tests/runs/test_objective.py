@@ -91,7 +91,9 @@ WITHOUT_EFFECT: list[dict[str, Any]] = [
 @pytest.mark.parametrize("changes", WITHOUT_EFFECT)
 def test_settings_without_effect_are_refused(changes: dict[str, Any]) -> None:
     name = list(changes)[-1]
-    with pytest.raises(InputError, match=f"^{name} is {changes[name]} but objective {changes['objective']} has no use"):
+    with pytest.raises(
+        InputError, match=f"^{name} is {changes[name]} but objective {changes['objective']} does not use it"
+    ):
         build_objective(config(**changes))
 
 
@@ -112,11 +114,11 @@ APART: list[tuple[dict[str, Any], str]] = [
     ({"curvature": "hessian", "estimator": "trace"}, "needs estimator exact"),
     ({"curvature": "hessian", "likelihood": "laplace:0.1"}, "likelihood is laplace:0.1, which has a kink"),
     ({"objective": "taylor", "curvature": "hessian", "likelihood": "laplace"}, "which has a kink"),
-    ({"orthogonality": 0.1, "structure": "full"}, "asks it of no pair"),
-    ({"orthogonality": 0.1, "structure": "shared"}, "asks it of no pair"),
-    ({"orthogonality": 0.1, "structure": "block:3"}, "asks it of no pair"),
-    ({"orthogonality": 0.1, "structure": "banded:2"}, "asks it of no pair"),
-    ({"orthogonality": 0.1, "latents": 1}, "asks it of no pair"),
+    ({"orthogonality": 0.1, "structure": "full"}, "leaves no pair"),
+    ({"orthogonality": 0.1, "structure": "shared"}, "leaves no pair"),
+    ({"orthogonality": 0.1, "structure": "block:3"}, "leaves no pair"),
+    ({"orthogonality": 0.1, "structure": "banded:2"}, "leaves no pair"),
+    ({"orthogonality": 0.1, "latents": 1}, "leaves no pair"),
     ({"orthogonality": 0.1, "estimator": "columns:1"}, "columns:K with K >= 2"),
     ({"orthogonality": 0.1, "estimator": "trace:2"}, "needs pairs of columns"),
     ({"orthogonality": 0.1, "curvature": "hessian"}, "and gauss-newton"),

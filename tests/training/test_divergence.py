@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,8 +32,8 @@ def test_the_last_good_checkpoint_is_kept(
     """From step 12 on the objective is a million times what it was."""
     original = Training.evaluated
 
-    def larger(self: Training, batch: torch.Tensor, generator: torch.Generator, step: int) -> Terms:
-        terms = original(self, batch, generator, step)
+    def larger(self: Training, batch: torch.Tensor, generator: torch.Generator, step: int, *rest: Any) -> Terms:
+        terms = original(self, batch, generator, step, *rest)
         factor = 1e6 if step >= 12 else 1.0
         return Terms({name: part * factor for name, part in terms.parts.items()})
 

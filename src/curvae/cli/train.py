@@ -44,12 +44,8 @@ def train(
     damaged: Annotated[
         str | None, Option(help="What to do with images that cannot be read: stop or skip.", show_default="stop")
     ] = None,
-    labels: Annotated[
-        str | None, Option(help="Columns of a table to keep beside the data: COLUMN,COLUMN.", show_default="none")
-    ] = None,
-    drop: Annotated[
-        str | None, Option(help="Columns of a table to leave out: COLUMN,COLUMN.", show_default="none")
-    ] = None,
+    labels: Annotated[str | None, Option(help="Columns of a table to keep beside the data: COLUMN,COLUMN.")] = None,
+    drop: Annotated[str | None, Option(help="Columns of a table to leave out: COLUMN,COLUMN.")] = None,
     objective: Annotated[str | None, Option(help="beta-vae, taylor, grae or rae.", show_default="grae")] = None,
     structure: Annotated[
         str | None,

@@ -187,7 +187,7 @@ class Trained(OneLine):
         x: Any = None,
         *,
         latents: Sequence[int] | None = None,
-        values: Sequence[float] = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0),
+        values: Sequence[float | int] = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0),
         batch_size: int = 16,
     ) -> Any:
         """Expected observations as one latent at a time takes each value and the others keep those of a sample's code.

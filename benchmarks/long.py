@@ -1,0 +1,305 @@
+"""What long runs lose and gain along training: every kept snapshot of every run measured on held-out data.
+
+``python -m benchmarks.long RUNS --out results/long`` measures the run folders in ``RUNS``, finished or not, and writes
+``summary.json`` and ``curves.png``. What was measured before is read from ``--values``, so that a second call, when
+more runs are finished, takes only what they add.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from curvae.autoencoder import Autoencoder
+from curvae.cpu.page_faults import avoid_page_faults
+from curvae.data import as_float
+from curvae.errors import InputError
+from curvae.files import write_atomic
+from curvae.metrics import Implied, importance_weighted_nll
+from curvae.metrics.codes import batches, deployed
+from curvae.metrics.likelihood import at_unit_beta
+from curvae.metrics.objectives import objective_values
+from curvae.reproduce.drawing import plain, save_png
+from curvae.reproduce.intervals import paired
+from curvae.reproduce.summary import as_json, write_text
+from curvae.runs import Run, RunConfig, build_likelihood, build_structure, load_model
+from curvae.runs.provenance import environment, today
+
+REFERENCE = "β-VAE"
+MEASURES = {
+    "beta_vae": "(2)",
+    "taylor": "(7)",
+    "grae_full": "(13)",
+    "squared_error": "squared error term",
+    "left_out": "(2) − (7)",
+    "nll": "importance-weighted NLL, nats",
+}
+# by objective and estimator
+_NAMES = {
+    ("beta-vae", None): REFERENCE,
+    ("grae", "columns:1"): "GRAE≈, one column",
+    ("grae", "secants:1"): "GRAE, one secant",
+    ("grae", "fraction:1/16:exact"): "GRAE, exact on 1/16",
+}
+Values = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured: held-out samples of a snapshot and of a finished model, and draws for each sample.
+
+    The importance-weighted NLL is of finished models alone, on its own number of samples: it costs the most.
+    """
+
+    snapshot: int = 200
+    finished: int = 1000
+    draws: int = 16
+    nll: int = 200
+    nll_draws: int = 50
+
+
+@torch.no_grad()
+def measure(model: Autoencoder, data: Tensor, config: RunConfig, scale: Scale, finished: bool) -> Values:
+    """Every measure, a value a sample; the noise is the same for all models, so that they differ by their weights."""
+    likelihood, structure = build_likelihood(config.likelihood), build_structure(config.structure)
+    generator = torch.Generator().manual_seed(0)
+    parts = []
+    with deployed(model):
+        for x in batches(model, data[: scale.finished if finished else scale.snapshot], 50):
+            given = (model, x, config.beta, likelihood, structure)
+            parts.append(objective_values(*given, generator=generator, samples=scale.draws, paired=True).values)
+    joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    found = {name: joined[name] for name in ("beta_vae", "taylor", "grae_full")}
+    found |= {"squared_error": joined["reconstruction"], "left_out": joined["beta_vae"] - joined["taylor"]}
+    if finished:
+        # the model that β makes of the decoder, and one rule for every model's proposal: its full optimum (11)
+        noise = at_unit_beta(likelihood, config.beta)
+        proposal, draws = Implied(model, 1.0, noise), torch.Generator().manual_seed(0)
+        nll = importance_weighted_nll(proposal, data[: scale.nll], noise, samples=scale.nll_draws, generator=draws)
+        found |= {"nll": nll.nll, "nll_bias": nll.bias, "nll_ess": nll.ess}
+    return {name: values.numpy() for name, values in found.items()}
+
+
+def models(run: Run) -> Iterator[tuple[int, Path]]:
+    """The steps after which a run's model is kept, and where; the finished model last."""
+    kept = [path for path in (run.path / "snapshots").glob("*") if (path / "model.json").exists()]
+    yield from sorted((int(path.name), path) for path in kept)
+    if run.finished:
+        yield run.config.steps, run.path
+
+
+def measured(run: Run, data: Tensor, scale: Scale, cache: Path) -> dict[int, Values]:
+    """The values of every model of a run, by step."""
+    found = {}
+    for step, path in models(run):
+        digest = hashlib.sha256((path / "model.safetensors").read_bytes()).hexdigest()[:12]
+        amounts = "-".join(str(amount) for amount in asdict(scale).values())
+        kept = cache / f"{run.path.name}-{step}-{digest}-{amounts}.npz"
+        if not kept.exists():
+            values = measure(load_model(path), data, run.config, scale, step == run.config.steps)
+            write_atomic(kept, lambda to, values=values: _save(to, values))
+        with np.load(kept) as file:
+            found[step] = dict(file)
+    return found
+
+
+def _save(to: Path, values: Values) -> None:
+    with to.open("wb") as file:  # given a name, NumPy would append its own ending
+        np.savez(file, **values)
+
+
+def setting(config: RunConfig) -> str:
+    """What runs that are compared have in common."""
+    rate = (
+        f"{config.schedule} from {config.lr:g} to 0"
+        if config.schedule == "cosine"
+        else f"{config.schedule} {config.lr:g}"
+    )
+    return (
+        f"{config.data}, networks × {config.width:g}, d = {config.latents}, β = {config.beta:g}, batch "
+        f"{config.batch_size}, {config.steps} steps, {rate}, precision {config.precision}"
+    )
+
+
+def name(config: RunConfig) -> str:
+    """What a run's way to train is called."""
+    estimator = None if config.objective == "beta-vae" else config.estimator
+    return _NAMES.get((config.objective, estimator), f"{config.objective}, {estimator or 'closed form'}")
+
+
+def _estimate(values: np.ndarray) -> dict[str, float]:
+    return {"mean": float(values.mean()), "se": float(values.std(ddof=1) / np.sqrt(len(values)))}
+
+
+def _over_seeds(values: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Mean over seeds with Student's interval over them, and the standard error over samples of their mean."""
+    seeds = np.array([each.mean() for each in values])
+    return {"seeds": len(seeds), **paired(seeds), "se_samples": _estimate(np.mean(values, axis=0))["se"]}
+
+
+def summarise(found: Sequence[tuple[Run, Mapping[int, Values]]], scale: Scale) -> dict[str, Any]:
+    """Each run, and each way to train over its seeds, with its differences from the β-VAE of the same seed."""
+    groups: dict[str, dict[str, dict[int, Mapping[int, Values]]]] = {}
+    for run, steps in found:
+        groups.setdefault(setting(run.config), {}).setdefault(name(run.config), {})[run.config.seed] = steps
+    return {
+        "measures": MEASURES,
+        "reference": REFERENCE,
+        "scale": asdict(scale),
+        "runs": [_run(run, steps) for run, steps in found],
+        "settings": {
+            title: {way: _curves(seeds, ways.get(REFERENCE, {}), scale.snapshot) for way, seeds in ways.items()}
+            for title, ways in groups.items()
+        },
+        "evaluated": {"date": today(), **environment(torch.device("cpu"))},
+    }
+
+
+def _run(run: Run, steps: Mapping[int, Values]) -> dict[str, Any]:
+    commit = run.environment["commit"]
+    return {
+        "run": run.path.name,
+        "trained as": name(run.config),
+        "setting": setting(run.config),
+        "seed": run.config.seed,
+        "finished": run.finished,
+        **{key: run.environment[key] for key in ("commit", "device", "curvae", "torch")},
+        "clean": commit is not None and not commit.endswith("-dirty"),
+        "steps": {
+            str(step): {key: _estimate(own) for key, own in values.items()} | _tightness(values)
+            for step, values in steps.items()
+        },
+    }
+
+
+def _tightness(values: Values) -> dict[str, float]:
+    return {"nll_ess_median": float(np.median(values["nll_ess"]))} if "nll_ess" in values else {}
+
+
+def _curves(
+    own: Mapping[int, Mapping[int, Values]], reference: Mapping[int, Mapping[int, Values]], points: int
+) -> dict[str, Any]:
+    """By step, over the seeds that have got there; of finished models on the snapshots' samples too, for the curves."""
+    found: dict[str, Any] = {}
+    for step in sorted({step for steps in own.values() for step in steps}):
+        mine = {seed: steps[step] for seed, steps in own.items() if step in steps}
+        theirs = {} if own is reference else {seed: steps[step] for seed, steps in reference.items() if step in steps}
+        found[str(step)] = _compared(mine, theirs, None)
+        if any(len(values["beta_vae"]) > points for values in mine.values()):
+            found[str(step)]["on_snapshots_samples"] = _compared(mine, theirs, points)
+    return found
+
+
+def _compared(mine: Mapping[int, Values], theirs: Mapping[int, Values], points: int | None) -> dict[str, Any]:
+    keys = [key for key in MEASURES if all(key in values for values in mine.values())]
+    both = sorted(mine.keys() & theirs.keys())
+    found: dict[str, Any] = {key: _over_seeds([values[key][:points] for values in mine.values()]) for key in keys}
+    if both:
+        found["less_reference"] = {
+            key: _over_seeds([(mine[seed][key] - theirs[seed][key])[:points] for seed in both]) for key in keys
+        }
+    return found
+
+
+def plot(summary: Mapping[str, Any]) -> Figure:
+    """For each setting a row of values and a row of differences from the β-VAE of the same seed, against steps."""
+    shown = ("beta_vae", "taylor", "grae_full", "squared_error", "left_out")
+    settings = summary["settings"]
+    figure = Figure(figsize=(15, 6 * len(settings)), dpi=80, layout="constrained")
+    axes = figure.subplots(2 * len(settings), len(shown), squeeze=False)
+    for row, (title, ways) in enumerate(settings.items()):
+        for column, key in enumerate(shown):
+            values, differences = plain(axes[2 * row, column]), plain(axes[2 * row + 1, column])
+            drawn = []
+            for index, (way, steps) in enumerate(ways.items()):
+                along = {step: found.get("on_snapshots_samples", found) for step, found in steps.items()}
+                _curve(values, {step: found[key] for step, found in along.items()}, way, f"C{index}")
+                less = {
+                    step: found["less_reference"][key] for step, found in along.items() if "less_reference" in found
+                }
+                _curve(differences, less, way, f"C{index}")
+                drawn.append(less)
+            for index, less in enumerate(
+                drawn
+            ):  # after all curves: an interval of two seeds can be wider than the axis
+                _intervals(differences, less, f"C{index}")
+            values.set(title=MEASURES[key], xscale="log", yscale="linear" if key == "left_out" else "log")
+            differences.set(xscale="log", xlabel="steps", title=f"{MEASURES[key]}, less the β-VAE's")
+            differences.axhline(0, color="0.5", linewidth=1)
+        axes[2 * row, 0].legend(fontsize=8, frameon=False)
+        axes[2 * row, 0].set_ylabel(title.replace(", batch", "\nbatch").replace(", cosine", "\ncosine"), fontsize=7)
+    figure.suptitle(
+        "means over seeds; bars: 95 % over seeds; dotted: over samples, where there is one seed", fontsize=9
+    )
+    return figure
+
+
+def _curve(axes: Axes, points: Mapping[str, Mapping[str, Any]], label: str, colour: str) -> None:
+    values = [point["value"] for point in points.values()]
+    axes.plot([int(step) for step in points], values, "o-", color=colour, markersize=3, linewidth=1, label=label)
+
+
+def _intervals(axes: Axes, points: Mapping[str, Mapping[str, Any]], colour: str) -> None:
+    low, high = axes.get_ylim()
+    for step, point in points.items():
+        one = point["low"] is None
+        half = 1.96 * point["se_samples"] if one else point["high"] - point["value"]
+        ends = [point["value"] - half, point["value"] + half]
+        axes.plot([int(step)] * 2, ends, ":" if one else "-", color=colour, linewidth=1)
+    axes.set_ylim(low, high)
+
+
+def evaluate(folder: Path, out: Path, cache: Path, scale: Scale) -> dict[str, Any]:
+    """Measure all runs in a folder, and write what was found.
+
+    Raises:
+        InputError: no run there, or runs on different data.
+    """
+    runs = [Run.open(path.parent) for path in sorted(folder.glob("*/config.json"))]
+    runs = [run for run in runs if any(models(run))]
+    if not runs:
+        raise InputError(f"{folder} holds no run with a model; expected run folders that curvae wrote")
+    if len({run.data["digest"] for run in runs}) > 1:
+        raise InputError(f"the runs in {folder} are of different data; give runs on the same data")
+    data = as_float(runs[0].dataset().test[: max(scale.finished, scale.snapshot, scale.nll)])
+    out.mkdir(parents=True, exist_ok=True)
+    cache.mkdir(parents=True, exist_ok=True)
+    console = Console(stderr=True)
+    found = [(run, measured(run, data, scale, cache)) for run in track(runs, "measuring", console=console)]
+    summary = summarise(found, scale)
+    # one estimate a line
+    text = re.sub(r"\{[^{}\[\]]*\}", lambda found: " ".join(found[0].split()), as_json(summary))
+    write_text(out / "summary.json", text)
+    save_png(plot(summary), out / "curves.png")
+    return summary
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.long", description=__doc__)
+    parser.add_argument("runs", type=Path, help="the folder of run folders")
+    parser.add_argument("--out", type=Path, required=True, help="where summary.json and curves.png go")
+    parser.add_argument("--values", type=Path, default=Path("runs/long-values"), help="what was measured before")
+    for key, value in asdict(Scale()).items():
+        parser.add_argument(f"--{key.replace('_', '-')}", type=int, default=value)
+    given = parser.parse_args()
+    avoid_page_faults()
+    torch.set_num_threads(1)
+    evaluate(given.runs, given.out, given.values, Scale(**{key: getattr(given, key) for key in asdict(Scale())}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The long runs along training: ``results/long``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from _numbers import interval, num, read, table
+
+_SHOWN = ("beta_vae", "taylor", "grae_full", "squared_error", "left_out", "nll")
+_DIGITS = {"nll": 1}
+
+
+def _summary() -> dict[str, Any]:
+    return read("long/summary.json")
+
+
+def _cell(part: dict[str, Any], digits: int = 2) -> str:
+    """With its interval over seeds, or ± its standard error over samples where there is one seed."""
+    if part["low"] is None:
+        return f"{num(part['value'], digits)} ± {num(part['se_samples'], digits)}"
+    return interval(part, digits)
+
+
+def ends(ways: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Where each way to train ends, of those of which a run is finished: the finished models alone have the NLL."""
+    last = {way: steps[max(steps, key=int)] for way, steps in ways.items()}
+    return {way: found for way, found in last.items() if "nll" in found}
+
+
+def tables() -> str:
+    """For each setting: the ends, the differences from the β-VAE early and at the end, and what they allow to say."""
+    summary = _summary()
+    parts = []
+    for title, ways in summary["settings"].items():
+        found = ends(ways)
+        if summary["reference"] in found:
+            parts += [
+                f"**{title.replace('mnist', 'MNIST', 1)}.**",
+                _ends(found),
+                _differences(ways, found),
+                _said(found),
+            ]
+    return "\n\n".join(parts)
+
+
+def _ends(found: dict[str, dict[str, Any]]) -> str:
+    rows = [
+        [way, str(end["beta_vae"]["seeds"]), *(_cell(end[key], _DIGITS.get(key, 2)) for key in _SHOWN)]
+        for way, end in found.items()
+    ]
+    return table(["trained as", "seeds", *(_summary()["measures"][key] for key in _SHOWN)], rows)
+
+
+def _differences(ways: dict[str, Any], found: dict[str, dict[str, Any]]) -> str:
+    """Of the same seed, at a tenth of the steps and at the end."""
+    rows = []
+    for way, end in found.items():
+        if "less_reference" in end:
+            last = max(ways[way], key=int)
+            early = min((step for step in ways[way] if "less_reference" in ways[way][step]), key=_from_tenth(int(last)))
+            for step in (early, last):
+                less = ways[way][step]["less_reference"]
+                cells = [_cell(less[key]) if key in less else "" for key in _SHOWN]
+                rows.append([f"{way}, {step} steps", str(less["beta_vae"]["seeds"]), *cells])
+    return table(["less the β-VAE of the same seed", "seeds", *(_summary()["measures"][key] for key in _SHOWN)], rows)
+
+
+def _from_tenth(last: int) -> Any:
+    return lambda step: abs(int(step) - last / 10)
+
+
+def _said(found: dict[str, dict[str, Any]]) -> str:
+    """Lost and gained are what intervals over seeds leave no doubt of, lower being better; one seed says nothing."""
+    sentences = []
+    for way, end in found.items():
+        less = end.get("less_reference")
+        if less is None:
+            continue
+        seeds = less["beta_vae"]["seeds"]
+        if seeds < 2:
+            sentences.append(f"{way}: one seed, which says nothing about the next one; ± is over digits.")
+            continue
+        words = []
+        for word, sure in (("gained", lambda part: part["high"] < 0), ("lost", lambda part: part["low"] > 0)):
+            names = [
+                _summary()["measures"][key].removesuffix(", nats")
+                for key in _SHOWN
+                if key != "left_out" and sure(less[key])
+            ]
+            words.append(f"{word}: {', '.join(names) or 'nothing that is certain'}")
+        sentences.append(f"{way}, {seeds} seeds, at the end: {'; '.join(words)}.")
+    return " ".join(sentences)
+
+
+def made() -> str:
+    """The commits of the runs, and how much was measured."""
+    summary, scale = _summary(), _summary()["scale"]
+    runs = summary["runs"]
+    commits = ", ".join(f"`{commit[:7]}`" for commit in dict.fromkeys(run["commit"] for run in runs))
+    finished = sum(run["finished"] for run in runs)
+    clean = "clean" if all(run["clean"] for run in runs) else "not all clean"
+    bias = [run["steps"][max(run["steps"], key=int)]["nll_bias"]["mean"] for run in runs if run["finished"]]
+    return (
+        f"{finished} finished runs of {len(runs)}, trained from {commits} ({clean}) on "
+        f"{', '.join(dict.fromkeys(run['device'] for run in runs))}; {scale['finished']} held-out digits of finished "
+        f"models, {scale['snapshot']} of those on the way, {scale['draws']} draws in (2); the importance-weighted NLL "
+        f"is of {scale['nll']} digits with {scale['nll_draws']} draws, to first order at most {num(max(bias))} too high"
+    )

@@ -1,0 +1,159 @@
+"""What became of the paper's claims: one small rule for each figure, on the numbers in ``results/``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from _numbers import RESULTS, interval, num, percent, read, table
+
+SHOWN, PARTLY, NOT_SHOWN, OTHER = "shown", "partly", "not shown", "other than the paper says"
+Judged = tuple[str, str]
+"""The statistic as text, and the verdict."""
+
+
+def _of(count: int, total: int) -> str:
+    return SHOWN if count == total else PARTLY if count else NOT_SHOWN
+
+
+def uniqueness(summary: dict[str, Any]) -> Judged:
+    """For each ν: are long runs within 2° of the true latents surely more often with diagonal Σ than with full Σ?
+
+    Shown if so for all, and surely of most runs; partly if for some. If for none, but of the ELBO's own optimum in the
+    place of the true latents for all, the latents are unique elsewhere than the paper says.
+    """
+    panels = summary["panels"]
+    kind = "unamortised" if any("unamortised" in name for name in panels) else "amortised"
+    names = [each for each in ("identity", "tanh", "sigmoid", "elu") if f"{each}-diagonal-orthogonal-{kind}" in panels]
+
+    def more_often(target: str, least: float = 0) -> list[str]:
+        found = []
+        for name in names:
+            both = [panels[f"{name}-{family}-orthogonal-{kind}"].get(target) for family in ("diagonal", "full")]
+            diagonal, full = (None if part is None else part["converged"]["within"] for part in both)
+            if diagonal is not None and full is not None and diagonal["low"] > max(full["high"], least):
+                found.append(f"{name} {interval(diagonal, 0, 100)} % against {interval(full, 0, 100)} %")
+        return found
+
+    true, optimum = more_often("to_true_latents"), more_often("to_elbo_optimum")
+    text = f"within 2° of the true latents more often than with full Σ for {len(true)} of {len(names)} ν"
+    text += f": {'; '.join(true)}" if true else ""
+    text += f"; within 2° of the ELBO's optimum for {len(optimum)} of {len(names)}" if optimum else ""
+    if not true and len(optimum) == len(names):
+        return text, OTHER
+    return text, SHOWN if len(more_often("to_true_latents", 0.5)) == len(names) else PARTLY if true else NOT_SHOWN
+
+
+def blocks(summary: dict[str, Any]) -> Judged:
+    """In how many settings is the share inside the blocks beyond 95 % of random orders of the latents, every seed?"""
+    settings = summary["settings"]
+    beyond = sum(all(order["p_value"] < 0.05 for order in each["permuted"]["blocks"]) for each in settings)
+    above = [each["share_above"]["diagonal"] for each in settings]
+    low, high = (pick(above, key=lambda part: part["value"]) for pick in (min, max))
+    text = (
+        f"beyond 95 % of random orders of the latents, every seed, in {beyond} of {len(settings)} settings; share in "
+        f"the blocks less that with diagonal Σ: {interval(low)} to {interval(high)}"
+    )
+    return text, _of(beyond, len(settings))
+
+
+def curves(summary: dict[str, Any]) -> Judged:
+    """Are both gaps surely below 5 % of (7) at every β and b, and smaller at the smallest β than at the largest?"""
+
+    def shares(gap: str) -> list[list[dict[str, float]]]:
+        found = []
+        for block in summary["blocks"].values():
+            taylor, gaps = block["objectives"][-1]["taylor"], block["gaps"][-1][gap]
+            pairs = zip(gaps, taylor, strict=True)
+            found.append([{key: 100 * part[key] / all_["value"] for key in part} for part, all_ in pairs])
+        return found
+
+    left_out, price = shares("(2) − (7)"), shares("(7) − (13)")
+    every = [part for block in (*left_out, *price) for part in block]
+    small = all(max(abs(part["low"]), abs(part["high"])) < 5 for part in every)
+    smallest_first = all(abs(block[0]["value"]) < abs(block[-1]["value"]) for block in (*left_out, *price))
+    worst = [max((p for block in gap for p in block), key=lambda part: abs(part["value"])) for gap in (left_out, price)]
+    text = (
+        f"largest share of (7): {interval(worst[0], 1)} % for (2) − (7), {interval(worst[1], 1)} % for (7) − (13); "
+        f"{'' if smallest_first else 'not '}smallest at the smallest β for every b"
+    )
+    return text, _of(small + smallest_first, 2)
+
+
+def distances(summary: dict[str, Any]) -> Judged:
+    """Are the samples faces (at most three times the distance of real images), and do the models then agree?"""
+    real = summary["frechet"]["of_training_images"]
+    times = min(each["mean"] for each in summary["models"]["β-VAE"]["frechet_prior"]) / real
+    answers = [each["within"] for part in summary["within_spread"].values() for each in part]
+    differences = summary["differences"]["frechet_prior"]
+    apart = sum(part["low"] > 0 or part["high"] < 0 for part in differences)
+    worst = max(differences, key=lambda part: abs(part["value"]))
+    text = (
+        f"GRAE≈ within the spread of the seeds in {sum(answers)} of {len(answers)} cases; z from the prior, less the "
+        f"β-VAE's: at most {interval(worst, 0)}, surely different at {apart} of {len(differences)} β; the β-VAE's own "
+        f"distance is at least {num(times, 0)} times that of real images"
+    )
+    return text, NOT_SHOWN if times > 3 else _of(sum(answers), len(answers))
+
+
+def samples(summary: dict[str, Any]) -> Judged:
+    """Are the samples faces, by a sharpness of at least a third of real images', and as sharp with GRAE≈?"""
+    real = read("fig4/summary.json")["sharpness_of_real_images"]
+    pairs = [[each["models"][name]["sharpness"] for name in ("β-VAE", "GRAE≈")] for each in summary["settings"]]
+    ratios, share = [grae / vae for vae, grae in pairs], max(max(pair) for pair in pairs) / real
+    text = (
+        f"sharpness of GRAE≈'s samples ÷ β-VAE's {num(min(ratios))} to {num(max(ratios))} (one number a model, no "
+        f"interval); at most {percent(share, 0)} of real images'"
+    )
+    return text, NOT_SHOWN if share < 1 / 3 else _of(sum(ratio > 0.9 for ratio in ratios), len(ratios))
+
+
+_ROTATION = "with diagonal Σ the ELBO singles out the true latents' rotation, with full Σ it does not"
+_BLOCKS = "the blocks of Σ show in JᵀJ of the decoder"
+FIGURES: dict[str, tuple[str, str, Callable[[dict[str, Any]], Judged]]] = {
+    "fig1": ("Figure 1", f"{_ROTATION} (tanh, amortised)", uniqueness),
+    "fig2": ("Figure 2", _BLOCKS, blocks),
+    "fig3": ("Figure 3, app. F", "(2), (7) and (13) are close, the closer the smaller β", curves),
+    "fig4": ("Figure 4", "Fréchet distances of GRAE≈ and β-VAE are close", distances),
+    "fig5": ("Figure 5", f"{_ROTATION} (four ν, amortised, orthogonal W)", uniqueness),
+    "fig6": ("Figure 6", f"{_ROTATION} (four ν, unamortised, orthogonal W)", uniqueness),
+    "fig7": ("Figure 7, app. E", f"{_BLOCKS}, in more settings", blocks),
+    "table1": ("Table 1, app. G", "samples of GRAE≈ are like those of the β-VAE", samples),
+}
+"""By folder: the name, the paper's claim, the rule."""
+
+
+def provenance(summary: dict[str, Any]) -> list[str]:
+    """Scale, seeds, commit and device."""
+    if "config" not in summary:
+        made = [summary["environment"]]
+        seeds = f"{max(panel['trials'] for panel in summary['panels'].values())} trials a panel"
+        size = ""
+    else:
+        made = summary["trained_under"]
+        training = summary["config"]["training"]
+        seeds = str(len(training["seeds"]))
+        size = f", {training['steps']} steps, networks × {num(training['width'], 4).rstrip('0').rstrip('.')}"
+    commits = list(dict.fromkeys(each["commit"] for each in made))
+    text = f"`{commits[0][:7]}`" + (f" and {len(commits) - 1} more" if len(commits) > 1 else "")
+    dirty = sum(commit.endswith("-dirty") for commit in commits)
+    text += f", {dirty} not clean" if dirty else ", clean"
+    return [summary["scale"] + size, seeds, text, ", ".join(dict.fromkeys(each["device"] for each in made))]
+
+
+def verdicts() -> list[tuple[str, str, str, list[str], str]]:
+    """Name, claim, statistic, provenance and verdict of every figure that has results."""
+    found = []
+    for folder, (name, claim, judge) in FIGURES.items():
+        if (RESULTS / folder / "summary.json").is_file():
+            summary = read(f"{folder}/summary.json")
+            text, verdict = judge(summary)
+            found.append((name, claim, text, provenance(summary), verdict))
+    return found
+
+
+def verdict_table() -> str:
+    """All of it as a table."""
+    rows = [[name, claim, text, *made, f"**{verdict}**"] for name, claim, text, made, verdict in verdicts()]
+    head = ["", "the paper's claim", "here, with 95 % intervals", "scale", "seeds", "commit", "device", "verdict"]
+    return table(head, rows)

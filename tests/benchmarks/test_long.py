@@ -1,0 +1,80 @@
+"""Long runs measured along training: what stands in the summary is what the library's own evaluation says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import long
+from curvae.errors import InputError
+from curvae.likelihoods import Gaussian
+from curvae.metrics import evaluate
+from curvae.posteriors import Diagonal
+from curvae.runs import Run, RunConfig, load_model
+from curvae.training import snapshot, train
+
+SCALE = long.Scale(snapshot=6, finished=8, draws=2, nll=4, nll_draws=3)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A β-VAE and a GRAE of the same seed, with the model after 5 of 10 steps."""
+    folder = tmp_path_factory.mktemp("long")
+    np.save(folder / "data.npy", np.random.default_rng(0).random((60, 6), dtype=np.float32))
+    small = {"data": str(folder / "data.npy"), "network": "mlp", "width": 0.03, "latents": 2, "beta": 0.3}
+    short = {"steps": 10, "batch_size": 8, "device": "cpu", "lr": 0.01, "checkpoint_every": 10}
+    for objective in ("beta-vae", "grae"):
+        config = RunConfig(objective=objective, structure="diagonal", **small, **short)
+        train(config, folder / "runs" / objective, keep=(5,))
+    return folder / "runs"
+
+
+def test_values_and_differences_are_those_of_the_models(runs: Path, tmp_path: Path) -> None:
+    long.evaluate(runs, tmp_path / "out", tmp_path / "values", SCALE)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
+    (ways,) = summary["settings"].values()
+    data = torch.as_tensor(Run.open(runs / "grae").dataset().test[:])
+
+    def expected(name: str, step: int, measure: str) -> float:
+        model = load_model(snapshot(runs / name, 5) if step == 5 else runs / name)
+        amount = SCALE.snapshot if step == 5 else SCALE.finished
+        noise = torch.Generator().manual_seed(0)
+        given = (model, data[:amount], 0.3, Gaussian(), Diagonal())
+        return getattr(evaluate(*given, generator=noise, samples=1), measure).mean
+
+    for measure in ("taylor", "grae_full"):
+        for step in (5, 10):
+            vae, grae = (expected(name, step, measure) for name in ("beta-vae", "grae"))
+            found = ways["grae, exact"][str(step)]
+            assert found[measure]["value"] == pytest.approx(grae, rel=1e-4)
+            assert found["less_reference"][measure]["value"] == pytest.approx(grae - vae, abs=1e-3)
+    assert found["less_reference"]["nll"]["low"] is None  # one seed says nothing about seeds
+    assert {run["finished"] for run in summary["runs"]} == {True}
+    assert (tmp_path / "out" / "curves.png").stat().st_size > 1000
+
+
+def test_nothing_is_measured_twice_and_new_weights_are(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, taken = Run.open(runs / "grae"), []
+    data = torch.as_tensor(run.dataset().test[:])
+
+    def fake(*given: object) -> long.Values:
+        taken.append(given)
+        return {"taylor": np.zeros(3)}
+
+    monkeypatch.setattr(long, "measure", fake)
+    assert list(long.measured(run, data, SCALE, tmp_path)) == [5, 10]
+    long.measured(run, data, SCALE, tmp_path)
+    assert len(taken) == 2
+    long.measured(run, data, long.Scale(), tmp_path)
+    assert len(taken) == 4
+
+
+def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no run"):
+        long.evaluate(tmp_path, tmp_path / "out", tmp_path / "values", SCALE)
