@@ -6,6 +6,7 @@
 #   make check    lint, format, types, layering, documentation, packaging
 #   make package  build the wheel and try it in an empty environment, in dist/
 #   make bench    speed against other ways of computing the same thing;  make bench ARGS="--device cuda" on a GPU
+#   make gpu      full width on one card in ten minutes, in GPU_OUT;  make gpu SCALE=smoke tries the script on a CPU
 #   make docs     the documentation as a site, in site/
 #   make clean    remove .venv and everything that was built (runs/ stays)
 #
@@ -14,6 +15,7 @@
 
 PYTHON ?= python3
 SCALE ?= quick
+GPU_OUT ?= runs/gpu$(if $(filter smoke,$(SCALE)),-smoke)
 ARGS ?=
 
 BIN := .venv/bin
@@ -46,7 +48,7 @@ TRAIN := $(BIN)/curvae train --data mnist --structure diagonal --likelihood gaus
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-all check package bench docs clean
+.PHONY: help install demo test test-all check package bench gpu docs clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -114,6 +116,9 @@ package: $(READY)
 
 bench: $(BENCH_READY)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+gpu: $(READY)
+	$(BIN)/python -m benchmarks.gpu --scale $(if $(filter smoke,$(SCALE)),smoke,full) --out $(GPU_OUT) $(ARGS)
 
 docs: $(READY)
 	$(MKDOCS)

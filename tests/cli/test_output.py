@@ -187,7 +187,7 @@ def test_the_line_to_go_on_is_quoted_for_a_shell(curvae: Curvae, run: Path, tmp_
     there = tmp_path / "s p; touch Y"
     run.rename(there)
     (there / "model.json").unlink()
-    assert f"curvae train --resume --out '{there}'" in one_line(curvae("evaluate", there), 2)
+    assert f"curvae train --resume --out '{there}'" in one_line(curvae("sample", there, "--out", tmp_path / "s.npy"), 2)
 
 
 # sizes that would never end or fit: what is typed, and what the line says

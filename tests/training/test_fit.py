@@ -189,7 +189,7 @@ def test_the_whole_way_from_a_model_to_a_report(x: np.ndarray, tmp_path: Path) -
     assert again.dataset().digest == run.dataset().digest
     loaded = curvae.load(tmp_path / "run", model=lambda: net(posteriors.Full()))
     torch.testing.assert_close(loaded.state_dict(), run.model().state_dict(), rtol=0, atol=0)
-    with pytest.raises(InputError, match="is other data"):
+    with pytest.raises(InputError, match="is different data"):
         Run.open(tmp_path / "run", data=x + 1).dataset()
 
 
