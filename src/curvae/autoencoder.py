@@ -149,8 +149,9 @@ class Autoencoder(nn.Module):
         )
 
     def __repr__(self) -> str:
-        parts = {"encoder": self.encoder, "decoder": self.decoder, "latents": self.latents}
-        return line(type(self).__name__, **parts, structure=self.structure, holds=weights(self))
+        shape = self.shape if len(self.shape) > 1 else self.latents
+        parts = {"encoder": self.encoder, "decoder": self.decoder, "latents": shape, "structure": self.structure}
+        return line(type(self).__name__, weights(self), **parts)
 
     def posterior(self, x: Float[Tensor, "B *D"]) -> Normal:
         r"""$q(z\mid x)$ for a batch.

@@ -65,5 +65,5 @@ def test_bad_input() -> None:
         active_units(model(), torch.randn(3, 5), threshold=-1.0)
     with pytest.raises(InputError, match="no samples"):
         unit_divergence(model(Full()), torch.randn(0, 5))
-    with pytest.raises(InputError, match="no finite"):
+    with pytest.raises(InputError, match="not finite"):
         codes(model(), torch.full((2, 5), torch.nan))

@@ -115,15 +115,32 @@ def test_outputs_are_expected_observations() -> None:
     )
 
 
-def test_geodesics_are_no_longer_than_lines() -> None:
-    tool, x = trained(), images(4)
-    for layer in (tool.model.decoder[0], tool.model.mean_head):  # well bent
-        torch.nn.init.normal_(layer.weight, std=2.0)
-    straight, short = (tool.interpolate(x, x.flip(0), 17, geodesic=way) for way in (False, True))
+class Sphere(nn.Module):
+    """From angles to a point of the unit sphere, four times over."""
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        polar, azimuth = z[:, 0], z[:, 1]
+        x, y = polar.sin() * azimuth.cos(), polar.sin() * azimuth.sin()
+        return torch.stack([x, y, polar.cos()], 1).repeat(1, 4).unflatten(1, SHAPE)
+
+
+class FirstTwo(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1)[:, :2]
+
+
+def test_geodesics_of_a_sphere_are_arcs() -> None:
+    model = Autoencoder(FirstTwo(), Sphere(), 2, features=2)
+    tool = Trained(model.double().eval(), Gaussian(), Full(), 0.2, SHAPE)
+    a, b = torch.full((1, *SHAPE), 0.5).double(), torch.full((1, *SHAPE), 0.5).double()
+    b.flatten()[1] = 2.5
+    straight, short = (tool.interpolate(a, b, 33, geodesic=way) for way in (False, True))
     torch.testing.assert_close(straight[:, [0, -1]], short[:, [0, -1]])
-    lengths = [length(lambda z: z, way.flatten(2)) for way in (straight, short)]
-    assert bool((lengths[1] <= lengths[0] + 1e-9).all())
-    assert bool((lengths[1] < 0.9999 * lengths[0]).any())
+    ends = short.flatten(2)[0, [0, -1]] / 2  # four times over is twice as long
+    angle = torch.linalg.vecdot(ends[0], ends[1]).acos()
+    lengths = [length(lambda z: z, way.flatten(2) / 2).item() for way in (straight, short)]
+    assert lengths[1] == pytest.approx(angle.item(), rel=1e-3)
+    assert lengths[0] == pytest.approx(2 * math.sin(0.5), rel=1e-2)  # along the parallel
 
 
 def test_samples_are_decoded_draws() -> None:
@@ -260,7 +277,7 @@ def test_settings_are_refused_in_one_line() -> None:
 def test_a_model_that_has_diverged_is_noticed() -> None:
     tool = trained()
     nn.init.constant_(tool.model.decoder[2].bias, math.inf)
-    with pytest.raises(InputError, match="no finite numbers"):
+    with pytest.raises(InputError, match="are not finite"):
         tool.reconstruct(images())
 
 

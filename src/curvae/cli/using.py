@@ -195,6 +195,11 @@ def write(
     from curvae.files import write_atomic
 
     there, suffix = out.exists(), out.suffix.lower()
+    # text of a table is Python objects there, which nobody could load again without pickle
+    arrays = {
+        name: np.asarray(each).astype(str) if np.asarray(each).dtype == object else each
+        for name, each in arrays.items()
+    }
     with writing("--out", out):
         if suffix == ".npy":
             write_atomic(out, lambda path: np.save(path, next(iter(arrays.values()))))

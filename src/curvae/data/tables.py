@@ -53,10 +53,9 @@ def load(
     halves = split.apply(table, name)
     if not labels:
         return halves
-    held_out = np.zeros(len(table), dtype=bool)
-    held_out[halves.split["test_indices"]] = True
+    train, test = (positions.numpy() for positions in split.indices(len(table), name))
     kept = {label: np.asarray(beside[label] if label in beside else values[label]) for label in labels}
-    return halves._replace(labels={label: (array[~held_out], array[held_out]) for label, array in kept.items()})
+    return halves._replace(labels={label: (array[train], array[test]) for label, array in kept.items()})
 
 
 def _read(path: Path, name: str, layer: str | None) -> tuple[Any, list[str], dict[str, Any]]:

@@ -340,7 +340,7 @@ def _collected(parts: Iterable[tuple[Tensor, ...]], count: int) -> list[Tensor]:
             whole = [torch.empty(count, *one.shape[1:], dtype=one.dtype) for one in part]
         for place, one in zip(whole, part, strict=True):
             if not bool(one.isfinite().all()):
-                raise InputError("the model gives values that are no finite numbers on these samples")
+                raise InputError("the model gives values that are not finite on these samples")
             place[done : done + len(one)] = one
         done += len(part[0])
     return whole
