@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "docs"))
 
-import _verdicts  # noqa: E402
+import _verdicts
 
 
 def setting(*p_values: float) -> dict[str, Any]:
