@@ -108,7 +108,9 @@ class Job:
 def steps(job: Job) -> None:
     """Every way to train at every batch size, precision and mode, those that take longest to prepare last."""
     path, watch = job.out / "steps.json", Stopwatch(job.device)
-    found = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    # rows of another card or commit are none of this table
+    found = before["rows"] if before.get("environment") == environment(job.device) else []
     done = {_key(row) for row in found}
     modes = ["eager", *(["graph"] if job.device.type == "cuda" else []), "compiled"]
     wanted = [

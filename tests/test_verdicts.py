@@ -1,0 +1,64 @@
+"""The verdicts on the paper's claims follow from the numbers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "docs"))
+
+import _verdicts
+
+
+def setting(*p_values: float) -> dict[str, Any]:
+    above = {"value": 0.1, "low": 0.05, "high": 0.2}
+    return {"permuted": {"blocks": [{"p_value": p} for p in p_values]}, "share_above": {"diagonal": above}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "verdict"),
+    [
+        ([setting(0.01, 0.02), setting(0.04, 0.001)], "shown"),
+        ([setting(0.01, 0.02), setting(0.04, 0.06)], "partly"),
+        ([setting(0.01, 0.2)], "not shown"),
+    ],
+)
+def test_blocks_stand_out_with_every_seed(settings: list[dict[str, Any]], verdict: str) -> None:
+    assert _verdicts.blocks({"settings": settings})[1] == verdict
+
+
+def panels(true: tuple[float, float], optimum: tuple[float, float]) -> dict[str, Any]:
+    """One ν: shares within 2° with diagonal and full Σ, each ± 0.05."""
+
+    def panel(index: int) -> dict[str, Any]:
+        parts = {"to_true_latents": true[index], "to_elbo_optimum": optimum[index]}
+        return {
+            name: {"converged": {"within": {"value": value, "low": value - 0.05, "high": value + 0.05}}}
+            for name, value in parts.items()
+        }
+
+    names = ("tanh-diagonal-orthogonal-amortised", "tanh-full-orthogonal-amortised")
+    return {"panels": {name: panel(index) for index, name in enumerate(names)}}
+
+
+@pytest.mark.parametrize(
+    ("true", "optimum", "verdict"),
+    [
+        ((0.9, 0.05), (0.9, 0.05), "shown"),
+        ((0.3, 0.05), (0.9, 0.05), "partly"),
+        ((0.06, 0.05), (0.9, 0.05), "other than the paper says"),
+        ((0.06, 0.05), (0.06, 0.05), "not shown"),
+    ],
+)
+def test_where_the_latents_are_unique(true: tuple[float, float], optimum: tuple[float, float], verdict: str) -> None:
+    assert _verdicts.uniqueness(panels(true, optimum))[1] == verdict
+
+
+def test_every_figure_with_results_has_a_row() -> None:
+    folders = {path.parent.name for path in _verdicts.RESULTS.glob("*/summary.json")}
+    figures = {name for name in folders if name.startswith(("fig", "table"))}
+    assert figures <= set(_verdicts.FIGURES)
+    assert len(_verdicts.verdicts()) == len(figures)
