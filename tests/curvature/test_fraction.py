@@ -74,7 +74,7 @@ def test_bad_input() -> None:
         Fraction(Columns(1), 1.5)
     with pytest.raises(InputError, match="fraction"):
         Fraction(Columns(1), 0.0)
-    with pytest.raises(InputError, match="Columns, Exact and Trace; got Lanczos"):
+    with pytest.raises(InputError, match="Columns, Exact, Secants and Trace; got Lanczos"):
         Fraction(Lanczos(), 0.5)
     with pytest.raises(InputError, match="use Exact"):
         objectives.GRAE(BETA, structure=Full(), estimator=Fraction(Columns(1), 0.5))

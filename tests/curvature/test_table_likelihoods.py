@@ -77,17 +77,16 @@ def _naive(decoder: nn.Module, z: Tensor, x: Tensor, likelihood: Likelihood) -> 
 
 def test_estimators(at: tuple[nn.Module, Tensor, Tensor, Likelihood], seed: int) -> None:
     decoder, z, x, likelihood = at
+    point = curvature.Linearised(decoder, z, x, likelihood)
     m = _naive(*at)
     torch.testing.assert_close(gauss_newton(decoder, z, x, likelihood), m)
     full = torch.logdet(torch.eye(LATENTS) + m / BETA)
-    exact = Exact().penalty(decoder, z, x, likelihood, Full(), BETA)[1]
+    exact = Exact().penalty(point, Full(), BETA)[1]
     torch.testing.assert_close(exact, full)
-    columns = Columns(1).estimate(decoder, z, x, likelihood, Diagonal(), BETA, torch.Generator().manual_seed(seed))
+    columns = Columns(1).estimate(point, Diagonal(), BETA, torch.Generator().manual_seed(seed))
     chosen = m.diagonal(dim1=1, dim2=2).gather(1, columns.sampled.indices)[:, 0]
     torch.testing.assert_close(columns.value, LATENTS * torch.log1p(chosen / BETA))
-    part = Fraction(Exact(), 0.5).penalty(decoder, z, x, likelihood, Full(), BETA, torch.Generator().manual_seed(seed))[
-        1
-    ]
+    part = Fraction(Exact(), 0.5).penalty(point, Full(), BETA, torch.Generator().manual_seed(seed))[1]
     drawn = part.nonzero().flatten()
     torch.testing.assert_close(part[drawn], 2 * full[drawn])
     assert len(drawn) <= BATCH // 2
@@ -95,9 +94,7 @@ def test_estimators(at: tuple[nn.Module, Tensor, Tensor, Likelihood], seed: int)
     values, vectors = torch.linalg.eigh(m)
     log = vectors @ torch.diag_embed(torch.log1p(values.clamp(min=0) / BETA)) @ vectors.mT
     quadrature = torch.einsum("bdk,bde,bek->b", probes, log, probes) / 2
-    lanczos = Lanczos(LATENTS, Signs(2)).penalty(
-        decoder, z, x, likelihood, Full(), BETA, torch.Generator().manual_seed(seed)
-    )[1]
+    lanczos = Lanczos(LATENTS, Signs(2)).penalty(point, Full(), BETA, torch.Generator().manual_seed(seed))[1]
     torch.testing.assert_close(lanczos, quadrature)
 
 

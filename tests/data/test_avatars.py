@@ -111,11 +111,11 @@ def test_a_package_is_missing(module: str, monkeypatch: pytest.MonkeyPatch) -> N
     ("source", "message"),
     [
         ("avatars:many", "'avatars:many' is not recognised; expected avatars, avatars:COUNT or avatars:COUNT:SEED"),
-        ("avatars:10:1:2", "is not understood"),
-        ("avatars:-5", "is not understood"),
-        ("avatars:²", "is not understood"),
-        ("avatars:1", "avatars are 1; expected 2 to 1000000"),
-        ("avatars:9000000", "avatars are 9000000; expected"),
+        ("avatars:10:1:2", "is not recognised"),
+        ("avatars:-5", "is not recognised"),
+        ("avatars:²", "is not recognised"),
+        ("avatars:1", "the number of avatars is 1; expected 2 to 1000000"),
+        ("avatars:9000000", "the number of avatars is 9000000; expected"),
         ("avatars:10:9223372036854775808", "avatars' seed is 9223372036854775808; expected"),
     ],
 )

@@ -195,7 +195,7 @@ def test_resume_refuses_a_checkpoint_of_another_run(
     with pytest.raises(Crash):
         train(configure(), tmp_path / "run")
     (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(other.checkpoint.read_bytes())
-    with pytest.raises(InputError, match=r"of another run \(it differs in seed\)"):
+    with pytest.raises(InputError, match=r"belongs to another run \(it differs in seed\)"):
         train(configure(), tmp_path / "run", resume=True)
 
 
