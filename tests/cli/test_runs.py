@@ -115,7 +115,7 @@ def test_no_checkpoint_yet(stopped: Path, curvae: Curvae) -> None:
 
 
 def test_completion_in_a_shell() -> None:
-    asked = {"_CURVAE_COMPLETE": "complete_bash", "COMP_WORDS": "curvae tr", "COMP_CWORD": "1"}
+    asked = {"_CURVAE_COMPLETE": "complete_bash", "COMP_WORDS": "curvae trai", "COMP_CWORD": "1"}
     code = "from curvae.cli import app; app(prog_name='curvae', args=[])"
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | asked, capture_output=True, text=True)
     assert (done.returncode, done.stdout.split()) == (0, ["train"]), done.stderr

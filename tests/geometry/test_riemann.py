@@ -102,5 +102,5 @@ def test_curvature_does_not_depend_on_the_basis_of_the_plane() -> None:
 def test_bad_input_is_one_clear_line() -> None:
     with pytest.raises(InputError, match="give both"):
         sectional_curvature(hyperbolic, points(3))
-    with pytest.raises(InputError, match="a plane in 1 dimensions"):
+    with pytest.raises(InputError, match="a plane needs d >= 2"):
         sectional_curvature(hyperbolic, points(1))

@@ -119,7 +119,7 @@ def test_killed_between_the_two_files_of_an_evaluation(
             assert run.evaluation is not None
             assert run.evaluation.beta == 0.5
         else:
-            with pytest.raises(InputError, match=r"evaluation\.npz .*of another evaluation"):
+            with pytest.raises(InputError, match=r"evaluation\.npz .*to another evaluation"):
                 _ = run.evaluation
         measured(run, 0)
         assert remains(run.path) == []
@@ -218,7 +218,7 @@ def test_a_disk_that_is_full_elsewhere(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "x")
 
-    module = {"append_line": "callbacks", "save_model": "loop"}[name]
+    module = {"append_line": "callbacks", "save_model": "engine"}[name]
     config = configure(**SHORT)
     with monkeypatch.context() as patched:
         patched.setattr(f"curvae.training.{module}.{name}", full)

@@ -84,7 +84,7 @@ def test_fewer_steps_than_are_done_are_refused(configure: Configure, tmp_path: P
     config = configure(**EVERY, steps=10)
     train(config, tmp_path / "run")
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    with pytest.raises(InputError, match=r"^steps is 9 but .*run has done 10; expected at least that many$"):
+    with pytest.raises(InputError, match=r"^steps is 9 but .*run has already done 10; expected at least that many$"):
         train(replace(config, steps=9), tmp_path / "run", resume=True)
     assert {path: path.read_bytes() for path in before} == before
 

@@ -101,15 +101,15 @@ def test_signals_while_the_checkpoint_is_written(
 def test_signals_after_the_last_step_let_the_model_be_written(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from curvae.training import loop
+    from curvae.training import engine
 
-    save_model = loop.save_model
+    save_model = engine.save_model
 
     def interrupted(*arguments: Any) -> None:
         send(signal.SIGINT, signal.SIGINT)
         save_model(*arguments)
 
-    monkeypatch.setattr(loop, "save_model", interrupted)
+    monkeypatch.setattr(engine, "save_model", interrupted)
     outcome = train(configure(), tmp_path / "run")
     assert (outcome.finished, outcome.stopped_by) == (True, "SIGINT")
     assert outcome.run.finished

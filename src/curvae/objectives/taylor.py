@@ -48,7 +48,7 @@ class Taylor:
         >>> encoder, decoder = torch.nn.Linear(3, 8), torch.nn.Linear(2, 3)
         >>> model = Autoencoder(encoder, decoder, latents=2, structure=posteriors.Full())
         >>> sorted(Taylor(beta=0.2)(model, torch.randn(5, 3)).parts)
-        ['curvature', 'nll', 'kl']
+        ['curvature', 'kl', 'nll']
     """
 
     def __init__(

@@ -106,7 +106,7 @@ def duration(seconds: float) -> str:
     """A time for people, to the unit that matters.
 
     Example:
-        >>> duration(42.4), duration(600), duration(9000), duration(4e5)
+        >>> duration(42.4), duration(600.0), duration(9000.0), duration(4e5)
         ('42 s', '10 min', '2.5 h', '4.6 d')
     """
     if seconds < 120:
