@@ -14,7 +14,7 @@ def _summary() -> dict[str, Any]:
     return read("long/summary.json")
 
 
-def _cell(part: dict[str, Any], digits: int = 2) -> str:
+def cell(part: dict[str, Any], digits: int = 2) -> str:
     """With its interval over seeds, or ± its standard error over samples where there is one seed."""
     if part["low"] is None:
         return f"{num(part['value'], digits)} ± {num(part['se_samples'], digits)}"
@@ -25,6 +25,13 @@ def ends(ways: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Where each way to train ends, of those of which a run is finished: the finished models alone have the NLL."""
     last = {way: steps[max(steps, key=int)] for way, steps in ways.items()}
     return {way: found for way, found in last.items() if "nll" in found}
+
+
+def lead(way: str) -> dict[str, Any]:
+    """One way to train less the β-VAE at the end, in the first setting, with the step that this was."""
+    ways = next(iter(_summary()["settings"].values()))
+    last = max((step for step in ways[way] if "less_reference" in ways[way][step]), key=int)
+    return {**ways[way][last]["less_reference"], "step": int(last)}
 
 
 def tables() -> str:
@@ -45,7 +52,7 @@ def tables() -> str:
 
 def _ends(found: dict[str, dict[str, Any]]) -> str:
     rows = [
-        [way, str(end["beta_vae"]["seeds"]), *(_cell(end[key], _DIGITS.get(key, 2)) for key in _SHOWN)]
+        [way, str(end["beta_vae"]["seeds"]), *(cell(end[key], _DIGITS.get(key, 2)) for key in _SHOWN)]
         for way, end in found.items()
     ]
     return table(["trained as", "seeds", *(_summary()["measures"][key] for key in _SHOWN)], rows)
@@ -60,7 +67,7 @@ def _differences(ways: dict[str, Any], found: dict[str, dict[str, Any]]) -> str:
             early = min((step for step in ways[way] if "less_reference" in ways[way][step]), key=_from_tenth(int(last)))
             for step in (early, last):
                 less = ways[way][step]["less_reference"]
-                cells = [_cell(less[key]) if key in less else "" for key in _SHOWN]
+                cells = [cell(less[key]) if key in less else "" for key in _SHOWN]
                 rows.append([f"{way}, {step} steps", str(less["beta_vae"]["seeds"]), *cells])
     return table(["less the β-VAE of the same seed", "seeds", *(_summary()["measures"][key] for key in _SHOWN)], rows)
 
