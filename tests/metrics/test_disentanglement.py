@@ -1,11 +1,15 @@
 """Scores against values of google-research/disentanglement_lib on fixed arrays, and against what they must be."""
 
+from fractions import Fraction
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
 
 from curvae.errors import InputError
-from curvae.metrics.disentanglement import DCI, MIG, SAP, FactorVAEScore, _concentration
+from curvae.metrics.disentanglement import DCI, MIG, SAP, FactorVAEScore
+from curvae.metrics.predictors import concentration
 
 
 def fixed() -> tuple[torch.Tensor, torch.Tensor]:
@@ -31,9 +35,9 @@ def test_values_are_those_of_the_public_implementation(metric, expected: float) 
 
 def test_concentration_is_that_of_the_public_implementation() -> None:
     importance = np.array([[0.5, 0.1, 0.0], [0.2, 0.7, 0.05], [0.0, 0.0, 0.9], [0.3, 0.2, 0.05]])
-    assert _concentration(importance) == pytest.approx(0.560958111921789, abs=1e-6)
-    assert _concentration(importance.T) == pytest.approx(0.46479157642085767, abs=1e-6)
-    assert _concentration(np.zeros((3, 2))) == 0
+    assert concentration(importance) == pytest.approx(0.560958111921789, abs=1e-6)
+    assert concentration(importance.T) == pytest.approx(0.46479157642085767, abs=1e-6)
+    assert concentration(np.zeros((3, 2))) == 0
 
 
 @pytest.mark.slow
@@ -59,6 +63,42 @@ def test_a_rotation_of_two_latents_costs_every_score() -> None:
             values.append(metric.compute().item())
         assert values[0] > 0.9
         assert values[1] < values[0] - 0.2
+
+
+def factor_vae_by_enumeration(codes: list[list[float]], factors: list[list[int]], size: int, least: float) -> float:
+    """The limit of FactorVAE's score for many votes: every possible vote, by its probability."""
+    n, latents = len(codes), range(len(codes[0]))
+
+    def variance(rows: tuple[int, ...] | range, j: int, dof: int) -> float:
+        mean = sum(codes[i][j] for i in rows) / len(rows)
+        return sum((codes[i][j] - mean) ** 2 for i in rows) / (len(rows) - dof)
+
+    whole = [variance(range(n), j, 1) for j in latents]
+    taking_part = [j for j in latents if whole[j] > 0 and whole[j] ** 0.5 >= least]
+    chance = {(k, j): Fraction(0) for k in range(len(factors[0])) for j in taking_part}
+    for k, drawn in product(range(len(factors[0])), range(n)):
+        alike = [i for i in range(n) if factors[i][k] == factors[drawn][k]]
+        for rows in product(alike, repeat=size):
+            vote = min(taking_part, key=lambda j: variance(rows, j, 1) / whole[j])
+            chance[k, vote] += Fraction(1, len(factors[0]) * n * len(alike) ** size)
+    assert sum(chance.values()) == 1
+    return float(sum(max(chance[k, j] for k in range(len(factors[0]))) for j in taking_part))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_factor_vae_is_what_all_votes_give(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    rare = [[0, 0, 0, 0, 0, 0, 1, 1], [0, 0, 0, 0, 1, 1, 2, 2]]  # values of unlike frequency
+    factors = np.stack([generator.permutation(column) for column in rare], 1)
+    codes = factors + generator.normal(0, 0.4, factors.shape)
+    # of unlike scales, and two that take no part: one too narrow, though it knows its factor, and one constant
+    codes = np.stack([0.01 * factors[:, 1], 10 * codes[:, 0], 0.3 * codes[:, 1], np.ones(len(codes))], 1)
+    # pairs: the variance of one sample drawn twice is 0 without rounding, and a tie goes to the first
+    expected = factor_vae_by_enumeration(codes.tolist(), factors.tolist(), size=2, least=0.05)
+    metric = FactorVAEScore(votes=4000, size=2, least=0.05, seed=seed)
+    metric.update(torch.from_numpy(codes), torch.from_numpy(factors))
+    assert 0.5 < expected < 1
+    assert metric.compute().item() == pytest.approx(expected, abs=4 * 0.5 / 4000**0.5)  # four standard deviations
 
 
 @pytest.mark.parametrize(

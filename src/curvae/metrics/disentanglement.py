@@ -6,7 +6,6 @@ there are batches, then ``metric.compute()``. None of them knows which latent sh
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection
 from typing import Any
 
@@ -20,12 +19,18 @@ from curvae.errors import InputError
 require("disentanglement is measured by", "torchmetrics", "sklearn")
 
 import torch  # noqa: E402
-from sklearn.ensemble import GradientBoostingClassifier  # noqa: E402
-from sklearn.linear_model import LassoCV  # noqa: E402
 from sklearn.metrics import mutual_info_score  # noqa: E402
-from sklearn.svm import LinearSVC  # noqa: E402
 from torchmetrics import Metric  # noqa: E402
 from torchmetrics.utilities import dim_zero_cat  # noqa: E402
+
+from curvae.metrics.predictors import (  # noqa: E402
+    accuracy,
+    boosted,
+    concentration,
+    lasso,
+    squared_correlation,
+    targets,
+)
 
 _Codes = Float[np.ndarray, "N d"]
 _Factors = Float[np.ndarray, "N F"]
@@ -145,7 +150,7 @@ class SAP(_OfPairs):
         _check_columns(self.categorical, factors)
         scores = np.array([
             [
-                _accuracy(code, factor) if k in self.categorical else _squared_correlation(code, factor)
+                accuracy(code, factor) if k in self.categorical else squared_correlation(code, factor)
                 for k, factor in enumerate(factors.T)
             ]
             for code in codes.T
@@ -207,24 +212,18 @@ class DCI(_OfPairs):
         if min(len(train), len(test)) < 10:
             raise InputError(f"there are {len(codes)} samples; expected at least 10 to train on and 10 to hold out")
         found = [
-            self._boosted(codes, factor, train, test)
+            boosted(codes, factor, train, test, self.seed)
             if self.predictor == "boosting"
-            else _lasso(codes, _targets(factor, k in self.categorical), train, test)
+            else lasso(codes, targets(factor, k in self.categorical), train, test)
             for k, factor in enumerate(factors.T)
         ]
         importance = np.stack([weights for weights, _ in found], axis=1)
         values = {
-            "disentanglement": _concentration(importance),
-            "completeness": _concentration(importance.T),
+            "disentanglement": concentration(importance),
+            "completeness": concentration(importance.T),
             "informativeness": float(np.mean([score for _, score in found])),
         }
         return {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
-
-    def _boosted(self, codes: _Codes, factor: Any, train: Any, test: Any) -> tuple[Any, float]:
-        if len(np.unique(factor[train])) < 2:
-            raise InputError("a factor has one value in all samples that are trained on; expected more samples")
-        model = GradientBoostingClassifier(random_state=self.seed).fit(codes[train], factor[train])
-        return model.feature_importances_, float((model.predict(codes[test]) == factor[test]).mean())
 
 
 class FactorVAEScore(_OfPairs):
@@ -295,51 +294,3 @@ def _gap(scores: _Matrix) -> Float[np.ndarray, " F"]:
     """Largest less second largest of each factor's scores."""
     ordered = np.sort(scores, axis=0)
     return ordered[-1] - ordered[-2]
-
-
-def _squared_correlation(code: Any, factor: Any) -> float:
-    # the public implementation's limit of what counts as constant
-    return float(np.corrcoef(code, factor)[0, 1] ** 2) if code.var() > 1e-12 else 0.0
-
-
-def _accuracy(code: Any, factor: Any) -> float:
-    """Of a linear classifier of every other sample, on the rest."""
-    train, test = slice(0, None, 2), slice(1, None, 2)
-    if len(np.unique(factor[train])) < 2:
-        raise InputError("a factor has one value in half of the samples; expected more samples")
-    model = LinearSVC(C=0.01, class_weight="balanced", random_state=0).fit(code[train, None], factor[train])
-    return float((model.predict(code[test, None]) == factor[test]).mean())
-
-
-def _targets(factor: Any, categorical: bool) -> Any:
-    """Numbers to regress, ``[N, T]``."""
-    return (factor[:, None] == np.unique(factor)).astype(float) if categorical else factor[:, None].astype(float)
-
-
-def _lasso(codes: _Codes, targets: Any, train: Any, test: Any) -> tuple[Any, float]:
-    """Importances and R² on the samples held out, averaged over the targets."""
-    mean, spread = codes[train].mean(0), codes[train].std(0)
-    x = (codes - mean) / np.where(spread > 0, spread, 1)
-    importance, scores = np.zeros(codes.shape[1]), []
-    for target in targets.T:
-        centre, scale = target[train].mean(), target[train].std()
-        if scale == 0 or target[test].std() == 0:  # a rare value that one side lacks
-            continue
-        y = (target - centre) / scale
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it stopped early: the penalties where it does are hardly chosen
-            model = LassoCV(cv=5, max_iter=5000).fit(x[train], y[train])
-        importance += abs(model.coef_)
-        scores.append(max(0.0, float(model.score(x[test], y[test]))))
-    return importance / max(1, len(scores)), float(np.mean(scores)) if scores else 0.0
-
-
-def _concentration(importance: Any) -> float:
-    """One minus the entropy of each row, in its largest possible, averaged by the rows' sums; 0 if all are 0."""
-    total = importance.sum(1)
-    if total.sum() == 0 or importance.shape[1] < 2:
-        return 0.0
-    shares = importance / np.where(total > 0, total, 1)[:, None]
-    logs = np.log(shares, where=shares > 0, out=np.zeros_like(shares))
-    entropy = -(shares * logs).sum(1) / np.log(importance.shape[1])
-    return float(((1 - entropy) * total).sum() / total.sum())

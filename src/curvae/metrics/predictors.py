@@ -1,0 +1,77 @@
+"""How well latents predict a factor: what the scores of :mod:`curvae.metrics.disentanglement` are made of."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from curvae._extras import require
+from curvae._typing import Float
+from curvae.errors import InputError
+
+require("disentanglement is measured by", "sklearn")
+
+from sklearn.ensemble import GradientBoostingClassifier  # noqa: E402
+from sklearn.linear_model import LassoCV  # noqa: E402
+from sklearn.svm import LinearSVC  # noqa: E402
+
+_Codes = Float[np.ndarray, "N d"]
+
+
+def squared_correlation(code: Any, factor: Any) -> float:
+    """Of a latent and an ordered factor; 0 if the latent is constant."""
+    # the public implementation's limit of what counts as constant
+    return float(np.corrcoef(code, factor)[0, 1] ** 2) if code.var() > 1e-12 else 0.0
+
+
+def accuracy(code: Any, factor: Any) -> float:
+    """Of a linear classifier of every other sample, on the rest."""
+    train, test = slice(0, None, 2), slice(1, None, 2)
+    if len(np.unique(factor[train])) < 2:
+        raise InputError("a factor has one value in half of the samples; expected more samples")
+    model = LinearSVC(C=0.01, class_weight="balanced", random_state=0).fit(code[train, None], factor[train])
+    return float((model.predict(code[test, None]) == factor[test]).mean())
+
+
+def targets(factor: Any, categorical: bool) -> Any:
+    """Numbers to regress, ``[N, T]``."""
+    return (factor[:, None] == np.unique(factor)).astype(float) if categorical else factor[:, None].astype(float)
+
+
+def boosted(codes: _Codes, factor: Any, train: Any, test: Any, seed: int) -> tuple[Any, float]:
+    """Importances of the latents for boosted trees, and the share of samples held out that these predict rightly."""
+    if len(np.unique(factor[train])) < 2:
+        raise InputError("a factor has one value in all samples that are trained on; expected more samples")
+    model = GradientBoostingClassifier(random_state=seed).fit(codes[train], factor[train])
+    return model.feature_importances_, float((model.predict(codes[test]) == factor[test]).mean())
+
+
+def lasso(codes: _Codes, wanted: Any, train: Any, test: Any) -> tuple[Any, float]:
+    """Importances and R² on the samples held out, averaged over the targets."""
+    mean, spread = codes[train].mean(0), codes[train].std(0)
+    x = (codes - mean) / np.where(spread > 0, spread, 1)
+    importance, scores = np.zeros(codes.shape[1]), []
+    for target in wanted.T:
+        centre, scale = target[train].mean(), target[train].std()
+        if scale == 0 or target[test].std() == 0:  # a rare value that one side lacks
+            continue
+        y = (target - centre) / scale
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it stopped early: the penalties where it does are hardly chosen
+            model = LassoCV(cv=5, max_iter=5000).fit(x[train], y[train])
+        importance += abs(model.coef_)
+        scores.append(max(0.0, float(model.score(x[test], y[test]))))
+    return importance / max(1, len(scores)), float(np.mean(scores)) if scores else 0.0
+
+
+def concentration(importance: Any) -> float:
+    """One minus the entropy of each row, in its largest possible, averaged by the rows' sums; 0 if all are 0."""
+    total = importance.sum(1)
+    if total.sum() == 0 or importance.shape[1] < 2:
+        return 0.0
+    shares = importance / np.where(total > 0, total, 1)[:, None]
+    logs = np.log(shares, where=shares > 0, out=np.zeros_like(shares))
+    entropy = -(shares * logs).sum(1) / np.log(importance.shape[1])
+    return float(((1 - entropy) * total).sum() / total.sum())
