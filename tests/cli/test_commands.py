@@ -105,6 +105,8 @@ def test_help_tells_the_true_defaults() -> None:
         "trust",
         "print_config",
         "as_json",
+        "batch_fraction",
+        "shared",
     }
 
 
