@@ -17,6 +17,8 @@ from curvae.posteriors import Diagonal
 from curvae.runs import Run, RunConfig, load_model
 from curvae.training import snapshot, train
 
+pytestmark = pytest.mark.slow  # trains and measures runs
+
 SCALE = long.Scale(snapshot=6, finished=8, draws=2, nll=4, nll_draws=3)
 
 

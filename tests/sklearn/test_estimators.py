@@ -27,7 +27,7 @@ def _blob(count: int = 60, columns: int = 4, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.usefixtures("as_shipped")
-@pytest.mark.parametrize("kind", [GRAE, BetaVAE])
+@pytest.mark.parametrize("kind", [GRAE, pytest.param(BetaVAE, marks=pytest.mark.slow)])
 def test_scikit_learns_own_checks(kind: type) -> None:
     check_estimator(kind(**SMALL), on_skip=None)
 
