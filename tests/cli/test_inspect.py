@@ -36,6 +36,9 @@ def broken():
 def number():
     return 3
 
+def demanding(shape, depth=2):
+    return None
+
 constant = 3
 """
 
@@ -109,10 +112,16 @@ def test_a_folder_of_diffusers(curvae: Curvae, tmp_path: Path):
     [
         (["{folder}/none", "--data", "prior:4"], "does not exist; expected a run folder of curvae"),
         (["{file}", "--data", "prior:4"], "is a file; expected a run folder of curvae"),
-        (["{folder}/none.py:model", "--data", "prior:4"], "none.py' does not exist"),
-        (["{file}:none", "--data", "prior:4"], "has no function none"),
-        (["{file}:constant", "--data", "prior:4"], "has no function constant"),
-        (["{file}:broken", "--data", "prior:4"], "own.py:broken failed with OSError: no such weights"),
+        (["{folder}/none.py:model", "--data", "prior:4"], "none.py does not exist"),
+        (["{file}:none", "--data", "prior:4"], "own.py has no none"),
+        (["{file}:constant", "--data", "prior:4"], "constant in"),
+        (["{file}:broken", "--data", "prior:4"], "OSError: no such weights"),
+        (
+            ["{file}:demanding", "--data", "prior:4"],
+            "own.py:demanding needs shape; expected a function without arguments",
+        ),
+        (["{file}:model", "--data", "prior:4", "--model", "{file}:model"], "--model and --trust are for run folders"),
+        (["no.such:model", "--data", "prior:4"], "there is no module no.such"),
         (["{file}:number", "--data", "prior:4"], "a int is no model that curvae knows"),
         (["{file}:shapeless", "--data", "prior:4"], "does not say how many latents it has"),
         (["{file}:model"], "--data is missing"),

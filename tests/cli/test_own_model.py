@@ -174,6 +174,7 @@ COMMANDS = {
     "evaluate": ["evaluate", "{out}"],
     "sample": ["sample", "{out}", "-n", "2", "--out", "s.npy"],
     "report": ["report", "{out}"],
+    "inspect": ["inspect", "{out}"],
     "resume": ["train", "--resume", "--out", "{out}", "--steps", "4"],
 }
 
@@ -223,6 +224,7 @@ def test_a_named_function_is_run_and_the_folders_is_not(
 ) -> None:
     renamed(hostile, "evil_model.py:build")
     assert curvae("evaluate", hostile, "--model", same, "--limit", "3").code == 0
+    assert curvae("inspect", hostile, "--model", same, "--samples", "2", "--json").code == 0
     assert not (tmp_path / "evil").exists()
 
 
@@ -375,7 +377,12 @@ def test_settings_without_a_model(curvae: Curvae, vectors: Path, tmp_path: Path)
 
 def test_a_model_for_a_network_of_curvaes(curvae: Curvae, run: Path, same: str, tmp_path: Path) -> None:
     out = ["--out", str(tmp_path / "x.npy")]
-    for words in (["evaluate", run], ["sample", run, *out], ["report", run, "--out", tmp_path / "r.html"]):
+    for words in (
+        ["evaluate", run],
+        ["sample", run, *out],
+        ["report", run, "--out", tmp_path / "r.html"],
+        ["inspect", run],
+    ):
         answer = curvae(*words, "--model", same)
         assert answer.code == 2
         assert "holds the network mlp; leave it out" in answer.stderr

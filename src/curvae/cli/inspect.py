@@ -10,12 +10,15 @@ import typer
 from typer import Argument, Option
 
 from curvae.cli.group import writing
+from curvae.cli.own import Code, ModelOption, TrustOption
 from curvae.cli.places import check_file, path
 from curvae.terminal import console
 
 
 def inspect(
-    model: Annotated[str, Argument(help="A run folder, a folder of diffusers, or FILE.py:FUNCTION.", metavar="MODEL")],
+    subject: Annotated[
+        str, Argument(help="A run folder, a folder of diffusers, or FILE.py:FUNCTION.", metavar="MODEL")
+    ],
     data: Annotated[
         str | None,
         Option(
@@ -32,6 +35,8 @@ def inspect(
     seed: Annotated[int, Option(help="Of the draws.")] = 0,
     device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
     out: Annotated[Path | None, Option(help="Also write a page with pictures.", parser=path)] = None,
+    model: ModelOption = None,
+    trust: TrustOption = False,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure what noise a decoder implies: effective β, Σ* beside the posterior, decode error under noise, advice.
@@ -43,6 +48,7 @@ def inspect(
     from rich.progress import Progress
 
     import curvae
+    from curvae.errors import InputError
     from curvae.inspection.opening import open_data, open_model
     from curvae.runs import build_likelihood
     from curvae.runs.device import choose_device, generator
@@ -52,12 +58,17 @@ def inspect(
         check_file("--out", out, (".html", ".htm"))
     where = choose_device(device)
     draws = generator(seed, where)
-    opened = open_model(model)
+    code = Code.of(model, trust)
+    opened = open_model(subject, lambda run: code.latest(run)[0])
+    if opened.run is None and (code.named or code.trust):
+        raise InputError(f"--model and --trust are for run folders; {subject} is none: leave them out")
+    if opened.run is not None:
+        code.check([opened.run])
     if isinstance(opened.model, torch.nn.Module):
         opened.model.to(where)
     x = open_data(data, opened, size, draws)
     shown_on = console()
-    with Progress(console=shown_on, transient=True, disable=not shown_on.is_terminal) as progress:
+    with Progress(console=shown_on, transient=True, disable=not shown_on.is_terminal) as progress, code.errors():
         task = progress.add_task("inspect", total=None)
         found = curvae.inspect(
             opened.model,
@@ -70,15 +81,15 @@ def inspect(
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     if as_json:
-        about = {"model": model, "data": data, "seed": seed, "environment": environment(where)}
+        about = {"model": subject, "data": data, "seed": seed, "environment": environment(where)}
         typer.echo(json.dumps({**about, **found.to_dict()}, allow_nan=False))
     else:
-        _print(found, model)
+        _print(found, subject)
     if out is not None:
         from curvae.inspection.page import write_page
 
         with writing("--out", out):
-            write_page(found, Path(model).name, out)
+            write_page(found, Path(subject).name, out)
         typer.echo(f"the page is {out}", err=True)
 
 

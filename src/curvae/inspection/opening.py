@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,20 @@ import torch
 from curvae._checks import positive_int
 from curvae._typing import Tensor
 from curvae.adapters import adapt, folder
-from curvae.autoencoder import Model
+from curvae.autoencoder import Autoencoder, Model
 from curvae.data import load
 from curvae.errors import InputError
 from curvae.inspection.subject import flat_count
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.runs import Run, likelihood_of
+from curvae.runs.builder import find_builder, own_code
 
-_FUNCTION = re.compile(r"(.+\.py):([A-Za-z_]\w*)")
+_FUNCTION = re.compile(r"(.+\.py|[A-Za-z_][\w.]*):([A-Za-z_]\w*)")
 _PRIOR = re.compile(r"prior:([0-9]{1,6})")
-_MODELS = "expected a run folder of curvae, a folder of diffusers (config.json and safetensors), or FILE.py:FUNCTION"
+_MODELS = (
+    "expected a run folder of curvae, a folder of diffusers (config.json and safetensors), FILE.py:FUNCTION or "
+    "package.module:function"
+)
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,12 @@ class Opened:
     run: Run | None = None
 
 
-def open_model(text: str) -> Opened:
+def open_model(text: str, of_run: Callable[[Run], Autoencoder] = Run.model) -> Opened:
     """A run, a folder of diffusers, or what ``FILE.py:FUNCTION`` returns.
+
+    Args:
+        text: which.
+        of_run: how the model of a run is had.
 
     Raises:
         InputError: none of these, or one that cannot be used.
@@ -54,16 +63,15 @@ def open_model(text: str) -> Opened:
         Traceback (most recent call last):
         curvae.errors.InputError: 'no/such/folder' does not exist; expected a run folder of curvae ...
     """
-    named = _FUNCTION.fullmatch(text)
-    if named is not None:
-        return Opened(adapt(_call(Path(named[1]), named[2])))
     path = Path(text)
+    if _FUNCTION.fullmatch(text) and not path.exists():
+        return Opened(adapt(_made(text)))
     if not path.is_dir():
         raise InputError(f"{text!r} {'is a file' if path.exists() else 'does not exist'}; {_MODELS}")
     if not _is_run(path):
         return Opened(folder(path))
     run = Run.open(path)
-    model = run.model()
+    model = of_run(run)
     return Opened(model, likelihood_of(run.config, model), run.config.beta, run)
 
 
@@ -114,20 +122,13 @@ def _is_run(path: Path) -> bool:
     return not isinstance(document, dict) or "_class_name" not in document
 
 
-def _call(path: Path, name: str) -> Any:
-    if not path.is_file():
-        raise InputError(f"{str(path)!r} does not exist; {_MODELS}")
-    spec = importlib.util.spec_from_file_location(f"_curvae_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"{path} cannot be imported; {_MODELS}")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        function = getattr(module, name, None)
-        if not callable(function):
-            raise InputError(f"{path} has no function {name}; expected one without arguments that returns a model")
-        return function()
-    except InputError:
-        raise
-    except Exception as error:  # of the user's own code: anything
-        raise InputError(f"{path}:{name} failed with {type(error).__name__}: {error}") from error
+def _made(name: str) -> Any:
+    build = find_builder(name)
+    parameters = signature(build).parameters.values()
+    needed = [one.name for one in parameters if one.default is one.empty and "VAR" not in one.kind.name]
+    if needed:
+        raise InputError(
+            f"{name} needs {', '.join(needed)}; expected a function without arguments that returns a model"
+        )
+    with own_code(name.rpartition(":")[0]):
+        return build()

@@ -65,7 +65,7 @@ def find_builder(name: str) -> Builder:
         there = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
         raise InputError(f"{place} has no {function}{_nearest(function, there)}; expected {_FORM}")
     if not callable(found):
-        raise InputError(f"{function} in {place} is {shown(found)}; expected a function build(shape, …) -> Autoencoder")
+        raise InputError(f"{function} in {place} is {shown(found)}; expected a function that returns a model")
     return found
 
 
