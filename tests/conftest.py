@@ -1,5 +1,6 @@
 """Fixtures that several rooms' tests share."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import jaxtyping
@@ -9,6 +10,19 @@ from hypothesis import settings
 
 settings.register_profile("curvae", deadline=None, max_examples=30)
 settings.load_profile("curvae")
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """``@pytest.mark.cases(n)``: the first n cases of a test are of the quick suite, the others are slow."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        few = item.get_closest_marker("cases")
+        if few is not None and not item.get_closest_marker("slow"):
+            whole = item.nodeid.partition("[")[0]
+            seen[whole] += 1
+            if seen[whole] > few.args[0]:
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

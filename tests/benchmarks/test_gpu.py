@@ -13,6 +13,7 @@ import torch
 from benchmarks import gpu
 
 
+@pytest.mark.slow
 def test_the_table_of_steps_says_its_device_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "WAYS", {"β-VAE": gpu.WAYS["β-VAE"]})
     job = gpu.Job(replace(gpu.SCALES["smoke"], batches=(2,)), tmp_path, torch.device("cpu"))

@@ -83,6 +83,7 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("curvae.training.module.step_generator", interrupting)
 
 
+@pytest.mark.cases(4)
 @pytest.mark.parametrize("choice", [*QUICK, *(pytest.param(choice, marks=pytest.mark.slow) for choice in FURTHER)])
 def test_choices(choice: str, curvae: Curvae, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ("train", "--data", data, *SMALL, *choice.split(), "--out")

@@ -57,6 +57,7 @@ OBJECTIVES = [
 ]
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_the_same_network_trains_to_the_same_weights(
     objective: str, curvae: Curvae, vectors: Path, same: str, tmp_path: Path

@@ -58,6 +58,7 @@ def run(blocks: list[str], curvae: Curvae) -> None:
             Path(target).write_text(answer.stdout, encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_first_model_of_the_page(place: Path, curvae: Curvae, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     run(BLOCKS[:1], curvae)

@@ -77,6 +77,7 @@ def _all_agree(threads: int, rounds: int) -> None:
     assert not faults
 
 
+@pytest.mark.slow
 def test_threads_do_not_disturb_each_other() -> None:
     _all_agree(threads=3, rounds=1)
 

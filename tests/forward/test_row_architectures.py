@@ -194,6 +194,7 @@ def _drawn(seed: int) -> tuple[Drawn, int, int]:
     return Drawn(draw, data, sizes), data, moved
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("block", range(8))
 def test_a_fraction_is_the_plain_pass_on_the_data_drawn(block: int) -> None:
     """Value and gradients, of z, of weights and of what the decoder holds of each sample; statistics too."""

@@ -98,6 +98,7 @@ def test_hyperbolic_plane_by_its_metric_alone() -> None:
     assert (path.curve[1].norm(dim=1) - 1.25**0.5).abs().max() < 1e-3
 
 
+@pytest.mark.slow
 def test_a_networks_geodesics_obey_the_geodesic_equation() -> None:
     decoder = network()
     start, end = torch.tensor([[-1.0, -0.5]], dtype=D), torch.tensor([[1.0, 0.8]], dtype=D)
@@ -111,6 +112,7 @@ def test_a_networks_geodesics_obey_the_geodesic_equation() -> None:
     assert residual.abs().max() < 1e-2 * acceleration.abs().max()
 
 
+@pytest.mark.slow
 def test_the_metric_of_a_posterior_gives_the_same_path_without_a_jacobian_of_the_decoder() -> None:
     decoder, beta = network(), 0.2
 

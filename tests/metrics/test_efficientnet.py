@@ -74,6 +74,7 @@ def test_distance_is_zero_for_the_same_images_in_any_order(extractor: EfficientN
     assert own < 1e-3 * distance([patches[:60]])
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("spoiled", ["noise", "blur"])
 def test_distance_grows_with_noise_and_blur(extractor: EfficientNetLite0, patches: torch.Tensor, spoiled: str) -> None:
     distance = FrechetDistance(extractor, [patches])

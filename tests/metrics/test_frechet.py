@@ -129,6 +129,7 @@ def faces() -> torch.Tensor:
     return torch.from_numpy(np.stack([avatars.render(row) for row in avatars.factors(80, seed=5)])) / 255
 
 
+@pytest.mark.slow
 def test_on_images_it_grows_with_blur_and_noise_and_shrinks_with_their_number(faces: torch.Tensor) -> None:
     pytest.importorskip("efficientnet_lite_pytorch")
     extractor = Some(EfficientNetLite0(side=32))

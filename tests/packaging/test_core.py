@@ -65,6 +65,7 @@ def test_the_core_is_five_packages() -> None:
     }
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     ("module", "extra", "words"),
     [

@@ -112,6 +112,7 @@ def steep(seed: int, latents: int = 6) -> torch.Tensor:
     return columns * torch.logspace(0, -3, latents, dtype=torch.double) @ turn
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("beta", [1e-2, 1e-4, 1e-6])
 @pytest.mark.parametrize("width", [1, 2])
 def test_small_beta_reaches_a_minimum(width, beta):

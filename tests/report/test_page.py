@@ -83,6 +83,7 @@ def assert_alone(page: Page) -> None:
     assert all(image["alt"] for image in images)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("names", [["beta-vae"], ["beta-vae", "grae"], ["grae", "taylor", "beta-vae"]])
 def test_every_section_is_there(tmp_path: Path, digits: Path, make_run: MakeRun, names: list[str]) -> None:
     for name in names:
@@ -133,6 +134,7 @@ def test_matrices_shown_are_those_of_the_model(
     assert implied[:, 0, 1].abs().min() > 1e-3
 
 
+@pytest.mark.slow
 def test_runs_share_the_random_codes(tmp_path: Path, digits: Path, make_run: MakeRun) -> None:
     """Two runs with the same weights but other names draw the same samples; another number of latents does not."""
     for name, latents in (("a", 3), ("b", 3), ("c", 2)):
@@ -173,6 +175,7 @@ def test_an_unfinished_run_has_curves_only(tmp_path: Path, digits: Path, make_ru
     assert "samples from a" not in alts
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("objective", ["beta-vae", "grae"])
 def test_vectors_are_drawn_as_lines(tmp_path: Path, vectors: Path, make_run: MakeRun, objective: str) -> None:
     make_run(tmp_path / "a", vectors, objective=objective)
@@ -204,6 +207,7 @@ def test_other_data_are_shown_separately(tmp_path: Path, digits: Path, vectors: 
     assert page.pixels("samples from b over held-out data").size
 
 
+@pytest.mark.slow
 def test_noise_in_colour_stays_below_the_limit(tmp_path: Path, make_run: MakeRun) -> None:
     """Random pixels are what a PNG can compress least."""
     pixels = np.random.default_rng(0).integers(0, 256, (24, 64, 64, 3), dtype=np.uint8)

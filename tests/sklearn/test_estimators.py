@@ -26,6 +26,7 @@ def _blob(count: int = 60, columns: int = 4, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, columns))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("as_shipped")
 @pytest.mark.parametrize("kind", [GRAE, pytest.param(BetaVAE, marks=pytest.mark.slow)])
 def test_scikit_learns_own_checks(kind: type) -> None:
@@ -66,6 +67,7 @@ def test_on_linear_data_it_is_probabilistic_pca() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("as_shipped")
 def test_on_curved_data_it_beats_pca() -> None:
     rng = np.random.default_rng(0)
@@ -86,6 +88,7 @@ def test_a_score_depends_on_the_sample_alone_and_the_seed_decides() -> None:
     np.testing.assert_array_equal(model.sample(5, random_state=3), again.sample(5, random_state=3))
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("kind", [GRAE, BetaVAE])
 def test_pipeline_search_clone_and_pickle(kind: type) -> None:
     x = _blob()

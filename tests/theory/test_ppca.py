@@ -127,6 +127,7 @@ def _angles(weight: Tensor, axes: Tensor) -> Tensor:
     return torch.rad2deg(torch.arccos(cosines.clamp(max=1)))
 
 
+@pytest.mark.cases(1)
 @pytest.mark.usefixtures("as_shipped")  # some hundred steps: shapes are checked elsewhere
 @pytest.mark.parametrize(
     ("structure", "start"), [(Full(), 0), (BlockDiagonal(2), 1), (Diagonal(), 2), (Diagonal(), 3)], ids=str

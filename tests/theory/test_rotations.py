@@ -40,6 +40,7 @@ def _rotation(seed: int, size: int = LATENTS) -> Tensor:
     return torch.from_numpy(scipy.stats.special_ortho_group.rvs(size, random_state=seed))
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("likelihood", [Gaussian(), BernoulliLogits()], ids=repr)
 def test_full_covariance_sees_no_rotation_and_the_others_do(likelihood: Likelihood, seed: int) -> None:
     plain, rotated = _values(Full(), likelihood, _rotation(seed), seed)

@@ -99,6 +99,7 @@ def test_frozen_layers_stay_and_models_without_any_are_left_alone() -> None:
     assert PreciseBatchNorm(DATA, 8, 3)(module) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["beta-vae", "grae"])
 def test_a_finished_run_is_exported_with_them(
     objective: str, configure: Callable[..., RunConfig], tmp_path: Path

@@ -147,6 +147,7 @@ def test_moments_that_share_memory_are_copied(stopped: Run) -> None:
     assert train(longer, stopped.path, resume=True).finished
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("name", ["checkpoints/last.ckpt", "config.json", "metrics.jsonl"])
 def test_what_is_no_file_does_not_hang(name: str, stopped: Run) -> None:
     path = stopped.path / name

@@ -75,6 +75,7 @@ def test_a_compiled_run_ends_where_an_eager_one_does(configure: Configure, tmp_p
     assert compiled.metrics[-1]["held_out"]["total"] == pytest.approx(eager.metrics[-1]["held_out"]["total"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fresh_compiler")
 def test_without_a_compiler_one_line_says_so_and_the_run_is_the_eager_one(configure: Configure, tmp_path: Path) -> None:
     eager = train(configure(objective="beta-vae"), tmp_path / "eager").run

@@ -69,6 +69,7 @@ def by_hand(
     return model, average
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("kind", ["grae", "beta-vae", "taylor"])
 def test_is_the_bare_loop_with_every_option(kind: str, x: np.ndarray) -> None:
     """Accumulation, clipping, a rising β and averaged weights, each beside a telling of its own."""
@@ -119,6 +120,7 @@ EVERYTHING = {
 }
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("crashed", [5, 11])
 def test_crashed_and_resumed_is_the_unbroken_run(crashed: int, x: np.ndarray, tmp_path: Path) -> None:
     """With dropout, which draws from PyTorch's global generator, and with all that a checkpoint has to hold."""
@@ -230,6 +232,7 @@ def first_column(batch: dict[str, torch.Tensor]) -> torch.Tensor:
     return batch["x"]
 
 
+@pytest.mark.slow
 def test_every_kind_of_data_trains_the_same_model(x: np.ndarray) -> None:
     def trained(data: Any, **options: Any) -> dict[str, torch.Tensor]:
         return fit(net(), data, objectives.GRAE(0.2), steps=4, batch_size=8, **options, **CPU).model().state_dict()
@@ -253,6 +256,7 @@ def test_every_kind_of_data_trains_the_same_model(x: np.ndarray) -> None:
     torch.testing.assert_close(trained(pixels), trained(pixels / np.float32(255)), rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_augmentations_are_functions_of_the_batch(x: np.ndarray) -> None:
     run, again = (
         fit(net(), DataLoader(Pairs(x, 0.1), 8), objectives.GRAE(0.2), epochs=2, take=first_column, **CPU)

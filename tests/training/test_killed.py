@@ -60,6 +60,7 @@ def remains(run: Path) -> list[str]:
     return [str(path.relative_to(run)) for path in run.rglob(".*") if path.name != ".lock"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_killed_at_any_write_and_started_again(
     after: bool, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -80,6 +81,7 @@ def test_killed_at_any_write_and_started_again(
         assert [line["step"] for line in again.metrics] == [2, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_killed_while_it_is_lengthened(
     after: bool, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -175,6 +177,7 @@ for turn in range(25):
 """
 
 
+@pytest.mark.slow
 def test_two_starts_at_once_leave_one_run(configure: Configure, tmp_path: Path) -> None:
     data = configure().data
     program = [sys.executable, "-c", RACE, str(tmp_path), data]

@@ -58,6 +58,7 @@ def test_a_lengthened_run_is_the_long_one(case: dict[str, str], configure: Confi
     torch.testing.assert_close(load_model(snapshot(run.path, 10)).state_dict(), weights, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_lengthened_twice_and_while_unfinished(configure: Configure, tmp_path: Path) -> None:
     config = configure(**EVERY, steps=10)
     out = tmp_path / "run"
@@ -70,6 +71,7 @@ def test_lengthened_twice_and_while_unfinished(configure: Configure, tmp_path: P
     same(Run.open(out), train(replace(config, steps=20), tmp_path / "whole").run)
 
 
+@pytest.mark.slow
 def test_an_evaluation_stays_with_the_model_it_is_of(configure: Configure, tmp_path: Path) -> None:
     config = configure(**EVERY, steps=10)
     out = tmp_path / "run"
@@ -80,6 +82,7 @@ def test_an_evaluation_stays_with_the_model_it_is_of(configure: Configure, tmp_p
     assert (snapshot(out, 10) / "evaluation.json").read_text() == "{}"
 
 
+@pytest.mark.slow
 def test_fewer_steps_than_are_done_are_refused(configure: Configure, tmp_path: Path) -> None:
     config = configure(**EVERY, steps=10)
     train(config, tmp_path / "run")
@@ -89,6 +92,7 @@ def test_fewer_steps_than_are_done_are_refused(configure: Configure, tmp_path: P
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("finished", [True, False])
 def test_the_same_data_at_another_place(finished: bool, configure: Configure, tmp_path: Path) -> None:
     config = configure(**EVERY, steps=10)
@@ -112,6 +116,7 @@ def test_the_same_data_at_another_place(finished: bool, configure: Configure, tm
     assert Run.open(out).model().latents == 2
 
 
+@pytest.mark.slow
 def test_another_device(configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     config = configure(**EVERY, steps=10, device="auto")

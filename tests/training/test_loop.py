@@ -45,6 +45,7 @@ def update_batch_norm(config: RunConfig, data: torch.Tensor, model: torch.nn.Mod
         objective(model, x, generator)
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(
     ("objective", "network"),
     [
@@ -80,6 +81,7 @@ def test_held_out_value_is_the_objective_of_the_deployed_model(configure: Config
     assert math.isclose(run.metrics[-1]["held_out"]["total"], float(terms.mean()), rel_tol=1e-5)
 
 
+@pytest.mark.slow
 def test_looking_changes_nothing(configure: Configure, tmp_path: Path) -> None:
     often, seldom = (
         train(
@@ -100,16 +102,19 @@ def test_global_randomness_is_left_alone(configure: Configure, tmp_path: Path) -
     torch.testing.assert_close(one.state_dict(), two.state_dict(), rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_seed_changes_the_run(configure: Configure, tmp_path: Path) -> None:
     one, two = (train(configure(seed=seed), tmp_path / str(seed)).run.model() for seed in (0, 1))
     assert not torch.equal(one.mean_head.weight, two.mean_head.weight)
 
 
+@pytest.mark.cases(1)
 def test_double_precision_is_double_throughout(configure: Configure, tmp_path: Path) -> None:
     model = train(configure(precision="64", network="paper", steps=3), tmp_path / "run").run.model()
     assert all(parameter.dtype == torch.float64 for parameter in model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "objective",
     ["grae", pytest.param("beta-vae", marks=pytest.mark.slow), pytest.param("taylor", marks=pytest.mark.slow)],

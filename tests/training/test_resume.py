@@ -68,6 +68,7 @@ CASES: list[Any] = [
 SHORT = {"steps": 16, "checkpoint_every": 6, "log_every": 4}
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(case.values()))
 def test_crashed_and_resumed_is_the_unbroken_run(
     case: dict[str, Any], configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -86,6 +87,7 @@ def test_crashed_and_resumed_is_the_unbroken_run(
     assert_same(unbroken, outcome.run)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_stops_after_the_step_and_saves(
     number: signal.Signals, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -103,6 +105,7 @@ def test_signal_stops_after_the_step_and_saves(
     assert_same(resumed.run, train(config, tmp_path / "unbroken").run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["paper", pytest.param("mlp", marks=pytest.mark.slow)])
 def test_killed_process_and_resumed_is_the_unbroken_run(network: str, configure: Configure, tmp_path: Path) -> None:
     """SIGKILL at a random moment of a real process, in the middle of whatever it does."""

@@ -67,6 +67,7 @@ def twelve_bits(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     ("make", "white", "line"),
     [(masks, 1, "taken as masks, 0 and 1"), (twelve_bits, 4095, "16 bits that use fewer: 4095 is taken as white, 1")],

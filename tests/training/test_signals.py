@@ -79,6 +79,7 @@ def send(*numbers: int) -> None:
         os.kill(os.getpid(), number)
 
 
+@pytest.mark.slow
 def test_signals_while_the_checkpoint_is_written(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +99,7 @@ def test_signals_while_the_checkpoint_is_written(
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
 
 
+@pytest.mark.slow
 def test_signals_after_the_last_step_let_the_model_be_written(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +117,7 @@ def test_signals_after_the_last_step_let_the_model_be_written(
     assert outcome.run.finished
 
 
+@pytest.mark.slow
 def test_a_long_step_is_given_up_at_a_second_signal(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ def test_6_is_exact_for_piecewise_linear_decoders_with_the_link_outside_and_only
             assert (abs(row.closed_difference.mean) < 1e-10) == exact, row
 
 
+@pytest.mark.slow
 def test_training_moves_the_model_and_a_seed_repeats_it(config: ApproximationConfig) -> None:
     config = dataclasses.replace(config, activations=("elu",))
     first, again = run(config), run(config)
@@ -118,6 +119,7 @@ def test_reproduce_writes_a_document_and_a_small_figure(
     assert len(picture) < 300_000
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_same_rows(config: ApproximationConfig, tmp_path: Path) -> None:
     config = dataclasses.replace(config, activations=("elu",))
     whole = run(config)

@@ -7,6 +7,7 @@ from curvae.data import load, mnist
 from curvae.reproduce.comparison.distances import Digits, train_classifier
 
 
+@pytest.mark.slow
 def test_a_classifier_learns_what_can_be_learned_and_a_seed_repeats_it() -> None:
     generator = torch.Generator().manual_seed(0)
     digits = torch.randint(10, (400,), generator=generator)

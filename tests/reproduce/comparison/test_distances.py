@@ -55,6 +55,7 @@ def test_without_the_wheel_the_summary_says_why(
     assert 'pip install "curvae[features]"' in reason
 
 
+@pytest.mark.slow
 def test_no_more_images_than_are_held_out(images: Dataset, config: Comparison) -> None:
     pytest.importorskip(efficientnet._PACKAGE)
     found = frechet_references(images, dataclasses.replace(config, lite0_images=1000), CPU)

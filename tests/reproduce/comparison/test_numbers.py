@@ -35,6 +35,7 @@ def test_all_variants_differ_in_the_objective_alone(config: Comparison) -> None:
         build_objective(one)
 
 
+@pytest.mark.slow
 def test_an_evaluator_measures_the_objectives_of_a_trained_model(config: Comparison, tmp_path) -> None:
     configs = {name: run for (name, seed), run in runs(config).items() if seed == 0}
     wanted = [configs[REFERENCE], configs["GRAE, full"]]

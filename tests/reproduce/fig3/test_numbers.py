@@ -49,6 +49,7 @@ def test_values_are_those_of_the_objectives_and_the_gap_is_the_formulas(
     assert (found["grae_family"] >= found["grae"] - 1e-12).all()
 
 
+@pytest.mark.slow
 def test_pairs_of_draws_are_exact_for_a_linear_decoder_on_average(float64: None) -> None:
     """(2) is (7) for a linear decoder; pairs ±ε leave the second order alone, whose mean is the trace."""
     torch.manual_seed(0)  # 10 000 pairs know the trace to 1.4 % of it for the worst weights

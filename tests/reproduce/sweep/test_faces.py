@@ -97,6 +97,7 @@ def test_real_images_are_a_line_where_they_are_near_and_words_where_they_are_not
         assert [text.get_text()[-1] for text in axes.texts] == ([] if near else ["↓" if real < low else "↑"])
 
 
+@pytest.mark.slow
 def test_statistics_of_real_images_are_kept_between_calls(
     make: Make, features: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +123,7 @@ def test_statistics_of_real_images_are_kept_between_calls(
     assert again["frechet"] == first["frechet"]
 
 
+@pytest.mark.slow
 def test_grey_images_and_other_sizes(make: Make, features: None, images: Path) -> None:
     grey = np.load(images)[..., :1]
     np.save(images, grey)
@@ -132,6 +134,7 @@ def test_grey_images_and_other_sizes(make: Make, features: None, images: Path) -
         assert picture.height < 90  # two bands of images of 12 pixels
 
 
+@pytest.mark.slow
 def test_damaged_images_stop_it_or_are_left_out(
     features: None, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ def make(toy: TrainingSettings, tmp_path: Path) -> Make:
     return call
 
 
+@pytest.mark.slow
 def test_figures_2_and_7_share_runs_and_say_under_what_they_were_made(make: Make, tmp_path: Path) -> None:
     summary = make("fig2")
     trained = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()}
@@ -70,6 +71,7 @@ def test_figure_3_holds_the_formula(make: Make) -> None:
         assert found["slopes"]["(7) − (13)"]["value"] is not None
 
 
+@pytest.mark.slow
 def test_comparison_without_images_has_no_frechet_distance_and_says_why(
     make: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,12 +153,14 @@ def test_what_cannot_be_measured_is_refused_before_anything_is_trained(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_one_beta_has_no_slope(make: Make) -> None:
     summary = make("fig3", betas="0.2")
     assert summary["blocks"]["1"]["slopes"]["(7) − (13)"] == {"value": None, "low": None, "high": None}
     assert summary["blocks"]["1"]["gaps"][-1]["(7) − (13)"][0]["value"] > 0
 
 
+@pytest.mark.slow
 def test_a_path_in_a_setting_means_the_same_from_elsewhere(
     toy: TrainingSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -124,6 +124,7 @@ def test_a_foreign_or_incomplete_folder_is_refused(toy: TrainingSettings, tmp_pa
         sweep([other], tmp_path, Local())
 
 
+@pytest.mark.slow
 def test_processes_give_the_weights_of_one_process(toy: TrainingSettings, tmp_path: Path) -> None:
     configs = [toy.beta_vae(seed, 0.2, 4, 1) for seed in (0, 1)]
     one = sweep(configs, tmp_path / "one", Local())
@@ -241,6 +242,7 @@ class Killed(Task):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_one_line(toy: TrainingSettings, tmp_path: Path) -> None:
     tasks = [Killed(toy.beta_vae(seed, 0.2, 4, 1), tmp_path) for seed in (0, 1)]
     with pytest.raises(TrainingError, match="a worker process was killed, .*; the same command goes on"):

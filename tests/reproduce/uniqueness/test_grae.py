@@ -19,6 +19,7 @@ from curvae.reproduce.uniqueness.trial import GenerativeModel
 SETTING = TwinSetting(Nonlinearity.IDENTITY, (2.0, 1.0), Diagonal(), points=64, sigma=0.5)
 
 
+@pytest.mark.slow
 def test_both_structures_reach_probabilistic_pca_but_only_one_is_unique() -> None:
     """Finding 10: for a linear decoder GRAE at its minimum is −β log p(x) − (βD/2) log 2πβ."""
     diagonal, full = (twins(dataclasses.replace(SETTING, structure=s), seed=1) for s in (Diagonal(), Full()))

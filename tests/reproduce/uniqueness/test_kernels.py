@@ -90,6 +90,7 @@ def _close(found: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
     assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
 
 
+@pytest.mark.cases(1)
 @MODES
 @FEW
 def test_amortised_gradient_is_autograds(nu: Nonlinearity, mean_field: bool) -> None:
@@ -105,6 +106,7 @@ def test_amortised_gradient_is_autograds(nu: Nonlinearity, mean_field: bool) -> 
         _close(10 * single, theta.grad[0].numpy(), 3e-6)
 
 
+@pytest.mark.cases(1)
 @FREE
 def test_unamortised_gradient_is_autograds(nu: Nonlinearity, mean_field: bool) -> None:
     trial = _trial(nu, 3)

@@ -25,6 +25,7 @@ def _equal(one: Table, two: Table) -> None:
         np.testing.assert_array_equal(column, two[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_trial_is_the_same_alone_and_in_a_batch() -> None:
     together = to_rows(run(CONFIG, quiet=True).of(PANEL))
     assert [row.index for row in together] == list(range(7))
@@ -119,6 +120,7 @@ def test_a_damaged_result_is_refused_before_anything_runs(name: str, content: by
     assert not (tmp_path / "tables").exists()
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("amortised", [True, False])
 def test_training_raises_the_elbo_to_its_optimum(amortised: bool) -> None:
     panel = dataclasses.replace(PANEL, amortised=amortised, model=GenerativeModel(Nonlinearity.TANH, points=256))
