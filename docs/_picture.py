@@ -1,7 +1,8 @@
 """``python docs/_picture.py VAE GRAE`` draws the README's picture from two finished runs.
 
-    curvae train --data mnist --network mlp --width 0.5 --structure full --latents 6 --steps 6000 \
-        --batch-size 128 --lr 2e-3 --objective beta-vae --out VAE        # and  --objective grae --out GRAE
+    curvae train --data mnist --network paper --width 0.0625 --structure diagonal --latents 12 --steps 20000 --lr 2e-3 \
+        --schedule cosine --objective beta-vae --out VAE
+    # and with  --objective grae --estimator columns:1 --out GRAE
 
 ``docs/images/idea.json`` beside it says from which runs it was drawn and how far the two matrices are apart.
 """
