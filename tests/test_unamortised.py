@@ -46,5 +46,5 @@ def test_bad_indices_and_batches():
     model = Unamortised(nn.Linear(2, 3), 2, Full(), count=5)
     with pytest.raises(InputError, match=r"sample indices 1 … 5 are not all in 0 … 4"):
         model.at(torch.tensor([1, 5]))
-    with pytest.raises(InputError, match="2 data were named by index but the batch holds 3"):
+    with pytest.raises(InputError, match="2 samples were named by index but the batch holds 3"):
         model.at(torch.tensor([1, 2])).posterior(torch.randn(3, 3))

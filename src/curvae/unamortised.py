@@ -86,7 +86,7 @@ class PosteriorsAt(OneLine):
     def encode(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B d"]:
         """The free means of these data."""
         if len(x) != len(self.indices):
-            raise InputError(f"{len(self.indices)} data were named by index but the batch holds {len(x)}")
+            raise InputError(f"{len(self.indices)} samples were named by index but the batch holds {len(x)}")
         return self.model.means[self.indices]
 
     def decode(self, z: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:

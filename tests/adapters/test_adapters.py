@@ -242,9 +242,9 @@ def test_an_objective_takes_an_adapter(float64):
         (lambda x: adapters.callables(lambda x: x, lambda z: [z]).decode(x), "decode returned a list"),
         (lambda x: adapters.lightning(nn.Linear(2, 2), spread="std"), "a Linear has no encode and decode"),
         (lambda x: adapters.lightning(_Own(), spread="logvar"), "spread is 'logvar'; expected std, variance"),
-        (lambda x: adapters.diffusers(nn.Linear(2, 2)), "a Linear is no autoencoder of diffusers"),
-        (lambda x: adapters.pythae(nn.Linear(2, 2)), "a Linear is no model of pythae"),
-        (lambda x: adapters.scvi(nn.Linear(2, 2)), "a Linear is no model of scvi-tools"),
+        (lambda x: adapters.diffusers(nn.Linear(2, 2)), "a Linear is not an autoencoder of diffusers"),
+        (lambda x: adapters.pythae(nn.Linear(2, 2)), "a Linear is not a model of pythae"),
+        (lambda x: adapters.scvi(nn.Linear(2, 2)), "a Linear is not a model of scvi-tools"),
     ],
 )
 def test_bad_input(call, message, as_shipped):

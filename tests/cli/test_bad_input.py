@@ -389,7 +389,7 @@ USES: list[tuple[str, list[str], str]] = [
     *((command, ["--part", "held-out"], "--part is 'held-out'; expected all, train or test") for command in USING),
     *((command, ["--device", "tpu"], "device is 'tpu'") for command in USING),
     *((command, ["--data", "missing.npy"], "does not exist") for command in USING),
-    *((command, ["--data", "wide.npy"], "wide.npy, of samples of shape (7,)") for command in USING),
+    *((command, ["--data", "wide.npy"], "wide.npy, whose samples have shape (7,)") for command in USING),
     *((command, ["--data", "nan.npy"], "sample 2 holds NaN") for command in USING),
     ("encode", ["--out", "z.png"], "expected a name that ends in .npz"),
     ("encode", ["--structure", "blocks"], "structure is 'blocks'"),

@@ -48,7 +48,7 @@ def test_a_run_that_stops_early_says_so(curvae: Curvae, vectors: Path, tmp_path:
     assert answer.code == 0
     assert answer.json["finished"]
     assert answer.json["step"] < 500
-    assert f"is finished: {answer.json['step']} steps of 500, ended by held-out values" in answer.stderr
+    assert f"is finished: {answer.json['step']} steps of 500, stopped early" in answer.stderr
     assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["steps"] == 500
 
 

@@ -237,7 +237,7 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     (("fig2", "--data", "vectors.npy"), "latents is 8 but a sample has only 6 numbers"),
     (("fig2", "--runs", "vectors.npy"), "--runs is vectors.npy, which is a file; expected a folder"),
     (("fig2", "--runs", "vectors.npy/x"), "--runs is vectors.npy/x, which cannot be written"),
-    (("fig4", "--data", "vectors.npy"), "fig4 is of images"),
+    (("fig4", "--data", "vectors.npy"), "fig4 is made of images"),
     (("fig2", "--data", ""), "data source is empty"),
     (("fig5", "--workers", "2"), "fig5 takes --scale and --out alone"),
 ]

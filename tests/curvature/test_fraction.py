@@ -81,7 +81,7 @@ def test_bad_input() -> None:
     for inner in (Exact(), Columns(1)):
         with pytest.raises(InputError):
             objectives.GRAE(BETA, structure=Shared(Diagonal()), estimator=Fraction(inner, 0.5))
-    with pytest.raises(InputError, match="no mean over its data"):
+    with pytest.raises(InputError, match="not a mean over its samples"):
         objectives.GRAE(BETA, structure=Shared(Diagonal()), estimator=Fraction(Exact(), 0.5))
     with pytest.raises(InputError, match="pairs of Jacobian columns"):
         objectives.GRAE(BETA, structure=Diagonal(), estimator=Fraction(Columns(1), 0.5), orthogonality=1.0)

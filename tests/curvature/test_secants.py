@@ -273,7 +273,7 @@ def test_what_makes_no_sense_is_refused() -> None:
         Secants(1, [0.1, 0.2]).penalty(at, Diagonal(), BETA)
     with pytest.raises(InputError, match="compiled or scripted and has batch normalisation in train mode"):
         Secants(1).penalty(Linearised(torch.jit.script(decoder), z, x, Gaussian()), Diagonal(), BETA)
-    with pytest.raises(InputError, match="mixes the data of a batch"):
+    with pytest.raises(InputError, match="mixes the samples of a batch"):
         Secants(1).penalty(Linearised(lambda p: p - p.mean(0), z, x[:, :3], Gaussian()), Diagonal(), BETA)
     with unchecked():
         Secants(1).penalty(Linearised(lambda p: p - p.mean(0), z, x[:, :3], Gaussian()), Diagonal(), BETA)

@@ -107,7 +107,7 @@ def test_the_set_is_what_its_factors_draw_and_is_cached(tmp_path: Path, monkeypa
     [
         ("sprites:many", "'sprites:many' is not recognised; expected sprites, sprites:COUNT or sprites:COUNT:SEED"),
         ("tilted-sprites:5:6:7", "expected tilted-sprites, tilted-sprites:COUNT or tilted-sprites:COUNT:SEED"),
-        ("sprites:1", "sprites are 1; expected 2 to 1000000"),
+        ("sprites:1", "the number of sprites is 1; expected 2 to 1000000"),
         ("sprites:10:9223372036854775808", "sprites' seed is 9223372036854775808; expected"),
     ],
 )

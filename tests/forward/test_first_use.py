@@ -91,10 +91,10 @@ def _partly(z: Tensor, plain: nn.Module, quiet: nn.Module) -> Tensor:
 
 
 REFUSED: dict[str, tuple[Callable[[], Callable[[Tensor], Tensor]], str]] = {
-    "graph": (lambda: lambda z: torch.roll(z, 1, 0) + z.sin(), "mixes the data"),
-    "centred": (lambda: Layers(lambda h: h - h.mean(0)), "mixes the data"),
-    "attention-over-data": (lambda: Layers(lambda h: torch.softmax(h @ h.mT, -1) @ h), "mixes the data"),
-    "earlier-data": (lambda: Layers(lambda h: h.cumsum(0)), "mixes the data"),
+    "graph": (lambda: lambda z: torch.roll(z, 1, 0) + z.sin(), "mixes the samples"),
+    "centred": (lambda: Layers(lambda h: h - h.mean(0)), "mixes the samples"),
+    "attention-over-data": (lambda: Layers(lambda h: torch.softmax(h @ h.mT, -1) @ h), "mixes the samples"),
+    "earlier-data": (lambda: Layers(lambda h: h.cumsum(0)), "mixes the samples"),
     "scripted": (lambda: torch.jit.script(MLPDecoder(LATENTS, (4,), (8,)).layers), "TorchScript"),
     "scripted-inside": (lambda: Layers(torch.jit.script(nn.LayerNorm(8))), "TorchScript"),
     "traced": (lambda: torch.jit.trace(nn.Linear(LATENTS, 4), torch.zeros(BATCH, LATENTS)), "TorchScript"),
@@ -138,7 +138,7 @@ WAYS: dict[str, Callable[[nn.Module, Tensor, Tensor], object]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_pass_looks(way: str) -> None:
-    with pytest.raises(InputError, match="mixes the data"):
+    with pytest.raises(InputError, match="mixes the samples"):
         WAYS[way](Layers(lambda h: h - h.mean(0)), torch.randn(BATCH, LATENTS), torch.randn(BATCH, 5))
 
 
@@ -237,7 +237,7 @@ def test_once_for_each_decoder_and_mode(monkeypatch: pytest.MonkeyPatch) -> None
 def test_one_sample_is_looked_at_again_with_others() -> None:
     decoder = Layers(lambda h: h - h.mean(0))
     jacobian(decoder, torch.randn(1, LATENTS))
-    with pytest.raises(InputError, match="mixes the data"):
+    with pytest.raises(InputError, match="mixes the samples"):
         jacobian(decoder, torch.randn(BATCH, LATENTS))
 
 

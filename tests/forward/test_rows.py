@@ -220,5 +220,5 @@ def test_a_decoder_that_keeps_no_activations_has_the_same_gradients() -> None:
 def test_what_is_chosen_has_to_be_data() -> None:
     z, tangents = _point()
     for chosen in ([0], [1, 1], [0, BATCH], [-1, 0], [0.0, 1.0]):
-        with pytest.raises(InputError, match="2 different data"):
+        with pytest.raises(InputError, match="2 different samples"):
             pushforward(torch.tanh, z, tangents, chosen=torch.tensor(chosen))

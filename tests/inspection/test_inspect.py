@@ -350,7 +350,7 @@ def test_uint8_pixels_are_brought_to_the_models_range(float64):
         (lambda m, x: curvae.inspect(m, x[0]), "expected samples"),
         (lambda m, x: curvae.inspect(m, x[:, :2]), "the model fails on data of shape"),
         (lambda m, x: curvae.inspect(m, x * torch.nan), "x holds numbers that are not finite"),
-        (lambda m, x: curvae.inspect(nn.Linear(2, 3), x), "a Linear is no model that curvae knows"),
+        (lambda m, x: curvae.inspect(nn.Linear(2, 3), x), "a Linear is not a model that curvae knows"),
         (lambda m, x: curvae.inspect(m, x, noise=[]), "noise is empty"),
         (lambda m, x: curvae.inspect(m, x, products=2), "products is 2 for 3 latents; expected at least 3"),
         (lambda m, x: curvae.inspect(m, x, samples=0), "samples is 0; expected a whole number >= 1"),

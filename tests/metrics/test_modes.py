@@ -120,7 +120,7 @@ def test_a_model_in_train_mode_is_left_as_it_is(name: str) -> None:
 
 def test_a_curvature_through_the_batchs_statistics_is_refused() -> None:
     decoder = nn.Sequential(nn.Linear(LATENTS, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, OUTPUTS))
-    with pytest.raises(InputError, match="mixes the data"):
+    with pytest.raises(InputError, match="mixes the samples"):
         geometry.sectional_curvature(lambda p: geometry.pullback(decoder, p), torch.randn(DATA, LATENTS))
     geometry.sectional_curvature(lambda p: geometry.pullback(decoder.eval(), p), torch.randn(DATA, LATENTS))
 

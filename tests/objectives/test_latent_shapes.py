@@ -262,5 +262,5 @@ def test_a_map_of_another_shape_is_told() -> None:
         model.encode(torch.zeros(1, 1, 4, 6))
     with pytest.raises(InputError, match=r"^axis is 3; expected -3 … 2"):
         Along(MAPS, 3)
-    with pytest.raises(InputError, match=r"is of 12 latents; got 11"):
+    with pytest.raises(InputError, match=r"is for 12 latents; got 11"):
         Along(MAPS, 0).penalty(torch.eye(11)[None], BETA)

@@ -30,7 +30,7 @@ def folder(path: str | Path) -> Adapted:
     Example:
         >>> folder("no/such/folder")
         Traceback (most recent call last):
-        curvae.errors.InputError: no/such/folder is not a folder of a model ...
+        curvae.errors.InputError: no/such/folder is not a model folder ...
     """
     return makers.diffusers(path)
 
@@ -50,7 +50,7 @@ def open_diffusers(path: Path) -> nn.Module:
     kind = getattr(diffusers, name, None) if name.startswith("Autoencoder") else None
     if kind is None:
         raise InputError(
-            f"{path} holds a {name}, which diffusers {diffusers.__version__} has no autoencoder of; expected "
+            f"{path} holds a {name}, which is not an autoencoder of diffusers {diffusers.__version__}; expected "
             "AutoencoderKL, AutoencoderTiny, AutoencoderDC or another Autoencoder…"
         )
     try:
@@ -72,7 +72,7 @@ def adapt(model: Any) -> Model:
     Example:
         >>> adapt(nn.Linear(2, 3))
         Traceback (most recent call last):
-        curvae.errors.InputError: a Linear is no model ...
+        curvae.errors.InputError: a Linear is not a model ...
     """
     maker = type(model).__module__.partition(".")[0]
     if maker in ("diffusers", "pythae", "scvi"):
@@ -83,15 +83,15 @@ def adapt(model: Any) -> Model:
     ):
         return model
     raise InputError(
-        f"a {type(model).__name__} is no model that curvae knows; wrap it: adapters.callables(encode=…, decode=…), or "
-        'adapters.lightning(module, spread="log-variance")'
+        f"a {type(model).__name__} is not a model that curvae knows; wrap it: adapters.callables(encode=…, decode=…), "
+        'or adapters.lightning(module, spread="log-variance")'
     )
 
 
 def _class_name(path: Path) -> str:
     if not (path / "config.json").is_file():
         other = " (pythae keeps its weights in a pickle)" if (path / "model_config.json").is_file() else ""
-        raise InputError(f"{path} is not a folder of a model: it has no config.json{other}; {_HOW}")
+        raise InputError(f"{path} is not a model folder: it has no config.json{other}; {_HOW}")
     try:
         with open_regular(path / "config.json") as file:
             found = json.loads(file.read().decode())
@@ -99,5 +99,5 @@ def _class_name(path: Path) -> str:
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path / 'config.json'} cannot be read: {error}") from error
     if not isinstance(name, str):
-        raise InputError(f"{path / 'config.json'} is not of diffusers: it has no _class_name; {_HOW}")
+        raise InputError(f"{path / 'config.json'} is not diffusers' own: it has no _class_name; {_HOW}")
     return name

@@ -42,7 +42,7 @@ def diffusers(vae: nn.Module | str | Path, scaled: bool = True) -> Adapted:
     Example:
         >>> diffusers("no/such/folder")
         Traceback (most recent call last):
-        curvae.errors.InputError: no/such/folder is not a folder of a model ...
+        curvae.errors.InputError: no/such/folder is not a model folder ...
     """
     if isinstance(vae, str | Path):
         from curvae.adapters.folders import open_diffusers
@@ -50,7 +50,9 @@ def diffusers(vae: nn.Module | str | Path, scaled: bool = True) -> Adapted:
         vae = open_diffusers(Path(vae))
     model: Any = vae
     if not all(hasattr(model, name) for name in ("config", "encode", "decode")):
-        raise InputError(f"a {type(vae).__name__} is no autoencoder of diffusers; it has no config, encode and decode")
+        raise InputError(
+            f"a {type(vae).__name__} is not an autoencoder of diffusers; expected config, encode and decode"
+        )
     shift, scale = _affine(model) if scaled and type(model).__name__ != _RAE else (0.0, torch.tensor(1.0))
 
     def encode(x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
@@ -87,7 +89,9 @@ def pythae(model: nn.Module) -> Adapted:
     """
     source: Any = model
     if not all(hasattr(source, name) for name in ("encoder", "decoder", "model_config")):
-        raise InputError(f"a {type(model).__name__} is no model of pythae; it has no encoder, decoder and model_config")
+        raise InputError(
+            f"a {type(model).__name__} is not a model of pythae; expected encoder, decoder and model_config"
+        )
     loss = getattr(source.model_config, "reconstruction_loss", "mse")
     own = getattr(source, "beta", 1.0)
 
@@ -168,7 +172,9 @@ def scvi(model: Any, likelihood: Any = None) -> Adapted:
     """
     module: Any = getattr(model, "module", model)
     if not all(hasattr(module, name) for name in ("inference", "generative", "z_encoder")):
-        raise InputError(f"a {type(model).__name__} is no model of scvi-tools with inference and generative")
+        raise InputError(
+            f"a {type(model).__name__} is not a model of scvi-tools; expected inference, generative and z_encoder"
+        )
 
     def encode(x: Tensor) -> tuple[Tensor, Tensor]:
         q = module.inference(x=x, batch_index=x.new_zeros(len(x), 1))["qz"]

@@ -47,7 +47,7 @@ def _show_version(wanted: bool) -> bool:
 @app.callback()
 def about(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """The β-VAE without the noise: train autoencoders with a posterior's regulariser in closed form."""

@@ -21,10 +21,13 @@ def encode(
         bool, Option("--covariance", help="Also the array covariance, a matrix for each sample.")
     ] = False,
     structure: Annotated[
-        str | None, Option(help="Of the best covariance for the decoder, in place of the model's own.")
+        str | None,
+        Option(
+            help="Write the covariance that is best for the decoder, of this structure, in place of the model's own."
+        ),
     ] = None,
     limit: Annotated[int | None, Option(help="Use at most this many samples, the first ones.")] = None,
-    batch_size: Annotated[int, Option(help="Samples at a time.")] = 256,
+    batch_size: Annotated[int, Option(help="Samples per batch.")] = 256,
     device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
     model: ModelOption = None,
     trust: TrustOption = False,

@@ -35,15 +35,15 @@ _MOST = {"samples": 100_000, "columns": 10_000, "nll": 1_000_000}
 
 
 def evaluate(
-    runs: Annotated[list[Path], Argument(help="Run folders; several are one table.", metavar="RUN...", parser=path)],
+    runs: Annotated[list[Path], Argument(help="Run folders; several make one table.", metavar="RUN...", parser=path)],
     limit: Annotated[int, Option(help="Use at most this many held-out samples.")] = 5000,
     samples: Annotated[int, Option(help="Draws per sample for objective (2).")] = 8,
     columns: Annotated[int, Option(help="Sampled columns per sample.")] = 1,
     nll: Annotated[
         int | None, Option(help="Also estimate -log p(x), with K importance-weighted draws per sample.", metavar="K")
     ] = None,
-    batch_size: Annotated[int, Option(help="Batch size.")] = 100,
-    seed: Annotated[int, Option(help="Of the draws.")] = 0,
+    batch_size: Annotated[int, Option(help="Samples per batch.")] = 100,
+    seed: Annotated[int, Option(help="Random seed of the draws.")] = 0,
     device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
     model: ModelOption = None,
     trust: TrustOption = False,
@@ -275,7 +275,7 @@ def _table(run: Path, found: _Found) -> Table:
     if found.nll is not None:
         _add_nll(table, found.nll)
         same = found.noise is found.likelihood and evaluation.beta != 1
-        role = "β is a weight of the training only" if same else "the noise where β is 1"
+        role = "β only weighs the KL term in training" if same else "the noise where β is 1"
         notes.append(f"−log p(x) is in nats per sample under {found.noise}: {role}")
     table.caption = "\n".join(notes)
     return table

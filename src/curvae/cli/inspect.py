@@ -16,9 +16,7 @@ from curvae.terminal import console
 
 
 def inspect(
-    subject: Annotated[
-        str, Argument(help="A run folder, a folder of diffusers, or FILE.py:FUNCTION.", metavar="MODEL")
-    ],
+    subject: Annotated[str, Argument(help="A run folder, a diffusers folder, or FILE.py:FUNCTION.", metavar="MODEL")],
     data: Annotated[
         str | None,
         Option(
@@ -26,13 +24,15 @@ def inspect(
         ),
     ] = None,
     beta: Annotated[
-        float | None, Option(help="β of the maker, summed convention (docs: β in other code bases).")
+        float | None, Option(help="The maker's β, in the summed convention (docs: β in other code bases).")
     ] = None,
     likelihood: Annotated[str | None, Option(help="As for train.", show_default="the model's, or gaussian")] = None,
-    samples: Annotated[int | None, Option(help="Samples looked at.", show_default="64, or 8 beyond 64 latents")] = None,
-    products: Annotated[int, Option(help="Jacobian products for each sample, at most.")] = 64,
+    samples: Annotated[
+        int | None, Option(help="Samples to look at.", show_default="64, or 8 beyond 64 latents")
+    ] = None,
+    products: Annotated[int, Option(help="Jacobian products per sample, at most.")] = 64,
     size: Annotated[int | None, Option(help="Resize images to this many pixels per side.")] = None,
-    seed: Annotated[int, Option(help="Of the draws.")] = 0,
+    seed: Annotated[int, Option(help="Random seed of the draws.")] = 0,
     device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
     out: Annotated[Path | None, Option(help="Also write a page with pictures.", parser=path)] = None,
     model: ModelOption = None,
@@ -61,7 +61,7 @@ def inspect(
     code = Code.of(model, trust)
     opened = open_model(subject, lambda run: code.latest(run)[0])
     if opened.run is None and (code.named or code.trust):
-        raise InputError(f"--model and --trust are for run folders; {subject} is none: leave them out")
+        raise InputError(f"--model and --trust are for run folders; {subject} is not one: leave them out")
     if opened.run is not None:
         code.check([opened.run])
     if isinstance(opened.model, torch.nn.Module):
@@ -90,7 +90,7 @@ def inspect(
 
         with writing("--out", out):
             write_page(found, Path(subject).name, out)
-        typer.echo(f"the page is {out}", err=True)
+        typer.echo(f"wrote the page to {out}", err=True)
 
 
 def _print(found: Any, name: str) -> None:

@@ -14,18 +14,18 @@ from curvae.cli.places import path
 
 def interpolate(
     run: Annotated[Path, Argument(help="A finished run folder.", metavar="RUN", parser=path)],
-    out: Annotated[Path, Option(help="A .png with a way in each row, or the values as .npy or .npz.", parser=path)],
+    out: Annotated[Path, Option(help="A .png with a path in each row, or the values as .npy or .npz.", parser=path)],
     data: Annotated[str | None, Option(help=using.DATA)] = None,
     part: Annotated[str, Option(help=using.PART)] = "all",
     pairs: Annotated[str, Option(help="Positions in the data: from:to, with commas between pairs.")] = "0:1",
-    steps: Annotated[int, Option(help="Points of each way, both ends included.")] = 9,
-    geodesic: Annotated[bool, Option("--geodesic", help="Shortest ways as the decoder sees them.")] = False,
+    steps: Annotated[int, Option(help="Points on each path, both ends included.")] = 9,
+    geodesic: Annotated[bool, Option("--geodesic", help="Shortest paths in the decoder's metric.")] = False,
     device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
     model: ModelOption = None,
     trust: TrustOption = False,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Decode ways between the codes of two samples: straight lines in latent space, or geodesics."""
+    """Decode paths between the codes of two samples: straight lines in latent space, or geodesics."""
     import numpy as np
 
     from curvae.errors import InputError
@@ -37,7 +37,7 @@ def interpolate(
     if steps < least:
         raise InputError(f"--steps is {steps}; expected at least {least}, both ends included")
     ends = _ends(pairs)
-    using.check_amount("the ways", (len(ends), steps, *opened.data["shape"]), out, len(ends) * steps)
+    using.check_amount("the paths", (len(ends), steps, *opened.data["shape"]), out, len(ends) * steps)
     trained = using.trained(opened, device)
     samples = using.read(opened, data, part)
     first, last = (samples.at("--pairs", list(side)) for side in zip(*ends, strict=True))
@@ -46,7 +46,7 @@ def interpolate(
     picture = found.reshape(-1, *found.shape[2:]) if out.suffix.lower() == ".png" else None
     replaced = using.write(out, {"path": found, "pairs": np.array(ends)}, picture, steps)
     told = {"run": str(run), "out": str(out), "pairs": ends, "steps": steps, "geodesic": geodesic}
-    using.tell(told, f"{len(ends)} way{'s' * (len(ends) > 1)} of {steps} steps", replaced, as_json)
+    using.tell(told, f"{len(ends)} path{'s' * (len(ends) > 1)} of {steps} points", replaced, as_json)
 
 
 def _ends(pairs: str) -> list[tuple[int, int]]:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from curvae.runs import Run, RunConfig
     from curvae.runs.builder import Builder
 
-_AGAIN = "Of a run with a model of your own: the function that makes it, which is run."
+_AGAIN = "For a run of your own model: the function that builds it; its file is run."
 ModelOption = Annotated[list[str] | None, Option("--model", help=_AGAIN, metavar="FILE.py:FUNCTION")]
-_TRUST = "Run the code that the run folder names as its model's. For folders of your own."
+_TRUST = "Run the model's code that the run folder names. Only for folders that you trust."
 TrustOption = Annotated[bool, Option("--trust", help=_TRUST)]
 
 
@@ -71,7 +71,7 @@ class Code:
         if name not in own and len(own) != 1 and not (self.trust and name != PYTHON):
             if own:
                 raise InputError(
-                    f"{run.path} holds a model made by {name!r}, which --model does not name; name that too"
+                    f"{run.path} holds a model built by {name!r}, which --model does not name; name that too"
                 )
             return None
         used = own.get(name) or (self.named[0] if len(own) == 1 else name)

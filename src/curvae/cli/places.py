@@ -17,7 +17,7 @@ def path(text: Any) -> Path:
     """What was typed for a path, with ``~`` expanded.
 
     Raises:
-        typer.BadParameter: it is empty, too long, no text in UTF-8, has control characters, or names a user who is not
+        typer.BadParameter: it is empty, too long, not text in UTF-8, has control characters, or names a user who is not
             there.
 
     Example:
@@ -29,7 +29,7 @@ def path(text: Any) -> Path:
         raise typer.BadParameter("the path is empty")
     if typed.startswith("~"):
         raise typer.BadParameter(
-            f"{typed!r} starts with ~ but there is no such home folder; ./~… is a name that begins so"
+            f"{typed!r} starts with ~ but there is no such home folder; for a name that begins with ~ write ./~…"
         )
     # such names cannot be written into a JSON document or a page; weights do not get into such a folder at all
     if any(0xD800 <= ord(letter) <= 0xDFFF for letter in typed):
@@ -40,7 +40,7 @@ def path(text: Any) -> Path:
         Path(typed).lstat()
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:  # what else is wrong is for those to say who know what the path is for
-            raise typer.BadParameter(f"{typed!r} is a name that the system does not take: {error.strerror}") from error
+            raise typer.BadParameter(f"{typed!r} is not a name that the system accepts: {error.strerror}") from error
     return Path(typed)
 
 

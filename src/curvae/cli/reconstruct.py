@@ -19,7 +19,7 @@ def reconstruct(
     data: Annotated[str | None, Option(help=using.DATA)] = None,
     part: Annotated[str, Option(help=using.PART)] = "all",
     limit: Annotated[int | None, Option(help="Use at most this many samples, the first ones.")] = None,
-    batch_size: Annotated[int, Option(help="Samples at a time.")] = 256,
+    batch_size: Annotated[int, Option(help="Samples per batch.")] = 256,
     device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
     model: ModelOption = None,
     trust: TrustOption = False,

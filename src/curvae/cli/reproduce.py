@@ -29,7 +29,7 @@ def reproduce(
         str | None, Option(help=f"{_FOR_SWEEPS}: mnist, fashion-mnist, avatars, sprites, orl or a path.")
     ] = None,
     runs: Annotated[Path | None, Option(help=_RUNS, parser=path, show_default="runs/shared")] = None,
-    workers: Annotated[int | None, Option(help=f"{_FOR_SWEEPS}: runs trained at a time.", show_default="1")] = None,
+    workers: Annotated[int | None, Option(help=f"{_FOR_SWEEPS}: runs to train at a time.", show_default="1")] = None,
     cluster: Annotated[list[str] | None, Option(help=_CLUSTER, metavar="KEY=VALUE")] = None,
     change: Annotated[list[str] | None, Option("--set", help=_SET, metavar="KEY=VALUE")] = None,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
@@ -50,7 +50,7 @@ def reproduce(
     }
     options = {name: value for name, value in given.items() if value is not None}
     if options and figure not in SWEEPS:
-        raise InputError(f"{figure} takes --scale and --out alone; the other options are for {', '.join(SWEEPS)}")
+        raise InputError(f"{figure} takes only --scale and --out; the other options are for {', '.join(SWEEPS)}")
     check_folder("--out", out)
     if figure in SWEEPS:
         check_folder("--runs", Path("runs/shared") if runs is None else runs)

@@ -52,7 +52,7 @@ class Listed:
 
 
 def runs(
-    folder: Annotated[Path, Argument(help="Where the runs lie, at any depth.", metavar="FOLDER", parser=path)] = Path(
+    folder: Annotated[Path, Argument(help="Folder with runs, at any depth.", metavar="FOLDER", parser=path)] = Path(
         "runs"
     ),
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
@@ -120,5 +120,5 @@ def _table(folder: Path, found: list[Listed]) -> Table:
         best = "" if one.best is None else f"{one.best:.5g} at {one.best_step}"
         data = Path(one.data).name or one.data
         table.add_row(name, one.state, one.objective, data, f"{one.step} of {one.steps}", best)
-    table.caption = "held-out values are of each run's own objective: compare those of one objective, β and data"
+    table.caption = "each held-out value is of the run's own objective: compare runs of one objective, β and data set"
     return table

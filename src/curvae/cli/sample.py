@@ -30,7 +30,7 @@ def sample(
     source: Annotated[
         str, Option("--from", help="prior, or mixture:K fitted to the codes of the training data.")
     ] = "prior",
-    seed: Annotated[int, Option(help="Of the draws.")] = 0,
+    seed: Annotated[int, Option(help="Random seed of the draws.")] = 0,
     model: ModelOption = None,
     trust: TrustOption = False,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,

@@ -28,8 +28,8 @@ def read_settings(path: Path) -> dict[str, Any]:
     """The options that a file gives, by the names of :class:`~curvae.runs.RunConfig`'s fields, and ``"out"``.
 
     Raises:
-        InputError: the file cannot be read, is no mapping of names to values, or has a name that is no option or a
-            value that its option does not take.
+        InputError: the file cannot be read, is not a mapping of names to values, or has a name that is not an option
+            or a value that its option does not take.
 
     Example:
         >>> import tempfile
@@ -47,7 +47,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         if name not in kinds:
             near = difflib.get_close_matches(name.replace("-", "_"), kinds, 1)
             hint = f"did you mean {near[0]}?" if near else f"they are {', '.join(kinds)}"
-            raise InputError(f"{path} has {shown(name)}, which is no option; {hint}")
+            raise InputError(f"{path} has {shown(name)}, which is not an option; {hint}")
         try:
             if name == _SET:
                 found["model_set"] = _settings(value)
@@ -96,7 +96,7 @@ def _mapping(path: Path) -> dict[str, Any]:
         with open_regular(path) as file:
             text = file.read(_LARGEST + 1)
         if len(text) > _LARGEST:
-            raise InputError(f"{path} is no file of options: it has more than {_LARGEST} bytes")
+            raise InputError(f"{path} is not a file of options: it has more than {_LARGEST} bytes")
         content = yaml.load(text, Loader)
     except OSError as error:
         raise InputError(
@@ -109,10 +109,10 @@ def _mapping(path: Path) -> dict[str, Any]:
             raise
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark is not None else ""
-        what = getattr(error, "problem", None) or "no text in UTF-8"
+        what = getattr(error, "problem", None) or "not text in UTF-8"
         raise InputError(f"{path} is not valid YAML{where}: {what}; expected lines such as: beta: 0.2") from error
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        raise InputError(f"{path} is no mapping of options to values; expected lines such as: beta: 0.2")
+        raise InputError(f"{path} is not a mapping of options to values; expected lines such as: beta: 0.2")
     return content
 
 
@@ -148,5 +148,7 @@ def _settings(value: Any) -> dict[str, str]:
         elif isinstance(entry, str):
             texts[name] = entry
         else:
-            raise InputError(f"{_SET} has {shown(name)} with what is no value; expected a text, a number or a list")
+            raise InputError(
+                f"{_SET} has {shown(name)} with something that is not a value; expected text, a number or a list"
+            )
     return texts

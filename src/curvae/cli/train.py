@@ -19,10 +19,10 @@ from curvae.terminal import console, quoted
 
 _MODEL = "Your own model: a function build(shape, …) that returns an Autoencoder; its file is run."
 _OUT = "Run folder: a new one, or with --resume the one to continue."
-# what is no field of a configuration
+# what is not a field of a configuration
 _BESIDE = ("out", "config", "resume", "trust", "print_config", "as_json")
 _LENGTHS = frozenset(("steps", "epochs"))
-_PRINT = "Print all options as YAML for --config, and leave."
+_PRINT = "Print all options as YAML for --config, and exit."
 
 
 def train(
@@ -65,7 +65,7 @@ def train(
     ] = None,
     batch_fraction: Annotated[
         str | None,
-        Option(help="grae, taylor: the penalty on that part of each batch, for example 1/4.", show_default="1"),
+        Option(help="grae, taylor: compute the penalty on this part of each batch, for example 1/4.", show_default="1"),
     ] = None,
     likelihood: Annotated[
         str | None,
@@ -102,7 +102,7 @@ def train(
     latents: Annotated[int | None, Option(help="Number of latents.", show_default="12")] = None,
     steps: Annotated[int | None, Option(help="Optimiser steps.", show_default="20000")] = None,
     epochs: Annotated[int | None, Option(help="Passes over the data, in place of --steps.")] = None,
-    batch_size: Annotated[int | None, Option(help="Data per batch.", show_default="64")] = None,
+    batch_size: Annotated[int | None, Option(help="Samples per batch.", show_default="64")] = None,
     accumulate: Annotated[int | None, Option(help="Batches per step.", show_default="1")] = None,
     lr: Annotated[float | None, Option(help="Adam's learning rate.", show_default="0.001")] = None,
     schedule: Annotated[
@@ -111,14 +111,16 @@ def train(
     warmup: Annotated[
         int | None, Option(help="Steps of linear warm-up of the learning rate.", show_default="0")
     ] = None,
-    beta_warmup: Annotated[int | None, Option(help="Steps in which beta rises first.", show_default="0")] = None,
+    beta_warmup: Annotated[
+        int | None, Option(help="Steps over which beta rises to its value.", show_default="0")
+    ] = None,
     clip: Annotated[float | None, Option(help="Largest norm of the gradient.", show_default="none")] = None,
     ema: Annotated[
         float | None, Option(help="Decay of averaged weights, such as 0.999; 0 for none.", show_default="0.0")
     ] = None,
     early_stop: Annotated[
         int | None,
-        Option(help="End after so many held-out values without a better one; 0: never.", show_default="0"),
+        Option(help="Stop after this many held-out values in a row without a better one; 0: never.", show_default="0"),
     ] = None,
     samples: Annotated[int | None, Option(help="beta-vae: draws per sample.", show_default="1")] = None,
     seed: Annotated[int | None, Option(help="Random seed for weights, data order and noise.", show_default="0")] = None,
@@ -255,5 +257,5 @@ def _train(wanted: _Wanted, resume: bool, as_json: bool) -> None:
         typer.echo(f"{what}; continue with: curvae train --resume --out {quoted(out)}", err=True)
         raise typer.Exit(1)
     already = outcome.done_before == outcome.step
-    early = f" of {outcome.run.config.steps}, ended by held-out values" if outcome.stopped_early else ""
+    early = f" of {outcome.run.config.steps}, stopped early" if outcome.stopped_early else ""
     typer.echo(f"{out} {'was finished already' if already else 'is finished'}: {outcome.step} steps{early}", err=True)

@@ -21,8 +21,12 @@ def traverse(
     index: Annotated[
         str | None, Option(help="Positions in the data of the samples to start from, as in 0,3.", show_default="z = 0")
     ] = None,
-    latents: Annotated[str | None, Option(help="Which, counted from 0, as in 0,3.", show_default="all")] = None,
-    values: Annotated[str, Option(help="Of the latent, in the prior's standard deviations.")] = "-3,-2,-1,0,1,2,3",
+    latents: Annotated[
+        str | None, Option(help="Latents to vary, counted from 0, as in 0,3.", show_default="all")
+    ] = None,
+    values: Annotated[
+        str, Option(help="Values of the latent, in the prior's standard deviations.")
+    ] = "-3,-2,-1,0,1,2,3",
     device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
     model: ModelOption = None,
     trust: TrustOption = False,

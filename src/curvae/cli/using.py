@@ -119,7 +119,7 @@ def _columns(found: Dataset, part: str) -> Shaped[np.ndarray, "N *K"]:
 def _check_shape(run: Run, found: Dataset, source: str) -> None:
     shape = tuple(run.data["shape"])
     if found.shape != shape:
-        raise InputError(f"--data is {source}, of samples of shape {found.shape}; {run.path} takes {shape}")
+        raise InputError(f"--data is {source}, whose samples have shape {found.shape}; {run.path} takes {shape}")
 
 
 def _part_of(labels: Shaped[np.ndarray, " N"], found: Dataset, part: str) -> Shaped[np.ndarray, " M"]:
@@ -133,7 +133,7 @@ def _part_of(labels: Shaped[np.ndarray, " N"], found: Dataset, part: str) -> Sha
 
 
 def check_out(out: Path, formats: tuple[str, ...], run: Run, data: str | None) -> None:
-    """Refuse a place for the results that cannot be written, that holds the data, or a picture of what is no image."""
+    """Refuse a place that cannot be written or holds the data, and a picture of samples that are not images."""
     from curvae.data import arrays
 
     check_file("--out", out, formats)
@@ -208,7 +208,7 @@ def write(
         else:
             from PIL import Image
 
-            assert picture is not None  # of what is no image none is asked for
+            assert picture is not None  # none is asked for of samples that are not images
             image = Image.fromarray(grid(picture, columns=columns))
             write_atomic(out, lambda path: image.save(path, format="png"))
     return there

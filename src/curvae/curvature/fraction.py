@@ -59,8 +59,8 @@ class Fraction(ProbeEstimator):
         self.estimator.check(structure)
         if isinstance(structure, Shared) and not isinstance(self.estimator, Trace):
             raise InputError(
-                f"the penalty of {structure} is of the batch's mean curvature, no mean over its data, so a fraction of "
-                f"them cannot stand for it; use {self.estimator} without Fraction"
+                f"the penalty of {structure} is that of the batch's mean curvature, not a mean over its samples, so a "
+                f"fraction of them cannot stand for it; use {self.estimator} without Fraction"
             )
 
     def plan(

@@ -63,7 +63,7 @@ class Zipped:
         self.path = path
         try:
             self.archive = zipfile.ZipFile(path)
-        except Exception as error:  # of versions to come, with names that are no text, …
+        except Exception as error:  # of versions to come, with names that are not text, …
             raise InputError(f"{str(path)!r} cannot be read as a zip ({reason(error)}); get it again") from error
         inside = {Path(info.filename): info for info in self.archive.infolist()}
         self.entries = {

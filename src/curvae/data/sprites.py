@@ -96,7 +96,7 @@ def factors(count: int, seed: int) -> UInt8[np.ndarray, "N F"]:
         InputError: an argument is out of range.
     """
     if not 2 <= count <= 1_000_000:
-        raise InputError(f"sprites are {count}; expected 2 to 1000000 of them")
+        raise InputError(f"the number of sprites is {count}; expected 2 to 1000000")
     if not 0 <= seed < 2**63:
         raise InputError(f"sprites' seed is {seed}; expected a whole number in [0, 2^63)")
     uniform = np.random.default_rng(seed).random((count, len(FACTORS)))

@@ -48,7 +48,7 @@ def load(
     left_out = {*labels, *drop}
     chosen = [number for number, column in enumerate(names) if column not in left_out]
     if not chosen:
-        raise InputError(f"{name} has no columns left; expected at least one that is no label and not dropped")
+        raise InputError(f"{name} has no columns left; expected at least one that is neither a label nor dropped")
     table = _numbers(values, names, chosen, name)
     halves = split.apply(table, name)
     if not labels:

@@ -175,7 +175,7 @@ class _Examination:
         leaked = float(values.detach()[~self.chosen].norm())
         if leaked > _LEAK * float(values.detach().norm()):
             raise InputError(
-                "the decoder mixes the data of a batch: latents of some data move the outputs of others, and the "
+                "the decoder mixes the samples of a batch: latents of some move the outputs of others, and the "
                 f"penalty of each sample would be wrong; give one that decodes each row by itself{_OFF}"
             )
 

@@ -58,7 +58,7 @@ def pushforward(
         The output ``[B, *D]`` and the pushed tangents ``[m, *D, K]``.
 
     Raises:
-        InputError: if the shapes do not fit, ``chunk_size`` is not ≥ 1, ``chosen`` are not m different data, ``fn``
+        InputError: if the shapes do not fit, ``chunk_size`` is not ≥ 1, ``chosen`` are not m different samples, ``fn``
             does not return one tensor or cannot be differentiated, batch normalisation in train mode gets one value
             for each channel, or at the decoder's first use (:func:`~curvae.forward.first_use.check_first_use`).
 
@@ -88,14 +88,14 @@ def _check(z: Tensor, tangents: Tensor, chosen: Tensor | None) -> None:
     if not given or not min(1, len(z)) <= len(tangents) <= len(z):
         raise InputError(
             f"z has shape {tuple(z.shape)} and tangents {tuple(tangents.shape)}; expected [B, d] and [B, d, K] (or "
-            "[B, *L] and [B, *L, K]), K >= 1, or tangents of the chosen data alone"
+            "[B, *L] and [B, *L, K]), K >= 1, or tangents of the chosen samples alone"
         )
     if chosen is None:
         return
     integral = chosen.dim() == 1 and not chosen.is_floating_point()
     if not integral or len(tangents) != len(set(chosen.tolist()) & set(range(len(z)))) or len(chosen) != len(tangents):
         raise InputError(
-            f"chosen must be {len(tangents)} different data, one for each sample that has tangents, of 0 … {len(z) - 1}"
+            f"chosen must be {len(tangents)} different samples, one for each that has tangents, of 0 … {len(z) - 1}"
         )
 
 

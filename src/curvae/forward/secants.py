@@ -110,7 +110,7 @@ class Differences:
         step = half.view(-1, *[1] * (self.z.dim() - 1)) * self.z.std().clamp(min=0.1)
         if checked() and not _close(self._decode(self.z + step)[~half], self.eta[~half]):
             raise InputError(
-                "the decoder mixes the data of a batch: latents of some data move the outputs of others, and the "
+                "the decoder mixes the samples of a batch: latents of some move the outputs of others, and the "
                 "penalty of each sample would be wrong; give one that decodes each row by itself; "
                 "curvature.unchecked() switches this check off"
             )

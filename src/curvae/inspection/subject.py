@@ -95,9 +95,11 @@ def subject_of(model: Model, x: Tensor | np.ndarray, likelihood: Likelihood | No
         ) from error
     shape = tuple(z.shape[1:])
     if not shape or not bool(z.isfinite().all()):
-        raise InputError(f"the model's latents have shape {tuple(z.shape)} or are no finite numbers; expected [B, *L]")
+        raise InputError(f"the model's latents have shape {tuple(z.shape)} or are not finite; expected [B, *L]")
     if not isinstance(eta, torch.Tensor) or not bool(eta.isfinite().all()):
-        raise InputError("the model decodes the first of these data to something that is no tensor of finite numbers")
+        raise InputError(
+            "the model decodes the first of these samples to something that is not a tensor of finite numbers"
+        )
     own = getattr(model, "likelihood", None)
     given = likelihood or (own if isinstance(own, Likelihood) else Gaussian())
     if eta[0].numel() == x[0].numel():  # a decoder that gives images as vectors, or the other way about

@@ -65,7 +65,7 @@ def active_units(model: Model, data: Any, threshold: float = 0.01, batch_size: i
     non_negative("threshold", threshold)
     found = codes(model, data, batch_size)
     if len(found) < 2:
-        raise InputError(f"there are {len(found)} data; expected at least 2 to have a variance")
+        raise InputError(f"there are {len(found)} samples; expected at least 2 to have a variance")
     return ActiveUnits(found.var(0), threshold)
 
 

@@ -123,7 +123,7 @@ class GRAE:
     def _check_pairs(self) -> None:
         if isinstance(self.structure, Full):
             raise InputError(
-                "orthogonality has no meaning with structure Full(), under which no columns need be orthogonal"
+                "orthogonality has no meaning with structure Full(), under which no columns have to be orthogonal"
             )
         if not gives_pairs(self.estimator) or self.curvature == "hessian":
             raise InputError(

@@ -87,7 +87,7 @@ class Along(Structure):
 
     def _check(self, latents: int) -> None:
         if latents != math.prod(self.shape):
-            raise InputError(f"{self} is of {math.prod(self.shape)} latents; got {latents}")
+            raise InputError(f"{self} is for {math.prod(self.shape)} latents; got {latents}")
 
     def __repr__(self) -> str:
         return f"Along({self.shape}, axis={self.axis})"

@@ -15,7 +15,7 @@ from curvae.report.pictures import Picture, grid, to_pixels
 # of uncompressed pixels on the whole page: PNG and base64 make less than 3 MB of it, of noise about 2.6 MB
 _PIXEL_BYTES = 1_900_000
 STEPS = 9
-"""Of a way from one image to another."""
+"""Of a path from one image to another."""
 
 _LEVELS = (
     Amounts(examples=12, samples=64, latents=6, pairs=3),

@@ -191,7 +191,7 @@ def _ways(subject: Subject, view: View, shown: Float[Tensor, "B *D"], drawing: D
         return Ways(subject, ())
     codes = view.codes(shown[: 2 * count])
     found = view.interpolate(codes[::2], codes[1::2], STEPS)
-    names = [f"way {i + 1} of {subject.name}" for i in range(count)]
+    names = [f"path {i + 1} of {subject.name}" for i in range(count)]
     return Ways(
         subject,
         tuple(

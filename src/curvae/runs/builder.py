@@ -166,7 +166,7 @@ def settings_of(build: Builder, given: Mapping[str, str]) -> dict[str, Any]:
     found = {}
     for name, text in given.items():
         if name in FROM_OPTIONS:
-            raise InputError(f"{name} is no setting of {called} but an option of the run; use --{name} {text}")
+            raise InputError(f"{name} is not a setting of {called} but an option of the run; use --{name} {text}")
         if name not in own and rest is None:
             all_of = f"it takes {', '.join(own)}" if own else "it takes none"
             raise InputError(f"{called} takes no setting {name}{_nearest(name, own)}; {all_of}")
@@ -212,7 +212,7 @@ def _signature(build: Builder) -> Mapping[str, inspect.Parameter]:
         except NameError:  # an annotation that only a type checker can read
             return inspect.signature(build).parameters
     except (TypeError, ValueError):  # of C, say
-        raise InputError(f"{shown(build)} does not tell its parameters; expected a function of Python") from None
+        raise InputError(f"{shown(build)} does not tell its parameters; expected a Python function") from None
 
 
 def _kind(parameter: inspect.Parameter) -> Any:
@@ -265,7 +265,7 @@ def _plain(name: str, text: str, kind: Any) -> Any:
     if kind in (str, Path):
         return kind(text)
     raise InputError(
-        f"{name} is of the type {getattr(kind, '__name__', kind)}, which no text is read as; a setting is int, float, "
+        f"{name} has the type {getattr(kind, '__name__', kind)}, which is not read from text; a setting is int, float, "
         "bool, str, Path, Literal, one of these or None, or a list or tuple of them"
     )
 
@@ -292,7 +292,7 @@ def _read(path: Path) -> types.ModuleType:
 
 def _imported(name: str) -> types.ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
-        raise InputError(f"model is of {shown(name)}; expected {_FORM}")
+        raise InputError(f"model names {shown(name)}, which is not a module; expected {_FORM}")
     _find_beside(Path.cwd())
     try:
         return importlib.import_module(name)

@@ -75,7 +75,7 @@ def check_data(config: RunConfig, dataset: Dataset) -> None:
         _check_counts(config, dataset)
     elif kind in _UNIT_INTERVAL:
         _check_unit_interval(
-            dataset, f"likelihood is {config.likelihood}, which is of values in [0, 1],", "likelihood gaussian"
+            dataset, f"likelihood is {config.likelihood}, which is for values in [0, 1],", "likelihood gaussian"
         )
     elif ends_in_sigmoid(config):
         _check_unit_interval(

@@ -279,12 +279,12 @@ def _text(name: str, value: Any) -> str:
 
 def _settings(name: str, value: Any) -> dict[str, str]:
     if not isinstance(value, Mapping) or len(value) > _MOST_SETTINGS:
-        raise InputError(f"{name} is {shown(value)}; expected at most {_MOST_SETTINGS} names with a text each")
+        raise InputError(f"{name} is {shown(value)}; expected at most {_MOST_SETTINGS} names, each with a string")
     for key, entry in value.items():
         if not isinstance(key, str) or not key.isidentifier() or not isinstance(entry, str):
-            raise InputError(f"{name} is {shown(value)}; expected names with a text each")
+            raise InputError(f"{name} is {shown(value)}; expected names, each with a string")
         if len(entry) > _LONGEST[0] or not _is_name(entry):
-            raise InputError(f"{name} is {shown(value)}; expected texts of at most {_LONGEST[0]} characters")
+            raise InputError(f"{name} is {shown(value)}; expected strings of at most {_LONGEST[0]} characters")
     return dict(value)
 
 

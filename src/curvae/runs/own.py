@@ -43,7 +43,9 @@ def build_own(
     settings = settings or {}
     if isinstance(build, Autoencoder):
         if settings:
-            raise InputError(f"settings {', '.join(settings)} are given for a model that is ready; give a function")
+            raise InputError(
+                f"settings {', '.join(settings)} are given for a model that is already built; give a function"
+            )
         return build
     if not callable(build):
         raise InputError(f"the model is a {type(build).__name__}; expected an Autoencoder or a function that makes one")

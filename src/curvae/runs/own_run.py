@@ -100,7 +100,7 @@ def rebuilt(
     """
     if not config.model:
         if build is not None:
-            raise InputError(f"{folder} holds the network {config.network} and is made by no function; leave model out")
+            raise InputError(f"{folder} holds the network {config.network} and no model of one's own; leave model out")
         return build_model(config, shape)
     if build is None and trust and config.model != PYTHON:
         build = find_builder(config.model)
@@ -131,7 +131,7 @@ def check_outputs(model: Autoencoder, x: Float[Tensor, "B *D"]) -> None:
     if shape != tuple(x.shape[1:]):
         raise InputError(
             f"the model decodes to {shape}, but a sample has the shape {tuple(x.shape[1:])}; "
-            "let its decoder end in that"
+            "let its decoder end in that shape"
         )
 
 
@@ -217,4 +217,4 @@ def _check_tensors(name: str, model: Autoencoder) -> None:
     """What a run folder can keep."""
     for key, value in model.state_dict().items():
         if not isinstance(value, Tensor) or value.is_complex() or value.is_quantized or value.layout != torch.strided:
-            raise InputError(f"{key} in the model of {name} is no plain tensor of numbers; a run cannot keep it")
+            raise InputError(f"{key} in the model of {name} is not a plain tensor of numbers; a run cannot keep it")

@@ -58,7 +58,7 @@ class Table:
 
     @property
     def values(self) -> Float[Tensor, "N D"]:
-        """The numbers that the model is of."""
+        """The numbers that are modelled."""
         return self.x[:, :-1] if self.size_factors == "column" else self.x
 
     @property
@@ -89,11 +89,11 @@ class Table:
         values = self.values[~self.values.isnan()]
         if self.counts and bool(((values < 0) | (values != values.floor())).any()):
             raise InputError(
-                f"Negative values or fractions in data passed to likelihood {self.likelihood!r}, which is of counts"
+                f"Negative values or fractions in data passed to likelihood {self.likelihood!r}, which is for counts"
             )
         unit = self.name in (*BINARY, "continuous-bernoulli")
         if unit and bool(((values < 0) | (values > 1)).any()):
-            raise InputError(f"X has values outside [0, 1], which likelihood {self.likelihood!r} is of; scale them")
+            raise InputError(f"X has values outside [0, 1], the range of likelihood {self.likelihood!r}; scale them")
         if self.size_factors == "column" and not bool((self.x[:, -1] > 0).all()):
             raise InputError("the last column of X holds the size factors; expected finite numbers > 0")
 
@@ -205,7 +205,7 @@ def outputs_for(likelihood: Likelihood, columns: int) -> int:
     if not isinstance(inner, Mixed):
         return columns
     if inner.columns != columns:
-        raise InputError(f"X has {columns} columns but {inner} is of {inner.columns}")
+        raise InputError(f"X has {columns} columns but {inner} is for {inner.columns}")
     return inner.outputs
 
 

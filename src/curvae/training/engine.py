@@ -197,7 +197,7 @@ def _failures(run: Run, checkpoints: Checkpoints) -> Iterator[None]:
     try:
         yield
     except (TrainingError, OSError) as error:
-        full = f"{run.path} cannot be written: {reason(error)}; mend that and go on with --resume"
+        full = f"{run.path} cannot be written: {reason(error)}; correct that and continue with --resume"
         what = full if isinstance(error, OSError) else str(error)
         kept = f"{run.checkpoint} keeps step {checkpoints.saved}" if checkpoints.saved else "no checkpoint was made"
         raise TrainingError(f"{what}; {kept}") from None

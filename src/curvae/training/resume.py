@@ -46,7 +46,7 @@ def last_checkpoint(run: Run, config: RunConfig) -> Checkpoint | None:
     changes(run, config)
     if not run.checkpoint.exists():
         if run.finished and _goes_on(changes(run, config)):
-            raise InputError(f"{run.checkpoint} does not exist, so that training cannot go on; restore it")
+            raise InputError(f"{run.checkpoint} does not exist, so training cannot continue; restore it")
         return None
     checkpoint = Checkpoint.load(run.checkpoint)
     names = [name for name in run.config.differences(checkpoint.config) if name not in _MAY_CHANGE]
@@ -86,7 +86,7 @@ def changed(
             _set_aside(run)
         lengthened = run.changed(config, step, device)
     except OSError as error:
-        raise InputError(f"{run.path} cannot be written: {reason(error)}; it is as it was") from error
+        raise InputError(f"{run.path} cannot be written: {reason(error)}; nothing was changed") from error
     if console is not None:
         values = ", ".join(f"{name} {getattr(config, name)} (was {getattr(run.config, name)})" for name in names)
         console.print(f"continues after step {step} with {values}", markup=False, highlight=False, soft_wrap=True)

@@ -23,7 +23,7 @@ def test_smoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"models": "vae"}, "--set models has 'vae'; expected of vae-diagonal"),
+        ({"models": "vae"}, "--set models has 'vae'; expected any of vae-diagonal"),
         ({"predictor": "trees"}, "--set predictor is 'trees'; expected lasso or boosting"),
     ],
 )

@@ -58,7 +58,7 @@ class Disentanglement:
     def __post_init__(self) -> None:
         unknown = [name for name in self.models if name not in MODELS]
         if unknown:
-            raise InputError(f"--set models has {unknown[0]!r}; expected of {', '.join(MODELS)}")
+            raise InputError(f"--set models has {unknown[0]!r}; expected any of {', '.join(MODELS)}")
         if self.predictor not in ("lasso", "boosting"):
             raise InputError(f"--set predictor is {self.predictor!r}; expected lasso or boosting")
         if self.latents < 2:

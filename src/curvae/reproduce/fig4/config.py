@@ -90,11 +90,11 @@ def ablation_runs(config: Quality) -> dict[tuple[str, int], RunConfig]:
     """
     wanted, known = [name for name in config.ablation if name not in ("", "none")], ablations(config.ablation_beta)
     if any(name not in known for name in wanted):
-        raise InputError(f"--set ablation is {','.join(wanted)!r}; expected of {', '.join(known)}, or none")
+        raise InputError(f"--set ablation is {','.join(wanted)!r}; expected any of {', '.join(known)}, or none")
     if "no-norm" in wanted and config.training.network != "paper":
         rest = ",".join(name for name in wanted if name != "no-norm") or "none"
         raise InputError(
-            f"network is {config.training.network}, from which no batch normalisation can be left out; add --set "
+            f"network is {config.training.network}, which has no batch normalisation to leave out; add --set "
             f"ablation={rest}"
         )
     found = dict[str, Mapping[str, Any]](MODELS if wanted else {})

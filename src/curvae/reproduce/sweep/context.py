@@ -87,7 +87,7 @@ class Context:
         found = sweep(configs, self.cache, self.launcher, self.console, self.keep)
         for run in found.values():
             if run.data["digest"] != self.dataset.digest:
-                raise InputError(f"{run.path} was trained on other data than those at {run.config.data}; remove it")
+                raise InputError(f"{run.path} was trained on data other than those at {run.config.data}; remove it")
         return found
 
     def measure(self, runs: Mapping[RunConfig, Run], tool: Callable[[Run], _Found]) -> dict[RunConfig, _Found]:

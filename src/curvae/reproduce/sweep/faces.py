@@ -50,7 +50,7 @@ def check_images(figure: str, dataset: Dataset) -> None:
     """
     shape = dataset.shape
     if len(shape) != 3 or shape[0] not in (1, 3):
-        raise InputError(f"{figure} is of images, but the data have shape {tuple(shape)}; give images by --data")
+        raise InputError(f"{figure} is made of images, but the data have shape {tuple(shape)}; give images by --data")
 
 
 @torch.no_grad()

@@ -89,7 +89,7 @@ def _done(config: RunConfig, path: Path, keep: Keep) -> bool:
     run = Run.open(path)
     names = run.config.differences(config)
     if names:
-        raise InputError(f"{path} is of another configuration (it differs in {', '.join(names)}); remove it")
+        raise InputError(f"{path} has another configuration (it differs in {', '.join(names)}); remove it")
     missing = [step for step in keep(config) if not (snapshot(path, step) / "model.json").exists()]
     if run.finished and missing:
         raise InputError(f"{path} lacks its snapshot of step {missing[0]}; remove it to train it again")
