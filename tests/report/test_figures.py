@@ -61,7 +61,7 @@ def test_every_figure_has_its_pictures_numbers_and_conditions(results: Path) -> 
         assert base64.b64encode((results / file).read_bytes()).decode() in source
     markup = re.sub(r"base64,[A-Za-z0-9+/=]+", "", source)
     assert not re.search(r"https?:|@import|url\(|<script|<link|href", markup)
-    assert markup.count("Under what it was made") == 3
+    assert markup.count("How it was made") == 3
     two, three = summary(results / "fig2"), summary(results / "fig3")
     for found in (
         two["settings"][0]["alignment"]["distance"],
