@@ -11,6 +11,8 @@ from hypothesis import settings
 settings.register_profile("curvae", deadline=None, max_examples=30)
 settings.load_profile("curvae")
 
+_CHECKED = pytest.StashKey[bool]()
+
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,6 +25,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             seen[whole] += 1
             if seen[whole] > few.args[0]:
                 item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Shapes are checked in the first case of every test; with the slow ones, in all. Checks take most of the time."""
+    every, seen = "slow" in session.config.option.markexpr.replace("not slow", "", 1), set()
+    for item in session.items:
+        whole = item.nodeid.partition("[")[0]
+        item.stash[_CHECKED] = every or whole not in seen
+        seen.add(whole)
+
+
+@pytest.hookimpl(tryfirst=True)  # before any fixture
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    jaxtyping.config.update("jaxtyping_disable", not item.stash[_CHECKED])
 
 
 @pytest.fixture
@@ -45,6 +61,7 @@ def seed(request: pytest.FixtureRequest) -> Iterator[int]:
 @pytest.fixture
 def as_shipped() -> Iterator[None]:
     """Let shapes go unchecked by jaxtyping, as on a user's machine: what is left must be the library's own error."""
+    before = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+    jaxtyping.config.update("jaxtyping_disable", before)
