@@ -63,7 +63,7 @@ $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	$(PIP) install torch==$(TORCH)
 	$(PIP) install --constraint constraints.txt hatchling editables
-	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[cli,mnist,uniqueness,features,faces,adapters,dev]'
+	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[cli,mnist,uniqueness,features,faces,adapters,pandas,anndata,tensorboard,dev]'
 	@touch $@
 
 $(BENCH_READY): $(READY)

@@ -59,10 +59,10 @@ def test_h5ad(tmp_path: Path) -> None:
     from scipy.sparse import csr_matrix
 
     counts = np.random.default_rng(0).poisson(1.0, size=(20, 5)).astype(np.float32)
-    cells = pandas.DataFrame({"cluster": [str(i) for i in range(20)]}, index=[f"cell{i}" for i in range(20)])
-    genes = pandas.DataFrame(index=[f"gene{i}" for i in range(5)])
     path = tmp_path / "cells.h5ad"
-    with anndata.settings.override(allow_write_nullable_strings=True):
+    with pandas.option_context("future.infer_string", False):  # strings that this anndata can write
+        cells = pandas.DataFrame({"cluster": [str(i) for i in range(20)]}, index=[f"cell{i}" for i in range(20)])
+        genes = pandas.DataFrame(index=[f"gene{i}" for i in range(5)])
         anndata.AnnData(csr_matrix(np.log1p(counts)), cells, genes, layers={"counts": counts}).write_h5ad(path)
     data = load(f"{path}:counts", labels=["cluster"], drop=["gene3"])
     order = [int(i) for half in data.labels["cluster"] for i in half]
