@@ -34,6 +34,6 @@ def load(folder: Path = DEBIAN) -> Halves:
             "or give the folder of your own copy instead of the name"
         )
     halves = idx.load_folder(folder, Split())
-    if (idx.digest(halves.train[:, 0]), idx.digest(halves.test[:, 0])) != _DIGESTS:
+    if (idx.idx_digest(halves.train[:, 0]), idx.idx_digest(halves.test[:, 0])) != _DIGESTS:
         raise InputError(f"{str(folder)!r} does not hold Fashion-MNIST (sha256 differs); get its files again")
     return halves

@@ -95,12 +95,12 @@ def load_folder(folder: Path, split: Split) -> Halves:
     return Halves(train, test, STANDARD)
 
 
-def digest(images: UInt8[np.ndarray, "N H W"]) -> str:
+def idx_digest(images: UInt8[np.ndarray, "N H W"]) -> str:
     """Sha256 of the IDX file that holds ``images``: the digest published for a data set's unpacked files.
 
     Example:
         >>> file = bytes.fromhex("00000803 00000001 00000002 00000002 00010203")
-        >>> digest(np.array([[[0, 1], [2, 3]]], np.uint8)) == hashlib.sha256(file).hexdigest()
+        >>> idx_digest(np.array([[[0, 1], [2, 3]]], np.uint8)) == hashlib.sha256(file).hexdigest()
         True
     """
     whole = hashlib.sha256(_HEADER.pack(_MAGIC, *images.shape))

@@ -81,7 +81,7 @@ def read(path: Path, half: str) -> UInt8[np.ndarray, "N 28 28"]:
         InputError: unreadable, or not MNIST.
     """
     images = _array(path, f"{half}_images")
-    if images.dtype != np.uint8 or images.ndim != 3 or idx.digest(images) != _DIGESTS[half]:
+    if images.dtype != np.uint8 or images.ndim != 3 or idx.idx_digest(images) != _DIGESTS[half]:
         raise InputError(f"{str(path)!r} does not hold MNIST's {half} images (sha256 differs); {_AGAIN}")
     return images
 

@@ -168,7 +168,7 @@ def degenerate(
     return zero.any(-1) & ~broken, broken
 
 
-def check_definite(metrics: Float[Tensor, "N d d"], advice: str) -> None:
+def check_metric(metrics: Float[Tensor, "N d d"], advice: str) -> None:
     """Refuse metrics that are not positive definite beyond rounding.
 
     Raises:

@@ -8,7 +8,7 @@ from curvae._typing import Float, Tensor
 from curvae.curvature import jacobian, unchecked
 from curvae.errors import InputError
 from curvae.forward.statistics import unmoved
-from curvae.geometry.metric import Metric, check_definite
+from curvae.geometry.metric import Metric, check_metric
 
 _ADVICE = "curvature needs an invertible metric, so leave dead latents out"
 
@@ -35,7 +35,7 @@ def christoffel(metric: Metric, z: Float[Tensor, "B d"]) -> Float[Tensor, "B d d
                 [ 0., -2.]])
     """
     metric = unmoved(metric)
-    check_definite(metric(z), _ADVICE)
+    check_metric(metric(z), _ADVICE)
     return _christoffel(metric, z)
 
 

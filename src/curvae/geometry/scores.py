@@ -8,7 +8,7 @@ import torch
 
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
-from curvae.geometry.metric import check_definite, cosines, log_det
+from curvae.geometry.metric import check_metric, cosines, log_det
 
 _KARCHER_STEPS, _KARCHER_TOLERANCE = 200, 1e-10
 
@@ -56,7 +56,7 @@ def affine_flatness(metrics: Float[Tensor, "N d d"]) -> Float[Tensor, ""]:
         >>> round(affine_flatness(torch.tensor([[[1.0]], [[torch.e**2]]])).item(), 5)
         1.0
     """
-    check_definite(metrics, "leave dead latents out, or use flatness")
+    check_metric(metrics, "leave dead latents out, or use flatness")
     logs = _logs_at_karcher_mean(metrics.double())
     dispersion = logs.square().sum((-2, -1)).mean() / metrics.shape[-1]
     return dispersion.sqrt().to(metrics.dtype)

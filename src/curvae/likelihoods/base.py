@@ -135,7 +135,7 @@ def positive_parameter(name: str, value: float | Tensor) -> Float[Tensor, "*D"]:
     return copy
 
 
-def check_outputs(likelihood: Likelihood, parameter: Tensor, eta: Tensor) -> None:
+def check_number_of_outputs(likelihood: Likelihood, parameter: Tensor, eta: Tensor) -> None:
     """Refuse a model with one parameter for each output where there are other outputs."""
     if parameter.dim() and eta.shape[1:] != parameter.shape:
         raise InputError(

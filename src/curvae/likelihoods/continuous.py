@@ -12,7 +12,7 @@ from curvae._typing import Float, Tensor
 from curvae.errors import InputError
 from curvae.likelihoods.base import (
     ElementwiseLikelihood,
-    check_outputs,
+    check_number_of_outputs,
     check_same_shape,
     per_sample,
     positive_parameter,
@@ -248,7 +248,7 @@ class LearnedGaussian(nn.Module, ElementwiseLikelihood):
             InputError: if an error is exactly zero, where the likelihood has no maximum.
         """
         check_same_shape(eta, x)
-        check_outputs(self, self.log_sigma, eta)
+        check_number_of_outputs(self, self.log_sigma, eta)
         squares = (x - eta).square()
         error = (squares.mean(0) if self.log_sigma.dim() else squares.mean()).to(self.log_sigma)
         if self._smallest is not None:
@@ -274,7 +274,7 @@ class LearnedGaussian(nn.Module, ElementwiseLikelihood):
     def nll_each(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         r"""$\log\sigma_i+\tfrac1{2\sigma_i^2}(x_i-\eta_i)^2$."""
         check_same_shape(eta, x)
-        check_outputs(self, self.log_sigma, eta)
+        check_number_of_outputs(self, self.log_sigma, eta)
         return 0.5 * ((x - eta) / self.sigma).square() + self._log()
 
     def log_prob_each(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:

@@ -14,7 +14,7 @@ from curvae.errors import InputError
 from curvae.likelihoods.base import (
     ElementwiseLikelihood,
     Likelihood,
-    check_outputs,
+    check_number_of_outputs,
     check_same_shape,
     per_sample,
     positive_parameter,
@@ -164,7 +164,7 @@ class LearnedNegativeBinomial(nn.Module, ElementwiseLikelihood):
     def nll_each(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         r"""$(x+r)\log(1+e^\eta/r)-x\eta+\log\Gamma(r)-\log\Gamma(x+r)+x\log r$."""
         check_same_shape(eta, x)
-        check_outputs(self, self.log_dispersion, eta)
+        check_number_of_outputs(self, self.log_dispersion, eta)
         x, log_r = x.to(eta.dtype), self.log_dispersion.to(eta.dtype)
         below, above = logsigmoid(log_r - eta), logsigmoid(eta - log_r)
         # these three are as large as x log r and leave next to nothing

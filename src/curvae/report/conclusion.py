@@ -9,7 +9,7 @@ import torch
 from curvae._typing import Float, Tensor
 from curvae.metrics.objectives import objective_values
 from curvae.metrics.result import Estimate
-from curvae.report.subjects import Group, Subject
+from curvae.report.subjects import RunGroup, ShownRun
 from curvae.report.view import View
 from curvae.runs.lines import HELD_OUT
 
@@ -48,13 +48,13 @@ class Conclusion:
         differences: for (2), (7) and (13).
     """
 
-    subject: Subject
-    reference: Subject
+    subject: ShownRun
+    reference: ShownRun
     samples: int
     differences: tuple[Difference, ...]
 
 
-def conclusions(group: Group) -> list[Conclusion]:
+def conclusions(group: RunGroup) -> list[Conclusion]:
     """One for each run after the first, of those that can be compared: the same β and observation model."""
     comparable = [pair for pair in group.trained if _noise(pair[1]) == _noise(group.trained[0][1])]
     if len(comparable) < 2 or any(view.model.latents > _MOST_LATENTS for _, view in comparable):

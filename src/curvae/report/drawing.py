@@ -10,19 +10,19 @@ import numpy as np
 from jaxtyping import Float
 
 from curvae.report.pictures import Picture
-from curvae.report.subjects import Subject
+from curvae.report.subjects import ShownRun
 
-Outputs = Sequence[tuple[Subject, Float[np.ndarray, "B *D"]]]
+Outputs = Sequence[tuple[ShownRun, Float[np.ndarray, "B *D"]]]
 """Data-shaped values of each run, as many for every run."""
 
 
 @dataclass(frozen=True)
-class Figure:
+class Captioned:
     """A picture with what it is; ``subject`` is the run that it shows, None if it shows the data or all runs."""
 
     caption: str
     picture: Picture
-    subject: Subject | None = None
+    subject: ShownRun | None = None
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Drawing(ABC):
     """A way to show data-shaped values."""
 
     @abstractmethod
-    def rebuilt(self, originals: Float[np.ndarray, "B *D"], outputs: Outputs) -> list[Figure]:
+    def rebuilt(self, originals: Float[np.ndarray, "B *D"], outputs: Outputs) -> list[Captioned]:
         """Originals and what each run makes of them."""
 
     @abstractmethod
-    def sampled(self, outputs: Outputs, originals: Float[np.ndarray, "N *D"]) -> list[Figure]:
+    def sampled(self, outputs: Outputs, originals: Float[np.ndarray, "N *D"]) -> list[Captioned]:
         """A figure of samples for each run; ``originals`` are there to compare."""
 
     @abstractmethod

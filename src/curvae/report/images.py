@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from curvae.report.drawing import Amounts, Drawing, Figure, Outputs
+from curvae.report.drawing import Amounts, Captioned, Drawing, Outputs
 from curvae.report.pictures import Picture, grid, to_pixels
 
 # of uncompressed pixels on the whole page: PNG and base64 make less than 3 MB of it, of noise about 2.6 MB
@@ -42,16 +42,16 @@ class ImageDrawing(Drawing):
     limits: tuple[float, float]
     side: int
 
-    def rebuilt(self, originals: Float[np.ndarray, "B *D"], outputs: Outputs) -> list[Figure]:
+    def rebuilt(self, originals: Float[np.ndarray, "B *D"], outputs: Outputs) -> list[Captioned]:
         """A row of originals, and a row for each run."""
-        first = Figure("original held-out images", self._row(originals, "original held-out images"))
-        rows = [Figure(s.name, self._row(images, f"reconstructions by {s.name}"), s) for s, images in outputs]
+        first = Captioned("original held-out images", self._row(originals, "original held-out images"))
+        rows = [Captioned(s.name, self._row(images, f"reconstructions by {s.name}"), s) for s, images in outputs]
         return [first, *rows]
 
-    def sampled(self, outputs: Outputs, originals: Float[np.ndarray, "N *D"]) -> list[Figure]:
+    def sampled(self, outputs: Outputs, originals: Float[np.ndarray, "N *D"]) -> list[Captioned]:
         """A square of samples for each run."""
         return [
-            Figure(s.name, grid(self._pixels(images), math.isqrt(len(images)), f"samples from {s.name}"), s)
+            Captioned(s.name, grid(self._pixels(images), math.isqrt(len(images)), f"samples from {s.name}"), s)
             for s, images in outputs
         ]
 

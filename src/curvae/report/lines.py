@@ -7,9 +7,9 @@ from jaxtyping import Float
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 
 from curvae.report.charts import INK, Axis, Line, chart, common_axis
-from curvae.report.drawing import Amounts, Drawing, Figure, Outputs
+from curvae.report.drawing import Amounts, Captioned, Drawing, Outputs
 from curvae.report.pictures import Picture
-from curvae.report.subjects import Subject
+from curvae.report.subjects import ShownRun
 
 LINE_AMOUNTS = Amounts(examples=6, samples=30, latents=4)
 _ENTRIES = Axis("entry of the sample", whole=True)
@@ -19,7 +19,7 @@ _SHADES = LinearSegmentedColormap.from_list("shades", ["#3268c8", "#8f8f8f", "#d
 class LineDrawing(Drawing):
     """Each sample is a line: the entry's number across, its value up."""
 
-    def rebuilt(self, originals: Float[np.ndarray, "B *D"], outputs: Outputs) -> list[Figure]:
+    def rebuilt(self, originals: Float[np.ndarray, "B *D"], outputs: Outputs) -> list[Captioned]:
         """A chart for each sample: the original as a broad grey line, the runs on top."""
         flat = [_flat(values) for values in (originals, *(values for _, values in outputs))]
         y = common_axis([values.ravel() for values in flat], "value")
@@ -28,10 +28,10 @@ class LineDrawing(Drawing):
             lines = [_line(INK, flat[0][i], width=4.0, opacity=0.5)]
             lines += [_line(s.colour, values[i], width=1.2) for (s, _), values in zip(outputs, flat[1:], strict=True)]
             caption = f"held-out sample {i + 1}"
-            figures.append(Figure(caption, chart(lines, f"{caption} and its reconstructions", _ENTRIES, y)))
+            figures.append(Captioned(caption, chart(lines, f"{caption} and its reconstructions", _ENTRIES, y)))
         return figures
 
-    def sampled(self, outputs: Outputs, originals: Float[np.ndarray, "N *D"]) -> list[Figure]:
+    def sampled(self, outputs: Outputs, originals: Float[np.ndarray, "N *D"]) -> list[Captioned]:
         """A chart of samples for each run over held-out data in grey; points where a sample is two numbers."""
         y = common_axis([values.ravel() for values in (originals, *(values for _, values in outputs))], "value")
         figures = []
@@ -42,7 +42,7 @@ class LineDrawing(Drawing):
             picture = (
                 _cloud(subject.colour, ours, theirs, alt) if two else _bundle(subject.colour, ours, theirs, y, alt)
             )
-            figures.append(Figure(subject.name, picture, subject))
+            figures.append(Captioned(subject.name, picture, subject))
         return figures
 
     def traversed(self, row: Float[np.ndarray, "V *D"], alt: str) -> Picture:
@@ -56,13 +56,15 @@ class LineDrawing(Drawing):
         return [None] * len(data)
 
 
-def code_cloud(subject: Subject, points: Float[np.ndarray, "N 2"], latents: tuple[int, int]) -> Figure:
+def code_cloud(subject: ShownRun, points: Float[np.ndarray, "N 2"], latents: tuple[int, int]) -> Captioned:
     """The codes of held-out data in two latents, with the prior's circles of 1 and 2 standard deviations."""
     turn = np.linspace(0, 2 * np.pi, 100)
     circles = [Line(INK, r * np.cos(turn), r * np.sin(turn), width=0.8) for r in (1, 2)]
     x, y = (Axis(f"latent {latent}") for latent in latents)
     lines = [Line(subject.colour, points[:, 0], points[:, 1], width=0.0, opacity=0.5), *circles]
-    return Figure(subject.name, chart(lines, f"codes of held-out data in {subject.name}", x, y, square=True), subject)
+    return Captioned(
+        subject.name, chart(lines, f"codes of held-out data in {subject.name}", x, y, square=True), subject
+    )
 
 
 def _cloud(colour: str, values: Float[np.ndarray, "N 2"], originals: Float[np.ndarray, "M 2"], alt: str) -> Picture:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from curvae.errors import InputError
 from curvae.report.charts import Axis, Line, chart, common_axis, smoothed
 from curvae.report.pictures import Picture
-from curvae.report.subjects import Subject
+from curvae.report.subjects import ShownRun
 from curvae.runs import Run
 from curvae.runs.lines import HELD_OUT
 
@@ -79,7 +79,7 @@ def term_series(run: Run) -> dict[str, Series]:
         ) from error
 
 
-def loss_charts(subjects: list[Subject]) -> tuple[list[tuple[Subject, Picture, str]], Picture | None, list[str]]:
+def loss_charts(subjects: list[ShownRun]) -> tuple[list[tuple[ShownRun, Picture, str]], Picture | None, list[str]]:
     """A chart for each run on the same axes, one that compares reconstruction over the runs, and the terms shown.
 
     Beside each run's chart, what its lines and dots are.
@@ -118,12 +118,12 @@ def term_colour(name: str) -> str:
     return TERM_COLOURS.get(name, _OTHER)
 
 
-def _by_term(subject: Subject, series: dict[str, Series], x: Axis, y: Axis) -> Picture:
+def _by_term(subject: ShownRun, series: dict[str, Series], x: Axis, y: Axis) -> Picture:
     lines = [line for name, one in series.items() for line in _drawn(one, term_colour(name), name == "total")]
     return chart(lines, f"loss curves of {subject.name} by term: {', '.join(series)}", x, y)
 
 
-def _compared(subjects: list[Subject], series: dict[str, dict[str, Series]], x: Axis) -> Picture:
+def _compared(subjects: list[ShownRun], series: dict[str, dict[str, Series]], x: Axis) -> Picture:
     chosen = [(subject, series[subject.name]["nll"]) for subject in subjects if "nll" in series[subject.name]]
     y = common_axis(
         [values for _, one in chosen for values in (one.smooth, one.held_out)], "reconstruction, per sample"

@@ -17,7 +17,7 @@ from curvae.report.losses import TERM_NAMES, loss_charts, term_colour
 from curvae.report.pictures import colour_scale
 from curvae.report.results import is_result, open_results
 from curvae.report.sections import look
-from curvae.report.subjects import Latest, Subject, finished_model, group_by_data, open_subjects
+from curvae.report.subjects import Latest, ShownRun, finished_model, group_by_data, open_subjects
 from curvae.report.tables import evaluate_command, measure_rows, objective_rows, resume_command, setting_rows
 from curvae.runs import Run
 
@@ -71,7 +71,7 @@ def write_report(
         raise InputError(f"{out} cannot be written: {error.strerror}; choose another --out") from error
 
 
-def render(subjects: list[Subject], figures: list[Section]) -> str:
+def render(subjects: list[ShownRun], figures: list[Section]) -> str:
     """The page's HTML.
 
     Raises:
@@ -86,7 +86,7 @@ def render(subjects: list[Subject], figures: list[Section]) -> str:
     return environment.get_template("report.html").render(figures=figures, **_context(subjects))
 
 
-def _context(subjects: list[Subject]) -> dict[str, Any]:
+def _context(subjects: list[ShownRun]) -> dict[str, Any]:
     groups = group_by_data(subjects)
     losses = [(group.title, *loss_charts(list(group.subjects))) for group in groups]
     terms = dict.fromkeys(name for *_, names in losses for name in names)

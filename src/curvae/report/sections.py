@@ -10,11 +10,11 @@ from jaxtyping import Float
 
 from curvae._typing import Tensor
 from curvae.data import Dataset, as_float
-from curvae.report.drawing import Amounts, Drawing, Figure
+from curvae.report.drawing import Amounts, Captioned, Drawing
 from curvae.report.images import STEPS, ImageDrawing, image_amounts
 from curvae.report.lines import LINE_AMOUNTS, LineDrawing, code_cloud
 from curvae.report.pictures import Picture, heat_map, is_image
-from curvae.report.subjects import Group, Subject
+from curvae.report.subjects import RunGroup, ShownRun
 from curvae.report.view import Precisions, View, prior_noise
 
 _SEED = 0
@@ -46,7 +46,7 @@ class Pair:
 class MatrixPairs:
     """The pairs of one run, and what its matrices are."""
 
-    subject: Subject
+    subject: ShownRun
     own: bool
     structure: str
     unit_gaussian: bool
@@ -66,7 +66,7 @@ class Traversal:
 class Traversals:
     """The latents of one run with the largest effect, of ``latents`` in all."""
 
-    subject: Subject
+    subject: ShownRun
     latents: int
     rows: tuple[Traversal, ...]
 
@@ -84,7 +84,7 @@ class Way:
 class Ways:
     """The ways of one run."""
 
-    subject: Subject
+    subject: ShownRun
     pairs: tuple[Way, ...]
 
 
@@ -106,16 +106,16 @@ class Looks:
 
     title: str
     images: bool
-    reconstructions: list[Figure]
-    samples: list[Figure]
-    codes: list[Figure]
+    reconstructions: list[Captioned]
+    samples: list[Captioned]
+    codes: list[Captioned]
     traversals: list[Traversals]
     values: list[float]
     ways: list[Ways]
     matrices: list[MatrixPairs]
 
 
-def look(group: Group, runs: int) -> Looks | None:
+def look(group: RunGroup, runs: int) -> Looks | None:
     """Compute and draw the sections of a group; None while none of its runs is trained.
 
     Args:
@@ -170,7 +170,7 @@ def value_limits(dataset: Dataset, shown: Float[Tensor, "B *D"]) -> tuple[float,
     return (0.0, 1.0) if dataset.test.dtype == torch.uint8 or (low >= 0 and high <= 1) else (low, high)
 
 
-def _traversals(subject: Subject, view: View, dataset: Dataset, drawing: Drawing, amounts: Amounts) -> Traversals:
+def _traversals(subject: ShownRun, view: View, dataset: Dataset, drawing: Drawing, amounts: Amounts) -> Traversals:
     data = held_out(dataset, _EFFECT_DATA)
     effects = view.effects(data)
     latents = strongest(effects, amounts.latents)
@@ -184,7 +184,7 @@ def _traversals(subject: Subject, view: View, dataset: Dataset, drawing: Drawing
     return Traversals(subject, view.model.latents, rows)
 
 
-def _ways(subject: Subject, view: View, shown: Float[Tensor, "B *D"], drawing: Drawing, count: int) -> Ways:
+def _ways(subject: ShownRun, view: View, shown: Float[Tensor, "B *D"], drawing: Drawing, count: int) -> Ways:
     """Between neighbours among the held-out images."""
     count = min(count, len(shown) // 2)
     if count == 0:
@@ -205,7 +205,7 @@ def _ways(subject: Subject, view: View, shown: Float[Tensor, "B *D"], drawing: D
     )
 
 
-def _matrices(subject: Subject, view: View, x: Float[Tensor, "B *D"], drawing: Drawing) -> MatrixPairs:
+def _matrices(subject: ShownRun, view: View, x: Float[Tensor, "B *D"], drawing: Drawing) -> MatrixPairs:
     found = view.precisions(x)
     pairs = tuple(_pair(found, i, sample, subject.name) for i, sample in enumerate(drawing.thumbnails(x.numpy())))
     unit = subject.run.config.likelihood in ("gaussian", "gaussian:1", "gaussian:1.0")
@@ -224,7 +224,7 @@ def _pair(found: Precisions, i: int, sample: Picture | None, name: str) -> Pair:
     )
 
 
-def _codes(group: Group, dataset: Dataset) -> list[Figure]:
+def _codes(group: RunGroup, dataset: Dataset) -> list[Captioned]:
     data = held_out(dataset, 1000)
     few = held_out(dataset, _EFFECT_DATA)
     figures = []

@@ -21,7 +21,7 @@ COLOURS = ("#3b82c4", "#e07b39", "#2f9e6e", "#c2557a", "#8a6fc9", "#a38b1e", "#2
 
 
 @dataclass(frozen=True)
-class Subject:
+class ShownRun:
     """One run on the page.
 
     Attributes:
@@ -40,7 +40,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Group:
+class RunGroup:
     """Runs on the same data, which can be shown side by side on the same images.
 
     Attributes:
@@ -49,10 +49,10 @@ class Group:
     """
 
     title: str
-    subjects: tuple[Subject, ...]
+    subjects: tuple[ShownRun, ...]
 
     @property
-    def trained(self) -> list[tuple[Subject, View]]:
+    def trained(self) -> list[tuple[ShownRun, View]]:
         """The runs that have a model, with it."""
         return [(subject, subject.view) for subject in self.subjects if subject.view is not None]
 
@@ -71,7 +71,7 @@ def finished_model(run: Run) -> tuple[Autoencoder, int] | None:
     return (run.model(), run.config.steps) if run.finished else None
 
 
-def open_subjects(folders: Sequence[Path | Run], latest: Latest = finished_model) -> list[Subject]:
+def open_subjects(folders: Sequence[Path | Run], latest: Latest = finished_model) -> list[ShownRun]:
     """Open the runs and load their models.
 
     Args:
@@ -91,17 +91,17 @@ def open_subjects(folders: Sequence[Path | Run], latest: Latest = finished_model
     runs = [folder if isinstance(folder, Run) else Run.open(folder) for folder in folders]
     names = short_names([run.path for run in runs])
     return [
-        Subject(run, name, COLOURS[i % len(COLOURS)], *_view(run, latest))
+        ShownRun(run, name, COLOURS[i % len(COLOURS)], *_view(run, latest))
         for i, (run, name) in enumerate(zip(runs, names, strict=True))
     ]
 
 
-def group_by_data(subjects: Sequence[Subject]) -> list[Group]:
+def group_by_data(subjects: Sequence[ShownRun]) -> list[RunGroup]:
     """Runs with the same data together, in order of first appearance."""
-    found: dict[str, list[Subject]] = {}
+    found: dict[str, list[ShownRun]] = {}
     for subject in subjects:
         found.setdefault(subject.run.data["digest"], []).append(subject)
-    return [Group(_title(members[0].run), tuple(members)) for members in found.values()]
+    return [RunGroup(_title(members[0].run), tuple(members)) for members in found.values()]
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:

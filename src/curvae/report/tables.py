@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from curvae.metrics import Estimate, Evaluation
-from curvae.report.subjects import Subject
+from curvae.report.subjects import ShownRun
 from curvae.runs import Run, RunConfig
 from curvae.runs.config import PYTHON
 from curvae.terminal import quoted
@@ -38,7 +38,7 @@ class Row:
         return len(set(self.cells)) > 1
 
 
-def setting_rows(subjects: list[Subject]) -> list[Row]:
+def setting_rows(subjects: list[ShownRun]) -> list[Row]:
     """What the runs are: a row for each setting."""
     rows: list[tuple[str, Callable[[Run], str]]] = [
         ("objective", lambda run: objective_name(run.config)),
