@@ -1,7 +1,8 @@
 """Figures 2 and 7 (§3.2, App. E): does the structure of Σ show up in the decoder, and is Σ the cause?
 
 β-VAEs whose Σ has blocks are trained beside two controls; figure 7 has three settings more. On held-out images Σ⁻¹ is
-drawn beside JᵀJ, and the share of JᵀJ's energy inside the blocks is measured against chance and the controls.
+drawn beside JᵀJ, and the share of JᵀJ's squared off-diagonal entries inside the blocks is measured against chance and
+the controls.
 """
 
 from __future__ import annotations

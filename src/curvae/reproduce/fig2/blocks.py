@@ -1,4 +1,4 @@
-r"""Does $J_g^\top J_g$ have the blocks of Σ? Shares of energy inside blocks, and what they would be by chance."""
+r"""Does $J_g^\top J_g$ have the blocks of Σ? Shares of squared entries inside, and those by chance."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def cosines(matrices: Float[np.ndarray, "N d d"]) -> Float[np.ndarray, "N d d"]:
 
 
 def share_inside(matrices: Float[np.ndarray, "N d d"], size: int) -> Float[np.ndarray, " N"]:
-    """The share of each matrix's off-diagonal energy that lies inside blocks: 0 … 1, NaN where there is none.
+    """The share of each matrix's squared off-diagonal entries that lie inside blocks: 0 … 1, NaN where there is none.
 
     Example:
         >>> matrices = np.array([[[1.0, 3.0, 1.0], [3.0, 1.0, 0.0], [1.0, 0.0, 1.0]]])

@@ -1,4 +1,4 @@
-"""Figures 2 and 7 as the paper lays them out, and the shares of energy that a picture cannot show."""
+"""Figures 2 and 7 as the paper lays them out, and the shares that a picture cannot show."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _outline(at: Any, latents: int, block: int) -> None:
 
 
 def shares(summaries: Sequence[Mapping[str, Any]]) -> Figure:
-    """The share of JᵀJ's off-diagonal energy inside blocks: the figure's decoders, their controls and chance.
+    """The share of JᵀJ's squared off-diagonal entries inside blocks: the figure's decoders, their controls and chance.
 
     Lines are 95 % intervals.
     """

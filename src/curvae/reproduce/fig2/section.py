@@ -15,7 +15,7 @@ _CONTROLS = {"diagonal": "decoders trained with a diagonal Σ", "autoencoder": "
 
 
 def table(summary: Summary) -> str:
-    """Alignment, and the share of energy inside blocks with its controls."""
+    """Alignment, and the share inside blocks with its controls."""
     head = (
         "setting", "‖Σ⁻¹ − Q‖/‖Q‖", "correlation in blocks", "share inside blocks", "diagonal Σ", "autoencoder",
         "chance", "p (permuted)",
@@ -47,7 +47,7 @@ def content(summary: Summary) -> Content:
         findings=_heat_map_findings(settings),
         grids=(
             Grid(
-                "Share of JᵀJ's off-diagonal energy inside the blocks",
+                "Share of JᵀJ's squared off-diagonal entries inside the blocks",
                 ("blocks in Σ", "chance", "diagonal Σ", "autoencoder", *_ABOVE, "p"),
                 tuple(GridRow(name, _share_cells(one)) for name, one in zip(names, settings, strict=True)),
             ),
@@ -107,7 +107,7 @@ def _kind(number: int) -> Kind:
         "does the shape of the noise show in the decoder?",
         {
             f"fig{number}.png": "heat maps: precision of the posterior beside the decoder's Gram matrix",
-            f"fig{number}-shares.png": "share of off-diagonal energy inside blocks, with controls",
+            f"fig{number}-shares.png": "share of the squared off-diagonal entries inside blocks, with controls",
         },
         content,
     )
