@@ -126,6 +126,17 @@ def test_the_encoders_own_covariance_and_the_calibrated_one() -> None:
     np.testing.assert_allclose(calibrated.covariance[0], expected, rtol=1e-5)
 
 
+def test_refined_means_are_the_modes() -> None:
+    x = _blob()
+    model = BetaVAE(**{**SMALL, "hidden_layer_sizes": ()}, likelihood="gaussian:learned").fit(x)
+    encoded, one, more = (model.posterior(x, refine) for refine in (0, 1, 4))
+    np.testing.assert_allclose(one.mean, more.mean, atol=1e-5)  # of a linear decoder the first step is the last
+    assert np.abs(one.mean - encoded.mean).max() > 1e-3
+    np.testing.assert_allclose(one.covariance, encoded.covariance, rtol=1e-5)
+    with pytest.raises(InputError, match="leave one out"):
+        model.posterior(x, refine=1, calibrated=False)
+
+
 def _jacobian(model: Any, code: np.ndarray) -> np.ndarray:
     """By differences, of the mean in the data's units."""
     steps = 1e-5 * np.eye(2)

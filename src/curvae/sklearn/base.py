@@ -123,17 +123,20 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         x = self._seen(X)
         return self._out([self.model_.encode(part) for part in self._parts(x)], x)
 
-    def posterior(self, X: Any) -> Posterior:
+    def posterior(self, X: Any, refine: int = 0) -> Posterior:
         r"""What is known of the latents: $\mathcal N(h(x),\Sigma^*)$ with $\Sigma^*=(I+M/\beta)^{-1}$ of (11).
 
         Args:
             X: as of :meth:`fit`.
+            refine: Gauss–Newton steps from the encoder's means to the posterior's mode. Three take away most of the
+                encoder's own error, which the covariance knows nothing of.
 
         Returns:
-            Means ``[n_samples, n_components]`` and covariances, the former those of :meth:`transform`.
+            Means ``[n_samples, n_components]`` and covariances, without ``refine`` the former those of
+            :meth:`transform`.
         """
         x = self._seen(X)
-        implied = Implied(self.model_, self._implied_beta(), self.likelihood_, Full())
+        implied = Implied(self.model_, self._implied_beta(), self.likelihood_, Full(), refine=refine)
         return self._posterior_of(implied, x)
 
     def inverse_transform(self, X: Any) -> Shaped[np.ndarray, "N D"]:

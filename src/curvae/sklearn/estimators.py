@@ -7,6 +7,7 @@ from typing import Any
 from curvae import objectives
 from curvae._checks import positive
 from curvae.curvature import Estimator
+from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.posteriors import Structure
 from curvae.runs.parts import build_estimator, build_structure
@@ -220,17 +221,26 @@ class BetaVAE(TableAutoencoder):
         self.random_state = random_state
         self.device = device
 
-    def posterior(self, X: Any, calibrated: bool = True) -> Posterior:
+    def posterior(self, X: Any, refine: int = 0, calibrated: bool = True) -> Posterior:
         r"""What is known of each sample's latents.
 
         Args:
             X: as of :meth:`fit`.
+            refine: as of :meth:`GRAE.posterior`.
             calibrated: with the covariance $\Sigma^*$ of (11) that the decoder implies, or the encoder's own.
 
         Returns:
-            Means ``[n_samples, n_components]`` and covariances, the former those of :meth:`transform`.
+            Means ``[n_samples, n_components]`` and covariances, without ``refine`` the former those of
+            :meth:`transform`.
+
+        Raises:
+            InputError: ``refine`` with the encoder's own covariance, which is that of the encoder's mean.
         """
-        return super().posterior(X) if calibrated else self._posterior_of(self.model_, self._seen(X))
+        if calibrated:
+            return super().posterior(X, refine)
+        if refine:
+            raise InputError("refine moves the mean to the mode, whose covariance is the calibrated one; leave one out")
+        return self._posterior_of(self.model_, self._seen(X))
 
     def _objective(self, likelihood: Likelihood) -> objectives.BetaVAE:
         return objectives.BetaVAE(positive("beta", self.beta), likelihood, self.samples)
