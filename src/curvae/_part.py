@@ -14,6 +14,13 @@ from curvae._typing import Tensor
 from curvae.errors import InputError
 
 
+class LostProcessError(Exception):
+    """Another process of those that share a batch is not there any more.
+
+    No ``RuntimeError``, for which a pass would be tried another way.
+    """
+
+
 @dataclass(frozen=True)
 class Part:
     """Rows ``first`` to ``first + count`` of a batch of ``size``.
@@ -143,6 +150,19 @@ def summed(value: Tensor) -> Tensor:
     return _Summed.apply(value)  # type: ignore[no-untyped-call,no-any-return]
 
 
+def add_up(value: Tensor) -> Tensor:
+    """The sum over processes, in place and without gradients.
+
+    Raises:
+        LostProcessError: another process is gone.
+    """
+    try:
+        torch.distributed.all_reduce(value)
+    except RuntimeError as error:
+        raise LostProcessError(str(error)) from error
+    return value
+
+
 def _padded(rows: Tensor, before: int, after: int) -> Tensor:
     zeros = (rows.new_zeros(count, *rows.shape[1:]) for count in (before, after))
     return torch.cat([next(zeros), rows, next(zeros)])
@@ -153,9 +173,7 @@ class _Summed(torch.autograd.Function):
 
     @staticmethod
     def forward(value: Tensor) -> Tensor:
-        total = value.detach().clone(memory_format=torch.contiguous_format)
-        torch.distributed.all_reduce(total)
-        return total
+        return add_up(value.detach().clone(memory_format=torch.contiguous_format))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lightning.pytorch import Callback
@@ -24,9 +24,12 @@ from curvae.runs.handed import Handed
 from curvae.runs.own import Build
 from curvae.runs.own_run import build_for_run, check_outputs, rebuilt
 from curvae.runs.taking import check_free, clear, locked
+from curvae.training.devices import Group, launched
 from curvae.training.engine import Job, Outcome, run_job, tell
+from curvae.training.launching import Launch
 from curvae.training.logs import check_logger
 from curvae.training.resume import changed, changes, last_checkpoint, steps_done
+from curvae.training.several import check_shareable, follow, lead, leave, told
 from curvae.training.trial import try_out, typed
 
 
@@ -43,6 +46,7 @@ def train(
     objective: Objective | None = None,
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Logger] = (),
+    launch: Launch | None = None,
 ) -> Outcome:
     """Train a model into a run folder.
 
@@ -65,6 +69,7 @@ def train(
         objective: what is minimised, where the configuration does not say it.
         callbacks: more of Lightning's.
         loggers: of Lightning's, beside the one that the configuration names.
+        launch: starts further processes where the configuration asks for several devices and nobody has started them.
 
     Returns:
         The run and how far it is.
@@ -75,43 +80,81 @@ def train(
     """
     config, handed = replace(config, data=absolute(config.data)), Handed(model, data, objective)
     check_logger(config.logger)
-    if resume:
-        return _resumed(config, out, console, keep, handed, callbacks, loggers)
+    group = launched(config.devices)
+    if group is not None and not group.leads:
+        return follow(group, handed)
+    if group is not None:
+        config = replace(config, devices=group.size)
+    elif config.devices > 1:
+        launch = launch or Launch(handed=handed)
+        launch.check()
+    call = _Call(config, out, console, keep, handed, free, callbacks, loggers, group, launch)
+    with told(group):
+        return _resumed(call) if resume else _begun(call)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What :func:`train` was given, and the processes that there are."""
+
+    config: RunConfig
+    out: Path
+    console: Console | None
+    keep: Collection[int]
+    handed: Handed
+    free: Collection[str]
+    callbacks: Sequence[Callback]
+    loggers: Sequence[Logger]
+    group: Group | None
+    launch: Launch | None
+
+    def run(self, job: Job) -> Outcome:
+        """One start of the training, by as many processes as are asked for."""
+        job = replace(job, console=self.console, keep=self.keep, callbacks=self.callbacks, loggers=self.loggers)
+        if self.group is not None:
+            return lead(job, self.group)
+        if job.run.config.devices == 1:
+            return run_job(job)
+        assert self.launch is not None
+        with self.launch.start(job.run.config.devices) as group:
+            return lead(job, group)
+
+    def leave(self, run: Run) -> Outcome:
+        """A finished run, of which nothing is asked."""
+        step = steps_done(run)
+        return leave(Outcome(run, step, step, stopped_early=step < run.config.steps), self.group)
+
+
+def _begun(call: _Call) -> Outcome:
+    config, out, handed = call.config, call.out, call.handed
     check_free(out)
-    if objective is None:
+    if handed.objective is None:
         build_objective(config)  # settings that do not go together are refused before data are read
     device = choose_device(config.device)
-    dataset = load_data(config) if data is None else data
+    dataset = load_data(config) if handed.data is None else handed.data
     chosen = choose_network(config, dataset)
     if chosen != config and chosen.network == "mlp":
         note(f"network: {chosen.network}, for data of shape {dataset.shape}")
     config = _in_steps(chosen, len(dataset.train))
     check_data(config, dataset)
-    if config.model and model is not None:
-        built, config = build_for_run(model, config, dataset.shape, free)
+    if config.model and handed.model is not None:
+        built, config = build_for_run(handed.model, config, dataset.shape, call.free)
     else:
-        built = rebuilt(config, dataset.shape, model)
+        built = rebuilt(config, dataset.shape, handed.model)
     minimised = _tried(config, built, dataset, handed)
     with locked(out):
         run = Run.create(out, config, dataset, device, handed)
         for remark in remarks(config, dataset):
-            tell(f"note: {remark}", console)
-        return run_job(Job(run, built, minimised, dataset, device, None, console, keep, callbacks, loggers))
+            tell(f"note: {remark}", call.console)
+        return call.run(Job(run, built, minimised, dataset, device))
 
 
-def _resumed(
-    config: RunConfig,
-    out: Path,
-    console: Console | None,
-    keep: Collection[int],
-    handed: Handed,
-    callbacks: Sequence[Callback],
-    loggers: Sequence[Logger],
-) -> Outcome:
+def _resumed(call: _Call) -> Outcome:
+    config, out, handed = call.config, call.out, call.handed
     run = replace(Run.open(out), handed=handed)
     config = _in_steps(config, int(run.data.get("train", 0)))
     if run.finished and not changes(run, config):
-        return _left(run)
+        return call.leave(run)
     device = choose_device(config.device)
     with locked(out):
         run = replace(Run.open(out), handed=handed)
@@ -122,16 +165,10 @@ def _resumed(
         check_data(config, dataset)
         model = rebuilt(config, dataset.shape, handed.model, folder=out)
         objective = _tried(config, model, dataset, handed)
-        run = changed(run, config, checkpoint, device, console)
+        run = changed(run, config, checkpoint, device, call.console)
         if run.finished:
-            return _left(run)
-        return run_job(Job(run, model, objective, dataset, device, checkpoint, console, keep, callbacks, loggers))
-
-
-def _left(run: Run) -> Outcome:
-    """A finished run, of which nothing is asked."""
-    step = steps_done(run)
-    return Outcome(run, step, step, stopped_early=step < run.config.steps)
+            return call.leave(run)
+        return call.run(Job(run, model, objective, dataset, device, checkpoint))
 
 
 def _in_steps(config: RunConfig, samples: int) -> RunConfig:
@@ -154,5 +191,7 @@ def _tried(config: RunConfig, model: Autoencoder, dataset: Dataset, handed: Hand
     if config.model and not others:
         with deployed(model):
             check_outputs(model, typed(dataset.train[:2], config))
+    if config.devices > 1:
+        check_shareable(config, objective, model)
     try_out(config, model, objective, dataset)
     return objective
