@@ -20,7 +20,6 @@ from curvae.errors import InputError
 
 _TIMEOUT = timedelta(minutes=30)  # PyTorch's own for processes that wait: one may still read its data
 _BEGUN, _FAILED = "begun", "failed"
-_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
 class Group:
@@ -172,12 +171,15 @@ def follows() -> bool:
 
 
 def _take_from_slurm() -> None:
-    """srun's variables under the names that torchrun gives them."""
+    """srun's variables under the names that torchrun gives them; an address or port that is set already stays."""
     from lightning.pytorch.plugins.environments import SLURMEnvironment
 
-    slurm = SLURMEnvironment(auto_requeue=False)
-    values = (slurm.global_rank(), slurm.world_size(), slurm.local_rank(), slurm.main_address, slurm.main_port)
-    os.environ.update(dict(zip(_VARIABLES, map(str, values), strict=True)))
+    slurm = os.environ
+    nodes = slurm.get("SLURM_STEP_NODELIST", slurm.get("SLURM_NODELIST", "127.0.0.1"))
+    os.environ.setdefault("MASTER_ADDR", SLURMEnvironment.resolve_root_node_address(nodes))
+    os.environ.setdefault("MASTER_PORT", str(15_000 + int(slurm.get("SLURM_JOB_ID", "0")) % 10_000))
+    given = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_STEP_NUM_TASKS", "LOCAL_RANK": "SLURM_LOCALID"}
+    os.environ.update({name: slurm[source] for name, source in given.items()})
 
 
 def own_device(device: torch.device) -> torch.device:
