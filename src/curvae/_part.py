@@ -147,7 +147,7 @@ def of_each_process(row: Tensor) -> Tensor:
 
 def summed(value: Tensor) -> Tensor:
     """The sum over processes, each of which has the whole of it; so has its gradient."""
-    return _Summed.apply(value)  # type: ignore[no-untyped-call,no-any-return]
+    return _Summed.apply(value)  # type: ignore[no-untyped-call]
 
 
 def add_up(value: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ class Group:
     """The processes of one training; number 0 is the one that speaks and writes.
 
     Args:
-        store: what they have in common, before and after the connections between them.
+        store: PyTorch's, which they have in common before and after the connections between them.
         rank: this one's number.
         size: how many there are.
 
@@ -34,7 +34,7 @@ class Group:
         LostProcessError: (when used) another process is gone.
     """
 
-    def __init__(self, store: dist.Store, rank: int, size: int) -> None:
+    def __init__(self, store: Any, rank: int, size: int) -> None:
         self.store, self.rank, self.size = store, rank, size
         self._connected = False
 
@@ -139,7 +139,7 @@ def _heard() -> Iterator[None]:
 class _Place:
     """This process among those that a launcher has started."""
 
-    found: tuple[dist.Store, int, int] | None = None
+    found: tuple[Any, int, int] | None = None
     trainings = 0
 
 
@@ -157,12 +157,18 @@ def launched(devices: int) -> Group | None:
             _take_from_slurm()
         if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) < 2:
             return None
-        _Place.found = next(dist.rendezvous("env://", timeout=_TIMEOUT))
+        _Place.found = next(dist.rendezvous("env://", timeout=_TIMEOUT))  # type: ignore[attr-defined]
     store, rank, size = _Place.found
     if devices not in (1, size):
         raise InputError(f"devices is {devices} but {size} processes were started; give {size}, or leave it out")
     _Place.trainings += 1
-    return Group(dist.PrefixStore(f"curvae-{_Place.trainings}", store), rank, size)
+    # a store of its own for each training, where nothing is left of another
+    return Group(numbered(store, _Place.trainings), rank, size)
+
+
+def numbered(store: Any, training: int) -> Any:
+    """The part of a store that one training has."""
+    return dist.PrefixStore(f"curvae-{training}", store)  # type: ignore[attr-defined]
 
 
 def follows() -> bool:

@@ -21,7 +21,7 @@ from curvae.errors import InputError
 from curvae.memory import avoid_page_faults
 from curvae.runs.builder import find_builder
 from curvae.runs.handed import Handed
-from curvae.training.devices import Group, launched
+from curvae.training.devices import Group, launched, numbered
 from curvae.training.errors import TrainingError
 from curvae.training.several import follow
 
@@ -65,6 +65,8 @@ class Launch:
         Raises:
             InputError: it is so.
         """
+        if not dist.is_available():
+            raise InputError("several devices need torch.distributed, which this PyTorch was built without; use one")
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             raise InputError(f"another process runs this script from its top; {_GUARD}")
         _ = self.sent
@@ -77,13 +79,15 @@ class Launch:
             TrainingError: one of them does not start.
         """
         self.check()
-        store = dist.TCPStore(_HERE, 0, devices, is_master=True, wait_for_workers=False)
+        store = dist.TCPStore(_HERE, 0, devices, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
         before = torch.get_num_threads()
         threads = max(1, before // devices)
         context = multiprocessing.get_context("spawn")
         arguments = (devices, store.port, threads, self.name, self.sent)
-        others = [context.Process(target=_work, args=(rank, *arguments)) for rank in range(1, devices)]
-        group = Group(dist.PrefixStore("curvae-1", store), 0, devices)
+        others: list[BaseProcess] = [
+            context.Process(target=_work, args=(rank, *arguments)) for rank in range(1, devices)
+        ]
+        group = Group(numbered(store, 1), 0, devices)  # the first of the others' trainings
         torch.set_num_threads(threads)
         try:
             for other in others:
