@@ -192,7 +192,7 @@ def _start(build: Any) -> Launch | None:
 
 
 def test_several_devices_need_a_folder_that_all_see() -> None:
-    with pytest.raises(InputError, match="devices is 2 without out; say which run folder"):
+    with pytest.raises(InputError, match="several devices without out; say which run folder"):
         fit(steps.build((6,)), torch.rand(20, 6), BetaVAE(0.2), steps=2, devices=2)
 
 

@@ -155,7 +155,7 @@ def launched(devices: int) -> Group | None:
     if _Place.found is None:
         if "RANK" not in os.environ and devices > 1 and int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
             _take_from_slurm()
-        if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        if not is_launched():
             return None
         _Place.found = next(dist.rendezvous("env://", timeout=_TIMEOUT))  # type: ignore[attr-defined]
     store, rank, size = _Place.found
@@ -164,6 +164,11 @@ def launched(devices: int) -> Group | None:
     _Place.trainings += 1
     # a store of its own for each training, where nothing is left of another
     return Group(numbered(store, _Place.trainings), rank, size)
+
+
+def is_launched() -> bool:
+    """Whether torchrun, or what sets the same variables, has started this process and others."""
+    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def numbered(store: Any, training: int) -> Any:

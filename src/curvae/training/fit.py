@@ -27,6 +27,7 @@ from curvae.runs.handed import Handed, Temporary
 from curvae.runs.own_run import structure_name
 from curvae.runs.spelling import spelled
 from curvae.terminal import console as stderr
+from curvae.training.devices import is_launched
 from curvae.training.errors import TrainingError
 from curvae.training.loop import train
 
@@ -157,8 +158,8 @@ def fit(
         log_every=log_every,
         logger=logger if isinstance(logger, str) else "",
     )
-    if devices != 1 and out is None:
-        raise InputError(f"devices is {devices} without out; say which run folder the processes share")
+    if out is None and (devices != 1 or is_launched()):
+        raise InputError("several devices without out; say which run folder the processes share")
     if resume and out is None:
         raise InputError("resume is True without out; say which run folder to go on with")
     temporary = Temporary() if out is None else None

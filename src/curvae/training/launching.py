@@ -7,6 +7,7 @@ import os
 import pickle
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -122,6 +123,7 @@ def _work(rank: int, size: int, port: int, threads: int, name: str, sent: bytes)
     """The whole of another process; what goes wrong is told to the first one."""
     variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": _HERE, "MASTER_PORT": port}
     os.environ.update({key: str(value) for key, value in variables.items()})
+    warnings.simplefilter("ignore")  # the first process says the same
     avoid_page_faults()
     torch.set_num_threads(threads)
     group = launched(size)

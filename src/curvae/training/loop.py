@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
@@ -108,6 +109,19 @@ class _Call:
     group: Group | None
     launch: Launch | None
 
+    def device(self) -> torch.device:
+        """Where this process computes.
+
+        Raises:
+            InputError: there are fewer GPUs here than processes that would be started here.
+        """
+        device, wanted = choose_device(self.config.device), self.config.devices
+        if device.type == "cuda" and self.group is None and wanted > torch.cuda.device_count():
+            raise InputError(
+                f"devices is {wanted} but PyTorch finds {torch.cuda.device_count()} GPUs; give fewer, or device cpu"
+            )
+        return device
+
     def run(self, job: Job) -> Outcome:
         """One start of the training, by as many processes as are asked for."""
         job = replace(job, console=self.console, keep=self.keep, callbacks=self.callbacks, loggers=self.loggers)
@@ -130,7 +144,7 @@ def _begun(call: _Call) -> Outcome:
     check_free(out)
     if handed.objective is None:
         build_objective(config)  # settings that do not go together are refused before data are read
-    device = choose_device(config.device)
+    device = call.device()
     dataset = load_data(config) if handed.data is None else handed.data
     chosen = choose_network(config, dataset)
     if chosen != config and chosen.network == "mlp":
@@ -155,7 +169,7 @@ def _resumed(call: _Call) -> Outcome:
     config = _in_steps(config, int(run.data.get("train", 0)))
     if run.finished and not changes(run, config):
         return call.leave(run)
-    device = choose_device(config.device)
+    device = call.device()
     with locked(out):
         run = replace(Run.open(out), handed=handed)
         clear(out)

@@ -121,7 +121,8 @@ class Training(LightningModule):
         """The means of a step's terms over the samples of all processes, whose gradients each gets the sum of."""
         assert self.part is not None
         sums = torch.stack([part.detach().sum() for part in terms.parts.values()])
-        means = group.add_gradients(list(self.model.parameters()), sums) / (self.part.size * self.pieces)
+        weights = [weight for weight in self.model.parameters() if weight.requires_grad]
+        means = group.add_gradients(weights, sums) / (self.part.size * self.pieces)
         shared = Terms(dict(zip(terms.parts, means.split(1), strict=True)))
         if self.device.type == "cpu":
             self.check(shared.mean(), self.step + 1)
