@@ -240,9 +240,9 @@ def _train(wanted: _Wanted, resume: bool, as_json: bool) -> None:
     code = Code(wanted.named, wanted.trust)
     # with a model of one's own: the function whose code the other processes run too
     launch = Launch(wanted.named[0] if wanted.named else config.model)
-    with code.errors():
-        build = code.builder(Run.open(out)) if resume else code.starting(config)
-        try:
+    try:
+        with code.errors():
+            build = code.builder(Run.open(out)) if resume else code.starting(config)
             outcome = run_training(
                 config,
                 out,
@@ -252,12 +252,12 @@ def _train(wanted: _Wanted, resume: bool, as_json: bool) -> None:
                 free=wanted.left_to_the_model(),
                 launch=launch,
             )
-        except (TrainingError, InputError) as error:
-            if follows():  # the first process has said so
-                raise typer.Exit(1) from None
-            if isinstance(error, InputError):
-                raise
-            fail(str(error), 1)
+    except (TrainingError, InputError) as error:
+        if follows():  # the first process has said so
+            raise typer.Exit(1) from None
+        if isinstance(error, InputError):
+            raise
+        fail(str(error), 1)
     if follows():
         return
     if as_json:

@@ -121,7 +121,9 @@ def told(group: Group | None) -> Iterator[None]:
         raise TrainingError(group.failure()) from None
     except BaseException as error:
         if group is not None:
-            group.fail(str(error) or type(error).__name__)
+            known = isinstance(error, InputError | TrainingError)
+            what = f"process {group.rank} of {group.size} failed ({type(error).__name__}: {error})"
+            group.fail(str(error) if known else what)
         raise
 
 
