@@ -239,7 +239,7 @@ def main():
     x = np.random.default_rng(0).random((80, 6))
     run = curvae.fit(build((6,)).double(), x, objective, steps=8, batch_size=7, device="cpu", out="run",
                      devices=int(os.environ["DEVICES"]), progress=False)
-    print(run.metrics[-1]["total"], float(run.model().encode(x[:1]).sum()))
+    print(run.metrics[-1]["total"], float(run.encode(x[:1]).mean.sum()))
 
 if __name__ == "__main__":
     main()
@@ -320,6 +320,7 @@ def test_a_script_that_fits(place: Path) -> None:
     (place / "net.py").write_text(unguarded)
     code, _, err = end(begin([sys.executable, "net.py"], place, DEVICES="2"))
     assert code == 1
+    assert not (place / "run").exists()
     assert 'ended before the training began; a script must keep what it runs under if __name__ == "__main__"' in err
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -122,16 +123,17 @@ class _Call:
             )
         return device
 
-    def run(self, job: Job) -> Outcome:
-        """One start of the training, by as many processes as are asked for."""
-        job = replace(job, console=self.console, keep=self.keep, callbacks=self.callbacks, loggers=self.loggers)
-        if self.group is not None:
-            return lead(job, self.group)
-        if job.run.config.devices == 1:
-            return run_job(job)
+    def together(self, devices: int) -> AbstractContextManager[Group | None]:
+        """The processes of the training, started where nobody has done so."""
+        if self.group is not None or devices == 1:
+            return nullcontext(self.group)
         assert self.launch is not None
-        with self.launch.start(job.run.config.devices) as group:
-            return lead(job, group)
+        return self.launch.start(devices)
+
+    def run(self, job: Job, group: Group | None) -> Outcome:
+        """One start of the training."""
+        job = replace(job, console=self.console, keep=self.keep, callbacks=self.callbacks, loggers=self.loggers)
+        return run_job(job) if group is None else lead(job, group)
 
     def leave(self, run: Run) -> Outcome:
         """A finished run, of which nothing is asked."""
@@ -156,11 +158,12 @@ def _begun(call: _Call) -> Outcome:
     else:
         built = rebuilt(config, dataset.shape, handed.model)
     minimised = _tried(config, built, dataset, handed)
-    with locked(out):
+    # before the folder is made: a process may not start
+    with call.together(config.devices) as group, locked(out):
         run = Run.create(out, config, dataset, device, handed)
         for remark in remarks(config, dataset):
             tell(f"note: {remark}", call.console)
-        return call.run(Job(run, built, minimised, dataset, device))
+        return call.run(Job(run, built, minimised, dataset, device), group)
 
 
 def _resumed(call: _Call) -> Outcome:
@@ -182,7 +185,8 @@ def _resumed(call: _Call) -> Outcome:
         run = changed(run, config, checkpoint, device, call.console)
         if run.finished:
             return call.leave(run)
-        return call.run(Job(run, model, objective, dataset, device, checkpoint))
+        with call.together(config.devices) as group:
+            return call.run(Job(run, model, objective, dataset, device, checkpoint), group)
 
 
 def _in_steps(config: RunConfig, samples: int) -> RunConfig:
