@@ -135,6 +135,9 @@ def train(
         bool | None, Option("--compile/--no-compile", help="Compile the networks.", show_default="no-compile")
     ] = None,
     device: Annotated[str | None, Option(help="auto, cpu or cuda.", show_default="auto")] = None,
+    devices: Annotated[
+        int | None, Option(help="Processes that share each batch, with a GPU each or on the CPU.", show_default="1")
+    ] = None,
     checkpoint_every: Annotated[int | None, Option(help="Steps between checkpoints.", show_default="1000")] = None,
     log_every: Annotated[int | None, Option(help="Steps between lines of metrics.", show_default="20")] = None,
     logger: Annotated[
@@ -227,6 +230,8 @@ def _train(wanted: _Wanted, resume: bool, as_json: bool) -> None:
     from curvae.runs import Run, RunConfig
     from curvae.training import TrainingError
     from curvae.training import train as run_training
+    from curvae.training.devices import follows
+    from curvae.training.launching import Launch
 
     out = wanted.out
     if out is None:
@@ -235,14 +240,28 @@ def _train(wanted: _Wanted, resume: bool, as_json: bool) -> None:
         check_folder("--out", out)
     config = RunConfig.from_json(wanted.values)
     code = Code(wanted.named, wanted.trust)
-    with code.errors():
-        build = code.builder(Run.open(out)) if resume else code.starting(config)
-        try:
+    # with a model of one's own: the function whose code the other processes run too
+    launch = Launch(wanted.named[0] if wanted.named else config.model)
+    try:
+        with code.errors():
+            build = code.builder(Run.open(out)) if resume else code.starting(config)
             outcome = run_training(
-                config, out, resume=resume, console=console(), model=build, free=wanted.left_to_the_model()
+                config,
+                out,
+                resume=resume,
+                console=console(),
+                model=build,
+                free=wanted.left_to_the_model(),
+                launch=launch,
             )
-        except TrainingError as error:
-            fail(str(error), 1)
+    except (TrainingError, InputError) as error:
+        if follows():  # the first process has said so
+            raise typer.Exit(1) from None
+        if isinstance(error, InputError):
+            raise
+        fail(str(error), 1)
+    if follows():
+        return
     if as_json:
         last = outcome.run.metrics[-1:]
         summary = {

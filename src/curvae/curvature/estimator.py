@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from curvae._checks import positive
+from curvae._part import Part
 from curvae._repr import OneLine
 from curvae._typing import Float, Int, Tensor
 from curvae.curvature.linearised import Linearised
@@ -39,10 +40,14 @@ class Subsample(OneLine):
     Args:
         chosen: which data.
         size: B, of all data.
+        weight: of each value; default B/m.
+        part: the chosen ones among those of all processes, where the batch is a part of a larger one.
     """
 
     chosen: Int[Tensor, " m"]
     size: int
+    weight: float | None = None
+    part: Part | None = None
 
     def spread(self, values: Float[Tensor, " m"]) -> Float[Tensor, " B"]:
         """B/m times the values where they are, 0 elsewhere: the same sum in expectation.
@@ -51,7 +56,7 @@ class Subsample(OneLine):
             >>> Subsample(torch.tensor([2]), 4).spread(torch.tensor([1.5]))
             tensor([0., 0., 6., 0.])
         """
-        weighted = values * (self.size / len(self.chosen))
+        weighted = values * (self.size / len(self.chosen) if self.weight is None else self.weight)
         return values.new_zeros(self.size).index_copy(0, self.chosen, weighted)
 
 

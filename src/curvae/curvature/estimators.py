@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from curvae._checks import positive_int
+from curvae._part import drawn
 from curvae._random import stream
 from curvae._typing import Float, Int, Tensor
 from curvae.curvature.estimator import ForwardModeEstimator, PenaltyEstimate, ProbePlan, SampledColumns, spread
@@ -121,10 +122,9 @@ class Columns(ForwardModeEstimator):
     def draw(self, z: Float[Tensor, "B d"], generator: torch.Generator | None = None) -> Int[Tensor, "B K"]:
         """Column indices, ``count`` for each sample."""
         if self.probabilities is None:
-            shape = (len(z), self.count)
-            return torch.randint(z.shape[1], shape, generator=stream(generator), device=z.device)
-        weights = self._distribution(z).expand(len(z), -1)
-        return torch.multinomial(weights, self.count, replacement=True, generator=stream(generator))
+            source, latents = stream(generator), z.shape[1]
+            return drawn(lambda n: torch.randint(latents, (n, self.count), generator=source, device=z.device), len(z))
+        return choices(self._distribution(z), len(z), self.count, generator)
 
     def _distribution(self, z: Float[Tensor, "B d"]) -> Float[Tensor, " d"]:
         return distribution(self.probabilities, z, "Columns")
@@ -157,6 +157,12 @@ def distribution(probabilities: Tensor | None, z: Float[Tensor, "B d"], owner: s
     if len(probabilities) != latents:
         raise InputError(f"{owner} has {len(probabilities)} probabilities but there are {latents} latents")
     return probabilities.to(z)
+
+
+def choices(p: Float[Tensor, " d"], rows: int, count: int, generator: torch.Generator | None) -> Int[Tensor, "B K"]:
+    """Latents with these probabilities, ``count`` for each sample, with replacement."""
+    source = stream(generator)
+    return drawn(lambda n: torch.multinomial(p.expand(n, -1), count, replacement=True, generator=source), rows)
 
 
 def normalised(probabilities: Sequence[float] | Tensor) -> Float[Tensor, " d"]:

@@ -7,8 +7,9 @@ from dataclasses import replace
 import torch
 
 from curvae._checks import positive
+from curvae._part import Part, own_part, part_of
 from curvae._random import stream
-from curvae._typing import Float, Tensor
+from curvae._typing import Float, Int, Tensor
 from curvae.curvature.estimator import Estimator, PenaltyEstimate, ProbeEstimator, ProbePlan, Subsample
 from curvae.curvature.linearised import Linearised
 from curvae.curvature.trace import Trace
@@ -69,7 +70,8 @@ class Fraction(ProbeEstimator):
         """Draw the data, then what the inner estimator draws. No standard error: a sample has at most one value."""
         subsample = self.subsample(z, generator)
         chosen = subsample.chosen
-        inner = self.estimator.plan(z.index_select(0, chosen), structure, beta, generator)
+        with part_of(subsample.part):
+            inner = self.estimator.plan(z.index_select(0, chosen), structure, beta, generator)
 
         def reduce(eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "m *E K"]) -> PenaltyEstimate:
             part = inner.reduce(eta.index_select(0, chosen), pushed)
@@ -84,8 +86,21 @@ class Fraction(ProbeEstimator):
 
     def subsample(self, z: Float[Tensor, "B d"], generator: torch.Generator | None = None) -> Subsample:
         """Draw the samples."""
-        order = torch.randperm(len(z), generator=stream(generator), device=z.device)
-        return Subsample(order[: max(1, round(self.fraction * len(z)))].sort().values, len(z))
+        part = own_part()
+        size = len(z) if part is None else part.size
+        order = torch.randperm(size, generator=stream(generator), device=z.device)
+        chosen = order[: max(1, round(self.fraction * size))].sort().values
+        return Subsample(chosen, size) if part is None else _of_part(chosen, part)
 
     def __repr__(self) -> str:
         return f"Fraction({self.estimator}, {self.fraction:g})"
+
+
+def _of_part(chosen: Int[Tensor, " m"], part: Part) -> Subsample:
+    """What of a draw from the whole batch is in a part of it; one sample of no weight where nothing is."""
+    place = torch.tensor([part.first, part.first + part.count], device=chosen.device)
+    first, end = torch.searchsorted(chosen, place).tolist()
+    inner = replace(part, size=len(chosen), first=min(first, len(chosen) - 1), count=max(1, end - first))
+    if first == end:
+        return Subsample(chosen.new_zeros(1), part.count, 0.0, inner)
+    return Subsample(chosen[first:end] - part.first, part.count, part.size / len(chosen), inner)

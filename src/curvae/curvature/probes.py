@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import torch
 
 from curvae._checks import positive_int
+from curvae._part import drawn
 from curvae._random import stream
 from curvae._typing import Float, Tensor
-from curvae.curvature.estimators import distribution, normalised
+from curvae.curvature.estimators import choices, distribution, normalised
 from curvae.curvature.linearised import Linearised
 from curvae.errors import InputError
 from curvae.forward.pushforward import Decoder, one_hot_tangents, unit_tangents
@@ -88,7 +89,8 @@ class Sphere(Probes):
 
     def draw(self, z: Float[Tensor, "B d"], generator: torch.Generator | None = None) -> Float[Tensor, "B d K"]:
         """Normal numbers scaled to length √d."""
-        normal = torch.randn((*z.shape, self.count), generator=stream(generator), dtype=z.dtype, device=z.device)
+        source, shape = stream(generator), (z.shape[1], self.count)
+        normal = drawn(lambda n: torch.randn((n, *shape), generator=source, dtype=z.dtype, device=z.device), len(z))
         return normal * (z.shape[1] ** 0.5 / torch.linalg.vector_norm(normal, dim=1, keepdim=True))
 
     def __repr__(self) -> str:
@@ -117,7 +119,7 @@ class Coordinates(Probes):
     def draw(self, z: Float[Tensor, "B d"], generator: torch.Generator | None = None) -> Float[Tensor, "B d K"]:
         """Scaled unit vectors."""
         p = distribution(self.probabilities, z, "Coordinates")
-        indices = torch.multinomial(p.expand(len(z), -1), self.count, replacement=True, generator=stream(generator))
+        indices = choices(p, len(z), self.count, generator)
         return one_hot_tangents(z, indices) * p[indices].rsqrt().unsqueeze(1)
 
     def __repr__(self) -> str:
@@ -174,7 +176,8 @@ def principal_basis(
 
 
 def _signs(z: Float[Tensor, "B d"], rows: int, count: int, generator: torch.Generator | None) -> Float[Tensor, "B r K"]:
-    coin = torch.randint(2, (len(z), rows, count), generator=stream(generator), device=z.device)
+    source = stream(generator)
+    coin = drawn(lambda n: torch.randint(2, (n, rows, count), generator=source, device=z.device), len(z))
     return coin.to(z.dtype) * 2 - 1
 
 

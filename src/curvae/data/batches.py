@@ -38,6 +38,7 @@ class Batches(OneLine, IterableDataset[Tensor]):
         start: number of the first batch.
         steps: number of the batch to stop before, counted from zero and not from ``start``: ``steps=20_000`` is the
             same for a run and its continuation. None goes on for ever.
+        rows: which of a batch's rows to yield, for several processes that share each batch; default all.
 
     Raises:
         InputError: a value out of range.
@@ -51,7 +52,13 @@ class Batches(OneLine, IterableDataset[Tensor]):
     """
 
     def __init__(
-        self, data: Tensor | Samples, batch_size: int, seed: int, start: int = 0, steps: int | None = None
+        self,
+        data: Tensor | Samples,
+        batch_size: int,
+        seed: int,
+        start: int = 0,
+        steps: int | None = None,
+        rows: Int[Tensor, " b"] | slice | None = None,
     ) -> None:
         if data.ndim == 0 or not 1 <= batch_size <= len(data):
             count = len(data) if data.ndim else 0
@@ -63,6 +70,7 @@ class Batches(OneLine, IterableDataset[Tensor]):
         if steps is not None and steps < start:
             raise InputError(f"steps is {steps}, fewer than the {start} already done; expected at least {start}")
         self.data, self.batch_size, self.seed, self.start, self.steps = data, batch_size, seed, start, steps
+        self.rows = slice(None) if rows is None else rows
 
     def _told(self) -> dict[str, Any]:
         return vars(self)
@@ -86,7 +94,7 @@ class Batches(OneLine, IterableDataset[Tensor]):
                 epoch = step // self.per_epoch
                 order = self._order(epoch)
             first = step % self.per_epoch * self.batch_size
-            yield as_float(self.data[order[first : first + self.batch_size]])
+            yield as_float(self.data[order[first : first + self.batch_size][self.rows]])
 
     def _numbers(self) -> Iterator[int]:
         # a DataLoader takes one batch from each worker in turn, so every n-th number keeps the order

@@ -13,6 +13,7 @@ import torch
 from torch.func import jvp
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from curvae._part import own_part
 from curvae._precision import full_precision
 from curvae._transforms import in_transform
 from curvae._typing import Bool, Float, Tensor
@@ -88,7 +89,8 @@ def check_first_use(fn: Map, z: Float[Tensor, "B *L"]) -> None:
     Raises:
         InputError: it does not do what is assumed.
     """
-    if not _checking.get() or in_transform() or torch.compiler.is_compiling() or not _ordinary(z):
+    # in a part of a batch it would ask other processes, which may have nothing to look at
+    if own_part() or not _checking.get() or in_transform() or torch.compiler.is_compiling() or not _ordinary(z):
         return
     owner, key = identity(fn)
     key = (key, len(z) > 1, torch.is_grad_enabled())

@@ -15,6 +15,7 @@ import torch
 from torch.func import jvp
 from torch.nn import functional
 
+from curvae._part import own_part
 from curvae._precision import at_least_float32
 from curvae._transforms import in_transform
 from curvae._typing import Float, Tensor
@@ -184,8 +185,9 @@ def _batch_norm(call: Call) -> Tensor:
     rows, layer = at_least_float32(rows), BatchNorm(*rest, **call.options)
     primal = call.arrangement.split(rows)[0]
     statistics = call.arrangement.statistics
-    # functorch's own transforms cannot see into a function with a backward pass of its own
-    if layer.stored is not None or statistics.reuses or in_transform() or not BATCH_NORM.on:
+    # functorch's own transforms cannot see into a function with a backward pass of its own, and that sees no other
+    # process's part of the batch
+    if layer.stored is not None or statistics.reuses or not BATCH_NORM.on or in_transform() or own_part():
         scale, shift = (_along(vector, 1, rows.dim()) for vector in statistics.affine(primal, layer))
         return torch.addcmul(call.arrangement.constant(shift), rows, scale)
     weight, bias = (None if vector is None else vector.to(rows.dtype) for vector in (layer.weight, layer.bias))

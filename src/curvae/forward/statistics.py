@@ -10,6 +10,7 @@ import torch.autograd.forward_ad as forward_ad
 from torch.nn.functional import batch_norm, instance_norm
 from torch.overrides import TorchFunctionMode
 
+from curvae._part import of_each_process, own_part
 from curvae._precision import at_least_float32
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
@@ -128,8 +129,7 @@ class FixedStatistics(TorchFunctionMode):
     def _observe(self, x: Float[Tensor, "B C *S"], layer: BatchNorm) -> BatchStatistics:
         if self._known is not None:
             return next(self._known)
-        variance, mean = torch.var_mean(at_least_float32(x), [0, *range(2, x.dim())], correction=0)
-        statistics = BatchStatistics(mean, variance)
+        statistics = batch_statistics(at_least_float32(x))
         self.note(x, statistics, layer)
         return statistics
 
@@ -139,7 +139,8 @@ class FixedStatistics(TorchFunctionMode):
         Raises:
             InputError: a single value for each channel, which PyTorch's own layer refuses: its variance is 0.
         """
-        values = x.numel() // x.shape[1]
+        part = own_part()
+        values = x.numel() // x.shape[1] if part is None else part.of_all(x.numel() // x.shape[1])
         if values == 1:
             raise InputError(
                 f"batch normalisation in train mode got one value for each channel (input {tuple(x.shape)}); "
@@ -168,6 +169,19 @@ class FixedStatistics(TorchFunctionMode):
             if running.variance is not None:
                 unbiased = batch.variance * (running.values / max(running.values - 1, 1))
                 running.variance.lerp_(unbiased.to(running.variance.dtype), running.momentum)
+
+
+def batch_statistics(x: Float[Tensor, "B C *S"]) -> BatchStatistics:
+    """Mean and (biased) variance of each channel, over the whole batch where x is a part of it; differentiable."""
+    variance, mean = torch.var_mean(x, [0, *range(2, x.dim())], correction=0)
+    part = own_part()
+    if part is None:
+        return BatchStatistics(mean, variance)
+    own = torch.cat([mean.new_full((1,), part.count / part.size), mean, variance])
+    weights, means, variances = of_each_process(own).split([1, len(mean), len(mean)], dim=1)
+    mean = (weights * means).sum(0)
+    # as squared distances from the mean of all: a difference of squares would lose the digits
+    return BatchStatistics(mean, (weights * (variances + (means - mean).square())).sum(0))
 
 
 def affine(

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from curvae._part import own_part
 from curvae._precision import half_weights
 from curvae._repr import line
 from curvae._typing import Tensor
@@ -115,6 +116,8 @@ def _unsynchronised(model: nn.Module) -> bool:
     """Whether a DistributedDataParallel holds the model and is not the one that calls."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return False
+    if own_part() is not None:  # whoever parts a batch sees to the gradients
+        return False
     # a backward pass recomputes what was checkpointed after the wrapper's forward pass
     if DistributedDataParallel._active_ddp_module is not None or torch._C._current_graph_task_id() != -1:
         return False
@@ -122,5 +125,6 @@ def _unsynchronised(model: nn.Module) -> bool:
     if calls & (calls - 1):  # no power of two: the search below reads every object that there is
         return False
     # nothing on the model or its weights tells of the wrapper
-    wrappers = [found for found in gc.get_objects() if issubclass(type(found), DistributedDataParallel)]
+    # its metaclass answers isinstance and issubclass by a search that takes seconds for so many
+    wrappers = [found for found in gc.get_objects() if DistributedDataParallel in type(found).__mro__]
     return any(part is model for wrapper in wrappers if not wrapper._use_python_reducer for part in wrapper.modules())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from curvae._part import drawn
 from curvae._random import stream
 from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
@@ -33,9 +34,13 @@ class Normal(OneLine):
 
     def rsample(self, generator: torch.Generator | None = None, samples: tuple[int, ...] = ()) -> Float[Tensor, "*SBL"]:
         r"""$h+L\epsilon$ with $\epsilon\sim\mathcal N(0,I)$, ``[*samples, B, *L]``; differentiable in $h$ and $L$."""
-        shape = (*samples, *self.mean.shape)
-        noise = torch.randn(shape, generator=stream(generator), dtype=self.mean.dtype, device=self.mean.device)
-        return self.mean + self.factor.apply(self._vectors(noise)).view(shape)
+        source, like, shape = stream(generator), self.mean, self.mean.shape[1:]
+        noise = drawn(
+            lambda n: torch.randn((*samples, n, *shape), generator=source, dtype=like.dtype, device=like.device),
+            len(like),
+            axis=len(samples),
+        )
+        return self.mean + self.factor.apply(self._vectors(noise)).view(noise.shape)
 
     def kl(self) -> Float[Tensor, " B"]:
         r"""$\mathrm{KL}(q\,\|\,\mathcal N(0,I))=\tfrac12(\|h\|^2+\mathrm{tr}\,\Sigma-\log|\Sigma|-d)$, as in (8)."""

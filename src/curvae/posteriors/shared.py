@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from curvae._part import all_rows, mean_over_rows
 from curvae._typing import Float, Int, Tensor
 from curvae.posteriors.factor import Factor
 from curvae.posteriors.structure import Structure
@@ -15,7 +16,8 @@ class Shared(Structure):
 
     In an :class:`~curvae.Autoencoder` the covariance is a free parameter instead of the encoder's output. The optimum
     of (8) averaged over data is $(I+\bar M/\beta)^{-1}$ with $\bar M$ the *mean* curvature, and what it costs is
-    $\log|I+\bar M/\beta|$ (or its like for the structure inside). The mean is over the batch given; because the
+    $\log|I+\bar M/\beta|$ (or its like for the structure inside). The mean is over the batch given (on several
+    devices, over that of all); because the
     log-determinant is concave, a mini-batch's value is on average below the whole data set's.
 
     Args:
@@ -53,7 +55,7 @@ class Shared(Structure):
 
     def seen(self, curvature: Float[Tensor, "B d d"]) -> Float[Tensor, "N d d"]:
         """The mean curvature's, whatever a single sample's may be."""
-        return self.structure.seen(curvature.mean(0, keepdim=True))
+        return self.structure.seen(mean_over_rows(curvature).unsqueeze(0))
 
     def optimal(self, curvature: Float[Tensor, "B d d"], beta: float) -> Factor:
         r"""The best single covariance for the batch, once for each sample."""
@@ -61,11 +63,12 @@ class Shared(Structure):
 
     def penalty(self, curvature: Float[Tensor, "B d d"], beta: float) -> Float[Tensor, " B"]:
         r"""The penalty of the batch's mean curvature, for each sample."""
-        return self.structure.penalty(curvature.mean(0, keepdim=True), beta).expand(len(curvature))
+        return self.structure.penalty(mean_over_rows(curvature).unsqueeze(0), beta).expand(len(curvature))
 
     def penalty_of_root(self, root: Float[Tensor, "B *D d"], beta: float) -> Float[Tensor, " B"]:
         r"""The same from the columns: those of all data below each other are a root of the sum of curvatures."""
-        stacked = root.flatten(0, -2) / len(root) ** 0.5
+        roots = all_rows(root)
+        stacked = roots.flatten(0, -2) / len(roots) ** 0.5
         return self.structure.penalty_of_root(stacked.unsqueeze(0), beta).expand(len(root))
 
     def __repr__(self) -> str:
@@ -90,4 +93,4 @@ class FreeParameters(nn.Module):
 
 
 def _mean(curvature: Float[Tensor, "B d d"]) -> Float[Tensor, "B d d"]:
-    return curvature.mean(0, keepdim=True).expand_as(curvature)
+    return mean_over_rows(curvature).expand_as(curvature)

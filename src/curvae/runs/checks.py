@@ -61,6 +61,11 @@ def check_data(config: RunConfig, dataset: Dataset) -> None:
             f"batch_size is {config.batch_size}{times} but {dataset.name} has only "
             f"{len(dataset.train)} training samples"
         )
+    if config.devices > config.batch_size:
+        raise InputError(
+            f"batch_size is {config.batch_size} but devices is {config.devices}; expected at least one sample of each "
+            "batch for each device"
+        )
     dataset = peeked(dataset)
     if config.network == "paper" and config.batch_size < 2:
         raise InputError("batch_size is 1 but the paper's networks normalise over the batch; expected at least 2")

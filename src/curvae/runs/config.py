@@ -42,9 +42,10 @@ _AT_LEAST_ZERO = (
 _BELOW_ONE = ("ema",)
 _MAY_BE_EMPTY = ("model", "logger", "labels", "drop")
 # beyond these a person has mistyped: years of training, and more draws than a step can hold
-_AT_MOST = {"steps": 10**9, "epochs": 10**9, "samples": 10_000, "latents": 10**6, "width": 1000.0}
+_AT_MOST = {"devices": 4096, "steps": 10**9, "epochs": 10**9, "samples": 10_000, "latents": 10**6, "width": 1000.0}
 _AT_LEAST_ONE = (
     *("latents", "steps", "epochs", "batch_size", "accumulate", "samples", "checkpoint_every", "log_every", "size"),
+    "devices",
 )
 # characters of a text, and of a path
 _LONGEST = (200, 4096)
@@ -54,7 +55,7 @@ _MOST_SETTINGS = 100
 # these came with version 0.2.1: at their defaults a document does without them, and older versions read it
 _LATER = (
     *("labels", "drop"),
-    *("model", "model_set", "epochs", "beta_warmup", "clip", "ema", "accumulate", "early_stop", "logger"),
+    *("model", "model_set", "epochs", "beta_warmup", "clip", "ema", "accumulate", "early_stop", "logger", "devices"),
 )
 
 
@@ -110,6 +111,7 @@ class RunConfig:
         precision: ``"32"``, ``"bf16"`` (networks under autocast) or ``"64"``.
         compile: compile the networks with PyTorch's compiler where that is possible.
         device: ``"auto"`` takes a GPU where there is one.
+        devices: how many processes share each batch, with a GPU each or on the CPU; the same training, faster.
         logger: ``"tensorboard"`` or ``"csv"`` for curves that can be watched, beside ``metrics.jsonl``.
         checkpoint_every: steps between checkpoints (and held-out values).
         log_every: steps between lines of metrics.
@@ -162,6 +164,7 @@ class RunConfig:
     precision: str = "32"
     compile: bool = False
     device: str = "auto"
+    devices: int = 1
     checkpoint_every: int = 1000
     log_every: int = 20
     logger: str = ""

@@ -221,7 +221,7 @@ class Run(OneLine):
             resume = f"curvae train --resume --out {quoted(self.path)}"
             raise InputError(f"{self.path} is not finished; continue with: {resume}")
         # steps too: a model of fewer is not yet that of a run that was lengthened
-        elsewhere = {"data", "device", "logger", "model"}
+        elsewhere = {"data", "device", "devices", "logger", "model"}
         other = sorted(set(self.config.differences(model_document(self.path)[0])) - elsewhere)
         if other:
             raise InputError(

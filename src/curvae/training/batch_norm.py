@@ -9,7 +9,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from curvae._typing import Tensor
 from curvae.data import Batches, Samples
-from curvae.training.module import Training
+from curvae.forward.whole_batch import whole_batch
+from curvae.training.module import Training, own_seed
 from curvae.training.noise import step_generator
 
 SAMPLES = 10_240
@@ -73,6 +74,9 @@ class PreciseBatchNorm:
         generator = step_generator(self.seed, 0, module.device)
         # what the generator does not steer, such as dropout, draws from a copy of the global state
         with torch.random.fork_rng(), torch.compiler.set_stance("force_eager"):
-            torch.manual_seed(self.seed)
-            for batch in Batches(self.data, self.batch_size, self.seed, steps=count):
-                module.evaluated(batch.to(module.device, module.dtype_of_weights), generator, module.step)
+            part = module.part
+            torch.manual_seed(own_seed(self.seed, part))
+            rows = None if part is None else part.rows
+            for batch in Batches(self.data, self.batch_size, self.seed, steps=count, rows=rows):
+                with whole_batch(part):
+                    module.evaluated(batch.to(module.device, module.dtype_of_weights), generator, module.step)

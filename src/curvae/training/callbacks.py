@@ -17,8 +17,10 @@ from curvae.runs import RunConfig
 from curvae.runs.lines import append_line
 from curvae.training.batch_norm import SAMPLES, PreciseBatchNorm
 from curvae.training.checkpoint import Checkpoint, all_finite
+from curvae.training.devices import Group
 from curvae.training.divergence import Watch
 from curvae.training.errors import TrainingError
+from curvae.training.interrupts import Interrupts
 from curvae.training.module import Training, joined
 from curvae.training.noise import step_generator
 from curvae.training.stopping import EarlyStop
@@ -43,6 +45,7 @@ class Recorder(Callback):
         watch: is shown the values.
         seconds: training time before this start.
         stop: is shown the held-out values, and ends the training.
+        writes: whether the lines are written; of several processes one does.
 
     Attributes:
         latest: the last line.
@@ -57,7 +60,9 @@ class Recorder(Callback):
         watch: Watch,
         seconds: float = 0.0,
         stop: EarlyStop | None = None,
+        writes: bool = True,
     ) -> None:
+        self.writes = writes
         self.path, self.config, self.held_out, self.batch_norm, self.watch = path, config, held_out, batch_norm, watch
         self.stop = stop
         self.latest: dict[str, Any] = {}
@@ -93,9 +98,10 @@ class Recorder(Callback):
                 pl_module.check(held_out_terms.mean(), step)
                 record["held_out"] = {"samples": len(self.held_out), **means(held_out_terms)}
                 if self.stop is not None:
-                    self.stop.look(record["held_out"]["total"], step, pl_module.model)
+                    self.stop.look(_agreed(record["held_out"]["total"], pl_module), step, pl_module.model)
             trainer.should_stop = trainer.should_stop or (self.stop is not None and self.stop.due)
-        append_line(self.path, record)
+        if self.writes:
+            append_line(self.path, record)
         self.latest = record
         self.watch.look(record["total"], step)
 
@@ -110,6 +116,39 @@ class Recorder(Callback):
         with deployed(module.model), torch.no_grad(), torch.compiler.set_stance("force_eager"):
             batches = self.held_out.split(self.config.batch_size)
             return joined([module.evaluated(batch, generator, module.step) for batch in batches])
+
+
+def _agreed(value: float, module: Training) -> float:
+    """One value for all processes: on GPUs two may differ in the last digit."""
+    return value if module.group is None else float(module.group.broadcast(value))
+
+
+class Together(Callback):
+    """Ends the training of all processes after the same step, and sees that they train the same model.
+
+    Args:
+        group: the processes.
+        interrupts: knows of signals.
+        every: steps between looks at the models; the first step has one too.
+    """
+
+    def __init__(self, group: Group, interrupts: Interrupts, every: int) -> None:
+        self.group, self.interrupts, self.every = group, interrupts, every
+        self._looked = False
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Ask the others; this is the last callback, so that all have had their say."""
+        assert isinstance(pl_module, Training)
+        if not self._looked or pl_module.step % self.every == 0:
+            self._looked = True
+            self.group.check_same(pl_module.model, pl_module.step)
+        received = self.interrupts.received is not None
+        stop, signalled = self.group.any(trainer.should_stop or received, received)
+        trainer.should_stop = stop
+        if signalled and not received:
+            self.interrupts.received = "a signal to another process"
 
 
 class Checkpoints(Callback):

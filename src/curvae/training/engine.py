@@ -17,19 +17,22 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 from rich.console import Console
 from torch.utils.data import DataLoader
 
+from curvae._part import LostProcessError
 from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.data import Batches, Dataset, Samples
 from curvae.data.reasons import reason
+from curvae.errors import InputError
 from curvae.objectives import Objective
 from curvae.runs import Run, save_model
 from curvae.runs.checks import cure
 from curvae.runs.lines import HELD_OUT, cut_lines
 from curvae.training.average import WeightAverage
 from curvae.training.batch_norm import PreciseBatchNorm
-from curvae.training.callbacks import Checkpoints, Recorder
+from curvae.training.callbacks import Checkpoints, Recorder, Together
 from curvae.training.checkpoint import Checkpoint
 from curvae.training.compiling import compile_networks, uncompile
+from curvae.training.devices import Group, plainly_normalised
 from curvae.training.divergence import Watch
 from curvae.training.errors import TrainingError
 from curvae.training.interrupts import Interrupts
@@ -81,6 +84,7 @@ class Job:
         keep: steps after which the model is exported beside the finished one.
         callbacks: more of Lightning's.
         loggers: beside the one that the configuration names.
+        group: the processes that share the training, where there are several; this job is of one of them.
     """
 
     run: Run
@@ -93,6 +97,12 @@ class Job:
     keep: Collection[int] = ()
     callbacks: Sequence[Callback] = ()
     loggers: Sequence[Logger] = ()
+    group: Group | None = None
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process is the one that writes to the folder."""
+        return self.group is None or self.group.leads
 
 
 def run_job(job: Job) -> Outcome:
@@ -118,20 +128,20 @@ def run_job(job: Job) -> Outcome:
         _compile(module, typed(dataset.train[: config.batch_size], config).to(device), job.console)
     held_out = typed(dataset.test[:HELD_OUT], config).to(device)
     batch_norm = PreciseBatchNorm(dataset.train, config.batch_size, config.seed)
-    recorder = Recorder(run.path / "metrics.jsonl", config, held_out, batch_norm, watch, seconds, stop)
+    recorder = Recorder(run.path / "metrics.jsonl", config, held_out, batch_norm, watch, seconds, stop, job.writes)
     checkpoints = Checkpoints(run.checkpoint, config, dataset.digest, watch, lambda: recorder.seconds, start, stop)
     # before the checkpoint of the same step, so that a resumed run has none to catch up on
-    snapshots = Snapshots(run.path, config, dataset.shape, job.keep, batch_norm)
+    snapshots = Snapshots(run.path, config, dataset.shape, job.keep, batch_norm, job.writes)
     ended = stop is not None and stop.due
-    with Interrupts() as interrupts, _failures(run, checkpoints):
-        cut_lines(run.path / "metrics.jsonl", start)
+    with Interrupts(alone=job.group is None) as interrupts, _failures(job, checkpoints):
+        if job.writes:
+            cut_lines(run.path / "metrics.jsonl", start)
         if start < config.steps and not ended:
-            loggers = [*logger_of(config, run.path, start), *job.loggers]
-            logs = [Logs(loggers, recorder, run)] if loggers else []
-            bar = [] if job.console is None else [Bar(job.console, recorder, config.steps)]
             # the first of them, so that the end of a step is known before anything is written
-            callbacks = [interrupts, recorder, snapshots, checkpoints, *logs, *bar, *job.callbacks]
-            with _quiet(), _generators(module, device):
+            callbacks = [interrupts, recorder, snapshots, *_beside(job, recorder, checkpoints, start)]
+            if job.group is not None:  # the last, so that all have had their say
+                callbacks.append(Together(job.group, interrupts, config.checkpoint_every))
+            with _quiet(), _generators(module, device), plainly_normalised(model):
                 _trainer(device, run.path, callbacks).fit(module, _loader(job, start))
             ended = stop is not None and stop.due
         uncompile(model)
@@ -140,6 +150,16 @@ def run_job(job: Job) -> Outcome:
     if not ended and module.step < config.steps and interrupts.received is None:
         raise TrainingError(f"training ended after step {module.step} of {config.steps} without a signal; use --resume")
     return Outcome(run, module.step, start, interrupts.received, ended and module.step < config.steps)
+
+
+def _beside(job: Job, recorder: Recorder, checkpoints: Checkpoints, start: int) -> list[Callback]:
+    """What writes, shows and calls the caller: of several processes in one."""
+    if not job.writes:
+        return []
+    loggers = [*logger_of(job.run.config, job.run.path, start), *job.loggers]
+    logs = [Logs(loggers, recorder, job.run)] if loggers else []
+    bar = [] if job.console is None else [Bar(job.console, recorder, job.run.config.steps)]
+    return [checkpoints, *logs, *bar, *job.callbacks]
 
 
 def _module(job: Job, optimizer: torch.optim.Optimizer, average: WeightAverage | None, start: int) -> Training:
@@ -163,13 +183,19 @@ def _module(job: Job, optimizer: torch.optim.Optimizer, average: WeightAverage |
         clip=config.clip,
         average=average,
         seeded=bool(config.model),
+        group=job.group,
+        part=None if job.group is None else job.group.part(config.batch_size),
     )
 
 
 def _loader(job: Job, start: int) -> DataLoader[Tensor]:
     """The batches of the steps; each is all that a step sees."""
     config, data = job.run.config, job.dataset.train
-    batches = Batches(_near(data, job.device), config.batch_size * config.accumulate, config.seed, start, config.steps)
+    size, rows = config.batch_size * config.accumulate, None
+    if job.group is not None:  # this process's part of each piece of a step
+        part = job.group.part(config.batch_size).rows
+        rows = torch.arange(size).view(config.accumulate, -1)[:, part].flatten()
+    batches = Batches(_near(data, job.device), size, config.seed, start, config.steps, rows)
     # a generator of its own: a loader without one draws from PyTorch's global one
     workers = int(getattr(data, "workers", 0))
     return DataLoader(batches, batch_size=None, generator=torch.Generator(), num_workers=workers)
@@ -181,7 +207,9 @@ def _finish(job: Job, average: WeightAverage | None, stop: EarlyStop | None) -> 
         job.model.load_state_dict(stop.model)
     elif average is not None:
         average.keep(job.model)
-    save_model(job.model.cpu(), job.run.config, job.dataset.shape, job.run.path)
+    job.model.cpu()
+    if job.writes:
+        save_model(job.model, job.run.config, job.dataset.shape, job.run.path)
 
 
 def _generators(module: Training, device: torch.device) -> AbstractContextManager[None]:
@@ -192,11 +220,17 @@ def _generators(module: Training, device: torch.device) -> AbstractContextManage
 
 
 @contextmanager
-def _failures(run: Run, checkpoints: Checkpoints) -> Iterator[None]:
+def _failures(job: Job, checkpoints: Checkpoints) -> Iterator[None]:
     """Say with every error what is left on disk; one of the system's is in writing, as the data are in memory."""
+    run = job.run
     try:
         yield
-    except (TrainingError, OSError) as error:
+    except (TrainingError, OSError, LostProcessError, InputError) as error:
+        if isinstance(error, InputError) and job.group is None:
+            raise
+        if isinstance(error, LostProcessError):
+            assert job.group is not None
+            error = TrainingError(job.group.failure())
         full = f"{run.path} cannot be written: {reason(error)}; correct that and continue with --resume"
         what = full if isinstance(error, OSError) else str(error)
         kept = f"{run.checkpoint} keeps step {checkpoints.saved}" if checkpoints.saved else "no checkpoint was made"
@@ -226,7 +260,7 @@ def tell(line: str, console: Console | None) -> None:
 def _trainer(device: torch.device, folder: Path, callbacks: list[Callback]) -> Trainer:
     return Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=1,
+        devices=1 if device.type == "cpu" else [device.index or 0],
         max_epochs=1,
         callbacks=callbacks,
         plugins=[LightningEnvironment()],

@@ -27,6 +27,7 @@ from curvae.runs.handed import Handed, Temporary
 from curvae.runs.own_run import structure_name
 from curvae.runs.spelling import spelled
 from curvae.terminal import console as stderr
+from curvae.training.devices import is_launched
 from curvae.training.errors import TrainingError
 from curvae.training.loop import train
 
@@ -56,6 +57,7 @@ def fit(
     precision: str | None = None,
     compile: bool = False,
     device: str = "auto",
+    devices: int = 1,
     seed: int = 0,
     checkpoint_every: int | None = None,
     log_every: int = 20,
@@ -97,6 +99,9 @@ def fit(
         precision: ``"32"``, ``"bf16"`` (networks under autocast) or ``"64"``; default that of the model's weights.
         compile: compile the networks.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        devices: how many processes share each batch, with a GPU each or on the CPU; they are started here unless
+            ``torchrun`` has started them. What a script runs then stands under ``if __name__ == "__main__":``. Needs
+            ``out``.
         seed: of the split, the order of the data and the noise. The model is initialised already.
         checkpoint_every: steps between checkpoints and held-out values; default ten of them, at most 1000 steps apart.
         log_every: steps between lines of metrics.
@@ -147,11 +152,14 @@ def fit(
         precision=_precision(model) if precision is None else precision,
         compile=compile,
         device=device,
+        devices=devices,
         seed=seed,
         checkpoint_every=min(_SELDOM, -(-many // _LOOKS)) if checkpoint_every is None else checkpoint_every,
         log_every=log_every,
         logger=logger if isinstance(logger, str) else "",
     )
+    if out is None and (devices != 1 or is_launched()):
+        raise InputError("several devices without out; say which run folder the processes share")
     if resume and out is None:
         raise InputError("resume is True without out; say which run folder to go on with")
     temporary = Temporary() if out is None else None

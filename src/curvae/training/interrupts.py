@@ -24,11 +24,15 @@ class Interrupts(Callback):
     While this context lasts, a signal ends nothing by itself: what is being written is finished. A second signal that
     comes more than a second after the first gives up a step that is still being computed.
 
+    Args:
+        alone: whether a signal may end the training at once; several processes first have to agree on the step.
+
     Attributes:
         received: the name of the signal that came, None for none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, alone: bool = True) -> None:
+        self.alone = alone
         self.received: str | None = None
         self._since = 0.0
         self._computing = False
@@ -54,7 +58,7 @@ class Interrupts(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the signals back from Lightning, which gives up on SIGTERM without a checkpoint."""
         self._trainer = trainer
-        trainer.should_stop = self.received is not None
+        trainer.should_stop = self.alone and self.received is not None
         self._take()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -75,7 +79,7 @@ class Interrupts(Callback):
         name, now = signal.Signals(number).name, time.monotonic()
         if self.received is None:
             self.received, self._since = name, now
-            if self._trainer is not None:
+            if self._trainer is not None and self.alone:
                 self._trainer.should_stop = True
         elif self._computing and now - self._since > _IMPATIENCE:
             raise TrainingError(f"stopped by a second {name}, in the middle of a step")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
@@ -24,9 +26,12 @@ from curvae.runs.handed import Handed
 from curvae.runs.own import Build
 from curvae.runs.own_run import build_for_run, check_outputs, rebuilt
 from curvae.runs.taking import check_free, clear, locked
+from curvae.training.devices import Group, launched
 from curvae.training.engine import Job, Outcome, run_job, tell
+from curvae.training.launching import Launch
 from curvae.training.logs import check_logger
 from curvae.training.resume import changed, changes, last_checkpoint, steps_done
+from curvae.training.several import check_shareable, follow, lead, leave, told
 from curvae.training.trial import try_out, typed
 
 
@@ -43,6 +48,7 @@ def train(
     objective: Objective | None = None,
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Logger] = (),
+    launch: Launch | None = None,
 ) -> Outcome:
     """Train a model into a run folder.
 
@@ -65,6 +71,7 @@ def train(
         objective: what is minimised, where the configuration does not say it.
         callbacks: more of Lightning's.
         loggers: of Lightning's, beside the one that the configuration names.
+        launch: starts further processes where the configuration asks for several devices and nobody has started them.
 
     Returns:
         The run and how far it is.
@@ -75,44 +82,97 @@ def train(
     """
     config, handed = replace(config, data=absolute(config.data)), Handed(model, data, objective)
     check_logger(config.logger)
-    if resume:
-        return _resumed(config, out, console, keep, handed, callbacks, loggers)
+    group = launched(config.devices)
+    if group is not None and not group.leads:
+        return follow(group, handed)
+    if group is not None:
+        config = replace(config, devices=group.size)
+    elif config.devices > 1:
+        launch = launch or Launch(handed=handed)
+        launch.check()
+    call = _Call(config, out, console, keep, handed, free, callbacks, loggers, group, launch)
+    with told(group):
+        return _resumed(call) if resume else _begun(call)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What :func:`train` was given, and the processes that there are."""
+
+    config: RunConfig
+    out: Path
+    console: Console | None
+    keep: Collection[int]
+    handed: Handed
+    free: Collection[str]
+    callbacks: Sequence[Callback]
+    loggers: Sequence[Logger]
+    group: Group | None
+    launch: Launch | None
+
+    def device(self) -> torch.device:
+        """Where this process computes.
+
+        Raises:
+            InputError: there are fewer GPUs here than processes that would be started here.
+        """
+        device, wanted = choose_device(self.config.device), self.config.devices
+        if device.type == "cuda" and self.group is None and wanted > torch.cuda.device_count():
+            raise InputError(
+                f"devices is {wanted} but PyTorch finds {torch.cuda.device_count()} GPUs; give fewer, or device cpu"
+            )
+        return device
+
+    def together(self, devices: int) -> AbstractContextManager[Group | None]:
+        """The processes of the training, started where nobody has done so."""
+        if self.group is not None or devices == 1:
+            return nullcontext(self.group)
+        assert self.launch is not None
+        return self.launch.start(devices)
+
+    def run(self, job: Job, group: Group | None) -> Outcome:
+        """One start of the training."""
+        job = replace(job, console=self.console, keep=self.keep, callbacks=self.callbacks, loggers=self.loggers)
+        return run_job(job) if group is None else lead(job, group)
+
+    def leave(self, run: Run) -> Outcome:
+        """A finished run, of which nothing is asked."""
+        step = steps_done(run)
+        return leave(Outcome(run, step, step, stopped_early=step < run.config.steps), self.group)
+
+
+def _begun(call: _Call) -> Outcome:
+    config, out, handed = call.config, call.out, call.handed
     check_free(out)
-    if objective is None:
+    if handed.objective is None:
         build_objective(config)  # settings that do not go together are refused before data are read
-    device = choose_device(config.device)
-    dataset = load_data(config) if data is None else data
+    device = call.device()
+    dataset = load_data(config) if handed.data is None else handed.data
     chosen = choose_network(config, dataset)
     if chosen != config and chosen.network == "mlp":
         note(f"network: {chosen.network}, for data of shape {dataset.shape}")
     config = _in_steps(chosen, len(dataset.train))
     check_data(config, dataset)
-    if config.model and model is not None:
-        built, config = build_for_run(model, config, dataset.shape, free)
+    if config.model and handed.model is not None:
+        built, config = build_for_run(handed.model, config, dataset.shape, call.free)
     else:
-        built = rebuilt(config, dataset.shape, model)
+        built = rebuilt(config, dataset.shape, handed.model)
     minimised = _tried(config, built, dataset, handed)
-    with locked(out):
+    # before the folder is made: a process may not start
+    with call.together(config.devices) as group, locked(out):
         run = Run.create(out, config, dataset, device, handed)
         for remark in remarks(config, dataset):
-            tell(f"note: {remark}", console)
-        return run_job(Job(run, built, minimised, dataset, device, None, console, keep, callbacks, loggers))
+            tell(f"note: {remark}", call.console)
+        return call.run(Job(run, built, minimised, dataset, device), group)
 
 
-def _resumed(
-    config: RunConfig,
-    out: Path,
-    console: Console | None,
-    keep: Collection[int],
-    handed: Handed,
-    callbacks: Sequence[Callback],
-    loggers: Sequence[Logger],
-) -> Outcome:
+def _resumed(call: _Call) -> Outcome:
+    config, out, handed = call.config, call.out, call.handed
     run = replace(Run.open(out), handed=handed)
     config = _in_steps(config, int(run.data.get("train", 0)))
     if run.finished and not changes(run, config):
-        return _left(run)
-    device = choose_device(config.device)
+        return call.leave(run)
+    device = call.device()
     with locked(out):
         run = replace(Run.open(out), handed=handed)
         clear(out)
@@ -122,16 +182,11 @@ def _resumed(
         check_data(config, dataset)
         model = rebuilt(config, dataset.shape, handed.model, folder=out)
         objective = _tried(config, model, dataset, handed)
-        run = changed(run, config, checkpoint, device, console)
+        run = changed(run, config, checkpoint, device, call.console)
         if run.finished:
-            return _left(run)
-        return run_job(Job(run, model, objective, dataset, device, checkpoint, console, keep, callbacks, loggers))
-
-
-def _left(run: Run) -> Outcome:
-    """A finished run, of which nothing is asked."""
-    step = steps_done(run)
-    return Outcome(run, step, step, stopped_early=step < run.config.steps)
+            return call.leave(run)
+        with call.together(config.devices) as group:
+            return call.run(Job(run, model, objective, dataset, device, checkpoint), group)
 
 
 def _in_steps(config: RunConfig, samples: int) -> RunConfig:
@@ -154,5 +209,7 @@ def _tried(config: RunConfig, model: Autoencoder, dataset: Dataset, handed: Hand
     if config.model and not others:
         with deployed(model):
             check_outputs(model, typed(dataset.train[:2], config))
+    if config.devices > 1:
+        check_shareable(config, objective, model)
     try_out(config, model, objective, dataset)
     return objective

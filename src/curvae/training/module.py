@@ -9,12 +9,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from lightning.pytorch import LightningModule
 
+from curvae._part import Part
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.errors import IndefiniteError
+from curvae.forward.whole_batch import whole_batch
 from curvae.nn import MatrixWeightGradients
 from curvae.objectives import Objective, Terms
 from curvae.training.average import WeightAverage
+from curvae.training.devices import Group
 from curvae.training.errors import TrainingError
 from curvae.training.noise import step_generator
 
@@ -38,6 +41,8 @@ class Training(LightningModule):
         pieces: into how many batches the samples of a step are split, whose gradients are averaged.
         clip: largest norm of the gradient.
         average: of the weights, which is then the model that is measured and kept.
+        group: the processes that share each batch, where there are several.
+        part: what this one has of each.
         seeded: seed PyTorch's global generator for each step, for networks that draw from it (dropout).
 
     Attributes:
@@ -62,13 +67,15 @@ class Training(LightningModule):
         clip: float | None = None,
         average: WeightAverage | None = None,
         seeded: bool = False,
+        group: Group | None = None,
+        part: Part | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model, self.objective, self.optimizer = model, objective, optimizer
         self.seed, self.bf16, self.step, self.cure = seed, bf16, step, cure
         self.rate, self.warming, self.pieces, self.clip, self.average = rate, warming, pieces, clip, average
-        self.seeded = seeded
+        self.seeded, self.group, self.part = seeded, group, part
         self.dtype_of_weights = next(model.parameters()).dtype
         self.terms: Terms | None = None
         self.compiled = False
@@ -82,11 +89,12 @@ class Training(LightningModule):
         generator = step_generator(self.seed, self.step, self.device)
         if self.seeded:
             # this also seeds every GPU; the loop gives the state back
-            torch.manual_seed(generator.initial_seed())
+            torch.manual_seed(own_seed(generator.initial_seed(), self.part))
         self.optimizer.zero_grad()
         x = batch.to(self.dtype_of_weights)
         pieces = x.chunk(self.pieces) if self.pieces > 1 else (x,)
-        self.terms = joined([self._descended(piece, generator) for piece in pieces])
+        terms = joined([self._descended(piece, generator) for piece in pieces])
+        self.terms = terms if self.group is None else self._shared(terms, self.group)
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         if self.rate is not None:
@@ -100,12 +108,25 @@ class Training(LightningModule):
     def _descended(self, piece: Float[Tensor, "b *D"], generator: torch.Generator) -> Terms:
         """The terms of some of a step's samples, after their share of the gradient was added."""
         objective = None if self.warming is None else self.warming(self.step)
-        terms = self.evaluated(piece, generator, self.step + 1, objective)
-        loss = terms.mean()
-        if self.device.type == "cpu":  # a GPU would have to be waited for: there the recorder checks now and then
+        with whole_batch(self.part):
+            terms = self.evaluated(piece, generator, self.step + 1, objective)
+        loss = terms.mean() if self.part is None else terms.total.sum() / self.part.size
+        if self.part is None and self.device.type == "cpu":
+            # a GPU would have to be waited for: there the recorder checks now and then
             self.check(loss, self.step + 1)
         self.manual_backward(loss if self.pieces == 1 else loss / self.pieces)
         return terms
+
+    def _shared(self, terms: Terms, group: Group) -> Terms:
+        """The means of a step's terms over the samples of all processes, whose gradients each gets the sum of."""
+        assert self.part is not None
+        sums = torch.stack([part.detach().sum() for part in terms.parts.values()])
+        weights = [weight for weight in self.model.parameters() if weight.requires_grad]
+        means = group.add_gradients(weights, sums) / (self.part.size * self.pieces)
+        shared = Terms(dict(zip(terms.parts, means.split(1), strict=True)))
+        if self.device.type == "cpu":
+            self.check(shared.mean(), self.step + 1)
+        return shared
 
     def deployed(self) -> AbstractContextManager[None]:
         """With the weights that are measured and kept: the average where there is one."""
@@ -155,6 +176,16 @@ class Training(LightningModule):
         faster = MatrixWeightGradients() if self.device.type == "cpu" and not self.compiled else nullcontext()
         with torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext(), faster:
             yield
+
+
+def own_seed(seed: int, part: Part | None) -> int:
+    """A seed for what a network draws by itself, another one for each process.
+
+    Example:
+        >>> own_seed(6, None), own_seed(6, Part.of(8, 1, 2))
+        (6, 7)
+    """
+    return seed if part is None else seed ^ part.process
 
 
 def joined(chunks: Sequence[Terms]) -> Terms:

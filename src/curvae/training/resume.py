@@ -16,7 +16,7 @@ from curvae.training.checkpoint import Checkpoint
 from curvae.training.snapshots import snapshot
 
 # the same training, longer, elsewhere, or with the data or the code of the model at another place
-_MAY_CHANGE = ("steps", "early_stop", "data", "device", "model", "logger")
+_MAY_CHANGE = ("steps", "early_stop", "data", "device", "devices", "model", "logger")
 # the last is what makes a run finished, and goes first
 _FINISHED = ("evaluation.npz", "evaluation.json", "model.safetensors", "model.json")
 

@@ -34,6 +34,7 @@ class Snapshots(Callback):
         shape: of one sample.
         steps: after which steps.
         batch_norm: estimates the batch-norm statistics before.
+        writes: whether they are exported here; of several processes one does.
     """
 
     def __init__(
@@ -43,9 +44,10 @@ class Snapshots(Callback):
         shape: tuple[int, ...],
         steps: Collection[int],
         batch_norm: PreciseBatchNorm,
+        writes: bool = True,
     ) -> None:
         self.run, self.config, self.shape, self.steps = run, config, shape, frozenset(steps)
-        self.batch_norm = batch_norm
+        self.batch_norm, self.writes = batch_norm, writes
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -55,4 +57,5 @@ class Snapshots(Callback):
         if pl_module.step in self.steps:
             with pl_module.deployed():
                 self.batch_norm(pl_module)
-                save_model(pl_module.model, self.config, self.shape, snapshot(self.run, pl_module.step))
+                if self.writes:
+                    save_model(pl_module.model, self.config, self.shape, snapshot(self.run, pl_module.step))
