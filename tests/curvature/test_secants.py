@@ -324,5 +324,7 @@ def test_what_makes_no_sense_is_refused() -> None:
     for estimator in (Columns(1), Fraction(Columns(1), 0.5), Secants(1, step=0.1)):
         with pytest.raises(InputError, match=r"^Taylor's trace is exact, or estimated by Secants\(k\)[^\n]*$"):
             objectives.Taylor(BETA, estimator=estimator)
+    with pytest.raises(InputError, match="secants stand for curvature 'gauss-newton' only"):
+        objectives.Taylor(BETA, curvature="hessian", estimator=Secants(1))
     with pytest.raises(InputError, match="orthogonality needs pairs"):
         objectives.GRAE(BETA, structure=Diagonal(), estimator=Secants(2), orthogonality=0.1)

@@ -54,17 +54,14 @@ class Secants(ProbeEstimator):
     rule for what the noise of latent c costs a β-VAE in squared error around $g(h)$.
 
     **Central differences**, $D_c=L\,(g(h+s\,e_c)-g(h-s\,e_c))/2s$, do not see how the decoder bends: their squared
-    length is $\|T_{:c}\|^2+\tfrac{s^2}3\langle T_{:c},L\,\partial_c^3g\rangle+O(s^4)$, for one more forward pass. They are
-    nearer to the columns where the decoder does not saturate, and further from what noise costs.
-
-    **With the exact Hessian** (``GRAE(…, curvature="hessian")`` or :class:`~curvae.objectives.Taylor`) the same latents
-    and widths are those of :class:`~curvae.curvature.sigma_points.SigmaPoints`.
+    length is $\|T_{:c}\|^2+\tfrac{s^2}3\langle T_{:c},L\,\partial_c^3g\rangle+O(s^4)$, for one more forward pass. They
+    are nearer to the columns where the decoder does not saturate, and further from what noise costs.
 
     Args:
         count: k, latents drawn for each sample, with replacement.
         step: the lengths of the steps, > 0: one number, or d; default the implied width.
         probabilities: $p$, d numbers > 0 (normalised here); default uniform.
-        central: take central differences.
+        central: take central differences; the first secant is one-sided all the same.
 
     Raises:
         InputError: for a bad argument, a structure other than :class:`~curvae.posteriors.Diagonal`, or (when used) as
@@ -86,9 +83,9 @@ class Secants(ProbeEstimator):
         central: bool = False,
     ) -> None:
         self.count = positive_int("number of secants", count)
-        self.central = central
         self.step = None if step is None else _lengths(step)
         self.probabilities = None if probabilities is None else normalised(probabilities)
+        self.central = central
 
     def check(self, structure: Structure) -> None:
         """Only this structure's penalty is a sum over single latents."""
@@ -110,19 +107,7 @@ class Secants(ProbeEstimator):
         """Draw the latents and signs with ``generator``."""
         indices, p, signs = self.draw(z, generator)
 
-        def reduce(eta: Float[Tensor, "B *D"], secants: Float[Tensor, "m *E K"]) -> PenaltyEstimate:
-            terms = logdet.of_columns(secants.flatten(1, -2), beta).to(z.dtype) / p
-            return PenaltyEstimate(eta, terms.mean(-1), spread(terms))
-
-        widths = self.widths(indices, z, beta)
-        return SecantPlan(one_hot_tangents(z, indices) * signs.unsqueeze(1), reduce, widths=widths)
-
-    def widths(
-        self, indices: Int[Tensor, "m K"], z: Float[Tensor, "m d"], beta: float
-    ) -> Callable[[Float[Tensor, "m K"]], Float[Tensor, "m K"]]:
-        """The lengths of the steps, from the squared lengths of first secants."""
-
-        def found(squares: Float[Tensor, "m K"]) -> Float[Tensor, "m K"]:
+        def widths(squares: Float[Tensor, "m K"]) -> Float[Tensor, "m K"]:
             if self.step is None:
                 return (1 + squares / beta).rsqrt()
             steps = self.step.to(z).expand(z.shape[1]) if self.step.numel() == 1 else self.step.to(z)
@@ -130,40 +115,44 @@ class Secants(ProbeEstimator):
                 raise InputError(f"Secants has {len(steps)} steps but there are {z.shape[1]} latents")
             return steps[indices]
 
-        return found
+        def reduce(eta: Float[Tensor, "B *D"], secants: Float[Tensor, "m *E K"]) -> PenaltyEstimate:
+            terms = logdet.of_columns(secants.flatten(1, -2), beta).to(z.dtype) / p
+            return PenaltyEstimate(eta, terms.mean(-1), spread(terms))
+
+        return SecantPlan(one_hot_tangents(z, indices) * signs.unsqueeze(1), reduce, widths=widths)
 
     def push(self, at: Linearised, plan: ProbePlan) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "m *E K"]]:
         """The decoder's output and the whitened secants."""
-        move, lengths, steps = self.steps(at, plan)
-        moved = self.whitened(at, move, steps, plan.chosen)
-        return move.eta, moved / lengths.view(len(lengths), *[1] * (moved.dim() - 2), -1)
-
-    def steps(
-        self, at: Linearised, plan: ProbePlan
-    ) -> tuple[Differences, Float[Tensor, "m K"], Float[Tensor, "m *L K"]]:
-        """The decoder at the point, the lengths of the steps, and the steps."""
         assert isinstance(plan, SecantPlan)
         assert plan.widths is not None
         move = Differences(at.decoder, at.point)
         directions = plan.tangents.unflatten(1, at.point.shape[1:])
         squares = directions.new_zeros(len(directions), self.count)
         if self.step is None:
-            with torch.no_grad(), full_precision(at.point):
-                first = at.whiten(move.eta, move(FIRST * directions, plan.chosen), plan.chosen) / FIRST
+            with torch.no_grad():
+                first = _whitened(at, move.eta, move(FIRST * directions, plan.chosen), plan.chosen) / FIRST
                 squares = logdet.squared_norms(first.flatten(1, -2)).to(squares)
         lengths = plan.widths(squares)
-        return move, lengths, directions * lengths.view(len(lengths), *[1] * (directions.dim() - 2), -1)
+        steps = directions * lengths.view(len(lengths), *[1] * (directions.dim() - 2), -1)
+        moved = self.whitened(at, move, steps, plan.chosen)
+        return move.eta, moved / lengths.view(len(lengths), *[1] * (moved.dim() - 2), -1)
 
     def whitened(
         self, at: Linearised, move: Differences, steps: Float[Tensor, "m *L K"], chosen: Int[Tensor, " m"] | None
     ) -> Float[Tensor, "m *E K"]:
         r"""$L\,(g(h+v)-g(h))$ for each step v, or $\tfrac12L\,(g(h+v)-g(h-v))$."""
-        with full_precision(at.point):
-            moved = move(steps, chosen)
-            return at.whiten(move.eta, (moved - move(-steps, chosen)) / 2 if self.central else moved, chosen)
+        moved = move(steps, chosen)
+        return _whitened(at, move.eta, (moved - move(-steps, chosen)) / 2 if self.central else moved, chosen)
 
     def __repr__(self) -> str:
         return f"Secants({self.count}{', central=True' * self.central})"
+
+
+def _whitened(
+    at: Linearised, eta: Float[Tensor, "B *D"], moved: Float[Tensor, "m *D K"], chosen: Int[Tensor, " m"] | None
+) -> Float[Tensor, "m *E K"]:
+    with full_precision(at.point):
+        return at.whiten(eta, moved, chosen)
 
 
 def _lengths(step: float | Sequence[float] | Tensor) -> Float[Tensor, " n"]:

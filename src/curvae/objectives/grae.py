@@ -20,7 +20,6 @@ from curvae.curvature import (
     check_curvature,
 )
 from curvae.curvature.hessian import hessian_products
-from curvae.curvature.sigma_points import of_energy
 from curvae.errors import InputError
 from curvae.forward.pushforward import unit_tangents
 from curvae.likelihoods import Gaussian, Likelihood
@@ -46,12 +45,7 @@ class GRAE:
         estimator: how the penalty is computed; default ``Exact()``.
         encoder_weight: weight of $\tfrac12\|h\|^2$, ≥ 0; default β.
         decoder_weight: weight of $\tfrac12\log|\dots|$, ≥ 0; default β. The β inside the determinant stays.
-        curvature: ``"gauss-newton"`` for $M$; ``"hessian"`` for (10), which needs ``estimator=Exact()``, or with
-            ``Secants(k)`` (or a ``Fraction`` of it) the *sigma points* of the energy $f=-\log p(x\mid g(\cdot))$:
-            $\tfrac1k\sum_c\tfrac1{p_c}\big(\tfrac1\beta\delta_c+\sigma_c^2-1-\log\sigma_c^2\big)$ in the logarithm's place, where
-            $\delta_c=\tfrac13[f(h+\sqrt3\,\sigma_ce_c)+f(h-\sqrt3\,\sigma_ce_c)-2f(h)]$ and $\sigma_c$ is found as by
-            ``Secants``. That is (2) at this diagonal posterior with its noise averaged for one latent at a time by
-            three-point Gauss-Hermite quadrature; it sees what (13) leaves out, and nothing is indefinite for it.
+        curvature: ``"gauss-newton"`` for $M$, ``"hessian"`` for (10), which needs ``estimator=Exact()``.
         orthogonality: weight, ≥ 0, of the mean squared cosine between Jacobian columns that the structure says should
             be orthogonal (:func:`~curvae.objectives.orthogonality`), from the columns that the estimator pushes anyway:
             exact with ``Exact()``, from sampled pairs with ``Columns(k)``, k ≥ 2, or a ``Fraction`` of either.
@@ -93,8 +87,8 @@ class GRAE:
         self.encoder_weight = beta if encoder_weight is None else non_negative("encoder_weight", encoder_weight)
         self.decoder_weight = beta if decoder_weight is None else non_negative("decoder_weight", decoder_weight)
         self.curvature = check_curvature(curvature, self.likelihood)
-        if curvature == "hessian" and not isinstance(self.estimator, Exact) and of_energy(self.estimator) is None:
-            raise InputError(f"the exact Hessian's penalty needs estimator Exact() or Secants(k); got {self.estimator}")
+        if curvature == "hessian" and not isinstance(self.estimator, Exact):
+            raise InputError(f"the exact Hessian's penalty needs estimator Exact(); got {self.estimator}")
         self.orthogonality = non_negative("orthogonality", orthogonality)
         if self.orthogonality > 0:
             self._check_pairs()
@@ -103,12 +97,11 @@ class GRAE:
         """The parts for a batch ``x`` ``[B, *D]``; ``generator`` draws columns where the estimator samples them."""
         check_model(model)
         h = model.encode(x)
-        estimator = of_energy(self.estimator) if self.curvature == "hessian" else self.estimator
-        if estimator is None:
+        if self.curvature == "hessian":
             estimate = PenaltyEstimate(*self._hessian_penalty(model, h, x))
         else:
             at = Linearised(model.decode, h, x, self.likelihood)
-            estimate = estimator.estimate(at, self.structure, self.beta, generator)
+            estimate = self.estimator.estimate(at, self.structure, self.beta, generator)
         parts = {
             "nll": self.likelihood.nll(estimate.eta, x),
             "prior": 0.5 * self.encoder_weight * h.square().flatten(1).sum(1),

@@ -13,7 +13,6 @@ from curvae.autoencoder import Model
 from curvae.curvature import Curvature, Estimator, Fraction, Linearised, Secants, check_curvature
 from curvae.curvature.gauss_newton import column_norms
 from curvae.curvature.hessian import hessian_products
-from curvae.curvature.sigma_points import of_energy, second_differences
 from curvae.errors import InputError
 from curvae.forward.pushforward import one_hot_tangents
 from curvae.forward.secants import Differences
@@ -39,10 +38,8 @@ class Taylor:
         estimator: ``Secants(k)`` or a ``Fraction`` of it, in place of all tangents: $\tfrac12$ times an estimate of
             $\sum_c\mathbb E_\pm\|L_p(g(h\pm L_{:c})-g(h))\|^2$ by forward passes alone, unbiased for it. The steps are
             the posterior's own standard deviations, for a diagonal $\Sigma$ those of each latent, so that a squared
-            error is averaged over the noise of one latent by two-point Gauss-Hermite quadrature. With ``"hessian"``
-            it is the *sigma points* of the energy $f=-\log p(x\mid g(\cdot))$, likewise unbiased:
-            $\tfrac12\sum_c\tfrac13[f(h+\sqrt3L_{:c})+f(h-\sqrt3L_{:c})-2f(h)]$, three-point quadrature. With ``nll`` that
-            is the unscented transform of f with d + κ = 3, equal to $\mathbb E_qf$ where f is of degree 3.
+            error is averaged over the noise of one latent by two-point Gauss-Hermite quadrature. ``central`` secants
+            are $\tfrac12L_p(g(h+L_{:c})-g(h-L_{:c}))$.
 
     Raises:
         InputError: for a bad argument, or (when called) a model without a posterior.
@@ -104,12 +101,9 @@ class Taylor:
         if chosen is not None:
             steps, p = steps.index_select(0, chosen), p.index_select(0, chosen)
         at, move = Linearised(model.decode, q.mean, x, self.likelihood), Differences(model.decode, q.mean)
-        if self.curvature == "hessian":
-            terms = second_differences(at, move, steps, chosen)
-        else:
-            with full_precision(z):
-                terms = column_norms(secants.whitened(at, move, steps, chosen))
-        trace = (terms / p).mean(-1)
+        white = secants.whitened(at, move, steps, chosen)
+        with full_precision(z):
+            trace = (column_norms(white) / p).mean(-1)
         return move.eta, trace if subsample is None else subsample.spread(trace)
 
     def with_beta(self, beta: float) -> Taylor:
@@ -135,5 +129,5 @@ def _check_secants(estimator: Estimator, curvature: Curvature) -> None:
         raise InputError(
             f"Taylor's trace is exact, or estimated by Secants(k) of the posterior's own width; got {estimator}"
         )
-    if curvature == "hessian":
-        of_energy(estimator)  # refuses what has no meaning there
+    if curvature != "gauss-newton":
+        raise InputError(f"secants stand for curvature 'gauss-newton' only; got {curvature!r}")
