@@ -22,7 +22,7 @@ class BetaVAE:
     Parts: ``nll`` (the expectation, by ``samples`` reparameterised draws) and ``kl`` (β times the divergence).
     $\beta=1$ gives minus the ELBO up to the observation model's constant.
 
-    Antithetic draws are $h+L\epsilon$ and $h-L\epsilon$ with the same $\epsilon$: the odd orders in the noise drop out, so
+    Antithetic draws are $h+L\epsilon$ and $h-L\epsilon$ with one $\epsilon$: the odd orders in the noise drop out, so
     that a pair has much less noise than two independent draws at the same price, and is unbiased all the same.
 
     Args:
