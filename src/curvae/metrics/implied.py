@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import torch
 from torch import nn
 
 from curvae._checks import positive
@@ -9,9 +12,11 @@ from curvae._repr import line
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
 from curvae.curvature import Curvature, check_curvature, gauss_newton, hessian
+from curvae.curvature.second_differences import second_differences
+from curvae.errors import InputError
 from curvae.forward.statistics import unmoved
 from curvae.likelihoods import Gaussian, Likelihood
-from curvae.posteriors import Full, Normal, Structure
+from curvae.posteriors import Diagonal, Full, Normal, Structure, logdet
 
 
 class Implied(nn.Module):
@@ -26,11 +31,15 @@ class Implied(nn.Module):
         beta: β, > 0.
         likelihood: observation model; default Gaussian with σ = 1.
         structure: what Σ* may look like; default ``Full()``. ``Shared`` takes the mean curvature of each batch it sees.
-        curvature: ``"gauss-newton"`` for (11), ``"hessian"`` for (9).
+        curvature: ``"gauss-newton"`` for (11), ``"hessian"`` for (9). ``"differences"``, for ``Diagonal()``, takes for
+            M the second differences of minus log p at $\pm\sqrt d\,\sigma_c$, σ from (11): what the noise itself
+            meets. After a long training without noise (11) is too wide for (2), and this is nearer to its optimum.
 
     Raises:
-        InputError: for a bad argument, or a likelihood without a Hessian and ``"hessian"``.
-        IndefiniteError: when called with ``"hessian"`` where (9) does not exist: I − H/β is not positive definite.
+        InputError: for a bad argument, a likelihood without a Hessian and ``"hessian"``, or another structure than
+            ``Diagonal()`` and ``"differences"``.
+        IndefiniteError: when called with ``"hessian"`` where (9) does not exist: I − H/β is not positive definite;
+            likewise with ``"differences"``.
 
     Example:
         >>> from curvae import Autoencoder, objectives
@@ -48,14 +57,16 @@ class Implied(nn.Module):
         beta: float,
         likelihood: Likelihood | None = None,
         structure: Structure | None = None,
-        curvature: Curvature = "gauss-newton",
+        curvature: Curvature | Literal["differences"] = "gauss-newton",
     ) -> None:
         super().__init__()
         self.model = model
         self.beta = positive("beta", beta)
         self.likelihood = Gaussian() if likelihood is None else likelihood
         self.structure = Full() if structure is None else structure
-        self.curvature = check_curvature(curvature, self.likelihood)
+        self.curvature = curvature if curvature == "differences" else check_curvature(curvature, self.likelihood)
+        if curvature == "differences" and not isinstance(self.structure, Diagonal):
+            raise InputError(f"curvature 'differences' is for structure Diagonal(); got {self.structure}")
 
     def __repr__(self) -> str:
         return line(type(self).__name__, repr(self.model), beta=self.beta, structure=self.structure)
@@ -68,6 +79,10 @@ class Implied(nn.Module):
             curvature = -hessian(decode, h, x, self.likelihood)
         else:
             curvature = gauss_newton(decode, h, x, self.likelihood)
+        if self.curvature == "differences":
+            reach = (curvature.shape[-1] / (1 + curvature.diagonal(dim1=-2, dim2=-1) / self.beta)).sqrt()
+            curvature = torch.diag_embed(second_differences(decode, h, x, self.likelihood, reach))
+            logdet.check_definite(self.structure.seen(curvature), self.beta)
         return Normal(h, self.structure.optimal(curvature, self.beta))
 
     def encode(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B d"]:
