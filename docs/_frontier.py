@@ -39,6 +39,27 @@ def continued_table() -> str:
     return table(["trained as", *_SHOWN.values(), "squared error term"], rows)
 
 
+def widths_table() -> str:
+    """(2) by the rule that finds the widths, and the differences from the β-VAE's by the same rule."""
+    found = read("frontier/summary.json")["widths"]
+    rows = [
+        [
+            way,
+            *(
+                _value(part[rule], sign) if rule in part else ""
+                for part, sign in parts
+                for rule in ("(11)", "differences")
+            ),
+        ]
+        for way, parts in (
+            (way, ((part, False), (found["less_vae"].get(way, {}), True))) for way, part in found["rows"].items()
+        )
+    ]
+    return table(
+        ["after 20 000 steps", "(2) at (11)", "(2) at second differences", "less the β-VAE's", "less the β-VAE's"], rows
+    )
+
+
 def seen_table() -> str:
     """How much of the cost of noise each expansion sees."""
     rows = read("frontier/summary.json")["seen"]["rows"]
