@@ -22,6 +22,11 @@ def continued(first: str, then: str | None, head: str | None = None) -> dict[str
     return found
 
 
+def scratch(way: str) -> dict[str, Any]:
+    """The first seed of one way to train from the start."""
+    return next(run for run in read("frontier/summary.json")["from_scratch"]["runs"] if run["way"] == way)
+
+
 def _value(part: dict[str, float], sign: bool = False) -> str:
     plus = "+" if sign and part["mean"] > 0 else ""
     return f"{plus}{num(part['mean'])} ± {num(part['se'])}"
