@@ -20,12 +20,20 @@ sys.path.insert(0, str(HERE))
 import _bench  # noqa: E402
 import _cli  # noqa: E402
 import _figures  # noqa: E402
+import _frontier  # noqa: E402
 import _long  # noqa: E402
 import _numbers  # noqa: E402
 import _readme  # noqa: E402
 import _verdicts  # noqa: E402
 
-_MODULES = {"bench": _bench, "figures": _figures, "long": _long, "n": _numbers, "verdicts": _verdicts}
+_MODULES = {
+    "bench": _bench,
+    "figures": _figures,
+    "frontier": _frontier,
+    "long": _long,
+    "n": _numbers,
+    "verdicts": _verdicts,
+}
 
 
 def pages() -> dict[Path, str]:
@@ -34,6 +42,7 @@ def pages() -> dict[Path, str]:
     return {
         HERE / "cli.md": _render("cli.md", commands=_cli.commands()),
         HERE / "results.md": _render("results.md", **_MODULES),
+        HERE / "objectives.md": _render("objectives.md", **_MODULES),
         readme: _fill(readme.read_text(encoding="utf-8"), _readme.parts()),
     }
 

@@ -60,6 +60,8 @@ FURTHER = [
     "--likelihood continuous-bernoulli --objective beta-vae",
     "--likelihood gaussian:learned",
     "--likelihood gaussian:learned --objective beta-vae --precision 64",
+    "--objective beta-vae --samples 2 --antithetic",
+    "--objective taylor --estimator secants:1:central",
 ]
 
 

@@ -90,6 +90,50 @@ def test_the_bias_is_what_the_docstring_says() -> None:
     assert abs((square - one.square().sum()) - (bends + turns)) < 0.02 * (bends + abs(turns))
 
 
+def test_central_differences_do_not_see_the_bend() -> None:
+    """Of the bias only the third derivative is left; and Taylor's trace is of the same differences."""
+    decoder = nn.Sequential(nn.Linear(1, 6), nn.Tanh(), nn.Linear(6, 5))
+    z, x, step = torch.randn(1, 1), torch.zeros(1, 5), 0.03
+
+    def along(t: Tensor) -> Tensor:
+        return decoder(z + t)[0]
+
+    def derivative(of: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        return lambda t: torch.func.jvp(of, (t,), (torch.ones(()),))[1]
+
+    first = derivative(along)
+    one, three = first(torch.zeros(())), derivative(derivative(first))(torch.zeros(()))
+    expected = one.square().sum() + step**2 / 3 * (one @ three)
+    value = Secants(1, step, central=True).penalty(Linearised(decoder, z, x, Gaussian()), Diagonal(), BETA)[1]
+    square = BETA * value.exp().sub(1).sum()
+    assert abs(square - expected) < 0.02 * abs(expected - one.square().sum())
+
+
+def test_central_differences_by_hand() -> None:
+    """At the implied width and at the posterior's, through batch statistics, in value and gradient."""
+    decoder, x = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 5)), torch.rand(BATCH, 5)
+    model = Autoencoder(nn.Linear(5, 2), decoder, 1, Diagonal(), head=False)
+    q, weights = model.posterior(x), list(model.parameters())
+
+    def half(width: Tensor) -> Tensor:
+        return (decoder(q.mean + width) - decoder(q.mean - width)) / 2
+
+    trace = objectives.Taylor(BETA, Gaussian(0.5), estimator=Secants(1, central=True))(model, x)["curvature"]
+    by_hand = half(q.factor.dense()[..., 0]).square().sum(1) / 0.5**2 / 2
+    widths = [
+        (1 + (decoder(q.mean + way) - decoder(q.mean)).square().sum(1, keepdim=True) / 0.05**2 / BETA).rsqrt().detach()
+        for way in (0.1, -0.1)
+    ]
+    penalties = [(1 + (half(width) / width).square().sum(1) / 0.5**2 / BETA).log() for width in widths]
+    at = Linearised(model.decode, q.mean, x, Gaussian(0.5))
+    found = Secants(1, central=True).penalty(at, Diagonal(), BETA, torch.Generator().manual_seed(0))[1]
+    expected = torch.where((found - penalties[0]).abs() < (found - penalties[1]).abs(), *penalties)
+    for one, other in ((trace, by_hand), (found, expected)):
+        torch.testing.assert_close(one, other)
+        gradients = [torch.autograd.grad(v.sum(), weights, retain_graph=True) for v in (one, other)]
+        torch.testing.assert_close(*gradients)
+
+
 class _TwoPoints(Autoencoder):
     """A model whose noise is one of two points at the standard deviation of one latent."""
 

@@ -1,12 +1,13 @@
 """The posterior that a deterministic autoencoder implies, against (7), (13) and dense algebra."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.func import hessian, jacrev
 
 from curvae import Autoencoder
-from curvae.errors import InputError
+from curvae.errors import IndefiniteError, InputError
 from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood
 from curvae.metrics import Implied
 from curvae.objectives import GRAE, Taylor
@@ -51,6 +52,58 @@ def test_covariance_with_the_exact_hessian_is_9() -> None:
     for i in range(4):
         oracle = torch.linalg.inv(torch.eye(3) - hessian(log_p)(q.mean[i], x[i]) / beta)
         torch.testing.assert_close(q.covariance()[i], oracle)
+
+
+@pytest.mark.parametrize("likelihood", [Gaussian(0.5), BernoulliLogits()], ids=repr)
+def test_widths_by_second_differences_by_hand(likelihood: Likelihood) -> None:
+    grae, x, beta = model(), torch.rand(4, 5), 0.5
+    first = Implied(grae, beta, likelihood, Diagonal()).posterior(x)
+    q = Implied(grae, beta, likelihood, Diagonal(), curvature="differences").posterior(x)
+    torch.testing.assert_close(q.mean, first.mean)
+    for i in range(4):
+        for c in range(3):
+            step = torch.eye(3)[c] * (3 * first.covariance()[i, c, c]).sqrt()
+            ends = [likelihood.nll(grae.decode((q.mean[i] + s * step)[None]), x[i : i + 1]) for s in (1, -1, 0)]
+            curvature = (ends[0] + ends[1] - 2 * ends[2]) / step[c] ** 2
+            torch.testing.assert_close(q.covariance()[i, c, c], 1 / (1 + curvature[0] / beta))
+
+
+def test_second_differences_of_an_affine_decoder_are_gauss_newtons() -> None:
+    grae, x = Autoencoder(nn.Linear(5, 3), nn.Linear(3, 5), latents=3), torch.randn(4, 5)
+    found, expected = (
+        Implied(grae, 0.2, structure=Diagonal(), curvature=curvature).posterior(x).covariance()  # type: ignore[arg-type]
+        for curvature in ("differences", "gauss-newton")
+    )
+    torch.testing.assert_close(found, expected)
+
+
+def test_second_differences_are_nearer_to_what_noise_costs() -> None:
+    """(2) by Gauss-Hermite quadrature is lower at their widths, where residuals meet a decoder that bends."""
+    decoder = nn.Sequential(nn.Linear(1, 20), nn.Tanh(), nn.Linear(20, 5))
+    with torch.no_grad():
+        decoder[0].weight.mul_(3)
+    grae, beta = Autoencoder(nn.Linear(5, 1), decoder, latents=1), 4.0
+    x = torch.randn(40, 5)
+    nodes, weights = (torch.tensor(part) for part in np.polynomial.hermite_e.hermegauss(40))
+    values = []
+    for curvature in ("gauss-newton", "differences"):
+        q = Implied(grae, beta, structure=Diagonal(), curvature=curvature).posterior(x)  # type: ignore[arg-type]
+        points = [q.mean + q.factor.apply(torch.full_like(q.mean, float(node))) for node in nodes]
+        nlls = torch.stack([Gaussian().nll(grae.decode(point), x) for point in points])
+        values.append(weights @ nlls / weights.sum() + beta * q.kl())
+    assert values[1].mean() < values[0].mean()
+
+
+def test_second_differences_need_a_diagonal_and_a_minimum() -> None:
+    with pytest.raises(InputError, match=r"^curvature 'differences' is for structure Diagonal\(\); got Full\(\)$"):
+        Implied(model(), 0.2, curvature="differences")
+    bowl = Autoencoder(nn.Linear(1, 1), nn.Identity(), latents=1)
+    bowl.decode = torch.square  # type: ignore[method-assign]
+    with torch.no_grad():
+        bowl.encoder.weight.zero_()
+        bowl.encoder.bias.zero_()
+    with pytest.raises(IndefiniteError):
+        Implied(bowl, 0.2, structure=Diagonal(), curvature="differences").posterior(torch.full((2, 1), 5.0))
 
 
 def test_bad_arguments() -> None:

@@ -65,6 +65,42 @@ def test_more_samples_have_the_same_mean_and_less_variance(seed: int) -> None:
     assert 0.2 < four.var() / one.var() < 0.3
 
 
+def test_antithetic_draws_are_pairs_of_the_same_noise(seed: int) -> None:
+    model = Autoencoder(nn.Linear(6, 7), MLPDecoder(3, (6,), hidden=(8,)), latents=3, structure=Full())
+    x = torch.randn(4, 6)
+    found = BetaVAE(0.4, samples=4, antithetic=True)(model, x, torch.Generator().manual_seed(seed))
+    q, noise = model.posterior(x), torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(seed))
+    steps = torch.einsum("bij,sbj->sbi", q.factor.dense(), noise)
+    nlls = [0.5 * (x - model.decode(q.mean + sign * step)).square().sum(1) for step in steps for sign in (1, -1)]
+    expected = torch.stack(nlls).mean(0)
+    torch.testing.assert_close(found["nll"], expected)
+    weights = list(model.parameters())
+    torch.testing.assert_close(*(torch.autograd.grad(v.sum(), weights) for v in (found["nll"], expected)))
+
+
+def test_an_antithetic_pair_has_the_mean_and_not_the_linear_noise(seed: int) -> None:
+    """Of a linear decoder, half of the trace's variance is left, whatever the residual is."""
+    draws, decoder = 8000, nn.Linear(3, 6)
+    model = Autoencoder(nn.Linear(6, 7), decoder, latents=3, structure=Diagonal())
+    x = 9 * torch.randn(1, 6).expand(draws, -1)
+    with torch.no_grad():
+        two, pair = (
+            BetaVAE(0.4, samples=2, antithetic=antithetic)(model, x, torch.Generator().manual_seed(seed))["nll"]
+            for antithetic in (False, True)
+        )
+        root = decoder.weight @ model.posterior(x[:1]).factor.dense()[0]
+    assert abs(two.mean() - pair.mean()) < 5 * (two.var() / draws + pair.var() / draws).sqrt()
+    # var of ½ εᵀAε is ½ tr A², A = LᵀWᵀWL
+    torch.testing.assert_close(pair.var(), 0.5 * (root.mT @ root).square().sum(), rtol=0.2, atol=0.0)
+    assert two.var() > 5 * pair.var()
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_pairs_need_an_even_number(samples: int) -> None:
+    with pytest.raises(InputError, match=rf"^samples is {samples}, but antithetic draws come in pairs[^\n]*$"):
+        BetaVAE(0.4, samples=samples, antithetic=True)
+
+
 def test_each_sample_keeps_its_own_samples(seed: int) -> None:
     """With hardly any noise every sample is the mean: a wrong pairing of data and draws would show."""
     model = Autoencoder(nn.Linear(6, 7), MLPDecoder(3, (6,), hidden=(8,)), latents=3, structure=Diagonal())

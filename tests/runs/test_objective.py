@@ -64,6 +64,9 @@ def test_secants_go_with_grae_and_taylor() -> None:
     assert repr(grae.estimator) == "Fraction(Secants(2), 0.5)"
     assert repr(build_objective(config(objective="taylor", estimator="secants:3")).estimator) == "Secants(3)"
     assert build_objective(config(objective="taylor")).estimator is None
+    for name in ("grae", "taylor"):
+        central = build_objective(config(objective=name, estimator="secants:1:central"))
+        assert repr(central.estimator) == "Secants(1, central=True)"
 
 
 @pytest.mark.parametrize("objective", ["beta-vae", "taylor", "grae", "rae"])
@@ -82,6 +85,7 @@ WITHOUT_EFFECT: list[dict[str, Any]] = [
     {"objective": "grae", "samples": 2},
     {"objective": "rae", "samples": 2},
     {"objective": "beta-vae", "curvature": "hessian"},
+    {"objective": "grae", "antithetic": True},
     {"objective": "rae", "curvature": "hessian"},
     {"objective": "taylor", "orthogonality": 0.1},
     {"objective": "rae", "orthogonality": 0.1},

@@ -24,6 +24,7 @@ ESTIMATORS = {
     "lanczos:2": "Lanczos(depth=16, probes=Signs(2))",
     "lanczos:2:5": "Lanczos(depth=5, probes=Signs(2))",
     "secants:2": "Secants(2)",
+    "secants:2:central": "Secants(2, central=True)",
     "fraction:1/4:secants:1": "Fraction(Secants(1), 0.25)",
     "fraction:1/8:columns:2": "Fraction(Columns(2), 0.125)",
     "fraction:0.5:exact": "Fraction(Exact(), 0.5)",

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from curvae.curvature import Columns, Coordinates, Exact, Fraction, Lanczos, Signs, Sphere, Trace
+from curvae.curvature import Columns, Coordinates, Exact, Fraction, Lanczos, Secants, Signs, Sphere, Trace
 from curvae.likelihoods import (
     Bernoulli,
     BernoulliLogits,
@@ -28,6 +28,7 @@ LIKELIHOODS = [
 ]
 SAID: list[Any] = [
     *(BetaVAE(0.3, likelihood, 2) for likelihood in LIKELIHOODS),
+    BetaVAE(0.3, samples=4, antithetic=True),
     *(Taylor(0.3, curvature=curvature) for curvature in ("gauss-newton", "hessian")),
     *(GRAE(0.3, structure=one) for one in (Diagonal(), BlockDiagonal(2), Banded(1), Full(), Shared(BlockDiagonal(3)))),
     *(GRAE(0.3, structure=Diagonal(), estimator=one) for one in (Exact(), Columns(2), Trace(), Trace(Signs(3)))),
@@ -35,6 +36,8 @@ SAID: list[Any] = [
     GRAE(0.3, structure=Full(), estimator=Lanczos(5, Signs(3))),
     GRAE(0.3, structure=Diagonal(), encoder_weight=0.1, decoder_weight=0.0, orthogonality=2.0),
     GRAE(0.3, structure=Full(), curvature="hessian"),
+    GRAE(0.3, structure=Diagonal(), estimator=Fraction(Secants(2), 0.125)),
+    *(Taylor(0.3, estimator=Secants(3, central=central)) for central in (False, True)),
     *(RAE(0.3, 0.5, trace=trace) for trace in (Trace(), Trace(Signs(2)), Trace(Coordinates(2)))),
 ]
 
@@ -53,6 +56,7 @@ UNSAID: list[Any] = [
     BetaVAE(0.3, Categorical()),
     BetaVAE(0.0),
     GRAE(0.3, structure=Diagonal(), estimator=Columns(1, [0.2, 0.8])),
+    GRAE(0.3, structure=Diagonal(), estimator=Secants(1, step=0.1)),
     GRAE(0.3, estimator=Lanczos(5, Sphere(3))),
     GRAE(0.3, estimator=Lanczos(5, Signs(3, torch.eye(2)))),
     type("Mine", (GRAE,), {})(0.3),

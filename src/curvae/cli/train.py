@@ -59,7 +59,7 @@ def train(
         str | None,
         Option(
             help="grae: exact, columns:K, secants:K, lanczos:PROBES:DEPTH or trace:K; rae: exact, columns:K or "
-            "trace:K; taylor: exact or secants:K.",
+            "trace:K; taylor: exact or secants:K. secants:K:central takes central differences.",
             show_default="exact",
         ),
     ] = None,
@@ -123,6 +123,9 @@ def train(
         Option(help="Stop after this many held-out values in a row without a better one; 0: never.", show_default="0"),
     ] = None,
     samples: Annotated[int | None, Option(help="beta-vae: draws per sample.", show_default="1")] = None,
+    antithetic: Annotated[
+        bool | None, Option("--antithetic", help="beta-vae: draws in pairs of opposite noise.", show_default="")
+    ] = None,
     seed: Annotated[int | None, Option(help="Random seed for weights, data order and noise.", show_default="0")] = None,
     precision: Annotated[
         str | None,

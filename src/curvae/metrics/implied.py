@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import nn
@@ -12,9 +13,11 @@ from curvae._repr import line
 from curvae._typing import Bool, Float, Tensor
 from curvae.autoencoder import Model
 from curvae.curvature import Curvature, check_curvature, gauss_newton, hessian
+from curvae.curvature.second_differences import second_differences
+from curvae.errors import InputError
 from curvae.forward.statistics import unmoved
 from curvae.likelihoods import Gaussian, Likelihood
-from curvae.posteriors import Full, Normal, Structure
+from curvae.posteriors import Diagonal, Full, Normal, Structure, logdet
 
 
 class Implied(nn.Module):
@@ -29,14 +32,18 @@ class Implied(nn.Module):
         beta: β, > 0.
         likelihood: observation model; default Gaussian with σ = 1.
         structure: what Σ* may look like; default ``Full()``. ``Shared`` takes the mean curvature of each batch it sees.
-        curvature: ``"gauss-newton"`` for (11), ``"hessian"`` for (9).
+        curvature: ``"gauss-newton"`` for (11), ``"hessian"`` for (9). ``"differences"``, for ``Diagonal()``, takes for
+            M the second differences of minus log p at $\pm\sqrt d\,\sigma_c$, σ from (11): what the noise itself
+            meets. After a long training without noise (11) is too wide for (2), and this is nearer to its optimum.
         refine: Gauss–Newton steps from $h(x)$ towards the mode of $p(x\mid g(z))^{1/\beta}\,p(z)$, ≥ 0; a step that
             does not raise it is halved up to four times, then left out. The mean is then the mode, as far as it was
             reached: without the encoder's own error, and without a gradient.
 
     Raises:
-        InputError: for a bad argument, or a likelihood without a Hessian and ``"hessian"``.
-        IndefiniteError: when called with ``"hessian"`` where (9) does not exist: I − H/β is not positive definite.
+        InputError: for a bad argument, a likelihood without a Hessian and ``"hessian"``, or another structure than
+            ``Diagonal()`` and ``"differences"``.
+        IndefiniteError: when called with ``"hessian"`` where (9) does not exist: I − H/β is not positive definite;
+            likewise with ``"differences"``.
 
     Example:
         >>> from curvae import Autoencoder, objectives
@@ -54,7 +61,7 @@ class Implied(nn.Module):
         beta: float,
         likelihood: Likelihood | None = None,
         structure: Structure | None = None,
-        curvature: Curvature = "gauss-newton",
+        curvature: Curvature | Literal["differences"] = "gauss-newton",
         refine: int = 0,
     ) -> None:
         super().__init__()
@@ -62,8 +69,10 @@ class Implied(nn.Module):
         self.beta = positive("beta", beta)
         self.likelihood = Gaussian() if likelihood is None else likelihood
         self.structure = Full() if structure is None else structure
-        self.curvature = check_curvature(curvature, self.likelihood)
         self.refine = refine if refine == 0 and not isinstance(refine, bool) else positive_int("refine", refine)
+        self.curvature = curvature if curvature == "differences" else check_curvature(curvature, self.likelihood)
+        if curvature == "differences" and not isinstance(self.structure, Diagonal):
+            raise InputError(f"curvature 'differences' is for structure Diagonal(); got {self.structure}")
 
     def __repr__(self) -> str:
         return line(type(self).__name__, repr(self.model), beta=self.beta, structure=self.structure)
@@ -78,6 +87,10 @@ class Implied(nn.Module):
             curvature = -hessian(decode, h, x, self.likelihood)
         else:
             curvature = gauss_newton(decode, h, x, self.likelihood)
+        if self.curvature == "differences":
+            reach = (curvature.shape[-1] / (1 + curvature.diagonal(dim1=-2, dim2=-1) / self.beta)).sqrt()
+            curvature = torch.diag_embed(second_differences(decode, h, x, self.likelihood, reach))
+            logdet.check_definite(self.structure.seen(curvature), self.beta)
         return Normal(h, self.structure.optimal(curvature, self.beta))
 
     def _refined(

@@ -38,7 +38,8 @@ class Taylor:
         estimator: ``Secants(k)`` or a ``Fraction`` of it, in place of all tangents: $\tfrac12$ times an estimate of
             $\sum_c\mathbb E_\pm\|L_p(g(h\pm L_{:c})-g(h))\|^2$ by forward passes alone, unbiased for it. The steps are
             the posterior's own standard deviations, for a diagonal $\Sigma$ those of each latent, so that a squared
-            error is averaged over the noise of one latent by two-point Gauss-Hermite quadrature.
+            error is averaged over the noise of one latent by two-point Gauss-Hermite quadrature. ``central`` secants
+            are $\tfrac12L_p(g(h+L_{:c})-g(h-L_{:c}))$.
 
     Raises:
         InputError: for a bad argument, or (when called) a model without a posterior.
@@ -99,9 +100,9 @@ class Taylor:
         steps = q.factor.apply(units.movedim(-1, 0)).movedim(0, -1).unflatten(1, q.mean.shape[1:])
         if chosen is not None:
             steps, p = steps.index_select(0, chosen), p.index_select(0, chosen)
-        move = Differences(model.decode, q.mean)
+        at, move = Linearised(model.decode, q.mean, x, self.likelihood), Differences(model.decode, q.mean)
+        white = secants.whitened(at, move, steps, chosen)
         with full_precision(z):
-            white = Linearised(model.decode, q.mean, x, self.likelihood).whiten(move.eta, move(steps, chosen), chosen)
             trace = (column_norms(white) / p).mean(-1)
         return move.eta, trace if subsample is None else subsample.spread(trace)
 
@@ -112,7 +113,8 @@ class Taylor:
         return other
 
     def __repr__(self) -> str:
-        return f"Taylor(beta={self.beta:g}, likelihood={self.likelihood}, curvature={self.curvature!r})"
+        estimator = "" if self.estimator is None else f", estimator={self.estimator}"
+        return f"Taylor(beta={self.beta:g}, likelihood={self.likelihood}, curvature={self.curvature!r}{estimator})"
 
 
 def _inner(estimator: Estimator) -> Secants:

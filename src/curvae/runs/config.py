@@ -56,6 +56,7 @@ _MOST_SETTINGS = 100
 _LATER = (
     *("labels", "drop"),
     *("model", "model_set", "epochs", "beta_warmup", "clip", "ema", "accumulate", "early_stop", "logger", "devices"),
+    "antithetic",
 )
 
 
@@ -107,6 +108,7 @@ class RunConfig:
         early_stop: end after so many held-out values that are no better than the best one before, and keep the model of
             that; 0 goes on to the last step and keeps its model.
         samples: reparameterised draws per sample, for ``"beta-vae"``.
+        antithetic: take them in pairs of opposite noise; ``samples`` is even then.
         seed: of the initialisation, the order of the data and the noise.
         precision: ``"32"``, ``"bf16"`` (networks under autocast) or ``"64"``.
         compile: compile the networks with PyTorch's compiler where that is possible.
@@ -160,6 +162,7 @@ class RunConfig:
     ema: float = 0.0
     early_stop: int = 0
     samples: int = 1
+    antithetic: bool = False
     seed: int = 0
     precision: str = "32"
     compile: bool = False

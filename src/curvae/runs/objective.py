@@ -18,6 +18,7 @@ from curvae.runs.parts import build_estimator, build_likelihood, build_structure
 # the objectives that have a use for a setting; with another one it would be without effect
 _USED_BY = {
     "samples": ("beta-vae",),
+    "antithetic": ("beta-vae",),
     "curvature": ("taylor", "grae"),
     "estimator": ("taylor", "grae", "rae"),
     "encoder_weight": ("grae", "rae"),
@@ -53,7 +54,7 @@ def build_objective(config: RunConfig, likelihood: Likelihood | None = None) -> 
         )
     match config.objective:
         case "beta-vae":
-            return BetaVAE(config.beta, likelihood, config.samples)
+            return BetaVAE(config.beta, likelihood, config.samples, config.antithetic)
         case "taylor":
             return Taylor(config.beta, likelihood, check_curvature(config.curvature), estimator=_secants(config))
         case "rae":

@@ -43,6 +43,8 @@ def build_structure(text: str) -> Structure:
 def build_estimator(text: str) -> Estimator:
     """``"exact"``, ``"columns:K"``, ``"secants:K"``, ``"lanczos:PROBES:DEPTH"`` or ``"trace:K"``.
 
+    ``"secants:K:central"`` takes central differences.
+
     ``"lanczos"`` or ``"lanczos:PROBES"`` takes PROBES × DEPTH pairs of products per sample, 4 × 16 by default.
     ``"trace:K"`` is Hutchinson's estimate of the first order from K probes, ``"trace"`` that from all columns.
     ``"fraction:F:ESTIMATOR"`` is another one on that fraction of each batch (``--batch-fraction F``), F as ``1/8`` or
@@ -64,6 +66,8 @@ def build_estimator(text: str) -> Estimator:
             return Columns(_count(count, text, "estimator", "columns:1"))
         case ["secants", count]:
             return Secants(_count(count, text, "estimator", "secants:1"))
+        case ["secants", count, "central"]:
+            return Secants(_count(count, text, "estimator", "secants:1:central"), central=True)
         case ["lanczos"]:
             return Lanczos()
         case ["lanczos", probes]:

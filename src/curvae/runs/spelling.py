@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from curvae.curvature import Columns, Coordinates, Estimator, Exact, Fraction, Lanczos, Signs, Trace
+from curvae.curvature import Columns, Coordinates, Estimator, Exact, Fraction, Lanczos, Secants, Signs, Trace
 from curvae.errors import InputError
 from curvae.likelihoods import (
     Bernoulli,
@@ -95,6 +95,8 @@ def estimator_name(estimator: Estimator) -> str:
             text = "exact"
         case Columns():
             text = f"columns:{estimator.count}"
+        case Secants(step=None):
+            text = f"secants:{estimator.count}" + ":central" * estimator.central
         case Lanczos(probes=Signs() as probes):
             text = f"lanczos:{probes.count}:{estimator.depth}"
         case Trace(probes=None):
@@ -113,9 +115,11 @@ def estimator_name(estimator: Estimator) -> str:
 
 def _spelled(objective: Callable[..., Terms]) -> dict[str, Any]:
     if type(objective) is BetaVAE:
-        return {"objective": "beta-vae", **_shared(objective), "samples": objective.samples}
+        pairs = {"antithetic": True} if objective.antithetic else {}
+        return {"objective": "beta-vae", **_shared(objective), "samples": objective.samples, **pairs}
     if type(objective) is Taylor:
-        return {"objective": "taylor", **_shared(objective), "curvature": objective.curvature}
+        estimator = {} if objective.estimator is None else {"estimator": estimator_name(objective.estimator)}
+        return {"objective": "taylor", **_shared(objective), "curvature": objective.curvature, **estimator}
     if type(objective) is RAE:
         weights = {"encoder_weight": objective.encoder_weight, "decoder_weight": objective.decoder_weight}
         likelihood = likelihood_name(objective.likelihood)

@@ -26,10 +26,13 @@ def config(toy: TrainingSettings) -> Comparison:
 
 
 def test_all_variants_differ_in_the_objective_alone(config: Comparison) -> None:
+    config = dataclasses.replace(
+        config, models=(*config.models, "vae-antithetic", "sixteenth", "full-sixteenth", "secant")
+    )
     configs = runs(config)
     assert len(set(configs.values())) == len(configs) == 2 * len(variants(config))
     reference = configs[REFERENCE, 0]
-    allowed = {"objective", "structure", "estimator", "orthogonality"}
+    allowed = {"objective", "structure", "estimator", "orthogonality", "samples", "antithetic"}
     for (_, seed), one in configs.items():
         assert set(one.differences(reference)) <= allowed | ({"seed"} if seed else set())
         build_objective(one)

@@ -69,6 +69,10 @@ def _variants(orthogonality: float) -> Mapping[str, tuple[str, dict[str, Any]]]:
     return {
         "vae": (REFERENCE, {**vae, "structure": "diagonal"}),
         "vae-full": ("β-VAE, full", {**vae, "structure": "full"}),
+        "vae-antithetic": (
+            "β-VAE, antithetic pair",
+            {**vae, "structure": "diagonal", "samples": 2, "antithetic": True},
+        ),
         "full": ("GRAE, full", {**grae, "structure": "full"}),
         "block": ("GRAE, block:2", block),
         "diagonal": ("GRAE, diagonal", diagonal),
@@ -77,6 +81,8 @@ def _variants(orthogonality: float) -> Mapping[str, tuple[str, dict[str, Any]]]:
         "column": ("GRAE≈, one column", {**diagonal, "estimator": "columns:1"}),
         "column-eighth": ("GRAE≈, one column on 1/8", {**diagonal, "estimator": "fraction:1/8:columns:1"}),
         "sixteenth": ("GRAE, diagonal, on 1/16", {**diagonal, "estimator": "fraction:1/16:exact"}),
+        "full-sixteenth": ("GRAE, full, on 1/16", {**grae, "structure": "full", "estimator": "fraction:1/16:exact"}),
+        "secant": ("GRAE, one secant", {**diagonal, "estimator": "secants:1"}),
         "two-columns": ("GRAE≈, two columns", two_columns),
         "two-columns-orthogonal": ("GRAE≈, two columns + orthogonality", {**two_columns, **penalty}),
     }
@@ -84,7 +90,7 @@ def _variants(orthogonality: float) -> Mapping[str, tuple[str, dict[str, Any]]]:
 
 # the exact Jacobian of d = 12 makes a step ten times as long, so these runs are shorter and narrower
 _QUICK = TrainingSettings(300, 0.0625, seeds=(0, 1))
-_CHEAP = ("vae", "vae-full", "column", "sixteenth", "two-columns")
+_CHEAP = ("vae", "vae-full", "vae-antithetic", "column", "sixteenth", "full-sixteenth", "secant", "two-columns")
 
 CONFIGS: Mapping[tuple[str, str], Comparison] = MappingProxyType(
     {

@@ -1,0 +1,101 @@
+"""Which objective for which purpose, at which cost: ``results/frontier`` with the long runs and the costs of steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import _bench
+import _long
+from _numbers import num, read, table
+
+_SHOWN = {"beta_vae": "(2)", "taylor": "(7)", "grae_full": "(13)"}
+VAE, COLUMN = "β-VAE", "GRAE≈, one column"
+
+
+def _continued() -> list[dict[str, Any]]:
+    return read("frontier/summary.json")["continued"]["runs"]
+
+
+def continued(first: str, then: str | None, head: str | None = None) -> dict[str, Any]:
+    """The end of one long run and what was trained from there."""
+    (found,) = (run for run in _continued() if (run["first"], run["then"], run.get("head")) == (first, then, head))
+    return found
+
+
+def scratch(way: str) -> dict[str, Any]:
+    """The first seed of one way to train from the start."""
+    return next(run for run in read("frontier/summary.json")["from_scratch"]["runs"] if run["way"] == way)
+
+
+def _value(part: dict[str, float], sign: bool = False) -> str:
+    plus = "+" if sign and part["mean"] > 0 else ""
+    return f"{plus}{num(part['mean'])} ± {num(part['se'])}"
+
+
+def continued_table() -> str:
+    """What more steps of another objective make of a model that is trained to the end."""
+    rows = []
+    for run in sorted(_continued(), key=lambda run: (run["first"], run["more_steps"])):
+        what = f"then {run['more_steps']} steps as {run['then']}" if run["then"] else "20 000 steps"
+        head = ", head as initialised" if "head" in run else ""
+        rows.append(
+            [f"{run['first']}, {what}{head}", *(_value(run[key]) for key in _SHOWN), _value(run["squared_error"])]
+        )
+    return table(["trained as", *_SHOWN.values(), "squared error term"], rows)
+
+
+def widths_table() -> str:
+    """(2) by the rule that finds the widths, and the differences from the β-VAE's by the same rule."""
+    found = read("frontier/summary.json")["widths"]
+    rows = [
+        [
+            way,
+            *(
+                _value(part[rule], sign) if rule in part else ""
+                for part, sign in parts
+                for rule in ("(11)", "differences")
+            ),
+        ]
+        for way, parts in (
+            (way, ((part, False), (found["less_vae"].get(way, {}), True))) for way, part in found["rows"].items()
+        )
+    ]
+    return table(
+        ["after 20 000 steps", "(2) at (11)", "(2) at second differences", "less the β-VAE's", "less the β-VAE's"], rows
+    )
+
+
+def seen_table() -> str:
+    """How much of the cost of noise each expansion sees."""
+    rows = read("frontier/summary.json")["seen"]["rows"]
+    names = list(next(iter(rows.values())))
+    return table(
+        ["model after 20 000 steps", *names],
+        [[way, *(num(v, 3) for v in found.values())] for way, found in rows.items()],
+    )
+
+
+def noise_table() -> str:
+    """The noise of one step's gradient, for the estimators of (2)."""
+    rows = read("frontier/summary.json")["gradient_noise"]["rows"]
+    names = list(next(iter(rows.values())))
+    return table(["a β-VAE after", *names], [[way, *(num(v) for v in found.values())] for way, found in rows.items()])
+
+
+def lead(way: str) -> str:
+    """(2), (7) and (13) less the β-VAE's of the same seeds at the end of the long runs, where a run has got there."""
+    ways = next(iter(_long._summary()["settings"].values()))
+    last = max(ways[VAE], key=int)
+    less = ways.get(way, {}).get(last, {}).get("less_reference")
+    return "not measured" if less is None else ", ".join(num(less[key]["value"]) for key in _SHOWN)
+
+
+def lead_seeds() -> str:
+    """Over how many seeds."""
+    seeds = _long.lead(COLUMN)["beta_vae"]["seeds"]
+    return "one seed" if seeds == 1 else f"{seeds} seeds"
+
+
+def cost(way: str) -> str:
+    """Measured steps of a β-VAE."""
+    return num(_bench.cost(way))
