@@ -32,7 +32,8 @@ class LogDeterminant(OneLine):
     Attributes:
         value: the estimate.
         error: half the width of a 95 % interval.
-        standard_error: the part of chance in it.
+        standard_error: of the probes.
+        truncation: the part of ``error`` that is the quadrature's.
         products: $v\mapsto Mv$ made for each sample, each one forward- and one reverse-mode pass.
         nodes: of Gauss' quadrature for the spectral density of M, from the first probes.
         weights: of the nodes, summing to 1 for each probe.
@@ -41,6 +42,7 @@ class LogDeterminant(OneLine):
     value: Float[Tensor, " B"]
     error: Float[Tensor, " B"]
     standard_error: Float[Tensor, " B"]
+    truncation: Float[Tensor, " B"]
     products: int
     nodes: Float[Tensor, "B K m"]
     weights: Float[Tensor, "B K m"]
@@ -57,15 +59,16 @@ def log_determinant(
     - **Signs along waves.** Probes of latents with places have independent signs along cosines and along the channels'
       principal axes, which a few first products tell. What counts for the variance is off the diagonal in this basis,
       and a decoder that treats all places alike puts little there.
-    - **Two rules.** Gauss' quadrature is too large and Radau's with a node at 0, from the same products, too small; their
-      errors cancel but for a part that falls fast (:func:`~curvae.curvature.rules.between`).
+    - **Two rules.** Gauss' quadrature is too large and Radau's with a node at 0, from the same products, too small;
+      their errors cancel but for a part that falls fast (:func:`~curvae.curvature.rules.between`).
     - **Two depths.** Four probes go as deep as needed, further ones to the depth that leaves the least variance; the
       first correct the others' error, which is nearly the same for all probes.
     - **Deflation.** Where it promises less variance, the rest is spent on what the first probes have not seen of M
       (:class:`~curvae.curvature.deflation.Deflation`, an identity): exact where M's rank is within it.
 
     The interval adds what the quadrature may have left to Student's t of the probes; for the deflated part the variance
-    is bounded by $2\|\log(I+N/\beta)\|_F^2$, which the same quadrature gives. All samples of a batch take the same steps.
+    is bounded by $2\|\log(I+N/\beta)\|_F^2$, which the same quadrature gives. All samples of a batch take the same
+    steps.
 
     **What to expect.** With $a_i=\log(1+m_i/\beta)$ and p probes the relative error is $\sqrt{2\sum a_i^2/p}/\sum a_i$,
     $\sqrt{2/(pn)}$ for n eigenvalues above β and without places; deflation takes the r largest out of the upper sum, r
@@ -109,13 +112,14 @@ def estimate(
     enough = run.grow(first, run.left // 2)
     seen = deflation(first, beta)
     if run.deflates(first, seen, enough):
-        value, standard, error = run.deflated(seen, first.depth)
+        value, chance, standard, rest = run.deflated(seen, first.depth)
     else:
         if not enough:
             run.grow(first, run.left)
-        value, standard, error = run.plain(first)
-    error = error + _ROUNDING * torch.finfo(of.like.dtype).eps * value.abs()
-    return LogDeterminant(value, error, standard, products - run.left, *spectrum(first.matrix[..., : first.depth]))
+        value, chance, standard, rest = run.plain(first)
+    rest = rest + _ROUNDING * torch.finfo(of.like.dtype).eps * value.abs()
+    made, nodes = products - run.left, spectrum(first.matrix[..., : first.depth])
+    return LogDeterminant(value, chance + rest, standard, rest, made, *nodes)
 
 
 @dataclass
@@ -195,8 +199,8 @@ class _Run:
                 best = depth, variance
         return best
 
-    def plain(self, first: Bidiagonalisation) -> tuple[Tensor, Tensor, Tensor]:
-        """Value, standard error and half the interval by further probes of M."""
+    def plain(self, first: Bidiagonalisation) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Value, half the interval of chance, standard error and the quadrature's, by further probes of M."""
         values = self._values(first, first.depth, first.depth)
         correction = torch.zeros_like(values)
         depth, _ = self._further(first)
@@ -213,10 +217,10 @@ class _Run:
         spread = parts[0].square() / (total - 1) + parts[1].square() / (first.count - 1)
         freedom = torch.where(spread > 0, variance.square() / spread, 1.0)  # Welch and Satterthwaite
         standard = variance.sqrt()
-        error = _quantile(freedom) * standard + remainder(first.matrix, self.beta, self.latents)
-        return values.mean(-1) + correction.mean(-1), standard, error
+        rest = remainder(first.matrix, self.beta, self.latents)
+        return values.mean(-1) + correction.mean(-1), _quantile(freedom) * standard, standard, rest
 
-    def deflated(self, seen: Deflation, depth: int) -> tuple[Tensor, Tensor, Tensor]:
+    def deflated(self, seen: Deflation, depth: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The same by probes off what has been seen, half of which see more of M first."""
         if self.left >= 2 * depth:
             process = self.start(seen.products(self.of), self.left // (2 * depth))
@@ -229,8 +233,8 @@ class _Run:
         squares = rule(process.matrix, self.beta, self.latents)[1].mean(-1)
         standard = (2 * squares / process.count).sqrt()
         freedom = torch.full_like(standard, 4.0 * process.count)
-        error = _quantile(freedom) * standard + remainder(process.matrix, self.beta, self.latents)
-        return seen.logs.sum(-1) + values.mean(-1), standard, error
+        rest = remainder(process.matrix, self.beta, self.latents)
+        return seen.logs.sum(-1) + values.mean(-1), _quantile(freedom) * standard, standard, rest
 
 
 def _quantile(freedom: Float[Tensor, " B"]) -> Float[Tensor, " B"]:

@@ -14,7 +14,7 @@ def rule(
     r"""$v^\top f(M)v$ and $v^\top f(M)^2v$ with $f=\log(1+\cdot/\beta)$, for probes of squared length d.
 
     Args:
-        bidiagonal: $B=P^\top TQ$: square for Gauss' rule; with one more column, which makes $B^\top B$ singular, Radau's.
+        bidiagonal: $B=P^\top TQ$: square for Gauss, with one more column for Radau, so that $B^\top B$ is singular.
         beta: β.
         latents: d.
     """

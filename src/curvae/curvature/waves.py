@@ -41,7 +41,7 @@ class Waves:
         return self._together(self._along_places(x, 0))
 
     def align(self, coefficients: Float[Tensor, "B d K"], images: Float[Tensor, "B d K"]) -> None:
-        """Turn the channels to the axes of M's mean block over frequencies, as estimated from pairs of $s$ and $MUs$."""
+        """Turn the channels to the axes of M's block, summed over frequencies, by coefficients s and images MUs."""
         signs, seen = (self._apart(t).double() for t in (coefficients, images))
         seen = self._along_places(seen, 1)
         block, _ = finite_or_zero(signs.flatten(2) @ seen.flatten(2).mT)
