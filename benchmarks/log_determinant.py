@@ -57,23 +57,24 @@ def ways(at: Linearised, exact: Tensor, beta: float, products: int) -> Iterator[
 
 
 def _matfree(exact: Tensor, beta: float, depth: int, count: int) -> Way:
-    import jax  # noqa: PLC0415
-    from matfree import decomp, funm, stochtrace  # noqa: PLC0415
+    import jax
+    from matfree import decomp, funm, stochtrace
 
     matrix = jax.numpy.asarray(exact.numpy()) / beta
     integrand = funm.monte_carlo_funm_sym_logdet(decomp.tridiag_sym(depth, reortho="full"))
-    sampler = stochtrace.sampler_rademacher(jax.numpy.ones(len(exact)), num=count)
-    estimate = jax.jit(stochtrace.estimator_monte_carlo(integrand, sampler))
+    sampler = stochtrace.sampler_signs(jax.numpy.ones(len(exact)), num=count)
+    estimate = stochtrace.estimator_monte_carlo(integrand, sampler)
+    estimated = jax.jit(lambda key: estimate(lambda v: v + matrix @ v, key))
 
     def way(seed: int) -> tuple[float, float | None]:
-        return float(estimate(lambda v: v + matrix @ v, jax.random.PRNGKey(seed))), None
+        return float(estimated(jax.random.PRNGKey(seed))), None
 
     return way
 
 
 def _curvlinops(exact: Tensor, beta: float, depth: int, count: int) -> Way:
-    from curvlinops import hutchpp_trace  # noqa: PLC0415
-    from curvlinops._torch_base import PyTorchLinearOperator  # noqa: PLC0415
+    from curvlinops import hutchpp_trace
+    from curvlinops._torch_base import PyTorchLinearOperator
 
     class Log(PyTorchLinearOperator):
         """log(I + M/β) times vectors, by as many Lanczos steps for each."""
@@ -81,13 +82,10 @@ def _curvlinops(exact: Tensor, beta: float, depth: int, count: int) -> Way:
         def __init__(self) -> None:
             super().__init__([(len(exact),)], [(len(exact),)])
 
-        device, dtype = exact.device, exact.dtype
+        SELF_ADJOINT, device, dtype = True, exact.device, exact.dtype
 
         def _matmat(self, matrices: list[Tensor]) -> list[Tensor]:
             return [_log_times(exact, matrices[0], beta, depth)]
-
-        def _adjoint(self) -> Log:
-            return self
 
     def way(seed: int) -> tuple[float, float | None]:
         torch.manual_seed(seed)
