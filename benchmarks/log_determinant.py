@@ -160,8 +160,9 @@ def main() -> None:
     parser.add_argument("--products", type=int, nargs="+", default=[32, 64], choices=sorted(DEPTHS))
     arguments = parser.parse_args()
     size = (8, 8, 30, 8) if arguments.quick else (16, 16, 300, arguments.calls)
-    rows = measure(*size, tuple(arguments.products))
-    result = {"machine": machine(Stopwatch(torch.device("cpu"))), "calls": size[-1], "latents": size[0] * size[1] ** 2}
+    channels, side, steps, calls = size
+    rows = measure(channels, side, steps, calls, tuple(arguments.products))
+    result = {"machine": machine(Stopwatch(torch.device("cpu"))), "calls": calls, "latents": channels * side**2}
     text = json.dumps({**result, "rows": rows}, indent=1, ensure_ascii=False) + "\n"
     write_atomic(arguments.out / "log_determinant.json", lambda path: path.write_text(text))
 

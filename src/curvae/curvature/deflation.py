@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from curvae._rank import finite_or_zero
-from curvae._typing import Float, Tensor
+from curvae._typing import Float, Int, Tensor
 from curvae.curvature.lanczos import Bidiagonalisation, Pull, Push
 
 # squared sine below which a direction is taken for one that is there already
@@ -49,6 +49,11 @@ class Deflation:
     def logs(self) -> Float[Tensor, "B q"]:
         """Their sum is log|P|."""
         return (self.nodes / self.beta).log1p()
+
+    @property
+    def rank(self) -> Int[Tensor, " B"]:
+        """Of Π."""
+        return (self.outputs.square().sum(1) > 0.5).sum(-1)
 
     def products(self, of: Products) -> Products:
         """S for T."""
