@@ -14,7 +14,7 @@ from curvae import curvature
 from curvae.curvature import Linearised, log_determinant
 from curvae.curvature.deflation import Products, deflation
 from curvae.curvature.lanczos import Bidiagonalisation
-from curvae.curvature.log_determinant import estimate
+from curvae.curvature.measuring import estimate
 from curvae.curvature.rules import between, remainder, rule
 from curvae.curvature.waves import Waves
 from curvae.errors import InputError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from curvae._checks import positive_int
-from curvae.curvature.log_determinant import FEWEST
+from curvae.curvature.measuring import FEWEST
 from curvae.errors import InputError
 
 _FEWEST, _WITH_BANDS = 24, 32
