@@ -7,6 +7,7 @@ from curvae.curvature.gauss_newton import gauss_newton
 from curvae.curvature.hessian import Curvature, check_curvature, hessian
 from curvae.curvature.lanczos import Lanczos
 from curvae.curvature.linearised import Linearised
+from curvae.curvature.measuring import LogDeterminant, log_determinant
 from curvae.curvature.operator import Operator
 from curvae.curvature.probes import Coordinates, Probes, Signs, Sphere, principal_basis
 from curvae.curvature.secants import Secants
@@ -23,6 +24,7 @@ __all__ = [
     "Fraction",
     "Lanczos",
     "Linearised",
+    "LogDeterminant",
     "Operator",
     "PenaltyEstimate",
     "Probes",
@@ -36,6 +38,7 @@ __all__ = [
     "gauss_newton",
     "hessian",
     "jacobian",
+    "log_determinant",
     "principal_basis",
     "pushforward",
     "unchecked",

@@ -135,39 +135,72 @@ def quadrature(
     )
 
 
-@torch.no_grad()
-def bidiagonalise(
-    push: Push, pull: Pull, start: Float[Tensor, "B d K"], depth: int
-) -> tuple[Float[Tensor, "m B *D K"], Float[Tensor, "B K m m"]]:
-    r"""An orthonormal basis $P$ of $T$ times each Krylov space and $B=P^\top TQ$, upper bidiagonal, in float64.
+class Bidiagonalisation:
+    r"""Golub and Kahan's process: orthonormal bases $P$ and $Q$ of Krylov spaces and $B=P^\top TQ$, upper bidiagonal.
 
-    Where a space is exhausted before ``depth`` steps, the remaining basis vectors are zero and the remaining rows of
-    $B$ too, decoupled from the rest.
+    Where a space is exhausted, the remaining basis vectors are zero and the remaining rows of $B$ too, decoupled from
+    the rest.
 
     Args:
         push: $v\mapsto Tv$.
         pull: $u\mapsto T^\top u$.
         start: unit vectors, the first of $Q$.
-        depth: m ≥ 1.
     """
-    right, left = [start], list[Tensor]()
-    diagonal, beside = list[Tensor](), list[Tensor]()
-    largest = torch.zeros_like(start[:, 0], dtype=torch.float64)
-    for step in range(depth):
-        length, unit = _orthonormal(push(right[-1]), left, largest)
-        largest = largest.maximum(length)
-        diagonal.append(length)
-        left.append(unit)
-        if step == depth - 1:
-            break
-        length, unit = _orthonormal(pull(unit), right, largest)
-        largest = largest.maximum(length)
-        beside.append(length)
-        right.append(unit)
-    bidiagonal = torch.diag_embed(torch.stack(diagonal, -1))
-    if beside:
-        bidiagonal = bidiagonal + torch.diag_embed(torch.stack(beside, -1), 1)
-    return torch.stack(left), bidiagonal
+
+    def __init__(self, push: Push, pull: Pull, start: Float[Tensor, "B d K"]) -> None:
+        self._push, self._pull = push, pull
+        self.right, self.left = [start], list[Tensor]()
+        self._diagonal, self._beside = list[Tensor](), list[Tensor]()
+        self._largest = torch.zeros_like(start[:, 0], dtype=torch.float64)
+
+    def push(self) -> None:
+        """One more vector of $P$, a column of $B$."""
+        self._add(self._push(self.right[-1]), self.left, self._diagonal)
+
+    def pull(self) -> None:
+        """One more vector of $Q$, which with the next ``push`` is a column of $B$."""
+        self._add(self._pull(self.left[-1]), self.right, self._beside)
+
+    def _add(self, image: Tensor, basis: list[Tensor], lengths: list[Tensor]) -> None:
+        length, unit = _orthonormal(image, basis, self._largest)
+        self._largest = self._largest.maximum(length)
+        lengths.append(length)
+        basis.append(unit)
+
+    @property
+    def count(self) -> int:
+        """K, of start vectors for each sample."""
+        return self.right[0].shape[-1]
+
+    @property
+    def depth(self) -> int:
+        """m, of vectors in each left basis."""
+        return len(self.left)
+
+    @property
+    def matrix(self) -> Float[Tensor, "B K m n"]:
+        """$B$ in float64: square after a ``push``, with one more column after a ``pull``."""
+        diagonal, beside = torch.stack(self._diagonal, -1), self._beside
+        rows = len(self._diagonal)
+        wide = torch.diag_embed(diagonal)
+        if len(beside) == rows:
+            wide = torch.nn.functional.pad(wide, (0, 1))
+        if beside:
+            wide = wide + torch.diag_embed(torch.stack(beside, -1), 1)[..., :rows, : wide.shape[-1]]
+        return wide
+
+
+@torch.no_grad()
+def bidiagonalise(
+    push: Push, pull: Pull, start: Float[Tensor, "B d K"], depth: int
+) -> tuple[Float[Tensor, "m B *D K"], Float[Tensor, "B K m m"]]:
+    r"""The left basis and the square matrix of ``depth`` ≥ 1 steps of :class:`Bidiagonalisation`."""
+    process = Bidiagonalisation(push, pull, start)
+    process.push()
+    for _ in range(depth - 1):
+        process.pull()
+        process.push()
+    return torch.stack(process.left), process.matrix
 
 
 def _orthonormal(

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from curvae._checks import positive_int
+from curvae.curvature.measuring import FEWEST
 from curvae.errors import InputError
 
-_FEWEST = 16
+_FEWEST, _WITH_BANDS = 24, 32
 _LARGEST_EXACT = 64
-_BANDS, _DRAWS, _PROBES = 4, 4, 2
+_BANDS, _DRAWS = 4, 4
+# of what is left after bands and draws, for the spectrum and the log-determinant
+_SHARE = 2 / 3
 
 
 @dataclass(frozen=True)
@@ -19,8 +22,7 @@ class Budget:
     Attributes:
         exact: all d columns, from which everything follows.
         columns: d, or how many are drawn.
-        probes: of Lanczos.
-        depth: of Lanczos.
+        pairs: products v ↦ Mv for the spectrum and the log-determinant, two products each.
         bands: of spatial frequency, one product each.
         draws: of latent noise, one product each.
 
@@ -31,8 +33,7 @@ class Budget:
 
     exact: bool
     columns: int
-    probes: int
-    depth: int
+    pairs: int
     bands: int
     draws: int
 
@@ -41,23 +42,22 @@ class Budget:
         """Spend at most ``products``.
 
         Raises:
-            InputError: fewer than 16 where d is more than that.
+            InputError: fewer than 24 where d is more than that.
         """
         positive_int("products", products)
         if latents <= min(products, _LARGEST_EXACT):
-            return cls(True, latents, 0, 0, 0, 0)
+            return cls(True, latents, 0, 0, 0)
         if products < _FEWEST:
             raise InputError(f"products is {products} for {latents} latents; expected at least {min(latents, _FEWEST)}")
-        waves = _BANDS if bands and products >= 2 * _FEWEST else 0
+        waves = _BANDS if bands and products >= _WITH_BANDS else 0
         left = products - _DRAWS - waves
-        depth = min((left // (2 * _PROBES) + 1) // 2, latents)
-        columns = min(left - _PROBES * (2 * depth - 1), latents)
-        return cls(False, columns, _PROBES, depth, waves, _DRAWS)
+        pairs = max(int(_SHARE * left) // 2, FEWEST)
+        return cls(False, min(left - 2 * pairs, latents), pairs, waves, _DRAWS)
 
     @property
     def log_det(self) -> int:
-        """Products that the log-determinant takes."""
-        return self.columns if self.exact else self.probes * (2 * self.depth - 1)
+        """Products that the log-determinant may take."""
+        return self.columns if self.exact else 2 * self.pairs
 
     @property
     def products(self) -> int:

@@ -14,10 +14,11 @@ from curvae._checks import positive, positive_int
 from curvae._random import stream
 from curvae._typing import Tensor
 from curvae.adapters import adapt
+from curvae.curvature import LogDeterminant
 from curvae.inspection.advice import advise
 from curvae.inspection.bands import has_bands
 from curvae.inspection.budget import Budget
-from curvae.inspection.measure import Measured, Progress, Tangents, draw, measure
+from curvae.inspection.measure import Measured, Progress, Tangents, draw, measure, spectra
 from curvae.inspection.noise import LEVELS, check_levels, radius, standard_error, summarise
 from curvae.inspection.result import BetaHat, Cost, Group, Inspection, LogDet
 from curvae.inspection.subject import Subject, channels, subject_of
@@ -51,8 +52,8 @@ def inspect(
     r"""What noise a decoder implies: β̂, Σ* by (11) beside the shipped posterior, and the decoder's local linearity.
 
     With d ≤ 64 latents, and no more than ``products``, all d Jacobian columns are computed and every number follows
-    exactly. Otherwise ``products`` are shared out between sampled columns, Lanczos, bands of spatial frequency and
-    noise, and numbers are estimates; no d × d matrix is made.
+    exactly. Otherwise ``products`` are shared out between sampled columns, :func:`~curvae.curvature.log_determinant`,
+    bands of spatial frequency and noise, and numbers are estimates; no d × d matrix is made.
 
     Args:
         model: a :class:`~curvae.autoencoder.Model`, or one of diffusers, pythae or scvi-tools; others through
@@ -91,7 +92,7 @@ def inspect(
         budget = Budget.of(products, subject.latents, bands)
         tangents = draw(subject, budget, _DRAWS, bands, stream(generator))
         found = measure(subject, tangents, budget, torch.tensor(levels, dtype=torch.float64), progress)
-        return _result(subject, budget, tangents, found, levels, given, products, began)
+        return _result(subject, budget, tangents, found, levels, given, products, began, generator)
 
 
 def _some(x: Any, count: int, generator: torch.Generator | None) -> Any:
@@ -114,6 +115,7 @@ def _result(
     given: float | None,
     limit: int,
     began: float,
+    generator: torch.Generator | None,
 ) -> Inspection:
     rng = np.random.default_rng(0)
     columns, channel = tangents.columns.cpu().numpy(), channels(subject.shape)
@@ -123,14 +125,17 @@ def _result(
     own = getattr(subject.model, "beta", None)
     maker = given if given is not None else own if isinstance(own, float) else None
     beta = maker if maker is not None else hat.median if hat is not None else None
-    spectral = _spectral(found, curvature, budget, subject.latents, beta)
+    det = None
+    if not budget.exact:  # without β, at the size of M
+        det = spectra(subject, budget, curvature.mean() or 1.0 if beta is None else beta, stream(generator))
+    spectral = _spectral(found, det, curvature, subject.latents, beta)
     error = summarise(levels, *(each.numpy() for each in (found.trace, found.errors, found.linear)))
     latent = groups(curvature, precision, columns, beta) if budget.exact else ()
     by_channel = () if channel is None else groups(curvature, precision, channel[columns], beta)
     edge = radius(error)
     return Inspection(
         latents=subject.shape,
-        outputs=subject.model.decode(subject.z[:1].unflatten(1, subject.shape)).numel(),
+        outputs=subject.outputs,
         likelihood=repr(subject.likelihood),
         convention=getattr(subject.model, "convention", ""),
         beta=beta,
@@ -147,7 +152,14 @@ def _result(
         noise=error,
         radius=edge,
         advice=_advice(subject, columns, curvature, precision, hat, (beta, maker), (latent, by_channel), edge),
-        cost=_cost(subject, budget, tangents, len(levels), limit, began),
+        cost=_cost(
+            subject,
+            budget.products - (0 if det is None else 2 * (budget.pairs - det.products)),
+            tangents,
+            len(levels),
+            limit,
+            began,
+        ),
         **spectral,
     )
 
@@ -164,23 +176,27 @@ def _precision(subject: Subject, tangents: Tangents, columns: bool) -> np.ndarra
 
 
 def _spectral(
-    found: Measured, curvature: np.ndarray, budget: Budget, latents: int, beta: float | None
+    found: Measured, det: LogDeterminant | None, curvature: np.ndarray, latents: int, beta: float | None
 ) -> dict[str, Any]:
-    """What depends on M's eigenvalues."""
-    nodes, weights = found.nodes.numpy(), found.weights.numpy()
+    """What depends on M's eigenvalues, which are known where nothing was estimated."""
+    if det is None:
+        nodes = found.nodes.numpy()
+        weights = np.full_like(nodes, 1 / latents)
+    else:
+        nodes, weights = det.nodes.numpy(), det.weights.numpy()
 
     def of(function: Any) -> np.ndarray:
         """Mean over probes of d Σ w f(m): the trace of f(M) for each sample, ``[B]``."""
         return latents * (weights * function(nodes)).sum(-1).mean(-1)
 
-    trace = curvature.sum(1) if budget.exact else (latents * curvature.mean(1) + of(lambda m: m)) / 2
+    trace = curvature.sum(1) if det is None else (latents * curvature.mean(1) + of(lambda m: m)) / 2
     smallest, largest = nodes.min((1, 2)), nodes.max((1, 2))
     with np.errstate(divide="ignore", invalid="ignore"):
-        condition = float(np.median(largest / smallest)) if budget.exact else None
+        condition = float(np.median(largest / smallest)) if det is None else None
     result: dict[str, Any] = {
         "trace": float(trace.mean()),
         "trace_se": standard_error(trace),
-        "eigenvalues": tuple(nodes[:, 0, ::-1].mean(0).tolist()) if budget.exact else (),
+        "eigenvalues": tuple(nodes[:, 0, ::-1].mean(0).tolist()) if det is None else (),
         "spectrum": _histogram(nodes, latents * weights / (nodes.shape[0] * nodes.shape[1])),
         "condition": condition,
         "largest": float(largest.mean()),
@@ -188,18 +204,12 @@ def _spectral(
     if beta is None:
         names = ("log_det", "effective_dimension", "effective_dimension_se", "hadamard_gap", "hadamard_gap_se")
         return {**result, **dict.fromkeys(names)}
-    logdet, dimension = of(lambda m: np.log1p(m / beta)), of(lambda m: m / (m + beta))
+    logdet = of(lambda m: np.log1p(m / beta)) if det is None else det.value.numpy()
+    dimension = of(lambda m: m / (m + beta))
     diagonal = latents * np.log1p(curvature / beta).mean(1)
-    single = latents * (weights * np.log1p(nodes / beta)).sum(-1)[0]  # of each probe, for one sample
     return {
         **result,
-        "log_det": LogDet(
-            float(logdet.mean()),
-            standard_error(logdet if len(logdet) > 1 else single),
-            budget.log_det,
-            "exact" if budget.exact else "lanczos",
-            0.0 if budget.exact else _truncation(found, latents, beta),
-        ),
+        "log_det": _log_det(logdet, det, curvature.shape[1]),
         "effective_dimension": float(dimension.mean()),
         "effective_dimension_se": standard_error(dimension),
         "hadamard_gap": float((diagonal - logdet).mean()),
@@ -207,11 +217,13 @@ def _spectral(
     }
 
 
-def _truncation(found: Measured, latents: int, beta: float) -> float:
-    """How much the value changed with the last step of Lanczos."""
-    shorter = latents * (found.shorter_weights * (found.shorter_nodes / beta).log1p()).sum(-1).mean()
-    whole = latents * (found.weights * (found.nodes / beta).log1p()).sum(-1).mean()
-    return float((shorter - whole).abs())
+def _log_det(values: np.ndarray, det: LogDeterminant | None, columns: int) -> LogDet:
+    """The mean over samples: chance differs between them, what the quadrature leaves does not."""
+    if det is None:
+        return LogDet(float(values.mean()), standard_error(values), columns, "exact", 0.0)
+    chance = (det.error - det.truncation).square().sum().sqrt() / len(values)
+    single = float(det.standard_error[0]) if len(values) == 1 else standard_error(values)
+    return LogDet(float(values.mean()), single, 2 * det.products, "lanczos", float(chance + det.truncation.mean()))
 
 
 def _histogram(nodes: np.ndarray, counts: np.ndarray) -> tuple[tuple[float, float], ...]:
@@ -263,7 +275,7 @@ def _advice(
         maker,
         hat,
         typical,
-        subject.model.decode(subject.z[:1].unflatten(1, subject.shape)).numel(),
+        subject.outputs,
         by,
         subject.z.double().cpu().numpy(),
         channel,
@@ -273,7 +285,7 @@ def _advice(
     )
 
 
-def _cost(subject: Subject, budget: Budget, tangents: Tangents, levels: int, limit: int, began: float) -> Cost:
+def _cost(subject: Subject, products: int, tangents: Tangents, levels: int, limit: int, began: float) -> Cost:
     device = subject.z.device
     if device.type == "cuda":
         memory: float | None = torch.cuda.max_memory_allocated(device) / 2**20
@@ -283,4 +295,4 @@ def _cost(subject: Subject, budget: Budget, tangents: Tangents, levels: int, lim
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     decodes = 2 * levels * tangents.noise.shape[-1]
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return Cost(time.perf_counter() - began, budget.products, limit, decodes, len(subject.z), memory, name)
+    return Cost(time.perf_counter() - began, products, limit, decodes, len(subject.z), memory, name)

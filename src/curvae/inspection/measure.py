@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from curvae._typing import Float, Tensor
-from curvae.curvature import Operator
-from curvae.curvature.lanczos import bidiagonalise
+from curvae.curvature import Linearised, LogDeterminant, Operator, log_determinant
 from curvae.geometry import mean_cosine
 from curvae.inspection.bands import band_of, waves
 from curvae.inspection.budget import Budget
@@ -31,10 +30,7 @@ class Measured:
     Attributes:
         curvature: $M_{ii}$ of the K latents that were looked at, ``[B, K]``.
         cosines: mean $|\cos|$ between pairs of these columns, ``[B]``.
-        nodes: eigenvalues, or the nodes of Lanczos' quadrature, ``[B, P, m]``.
-        weights: of the nodes, summing to 1, ``[B, P, m]``.
-        shorter_nodes: as ``nodes`` after one step of Lanczos less.
-        shorter_weights: likewise.
+        nodes: eigenvalues, ``[B, 1, d]``; none where :func:`spectra` has to estimate them.
         waves: $v^\top Mv$ for the tangents of the bands, ``[B, N]``.
         trace: of $J^\top L^\top LJ$ in the latents' own units, ``[B]``.
         errors: squared distance of decoded noisy latents from the decoded mean for each level and draw, mean over
@@ -44,10 +40,7 @@ class Measured:
 
     curvature: Float[Tensor, "B K"]
     cosines: Float[Tensor, " B"]
-    nodes: Float[Tensor, "B P m"]
-    weights: Float[Tensor, "B P m"]
-    shorter_nodes: Float[Tensor, "B P n"]
-    shorter_weights: Float[Tensor, "B P n"]
+    nodes: Float[Tensor, "B 1 m"]
     waves: Float[Tensor, "B N"]
     trace: Float[Tensor, " B"]
     errors: Float[Tensor, "B S r"]
@@ -64,7 +57,6 @@ class Tangents:
         band: ``[N]``.
         size: ``[N]``.
         noise: of standard deviation 1 in the latents' own units, ``[B, d, n]``.
-        probes: signs for Lanczos, ``[B, d, P]``.
     """
 
     columns: Tensor
@@ -72,7 +64,6 @@ class Tangents:
     band: np.ndarray
     size: Float[Tensor, " N"]
     noise: Float[Tensor, "B d n"]
-    probes: Float[Tensor, "B d P"]
 
 
 def draw(subject: Subject, budget: Budget, draws: int, bands: bool, generator: torch.Generator | None) -> Tangents:
@@ -89,7 +80,6 @@ def draw(subject: Subject, budget: Budget, draws: int, bands: bool, generator: t
     random = partial(torch.rand, generator=generator, device=z.device, dtype=torch.float64)
     count = draws if budget.exact else budget.draws
     noise = torch.randn(*z.shape, count, generator=generator, device=z.device, dtype=z.dtype)
-    probes = (random(*z.shape, budget.probes) < 0.5).to(z) * 2 - 1
     columns = _spread(random(len(z), d), channels(subject.shape), budget.columns)
     basis, band = torch.zeros(0, d, dtype=z.dtype), np.zeros(0, int)
     if bands and budget.exact:
@@ -101,7 +91,7 @@ def draw(subject: Subject, budget: Budget, draws: int, bands: bool, generator: t
         keep = member.any(1)
         band, basis = np.arange(budget.bands)[keep], torch.from_numpy(waves((member * signs)[keep], subject.shape))
     basis = basis.to(z)
-    return Tangents(columns, basis, band, basis.double().square().sum(1), noise, probes)
+    return Tangents(columns, basis, band, basis.double().square().sum(1), noise)
 
 
 def _spread(order: Float[Tensor, "B d"], channel: np.ndarray | None, count: int) -> Tensor:
@@ -134,8 +124,7 @@ def measure(
         levels: standard deviations of the noise.
         progress: called with the samples done and their number.
     """
-    outputs = subject.model.decode(subject.z[:1].unflatten(1, subject.shape)).numel()
-    size = max(1, _HELD // (outputs * max(budget.columns, budget.depth * budget.probes, 1)))
+    size = max(1, _HELD // (subject.outputs * max(budget.columns, 1)))
     parts = []
     for start in range(0, len(subject.z), size):
         stop = min(start + size, len(subject.z))
@@ -147,7 +136,7 @@ def measure(
 
 def _rows(tangents: Tangents, start: int, stop: int) -> Tangents:
     t = tangents
-    return Tangents(t.columns[start:stop], t.waves, t.band, t.size, t.noise[start:stop], t.probes[start:stop])
+    return Tangents(t.columns[start:stop], t.waves, t.band, t.size, t.noise[start:stop])
 
 
 def _part(subject: Subject, tangents: Tangents, budget: Budget, levels: Float[Tensor, " S"]) -> Measured:
@@ -167,33 +156,41 @@ def _part(subject: Subject, tangents: Tangents, budget: Budget, levels: Float[Te
     curvature = gram.diagonal(dim1=-2, dim2=-1)
     if budget.exact:
         nodes = torch.linalg.eigvalsh(gram).clamp(min=0).unsqueeze(1)
-        uniform = torch.full_like(nodes, 1 / subject.latents)
-        spectrum: tuple[Tensor, ...] = (nodes, uniform, nodes, uniform)
         linear = (columns @ noise.double()).square().sum(1)
         along = torch.einsum("bdk,bde,bek->bk", directions.double(), gram, directions.double())
         trace = (curvature / scale).sum(1)
     else:
-        spectrum = _spectrum(operator, tangents.probes, budget.depth)
+        nodes = curvature.new_zeros(len(gram), 1, 0)
         linear = push(noise).square().sum(1)
         along = push(directions).square().sum(1) if len(tangents.waves) else curvature.new_zeros(len(gram), 0)
         estimates = torch.cat([linear, subject.latents * curvature / scale], 1)
         trace = estimates.mean(1)
     found = _errors(subject, operator.eta.detach(), noise, levels)
-    cpu = (curvature, mean_cosine(gram), *spectrum, along, trace, found, linear)
+    cpu = (curvature, mean_cosine(gram), nodes, along, trace, found, linear)
     return Measured(*(values.double().cpu() for values in cpu))
 
 
-def _spectrum(operator: Operator, probes: Float[Tensor, "B d P"], depth: int) -> tuple[Tensor, ...]:
-    """Nodes and weights of Gauss' quadrature for the spectral density of M, by Lanczos; and with one step less."""
-    start = probes / probes.shape[1] ** 0.5
-    bidiagonal = bidiagonalise(operator.push, operator.pull, start, depth)[1]
-    shorter = max(depth - 1, 1)
-    return (*_quadrature(bidiagonal), *_quadrature(bidiagonal[..., :shorter, :shorter]))
-
-
-def _quadrature(bidiagonal: Float[Tensor, "B P m m"]) -> tuple[Float[Tensor, "B P m"], Float[Tensor, "B P m"]]:
-    _, singular, inner = torch.linalg.svd(bidiagonal)
-    return singular.square(), inner[..., 0].square()
+def spectra(
+    subject: Subject, budget: Budget, beta: float, generator: torch.Generator | None, progress: Progress | None = None
+) -> LogDeterminant:
+    """The log-determinant and the nodes of its quadrature, some samples at a time; on the CPU."""
+    size = max(1, _HELD // (subject.outputs * budget.pairs))
+    parts = []
+    for start in range(0, len(subject.z), size):
+        part = subject.part(start, min(start + size, len(subject.z)))
+        decode = lambda u, part=part: part.decode(u.flatten(1))  # noqa: E731
+        at = Linearised(decode, part.u.unflatten(1, part.shape), part.x, part.likelihood)
+        parts.append(log_determinant(at, beta, budget.pairs, generator))
+        if progress is not None:
+            progress(start + len(part.z), len(subject.z))
+    depth = max(part.nodes.shape[-1] for part in parts)  # parts may go to different depths
+    joined = {}
+    for name in (each.name for each in fields(LogDeterminant) if each.name != "products"):
+        values = [getattr(part, name).cpu() for part in parts]
+        if values[0].dim() > 1:
+            values = [torch.nn.functional.pad(value, (0, depth - value.shape[-1])) for value in values]
+        joined[name] = torch.cat(values)
+    return LogDeterminant(**joined, products=max(part.products for part in parts))
 
 
 def _errors(

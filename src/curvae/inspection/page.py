@@ -59,7 +59,17 @@ def rows(found: Inspection) -> list[tuple[str, str, str]]:
         else (
             "log|I + M/β|",
             shown(det.value),
-            ", ".join(filter(None, (_se(det.standard_error), f"{det.products} products", det.method))),
+            ", ".join(
+                filter(
+                    None,
+                    (
+                        _se(det.standard_error),
+                        f"95 % ± {det.error:.2g} for these samples" if det.error else "",
+                        f"{det.products} products",
+                        det.method,
+                    ),
+                )
+            ),
         ),
         _maybe("effective dimension", found.effective_dimension, f"of {math.prod(found.latents)}"),
         _maybe(

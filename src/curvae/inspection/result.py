@@ -44,15 +44,14 @@ class LogDet:
         standard_error: of the mean, over samples; over probes where there is one sample.
         products: for each sample.
         method: ``"exact"`` or ``"lanczos"``.
-        truncation: by how much the last step of Lanczos lowered the value; 0 for ``"exact"``. What further steps would
-            still take away is of that size or smaller.
+        error: half the width of a 95 % interval for the mean over these samples; 0 for ``"exact"``.
     """
 
     value: float
     standard_error: float
     products: int
     method: str
-    truncation: float
+    error: float
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,11 @@ class Subject:
         return self.z.shape[1]
 
     @property
+    def outputs(self) -> int:
+        """D."""
+        return self.model.decode(self.z[:1].unflatten(1, self.shape)).numel()
+
+    @property
     def u(self) -> Float[Tensor, "B d"]:
         """The means in units of the prior."""
         return self.z / self.prior
