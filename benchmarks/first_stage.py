@@ -65,7 +65,7 @@ class Scale:
 
 SCALES = {
     "smoke": Scale(faces=40, held_out=4, side=16, batch=8, steps=2, seeds=2, widths=(8, 8)),
-    "quick": Scale(faces=5000, held_out=250, side=32, batch=4, steps=600, seeds=3, widths=(16, 32, 80)),
+    "quick": Scale(faces=5000, held_out=250, side=32, batch=4, steps=450, seeds=3, widths=(16, 32, 80)),
     "long": Scale(faces=20_000, held_out=2000, side=64, batch=16, steps=20_000, seeds=3, widths=(32, 64, 96, 96)),
 }
 
