@@ -21,7 +21,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -296,10 +296,13 @@ def main() -> None:
     """Train, measure and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.first_stage", description=__doc__)
     parser.add_argument("--scale", choices=SCALES, default="quick")
+    parser.add_argument("--seeds", type=int, help="fewer or more than the scale has")
     parser.add_argument("--out", type=Path, default=Path("results/first_stage"), help="summary.json and the picture")
     parser.add_argument("--work", type=Path, help="finished runs; default runs/first_stage/SCALE")
     arguments = parser.parse_args()
     scale = SCALES[arguments.scale]
+    if arguments.seeds:
+        scale = replace(scale, seeds=arguments.seeds)
     work = arguments.work or Path("runs/first_stage") / arguments.scale
     for folder in (work, arguments.out):
         folder.mkdir(parents=True, exist_ok=True)

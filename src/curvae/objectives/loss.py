@@ -107,8 +107,8 @@ def check_decoder(decoder: Callable[..., Any]) -> None:
     modules = [part for part in parts(decoder) if isinstance(part, nn.Module)]
     if torch.is_grad_enabled() and any(map(_unsynchronised, modules)):
         raise InputError(
-            "the decoder is inside a DistributedDataParallel whose forward() is not running, so its gradients would not "
-            "be synchronised; call the regulariser inside the forward() of the module that is wrapped"
+            "the decoder is inside a DistributedDataParallel whose forward() is not running, so its gradients would "
+            "not be synchronised; call the regulariser inside the forward() of the module that is wrapped"
         )
 
 
