@@ -243,8 +243,7 @@ def draw(scale: Scale, work: Path, x: Tensor, path: Path) -> None:
     rows = [("faces", x)]
     with torch.no_grad():
         for name in WAYS:
-            vae = network(scale).eval()
-            vae.load_state_dict(load_file(work / f"{name}-0.safetensors"))
+            vae = trained(scale, work / f"{name}-0")
             z = vae.encode(x).latent_dist.mode()
             noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(1))
             rows += [
@@ -274,22 +273,34 @@ def compared(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     return found
 
 
-def run(scale: Scale, work: Path) -> tuple[dict[str, list[dict[str, Any]]], Tensor, Tensor]:
-    """Every way with every seed; what is there already is not done again."""
-    data, held_out = faces(scale)
+def run(scale: Scale, work: Path, data: Tensor, held_out: Tensor) -> dict[str, list[dict[str, Any]]]:
+    """Train every way with every seed, then measure; what is there already is not done again."""
+    places = {(name, seed): work / f"{name}-{seed}" for seed in range(scale.seeds) for name in WAYS}
+    for (name, seed), place in places.items():
+        if not weights(place).exists():
+            vae = train(WAYS[name], scale, data, seed, f"{name}, seed {seed}")
+            write_atomic(weights(place), partial(save_file, vae.state_dict()))
     distance = FrechetDistance(EfficientNetLite0(side=64), [pixels(held_out)])
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in WAYS}
-    for seed in range(scale.seeds):
-        for name, loss in WAYS.items():
-            place = work / f"{name}-{seed}.json"
-            if not place.exists():
-                vae = train(loss, scale, data, seed, f"{name}, seed {seed}")
-                write_atomic(work / f"{name}-{seed}.safetensors", partial(save_file, vae.state_dict()))
-                text = json.dumps(measure(vae, held_out, distance))
-                write_atomic(place, lambda path, text=text: path.write_text(text))
-            runs[name].append(json.loads(place.read_text()))
-            print(name, seed, place.read_text(), file=sys.stderr, flush=True)
-    return runs, data, held_out
+    for (name, seed), place in places.items():
+        if not place.with_suffix(".json").exists():
+            text = json.dumps(measure(trained(scale, place), held_out, distance))
+            write_atomic(place.with_suffix(".json"), lambda path, text=text: path.write_text(text))
+        runs[name].append(json.loads(place.with_suffix(".json").read_text()))
+        print(name, seed, json.dumps(runs[name][-1]), file=sys.stderr, flush=True)
+    return runs
+
+
+def weights(place: Path) -> Path:
+    """Where a finished run's are."""
+    return place.with_suffix(".safetensors")
+
+
+def trained(scale: Scale, place: Path) -> AutoencoderKL:
+    """A finished run."""
+    vae = network(scale).eval()
+    vae.load_state_dict(load_file(weights(place)))
+    return vae
 
 
 def main() -> None:
@@ -306,7 +317,8 @@ def main() -> None:
     work = arguments.work or Path("runs/first_stage") / arguments.scale
     for folder in (work, arguments.out):
         folder.mkdir(parents=True, exist_ok=True)
-    runs, data, held_out = run(scale, work)
+    data, held_out = faces(scale)
+    runs = run(scale, work, data, held_out)
     summary = {
         "scale": arguments.scale,
         **asdict(scale),
