@@ -10,12 +10,13 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
-from curvae import regulariser
+from curvae import Autoencoder, regulariser
 from curvae.curvature import Columns, Estimator, Exact, Fraction, Lanczos, SampledColumns, Secants, Trace
 from curvae.errors import InputError
 from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood
-from curvae.objectives import expansion, sampled_expansion
+from curvae.objectives import GRAE, expansion, sampled_expansion
 from curvae.posteriors import Along, Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
+from curvae.runs.spelling import spelled
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -138,6 +139,35 @@ def test_random_estimators_have_its_mean(estimator: Estimator) -> None:
     )
     torch.testing.assert_close(eta, decoder(z))
     assert (found.mean() - exact).abs() < 5 * found.std() / 3000**0.5
+
+
+@pytest.mark.parametrize("estimator", [Exact(), Columns(2), Fraction(Columns(1), 0.5)], ids=str)
+def test_a_grae_takes_it_in_place_of_its_penalty(estimator: Estimator) -> None:
+    model, x = (
+        Autoencoder(nn.Linear(6, 4), nn.Sequential(nn.Linear(4, 9), nn.Tanh(), nn.Linear(9, 6)), 4),
+        torch.randn(4, 6),
+    )
+    objective = GRAE(0.3, structure=Diagonal(), estimator=estimator, expansion=LAMBDA)
+    for each, beta in ((objective, 0.3), (objective.with_beta(0.5), 0.5)):
+        terms = each(model, x, torch.Generator().manual_seed(0))
+        expected = regulariser(
+            model.decode,
+            model.encode(x),
+            beta,
+            estimator=estimator,
+            structure=Diagonal(),
+            expansion=LAMBDA,
+            generator=torch.Generator().manual_seed(0),
+        )
+        torch.testing.assert_close(terms["penalty"], expected)
+        assert set(terms.parts) == {"nll", "prior", "penalty"}
+    assert repr(objective).endswith("expansion=0.07)")
+    for bad in ({"decoder_weight": 0.3}, {"curvature": "hessian", "estimator": Exact()}):
+        with pytest.raises(InputError, match=r"^an expansion is one minimum with the log-determinant's"):
+            GRAE(0.3, structure=Diagonal(), expansion=LAMBDA, **bad)
+    with pytest.raises(InputError, match=r"^an expansion takes roots"):
+        GRAE(0.3, estimator=Trace(), expansion=LAMBDA)
+    assert spelled(objective)["objective"] == "python"  # a configuration has no word for it, and loses none of it
 
 
 @pytest.mark.parametrize("estimator", [Trace(), Lanczos(2), Secants(1), Fraction(Trace(), 0.5)], ids=str)
