@@ -1,12 +1,12 @@
-r"""Does the penalty help the first stage of a latent diffusion model? An ``AutoencoderKL`` on drawn faces, three ways.
+r"""Does the penalty help the first stage of a latent diffusion model? ``AutoencoderKL`` on drawn faces, several ways.
 
 ``python -m benchmarks.first_stage --scale quick`` trains each way with each seed, at equal steps, and writes
 ``results/first_stage/summary.json`` and ``first_stage.png``. Finished runs lie in ``--work`` and are not trained again.
 
 - **KL**: the loss of diffusers' ``train_autoencoderkl.py``, squared error and 1e-6 KL, without its perceptual and
   adversarial terms, whose networks are downloaded;
-- **noise**: the same, decoding codes with Gaussian noise of ``NOISE`` of their standard deviation;
-- **penalty**: decodes the mean and adds what such noise costs, $s^2\mathrm{tr}M$, by ``curvae.regulariser``: one step
+- **noise s**: the same, decoding codes with Gaussian noise of s of their standard deviation;
+- **penalty s**: decodes the mean and adds what such noise costs, $s^2\mathrm{tr}M$, by ``curvae.regulariser``: one step
   along random signs for a quarter of every second batch.
 
 Latent noise is in units of the codes' standard deviation, which a diffusion model scales to 1.
@@ -42,7 +42,8 @@ from curvae.metrics.frechet import FrechetDistance
 from curvae.reproduce.intervals import paired
 from curvae.runs.provenance import environment, today
 
-KL_SCALE, NOISE, PENALTY, FRACTION, EVERY = 1e-6, 0.4, 0.4, 1 / 4, 2
+KL_SCALE, FRACTION, EVERY = 1e-6, 1 / 4, 2
+TRAINED_AT = (0.4, 0.2)
 LEVELS = (0.1, 0.2, 0.3, 0.5)
 HEADLINE = "0.3"
 ANY_BETA = 1e9  # half of β times the trace over β: it cancels
@@ -113,7 +114,7 @@ def plain(vae: AutoencoderKL, x: Tensor, generator: torch.Generator, _: int, noi
     return mean_of_sums((decode(vae, z) - x).square()) + KL_SCALE * q.kl().mean()
 
 
-def penalised(vae: AutoencoderKL, x: Tensor, generator: torch.Generator, step: int, level: float = PENALTY) -> Tensor:
+def penalised(vae: AutoencoderKL, x: Tensor, generator: torch.Generator, step: int, level: float) -> Tensor:
     """The same at the mean, and s² tr M in its place, at every ``EVERY``-th step with as many times the weight."""
     q = vae.encode(x).latent_dist
     z = q.mode()
@@ -129,7 +130,11 @@ def penalised(vae: AutoencoderKL, x: Tensor, generator: torch.Generator, step: i
     return mean_of_sums((reconstruction - x).square()) + added + KL_SCALE * q.kl().mean()
 
 
-WAYS: dict[str, Loss] = {"KL": plain, "noise": partial(plain, noise=NOISE), "penalty": penalised}
+WAYS: dict[str, Loss] = {"KL": plain}
+for _level in TRAINED_AT:
+    WAYS[f"penalty {_level}"] = partial(penalised, level=_level)
+    WAYS[f"noise {_level}"] = partial(plain, noise=_level)
+SHOWN = ("KL", "noise 0.4", "penalty 0.4")
 
 
 def train(loss: Loss, scale: Scale, data: Tensor, seed: int, name: str) -> AutoencoderKL:
@@ -214,7 +219,7 @@ def pixels(x: Tensor) -> Tensor:
 def step_cost(scale: Scale, data: Tensor, rounds: int) -> dict[str, dict[str, float]]:
     """Processor time of ``EVERY`` steps over that of KL's, the ways taking turns: median and quartiles over rounds."""
     torch.manual_seed(0)
-    sides = {name: stepper(loss, network(scale), scale, data, 0) for name, loss in WAYS.items()}
+    sides = {name: stepper(WAYS[name], network(scale), scale, data, 0) for name in SHOWN}
     times: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds + 1):
         for name, act in sides.items():
@@ -242,7 +247,7 @@ def draw(scale: Scale, work: Path, x: Tensor, path: Path) -> None:
     x = x[:SAMPLES_SHOWN]
     rows = [("faces", x)]
     with torch.no_grad():
-        for name in WAYS:
+        for name in SHOWN:
             vae = trained(scale, work / f"{name}-0")
             z = vae.encode(x).latent_dist.mode()
             noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(1))
@@ -263,7 +268,7 @@ def draw(scale: Scale, work: Path, x: Tensor, path: Path) -> None:
 def compared(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """Each way against KL, seed by seed, with 95 % intervals."""
     found: dict[str, Any] = {}
-    for name in ("noise", "penalty"):
+    for name in list(WAYS)[1:]:
         pairs = list(zip(runs[name], runs["KL"], strict=True))
         ratios = [math.log(a["decode_error"][HEADLINE] / b["decode_error"][HEADLINE]) for a, b in pairs]
         found[name] = {
@@ -283,17 +288,18 @@ def run(scale: Scale, work: Path, data: Tensor, held_out: Tensor) -> dict[str, l
     distance = FrechetDistance(EfficientNetLite0(side=64), [pixels(held_out)])
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in WAYS}
     for (name, seed), place in places.items():
-        if not place.with_suffix(".json").exists():
+        measured = place.with_name(f"{place.name}.json")
+        if not measured.exists():
             text = json.dumps(measure(trained(scale, place), held_out, distance))
-            write_atomic(place.with_suffix(".json"), lambda path, text=text: path.write_text(text))
-        runs[name].append(json.loads(place.with_suffix(".json").read_text()))
+            write_atomic(measured, lambda path, text=text: path.write_text(text))
+        runs[name].append(json.loads(measured.read_text()))
         print(name, seed, json.dumps(runs[name][-1]), file=sys.stderr, flush=True)
     return runs
 
 
 def weights(place: Path) -> Path:
     """Where a finished run's are."""
-    return place.with_suffix(".safetensors")
+    return place.with_name(f"{place.name}.safetensors")
 
 
 def trained(scale: Scale, place: Path) -> AutoencoderKL:
@@ -324,12 +330,12 @@ def main() -> None:
         **asdict(scale),
         "parameters": sum(p.numel() for p in network(scale).parameters()),
         "kl_scale": KL_SCALE,
-        "noise": NOISE,
-        "penalty": {"level": PENALTY, "fraction": FRACTION, "every": EVERY},
+        "trained_at": TRAINED_AT,
+        "penalty": {"fraction": FRACTION, "every": EVERY},
         "headline_level": HEADLINE,
         "runs": runs,
         "against_kl": compared(runs),
-        "step_cost": step_cost(scale, data, 3 if arguments.scale == "smoke" else 30),
+        "step_cost": step_cost(scale, data, 3 if arguments.scale == "smoke" else 15),
         "date": today(),
         "threads": torch.get_num_threads(),
         **environment(torch.device("cpu"), "diffusers"),
