@@ -240,14 +240,14 @@ def step_cost(scale: Scale, data: Tensor, rounds: int) -> dict[str, dict[str, fl
     }
 
 
-def draw(scale: Scale, work: Path, x: Tensor, path: Path) -> None:
+def draw(scale: Scale, ways: list[str], work: Path, x: Tensor, path: Path) -> None:
     """Held-out faces, and what each way decodes of their codes with noise; seed 0."""
     import matplotlib.pyplot as plt
 
     x = x[:SAMPLES_SHOWN]
     rows = [("faces", x)]
     with torch.no_grad():
-        for name in SHOWN:
+        for name in [name for name in SHOWN if name in ways]:
             vae = trained(scale, work / f"{name}-0")
             z = vae.encode(x).latent_dist.mode()
             noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(1))
@@ -318,6 +318,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/first_stage"), help="summary.json and the picture")
     parser.add_argument("--work", type=Path, help="finished runs; default runs/first_stage/SCALE")
     arguments = parser.parse_args()
+    if "KL" not in arguments.ways:
+        parser.error("--ways needs KL, which the others are compared with")
     scale = SCALES[arguments.scale]
     if arguments.seeds:
         scale = replace(scale, seeds=arguments.seeds)
@@ -343,7 +345,7 @@ def main() -> None:
     }
     text = json.dumps(summary, indent=1) + "\n"
     write_atomic(arguments.out / "summary.json", lambda path: path.write_text(text))
-    write_atomic(arguments.out / "first_stage.png", lambda path: draw(scale, work, held_out, path))
+    write_atomic(arguments.out / "first_stage.png", lambda path: draw(scale, arguments.ways, work, held_out, path))
 
 
 if __name__ == "__main__":
