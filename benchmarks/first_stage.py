@@ -313,7 +313,7 @@ def main() -> None:
     """Train, measure and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.first_stage", description=__doc__)
     parser.add_argument("--scale", choices=SCALES, default="quick")
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="KL and those to compare with it")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(SHOWN), help="KL and those to compare with it")
     parser.add_argument("--seeds", type=int, help="fewer or more than the scale has")
     parser.add_argument("--out", type=Path, default=Path("results/first_stage"), help="summary.json and the picture")
     parser.add_argument("--work", type=Path, help="finished runs; default runs/first_stage/SCALE")
