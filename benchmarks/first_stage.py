@@ -33,6 +33,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.measure import flops
 from curvae import regulariser
 from curvae.curvature import Fraction, Signs, Trace
 from curvae.data import avatars
@@ -217,9 +218,15 @@ def pixels(x: Tensor) -> Tensor:
 
 
 def step_cost(scale: Scale, data: Tensor, rounds: int) -> dict[str, dict[str, float]]:
-    """Processor time of ``EVERY`` steps over that of KL's, the ways taking turns: median and quartiles over rounds."""
+    """Processor time of ``EVERY`` steps over that of KL's, the ways taking turns: median and quartiles over rounds.
+
+    Beside it the ratio of floating-point operations, which no load of the machine changes.
+    """
     torch.manual_seed(0)
     sides = {name: stepper(WAYS[name], network(scale), scale, data, 0) for name in SHOWN}
+    for act in sides.values():
+        act(0)  # the first use of a decoder has checks
+    operations = {name: flops(lambda act=act: [act(step) for step in range(EVERY)]) for name, act in sides.items()}
     times: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds + 1):
         for name, act in sides.items():
@@ -233,6 +240,7 @@ def step_cost(scale: Scale, data: Tensor, rounds: int) -> dict[str, dict[str, fl
         name: {
             "milliseconds": 1e3 * statistics.median(times[name]),
             "ratio": statistics.median(values),
+            "operations": operations[name] / operations["KL"],
             "low": float(np.quantile(values, 0.25)),
             "high": float(np.quantile(values, 0.75)),
         }
@@ -288,13 +296,18 @@ def run(scale: Scale, ways: list[str], work: Path, data: Tensor, held_out: Tenso
     distance = FrechetDistance(EfficientNetLite0(side=64), [pixels(held_out)])
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
     for (name, seed), place in places.items():
-        measured = place.with_name(f"{place.name}.json")
-        if not measured.exists():
-            text = json.dumps(measure(trained(scale, place), held_out, distance))
-            write_atomic(measured, lambda path, text=text: path.write_text(text))
-        runs[name].append(json.loads(measured.read_text()))
+        measures = partial(measure, trained(scale, place), held_out, distance)
+        runs[name].append(kept(place.with_name(f"{place.name}.json"), measures))
         print(name, seed, json.dumps(runs[name][-1]), file=sys.stderr, flush=True)
     return runs
+
+
+def kept(place: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What is in a file, made and put there if it is not."""
+    if not place.exists():
+        text = json.dumps(make())
+        write_atomic(place, lambda path: path.write_text(text))
+    return json.loads(place.read_text())
 
 
 def weights(place: Path) -> Path:
@@ -326,6 +339,7 @@ def main() -> None:
     work = arguments.work or Path("runs/first_stage") / arguments.scale
     for folder in (work, arguments.out):
         folder.mkdir(parents=True, exist_ok=True)
+    smoke = arguments.scale == "smoke"
     data, held_out = faces(scale)
     runs = run(scale, arguments.ways, work, data, held_out)
     summary = {
@@ -338,7 +352,7 @@ def main() -> None:
         "headline_level": HEADLINE,
         "runs": runs,
         "against_kl": compared(runs),
-        "step_cost": step_cost(scale, data, 3 if arguments.scale == "smoke" else 15),
+        "step_cost": kept(work / "step_cost.json", partial(step_cost, scale, data, 3 if smoke else 20)),
         "date": today(),
         "threads": torch.get_num_threads(),
         **environment(torch.device("cpu"), "diffusers"),
