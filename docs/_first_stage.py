@@ -54,11 +54,11 @@ def measures() -> str:
 
 def costs() -> str:
     """Of a step, in KL's."""
-    parts = list(summary()["step_cost"].items())[1:]
-    return ", ".join(
-        f"{num(part['ratio'])} with {way.partition(' ')[0]} (quartiles {num(part['low'])} to {num(part['high'])}; {num(part['operations'])} by operations)"
-        for way, part in parts
-    )
+    texts = []
+    for way, part in list(summary()["step_cost"].items())[1:]:
+        quartiles = f"quartiles {num(part['low'])} to {num(part['high'])}; {num(part['operations'])} by operations"
+        texts.append(f"{num(part['ratio'])} with {way.partition(' ')[0]} ({quartiles})")
+    return ", ".join(texts)
 
 
 def less(way: str) -> float:
