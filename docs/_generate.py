@@ -1,8 +1,9 @@
 """``python docs/_generate.py`` writes the pages, and parts of pages, that repeat what stands in files or in code.
 
-``docs/results.md`` from ``results/`` and ``docs/cli.md`` from the command line, each by a template of the same name
-with an underscore; in the README, what stands between ``<!-- generated -->`` and ``<!-- end -->``. ``--check`` writes
-nothing and fails when a page is not what would be written; the tests and the documentation build ask the same.
+``docs/results.md`` and ``docs/first-stage.md`` from ``results/`` and ``docs/cli.md`` from the command line, each by a
+template of the same name with an underscore; in the README, what stands between ``<!-- generated -->`` and
+``<!-- end -->``. ``--check`` writes nothing and fails when a page is not what would be written; the tests and the
+documentation build ask the same.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ sys.path.insert(0, str(HERE))
 import _bench  # noqa: E402
 import _cli  # noqa: E402
 import _figures  # noqa: E402
+import _first_stage  # noqa: E402
 import _frontier  # noqa: E402
 import _long  # noqa: E402
 import _numbers  # noqa: E402
@@ -41,6 +43,7 @@ def pages() -> dict[Path, str]:
     readme = ROOT / "README.md"
     return {
         HERE / "cli.md": _render("cli.md", commands=_cli.commands()),
+        HERE / "first-stage.md": _render("first-stage.md", first=_first_stage, n=_numbers),
         HERE / "results.md": _render("results.md", **_MODULES),
         HERE / "objectives.md": _render("objectives.md", **_MODULES),
         readme: _fill(readme.read_text(encoding="utf-8"), _readme.parts()),

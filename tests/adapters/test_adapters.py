@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import curvae
-from curvae import adapters, objectives
+from curvae import adapters, curvature, objectives
 from curvae.autoencoder import Model
 from curvae.errors import InputError
 from curvae.likelihoods import Bernoulli, Gaussian
@@ -118,6 +118,58 @@ def test_they_are_inspected(make):
     assert found["trace"] > 0
     assert (found["beta_hat"] is None) == (make is not _kl)
     assert len(found["per_channel"]) == 4
+
+
+class _Patches(nn.Module):
+    """In the place of a pretrained encoder, which is of transformers: a token of 8 numbers for each patch."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Conv2d(3, 8, 4, stride=4)
+
+    def forward(self, images):
+        return self.embed(images).flatten(2).mT
+
+
+@pytest.fixture
+def rae(monkeypatch):
+    """diffusers' ``AutoencoderRAE`` with its own decoder and random weights."""
+    pytest.importorskip("diffusers", reason="diffusers is not installed")
+    from diffusers.models.autoencoders import autoencoder_kl
+
+    place = autoencoder_kl.__name__.replace("autoencoder_kl", "autoencoder_rae")
+    module = pytest.importorskip(place, reason="this version of diffusers has no AutoencoderRAE")
+    monkeypatch.setattr(module, "_build_encoder", lambda **_: _Patches())
+    monkeypatch.setitem(module._ENCODER_FORWARD_FNS, "dinov2", lambda encoder, images: encoder(images))
+    return module.AutoencoderRAE(
+        encoder_hidden_size=8,
+        encoder_patch_size=4,
+        encoder_input_size=8,
+        decoder_hidden_size=8,
+        decoder_num_hidden_layers=1,
+        decoder_num_attention_heads=2,
+        decoder_intermediate_size=16,
+        patch_size=4,
+        latents_mean=torch.randn(8, 1, 1),
+        latents_std=torch.rand(8, 1, 1) + 0.5,
+        scaling_factor=0.7,
+    ).eval()
+
+
+def test_autoencoder_rae_scales_its_latents_by_itself(rae):
+    model, x = adapters.diffusers(rae), torch.rand(2, 3, 8, 8)
+    with torch.no_grad():
+        latents = rae.encode(x).latent
+        assert torch.equal(model.encode(x), latents)
+        assert torch.equal(model.reconstruct(x), rae.decode(latents).sample)
+    assert (model.shape, model.pixels, float(model.prior_std)) == ((8, 2, 2), (0.0, 1.0), 1.0)
+    penalty = curvae.regulariser(model.decode, model.encode(x), 0.1, estimator=curvature.Exact())
+    columns = torch.func.jacrev(lambda z: model.decode(z[None])[0])(latents[1]).reshape(-1, 32)
+    expected = 0.05 * torch.logdet(torch.eye(32) + columns.mT @ columns / 0.1)
+    assert penalty[1].item() == pytest.approx(expected.item(), rel=1e-3)
+    found = curvae.inspect(rae, x, beta=1.0, products=32).to_dict()
+    assert found["trace"] > 0
+    assert len(found["per_channel"]) == 8
 
 
 @needs("diffusers")

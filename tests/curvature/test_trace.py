@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.func import jacrev, vmap
 
 from curvae import Autoencoder
-from curvae.curvature import Coordinates, Exact, Linearised, Probes, Signs, Trace
+from curvae.curvature import Coordinates, Exact, Fraction, Linearised, Probes, Signs, Sphere, Trace
 from curvae.errors import InputError
 from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood
 from curvae.nn import MLPDecoder
 from curvae.objectives import RAE
 from curvae.posteriors import BlockDiagonal, Diagonal, Full
+from curvae.runs.spelling import estimator_name
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -115,6 +116,49 @@ def test_a_dead_decoder_has_no_trace_and_finite_gradients() -> None:
         )
         assert torch.equal(value, torch.zeros(2))
         assert torch.equal(torch.autograd.grad(value.sum(), decoder.weight)[0], torch.zeros(5, LATENTS))
+
+
+@pytest.mark.parametrize("likelihood", [Gaussian(0.5), BernoulliLogits()], ids=repr)
+@pytest.mark.parametrize("probes", [Signs(2), Sphere(2)], ids=repr)
+def test_steps_are_what_they_say(probes: Probes, likelihood: Likelihood, seed: int) -> None:
+    """By hand along the same probes, value and gradients; of all data and of some."""
+    decoder, z, x = _problem()
+    step = 0.3
+    v = probes.draw(z, torch.Generator().manual_seed(seed))
+    eta = decoder(z)
+    moved = torch.stack([decoder(z + step * v[..., k]) - eta for k in range(2)], -1) / step
+    expected = likelihood.whiten(eta, x, moved).square().flatten(1, -2).sum(1).mean(-1) / BETA
+    at = Linearised(decoder, z, x, likelihood)
+    trace = Trace(probes, step=step)
+    found = trace.estimate(at, Full(), BETA, torch.Generator().manual_seed(seed))
+    torch.testing.assert_close((found.eta, found.value), (eta, expected))
+    torch.testing.assert_close(_gradients(found.value, decoder, z), _gradients(expected, decoder, z))
+    torch.testing.assert_close(trace.of(at, torch.Generator().manual_seed(seed))[1], BETA * expected)
+    value = Fraction(trace, 1.0).penalty(at, Full(), BETA, torch.Generator().manual_seed(seed))[1]
+    third = Fraction(trace, 1 / 3).penalty(at, Full(), BETA)[1]
+    assert int((third != 0).sum()) == 1
+    assert value.shape == (BATCH,)
+
+
+def test_the_bias_of_a_step_is_of_second_order(seed: int) -> None:
+    """Of g(z) = z³ in one latent, whose derivatives are known: both signs, each once."""
+    z, s = torch.full((64, 1), 0.7), 0.01
+    at = Linearised(lambda p: p**3, z, z, Gaussian())
+    value = Trace(Signs(1), step=s).penalty(at, Full(), 1.0, torch.Generator().manual_seed(seed))[1]
+    assert len(value.unique()) == 2
+    first, second, third = 3 * 0.7**2, 6 * 0.7, 6.0
+    expected = first**2 + s**2 * (second**2 / 4 + first * third / 3)
+    assert value.unique().mean().item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_step_needs_probes_as_likely_as_their_opposites() -> None:
+    for probes in (None, Coordinates(2)):
+        with pytest.raises(InputError, match=rf"^a step needs probes Signs.*got {re.escape(repr(probes))}; single"):
+            Trace(probes, step=0.1)
+    with pytest.raises(InputError, match=r"^step is 0.0; expected a finite number > 0"):
+        Trace(Signs(1), step=0.0)
+    with pytest.raises(InputError, match="no name in a run"):
+        estimator_name(Trace(Signs(1), step=0.1))
 
 
 def test_bad_input() -> None:

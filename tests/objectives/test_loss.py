@@ -54,7 +54,7 @@ def found(steps: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"find_unused_parameters": True}, {"static_graph": True}], ids=str)
-@pytest.mark.parametrize("name", ["beta-vae", "exact", "columns"])
+@pytest.mark.parametrize("name", ["beta-vae", "exact", "columns", "regulariser"])
 def test_two_processes_give_the_gradients_of_the_whole_batch(
     name: str, options: dict[str, bool], steps: ModuleType, found: dict[str, dict[str, torch.Tensor]]
 ) -> None:

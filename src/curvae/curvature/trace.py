@@ -8,13 +8,16 @@ from dataclasses import replace
 
 import torch
 
-from curvae._checks import positive_int
+from curvae._checks import positive, positive_int
+from curvae._precision import full_precision
 from curvae._transforms import in_transform
 from curvae._typing import Float, Tensor
 from curvae.curvature.estimator import ForwardModeEstimator, PenaltyEstimate, ProbePlan, spread
 from curvae.curvature.linearised import Linearised
-from curvae.curvature.probes import Probes
+from curvae.curvature.probes import Probes, Signs, Sphere
+from curvae.errors import InputError
 from curvae.forward.pushforward import unit_tangents
+from curvae.forward.secants import Differences
 from curvae.posteriors import Structure, logdet
 
 
@@ -28,12 +31,18 @@ class Trace(ForwardModeEstimator):
     $\sqrt\beta$. Where their mean square is above β it says so, once. Times β/2 it no longer depends on β: it is the
     $\tfrac12\|J\|_F^2$ of :class:`~curvae.objectives.RAE`.
 
+    **With a step** it is the same from forward passes of the decoder alone, for decoders that forward mode cannot
+    follow: $\tfrac1K\sum_k\|D_{v_k}\|^2$ with $D_v=L\,[g(h+s\,v)-g(h)]/s$. Its mean is
+    $\mathrm{tr}M+s^2\,\mathbb E\big[\tfrac14\|L\,\partial_v^2g\|^2+\tfrac13\langle Tv,L\,\partial_v^3g\rangle\big]
+    +O(s^4)$, and $s^2\|D_v\|^2$ is the squared error that latent noise of size s makes of $g(h)$.
+
     Args:
         probes: which directions to push; default all d unit vectors, which is exact.
-        chunk_size: tangents pushed at a time; bounds memory.
+        chunk_size: tangents pushed at a time; bounds memory. With a step it is one at a time.
+        step: s, > 0; default none, the derivative itself. It needs probes that are as likely as their opposites.
 
     Raises:
-        InputError: if ``chunk_size`` is not ≥ 1.
+        InputError: if ``chunk_size`` is not ≥ 1, ``step`` is not > 0, or it comes without ``Signs`` or ``Sphere``.
 
     Warns:
         UserWarning: once, where $\mathrm{tr}\,M>\beta d$ on average over a batch, so that no penalty is near its first
@@ -47,9 +56,14 @@ class Trace(ForwardModeEstimator):
         tensor([0.9000])
     """
 
-    def __init__(self, probes: Probes | None = None, chunk_size: int | None = None) -> None:
+    def __init__(self, probes: Probes | None = None, chunk_size: int | None = None, step: float | None = None) -> None:
         self.probes = probes
         self.chunk_size = None if chunk_size is None else positive_int("chunk_size", chunk_size)
+        self.step = None if step is None else positive("step", step)
+        if step is not None and not isinstance(probes, Signs | Sphere):
+            raise InputError(
+                f"a step needs probes Signs(k) or Sphere(k), got {probes}; single latents have Secants(k, step)"
+            )
         self._calls, self._warned = 0, False
 
     def check(self, structure: Structure) -> None:
@@ -71,12 +85,21 @@ class Trace(ForwardModeEstimator):
 
         return replace(plan, reduce=reduce)
 
+    def push(self, at: Linearised, plan: ProbePlan) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "m *E K"]]:
+        """One forward-mode pass, or a forward pass for each step."""
+        if self.step is None:
+            return super().push(at, plan)
+        move = Differences(at.decoder, at.point)
+        steps = self.step * plan.tangents.unflatten(1, at.point.shape[1:])
+        with full_precision(at.point):
+            return move.eta, at.whiten(move.eta, move(steps, plan.chosen), plan.chosen) / self.step
+
     def of(
         self, at: Linearised, generator: torch.Generator | None = None
     ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, " B"]]:
         r"""The decoder's output and $\mathrm{tr}\,M$ for its own sake, as :class:`~curvae.objectives.RAE` wants it."""
         plan = self._plan(at.latents, 1.0, generator)
-        estimate = plan.reduce(*at.push(plan.tangents, plan.chunk_size))
+        estimate = plan.reduce(*self.push(at, plan))
         return estimate.eta, estimate.value
 
     def _plan(self, z: Float[Tensor, "B d"], beta: float, generator: torch.Generator | None) -> ProbePlan:
@@ -91,6 +114,8 @@ class Trace(ForwardModeEstimator):
         return ProbePlan(tangents, reduce, self.chunk_size)
 
     def __repr__(self) -> str:
+        if self.step is not None:
+            return f"Trace({self.probes}, step={self.step:g})"
         return "Trace()" if self.probes is None else f"Trace({self.probes})"
 
 

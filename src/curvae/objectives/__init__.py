@@ -1,6 +1,7 @@
 """What is minimised: the paper's objectives as named terms for each sample."""
 
 from curvae.objectives.beta_vae import BetaVAE
+from curvae.objectives.expansion import expansion, sampled_expansion
 from curvae.objectives.grae import GRAE
 from curvae.objectives.loss import Loss
 from curvae.objectives.objective import Objective
@@ -18,7 +19,9 @@ __all__ = [
     "Objective",
     "Taylor",
     "Terms",
+    "expansion",
     "orthogonality",
     "regulariser",
+    "sampled_expansion",
     "sampled_orthogonality",
 ]

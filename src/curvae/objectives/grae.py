@@ -23,6 +23,7 @@ from curvae.curvature.hessian import hessian_products
 from curvae.errors import InputError
 from curvae.forward.pushforward import unit_tangents
 from curvae.likelihoods import Gaussian, Likelihood
+from curvae.objectives.expansion import check_expansion, sampled_expansion
 from curvae.objectives.loss import check_model
 from curvae.objectives.orthogonality import sampled_orthogonality
 from curvae.objectives.terms import Terms
@@ -49,6 +50,9 @@ class GRAE:
         orthogonality: weight, ≥ 0, of the mean squared cosine between Jacobian columns that the structure says should
             be orthogonal (:func:`~curvae.objectives.orthogonality`), from the columns that the estimator pushes anyway:
             exact with ``Exact()``, from sampled pairs with ``Columns(k)``, k ≥ 2, or a ``Fraction`` of either.
+        expansion: λ, ≥ 0, of a term $\lambda\,\mathrm{tr}\,\Sigma^{-1}$ beside the KL: the penalty is then
+            :func:`~curvae.objectives.expansion` in the log-determinant's place. With ``Exact()``, ``Columns(k)`` or a
+            ``Fraction`` of either, no ``decoder_weight`` and curvature ``"gauss-newton"``.
 
     Raises:
         InputError: for a bad argument, or an estimator that cannot serve the structure or curvature.
@@ -72,6 +76,7 @@ class GRAE:
         decoder_weight: float | None = None,
         curvature: Curvature = "gauss-newton",
         orthogonality: float = 0.0,
+        expansion: float = 0.0,
     ) -> None:
         self.beta = positive("beta", beta)
         self.likelihood = Gaussian() if likelihood is None else likelihood
@@ -92,6 +97,9 @@ class GRAE:
         self.orthogonality = non_negative("orthogonality", orthogonality)
         if self.orthogonality > 0:
             self._check_pairs()
+        self.expansion = non_negative("expansion", expansion)
+        if self.expansion > 0:
+            self._check_expansion()
 
     def __call__(self, model: Model, x: Tensor, generator: torch.Generator | None = None) -> Terms:
         """The parts for a batch ``x`` ``[B, *D]``; ``generator`` draws columns where the estimator samples them."""
@@ -107,6 +115,8 @@ class GRAE:
             "prior": 0.5 * self.encoder_weight * h.square().flatten(1).sum(1),
             "penalty": 0.5 * self.decoder_weight * estimate.value,
         }
+        if estimate.sampled is not None and self.expansion > 0:
+            parts["penalty"] = sampled_expansion(estimate.sampled, self.structure, self.expansion, self.beta)
         if estimate.sampled is not None and self.orthogonality > 0:
             cosines = sampled_orthogonality(estimate.sampled, self.structure, h.shape[1:].numel())
             parts["orthogonality"] = self.orthogonality * cosines
@@ -131,6 +141,14 @@ class GRAE:
                 f"curvature 'gauss-newton'; got {self.estimator}, {self.curvature!r}"
             )
 
+    def _check_expansion(self) -> None:
+        check_expansion(self.estimator, self.structure)
+        if self.curvature == "hessian" or "decoder_weight" not in self._following:
+            raise InputError(
+                "an expansion is one minimum with the log-determinant's: it goes with curvature 'gauss-newton' and "
+                "without a decoder_weight"
+            )
+
     def _hessian_penalty(
         self, model: Model, h: Float[Tensor, "B *L"], x: Tensor
     ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, " B"]]:
@@ -143,7 +161,8 @@ class GRAE:
     def __repr__(self) -> str:
         return (
             f"GRAE(beta={self.beta:g}, likelihood={self.likelihood}, structure={self.structure}, "
-            f"estimator={self.estimator}, curvature={self.curvature!r})"
+            f"estimator={self.estimator}, curvature={self.curvature!r}"
+            + (f", expansion={self.expansion:g})" if self.expansion > 0 else ")")
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
 import torch
@@ -16,6 +17,7 @@ from curvae._repr import line
 from curvae._typing import Tensor
 from curvae.autoencoder import Model
 from curvae.errors import InputError
+from curvae.forward.identity import parts
 from curvae.objectives.objective import Objective
 from curvae.objectives.terms import Terms
 
@@ -94,6 +96,20 @@ def check_model(model: Any) -> None:
         raise InputError(
             f"this {type(model).__name__} is inside a DistributedDataParallel whose forward() is not running, so its "
             f"gradients would not be synchronised; {_ADVICE}"
+        )
+
+
+def check_decoder(decoder: Callable[..., Any]) -> None:
+    """Refuse a decoder whose gradients nobody would synchronise.
+
+    Raises:
+        InputError: it is, or is in, a DistributedDataParallel whose ``forward`` is not running.
+    """
+    modules = [part for part in parts(decoder) if isinstance(part, nn.Module)]
+    if torch.is_grad_enabled() and any(map(_unsynchronised, modules)):
+        raise InputError(
+            "the decoder is inside a DistributedDataParallel whose forward() is not running, so its gradients would "
+            "not be synchronised; call the regulariser inside the forward() of the module that is wrapped"
         )
 
 

@@ -6,12 +6,14 @@ from typing import Literal, overload
 
 import torch
 
-from curvae._checks import positive
+from curvae._checks import non_negative, positive
 from curvae._typing import Float, Tensor
 from curvae.curvature import Columns, Estimator, Linearised
 from curvae.errors import InputError
 from curvae.forward.pushforward import Decoder
 from curvae.likelihoods import Gaussian, Likelihood
+from curvae.objectives.expansion import check_expansion, sampled_expansion
+from curvae.objectives.loss import check_decoder
 from curvae.posteriors import Diagonal, Full, Structure
 
 
@@ -26,6 +28,7 @@ def regulariser(
     likelihood: Likelihood | None = None,
     x: Tensor | None = None,
     generator: torch.Generator | None = None,
+    expansion: float = 0.0,
     output: Literal[False] = False,
 ) -> Float[Tensor, " B"]: ...
 
@@ -41,6 +44,7 @@ def regulariser(
     likelihood: Likelihood | None = None,
     x: Tensor | None = None,
     generator: torch.Generator | None = None,
+    expansion: float = 0.0,
     output: Literal[True],
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, "B *D"]]: ...
 
@@ -55,6 +59,7 @@ def regulariser(
     likelihood: Likelihood | None = None,
     x: Tensor | None = None,
     generator: torch.Generator | None = None,
+    expansion: float = 0.0,
     output: bool = False,
 ) -> Float[Tensor, " B"] | tuple[Float[Tensor, " B"], Float[Tensor, "B *D"]]:
     r"""$\tfrac\beta2\log|I+\tfrac1\beta M|$ at the codes ``z``, or its estimate: the penalty of (13) for any loop.
@@ -72,13 +77,18 @@ def regulariser(
         likelihood: observation model; default Gaussian with σ = 1.
         x: the observations; only models other than the Gaussian need them.
         generator: draws what the estimator draws.
+        expansion: λ, ≥ 0, of a variance-expansion term $\lambda\,\mathrm{tr}\,\Sigma^{-1}$ whose noise the penalty then
+            stands for too: in place of the log-determinant it is the minimum over Σ that
+            :func:`~curvae.objectives.expansion` gives. β may be 0 with it, which leaves $\sqrt{2\lambda}$ times the sum
+            of the Jacobian's column norms. From ``Columns(k)``, ``Exact()`` or a ``Fraction`` of either.
         output: also return the decoder's output, which comes from the same pass and need not be computed again.
 
     Returns:
         One value for each sample, differentiable; with ``output=True`` a pair of it and $g(z)$.
 
     Raises:
-        InputError: β is not > 0, the estimator cannot serve the structure, or ``x`` is missing.
+        InputError: β is not > 0, the estimator cannot serve the structure, ``x`` is missing, or the decoder is inside a
+            DistributedDataParallel whose ``forward`` is not running.
 
     Example:
         >>> decoder = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
@@ -94,9 +104,20 @@ def regulariser(
         if not isinstance(likelihood, Gaussian):
             raise InputError(f"x is missing; {likelihood} needs the observations to weigh its outputs")
         likelihood = _Blind(likelihood.sigma)
+    structure = structure or _default(estimator)
+    expansion = non_negative("expansion", expansion)
+    beta = non_negative("beta", beta) if expansion > 0 else positive("beta", beta)
+    if expansion > 0:
+        check_expansion(estimator, structure)
+    check_decoder(decoder)
     at = Linearised(decoder, z, z if x is None else x, likelihood)
-    estimate = estimator.estimate(at, structure or _default(estimator), positive("beta", beta), generator)
-    penalty = 0.5 * beta * estimate.value
+    # without β the log-determinant that comes along is of no use
+    estimate = estimator.estimate(at, structure, beta or 1.0, generator)
+    if expansion > 0:
+        assert estimate.sampled is not None
+        penalty = sampled_expansion(estimate.sampled, structure, expansion, beta)
+    else:
+        penalty = 0.5 * beta * estimate.value
     return (penalty, estimate.eta) if output else penalty
 
 

@@ -128,6 +128,8 @@ def _spelled(objective: Callable[..., Terms]) -> dict[str, Any]:
         return {"objective": "rae", **weights, "estimator": _trace_name(objective.trace), "likelihood": likelihood}
     if type(objective) is not GRAE:
         raise InputError("no objective of curvae's")
+    if objective.expansion > 0:
+        raise InputError("a configuration has no expansion")
     weights = {
         name: value
         for name in ("encoder_weight", "decoder_weight")
