@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import nn
 
 from curvae._checks import positive
 from curvae._repr import line
 from curvae._typing import Float, Tensor
-from curvae.autoencoder import Model
+from curvae.autoencoder import Autoencoder, Model
 from curvae.curvature import Curvature, check_curvature, gauss_newton, hessian
 from curvae.forward.statistics import unmoved
 from curvae.likelihoods import Gaussian, Likelihood
@@ -81,3 +83,11 @@ class Implied(nn.Module):
     def forward(self, x: Float[Tensor, "B *D"]) -> Normal:
         """The posterior."""
         return self.posterior(x)
+
+    def given(self, c: Tensor) -> Implied:
+        """The posterior that a conditional model implies at conditions ``[B, *C]``."""
+        return self.around(cast(Autoencoder, self.model).given(c))
+
+    def around(self, model: Model) -> Implied:
+        """The same of another model."""
+        return Implied(model, self.beta, self.likelihood, self.structure, self.curvature)
