@@ -164,7 +164,8 @@ class Autoencoder(nn.Module):
 
     def __repr__(self) -> str:
         shape = self.shape if len(self.shape) > 1 else self.latents
-        parts = {"encoder": self.encoder, "decoder": self.decoder, "latents": shape, "structure": self.structure}
+        parts: dict[str, Any] = {"encoder": self.encoder, "decoder": self.decoder, "latents": shape}
+        parts["structure"] = self.structure
         if self.condition is not None:
             parts["condition"] = self.condition
         return line(type(self).__name__, weights(self), **parts)

@@ -38,7 +38,7 @@ class Conditioned(OneLine):
     @property
     def structure(self) -> Structure | None:
         """Of the model's posterior; None for a deterministic one."""
-        return self.model.structure  # type: ignore[no-any-return]
+        return self.model.structure
 
     @property
     def decoder(self) -> Any:
@@ -48,24 +48,24 @@ class Conditioned(OneLine):
     @property
     def latents(self) -> int:
         """d."""
-        return self.model.latents  # type: ignore[no-any-return]
+        return self.model.latents
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the latents of one sample."""
-        return self.model.shape  # type: ignore[no-any-return]
+        return self.model.shape
 
     def posterior(self, x: Float[Tensor, "B *D"]) -> Normal:
         r"""$q(z\mid x,c)$."""
-        return self.model.posterior(x, self.c)  # type: ignore[no-any-return]
+        return self.model.posterior(x, self.c)
 
     def encode(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *L"]:
         """The posterior's mean."""
-        return self.model.encode(x, self.c)  # type: ignore[no-any-return]
+        return self.model.encode(x, self.c)
 
     def decode(self, z: Float[Tensor, "B *L"]) -> Float[Tensor, "B *D"]:
         r"""$g(z,c)$, the parameters of the observation model."""
-        return self.model.decode(z, self.c)  # type: ignore[no-any-return]
+        return self.model.decode(z, self.c)
 
     def reconstruct(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         """The decoded mean."""

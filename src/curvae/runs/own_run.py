@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from curvae._typing import Float, Tensor
-from curvae.autoencoder import Autoencoder
+from curvae.autoencoder import Autoencoder, Model
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.posteriors import Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
@@ -114,7 +114,7 @@ def rebuilt(
     return build_for_run(build, config, shape)[0]
 
 
-def check_outputs(model: Autoencoder, x: Float[Tensor, "B *D"]) -> None:
+def check_outputs(model: Model, x: Float[Tensor, "B *D"]) -> None:
     """See that a model decodes what it encodes, in the shape of the data.
 
     Raises:

@@ -53,6 +53,7 @@ def fit(
     early_stop: int = 0,
     validation: Any = None,
     take: Take | None = None,
+    condition: Any = None,
     precision: str | None = None,
     compile: bool = False,
     device: str = "auto",
@@ -94,6 +95,9 @@ def fit(
         validation: held-out samples, of the kinds that ``data`` may be, or the share of ``data`` to hold out; default
             the data's own held-out half, or a tenth.
         take: a function from a batch (a tuple or a mapping, say) to its x; default the first of a tuple.
+        condition: of a conditional model, what its condition is: the number or key of a part of each batch, a function
+            from a batch to it, or an array ``[N, *C]`` beside ``data``; for data that are named by text, what
+            :func:`curvae.data.load` takes, such as ``"labels"``.
         precision: ``"32"``, ``"bf16"`` (networks under autocast) or ``"64"``; default that of the model's weights.
         compile: compile the networks.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
@@ -122,7 +126,7 @@ def fit(
         (20, torch.Size([200, 2]))
     """
     _check(model, objective, steps, epochs)
-    dataset, source = _data(data, validation, take, seed)
+    dataset, source = _data(data, validation, take, seed, condition)
     if batch_size is None:
         given = data.batch_size if isinstance(data, DataLoader) else None
         batch_size = given or min(64, len(dataset.train))
@@ -198,16 +202,31 @@ def _check(model: Autoencoder, objective: Objective, steps: int | None, epochs: 
         model.add_module("likelihood", likelihood)
 
 
-def _data(data: Any, validation: Any, take: Take | None, seed: int) -> tuple[Dataset, str]:
+def _data(data: Any, validation: Any, take: Take | None, seed: int, condition: Any) -> tuple[Dataset, str]:
     """The data, and what a configuration calls them."""
     if isinstance(data, str | Path):
+        names = _names(condition)
+        if validation is not None and not isinstance(validation, float) and names:
+            raise InputError(
+                "validation is given with data named by text and a condition; give a share, or no data by text"
+            )
         if not isinstance(validation, float) or not 0 < validation < 1:
-            given = as_dataset(load(data, split_seed=seed), validation, take=take)
+            given = as_dataset(load(data, split_seed=seed, condition=names), validation, take=take)
             return given, str(data) if validation is None else PYTHON
-        dataset = load(data, split_seed=seed, test_fraction=validation)
+        dataset = load(data, split_seed=seed, test_fraction=validation, condition=names)
         # a set with halves of its own has nothing to split, and refuses
         return as_dataset(dataset, None if dataset.split["kind"] == "seeded" else validation, take=take), PYTHON
-    return as_dataset(data, validation, take=take, seed=seed), PYTHON
+    return as_dataset(data, validation, take=take, seed=seed, condition=condition), PYTHON
+
+
+def _names(condition: Any) -> list[str]:
+    """Names of conditions in data that are named by text."""
+    if condition is None:
+        return []
+    named = [condition] if isinstance(condition, str) else condition
+    if not isinstance(named, list | tuple) or not all(isinstance(one, str) for one in named):
+        raise InputError(f"condition is {shown(condition)}; expected names, such as 'labels', for data named by text")
+    return [part.strip() for one in named for part in one.split(",") if part.strip()]
 
 
 def _said(objective: Objective, model: Autoencoder) -> dict[str, Any]:

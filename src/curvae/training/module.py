@@ -10,7 +10,8 @@ import torch
 from lightning.pytorch import LightningModule
 
 from curvae._typing import Float, Tensor
-from curvae.autoencoder import Autoencoder
+from curvae.autoencoder import Autoencoder, Model
+from curvae.data import Batch
 from curvae.errors import IndefiniteError
 from curvae.nn import MatrixWeightGradients
 from curvae.objectives import Objective, Terms
@@ -77,15 +78,15 @@ class Training(LightningModule):
         """The optimiser, as it was given."""
         return self.optimizer
 
-    def training_step(self, batch: Float[Tensor, "B *D"], batch_idx: int) -> None:
+    def training_step(self, batch: Float[Tensor, "B *D"] | Batch, batch_idx: int) -> None:
         """One update from one batch."""
         generator = step_generator(self.seed, self.step, self.device)
         if self.seeded:
             # this also seeds every GPU; the loop gives the state back
             torch.manual_seed(generator.initial_seed())
         self.optimizer.zero_grad()
-        x = batch.to(self.dtype_of_weights)
-        pieces = x.chunk(self.pieces) if self.pieces > 1 else (x,)
+        typed = batch.to(self.dtype_of_weights)
+        pieces = typed.chunk(self.pieces) if self.pieces > 1 else (typed,)
         self.terms = joined([self._descended(piece, generator) for piece in pieces])
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
@@ -97,7 +98,7 @@ class Training(LightningModule):
         if self.average is not None:
             self.average.update(self.model, self.step)
 
-    def _descended(self, piece: Float[Tensor, "b *D"], generator: torch.Generator) -> Terms:
+    def _descended(self, piece: Float[Tensor, "b *D"] | Batch, generator: torch.Generator) -> Terms:
         """The terms of some of a step's samples, after their share of the gradient was added."""
         objective = None if self.warming is None else self.warming(self.step)
         terms = self.evaluated(piece, generator, self.step + 1, objective)
@@ -113,7 +114,7 @@ class Training(LightningModule):
 
     def evaluated(
         self,
-        batch: Float[Tensor, "B *D"],
+        batch: Float[Tensor, "B *D"] | Batch,
         generator: torch.Generator,
         step: int,
         objective: Objective | None = None,
@@ -125,7 +126,7 @@ class Training(LightningModule):
         """
         try:
             with self.precision():
-                return (objective or self.objective)(self.model, batch, generator)
+                return (objective or self.objective)(*at_its_conditions(self.model, batch), generator)
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             raise TrainingError(
                 f"the penalty cannot be computed at step {step}: the decoder's derivatives are not finite; {self.cure}"
@@ -155,6 +156,11 @@ class Training(LightningModule):
         faster = MatrixWeightGradients() if self.device.type == "cpu" and not self.compiled else nullcontext()
         with torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext(), faster:
             yield
+
+
+def at_its_conditions(model: Autoencoder, batch: Tensor | Batch) -> tuple[Model, Tensor]:
+    """A model and a batch as an objective takes them."""
+    return (model.given(batch.c), batch.x) if isinstance(batch, Batch) else (model, batch)
 
 
 def joined(chunks: Sequence[Terms]) -> Terms:
