@@ -33,8 +33,8 @@ class Batches(OneLine, IterableDataset[Tensor | Batch]):
     number of workers.
 
     Args:
-        data: ``[N, *D]``, uint8 (scaled to [0, 1]) or floating point, on any device, or read one by one; with conditions,
-            of which batches are then :class:`Batch`.
+        data: ``[N, *D]``, uint8 (scaled to [0, 1]) or floating point, on any device, or read one by one; or these with
+            conditions, whose batches are :class:`Batch`.
         batch_size: B, at most N.
         seed: a whole number in [0, 2⁶³).
         start: number of the first batch.

@@ -171,8 +171,7 @@ def _load(
         raise InputError(f"size is {size}; expected a whole number of pixels from 1 to {_LARGEST}")
     if damaged not in DAMAGED:
         raise InputError(f"damaged is {damaged!r}; expected {' or '.join(DAMAGED)}")
-    is_table = not is_name(str(source)) and _suffix(Path(source)) in tables.SUFFIXES
-    if condition and is_table:
+    if condition and is_table(source):
         names = condition.names if isinstance(condition, Coding) else [kind_of(text)[0] for text in condition]
         both = (tuple(dict.fromkeys([*columns[0], *names])), columns[1])
     else:
@@ -201,6 +200,16 @@ def is_name(source: str) -> bool:
         (True, True, False)
     """
     return source.partition(":")[0] in (_DRAWN if ":" in source else _NAMES)
+
+
+def is_table(source: str | Path) -> bool:
+    """Whether :func:`load` takes a source for a table, whose columns have names.
+
+    Example:
+        >>> is_table("people.csv"), is_table("mnist")
+        (True, False)
+    """
+    return not is_name(str(source)) and _suffix(Path(source)) in tables.SUFFIXES
 
 
 def absolute(source: str) -> str:
@@ -250,8 +259,7 @@ def _suffix(path: Path) -> str:
 
 
 def _read(source: str | Path, wish: _Wish, columns: tuple[Sequence[str], Sequence[str]]) -> tuple[str, Halves]:
-    is_table = not is_name(str(source)) and _suffix(Path(source)) in tables.SUFFIXES
-    if any(columns) and not is_table:
+    if any(columns) and not is_table(source):
         raise InputError(
             f"labels and drop name columns of a table ({', '.join(tables.SUFFIXES)}), but the data are "
             f"{str(source)!r}; leave them out"

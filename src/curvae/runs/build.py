@@ -165,9 +165,26 @@ def _reach(structure: Structure) -> int:
 
 
 def _assembled(config: RunConfig, shape: tuple[int, ...]) -> Autoencoder:
-    encoder, decoder = _networks(config, shape)
     structure = None if config.objective in DETERMINISTIC else build_structure(config.structure)
-    return Autoencoder(encoder, decoder, config.latents, structure)
+    if not config.condition_size:
+        return Autoencoder(*_networks(config, shape), config.latents, structure)
+    encoder, decoder = _conditional(config, shape)
+    return Autoencoder(encoder, decoder, config.latents, structure, condition="both")
+
+
+def _conditional(config: RunConfig, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
+    """The same networks with a condition beside the latents, and beside the data or the features of convolutions."""
+    size = config.condition_size
+    wider = replace(config, latents=config.latents + size)
+    _, decoder = _networks(wider, shape)
+    if config.network in _PAPER:
+        encoder, _ = _networks(config, shape)
+        return networks.Beside(encoder, "features", size), networks.Beside(decoder)
+    flat = (math.prod(shape) + size,)
+    if config.network == "linear":
+        return networks.Beside(networks.linear_encoder(flat, config.latents)), networks.Beside(decoder)
+    encoder, _ = _networks(config, flat)
+    return networks.Beside(encoder), networks.Beside(decoder)
 
 
 def _networks(config: RunConfig, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:

@@ -25,7 +25,7 @@ _SEEN = 500
 
 
 def choose_network(config: RunConfig, dataset: Dataset) -> RunConfig:
-    """The configuration with a network: one that was left to the data is chosen, see ``build.network_of``.
+    """The configuration with what the data say: a network that was left to them, and the size of a condition.
 
     Raises:
         InputError: the paper's networks are not made for these data.
@@ -35,6 +35,8 @@ def choose_network(config: RunConfig, dataset: Dataset) -> RunConfig:
         >>> choose_network(RunConfig(data="toy", network="auto"), data).network
         'mlp'
     """
+    if dataset.coding is not None:
+        config = replace(config, condition_size=dataset.coding.size)
     if config.model:
         return config
     resizable = dataset.train.dtype == torch.uint8

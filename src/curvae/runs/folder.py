@@ -14,8 +14,9 @@ import torch
 
 from curvae._checks import positive_int
 from curvae._repr import OneLine
-from curvae.autoencoder import Autoencoder
-from curvae.data import Dataset, as_dataset, is_name
+from curvae._typing import Tensor
+from curvae.autoencoder import Autoencoder, Model
+from curvae.data import Batch, Coding, Dataset, as_dataset, is_name
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.metrics import Evaluation, codes, evaluate, fit_mixture
@@ -31,16 +32,17 @@ from curvae.runs.handed import Handed, noise_of
 from curvae.runs.lines import read_lines
 from curvae.runs.own import Build
 from curvae.runs.provenance import environment
-from curvae.runs.schema import amount, anything, count, digest, listing, mapping, optional, record, text
+from curvae.runs.schema import amount, anything, count, digest, listing, mapping, number, optional, record, text
 from curvae.runs.source import load_data
 from curvae.runs.taking import check_free, clear
 from curvae.runs.trained import Codes, Posteriors, Trained
 from curvae.terminal import quoted
 
 _FORMAT = "curvae-run"
+_COLUMN = record({"name": text, "classes": optional(listing(text)), "mean": number, "std": number})
 _DATA = record(
     {"digest": digest, "shape": listing(count, at_least=1)},
-    {"split": mapping(anything), "train": count, "test": count},
+    {"split": mapping(anything), "train": count, "test": count, "condition": listing(_COLUMN, at_least=1)},
 )
 _ENVIRONMENT = mapping(optional(text))
 _CHANGE = record(
@@ -68,7 +70,7 @@ class Run(OneLine):
         path: the folder.
         config: what was asked for.
         data: what the data was: ``digest``, ``split``, ``shape``, the sizes ``train`` and ``test``, and ``white``, the
-            stored number that means 1 (``Dataset.white``).
+            stored number that means 1 (``Dataset.white``), and of coded conditions the coding, ``condition``.
         environment: versions, device and commit at the start.
         history: what was changed when training went on: for each time ``step`` (steps done by then), ``date``, the
             changed values ``from`` and ``to``, and the ``environment`` since.
@@ -117,6 +119,8 @@ class Run(OneLine):
             "test": len(dataset.test),
             "white": dataset.white,
         }
+        if dataset.coding is not None:
+            data["condition"] = dataset.coding.to_json()
         build = None if handed is None else handed.model
         source = None if build is None or isinstance(build, Autoencoder) else source_digest(build)
         made = environment(device) | ({} if source is None else {"model": source})
@@ -265,9 +269,10 @@ class Run(OneLine):
         where = choose_device(device)
         model = self.model().to(where)
         likelihood, structure = self.noise(model)
+        at, x = at_conditions(model, self.dataset(), min(positive_int("limit", limit), self.data["test"]))
         found = evaluate(
-            model,
-            self.dataset().test[: min(positive_int("limit", limit), self.data["test"])],
+            at,
+            x,
             self.config.beta,
             likelihood,
             structure,
@@ -307,40 +312,60 @@ class Run(OneLine):
         model = self.model().to(choose_device(device))
         shape, white = tuple(self.data["shape"]), self.data.get("white")
         likelihood, structure = self.noise(model)
-        return Trained(model, likelihood, structure, self.config.beta, shape, white)
+        return Trained(model, likelihood, structure, self.config.beta, shape, white, self.coding)
+
+    @property
+    def coding(self) -> Coding | None:
+        """How conditions were coded; None where there are none, or they were numbers that were handed over."""
+        return Coding.from_json(self.data["condition"]) if "condition" in self.data else None
 
     def encode(
-        self, x: Any, *, covariance: bool = False, structure: Structure | None = None, batch_size: int = 256
+        self,
+        x: Any,
+        *,
+        condition: Any = None,
+        covariance: bool = False,
+        structure: Structure | None = None,
+        batch_size: int = 256,
     ) -> Codes | Posteriors:
         """Means and standard deviations of the latents; see :meth:`Trained.encode`."""
-        return self.trained().encode(x, covariance=covariance, structure=structure, batch_size=batch_size)
+        options: Any = {"covariance": covariance, "structure": structure, "batch_size": batch_size}
+        return self.trained().encode(x, condition=condition, **options)
 
-    def reconstruct(self, x: Any) -> Any:
+    def reconstruct(self, x: Any, *, condition: Any = None) -> Any:
         """Expected observations at the codes of ``x``; see :meth:`Trained.reconstruct`."""
-        return self.trained().reconstruct(x)
+        return self.trained().reconstruct(x, condition=condition)
 
-    def interpolate(self, a: Any, b: Any, steps: int = 9, *, geodesic: bool = False) -> Any:
+    def interpolate(self, a: Any, b: Any, steps: int = 9, *, condition: Any = None, geodesic: bool = False) -> Any:
         """Ways between pairs of samples, straight or as the decoder sees them; see :meth:`Trained.interpolate`."""
-        return self.trained().interpolate(a, b, steps, geodesic=geodesic)
+        return self.trained().interpolate(a, b, steps, condition=condition, geodesic=geodesic)
 
     def traverse(self, x: Any = None, **options: Any) -> Any:
         """One latent moves at a time; see :meth:`Trained.traverse` for the options."""
         return self.trained().traverse(x, **options)
 
-    def sample(self, n: int, *, seed: int = 0, mixture: int | None = None) -> Any:
+    def sample(self, n: int, *, condition: Any = None, seed: int = 0, mixture: int | None = None) -> Any:
         """Decoded draws of the prior, ``[n, *D]``; see :meth:`Trained.sample`.
 
         Args:
             n: how many.
+            condition: of each, or one for all; default the classes in turn, or for other conditions those of the run's
+                held-out samples in turn.
             seed: of the draws, and of the fit.
             mixture: draw from so many normal distributions fitted to the codes of the training data instead.
         """
         trained = self.trained()
+        positive_int("n", n)
+        if trained.model.condition is not None and condition is None:
+            condition = None if self.coding is None else self.coding.cycle(n)
+            if condition is None:
+                known = self.dataset().half(test=True)[:n].c
+                condition = known.repeat(-(-n // len(known)), *[1] * (known.dim() - 1))[:n]
         if mixture is None:
-            return trained.sample(n, seed=seed)
+            return trained.sample(n, condition=condition, seed=seed)
         generator(seed, torch.device("cpu"))  # refuses a seed before the work; scikit-learn takes those of 32 bits
-        density = fit_mixture(codes(trained.model, self.dataset().train[:]), mixture, seed % 2**32)
-        return trained.sample(n, seed=seed, density=density)
+        density = fit_mixture(codes(*at_conditions(trained.model, self.dataset(), test=False)), mixture, seed % 2**32)
+        return trained.sample(n, condition=condition, seed=seed, density=density)
 
     def dataset(self) -> Dataset:
         """The run's data, the same split.
@@ -363,7 +388,7 @@ class Run(OneLine):
         # version 0.1 knew no masks, and took the largest number of 16 bits for white
         white, old = self.data.get("white", 65_535), "white" not in self.data
         try:
-            dataset = load_data(config, white).in_shape(tuple(self.data["shape"]))
+            dataset = load_data(config, white, self.coding).in_shape(tuple(self.data["shape"]))
         except InputError as error:
             if config.data != self.config.data or is_name(config.data) or Path(config.data).exists():
                 raise
@@ -399,3 +424,21 @@ class Run(OneLine):
             beside: more of them, ready for JSON, kept in the same document.
         """
         write_evaluation(self.path, evaluation, beside or {})
+
+
+def at_conditions(
+    model: Autoencoder, dataset: Dataset, limit: int | None = None, test: bool = True
+) -> tuple[Model, Tensor]:
+    """A model and the samples of one half as metrics take them: of a conditional one at the samples' conditions.
+
+    Args:
+        model: of the run.
+        dataset: the run's.
+        limit: at most so many samples, the first ones.
+        test: the held-out half.
+    """
+    found = dataset.half(test)[slice(limit)]
+    if not isinstance(found, Batch):
+        return model, found
+    like = next(model.parameters())
+    return model.given(found.c.to(like if found.c.is_floating_point() else like.device)), found.x

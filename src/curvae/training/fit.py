@@ -137,6 +137,7 @@ def fit(
         model=PYTHON,
         latents=model.latents,
         split_seed=seed,
+        **_condition(condition, source, dataset),
         **_said(objective, model),
         steps=positive_int("steps", many),
         batch_size=batch_size,
@@ -217,6 +218,14 @@ def _data(data: Any, validation: Any, take: Take | None, seed: int, condition: A
         # a set with halves of its own has nothing to split, and refuses
         return as_dataset(dataset, None if dataset.split["kind"] == "seeded" else validation, take=take), PYTHON
     return as_dataset(data, validation, take=take, seed=seed, condition=condition), PYTHON
+
+
+def _condition(condition: Any, source: str, dataset: Dataset) -> dict[str, Any]:
+    """What a configuration says of the conditions."""
+    if not dataset.conditional:
+        return {}
+    size = {} if dataset.coding is None else {"condition_size": dataset.coding.size}
+    return {"condition": PYTHON if source == PYTHON else ",".join(_names(condition)), **size}
 
 
 def _names(condition: Any) -> list[str]:
