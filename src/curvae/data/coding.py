@@ -224,7 +224,8 @@ def _column(name: str, kind: str | None, train: Mapping[str, Any], test: Mapping
             raise InputError(f"condition {name} is {mean:g} for every training sample and says nothing; leave it out")
         return Column(name, None, mean, std)
     texts = _texts(both)
-    if bad := next((text for text in texts if text in ("", "nan", "None", "NaT", "<NA>")), None):
+    bad = next((text for text in texts if text in ("", "nan", "None", "NaT", "<NA>")), None)
+    if bad is not None:
         raise InputError(f"condition {name} is missing for some samples ({shown(bad)}); fill it in")
     classes = sorted(set(texts), key=_order)
     if len(classes) > _MOST_CLASSES:

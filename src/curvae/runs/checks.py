@@ -95,8 +95,9 @@ def remarks(config: RunConfig, dataset: Dataset) -> list[str]:
         >>> remarks(RunConfig(data="toy", network="mlp"), data)[0]
         'toy has features of root mean square up to ...; standardise them, for example (x - mean) / std of each'
     """
+    told = [] if dataset.coding is None else [f"the networks are told {dataset.coding.told()}"]
     dataset = peeked(dataset)
-    found, spread = _stored(dataset), _Spread.of(dataset)
+    found, spread = [*told, *_stored(dataset)], _Spread.of(dataset)
     pixels = dataset.train.dtype == torch.uint8
     if (pixels or _on_unit_interval(config)) and 0 < spread.high <= _DIM:
         of = f" (bytes up to {round(255 * spread.high)} of 255)" if pixels else ""
