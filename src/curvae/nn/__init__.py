@@ -5,17 +5,20 @@ from curvae.nn.beside import Beside
 from curvae.nn.celeba import CelebADecoder, CelebAEncoder
 from curvae.nn.dense import MLPDecoder, MLPEncoder, linear_decoder, linear_encoder
 from curvae.nn.mnist import MNISTDecoder, MNISTEncoder
+from curvae.nn.priors import ConditionalNormalPrior, NormalPrior
 from curvae.nn.same import SameConv2d, SameConvTranspose2d
 
 __all__ = [
     "Beside",
     "CelebADecoder",
     "CelebAEncoder",
+    "ConditionalNormalPrior",
     "MLPDecoder",
     "MLPEncoder",
     "MNISTDecoder",
     "MNISTEncoder",
     "MatrixWeightGradients",
+    "NormalPrior",
     "SameConv2d",
     "SameConvTranspose2d",
     "linear_decoder",

@@ -166,10 +166,12 @@ def _reach(structure: Structure) -> int:
 
 def _assembled(config: RunConfig, shape: tuple[int, ...]) -> Autoencoder:
     structure = None if config.objective in DETERMINISTIC else build_structure(config.structure)
-    if not config.condition_size:
-        return Autoencoder(*_networks(config, shape), config.latents, structure)
-    encoder, decoder = _conditional(config, shape)
-    return Autoencoder(encoder, decoder, config.latents, structure, condition="both")
+    conditional = config.condition_size > 0
+    encoder, decoder = (_conditional if conditional else _networks)(config, shape)
+    if config.network != "linear" and encoder.out_features == config.latents:
+        # the autoencoder would take the features, which an activation has bounded, for the means
+        raise InputError(f"width {config.width} gives the encoder as many features as latents; choose another width")
+    return Autoencoder(encoder, decoder, config.latents, structure, condition="both" if conditional else None)
 
 
 def _conditional(config: RunConfig, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
@@ -194,11 +196,7 @@ def _networks(config: RunConfig, shape: tuple[int, ...]) -> tuple[nn.Module, nn.
                 "likelihood is bernoulli but a linear decoder gives no probabilities; use bernoulli-logits"
             )
         return networks.linear_encoder(shape, config.latents), networks.linear_decoder(config.latents, shape)
-    encoder, decoder = _paper(config, shape) if config.network in _PAPER else _mlp(config, shape)
-    if encoder.out_features == config.latents:
-        # the autoencoder would take the features, which an activation has bounded, for the means
-        raise InputError(f"width {config.width} gives the encoder as many features as latents; choose another width")
-    return encoder, decoder
+    return _paper(config, shape) if config.network in _PAPER else _mlp(config, shape)
 
 
 def _paper(
