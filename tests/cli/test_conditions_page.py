@@ -77,6 +77,7 @@ def test_the_page_is_right_and_data_stay_in_order(place: Path, curvae: Curvae, m
 
 def _refusals(curvae: Curvae) -> None:
     plain = ["train", "--data", "digits.npz:images", "--network", "linear", "--latents", "2", *SHORT["train"]]
+    own = ["train", "--model", "residual.py:build", "--data", "digits.npz:images", *SHORT["train"]]
     assert curvae(*plain, "--out", "runs/plain").code == 0
     for words, message in (
         (

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Shaped
 
 from curvae._checks import shown
+from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
 
@@ -67,8 +68,8 @@ class Column:
         return f"{self.name} ({len(self.classes)} classes: {listed})"
 
 
-@dataclass(frozen=True)
-class Coding:
+@dataclass(frozen=True, repr=False)
+class Coding(OneLine):
     """How conditions become numbers: classes one-hot, numbers standardised, side by side.
 
     Texts, truth values and whole numbers of at most 100 different values are classes; other numbers are numbers. A
@@ -82,6 +83,9 @@ class Coding:
     """
 
     columns: tuple[Column, ...]
+
+    def _told(self) -> dict[str, Any]:
+        return {"size": self.size, "columns": self.told()}
 
     @classmethod
     def of(cls, names: Sequence[str], train: Mapping[str, Any], test: Mapping[str, Any]) -> Coding:

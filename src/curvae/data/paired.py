@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from curvae._repr import OneLine
+from curvae._repr import OneLine, line
 from curvae._typing import Float, Tensor
 from curvae.data.pixels import as_float
 from curvae.data.samples import Samples
@@ -28,6 +28,9 @@ class Batch(NamedTuple):
 
     x: Float[Tensor, "B *D"]
     c: Tensor
+
+    def __repr__(self) -> str:
+        return line(type(self).__name__, **self._asdict())
 
     def to(self, *where: Any) -> Batch:
         """On another device and in another type of floating-point numbers."""
@@ -53,8 +56,8 @@ class Paired(OneLine):
 
     Example:
         >>> pair = Paired(torch.tensor([[0], [255]], dtype=torch.uint8), torch.tensor([7, 8]))
-        >>> pair[torch.tensor([1])]
-        Batch(x=tensor([[1.]]), c=tensor([8]))
+        >>> pair[torch.tensor([1])], pair[:1].c
+        (Batch(x=float32 [1, 1], c=int64 [1]), tensor([7]))
     """
 
     def __init__(self, x: Tensor | Samples, c: Tensor | None) -> None:
