@@ -12,11 +12,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from curvae import Autoencoder, fit, objectives, posteriors
+from curvae import Autoencoder, fit, likelihoods, objectives, posteriors
 from curvae.curvature import Columns
 from curvae.data import Batches, as_dataset
 from curvae.errors import InputError
-from curvae.nn import Beside
+from curvae.nn import Beside, Observed
 from curvae.runs import Run, RunConfig
 from curvae.training import train
 from curvae.training.noise import step_generator
@@ -221,3 +221,27 @@ def test_every_named_network_takes_a_condition(network: str) -> None:
 def test_what_does_not_go_together(call: Any, message: str, labelled: Run) -> None:
     with pytest.raises(InputError, match=message):
         call(labelled)
+
+
+def test_missing_values_with_an_observation_model_that_has_a_place_for_them() -> None:
+    """A run on data with NaN, with conditions besides: what is missing takes no part in the objective."""
+    holes = X.copy()
+    holes[::3, 1], holes[5] = np.nan, np.nan
+    network = nn.Sequential(nn.Linear(12 + 3, 8), nn.Tanh())
+    model = Autoencoder(Observed(Beside(network)), Beside(nn.Linear(2 + 3, 6)), latents=2, features=8, condition="both")
+    masked = objectives.GRAE(0.2, likelihoods.Masked(likelihoods.Gaussian()), posteriors.Diagonal())
+    run = fit(model, holes, masked, condition=C, steps=3, batch_size=16, **CPU)
+    x, c = torch.tensor(holes), torch.tensor(C)
+    own = run.model()
+    filled = torch.cat([x.nan_to_num(0), (~x.isnan()).float()], 1)
+    h = own.mean_head(own.encoder.network(filled, c))
+    eta = own.decode(h, c)
+    nll = 0.5 * ((eta - x) ** 2).nansum(1)
+    terms = masked(own.given(c), x)
+    torch.testing.assert_close(terms["nll"], nll)
+    assert float(terms["penalty"][5]) == 0.0  # nothing of it was observed
+    assert terms["penalty"][6] > 0
+    np.testing.assert_allclose(run.reconstruct(holes, condition=C), eta.detach().numpy(), rtol=1e-5, atol=1e-6)
+    assert np.isfinite(run.evaluate().grae.mean)
+    with pytest.raises(InputError, match="NaN"):
+        fit(model, holes, objectives.GRAE(0.2), condition=C, steps=2, **CPU)

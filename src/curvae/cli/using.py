@@ -75,8 +75,8 @@ class Samples:
         return self._some(positions)
 
     def _some(self, which: Any) -> Samples:
-        labels, conditions = (None if each is None else each[which] for each in (self.labels, self.conditions))
-        return Samples(self.values[which], labels, conditions)
+        labels = None if self.labels is None else self.labels[which]
+        return Samples(self.values[which], labels, None if self.conditions is None else self.conditions[which])
 
 
 def read(run: Run, data: str | None, part: str, condition: str | None = None) -> Samples:

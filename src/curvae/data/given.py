@@ -29,6 +29,7 @@ def as_dataset(
     seed: int = 0,
     split: Mapping[str, Any] | None = None,
     condition: Any = None,
+    missing: bool = False,
 ) -> Dataset:
     """A training and a held-out half, of whatever holds samples.
 
@@ -45,6 +46,7 @@ def as_dataset(
         condition: conditions of the samples (``Dataset.conditions``): which part of a batch they are, as its number in
             a tuple or its key in a mapping, or a function from a batch to them; or an array ``[N, *C]`` of those of
             ``data``, from which a share is held out then. Numbers are given to the model as they are.
+        missing: whether NaN may stand for what was not observed, as in :class:`curvae.likelihoods.Masked`.
 
     Raises:
         InputError: what cannot be used of it, in one line.
@@ -66,11 +68,11 @@ def as_dataset(
             return data
         if isinstance(validation, float):
             raise InputError(f"validation is {validation} but {data.name} has a held-out half of its own; leave it out")
-        return _of("data", data.train, samples(validation, take, "validation"), {"kind": "given"})
+        return _of("data", data.train, samples(validation, take, "validation", missing=missing), {"kind": "given"})
     if isinstance(data, tuple) and len(data) == 2 and split is not None and split.get("kind") == "given":
         data, validation = data
     part = _part(condition)
-    whole, c = _paired(data, take, "data", part)
+    whole, c = _paired(data, take, "data", part, missing)
     if part is None and condition is not None:
         c = as_conditions(condition, len(whole))
     if validation is not None and not isinstance(validation, float):
@@ -79,7 +81,7 @@ def as_dataset(
                 "condition is an array and validation has samples of its own, whose conditions are not given; put both "
                 "into their sets, such as TensorDataset(x, c), and give condition=1"
             )
-        held_out, beside = _paired(validation, take, "validation", part)
+        held_out, beside = _paired(validation, take, "validation", part, missing)
         return _conditioned(_of("data", whole, held_out, {"kind": "given"}), c, beside)
     seeded = split if split is not None and split.get("kind") == "seeded" else {}
     fraction = 0.1 if validation is None else validation
@@ -97,16 +99,18 @@ def as_dataset(
 def _part(condition: Any) -> Take | None:
     """The function that takes conditions out of a batch; None where they are none of its parts."""
     if callable(condition):
-        return condition  # type: ignore[no-any-return]
+        return condition
     if isinstance(condition, str) or (isinstance(condition, int) and not isinstance(condition, bool)):
         return lambda batch: batch[condition]
     return None
 
 
-def _paired(data: Any, take: Take | None, name: str, part: Take | None) -> tuple[Any, Tensor | None]:
+def _paired(
+    data: Any, take: Take | None, name: str, part: Take | None, missing: bool = False
+) -> tuple[Any, Tensor | None]:
     """The samples, and their conditions where these are a part of the same."""
     if part is None:
-        return samples(data, take, name), None
+        return samples(data, take, name, missing=missing), None
     loader = data if isinstance(data, DataLoader) else None
     inner: Any = data if loader is None else loader.dataset
     plain = loader is None or loader.collate_fn is default_collate
@@ -115,13 +119,13 @@ def _paired(data: Any, take: Take | None, name: str, part: Take | None) -> tuple
     elif isinstance(inner, Mapping | tuple | list) and loader is None:
         whole = inner
     else:
-        found = samples(data, take, name, part)
+        found = samples(data, take, name, part, missing)
         if not isinstance(found, Samples):
             raise InputError(
                 f"{name} is one array, which has no part for the condition; give the conditions themselves"
             )
         return found, None
-    x = _array(taken(whole, take), name)
+    x = _array(taken(whole, take), name, missing)
     return x, as_conditions(taken(whole, part, "condition"), len(x))
 
 
@@ -136,7 +140,7 @@ def _conditioned(dataset: Dataset, train: Tensor | None, test: Tensor | None) ->
     return dataset.with_conditions(train.to(dataset.train.device), test.to(dataset.test.device))
 
 
-def samples(data: Any, take: Take | None, name: str, condition: Take | None = None) -> Any:
+def samples(data: Any, take: Take | None, name: str, condition: Take | None = None, missing: bool = False) -> Any:
     """A tensor of uint8 or float32, or :class:`Samples`.
 
     Raises:
@@ -156,13 +160,13 @@ def samples(data: Any, take: Take | None, name: str, condition: Take | None = No
         data = taken(data.tensors, take)
     elif loader is not None or (isinstance(data, TorchDataset) and not isinstance(data, Tensor)):
         collate, workers = (None, 0) if loader is None else (loader.collate_fn, loader.num_workers)
-        found = Samples(data, collate, take, workers=workers, condition=condition)
+        found = Samples(data, collate, take, workers=workers, condition=condition, missing=missing)
         if condition is not None:
             found.pair(slice(1))  # what is no condition is told now
         return found
     elif isinstance(data, Mapping) or take is not None:
         data = taken(data, take)
-    return _array(data, name)
+    return _array(data, name, missing)
 
 
 def peeked(dataset: Dataset, count: int = 500) -> Dataset:
@@ -185,7 +189,7 @@ def _check_loader(loader: DataLoader[Any], name: str) -> None:
         )
 
 
-def _array(data: Any, name: str) -> Tensor:
+def _array(data: Any, name: str, missing: bool = False) -> Tensor:
     """uint8 stays uint8, which takes a quarter of the memory; all else becomes float32."""
     if isinstance(data, np.ndarray | Tensor) and data.dtype in (np.uint8, torch.uint8) and data.ndim > 1 and len(data):
         if isinstance(data, np.ndarray):  # of which PyTorch takes no negative strides, and warns if it is read-only
@@ -197,16 +201,17 @@ def _array(data: Any, name: str) -> Tensor:
                 f"{name}.astype('float32')"
             )
         return pixels
-    return as_samples(data, name=name).detach()
+    return as_samples(data, name=name, missing=missing).detach()
 
 
 def _of(name: str, train: Any, test: Any, split: Mapping[str, Any]) -> Dataset:
     if isinstance(train, Samples) or isinstance(test, Samples):
-        train, test = (half if isinstance(half, Samples) else as_samples(half) for half in (train, test))
+        # what was missing has been looked at
+        train, test = (half if isinstance(half, Samples) else as_samples(half, missing=True) for half in (train, test))
         digests = [_digest(half) for half in (train, test)]
         return Dataset(name, train, test, dict(split), hashlib.sha256("".join(digests).encode()).hexdigest())
     if train.dtype != test.dtype:
-        train, test = as_samples(train), as_samples(test)
+        train, test = as_samples(train, missing=True), as_samples(test, missing=True)
     return Dataset(name, train, test, dict(split or STANDARD))
 
 

@@ -78,7 +78,7 @@ def labels(folder: Path) -> UInt8[np.ndarray, " N"] | None:
     """
     found = []
     for half in ("train", "test"):
-        images = find(folder, half)  # type: ignore[arg-type]
+        images = find(folder, half)
         if images is None:
             continue
         path = images.with_name(images.name.replace("images", "labels").replace("idx3", "idx1"))

@@ -173,10 +173,10 @@ def _load(
         raise InputError(f"damaged is {damaged!r}; expected {' or '.join(DAMAGED)}")
     if condition and is_table(source):
         names = condition.names if isinstance(condition, Coding) else [kind_of(text)[0] for text in condition]
-        both = (tuple(dict.fromkeys([*columns[0], *names])), columns[1])
+        kept: tuple[Sequence[str], Sequence[str]] = (tuple(dict.fromkeys([*columns[0], *names])), columns[1])
     else:
-        both = columns
-    name, halves = _read(source, wish, both)
+        kept = columns
+    name, halves = _read(source, wish, kept)
     halves = whitened(halves, wish.white, repr(name))
     if size is not None:
         resize = _reading_images("resize")
@@ -188,8 +188,8 @@ def _load(
     if not condition:
         return found
     found = with_conditions(found, str(source), condition, wish.split)
-    kept = {key: value for key, value in (found.labels or {}).items() if key in columns[0]}
-    return replace(found, labels=kept or None)
+    labels = {key: value for key, value in (found.labels or {}).items() if key in columns[0]}
+    return replace(found, labels=labels or None)
 
 
 def is_name(source: str) -> bool:

@@ -35,6 +35,7 @@ class Samples(OneLine):
         take: from a batch to its x; default the batch itself, or the first of a tuple.
         indices: which entries, in their order; default all.
         condition: from a batch to the conditions of its samples.
+        missing: whether NaN may stand for what was not observed.
 
     Raises:
         InputError: no entries, or batches of which x cannot be taken.
@@ -56,9 +57,10 @@ class Samples(OneLine):
         indices: Tensor | None = None,
         workers: int = 0,
         condition: Take | None = None,
+        missing: bool = False,
     ) -> None:
         self.source, self.collate, self.take = source, collate or default_collate, take
-        self.condition = condition
+        self.condition, self.missing = condition, missing
         self.indices = torch.arange(len(source)) if indices is None else indices
         self.workers = workers
         if len(self.indices) == 0:
@@ -80,7 +82,8 @@ class Samples(OneLine):
 
     def at(self, positions: Tensor) -> Samples:
         """Some of these."""
-        return Samples(self.source, self.collate, self.take, self.indices[positions], self.workers, self.condition)
+        chosen = self.indices[positions]
+        return Samples(self.source, self.collate, self.take, chosen, self.workers, self.condition, self.missing)
 
     @property
     def first(self) -> Float[Tensor, "n *D"]:
@@ -103,7 +106,7 @@ class Samples(OneLine):
         numbers = self.indices[which].tolist()
         with _drawn_from(numbers):
             batch = self.collate([self.source[number] for number in numbers])
-            return as_samples(taken(batch, self.take), name="a batch"), batch
+            return as_samples(taken(batch, self.take), name="a batch", missing=self.missing), batch
 
 
 def as_conditions(c: Any, count: int) -> Tensor:

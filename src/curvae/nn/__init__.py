@@ -1,7 +1,7 @@
 """Networks: the paper's for MNIST and CelebA, perceptrons and linear maps. Any ``nn.Module`` will do as well."""
 
 from curvae.cpu.weight_gradients import MatrixWeightGradients
-from curvae.nn.beside import Beside
+from curvae.nn.beside import Beside, Observed
 from curvae.nn.celeba import CelebADecoder, CelebAEncoder
 from curvae.nn.dense import MLPDecoder, MLPEncoder, linear_decoder, linear_encoder
 from curvae.nn.mnist import MNISTDecoder, MNISTEncoder
@@ -19,6 +19,7 @@ __all__ = [
     "MNISTEncoder",
     "MatrixWeightGradients",
     "NormalPrior",
+    "Observed",
     "SameConv2d",
     "SameConvTranspose2d",
     "linear_decoder",

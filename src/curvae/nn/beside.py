@@ -1,4 +1,4 @@
-"""A condition as more inputs of a network that was made without one."""
+"""What stands beside the data as more inputs of a network: a condition, and which values were observed."""
 
 from __future__ import annotations
 
@@ -54,3 +54,30 @@ class Beside(nn.Module):
         if self.join == "input":
             return self.network(torch.cat([x.flatten(1), c], 1))
         return torch.cat([self.network(x), c], 1)
+
+
+class Observed(nn.Module):
+    """A network of data with missing values: zeros in the place of NaN, and beside them 1 for all that was observed.
+
+    Args:
+        network: ``[B, 2 n] → [B, …]`` for samples of n numbers; with more arguments, such as a condition, it gets these
+            as they are.
+
+    Example:
+        >>> seen = Observed(nn.Identity())
+        >>> seen(torch.tensor([[3.0, torch.nan]]))
+        tensor([[3., 0., 1., 0.]])
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        features = getattr(network, "out_features", None)
+        if isinstance(features, int):
+            self.out_features = features
+
+    def forward(self, x: Float[Tensor, "B *D"], *beside: Tensor) -> Float[Tensor, "B *F"]:
+        """The network's output."""
+        flat = x.flatten(1)
+        seen = ~flat.isnan()
+        return self.network(torch.cat([flat.where(seen, 0), seen.to(flat.dtype)], 1), *beside)

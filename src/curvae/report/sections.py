@@ -172,7 +172,8 @@ def conditions(dataset: Dataset, count: int, first: int | None = None, repeat: b
     if not dataset.conditional:
         return None
     many = min(count, len(dataset.test))
-    found: Batch = dataset.half(test=True)[torch.arange(many) * len(dataset.test) // many]
+    found = dataset.half(test=True)[torch.arange(many) * len(dataset.test) // many]
+    assert isinstance(found, Batch)
     places = torch.arange(count if repeat else many) % many
     return found.c[places][:first]
 

@@ -137,6 +137,7 @@ class View:
         if c is None:
             return self
         like = self._like
+        assert isinstance(self.model, Autoencoder)
         return replace(self, model=self.model.given(c.to(like if c.is_floating_point() else like.device)))
 
     def pieces(self, values: Shaped[Tensor, "B *S"]) -> Iterator[tuple[Model, Shaped[Tensor, "b *S"]]]:

@@ -161,7 +161,7 @@ class Run(OneLine):
         document = read_document(path / "config.json", _FORMAT, _NEEDED, {"history": listing(_CHANGE)})
         config = RunConfig.from_json(document["config"])
         history = tuple(document.get("history", ()))
-        given = None if data is None else as_dataset(data, split=document["data"].get("split"))
+        given = None if data is None else as_dataset(data, split=document["data"].get("split"), missing=True)
         handed = Handed(model, given, objective)
         return cls(path, config, document["data"], document["environment"], history, handed)
 
@@ -359,7 +359,9 @@ class Run(OneLine):
         if trained.model.condition is not None and condition is None:
             condition = None if self.coding is None else self.coding.cycle(n)
             if condition is None:
-                known = self.dataset().half(test=True)[:n].c
+                found = self.dataset().half(test=True)[:n]
+                assert isinstance(found, Batch)  # of a conditional model
+                known = found.c
                 condition = known.repeat(-(-n // len(known)), *[1] * (known.dim() - 1))[:n]
         if mixture is None:
             return trained.sample(n, condition=condition, seed=seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -22,7 +22,8 @@ from curvae.data import Coding
 from curvae.data.samples import as_conditions
 from curvae.errors import InputError
 from curvae.geometry import energy, geodesic
-from curvae.likelihoods import Likelihood, Masked
+from curvae.likelihoods import Likelihood
+from curvae.likelihoods.masked import takes_missing
 from curvae.metrics import Mixture
 from curvae.metrics.codes import has_posterior
 from curvae.posteriors import Factor, Shared, Structure
@@ -302,8 +303,7 @@ class Trained(OneLine):
         return next(self.model.parameters(), torch.empty(0))
 
     def _given(self, x: Any, name: str = "x") -> Given:
-        parts = self.likelihood.modules() if isinstance(self.likelihood, torch.nn.Module) else ()
-        return Given(x, self.shape, self.white, name, missing=any(isinstance(part, Masked) for part in parts))
+        return Given(x, self.shape, self.white, name, missing=takes_missing(self.likelihood))
 
     def _conditions(self, condition: Any, count: int | None) -> Tensor | None:
         """The conditions of so many samples as the networks take them; None for a model that takes none."""

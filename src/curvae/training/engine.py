@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.data import Batch, Batches, Dataset, Samples
-from curvae.data.paired import Paired
+from curvae.data.paired import Paired, values
 from curvae.data.reasons import reason
 from curvae.objectives import Objective
 from curvae.runs import Run, save_model
@@ -116,7 +116,7 @@ def run_job(job: Job) -> Outcome:
         start, seconds, watch = job.checkpoint.step, job.checkpoint.seconds, Watch(job.checkpoint.start)
     module = _module(job, optimizer, average, start)
     if config.compile and start < config.steps:
-        _compile(module, typed(dataset.train[: config.batch_size], config).to(device), job.console)
+        _compile(module, values(typed(dataset.train[: config.batch_size], config)).to(device), job.console)
     held_out = typed(dataset.half(test=True)[:HELD_OUT], config).to(device)
     batch_norm = PreciseBatchNorm(dataset.half(), config.batch_size, config.seed)
     recorder = Recorder(run.path / "metrics.jsonl", config, held_out, batch_norm, watch, seconds, stop)

@@ -19,6 +19,7 @@ from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset, as_dataset, load
 from curvae.data.samples import Take
 from curvae.errors import InputError
+from curvae.likelihoods.masked import takes_missing
 from curvae.objectives import Objective
 from curvae.objectives.loss import check_model
 from curvae.runs import Run, RunConfig
@@ -76,7 +77,8 @@ def fit(
         model: an :class:`~curvae.Autoencoder` over any modules. It has the trained weights afterwards, on the CPU.
         data: an array or tensor ``[N, *D]``, a :class:`~curvae.data.Dataset`, a map-style data set or ``DataLoader`` of
             torch (of which the data set, ``collate_fn``, workers and batch size are taken, and not the order), or what
-            :func:`curvae.data.load` takes. uint8 means pixels; see :func:`curvae.data.as_samples`.
+            :func:`curvae.data.load` takes. uint8 means pixels; see :func:`curvae.data.as_samples`. NaN stands for what
+            was not observed if the observation model is :class:`~curvae.likelihoods.Masked`.
         objective: one of :mod:`curvae.objectives`, or a function like them: ``(model, x, generator) -> Terms``.
         steps: optimiser steps; or
         epochs: passes over the training data.
@@ -126,7 +128,8 @@ def fit(
         (20, torch.Size([200, 2]))
     """
     _check(model, objective, steps, epochs)
-    dataset, source = _data(data, validation, take, seed, condition)
+    missing = takes_missing(getattr(objective, "likelihood", None))
+    dataset, source = _data(data, validation, take, seed, condition, missing)
     if batch_size is None:
         given = data.batch_size if isinstance(data, DataLoader) else None
         batch_size = given or min(64, len(dataset.train))
@@ -203,7 +206,9 @@ def _check(model: Autoencoder, objective: Objective, steps: int | None, epochs: 
         model.add_module("likelihood", likelihood)
 
 
-def _data(data: Any, validation: Any, take: Take | None, seed: int, condition: Any) -> tuple[Dataset, str]:
+def _data(
+    data: Any, validation: Any, take: Take | None, seed: int, condition: Any, missing: bool
+) -> tuple[Dataset, str]:
     """The data, and what a configuration calls them."""
     if isinstance(data, str | Path):
         names = _names(condition)
@@ -217,7 +222,7 @@ def _data(data: Any, validation: Any, take: Take | None, seed: int, condition: A
         dataset = load(data, split_seed=seed, test_fraction=validation, condition=names)
         # a set with halves of its own has nothing to split, and refuses
         return as_dataset(dataset, None if dataset.split["kind"] == "seeded" else validation, take=take), PYTHON
-    return as_dataset(data, validation, take=take, seed=seed, condition=condition), PYTHON
+    return as_dataset(data, validation, take=take, seed=seed, condition=condition, missing=missing), PYTHON
 
 
 def _condition(condition: Any, source: str, dataset: Dataset) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import torch
 
 from curvae._typing import Tensor
@@ -56,10 +54,7 @@ def try_out(config: RunConfig, model: Autoencoder, objective: Objective, dataset
         )
 
 
-T = TypeVar("T", Tensor, Batch)
-
-
-def typed(data: T, config: RunConfig) -> T:
+def typed(data: Tensor | Batch, config: RunConfig) -> Tensor | Batch:
     """Data in the run's floating-point type."""
     x = data if isinstance(data, Batch) else as_float(data)
     return x.to(torch.float64) if config.precision == "64" else x
