@@ -14,6 +14,7 @@ from curvae.autoencoder import Model
 from curvae.curvature import Columns, Linearised
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
+from curvae.likelihoods.masked import takes_missing
 from curvae.metrics.alignment import correlation, off_diagonal_moments, relative_distance
 from curvae.metrics.codes import conditioned_batches, deployed, has_posterior
 from curvae.metrics.objectives import objective_values
@@ -114,8 +115,11 @@ class _Measure:
         return values, {"precision": precision, "implied": implied}
 
     def _squared_error(self, eta: Tensor, x: Tensor) -> Float[Tensor, " B"]:
-        mean = self.likelihood.mean(eta)
-        return (mean - x).double().square().flatten(1).mean(1)
+        error = (self.likelihood.mean(eta) - x).double().square()
+        if not takes_missing(self.likelihood):
+            return error.flatten(1).mean(1)
+        seen = ~x.isnan()  # a sample of which nothing was observed has no error
+        return error.where(seen, 0).flatten(1).sum(1) / seen.flatten(1).sum(1).clamp(min=1)
 
     def _penalties(
         self, model: Model, h: Float[Tensor, "B *L"], x: Tensor, curvature: Float[Tensor, "B d d"]
