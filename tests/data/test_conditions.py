@@ -147,7 +147,7 @@ def test_columns_of_a_table_are_no_features(tmp_path: Path) -> None:
         load(path, condition="kidn")
 
 
-def test_image_folders_and_idx_folders(tmp_path: Path) -> None:
+def test_image_folders_and_idx_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "pets"
     for number, kind in enumerate(["cat", "dog", "cat", "eel", "dog", "cat"]):
         (folder / kind).mkdir(parents=True, exist_ok=True)
@@ -177,8 +177,9 @@ def test_image_folders_and_idx_folders(tmp_path: Path) -> None:
     data = load(idx, condition="labels")
     assert [c.argmax(1).tolist() for c in data.conditions] == [[0, 1, 2, 0, 1], [0, 1, 2]]
     (idx / "t10k-labels-idx1-ubyte").write_bytes(b"\0" * 9)
-    with pytest.raises(InputError, match="t10k-labels-idx1-ubyte' is no whole IDX file of labels"):
+    with pytest.raises(InputError, match="has no such labels"):
         load(idx, condition="labels")
+    assert "t10k-labels-idx1-ubyte' is no whole IDX file of labels" in capsys.readouterr().err
 
 
 class Rows(Dataset):  # type: ignore[type-arg]
@@ -224,6 +225,7 @@ def test_what_a_program_hands_over_stays_in_order(make: object) -> None:
         (lambda: as_dataset((X, Y), condition=2), "condition failed on a batch, a tuple of 2: IndexError"),
         (lambda: as_dataset(X, X[:3], condition=Y), "condition is an array and validation has samples of its own"),
         (lambda: as_dataset(X, condition=1), "data is one array, which has no part for the condition"),
+        (lambda: as_dataset(as_dataset(X, condition=Y), X[:3]), "validation has samples of its own, whose conditions"),
         (lambda: as_dataset(as_dataset(X), condition=1), r"condition is given for a curvae.data.Dataset; make it with"),
         (
             lambda: as_dataset(Rows(), take=lambda b: b["image"], condition="y"),

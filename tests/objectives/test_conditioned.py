@@ -202,7 +202,11 @@ def test_secants_of_a_part_after_a_batch_of_one_class(seed: int) -> None:
     model, (x, c) = _model(), _batch()
     objective = GRAE(BETA, structure=Diagonal(), estimator=Fraction(Secants(1, step=1e-4), 0.5))
     objective(model.given(c[:1].expand(BATCH, -1)), x, torch.Generator())
+    decoded: list[int] = []
+    hook = model.decoder.register_forward_hook(lambda *call: decoded.append(len(call[-1])))
     found = objective(model.given(c), x, torch.Generator().manual_seed(3))["penalty"]
+    hook.remove()
+    assert decoded == [BATCH, BATCH // 2]  # the part alone is decoded again
     subsample = objective.estimator.subsample(model.encode(x, c), torch.Generator().manual_seed(3))
     for i in subsample.chosen.tolist():  # one of the three terms, three times, and twice for half of the samples
         m = list(_curvature(model, model.encode(x, c), x, c, Gaussian()))[i]

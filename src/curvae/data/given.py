@@ -68,6 +68,11 @@ def as_dataset(
             return data
         if isinstance(validation, float):
             raise InputError(f"validation is {validation} but {data.name} has a held-out half of its own; leave it out")
+        if data.conditional:
+            raise InputError(
+                f"{data.name} has conditions and validation has samples of its own, whose conditions are not given; "
+                "leave it out"
+            )
         return _of("data", data.train, samples(validation, take, "validation", missing=missing), {"kind": "given"})
     if isinstance(data, tuple) and len(data) == 2 and split is not None and split.get("kind") == "given":
         data, validation = data

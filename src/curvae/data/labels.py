@@ -109,7 +109,11 @@ def labels_of(source: str, count: int, name: str = LABELS) -> Shaped[np.ndarray,
         return np.concatenate(mnist.load_labels())
     path, _ = arrays.locate(fashion.DEBIAN if source == "fashion-mnist" else Path(source).expanduser())
     if name == LABELS and path.is_dir():
-        found = idx.labels(path)
+        try:
+            found = idx.labels(path)
+        except InputError as error:
+            note(f"{error}; labels are left out")
+            return None
         return found if found is not None and len(found) == count else None
     if path.suffix.lower() != ".npz" or not path.is_file():
         return None
