@@ -153,8 +153,8 @@ def _measure(
     from curvae.metrics import active_units, at_unit_beta
     from curvae.metrics import evaluate as measure
     from curvae.runs import build_structure, likelihood_of
+    from curvae.runs.conditions import at_conditions
     from curvae.runs.device import choose_device, generator
-    from curvae.runs.folder import at_conditions
 
     where = choose_device(device)
     own = model.to(where)

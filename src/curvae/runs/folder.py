@@ -14,8 +14,7 @@ import torch
 
 from curvae._checks import positive_int
 from curvae._repr import OneLine
-from curvae._typing import Tensor
-from curvae.autoencoder import Autoencoder, Model
+from curvae.autoencoder import Autoencoder
 from curvae.data import Batch, Coding, Dataset, as_dataset, is_name
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
@@ -23,6 +22,7 @@ from curvae.metrics import Evaluation, codes, evaluate, fit_mixture
 from curvae.objectives import Terms
 from curvae.posteriors import Structure
 from curvae.runs.builder import source_digest
+from curvae.runs.conditions import at_conditions
 from curvae.runs.config import PYTHON, RunConfig
 from curvae.runs.device import choose_device, generator
 from curvae.runs.documents import read_document, write_document
@@ -426,21 +426,3 @@ class Run(OneLine):
             beside: more of them, ready for JSON, kept in the same document.
         """
         write_evaluation(self.path, evaluation, beside or {})
-
-
-def at_conditions(
-    model: Autoencoder, dataset: Dataset, limit: int | None = None, test: bool = True
-) -> tuple[Model, Tensor]:
-    """A model and the samples of one half as metrics take them: of a conditional one at the samples' conditions.
-
-    Args:
-        model: of the run.
-        dataset: the run's.
-        limit: at most so many samples, the first ones.
-        test: the held-out half.
-    """
-    found = dataset.half(test)[slice(limit)]
-    if not isinstance(found, Batch):
-        return model, found
-    like = next(model.parameters())
-    return model.given(found.c.to(like if found.c.is_floating_point() else like.device)), found.x

@@ -19,7 +19,6 @@ from curvae.autoencoder import Autoencoder, Model
 from curvae.conditioned import Conditioned
 from curvae.curvature import gauss_newton
 from curvae.data import Coding
-from curvae.data.samples import as_conditions
 from curvae.errors import InputError
 from curvae.geometry import energy, geodesic
 from curvae.likelihoods import Likelihood
@@ -27,6 +26,7 @@ from curvae.likelihoods.masked import takes_missing
 from curvae.metrics import Mixture
 from curvae.metrics.codes import has_posterior
 from curvae.posteriors import Factor, Shared, Structure
+from curvae.runs.conditions import along, blended, conditions_of, lines
 from curvae.runs.device import generator
 from curvae.runs.given import Given
 
@@ -209,14 +209,14 @@ class Trained(OneLine):
             raise InputError(f"a holds {len(first)} samples and b {len(last)}; expected as many, in pairs")
         begin, finish = condition if isinstance(condition, tuple) and len(condition) == 2 else (condition, condition)
         c, other = self._conditions(begin, len(first)), self._conditions(finish, len(first))
-        between = None if c is None or other is None else _blended(c, other, steps, geodesic)
+        between = None if c is None or other is None else blended(c, other, steps, geodesic)
         pairs = zip(self._batches(first, batch_size, c), self._batches(last, batch_size, other), strict=True)
 
         def ways() -> Iterator[tuple[Tensor]]:
             done = 0
             for (at, start), (to, end) in pairs:
                 h, g = at.encode(start), to.encode(end)
-                z = self._geodesics(at, h, g, steps) if geodesic else _lines(h, g, steps)
+                z = self._geodesics(at, h, g, steps) if geodesic else lines(h, g, steps)
                 yield (self._decoded(z, None if between is None else between[done : done + len(z)]),)
                 done += len(z)
 
@@ -255,7 +255,7 @@ class Trained(OneLine):
         if x is None:
             c = self._conditions(condition, None)
             moved = _moved(code if c is None else code.expand(len(c), *code.shape[1:]), chosen, at)
-            return self._decoded(moved, _along(c, moved)).cpu().numpy()
+            return self._decoded(moved, along(c, moved)).cpu().numpy()
         given = self._given(x)
         c = self._conditions(condition, len(given))
 
@@ -263,7 +263,7 @@ class Trained(OneLine):
             done = 0
             for model, batch in self._batches(given, batch_size, c):
                 moved = _moved(model.encode(batch), chosen, at)
-                yield (self._decoded(moved, _along(None if c is None else c[done : done + len(batch)], moved)),)
+                yield (self._decoded(moved, along(None if c is None else c[done : done + len(batch)], moved)),)
                 done += len(batch)
 
         return given.answer(_collected(parts(), len(given))[0], True)
@@ -307,27 +307,7 @@ class Trained(OneLine):
 
     def _conditions(self, condition: Any, count: int | None) -> Tensor | None:
         """The conditions of so many samples as the networks take them; None for a model that takes none."""
-        if self.model.condition is None:
-            if condition is not None:
-                raise InputError("a condition is given but the model takes none; leave it out")
-            return None
-        if condition is None:
-            known = f" ({self.coding.told()})" if self.coding is not None else ""
-            raise InputError(f"the model is conditional; give the condition{known} of each sample, or one for all")
-        ready = isinstance(condition, Tensor) and condition.dim() > 1 and condition.is_floating_point()
-        if self.coding is None or ready:
-            c = as_conditions(condition, len(condition) if np.ndim(condition) else 0)
-        else:
-            c = self.coding.of_values(condition)
-        if self.coding is not None and c.shape[1:] != (self.coding.size,):
-            raise InputError(f"the condition has shape {tuple(c.shape)}; expected {self.coding.size} numbers a sample")
-        if count is not None and len(c) == 1:
-            c = c.expand(count, *c.shape[1:])
-        if count is not None and len(c) != count:
-            raise InputError(
-                f"there are {len(c)} conditions for {count} samples; expected one for each, or one for all"
-            )
-        return c.to(at_least_float32(self._like) if c.is_floating_point() else self._like.device)
+        return conditions_of(self.model, self.coding, condition, count)
 
     def _at(self, c: Tensor | None, rows: slice = slice(None)) -> Model:
         return self.model if c is None else self.model.given(c[rows])
@@ -409,30 +389,6 @@ class Trained(OneLine):
 def _axes(model: Autoencoder) -> tuple[int, ...]:
     """The shape of a code."""
     return model.shape
-
-
-def _lines(start: Float[Tensor, "B *L"], end: Float[Tensor, "B *L"], steps: int) -> Float[Tensor, "B T *L"]:
-    share = torch.linspace(0, 1, steps, dtype=start.dtype, device=start.device)
-    line = torch.lerp(start.unsqueeze(1), end.unsqueeze(1), share.reshape(-1, *[1] * (start.dim() - 1)))
-    line[:, -1] = end  # lerp may round
-    return line
-
-
-def _blended(c: Tensor, other: Tensor, steps: int, geodesic: bool) -> Tensor:
-    """The conditions along ways, ``[N, T, *C]``."""
-    same = torch.equal(c, other)
-    if geodesic and not same:
-        raise InputError("the ends of a geodesic have different conditions; expected one condition for both")
-    if not same and not c.is_floating_point():
-        raise InputError("the ends have different conditions, whole numbers with nothing between; give one for both")
-    if same:
-        return c.unsqueeze(1).expand(-1, steps, *c.shape[1:])
-    return _lines(c, other, steps)
-
-
-def _along(c: Tensor | None, z: Float[Tensor, "B M V *L"]) -> Tensor | None:
-    """The condition of each sample for all of its codes."""
-    return None if c is None else c[:, None, None].expand(len(z), *z.shape[1:3], *c.shape[1:])
 
 
 def _moved(z: Float[Tensor, "B *L"], latents: list[int], values: Float[Tensor, " V"]) -> Float[Tensor, "B M V *L"]:
