@@ -25,6 +25,7 @@ from curvae import (
     runs,
 )
 from curvae._repr import OneLine
+from curvae.conditioned import Conditioned
 from curvae.unamortised import PosteriorsAt, Unamortised
 
 MODULES = (curvature, data, geometry, identifiability, likelihoods, metrics, objectives, posteriors, runs)
@@ -85,6 +86,9 @@ MADE: dict[str, Callable[[], Any]] = {
     "likelihoods.Mixed": lambda: likelihoods.Mixed([(PLAIN, 2), (likelihoods.BernoulliLogits(), 1)]),
     "likelihoods.SizeFactors": lambda: likelihoods.SizeFactors(likelihoods.Poisson()),
     "posteriors.Along": lambda: posteriors.Along((2, 2), axis=0),
+    "data.Batch": lambda: data.Batch(BIG, BIG[:, 0]),
+    "data.Coding": lambda: data.Coding.of(("a",), {"a": BIG[:, 0].numpy()}, {"a": BIG[:, 0].numpy()}),
+    "conditioned.Conditioned": lambda: Conditioned(network(), BIG),
     "data.Batches": lambda: data.Batches(BIG, 10, seed=0),
     "data.Dataset": lambda: data.Dataset("toy", BIG, BIG, {"test_indices": list(range(1000))}),
     "geometry.Geodesic": curve,

@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import nn
 
-from curvae._checks import positive_int
+from curvae._checks import positive_int, shown
 from curvae._precision import as_weights, at_least_float32
 from curvae._random import stream
 from curvae._repr import line, weights
 from curvae._typing import Float, Tensor
+from curvae.conditioned import Conditioned
 from curvae.errors import InputError
 from curvae.posteriors import Along, Diagonal, Normal, Shared, Structure
+
+Condition = Literal["both", "encoder", "decoder"]
+"""Which networks of an autoencoder take a condition as their second argument."""
 
 
 @runtime_checkable
@@ -50,6 +54,11 @@ class Autoencoder(nn.Module):
     may be :class:`~curvae.posteriors.Diagonal`, :class:`~curvae.posteriors.Along` the channels (or the features of a
     token), or :class:`~curvae.posteriors.Shared` of any; covariances see the latents as one vector.
 
+    **Conditions.** With ``condition="both"`` encoder and decoder are called with a condition beside their input,
+    ``encoder(x, c)`` and ``decoder(z, c)``: labels, the batch of an experiment, anything that is known of each sample.
+    ``"encoder"`` and ``"decoder"`` say that one of them takes it. c is a tensor ``[B, *C]``, one row a sample.
+    :meth:`given` binds it, and what it returns is a model for every objective and metric.
+
     Weights in half precision (``model.bfloat16()``) serve to encode, decode and sample; what is computed of the codes
     is float32. Objectives refuse them: train float32 weights under ``torch.autocast``.
 
@@ -65,6 +74,7 @@ class Autoencoder(nn.Module):
             ``[B, d + P]`` or as a pair. Default: a head for the mean unless F = d.
         output: what to take of the decoder's answer where that is not one tensor, e.g.
             ``output=lambda answer: answer["mean"]``.
+        condition: ``"both"``, ``"encoder"`` or ``"decoder"``: which networks take a condition; default none.
 
     Attributes:
         latents: d, the number of latents.
@@ -73,7 +83,7 @@ class Autoencoder(nn.Module):
     Raises:
         InputError: if ``latents`` is not ≥ 1, a structure is not one for latents of several axes, F cannot be found
             out or does not go with ``head=False``; (when called) if encoder or decoder do not return one tensor of the
-            promised shape.
+            promised shape, or a condition is missing, not wanted, or of another number of samples.
 
     Warns:
         UserWarning: without ``head``, if the encoder ends in a bounded activation of width d (its outputs would be the
@@ -97,8 +107,12 @@ class Autoencoder(nn.Module):
         features: int | None = None,
         head: bool | None = None,
         output: Callable[[Any], Tensor] | None = None,
+        condition: Condition | None = None,
     ) -> None:
         super().__init__()
+        if condition is not None and condition not in get_args(Condition):
+            raise InputError(f"condition is {shown(condition)}; expected 'both', 'encoder', 'decoder' or None")
+        self.condition = condition
         self.shape = shape_of(latents)
         self.latents = math.prod(self.shape)
         self.structure = structure
@@ -150,11 +164,29 @@ class Autoencoder(nn.Module):
 
     def __repr__(self) -> str:
         shape = self.shape if len(self.shape) > 1 else self.latents
-        parts = {"encoder": self.encoder, "decoder": self.decoder, "latents": shape, "structure": self.structure}
+        parts: dict[str, Any] = {"encoder": self.encoder, "decoder": self.decoder, "latents": shape}
+        parts["structure"] = self.structure
+        if self.condition is not None:
+            parts["condition"] = self.condition
         return line(type(self).__name__, weights(self), **parts)
 
-    def posterior(self, x: Float[Tensor, "B *D"]) -> Normal:
-        r"""$q(z\mid x)$ for a batch.
+    def given(self, c: Tensor) -> Conditioned:
+        """The model at the conditions of one batch, for objectives and metrics: ``objective(model.given(c), x)``.
+
+        Args:
+            c: one row for each sample, ``[B, *C]``.
+
+        Raises:
+            InputError: the model takes no condition, or c is no tensor with an axis of samples.
+        """
+        if self.condition is None:
+            raise InputError(_UNCONDITIONAL)
+        if not isinstance(c, torch.Tensor) or c.dim() == 0:
+            raise InputError(f"the condition is {shown(c)}; expected a tensor [B, *C], one row for each sample")
+        return Conditioned(self, c)
+
+    def posterior(self, x: Float[Tensor, "B *D"], c: Tensor | None = None) -> Normal:
+        r"""$q(z\mid x)$ for a batch; of a conditional model $q(z\mid x,c)$.
 
         Raises:
             InputError: if the model was built without a structure.
@@ -164,7 +196,7 @@ class Autoencoder(nn.Module):
                 "this autoencoder is deterministic and has no posterior of its own; "
                 "build it with structure=…, or use encode(x) and a structure's optimal covariance"
             )
-        features = self._encoded(x)
+        features = self._encoded(x, c)
         if self.factor_head is None:
             parameters = features.narrow(self._axis, self._channels, self.features - self._channels)
         else:
@@ -174,13 +206,13 @@ class Autoencoder(nn.Module):
         parameters = at_least_float32(parameters).flatten(1)
         return Normal(self._mean(features), self.structure.factor(parameters, self.latents))
 
-    def encode(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *L"]:
+    def encode(self, x: Float[Tensor, "B *D"], c: Tensor | None = None) -> Float[Tensor, "B *L"]:
         r"""The posterior's mean $h_\phi(x)$."""
-        return self._mean(self._encoded(x))
+        return self._mean(self._encoded(x, c))
 
-    def decode(self, z: Float[Tensor, "B *L"]) -> Float[Tensor, "B *D"]:
+    def decode(self, z: Float[Tensor, "B *L"], c: Tensor | None = None) -> Float[Tensor, "B *D"]:
         r"""$g_\theta(z)$, the parameters of the observation model."""
-        answer = self.decoder(as_weights(z, self.decoder))
+        answer = self._called("decoder", self.decoder, z, c)
         if self.output is not None:
             answer = self.output(answer)
         if not isinstance(answer, torch.Tensor):
@@ -190,31 +222,50 @@ class Autoencoder(nn.Module):
             )
         return answer
 
-    def reconstruct(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+    def reconstruct(self, x: Float[Tensor, "B *D"], c: Tensor | None = None) -> Float[Tensor, "B *D"]:
         r"""$g_\theta(h_\phi(x))$."""
-        return self.decode(self.encode(x))
+        return self.decode(self.encode(x)) if c is None else self.decode(self.encode(x, c), c)
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Float[Tensor, "n *D"]:
-        r"""$g_\theta(z)$ for ``n`` draws of the prior $z\sim\mathcal N(0,I)$.
+    def sample(
+        self, n: int, generator: torch.Generator | None = None, c: Tensor | None = None
+    ) -> Float[Tensor, "n *D"]:
+        r"""$g_\theta(z)$ for ``n`` draws of the prior $z\sim\mathcal N(0,I)$; of a conditional model with ``n`` rows c.
 
         Raises:
             InputError: if ``n`` is not ≥ 1.
         """
         like = next(self.parameters(), torch.empty(0))
         shape = (positive_int("n", n), *self.shape)
-        return self.decode(torch.randn(shape, generator=stream(generator), dtype=like.dtype, device=like.device))
+        z = torch.randn(shape, generator=stream(generator), dtype=like.dtype, device=like.device)
+        return self.decode(z) if c is None else self.decode(z, c)
 
-    def forward(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+    def forward(self, x: Float[Tensor, "B *D"], c: Tensor | None = None) -> Float[Tensor, "B *D"]:
         """The reconstruction."""
-        return self.reconstruct(x)
+        return self.reconstruct(x) if c is None else self.reconstruct(x, c)
+
+    def _called(self, name: str, network: nn.Module, values: Tensor, c: Tensor | None) -> Any:
+        """What one of the networks returns: with the condition, if it is one that takes it."""
+        values = as_weights(values, network)
+        if c is None:
+            if self.condition in (name, "both"):
+                raise InputError(
+                    f"this autoencoder is conditional (condition={self.condition!r}) and no condition is given; pass "
+                    "it as the second argument, or use model.given(c) in the model's place"
+                )
+            return network(values)
+        if self.condition is None:
+            raise InputError(_UNCONDITIONAL)
+        if c.dim() == 0 or len(c) != len(values):
+            raise InputError(f"the condition has shape {tuple(c.shape)} for {len(values)} samples; expected a row each")
+        return network(values, as_weights(c, network)) if self.condition in (name, "both") else network(values)
 
     def _mean(self, features: Float[Tensor, "B *F"]) -> Float[Tensor, "B *L"]:
         if self.mean_head is None:
             return at_least_float32(features.narrow(self._axis, 0, self._channels))
         return at_least_float32(self.mean_head(features))
 
-    def _encoded(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *F"]:
-        answer = self.encoder(as_weights(x, self.encoder))
+    def _encoded(self, x: Float[Tensor, "B *D"], c: Tensor | None) -> Float[Tensor, "B *F"]:
+        answer = self._called("encoder", self.encoder, x, c)
         if self.mean_head is None and isinstance(answer, tuple | list):
             answer = torch.cat(list(answer), self._axis)
         if not isinstance(answer, torch.Tensor):
@@ -241,6 +292,12 @@ class Autoencoder(nn.Module):
             + ("" if self.structure is None else f" and {entries} entries ({self.structure})")
             + where
         )
+
+
+_UNCONDITIONAL = (
+    "a condition is given but this autoencoder takes none; build it with condition='both' (or 'encoder', 'decoder') "
+    "over networks with a second argument"
+)
 
 
 class _Pointwise(nn.Linear):

@@ -20,7 +20,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as MatplotlibFigure
 
 from curvae._checks import shown
-from curvae.data import in_order
+from curvae.data import Batch, in_order
+from curvae.data.loading import conditions_in_order
 from curvae.errors import InputError
 from curvae.metrics import relative_distance
 from curvae.runs import Run
@@ -42,13 +43,19 @@ class Figure(MatplotlibFigure):
 
 
 def traversal(
-    run: Run, x: Any = None, *, latents: Sequence[int] | None = None, values: Sequence[float | int] = _VALUES
+    run: Run,
+    x: Any = None,
+    *,
+    condition: Any = None,
+    latents: Sequence[int] | None = None,
+    values: Sequence[float | int] = _VALUES,
 ) -> Figure:
     """What each latent does: a row of images, or a chart of vectors, as one latent at a time takes each value.
 
     Args:
         run: a finished run.
         x: one sample ``[1, *D]`` to start from; default the prior's mean.
+        condition: of a conditional run, one.
         latents: which; default all.
         values: in units of the prior's standard deviation.
 
@@ -56,7 +63,7 @@ def traversal(
         InputError: as :meth:`curvae.runs.Run.traverse`, or more samples than one.
     """
     trained = _checked(run).trained()
-    found = np.asarray(trained.traverse(x, latents=latents, values=values))
+    found = np.asarray(trained.traverse(x, condition=condition, latents=latents, values=values))
     if len(found) != 1:
         raise InputError(f"x holds {len(found)} samples; expected one: x[:1]")
     chosen = list(range(found.shape[1])) if latents is None else list(latents)
@@ -64,18 +71,22 @@ def traversal(
     return draw(found[0], chosen, values)
 
 
-def precision(run: Run, x: Any = None) -> Figure:
+def precision(run: Run, x: Any = None, *, condition: Any = None) -> Figure:
     r"""The posterior's precision $\Sigma^{-1}$ beside $I+\tfrac1\beta M$, which (11) says that it should be.
 
     Args:
         run: a finished run.
         x: samples ``[N, *D]``, of which the mean of the matrices is shown; default the first 64 held-out ones.
+        condition: of each sample, of a conditional run; default those of the default samples.
 
     Raises:
         InputError: samples that cannot be used.
     """
     trained = _checked(run).trained()
-    pair = trained.precisions(run.dataset().test[:64] if x is None else x)
+    if x is None:
+        found = run.dataset().half(test=True)[:64]
+        x, condition = (found.x, found.c) if isinstance(found, Batch) else (found, None)
+    pair = trained.precisions(x, condition=condition)
     own, implied = (torch.as_tensor(np.asarray(each)) for each in pair)
     distance = float(relative_distance(own, implied).mean())
     figure = _figure(6.4, 3.0)
@@ -92,12 +103,15 @@ def precision(run: Run, x: Any = None) -> Figure:
     return figure
 
 
-def latents(run: Run, x: Any = None, *, labels: Any = None, axes: tuple[int, int] | None = None) -> Figure:
+def latents(
+    run: Run, x: Any = None, *, condition: Any = None, labels: Any = None, axes: tuple[int, int] | None = None
+) -> Figure:
     """A scatter plot of the codes in two latents.
 
     Args:
         run: a finished run.
         x: samples ``[N, *D]``; default the run's own data, thinned to 5000.
+        condition: of each sample, of a conditional run; default those of the run's own data.
         labels: ``[N]``, for the colours.
         axes: which two latents; default those of which the codes vary most.
 
@@ -106,10 +120,12 @@ def latents(run: Run, x: Any = None, *, labels: Any = None, axes: tuple[int, int
     """
     trained = _checked(run).trained()
     if x is None:
-        x = in_order(run.dataset())
+        dataset = run.dataset()
+        x, known = in_order(dataset), conditions_in_order(dataset)
         thin = max(1, -(-len(x) // _SHOWN))
         x, labels = x[::thin], None if labels is None else np.asarray(labels)[::thin]
-    codes = np.asarray(trained.encode(x).mean)
+        condition = condition if known is None else known[::thin]
+    codes = np.asarray(trained.encode(x, condition=condition).mean)
     codes = codes.reshape(len(codes), -1)
     first, second = _pair(codes, axes)
     figure = _figure(4.2, 3.8)

@@ -24,6 +24,7 @@ DIAGONAL = Diagonal()
 CASES: dict[str, tuple[Any, Structure | None]] = {
     "beta-vae": (BetaVAE(0.2, samples=2), Diagonal()),
     "beta-vae, shared": (BetaVAE(0.2), Shared(Full())),
+    "beta-vae, antithetic": (BetaVAE(0.2, samples=2, antithetic=True), Diagonal()),
     "taylor": (Taylor(0.2), BlockDiagonal(2)),
     "taylor, hessian": (Taylor(0.2, curvature="hessian"), Full()),
     "taylor, secants": (Taylor(0.2, estimator=Secants(2)), Diagonal()),
@@ -46,6 +47,9 @@ CASES: dict[str, tuple[Any, Structure | None]] = {
     "lanczos": (GRAE(0.2, estimator=Lanczos(3, Signs(2))), None),
     "lanczos, sphere": (GRAE(0.2, estimator=Lanczos(2, Sphere(1))), None),
     "trace": (GRAE(0.2, estimator=Trace(Signs(2))), None),
+    "trace by steps": (GRAE(0.2, estimator=Trace(Signs(2), step=0.1)), None),
+    "expansion": (GRAE(0.2, structure=DIAGONAL, estimator=Columns(1), expansion=0.1), None),
+    "central secants": (GRAE(0.2, structure=DIAGONAL, estimator=Secants(1, central=True)), None),
     "secants": (GRAE(0.2, structure=DIAGONAL, estimator=Secants(1)), None),
     "half of the secants": (GRAE(0.2, structure=DIAGONAL, estimator=Fraction(Secants(1), 0.4)), None),
     "rae": (RAE(0.2), None),

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -45,6 +46,7 @@ SPEC.loader.exec_module(steps)
 OWN = {"model": "build", "objective": "beta-vae", "structure": "diagonal", "network": "auto", "width": 1.0}
 RUNS: dict[str, dict[str, Any]] = {
     "columns": {"estimator": "fraction:1/2:columns:1", "batch_size": 7, "beta_warmup": 4, "log_every": 3},
+    "conditional": {"condition": "labels", "estimator": "columns:1", "batch_size": 7},
     "own": OWN | {"accumulate": 2, "clip": 0.5, "ema": 0.9, "early_stop": 5, "schedule": "cosine"},
 }
 """Trainings by two processes, and by one."""
@@ -108,12 +110,15 @@ def small(folder: Path, **options: Any) -> RunConfig:
     images = options.get("network") == "paper"
     path = folder / f"{images}.npy"
     if not path.exists():
-        import numpy as np
-
         shape = (40, 1, 28, 28) if images else (80, 6)
         np.save(path, np.random.default_rng(0).random(shape))
+    data = str(path)
+    if options.get("condition"):
+        x = np.load(path)
+        np.savez(folder / "labelled.npz", x=x, labels=np.arange(len(x)) % 3)
+        data = f"{folder / 'labelled.npz'}:x"
     values: dict[str, Any] = {
-        "data": str(path), "network": "mlp", "width": 0.02, "latents": 2, "steps": 12, "batch_size": 8, "lr": 0.01,
+        "data": data, "network": "mlp", "width": 0.02, "latents": 2, "steps": 12, "batch_size": 8, "lr": 0.01,
         "checkpoint_every": 4, "log_every": 2, "device": "cpu", "precision": "64",
     }  # fmt: skip
     return RunConfig(**(values | options))

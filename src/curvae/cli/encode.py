@@ -26,6 +26,7 @@ def encode(
             help="Write the covariance that is best for the decoder, of this structure, in place of the model's own."
         ),
     ] = None,
+    condition_value: Annotated[str | None, Option(help=using.CONDITION)] = None,
     limit: Annotated[int | None, Option(help="Use at most this many samples, the first ones.")] = None,
     batch_size: Annotated[int, Option(help="Samples per batch.")] = 256,
     device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
@@ -47,11 +48,17 @@ def encode(
         raise InputError(f"--batch-size is {batch_size}; expected a whole number >= 1")
     chosen = None if structure is None else build_structure(structure)
     trained = using.trained(opened, device)
-    samples = using.read(opened, data, part).first(limit)
+    samples = using.read(opened, data, part, condition_value).first(limit)
     latents = opened.config.latents
     using.check_amount("the codes", (len(samples.values), latents, *(latents,) * covariance), out)
     with code.errors():
-        found = trained.encode(samples.values, covariance=covariance, structure=chosen, batch_size=batch_size)
+        found = trained.encode(
+            samples.values,
+            condition=samples.conditions,
+            covariance=covariance,
+            structure=chosen,
+            batch_size=batch_size,
+        )
     arrays = {name: value.cpu().numpy() for name, value in found._asdict().items()}
     labels = {} if samples.labels is None else {"labels": samples.labels}
     replaced = using.write(out, {**arrays, **labels})

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from curvae._typing import Tensor
-    from curvae.autoencoder import Autoencoder
+    from curvae.autoencoder import Autoencoder, Model
     from curvae.likelihoods import Likelihood
     from curvae.metrics import ActiveUnits, Estimate, Evaluation, Likelihoods
     from curvae.posteriors import Structure
@@ -153,15 +153,17 @@ def _measure(
     from curvae.metrics import active_units, at_unit_beta
     from curvae.metrics import evaluate as measure
     from curvae.runs import build_structure, likelihood_of
+    from curvae.runs.conditions import at_conditions
     from curvae.runs.device import choose_device, generator
 
     where = choose_device(device)
-    model = model.to(where)
-    data = run.dataset().test
-    data = data[: min(limit, len(data))]  # a number beyond 64 bits is one that PyTorch does not take
+    own = model.to(where)
+    dataset = run.dataset()
+    # a number beyond 64 bits is one that PyTorch does not take
+    at, data = at_conditions(own, dataset, min(limit, len(dataset.test)))
     batch_size = min(batch_size, len(data))
     likelihood, structure, beta = (
-        likelihood_of(run.config, model),
+        likelihood_of(run.config, own),
         build_structure(run.config.structure),
         run.config.beta,
     )
@@ -174,7 +176,7 @@ def _measure(
             return lambda done: progress.update(task, completed=done)
 
         evaluation = measure(
-            model,
+            at,
             data,
             beta,
             likelihood,
@@ -185,17 +187,17 @@ def _measure(
             batch_size=batch_size,
             progress=bar("evaluate"),
         )
-        units = active_units(model, data, batch_size=batch_size) if len(data) > 1 else None
+        units = active_units(at, data, batch_size=batch_size) if len(data) > 1 else None
         likelihoods = None
         if nll is not None:
             # a generator of its own: the other numbers are the same with and without --nll
             draws, shown = generator(seed, where), bar("likelihood")
-            likelihoods = _likelihoods(model, data, noise, structure, nll, draws, batch_size, shown)
+            likelihoods = _likelihoods(at, data, noise, structure, nll, draws, batch_size, shown)
     return _Found(evaluation, likelihood, units, likelihoods, noise)
 
 
 def _likelihoods(
-    model: Autoencoder,
+    model: Model,
     data: Tensor,
     noise: Likelihood,
     structure: Structure,

@@ -20,6 +20,7 @@ def interpolate(
     pairs: Annotated[str, Option(help="Positions in the data: from:to, with commas between pairs.")] = "0:1",
     steps: Annotated[int, Option(help="Points on each path, both ends included.")] = 9,
     geodesic: Annotated[bool, Option("--geodesic", help="Shortest paths in the decoder's metric.")] = False,
+    condition_value: Annotated[str | None, Option(help=using.CONDITION)] = None,
     device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
     model: ModelOption = None,
     trust: TrustOption = False,
@@ -39,10 +40,12 @@ def interpolate(
     ends = _ends(pairs)
     using.check_amount("the paths", (len(ends), steps, *opened.data["shape"]), out, len(ends) * steps)
     trained = using.trained(opened, device)
-    samples = using.read(opened, data, part)
+    samples = using.read(opened, data, part, condition_value)
     first, last = (samples.at("--pairs", list(side)) for side in zip(*ends, strict=True))
     with code.errors():
-        found = trained.interpolate(first, last, steps, geodesic=geodesic).cpu().numpy()
+        conditions = None if first.conditions is None else (first.conditions, last.conditions)
+        ways = trained.interpolate(first.values, last.values, steps, condition=conditions, geodesic=geodesic)
+        found = ways.cpu().numpy()
     picture = found.reshape(-1, *found.shape[2:]) if out.suffix.lower() == ".png" else None
     replaced = using.write(out, {"path": found, "pairs": np.array(ends)}, picture, steps)
     told = {"run": str(run), "out": str(out), "pairs": ends, "steps": steps, "geodesic": geodesic}

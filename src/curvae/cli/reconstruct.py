@@ -18,6 +18,7 @@ def reconstruct(
     out: Annotated[Path, Option(help="A .png of originals above outputs, or the values as .npy or .npz.", parser=path)],
     data: Annotated[str | None, Option(help=using.DATA)] = None,
     part: Annotated[str, Option(help=using.PART)] = "all",
+    condition_value: Annotated[str | None, Option(help=using.CONDITION)] = None,
     limit: Annotated[int | None, Option(help="Use at most this many samples, the first ones.")] = None,
     batch_size: Annotated[int, Option(help="Samples per batch.")] = 256,
     device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
@@ -35,11 +36,11 @@ def reconstruct(
     if batch_size < 1:
         raise InputError(f"--batch-size is {batch_size}; expected a whole number >= 1")
     trained = using.trained(opened, device)
-    samples = using.read(opened, data, part).first(limit)
+    samples = using.read(opened, data, part, condition_value).first(limit)
     shape, count = tuple(samples.values.shape), len(samples.values)
     using.check_amount("the reconstructions", shape, out, 2 * count)
     with code.errors():
-        found = trained.reconstruct(samples.values, batch_size=batch_size).cpu().numpy()
+        found = trained.reconstruct(samples.values, condition=samples.conditions, batch_size=batch_size).cpu().numpy()
     labels = {} if samples.labels is None else {"labels": samples.labels}
     picture, columns = None, None
     if out.suffix.lower() == ".png":

@@ -30,6 +30,13 @@ def sample(
     source: Annotated[
         str, Option("--from", help="prior, or mixture:K fitted to the codes of the training data.")
     ] = "prior",
+    condition_value: Annotated[
+        str | None,
+        Option(
+            help="Condition of the samples: 3, or several in turn, 0,1,2.",
+            show_default="the classes in turn, or the data's own conditions",
+        ),
+    ] = None,
     seed: Annotated[int, Option(help="Random seed of the draws.")] = 0,
     model: ModelOption = None,
     trust: TrustOption = False,
@@ -47,8 +54,11 @@ def sample(
     shape = tuple(opened.data["shape"])
     using.check_picture(opened, out)
     _check_number(n, shape, out)
+    condition = using.told_of(opened, condition_value, several=True)
+    if condition is not None:
+        condition = condition.repeat(-(-n // len(condition)), 1)[:n]
     with code.errors():
-        values = _draw(opened, n, components, seed)
+        values = _draw(opened, n, components, seed, condition)
     replaced = using.write(out, {"samples": values}, values)
     told = {"run": str(run), "out": str(out), "n": n, "shape": list(shape), "from": source, "seed": seed}
     using.tell(told, f"{n} samples", replaced, as_json)
@@ -78,12 +88,12 @@ def _components(source: str) -> int | None:
     return int(number)
 
 
-def _draw(run: Run, n: int, components: int | None, seed: int) -> Any:
+def _draw(run: Run, n: int, components: int | None, seed: int, condition: Any) -> Any:
     if components is None:
-        return run.sample(n, seed=seed)
+        return run.sample(n, condition=condition, seed=seed)
     with console().status("fitting a mixture to the codes"), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        values = run.sample(n, seed=seed, mixture=components)
+        values = run.sample(n, condition=condition, seed=seed, mixture=components)
     for warning in caught:  # that the fit did not converge, say
         typer.echo("note: " + one_line(str(warning.message)), err=True)
     return values

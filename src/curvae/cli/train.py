@@ -46,6 +46,10 @@ def train(
     ] = None,
     labels: Annotated[str | None, Option(help="Columns of a table to keep beside the data: COLUMN,COLUMN.")] = None,
     drop: Annotated[str | None, Option(help="Columns of a table to leave out: COLUMN,COLUMN.")] = None,
+    condition: Annotated[
+        str | None,
+        Option(help="What the networks are told of each sample: labels, or columns or .npz arrays NAME,NAME."),
+    ] = None,
     objective: Annotated[str | None, Option(help="beta-vae, taylor, grae or rae.", show_default="grae")] = None,
     structure: Annotated[
         str | None,
@@ -188,6 +192,7 @@ class _Wanted:
         from curvae.runs import RunConfig
 
         values = {**asdict(RunConfig.from_json(self.values)), **dict.fromkeys(self.left_to_the_model())}
+        del values["condition_size"]
         if values["epochs"] is not None:
             values["steps"] = None
         return write_settings({"out": None if self.out is None else str(self.out), **values})

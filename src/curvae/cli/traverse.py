@@ -27,6 +27,9 @@ def traverse(
     values: Annotated[
         str, Option(help="Values of the latent, in the prior's standard deviations.")
     ] = "-3,-2,-1,0,1,2,3",
+    condition_value: Annotated[
+        str | None, Option(help="Condition of the codes: 3, or without --index several, 0,1,2.")
+    ] = None,
     device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
     model: ModelOption = None,
     trust: TrustOption = False,
@@ -47,12 +50,19 @@ def traverse(
     if bad := [one for one in chosen if one >= count]:
         raise InputError(f"--latents has {bad[0]}; expected whole numbers from 0 to {count - 1}")
     starts = [] if index is None else using.numbers("--index", index)
-    axes = (max(1, len(starts)), len(chosen), len(at))
+    told_of = using.told_of(opened, condition_value, several=not starts)
+    if opened.coding is not None and told_of is None and not starts:
+        raise InputError(
+            f"{opened.path} is conditional: say of which conditions with --condition-value, or start from samples with "
+            f"--index; conditions are {opened.coding.told()}"
+        )
+    axes = (max(1, len(starts), 0 if told_of is None else len(told_of)), len(chosen), len(at))
     using.check_amount("the traversals", (*axes, *opened.data["shape"]), out, math.prod(axes))
     trained = using.trained(opened, device)
-    x = using.read(opened, data, part).at("--index", starts) if starts else None
+    samples = using.read(opened, data, part, condition_value).at("--index", starts) if starts else None
+    x, condition = (None, told_of) if samples is None else (samples.values, samples.conditions)
     with code.errors():
-        found = np.asarray(trained.traverse(x, latents=chosen, values=at))
+        found = np.asarray(trained.traverse(x, latents=chosen, values=at, condition=condition))
     picture = found.reshape(-1, *found.shape[3:]) if out.suffix.lower() == ".png" else None
     arrays = {"traversal": found, "latents": np.array(chosen), "values": np.array(at), "index": np.array(starts, int)}
     replaced = using.write(out, arrays, picture, len(at))

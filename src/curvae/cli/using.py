@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 DATA = "As for curvae train; default the run's own data."
 PART = "all (in the order of the data), train or test."
+CONDITION = "Condition of all samples, in place of what the data say: 3, or of several columns sex=m,age=30."
 FORMATS = (".png", ".npy", ".npz")
 _PARTS = ("all", "train", "test")
 
@@ -50,10 +51,12 @@ class Samples:
     Attributes:
         values: ``[N, *D]``, uint8 or float32.
         labels: ``[N]`` or None.
+        conditions: ``[N, C]``, as the networks take them, or None.
     """
 
     values: Tensor
     labels: Shaped[np.ndarray, " N"] | None
+    conditions: Tensor | None = None
 
     def first(self, limit: int | None) -> Samples:
         """At most ``limit`` of them."""
@@ -62,20 +65,28 @@ class Samples:
         if limit < 1:
             raise InputError(f"--limit is {limit}; expected a whole number >= 1")
         stop = min(limit, len(self.values))
-        return Samples(self.values[:stop], None if self.labels is None else self.labels[:stop])
+        return self._some(slice(stop))
 
-    def at(self, option: str, positions: list[int]) -> Tensor:
+    def at(self, option: str, positions: list[int]) -> Samples:
         """Those at some positions, which an option gave."""
         count = len(self.values)
         if bad := [position for position in positions if position >= count]:
             raise InputError(f"{option} has {bad[0]}; expected positions from 0 to {count - 1} in the data")
-        return self.values[positions]
+        return self._some(positions)
+
+    def _some(self, which: Any) -> Samples:
+        labels = None if self.labels is None else self.labels[which]
+        return Samples(self.values[which], labels, None if self.conditions is None else self.conditions[which])
 
 
-def read(run: Run, data: str | None, part: str) -> Samples:
-    """The samples that a command is to use: all of ``data`` or of the run's own, or one part of them."""
+def read(run: Run, data: str | None, part: str, condition: str | None = None) -> Samples:
+    """The samples that a command is to use: all of ``data`` or of the run's own, or one part of them.
+
+    Their conditions are those that ``condition`` says, or the data.
+    """
     from curvae.data import in_order, load, load_whole
     from curvae.data.labels import labels_of
+    from curvae.data.loading import conditions_in_order, is_table
     from curvae.runs.source import columns
 
     if part not in _PARTS:
@@ -83,6 +94,10 @@ def read(run: Run, data: str | None, part: str) -> Samples:
     config = run.config
     source = config.data if data is None else data
     options: Any = {"size": config.size, "damaged": config.damaged, "white": run.data.get("white"), **columns(config)}
+    told = told_of(run, condition)
+    # columns of a table are no features, whoever says the condition
+    if run.coding is not None and (told is None or is_table(source)):
+        options["condition"] = run.coding
     if data is None:
         found = run.dataset()
         if part == "all" and "damaged" in found.split:
@@ -94,11 +109,38 @@ def read(run: Run, data: str | None, part: str) -> Samples:
     found = found.in_shape(tuple(run.data["shape"]))
     _check_shape(run, found, source)
     values = in_order(found) if part == "all" else (found.train if part == "train" else found.test)[:]
+    if told is not None:
+        told = told.expand(len(values), -1)
+    elif found.conditions is not None:
+        told = conditions_in_order(found) if part == "all" else found.conditions[part == "test"]
     if found.labels:
-        return Samples(values, _columns(found, part))
+        return Samples(values, _columns(found, part), told)
     alone = bool(found.split.get("alone"))
     labels = None if "damaged" in found.split else labels_of(source, len(found.train) + (not alone) * len(found.test))
-    return Samples(values, None if labels is None else _part_of(labels, found, part))
+    return Samples(values, None if labels is None else _part_of(labels, found, part), told)
+
+
+def told_of(run: Run, condition: str | None, several: bool = False) -> Tensor | None:
+    """What ``--condition-value`` says to a conditional run; None where it is not given.
+
+    Raises:
+        InputError: it is given to another run, or says not what this one expects.
+    """
+    if run.config.condition == "":
+        if condition is not None:
+            raise InputError(f"--condition-value is given but {run.path} has no conditions; leave it out")
+        return None
+    if run.coding is None:
+        raise InputError(f"the conditions of {run.path} were handed to curvae.fit; use the run in Python")
+    if condition is None:
+        return None
+    try:
+        found = run.coding.parse(condition)
+    except InputError as error:
+        raise InputError(f"--condition-value: {error}") from error
+    if len(found) > 1 and not several:
+        raise InputError(f"--condition-value is {condition[:60]!r}; expected one condition for all samples")
+    return found
 
 
 def _columns(found: Dataset, part: str) -> Shaped[np.ndarray, "N *K"]:
@@ -123,13 +165,9 @@ def _check_shape(run: Run, found: Dataset, source: str) -> None:
 
 
 def _part_of(labels: Shaped[np.ndarray, " N"], found: Dataset, part: str) -> Shaped[np.ndarray, " M"]:
-    import numpy as np
+    from curvae.data.labels import parted
 
-    if part == "all":
-        return labels
-    held_out = found.split.get("test_indices")
-    test = np.arange(len(found.train), len(labels)) if held_out is None else np.asarray(held_out)
-    return labels[test] if part == "test" else np.delete(labels, test)
+    return labels if part == "all" else parted(labels, found)[part == "test"]
 
 
 def check_out(out: Path, formats: tuple[str, ...], run: Run, data: str | None) -> None:

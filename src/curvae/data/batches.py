@@ -12,12 +12,13 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from curvae._repr import OneLine
 from curvae._typing import Float, Int, Tensor
+from curvae.data.paired import Batch, Paired
 from curvae.data.pixels import as_float
 from curvae.data.samples import Samples
 from curvae.errors import InputError
 
 
-class Batches(OneLine, IterableDataset[Tensor]):
+class Batches(OneLine, IterableDataset[Tensor | Batch]):
     """Shuffled float32 batches of one tensor, without end or up to a step.
 
     Batch number ``s`` depends on ``(seed, s)`` and on nothing else: a run that was stopped before step ``s`` goes on
@@ -32,7 +33,8 @@ class Batches(OneLine, IterableDataset[Tensor]):
     number of workers.
 
     Args:
-        data: ``[N, *D]``, uint8 (scaled to [0, 1]) or floating point, on any device, or read one by one.
+        data: ``[N, *D]``, uint8 (scaled to [0, 1]) or floating point, on any device, or read one by one; or these with
+            conditions, whose batches are :class:`Batch`.
         batch_size: B, at most N.
         seed: a whole number in [0, 2⁶³).
         start: number of the first batch.
@@ -53,7 +55,7 @@ class Batches(OneLine, IterableDataset[Tensor]):
 
     def __init__(
         self,
-        data: Tensor | Samples,
+        data: Tensor | Samples | Paired,
         batch_size: int,
         seed: int,
         start: int = 0,
@@ -86,7 +88,7 @@ class Batches(OneLine, IterableDataset[Tensor]):
             raise TypeError("an endless stream of batches has no length; give steps")
         return self.steps - self.start
 
-    def __iter__(self) -> Iterator[Float[Tensor, "B *D"]]:
+    def __iter__(self) -> Iterator[Float[Tensor, "B *D"] | Batch]:
         """Yield ``[B, *D]`` batches number ``start``, ``start + 1``, …"""
         epoch, order = -1, torch.empty(0)
         for step in self._numbers():
@@ -94,7 +96,8 @@ class Batches(OneLine, IterableDataset[Tensor]):
                 epoch = step // self.per_epoch
                 order = self._order(epoch)
             first = step % self.per_epoch * self.batch_size
-            yield as_float(self.data[order[first : first + self.batch_size][self.rows]])
+            found = self.data[order[first : first + self.batch_size][self.rows]]
+            yield found if isinstance(found, Batch) else as_float(found)
 
     def _numbers(self) -> Iterator[int]:
         # a DataLoader takes one batch from each worker in turn, so every n-th number keeps the order

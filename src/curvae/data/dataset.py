@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from curvae._repr import OneLine
 from curvae._typing import Tensor
+from curvae.data.coding import Coding
+from curvae.data.paired import Paired
 from curvae.data.pixels import WHITE
 from curvae.data.samples import Samples
 from curvae.errors import InputError
@@ -31,6 +33,9 @@ class Dataset(OneLine):
             split have the same digest, wherever they came from.
         labels: columns of a table that were named as labels: of each its values for the training and for the test half,
             in their order.
+        conditions: of the training and of the test half, ``[N, *C]`` each, in their order (:meth:`with_conditions`).
+            Samples that are read one by one bring theirs along.
+        coding: how the conditions were made of what the source holds.
 
     Raises:
         InputError: the halves differ in type or shape, are empty, or are neither uint8 nor float32.
@@ -47,6 +52,8 @@ class Dataset(OneLine):
     split: dict[str, Any]
     digest: str = ""
     labels: dict[str, tuple[Any, Any]] | None = None
+    conditions: tuple[Tensor, Tensor] | None = None
+    coding: Coding | None = None
 
     def __post_init__(self) -> None:
         for half, data in (("train", self.train), ("test", self.test)):
@@ -80,6 +87,21 @@ class Dataset(OneLine):
         """Shape of one sample, e.g. ``(1, 28, 28)``."""
         return tuple(self.train.shape[1:])
 
+    @property
+    def conditional(self) -> bool:
+        """Whether each sample has a condition."""
+        return self.conditions is not None or getattr(self.train, "condition", None) is not None
+
+    def half(self, test: bool = False) -> Tensor | Samples | Paired:
+        """The training or the test half, with its conditions if there are any."""
+        x = self.test if test else self.train
+        return Paired(x, None if self.conditions is None else self.conditions[test]) if self.conditional else x
+
+    def with_conditions(self, train: Tensor, test: Tensor, coding: Coding | None = None) -> Dataset:
+        """The same data with a condition for each sample, which its digest then covers, too."""
+        digest = hashlib.sha256(f"{self.digest} {content_digest(train, test)}".encode()).hexdigest()
+        return replace(self, conditions=(train, test), coding=coding, digest=digest)
+
     def in_shape(self, shape: tuple[int, ...]) -> Dataset:
         """The same data as version 0.1 read them: images in floats without a channel, or with the channels last.
 
@@ -97,7 +119,8 @@ class Dataset(OneLine):
             train, test = (half[:].movedim(1, -1).contiguous() for half in (self.train, self.test))
         else:
             return self
-        return Dataset(self.name, train, test, self.split)
+        found = Dataset(self.name, train, test, self.split)
+        return found if self.conditions is None else found.with_conditions(*self.conditions, self.coding)
 
 
 def content_digest(*tensors: Tensor) -> str:

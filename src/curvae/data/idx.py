@@ -20,6 +20,7 @@ from curvae.files import open_regular
 
 # unsigned bytes in three dimensions
 _MAGIC = 0x00000803
+_LABELS = 0x00000801
 _HEADER = struct.Struct(">4I")
 _CHUNK = 1 << 20
 # bytes that one byte of deflate can become
@@ -67,6 +68,33 @@ def read(path: Path) -> UInt8[np.ndarray, "N H W"]:
                 return _parse(stream, name, most)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{name} cannot be read ({reason(error)}); get the file again") from error
+
+
+def labels(folder: Path) -> UInt8[np.ndarray, " N"] | None:
+    """The labels beside the images of an IDX folder, training labels first; None where they are not all there.
+
+    Raises:
+        InputError: a file of labels is none, or is damaged.
+    """
+    found = []
+    for half in ("train", "test"):
+        images = find(folder, half)
+        if images is None:
+            continue
+        path = images.with_name(images.name.replace("images", "labels").replace("idx3", "idx1"))
+        if not path.is_file():
+            return None
+        name = repr(str(path))
+        try:
+            with open_regular(path) as raw:
+                content = raw.read()
+            content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        except (OSError, EOFError, zlib.error) as error:
+            raise InputError(f"{name} cannot be read ({reason(error)}); get the file again") from error
+        if len(content) < 8 or struct.unpack(">2I", content[:8]) != (_LABELS, len(content) - 8):
+            raise InputError(f"{name} is no whole IDX file of labels; get the file again")
+        found.append(np.frombuffer(content, np.uint8, offset=8))
+    return np.concatenate(found) if found else None
 
 
 def load_folder(folder: Path, split: Split) -> Halves:

@@ -2,25 +2,98 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
 
-from curvae.data import arrays, mnist
+from curvae.data import arrays, fashion, idx, mnist
+from curvae.data.coding import Coding, kind_of
+from curvae.data.dataset import Dataset
 from curvae.data.notes import note
-from curvae.data.parts import TEST, TRAIN, VALIDATION, parted_labels
+from curvae.data.parts import TEST, TRAIN, VALIDATION, parted_keys_called, parted_labels
 from curvae.data.reasons import reason
+from curvae.data.split import Split
+from curvae.errors import InputError
+
+LABELS = "labels"
+"""What the labels of a source are called that has one label for each sample."""
 
 
-def labels_of(source: str, count: int) -> Shaped[np.ndarray, " N"] | None:
+def with_conditions(dataset: Dataset, source: str, condition: Sequence[str] | Coding, split: Split) -> Dataset:
+    """A data set with the conditions that its source holds.
+
+    Args:
+        dataset: as :func:`curvae.data.load` reads it from ``source``; of a table with these columns among its labels.
+        source: a name or a path.
+        condition: columns of a table, arrays of an ``.npz``, or ``labels``; or how they were coded before.
+        split: by which an image folder was parted.
+
+    Raises:
+        InputError: the source has no such thing, or what it has cannot be a condition.
+    """
+    names = condition.names if isinstance(condition, Coding) else [kind_of(text)[0] for text in condition]
+    if len(set(names)) < len(names):
+        raise InputError(f"condition names {next(one for one in names if list(names).count(one) > 1)!r} twice")
+    pairs = {name: _halves(dataset, source, name, split) for name in names}
+    train, test = ({name: pair[half] for name, pair in pairs.items()} for half in (0, 1))
+    coding = condition if isinstance(condition, Coding) else Coding.of(condition, train, test)
+    return dataset.with_conditions(coding.code(train), coding.code(test), coding)
+
+
+def _halves(dataset: Dataset, source: str, name: str, split: Split) -> tuple[Any, Any]:
+    """One value for each training and each held-out sample."""
+    if dataset.labels is not None and name in dataset.labels:
+        return dataset.labels[name]
+    if "damaged" in dataset.split:
+        raise InputError(f"condition is {name} but images of {dataset.name} were left out, and with them their order")
+    path = Path(source).expanduser()
+    if name == LABELS and path.is_dir() and not (idx.find(path, "train") or idx.find(path, "test")):
+        return _folders(path, split, dataset)
+    alone = bool(dataset.split.get("alone"))
+    found = labels_of(source, len(dataset.train) + (not alone) * len(dataset.test), name)
+    if found is None:
+        beside = "an .npz file has arrays by name, a table columns, and others 'labels' at most"
+        raise InputError(f"condition is {name!r} but {dataset.name} has no such labels; {beside}")
+    return parted(found, dataset)
+
+
+def parted(labels: Shaped[np.ndarray, " N"], dataset: Dataset) -> tuple[Any, Any]:
+    """Labels in the order of the source, for the training and for the held-out samples."""
+    if dataset.split.get("alone"):
+        return labels, labels
+    held_out = dataset.split.get("test_indices")
+    test = np.arange(len(dataset.train), len(labels)) if held_out is None else np.asarray(held_out)
+    return np.delete(labels, test), labels[test]
+
+
+def _folders(folder: Path, split: Split, dataset: Dataset) -> tuple[Any, Any]:
+    """Of each image the name of the folder that it lies in."""
+    found = import_module("curvae.data.folders").listing(folder, split)
+    halves = [np.array([path.parent.name for path in half]) for half in (found.train, found.test)]
+    lengths = [len(half) for half in halves]
+    flat = any(path.parent == folder for path in (*found.train, *found.test)) or not {*halves[0]} & {*halves[1]}
+    if flat or lengths != [len(dataset.train), len(dataset.test)]:
+        raise InputError(
+            f"condition is labels but the images of {str(folder)!r} do not lie in a folder for each class; expected "
+            "FOLDER/CLASS/…, or FOLDER/train/CLASS/… and FOLDER/test/CLASS/…"
+        )
+    return halves[0], halves[1]
+
+
+def labels_of(source: str, count: int, name: str = LABELS) -> Shaped[np.ndarray, " N"] | None:
     """One label for each sample of a source, in its order, training samples first where it has parts.
 
-    Those of ``mnist``, and of an ``.npz`` file the arrays called ``labels``, ``y``, ``y_train`` and ``y_test``, …
+    Those of ``mnist``, of ``fashion-mnist`` and other folders of IDX files, and of an ``.npz`` file the arrays called
+    ``labels``, ``y``, ``y_train`` and ``y_test``, …
 
     Args:
         source: as :func:`curvae.data.load` takes it.
         count: how many samples it has.
+        name: of other arrays of an ``.npz`` file, in parts or whole.
 
     Returns:
         None where there are none; of labels that cannot be used stderr says so.
@@ -32,22 +105,29 @@ def labels_of(source: str, count: int) -> Shaped[np.ndarray, " N"] | None:
         >>> labels_of(path, 3).tolist()
         ['a', 'b', 'a']
     """
-    if source == "mnist":
+    if name == LABELS and source == "mnist":
         return np.concatenate(mnist.load_labels())
-    path, _ = arrays.locate(Path(source).expanduser())
-    if path.suffix.lower() != ".npz":
+    path, _ = arrays.locate(fashion.DEBIAN if source == "fashion-mnist" else Path(source).expanduser())
+    if name == LABELS and path.is_dir():
+        try:
+            found = idx.labels(path)
+        except InputError as error:
+            note(f"{error}; labels are left out")
+            return None
+        return found if found is not None and len(found) == count else None
+    if path.suffix.lower() != ".npz" or not path.is_file():
         return None
     with np.load(path, allow_pickle=False) as archive:
-        parts = parted_labels(archive)
+        parts = parted_labels(archive) if name == LABELS else parted_keys_called(archive, name)
         keys = [parts[part] for part in (TRAIN, TEST if TEST in parts else VALIDATION, "") if part in parts]
         try:
-            found = [np.asarray(archive[key]) for key in keys]
+            arrays_of = [np.asarray(archive[key]) for key in keys]
         except Exception as error:  # pickled objects, zip and zlib errors have no common ancestor
             note(f"{str(path)!r}: {keys} are left out ({reason(error)})")
             return None
-    if not found:
+    if not arrays_of:
         return None
-    if any(one.ndim != 1 for one in found) or sum(map(len, found)) != count:
+    if any(one.ndim != 1 for one in arrays_of) or sum(map(len, arrays_of)) != count:
         note(f"{str(path)!r}: {keys} are left out: their shapes are not one label for each of {count} samples")
         return None
-    return np.concatenate(found)
+    return np.concatenate(arrays_of)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,9 @@ import torch
 from curvae._extras import require
 from curvae._typing import Tensor
 from curvae.data import arrays, fashion, idx, mnist, sprites, tables
+from curvae.data.coding import Coding, kind_of
 from curvae.data.dataset import Dataset
+from curvae.data.labels import with_conditions
 from curvae.data.pixels import whitened
 from curvae.data.reasons import reason
 from curvae.data.split import Halves, Split, Whole
@@ -45,6 +48,7 @@ def load(
     white: int | None = None,
     labels: Sequence[str] = (),
     drop: Sequence[str] = (),
+    condition: str | Sequence[str] | Coding = (),
 ) -> Dataset:
     """Load a data set.
 
@@ -72,6 +76,10 @@ def load(
             asks the whole set.
         labels: of a table, columns that are kept in ``Dataset.labels`` and not trained on.
         drop: of a table, columns that are left out.
+        condition: what is known of each sample and given to the networks (``Dataset.conditions``): columns of a table,
+            which are then not trained on, arrays of an ``.npz`` file, or ``labels`` (of ``mnist``, IDX folders and
+            ``.npz`` files, and of image folders the folder that each image lies in). A name may say what it is,
+            ``age:number`` or ``batch:classes``; see :class:`~curvae.data.Coding`. Or the coding of data read before.
 
     Returns:
         The data, with a digest of its content and a record of the split. uint8 stays uint8 and means pixels, 0 to
@@ -93,7 +101,7 @@ def load(
         ('seeded', 4)
     """
     wish = _Wish(Split(split_seed, test_fraction), size, cache, damaged, white)
-    return _load(source, wish, (tuple(labels), tuple(drop)))
+    return _load(source, wish, (tuple(labels), tuple(drop)), condition)
 
 
 def load_whole(
@@ -105,6 +113,7 @@ def load_whole(
     white: int | None = None,
     labels: Sequence[str] = (),
     drop: Sequence[str] = (),
+    condition: str | Sequence[str] | Coding = (),
 ) -> Dataset:
     """Load a data set that is not to be parted, down to a single sample: for :func:`in_order`.
 
@@ -119,7 +128,7 @@ def load_whole(
                 [2., 3.],
                 [4., 5.]])
     """
-    return _load(source, _Wish(Whole(), size, cache, damaged, white), (tuple(labels), tuple(drop)))
+    return _load(source, _Wish(Whole(), size, cache, damaged, white), (tuple(labels), tuple(drop)), condition)
 
 
 def in_order(dataset: Dataset) -> Tensor:
@@ -128,24 +137,46 @@ def in_order(dataset: Dataset) -> Tensor:
     Of a source with parts of its own: the training samples, then the held-out ones. So it is too where damaged images
     were left out of a seeded split, which does not tell their places; :func:`load_whole` does.
     """
+    return _joined(dataset, dataset.train[:], dataset.test[:])
+
+
+def conditions_in_order(dataset: Dataset) -> Tensor | None:
+    """The conditions of all samples, in the order of :func:`in_order`; None where there are none."""
+    return None if dataset.conditions is None else _joined(dataset, *dataset.conditions)
+
+
+def _joined(dataset: Dataset, train: Tensor, test: Tensor) -> Tensor:
+    """What both halves have, in the order of the source."""
     if dataset.split.get("alone"):
-        return dataset.train[:]
-    whole = torch.cat([dataset.train[:], dataset.test[:]])
+        return train
+    whole = torch.cat([train, test])
     if dataset.split.get("kind") != "seeded" or "damaged" in dataset.split:
         return whole
     place = torch.ones(len(whole), dtype=torch.bool)
     place[dataset.split["test_indices"]] = False
-    whole[place], whole[~place] = dataset.train[:], dataset.test[:]
+    whole[place], whole[~place] = train, test
     return whole
 
 
-def _load(source: str | Path, wish: _Wish, columns: tuple[Sequence[str], Sequence[str]]) -> Dataset:
+def _load(
+    source: str | Path,
+    wish: _Wish,
+    columns: tuple[Sequence[str], Sequence[str]],
+    condition: str | Sequence[str] | Coding = (),
+) -> Dataset:
+    if isinstance(condition, str):
+        condition = [part.strip() for part in condition.split(",") if part.strip()]
     size, damaged = wish.size, wish.damaged
     if size is not None and not 1 <= size <= _LARGEST:
         raise InputError(f"size is {size}; expected a whole number of pixels from 1 to {_LARGEST}")
     if damaged not in DAMAGED:
         raise InputError(f"damaged is {damaged!r}; expected {' or '.join(DAMAGED)}")
-    name, halves = _read(source, wish, columns)
+    if condition and is_table(source):
+        names = condition.names if isinstance(condition, Coding) else [kind_of(text)[0] for text in condition]
+        kept: tuple[Sequence[str], Sequence[str]] = (tuple(dict.fromkeys([*columns[0], *names])), columns[1])
+    else:
+        kept = columns
+    name, halves = _read(source, wish, kept)
     halves = whitened(halves, wish.white, repr(name))
     if size is not None:
         resize = _reading_images("resize")
@@ -153,7 +184,12 @@ def _load(source: str | Path, wish: _Wish, columns: tuple[Sequence[str], Sequenc
         # the digest stays with images that have the size already
         halves = Halves(train, test, halves.split, halves.digest if train is halves.train else "")
     train_data, test_data = torch.from_numpy(halves.train), torch.from_numpy(halves.test)
-    return Dataset(name, train_data, test_data, halves.split, halves.digest, halves.labels)
+    found = Dataset(name, train_data, test_data, halves.split, halves.digest, halves.labels)
+    if not condition:
+        return found
+    found = with_conditions(found, str(source), condition, wish.split)
+    labels = {key: value for key, value in (found.labels or {}).items() if key in columns[0]}
+    return replace(found, labels=labels or None)
 
 
 def is_name(source: str) -> bool:
@@ -164,6 +200,16 @@ def is_name(source: str) -> bool:
         (True, True, False)
     """
     return source.partition(":")[0] in (_DRAWN if ":" in source else _NAMES)
+
+
+def is_table(source: str | Path) -> bool:
+    """Whether :func:`load` takes a source for a table, whose columns have names.
+
+    Example:
+        >>> is_table("people.csv"), is_table("mnist")
+        (True, False)
+    """
+    return not is_name(str(source)) and _suffix(Path(source)) in tables.SUFFIXES
 
 
 def absolute(source: str) -> str:
@@ -213,8 +259,7 @@ def _suffix(path: Path) -> str:
 
 
 def _read(source: str | Path, wish: _Wish, columns: tuple[Sequence[str], Sequence[str]]) -> tuple[str, Halves]:
-    is_table = not is_name(str(source)) and _suffix(Path(source)) in tables.SUFFIXES
-    if any(columns) and not is_table:
+    if any(columns) and not is_table(source):
         raise InputError(
             f"labels and drop name columns of a table ({', '.join(tables.SUFFIXES)}), but the data are "
             f"{str(source)!r}; leave them out"

@@ -71,6 +71,19 @@ def parted_labels(keys: Iterable[str]) -> dict[str, str]:
     return next(({"": name} for label in _LABELS for name in names if name.lower() == label), {})
 
 
+def parted_keys_called(keys: Iterable[str], name: str) -> dict[str, str]:
+    """Of a file's arrays, those of one name: the key of each part, or under ``""`` that of all; or none.
+
+    Example:
+        >>> parted_keys_called(["x_train", "age_train", "x_test", "age_test"], "age")
+        {'train': 'age_train', 'test': 'age_test'}
+        >>> parted_keys_called(["x", "age"], "age")
+        {'': 'age'}
+    """
+    names = list(keys)
+    return {"": name} if name in names else _sets(names).get(name.lower(), {})
+
+
 def _sets(names: Iterable[str]) -> dict[str, dict[str, str]]:
     """Names that differ by the part alone, a training part and another: for what they share, the name of each part."""
     sets: dict[str, dict[str, str]] = {}

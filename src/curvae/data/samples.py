@@ -34,6 +34,8 @@ class Samples(OneLine):
         collate: makes a batch of a list of its entries; default PyTorch's own.
         take: from a batch to its x; default the batch itself, or the first of a tuple.
         indices: which entries, in their order; default all.
+        condition: from a batch to the conditions of its samples.
+        missing: whether NaN may stand for what was not observed.
 
     Raises:
         InputError: no entries, or batches of which x cannot be taken.
@@ -54,8 +56,11 @@ class Samples(OneLine):
         take: Take | None = None,
         indices: Tensor | None = None,
         workers: int = 0,
+        condition: Take | None = None,
+        missing: bool = False,
     ) -> None:
         self.source, self.collate, self.take = source, collate or default_collate, take
+        self.condition, self.missing = condition, missing
         self.indices = torch.arange(len(source)) if indices is None else indices
         self.workers = workers
         if len(self.indices) == 0:
@@ -77,7 +82,8 @@ class Samples(OneLine):
 
     def at(self, positions: Tensor) -> Samples:
         """Some of these."""
-        return Samples(self.source, self.collate, self.take, self.indices[positions], self.workers)
+        chosen = self.indices[positions]
+        return Samples(self.source, self.collate, self.take, chosen, self.workers, self.condition, self.missing)
 
     @property
     def first(self) -> Float[Tensor, "n *D"]:
@@ -88,13 +94,45 @@ class Samples(OneLine):
         return len(self.indices)
 
     def __getitem__(self, which: slice | Tensor) -> Float[Tensor, "B *D"]:
+        return self._read(which)[0]
+
+    def pair(self, which: slice | Tensor) -> tuple[Float[Tensor, "B *D"], Tensor]:
+        """Some samples and their conditions."""
+        x, batch = self._read(which)
+        assert self.condition is not None
+        return x, as_conditions(taken(batch, self.condition, "condition"), len(x))
+
+    def _read(self, which: slice | Tensor) -> tuple[Float[Tensor, "B *D"], Any]:
         numbers = self.indices[which].tolist()
         with _drawn_from(numbers):
             batch = self.collate([self.source[number] for number in numbers])
-            return as_samples(taken(batch, self.take), name="a batch")
+            return as_samples(taken(batch, self.take), name="a batch", missing=self.missing), batch
 
 
-def taken(batch: Any, take: Take | None) -> Any:
+def as_conditions(c: Any, count: int) -> Tensor:
+    """Conditions as a model takes them, ``[N, *C]``: floats become float32, whole numbers stay.
+
+    Raises:
+        InputError: no finite numbers, or not one row for each sample.
+
+    Example:
+        >>> as_conditions(np.array([0.5, 1.0]), 2), as_conditions([3, 4], 2)
+        (tensor([0.5000, 1.0000]), tensor([3, 4]))
+    """
+    if not isinstance(c, Tensor):
+        array = np.asarray(c)
+        if array.dtype.kind not in "biuf":
+            raise InputError(f"the condition holds {array.dtype} values; expected numbers: code classes as whole ones")
+        c = torch.from_numpy(np.ascontiguousarray(array.astype(np.float32 if array.dtype.kind in "bf" else np.int64)))
+    if c.dim() == 0 or len(c) != count:
+        raise InputError(f"the condition has shape {tuple(c.shape)} for {count} samples; expected a row for each")
+    c = c.detach().float() if c.is_floating_point() or c.dtype == torch.bool else c.detach().long()
+    if not bool(c.isfinite().all()):
+        raise InputError("the condition holds NaN or infinity; expected finite numbers for every sample")
+    return c
+
+
+def taken(batch: Any, take: Take | None, name: str = "take") -> Any:
     """A batch's x.
 
     Raises:
@@ -109,8 +147,8 @@ def taken(batch: Any, take: Take | None) -> Any:
             return take(batch)
         except (LookupError, TypeError, AttributeError, ValueError) as error:
             raise InputError(
-                f"take failed on a batch, {_kind(batch)}: {type(error).__name__}: {error}; expected a function that "
-                "returns its x"
+                f"{name} failed on a batch, {_kind(batch)}: {type(error).__name__}: {error}; expected a function that "
+                f"returns its {'x' if name == 'take' else 'conditions'}"
             ) from error
     if isinstance(batch, Mapping):
         raise InputError(f"a batch is {_kind(batch)}; say which is x with take=lambda batch: batch[…]")

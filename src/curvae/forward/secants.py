@@ -14,6 +14,7 @@ from torch import nn
 from curvae._precision import full_precision
 from curvae._transforms import in_transform, one_at_a_time
 from curvae._typing import Float, Int, Tensor
+from curvae.conditioned import Conditioned
 from curvae.errors import InputError
 from curvae.forward.first_use import checked
 from curvae.forward.identity import identity, parts
@@ -76,14 +77,18 @@ class Differences:
         if chosen is None:
             return self._decode(self.z + step)
         if self._follows_part:
-            return self._decode(self.z.index_select(0, chosen) + step)
+            return self._decode(self.z.index_select(0, chosen) + step, chosen)
         steps = torch.zeros_like(self.z).index_copy(0, chosen, step)
         return self._decode(self.z + steps).index_select(0, chosen)
 
-    def _decode(self, point: Float[Tensor, "N *L"]) -> Float[Tensor, "N *D"]:
+    def _decode(self, point: Float[Tensor, "N *L"], chosen: Tensor | None = None) -> Float[Tensor, "N *D"]:
+        """Of all samples, or of chosen ones, whose conditions a conditional model then has alone."""
+        owner, fn = getattr(self._fn, "__self__", None), self._fn
+        if chosen is not None and isinstance(owner, Conditioned):
+            fn = owner.rows(chosen).decode
         held = nullcontext() if self._opaque else FixedStatistics(known=self._seen, derivatives=False)
         with full_precision(point), self._noise.again(), held:
-            return self._fn(point).to(point.dtype)
+            return fn(point).to(point.dtype)
 
     def _look(self) -> bool:
         """Whether samples can be decoded without the others, found out at the first use.
@@ -115,7 +120,7 @@ class Differences:
                 "curvature.unchecked() switches this check off"
             )
         try:
-            return _close(self._decode(self.z[half]), self.eta[half])
+            return _close(self._decode(self.z[half], half), self.eta[half])
         except (RuntimeError, IndexError, ValueError):  # it holds something of every sample, of another shape
             return False
 

@@ -14,7 +14,9 @@ from curvae._checks import positive, positive_int
 from curvae._random import stream
 from curvae._typing import Tensor
 from curvae.adapters import adapt
+from curvae.conditioned import Conditioned
 from curvae.curvature import LogDeterminant
+from curvae.errors import InputError
 from curvae.inspection.advice import advise
 from curvae.inspection.bands import has_bands
 from curvae.inspection.budget import Budget
@@ -82,6 +84,11 @@ def inspect(
     began = time.perf_counter()
     levels = check_levels(noise)
     given = None if beta is None else positive("beta", beta)
+    if isinstance(model, Conditioned) or getattr(model, "condition", None) is not None:
+        raise InputError(
+            "the model is conditional, and inspect looks at models of x alone; give one condition to it, such as "
+            "adapters.callables(encode=lambda x: model.encode(x, c.expand(len(x), -1)), decode=…)"
+        )
     model = adapt(model)
     with deployed(model):
         subject = subject_of(model, _some(x, 1, None), likelihood)  # d, before the number of samples is chosen

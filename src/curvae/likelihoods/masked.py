@@ -13,6 +13,17 @@ from curvae.likelihoods.base import Likelihood, per_sample
 _OUTPUT, _OBSERVED = 0.5, 0
 
 
+def takes_missing(likelihood: object) -> bool:
+    """Whether NaN in the data means to an observation model that something was not observed.
+
+    Example:
+        >>> from curvae.likelihoods import Gaussian
+        >>> takes_missing(Masked(Gaussian())), takes_missing(Gaussian())
+        (True, False)
+    """
+    return isinstance(likelihood, nn.Module) and any(isinstance(part, Masked) for part in likelihood.modules())
+
+
 class Masked(nn.Module, Likelihood):
     r"""Another observation model where some numbers were not observed: those are **NaN** in ``x``.
 

@@ -12,7 +12,7 @@ from curvae._repr import OneLine
 from curvae._typing import Bool, Float, Tensor
 from curvae.autoencoder import Model
 from curvae.errors import InputError
-from curvae.metrics.codes import batches, codes, deployed, in_double
+from curvae.metrics.codes import codes, conditioned_batches, deployed, in_double
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -97,8 +97,8 @@ def unit_divergence(model: Model, data: Any, batch_size: int = 100) -> Float[Ten
     """
     total, count = torch.zeros(()), 0
     with deployed(model):
-        for x in batches(model, data, batch_size):
-            q = in_double(model.posterior(x))
+        for at, x in conditioned_batches(model, data, batch_size):
+            q = in_double(at.posterior(x))
             variance = q.factor.variance().view(q.mean.shape)
             divergence = 0.5 * (q.mean.square() + variance - variance.log() - 1)
             total, count = total + divergence.sum(0).cpu(), count + len(x)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from torch.utils.data import IterableDataset
 
 from curvae._checks import positive_int
 from curvae._typing import Float, Tensor
-from curvae.autoencoder import Model
+from curvae.autoencoder import Autoencoder, Model
+from curvae.conditioned import Conditioned
 from curvae.data import as_samples
 from curvae.errors import InputError
 from curvae.posteriors import Normal
@@ -42,7 +44,7 @@ def codes(model: Model, data: Any, batch_size: int = 100) -> Float[Tensor, "N *L
         torch.Size([9, 2])
     """
     with deployed(model):
-        found = torch.cat([model.encode(x).double().cpu() for x in batches(model, data, batch_size)])
+        found = torch.cat([at.encode(x).double().cpu() for at, x in conditioned_batches(model, data, batch_size)])
     if not bool(found.isfinite().all()):
         raise InputError("the model gives codes that are not finite on these data")
     return found
@@ -63,34 +65,85 @@ def deployed(model: object) -> Iterator[None]:
 
 
 def _roots(model: object) -> list[nn.Module]:
-    """The model, or the modules that it holds where it is none itself."""
+    """The model, or the modules that it holds where it is none itself; and a conditional one inside a module."""
+    held = getattr(model, "__dict__", {}).values()
     if isinstance(model, nn.Module):
-        return [model]
-    return [value for value in getattr(model, "__dict__", {}).values() if isinstance(value, nn.Module)]
+        return [model, *(value.model for value in held if isinstance(value, Conditioned))]
+    return [value for value in held if isinstance(value, nn.Module)]
 
 
 def batches(model: Model, data: Any, batch_size: int) -> Iterator[Float[Tensor, "B *D"]]:
-    """The data as the model takes them: in pieces, on its device and in its type.
+    """The x of :func:`conditioned_batches`."""
+    for _, x in conditioned_batches(model, data, batch_size):
+        yield x
+
+
+def conditioned_batches(model: Model, data: Any, batch_size: int) -> Iterator[tuple[Model, Float[Tensor, "B *D"]]]:
+    """The data as the model takes them, in pieces, on its device and in its type; and the model for each piece.
+
+    That is the model itself, or of a conditional one the model at the piece's conditions: of ``model.given(c)`` the
+    rows of c that belong to the piece, and of a model without given conditions what its batches hold beside x.
 
     Args:
         model: on any device.
         data: ``[N, *D]``, whatever :func:`curvae.data.as_samples` takes; or an iterable of such batches, for instance a
-            ``DataLoader``. Of a batch that is a tuple or a list the first entry is x.
+            ``DataLoader``. Of a batch that is a tuple or a list the first entry is x, the second the condition of a
+            conditional model.
         batch_size: of arrays; an iterable's batches stay as they are.
 
     Raises:
-        InputError: no data, or what is no data.
+        InputError: no data, or what is no data; no condition for a conditional model, or as many as there are not data.
     """
     like = next((parameter for root in _roots(model) for parameter in root.parameters()), None)
     dtype = torch.float64 if like is not None and like.dtype == torch.float64 else torch.float32
-    done = 0
-    for piece in _pieces(data, positive_int("batch_size", batch_size)):
+    given, done = _given(model), 0
+    for piece, beside in _pieces(data, positive_int("batch_size", batch_size)):
         # what NaN is to the model is seen in its answers
         x = as_samples(piece, dtype=dtype, name="data", first=done, missing=True)
+        at = model
+        if given is not None:
+            rows = given.rows(slice(done, done + len(x)))
+            at = _around(model, rows if like is None else replace(rows, c=rows.c.to(like.device)))
+        elif _is_conditional(model):
+            at = _with_beside(model, beside, like)
         done += len(x)
-        yield x if like is None else x.to(like)
+        yield at, x if like is None else x.to(like)
     if done == 0:
         raise InputError("there are no samples; expected at least one")
+    if given is not None and done != len(given.c):
+        raise InputError(f"the model is given {len(given.c)} conditions for {done} samples; expected one for each")
+
+
+def repeated(model: Model, count: int) -> Model:
+    """A model for ``count`` draws of a batch, one after the other in one call of ``decode``."""
+    given = _given(model)
+    return model if given is None else _around(model, given.repeated(count))
+
+
+def _given(model: Any) -> Conditioned | None:
+    """The conditions that a model is given, itself or the one that it is about."""
+    return next((one for one in (model, getattr(model, "model", None)) if isinstance(one, Conditioned)), None)
+
+
+def _around(model: Any, given: Conditioned) -> Any:
+    return given if isinstance(model, Conditioned) else model.around(given)
+
+
+def _is_conditional(model: Any) -> bool:
+    held = (model, getattr(model, "model", None))
+    return any(isinstance(one, Autoencoder) and one.condition is not None for one in held)
+
+
+def _with_beside(model: Any, beside: Any, like: Tensor | None) -> Any:
+    if beside is None:
+        raise InputError(
+            "this model is conditional and the data hold no conditions; give model.given(c) in its place, or batches "
+            "(x, c)"
+        )
+    c = torch.as_tensor(beside)
+    if like is not None:
+        c = c.to(like if c.is_floating_point() else like.device)
+    return model.given(c)
 
 
 def has_posterior(model: object) -> bool:
@@ -101,7 +154,8 @@ def has_posterior(model: object) -> bool:
     return callable(getattr(model, "posterior", None)) and getattr(model, "structure", model) is not None
 
 
-def _pieces(data: Any, size: int) -> Iterator[Any]:
+def _pieces(data: Any, size: int) -> Iterator[tuple[Any, Any]]:
+    """Of each piece x and what stands beside it."""
     if isinstance(data, TorchDataset) and not isinstance(data, IterableDataset):
         raise InputError(f"data is a {type(data).__name__}, one sample at a time; expected a DataLoader over it")
     if isinstance(data, Iterable) and not isinstance(data, list | tuple | str | Mapping) and not _is_array(data):
@@ -109,7 +163,8 @@ def _pieces(data: Any, size: int) -> Iterator[Any]:
             if isinstance(batch, Mapping):
                 names = ", ".join(map(repr, batch))
                 raise InputError(f"a batch is a dict with {names}; expected x: give (batch[…] for batch in data)")
-            yield batch[0] if isinstance(batch, list | tuple) and len(batch) and _is_array(batch[0]) else batch
+            several = isinstance(batch, list | tuple) and len(batch) and _is_array(batch[0])
+            yield (batch[0], batch[1] if len(batch) > 1 else None) if several else (batch, None)
         return
     values = (
         data
@@ -119,7 +174,7 @@ def _pieces(data: Any, size: int) -> Iterator[Any]:
     if values.ndim and not len(values):
         return
     for start in range(0, len(values) if values.ndim else 1, size):
-        yield values[start : start + size] if values.ndim else values
+        yield values[start : start + size] if values.ndim else values, None
 
 
 def _is_array(data: object) -> bool:

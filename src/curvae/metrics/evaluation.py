@@ -14,8 +14,9 @@ from curvae.autoencoder import Model
 from curvae.curvature import Columns, Linearised
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
+from curvae.likelihoods.masked import takes_missing
 from curvae.metrics.alignment import correlation, off_diagonal_moments, relative_distance
-from curvae.metrics.codes import batches, deployed, has_posterior
+from curvae.metrics.codes import conditioned_batches, deployed, has_posterior
 from curvae.metrics.objectives import objective_values
 from curvae.metrics.result import Estimate, Evaluation, Examples
 from curvae.posteriors import Diagonal, Structure
@@ -68,13 +69,13 @@ def evaluate(
     """
     positive("beta", beta)
     positive_int("samples", samples)
-    measure = _Measure(model, beta, likelihood, structure, generator, samples, Columns(columns))
+    measure = _Measure(beta, likelihood, structure, generator, samples, Columns(columns))
     found: list[dict[str, Tensor]] = []
     shown: list[dict[str, Tensor]] = []
     done = 0
     with deployed(model):
-        for x in batches(model, data, batch_size):
-            values, matrices = measure(x)
+        for at, x in conditioned_batches(model, data, batch_size):
+            values, matrices = measure(at, x)
             found.append(values)
             if done < examples:
                 shown.append({"x": x, **matrices})
@@ -91,7 +92,6 @@ def evaluate(
 class _Measure:
     """All per-sample values of a batch, and its matrices."""
 
-    model: Model
     beta: float
     likelihood: Likelihood
     structure: Structure
@@ -99,15 +99,15 @@ class _Measure:
     samples: int
     estimator: Columns
 
-    def __call__(self, x: Float[Tensor, "B *D"]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def __call__(self, model: Model, x: Float[Tensor, "B *D"]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         found = objective_values(
-            self.model, x, self.beta, self.likelihood, self.structure, generator=self.generator, samples=self.samples
+            model, x, self.beta, self.likelihood, self.structure, generator=self.generator, samples=self.samples
         )
         precision, implied = found.posterior.precision(), found.implied
         values = {
             **found.values,
             "mse": self._squared_error(found.eta, x),
-            **self._penalties(found.posterior.mean.to(x.dtype), x, found.curvature),
+            **self._penalties(model, found.posterior.mean.to(x.dtype), x, found.curvature),
             "alignment": relative_distance(precision, implied),
             "alignment_structure": relative_distance(precision, found.optimum.precision()),
             "moments": off_diagonal_moments(precision, implied),
@@ -115,15 +115,18 @@ class _Measure:
         return values, {"precision": precision, "implied": implied}
 
     def _squared_error(self, eta: Tensor, x: Tensor) -> Float[Tensor, " B"]:
-        mean = self.likelihood.mean(eta)
-        return (mean - x).double().square().flatten(1).mean(1)
+        error = (self.likelihood.mean(eta) - x).double().square()
+        if not takes_missing(self.likelihood):
+            return error.flatten(1).mean(1)
+        seen = ~x.isnan()  # a sample of which nothing was observed has no error
+        return error.where(seen, 0).flatten(1).sum(1) / seen.flatten(1).sum(1).clamp(min=1)
 
     def _penalties(
-        self, h: Float[Tensor, "B *L"], x: Tensor, curvature: Float[Tensor, "B d d"]
+        self, model: Model, h: Float[Tensor, "B *L"], x: Tensor, curvature: Float[Tensor, "B d d"]
     ) -> dict[str, Float[Tensor, " B"]]:
         diagonal = Diagonal()
         exact = diagonal.penalty(curvature, self.beta)
-        at = Linearised(self.model.decode, h, x, self.likelihood)
+        at = Linearised(model.decode, h, x, self.likelihood)
         _, sampled = self.estimator.penalty(at, diagonal, self.beta, self.generator)
         return {"penalty_exact": 0.5 * self.beta * exact, "penalty_sampled": 0.5 * self.beta * sampled.double()}
 

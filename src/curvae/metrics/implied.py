@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ from torch import nn
 from curvae._checks import positive, positive_int
 from curvae._repr import line
 from curvae._typing import Bool, Float, Tensor
-from curvae.autoencoder import Model
+from curvae.autoencoder import Autoencoder, Model
 from curvae.curvature import Curvature, check_curvature, gauss_newton, hessian
 from curvae.curvature.second_differences import second_differences
 from curvae.errors import InputError
@@ -128,6 +128,14 @@ class Implied(nn.Module):
     def forward(self, x: Float[Tensor, "B *D"]) -> Normal:
         """The posterior."""
         return self.posterior(x)
+
+    def given(self, c: Tensor) -> Implied:
+        """The posterior that a conditional model implies at conditions ``[B, *C]``."""
+        return self.around(cast(Autoencoder, self.model).given(c))
+
+    def around(self, model: Model) -> Implied:
+        """The same of another model."""
+        return Implied(model, self.beta, self.likelihood, self.structure, self.curvature, self.refine)
 
 
 def _rows(chosen: Bool[Tensor, " B"], z: Float[Tensor, "B *L"]) -> Bool[Tensor, "B *L"]:

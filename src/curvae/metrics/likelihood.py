@@ -16,7 +16,7 @@ from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
 from curvae.errors import InputError
 from curvae.likelihoods import Gaussian, Laplace, LearnedGaussian, Likelihood, Masked, Mixed, StudentT
-from curvae.metrics.codes import batches, deployed, in_double
+from curvae.metrics.codes import conditioned_batches, deployed, in_double, repeated
 from curvae.metrics.result import Estimate
 from curvae.posteriors import Normal
 
@@ -109,9 +109,9 @@ def importance_weighted_nll(
         raise InputError(f"expected a generator of the draws, or noise with {samples} of them")
     found: list[Float[Tensor, "2 B"]] = []
     with deployed(model):
-        for x in batches(model, data, batch_size):
-            q = in_double(model.posterior(x))
-            weights = _log_weights(model, q, x, likelihood, samples, chunk_size, generator, noise)
+        for at, x in conditioned_batches(model, data, batch_size):
+            q = in_double(at.posterior(x))
+            weights = _log_weights(at, q, x, likelihood, samples, chunk_size, generator, noise)
             found.append(_log_moments(weights).cpu())
             if progress is not None:
                 progress(sum(part.shape[1] for part in found))
@@ -186,11 +186,11 @@ def _log_weights(
             common = noise[done : done + count].to(q.mean).unsqueeze(1)
             drawn = q.mean + q.factor.apply(common.expand(-1, len(x), -1))
         z = drawn.to(x.dtype)  # rounded first: the weight is that of the point decoded
-        eta = model.decode(z.flatten(0, 1)).double()
-        repeated = x.double().repeat(count, *[1] * (x.dim() - 1))
+        eta = repeated(model, count).decode(z.flatten(0, 1)).double()
+        data = x.double().repeat(count, *[1] * (x.dim() - 1))
         wide = z.double()
         prior = -0.5 * (wide.square() + math.log(2 * math.pi)).flatten(2).sum(-1)
-        yield likelihood.log_prob(eta, repeated).unflatten(0, (count, -1)) + prior - q.log_prob(wide)
+        yield likelihood.log_prob(eta, data).unflatten(0, (count, -1)) + prior - q.log_prob(wide)
 
 
 def _log_moments(weights: Iterator[Float[Tensor, "K B"]]) -> Float[Tensor, "2 B"]:

@@ -15,7 +15,8 @@ from curvae._part import own_part
 from curvae._precision import half_weights
 from curvae._repr import line
 from curvae._typing import Tensor
-from curvae.autoencoder import Model
+from curvae.autoencoder import Autoencoder, Model
+from curvae.conditioned import Conditioned
 from curvae.errors import InputError
 from curvae.forward.identity import parts
 from curvae.objectives.objective import Objective
@@ -66,9 +67,14 @@ class Loss(nn.Module, Generic[M]):
     def __repr__(self) -> str:
         return line(type(self).__name__, repr(self.model), repr(self.objective))
 
-    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Terms:
-        """The objective's terms for a batch ``x`` ``[B, *D]``."""
-        return self.objective(cast(Model, self.model), x, generator)
+    def forward(self, x: Tensor, generator: torch.Generator | None = None, condition: Tensor | None = None) -> Terms:
+        """The objective's terms for a batch ``x`` ``[B, *D]``, of a conditional model with a ``condition`` ``[B, *C]``.
+
+        Raises:
+            InputError: a condition for a model that takes none, or none for one that does.
+        """
+        model = self.model if condition is None else cast(Autoencoder, self.model).given(condition)
+        return self.objective(cast(Model, model), x, generator)
 
 
 # under these names wrappers keep what they wrap: DataParallel, DDP and DeepSpeed; FSDP; torch.compile; Fabric
@@ -84,6 +90,8 @@ def check_model(model: Any) -> None:
         InputError: for a wrapper, what a live wrapper wraps, a network whose ``forward`` accelerate has patched, or
             weights in half precision.
     """
+    if isinstance(model, Conditioned):
+        model = model.model
     if not isinstance(model, nn.Module):
         return
     _check_wrapper(model)

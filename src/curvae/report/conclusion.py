@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from curvae._typing import Float, Tensor
+from curvae.data import Batch
 from curvae.metrics.objectives import objective_values
 from curvae.metrics.result import Estimate
 from curvae.report.subjects import RunGroup, ShownRun
@@ -16,7 +17,6 @@ from curvae.runs.lines import HELD_OUT
 # the page says "(13)" of the closed form with a full Σ, as its tables do
 _NAMES = {"beta_vae": "(2)", "taylor": "(7)", "grae_full": "(13)"}
 _DRAWS = 8
-_BATCH = 64
 # the objectives need each sample's d × d matrix
 _MOST_LATENTS = 64
 _TWO_SIDED = 1.96
@@ -59,8 +59,9 @@ def conclusions(group: RunGroup) -> list[Conclusion]:
     comparable = [pair for pair in group.trained if _noise(pair[1]) == _noise(group.trained[0][1])]
     if len(comparable) < 2 or any(view.model.latents > _MOST_LATENTS for _, view in comparable):
         return []
-    x = group.subjects[0].run.dataset().test[:HELD_OUT]
-    (reference, first), *others = comparable
+    found = group.subjects[0].run.dataset().half(test=True)[:HELD_OUT]
+    x, c = (found.x, found.c) if isinstance(found, Batch) else (found, None)
+    (reference, first), *others = [(subject, view.at(c)) for subject, view in comparable]
     base = _values(first, x)
     return [
         Conclusion(subject, reference, len(x), tuple(_difference(name, _values(view, x), base) for name in _NAMES))
@@ -77,8 +78,8 @@ def _values(view: View, x: Tensor) -> dict[str, Float[Tensor, " N"]]:
     draws = torch.Generator().manual_seed(0)
     given = (view.beta, view.likelihood, view.structure)
     parts = [
-        objective_values(view.model, view.own(part), *given, generator=draws, samples=_DRAWS, paired=True).values
-        for part in x.split(_BATCH)
+        objective_values(at, view.own(part), *given, generator=draws, samples=_DRAWS, paired=True).values
+        for at, part in view.pieces(x)
     ]
     return {name: torch.cat([part[name] for part in parts]) for name in _NAMES}
 

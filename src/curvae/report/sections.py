@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 
 from curvae._typing import Tensor
-from curvae.data import Dataset, as_float
+from curvae.data import Batch, Dataset, as_float
 from curvae.report.drawing import Amounts, Captioned, Drawing
 from curvae.report.images import STEPS, ImageDrawing, image_amounts
 from curvae.report.lines import LINE_AMOUNTS, LineDrawing, code_cloud
@@ -133,8 +133,9 @@ def look(group: RunGroup, runs: int) -> Looks | None:
     shown = held_out(dataset, amounts.examples)
     drawing = ImageDrawing(value_limits(dataset, shown), amounts.side) if images else LineDrawing()
     noise = prior_noise(amounts.samples, max(view.model.latents for _, view in group.trained), _SEED)
-    rebuilt = [(subject, view.reconstruct(shown)) for subject, view in group.trained]
-    sampled = [(subject, view.decode(noise[:, : view.model.latents])) for subject, view in group.trained]
+    beside, drawn = conditions(dataset, amounts.examples), conditions(dataset, amounts.samples, repeat=True)
+    rebuilt = [(subject, view.at(beside).reconstruct(shown)) for subject, view in group.trained]
+    sampled = [(subject, view.at(drawn).decode(noise[:, : view.model.latents])) for subject, view in group.trained]
     return Looks(
         title=group.title,
         images=images,
@@ -143,8 +144,13 @@ def look(group: RunGroup, runs: int) -> Looks | None:
         codes=[] if images else _codes(group, dataset),
         traversals=[_traversals(*one, dataset, drawing, amounts) for one in group.trained],
         values=_VALUES,
-        ways=[_ways(*one, shown, drawing, amounts.pairs) for one in group.trained] if images else [],
-        matrices=[_matrices(*one, shown[:_MATRICES], drawing) for one in group.trained],
+        ways=[_ways(*one, shown, beside, drawing, amounts.pairs) for one in group.trained] if images else [],
+        matrices=[
+            _matrices(
+                subject, view.at(conditions(dataset, amounts.examples, first=_MATRICES)), shown[:_MATRICES], drawing
+            )
+            for subject, view in group.trained
+        ],
     )
 
 
@@ -152,6 +158,24 @@ def held_out(dataset: Dataset, count: int) -> Float[Tensor, "B *D"]:
     """``count`` held-out data (or all, if there are fewer), evenly spaced over the test set; the same for every run."""
     count = min(count, len(dataset.test))
     return as_float(dataset.test[torch.arange(count) * len(dataset.test) // count]).float()
+
+
+def conditions(dataset: Dataset, count: int, first: int | None = None, repeat: bool = False) -> Tensor | None:
+    """The conditions of what :func:`held_out` gives, or of the ``first`` of these; None where the data have none.
+
+    Args:
+        dataset: the data.
+        count: as there.
+        first: only so many of them.
+        repeat: where there are fewer held-out data, their conditions in turn.
+    """
+    if not dataset.conditional:
+        return None
+    many = min(count, len(dataset.test))
+    found = dataset.half(test=True)[torch.arange(many) * len(dataset.test) // many]
+    assert isinstance(found, Batch)
+    places = torch.arange(count if repeat else many) % many
+    return found.c[places][:first]
 
 
 def strongest(effects: Float[np.ndarray, " d"], count: int) -> list[int]:
@@ -171,10 +195,11 @@ def value_limits(dataset: Dataset, shown: Float[Tensor, "B *D"]) -> tuple[float,
 
 
 def _traversals(subject: ShownRun, view: View, dataset: Dataset, drawing: Drawing, amounts: Amounts) -> Traversals:
-    data = held_out(dataset, _EFFECT_DATA)
-    effects = view.effects(data)
+    data, c = held_out(dataset, _EFFECT_DATA), conditions(dataset, _EFFECT_DATA)
+    effects = view.at(c).effects(data)
     latents = strongest(effects, amounts.latents)
-    decoded = view.traverse(view.codes(data[:1])[0], latents, _VALUES)
+    start = view.at(None if c is None else c[:1])
+    decoded = start.traverse(start.codes(data[:1])[0], latents, _VALUES)
     rows = tuple(
         Traversal(
             latent + 1, f"{effects[latent]:.3g}", drawing.traversed(row, f"latent {latent + 1} of {subject.name}")
@@ -184,13 +209,15 @@ def _traversals(subject: ShownRun, view: View, dataset: Dataset, drawing: Drawin
     return Traversals(subject, view.model.latents, rows)
 
 
-def _ways(subject: ShownRun, view: View, shown: Float[Tensor, "B *D"], drawing: Drawing, count: int) -> Ways:
-    """Between neighbours among the held-out images."""
+def _ways(
+    subject: ShownRun, view: View, shown: Float[Tensor, "B *D"], c: Tensor | None, drawing: Drawing, count: int
+) -> Ways:
+    """Between neighbours among the held-out images; of a conditional model at the condition of the first."""
     count = min(count, len(shown) // 2)
     if count == 0:
         return Ways(subject, ())
-    codes = view.codes(shown[: 2 * count])
-    found = view.interpolate(codes[::2], codes[1::2], STEPS)
+    codes = view.at(None if c is None else c[: 2 * count]).codes(shown[: 2 * count])
+    found = view.at(None if c is None else c[: 2 * count : 2]).interpolate(codes[::2], codes[1::2], STEPS)
     names = [f"path {i + 1} of {subject.name}" for i in range(count)]
     return Ways(
         subject,
@@ -225,11 +252,13 @@ def _pair(found: Precisions, i: int, sample: Picture | None, name: str) -> Pair:
 
 
 def _codes(group: RunGroup, dataset: Dataset) -> list[Captioned]:
-    data = held_out(dataset, 1000)
-    few = held_out(dataset, _EFFECT_DATA)
+    data, of_data = held_out(dataset, 1000), conditions(dataset, 1000)
+    few, of_few = held_out(dataset, _EFFECT_DATA), conditions(dataset, _EFFECT_DATA)
     figures = []
     for subject, view in group.trained:
         if view.model.latents >= 2:
-            first, second = strongest(view.effects(few), 2)
-            figures.append(code_cloud(subject, view.codes(data)[:, [first, second]], (first + 1, second + 1)))
+            first, second = strongest(view.at(of_few).effects(few), 2)
+            figures.append(
+                code_cloud(subject, view.at(of_data).codes(data)[:, [first, second]], (first + 1, second + 1))
+            )
     return figures

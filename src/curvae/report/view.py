@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -10,7 +11,8 @@ import torch
 from jaxtyping import Shaped
 
 from curvae._typing import Float, Tensor
-from curvae.autoencoder import Autoencoder
+from curvae.autoencoder import Autoencoder, Model
+from curvae.conditioned import Conditioned
 from curvae.curvature import gauss_newton
 from curvae.data import as_float
 from curvae.geometry import energy, geodesic, length
@@ -79,7 +81,7 @@ class View:
         True
     """
 
-    model: Autoencoder
+    model: Autoencoder | Conditioned
     likelihood: Likelihood
     structure: Structure
     beta: float
@@ -87,13 +89,12 @@ class View:
     @torch.no_grad()
     def codes(self, x: Shaped[Tensor, "B *D"]) -> Float[np.ndarray, "B d"]:
         """The posterior's means."""
-        return np.concatenate([self.model.encode(self.own(part)).double().numpy() for part in x.split(_BATCH)])
+        return np.concatenate([at.encode(self.own(part)).double().numpy() for at, part in self.pieces(x)])
 
     @torch.no_grad()
     def decode(self, z: Float[np.ndarray, "B d"]) -> Float[np.ndarray, "B *D"]:
         """The expected observation at each code."""
-        parts = self.own(torch.from_numpy(z)).split(_BATCH)
-        means = [self.likelihood.mean(self.model.decode(part)) for part in parts]
+        means = [self.likelihood.mean(at.decode(part)) for at, part in self.pieces(self.own(torch.from_numpy(z)))]
         return np.concatenate([mean.double().numpy() for mean in means])
 
     def reconstruct(self, x: Shaped[Tensor, "B *D"]) -> Float[np.ndarray, "B *D"]:
@@ -129,7 +130,33 @@ class View:
         return Paths(straight, shortest, np.maximum(0.0, (lengths[0] - lengths[1]) / whole))
 
     def _mean(self, z: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:
-        return self.likelihood.mean(self.model.decode(z))
+        return self.likelihood.mean(self._wide(len(z)).decode(z))
+
+    def at(self, c: Tensor | None) -> View:
+        """Of a conditional model the view at conditions: of each sample, or of each sample's codes."""
+        if c is None:
+            return self
+        like = self._like
+        assert isinstance(self.model, Autoencoder)
+        return replace(self, model=self.model.given(c.to(like if c.is_floating_point() else like.device)))
+
+    def pieces(self, values: Shaped[Tensor, "B *S"]) -> Iterator[tuple[Model, Shaped[Tensor, "b *S"]]]:
+        """Values a few at a time, with the model for them."""
+        model = self._wide(len(values))
+        for start in range(0, len(values), _BATCH):
+            rows = slice(start, start + _BATCH)
+            yield (model.rows(rows) if isinstance(model, Conditioned) else model), values[rows]
+
+    def _wide(self, count: int) -> Autoencoder | Conditioned:
+        """The model for so many values, which may be several for each condition, one after the other."""
+        if not isinstance(self.model, Conditioned):
+            return self.model
+        return replace(self.model, c=self.model.c.repeat_interleave(count // len(self.model.c), 0))
+
+    @property
+    def _like(self) -> Tensor:
+        model = self.model.model if isinstance(self.model, Conditioned) else self.model
+        return next(iter(model.parameters()))
 
     def effects(self, x: Shaped[Tensor, "B *D"]) -> Float[np.ndarray, " d"]:
         r"""How strongly each latent moves the output: $\sqrt{\mathrm{mean}_x M_{ii}}$.
@@ -160,7 +187,7 @@ class View:
 
     def own(self, values: Tensor) -> Tensor:
         """In the model's floating-point type."""
-        return as_float(values).to(next(self.model.parameters()).dtype)
+        return as_float(values).to(self._like.dtype)
 
 
 def prior_noise(count: int, latents: int, seed: int = 0) -> Float[np.ndarray, "count latents"]:

@@ -165,9 +165,28 @@ def _reach(structure: Structure) -> int:
 
 
 def _assembled(config: RunConfig, shape: tuple[int, ...]) -> Autoencoder:
-    encoder, decoder = _networks(config, shape)
     structure = None if config.objective in DETERMINISTIC else build_structure(config.structure)
-    return Autoencoder(encoder, decoder, config.latents, structure)
+    conditional = config.condition_size > 0
+    encoder, decoder = (_conditional if conditional else _networks)(config, shape)
+    if config.network != "linear" and encoder.out_features == config.latents:
+        # the autoencoder would take the features, which an activation has bounded, for the means
+        raise InputError(f"width {config.width} gives the encoder as many features as latents; choose another width")
+    return Autoencoder(encoder, decoder, config.latents, structure, condition="both" if conditional else None)
+
+
+def _conditional(config: RunConfig, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
+    """The same networks with a condition beside the latents, and beside the data or the features of convolutions."""
+    size = config.condition_size
+    wider = replace(config, latents=config.latents + size)
+    _, decoder = _networks(wider, shape)
+    if config.network in _PAPER:
+        encoder, _ = _networks(config, shape)
+        return networks.Beside(encoder, "features", size), networks.Beside(decoder)
+    flat = (math.prod(shape) + size,)
+    if config.network == "linear":
+        return networks.Beside(networks.linear_encoder(flat, config.latents)), networks.Beside(decoder)
+    encoder, _ = _networks(config, flat)
+    return networks.Beside(encoder), networks.Beside(decoder)
 
 
 def _networks(config: RunConfig, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
@@ -177,11 +196,7 @@ def _networks(config: RunConfig, shape: tuple[int, ...]) -> tuple[nn.Module, nn.
                 "likelihood is bernoulli but a linear decoder gives no probabilities; use bernoulli-logits"
             )
         return networks.linear_encoder(shape, config.latents), networks.linear_decoder(config.latents, shape)
-    encoder, decoder = _paper(config, shape) if config.network in _PAPER else _mlp(config, shape)
-    if encoder.out_features == config.latents:
-        # the autoencoder would take the features, which an activation has bounded, for the means
-        raise InputError(f"width {config.width} gives the encoder as many features as latents; choose another width")
-    return encoder, decoder
+    return _paper(config, shape) if config.network in _PAPER else _mlp(config, shape)
 
 
 def _paper(

@@ -25,7 +25,7 @@ _SEEN = 500
 
 
 def choose_network(config: RunConfig, dataset: Dataset) -> RunConfig:
-    """The configuration with a network: one that was left to the data is chosen, see ``build.network_of``.
+    """The configuration with what the data say: a network that was left to them, and the size of a condition.
 
     Raises:
         InputError: the paper's networks are not made for these data.
@@ -35,6 +35,8 @@ def choose_network(config: RunConfig, dataset: Dataset) -> RunConfig:
         >>> choose_network(RunConfig(data="toy", network="auto"), data).network
         'mlp'
     """
+    if dataset.coding is not None:
+        config = replace(config, condition_size=dataset.coding.size)
     if config.model:
         return config
     resizable = dataset.train.dtype == torch.uint8
@@ -98,8 +100,9 @@ def remarks(config: RunConfig, dataset: Dataset) -> list[str]:
         >>> remarks(RunConfig(data="toy", network="mlp"), data)[0]
         'toy has features of root mean square up to ...; standardise them, for example (x - mean) / std of each'
     """
+    told = [] if dataset.coding is None else [f"the networks are told {dataset.coding.told()}"]
     dataset = peeked(dataset)
-    found, spread = _stored(dataset), _Spread.of(dataset)
+    found, spread = [*told, *_stored(dataset)], _Spread.of(dataset)
     pixels = dataset.train.dtype == torch.uint8
     if (pixels or _on_unit_interval(config)) and 0 < spread.high <= _DIM:
         of = f" (bytes up to {round(255 * spread.high)} of 255)" if pixels else ""

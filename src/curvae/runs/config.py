@@ -36,11 +36,20 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 _POSITIVE = ("beta", "lr", "width", "clip")
 _AT_LEAST_ZERO = (
-    *("encoder_weight", "decoder_weight", "orthogonality", "seed", "split_seed", "warmup", "beta_warmup"),
+    *(
+        "condition_size",
+        "encoder_weight",
+        "decoder_weight",
+        "orthogonality",
+        "seed",
+        "split_seed",
+        "warmup",
+        "beta_warmup",
+    ),
     *("ema", "early_stop"),
 )
 _BELOW_ONE = ("ema",)
-_MAY_BE_EMPTY = ("model", "logger", "labels", "drop")
+_MAY_BE_EMPTY = ("model", "logger", "labels", "drop", "condition")
 # beyond these a person has mistyped: years of training, and more draws than a step can hold
 _AT_MOST = {"devices": 4096, "steps": 10**9, "epochs": 10**9, "samples": 10_000, "latents": 10**6, "width": 1000.0}
 _AT_LEAST_ONE = (
@@ -49,12 +58,12 @@ _AT_LEAST_ONE = (
 )
 # characters of a text, and of a path
 _LONGEST = (200, 4096)
-_PATHS = ("data", "model", "labels", "drop")
+_PATHS = ("data", "model", "labels", "drop", "condition")
 # of settings for a model
 _MOST_SETTINGS = 100
 # these came with version 0.2.1: at their defaults a document does without them, and older versions read it
 _LATER = (
-    *("labels", "drop"),
+    *("labels", "drop", "condition", "condition_size"),
     *("model", "model_set", "epochs", "beta_warmup", "clip", "ema", "accumulate", "early_stop", "logger", "devices"),
     "antithetic",
 )
@@ -74,6 +83,10 @@ class RunConfig:
         damaged: ``"stop"`` at images that cannot be read, or ``"skip"`` them.
         labels: columns of a table that are kept beside the data and not trained on, with commas between them.
         drop: columns of a table that are left out, with commas between them.
+        condition: what is known of each sample and given to the networks, with commas between: columns of a table,
+            arrays of an ``.npz`` file, or ``"labels"``; each may end in ``:classes`` or ``:number``.
+            ``"python"`` for conditions that were handed to :func:`curvae.fit`.
+        condition_size: how many numbers these are coded as, which the data say (:class:`curvae.data.Coding`).
         objective: ``"beta-vae"`` (2), ``"taylor"`` (7), ``"grae"`` (12)-(14) or ``"rae"`` ((12) to first order).
         structure: covariance structure, such as ``"diagonal"``, ``"block:B"`` or ``"full"``; of ``"rae"`` for the
             evaluation only.
@@ -136,6 +149,8 @@ class RunConfig:
     damaged: str = "stop"
     labels: str = ""
     drop: str = ""
+    condition: str = ""
+    condition_size: int = 0
     objective: str = "grae"
     structure: str = "diagonal"
     curvature: str = "gauss-newton"
@@ -225,7 +240,11 @@ class RunConfig:
             ['beta', 'seed']
         """
         names = [f.name for f in dataclasses.fields(self) if getattr(self, f.name) != getattr(other, f.name)]
-        return [name for name in names if name != "network" or AUTO not in (self.network, other.network)]
+        found = [name for name in names if name != "network" or AUTO not in (self.network, other.network)]
+        # what was not looked for yet differs from nothing
+        return [
+            name for name in found if name != "condition_size" or 0 not in (self.condition_size, other.condition_size)
+        ]
 
 
 def _joined(values: Mapping[str, Any]) -> dict[str, Any]:

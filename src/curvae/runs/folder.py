@@ -15,13 +15,14 @@ import torch
 from curvae._checks import positive_int
 from curvae._repr import OneLine
 from curvae.autoencoder import Autoencoder
-from curvae.data import Dataset, as_dataset, is_name
+from curvae.data import Batch, Coding, Dataset, as_dataset, is_name
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.metrics import Evaluation, codes, evaluate, fit_mixture
 from curvae.objectives import Terms
 from curvae.posteriors import Structure
 from curvae.runs.builder import source_digest
+from curvae.runs.conditions import at_conditions
 from curvae.runs.config import PYTHON, RunConfig
 from curvae.runs.device import choose_device, generator
 from curvae.runs.documents import read_document, write_document
@@ -31,16 +32,17 @@ from curvae.runs.handed import Handed, noise_of
 from curvae.runs.lines import read_lines
 from curvae.runs.own import Build
 from curvae.runs.provenance import environment
-from curvae.runs.schema import amount, anything, count, digest, listing, mapping, optional, record, text
+from curvae.runs.schema import amount, anything, count, digest, listing, mapping, number, optional, record, text
 from curvae.runs.source import load_data
 from curvae.runs.taking import check_free, clear
 from curvae.runs.trained import Codes, Posteriors, Trained
 from curvae.terminal import quoted
 
 _FORMAT = "curvae-run"
+_COLUMN = record({"name": text, "classes": optional(listing(text)), "mean": number, "std": number})
 _DATA = record(
     {"digest": digest, "shape": listing(count, at_least=1)},
-    {"split": mapping(anything), "train": count, "test": count},
+    {"split": mapping(anything), "train": count, "test": count, "condition": listing(_COLUMN, at_least=1)},
 )
 _ENVIRONMENT = mapping(optional(text))
 _CHANGE = record(
@@ -68,7 +70,7 @@ class Run(OneLine):
         path: the folder.
         config: what was asked for.
         data: what the data was: ``digest``, ``split``, ``shape``, the sizes ``train`` and ``test``, and ``white``, the
-            stored number that means 1 (``Dataset.white``).
+            stored number that means 1 (``Dataset.white``), and of coded conditions the coding, ``condition``.
         environment: versions, device and commit at the start.
         history: what was changed when training went on: for each time ``step`` (steps done by then), ``date``, the
             changed values ``from`` and ``to``, and the ``environment`` since.
@@ -117,6 +119,8 @@ class Run(OneLine):
             "test": len(dataset.test),
             "white": dataset.white,
         }
+        if dataset.coding is not None:
+            data["condition"] = dataset.coding.to_json()
         build = None if handed is None else handed.model
         source = None if build is None or isinstance(build, Autoencoder) else source_digest(build)
         made = environment(device) | ({} if source is None else {"model": source})
@@ -157,7 +161,7 @@ class Run(OneLine):
         document = read_document(path / "config.json", _FORMAT, _NEEDED, {"history": listing(_CHANGE)})
         config = RunConfig.from_json(document["config"])
         history = tuple(document.get("history", ()))
-        given = None if data is None else as_dataset(data, split=document["data"].get("split"))
+        given = None if data is None else as_dataset(data, split=document["data"].get("split"), missing=True)
         handed = Handed(model, given, objective)
         return cls(path, config, document["data"], document["environment"], history, handed)
 
@@ -265,9 +269,10 @@ class Run(OneLine):
         where = choose_device(device)
         model = self.model().to(where)
         likelihood, structure = self.noise(model)
+        at, x = at_conditions(model, self.dataset(), min(positive_int("limit", limit), self.data["test"]))
         found = evaluate(
-            model,
-            self.dataset().test[: min(positive_int("limit", limit), self.data["test"])],
+            at,
+            x,
             self.config.beta,
             likelihood,
             structure,
@@ -307,40 +312,62 @@ class Run(OneLine):
         model = self.model().to(choose_device(device))
         shape, white = tuple(self.data["shape"]), self.data.get("white")
         likelihood, structure = self.noise(model)
-        return Trained(model, likelihood, structure, self.config.beta, shape, white)
+        return Trained(model, likelihood, structure, self.config.beta, shape, white, self.coding)
+
+    @property
+    def coding(self) -> Coding | None:
+        """How conditions were coded; None where there are none, or they were numbers that were handed over."""
+        return Coding.from_json(self.data["condition"]) if "condition" in self.data else None
 
     def encode(
-        self, x: Any, *, covariance: bool = False, structure: Structure | None = None, batch_size: int = 256
+        self,
+        x: Any,
+        *,
+        condition: Any = None,
+        covariance: bool = False,
+        structure: Structure | None = None,
+        batch_size: int = 256,
     ) -> Codes | Posteriors:
         """Means and standard deviations of the latents; see :meth:`Trained.encode`."""
-        return self.trained().encode(x, covariance=covariance, structure=structure, batch_size=batch_size)
+        options: Any = {"covariance": covariance, "structure": structure, "batch_size": batch_size}
+        return self.trained().encode(x, condition=condition, **options)
 
-    def reconstruct(self, x: Any) -> Any:
+    def reconstruct(self, x: Any, *, condition: Any = None) -> Any:
         """Expected observations at the codes of ``x``; see :meth:`Trained.reconstruct`."""
-        return self.trained().reconstruct(x)
+        return self.trained().reconstruct(x, condition=condition)
 
-    def interpolate(self, a: Any, b: Any, steps: int = 9, *, geodesic: bool = False) -> Any:
+    def interpolate(self, a: Any, b: Any, steps: int = 9, *, condition: Any = None, geodesic: bool = False) -> Any:
         """Ways between pairs of samples, straight or as the decoder sees them; see :meth:`Trained.interpolate`."""
-        return self.trained().interpolate(a, b, steps, geodesic=geodesic)
+        return self.trained().interpolate(a, b, steps, condition=condition, geodesic=geodesic)
 
     def traverse(self, x: Any = None, **options: Any) -> Any:
         """One latent moves at a time; see :meth:`Trained.traverse` for the options."""
         return self.trained().traverse(x, **options)
 
-    def sample(self, n: int, *, seed: int = 0, mixture: int | None = None) -> Any:
+    def sample(self, n: int, *, condition: Any = None, seed: int = 0, mixture: int | None = None) -> Any:
         """Decoded draws of the prior, ``[n, *D]``; see :meth:`Trained.sample`.
 
         Args:
             n: how many.
+            condition: of each, or one for all; default the classes in turn, or for other conditions those of the run's
+                held-out samples in turn.
             seed: of the draws, and of the fit.
             mixture: draw from so many normal distributions fitted to the codes of the training data instead.
         """
         trained = self.trained()
+        positive_int("n", n)
+        if trained.model.condition is not None and condition is None:
+            condition = None if self.coding is None else self.coding.cycle(n)
+            if condition is None:
+                found = self.dataset().half(test=True)[:n]
+                assert isinstance(found, Batch)  # of a conditional model
+                known = found.c
+                condition = known.repeat(-(-n // len(known)), *[1] * (known.dim() - 1))[:n]
         if mixture is None:
-            return trained.sample(n, seed=seed)
+            return trained.sample(n, condition=condition, seed=seed)
         generator(seed, torch.device("cpu"))  # refuses a seed before the work; scikit-learn takes those of 32 bits
-        density = fit_mixture(codes(trained.model, self.dataset().train[:]), mixture, seed % 2**32)
-        return trained.sample(n, seed=seed, density=density)
+        density = fit_mixture(codes(*at_conditions(trained.model, self.dataset(), test=False)), mixture, seed % 2**32)
+        return trained.sample(n, condition=condition, seed=seed, density=density)
 
     def dataset(self) -> Dataset:
         """The run's data, the same split.
@@ -363,7 +390,7 @@ class Run(OneLine):
         # version 0.1 knew no masks, and took the largest number of 16 bits for white
         white, old = self.data.get("white", 65_535), "white" not in self.data
         try:
-            dataset = load_data(config, white).in_shape(tuple(self.data["shape"]))
+            dataset = load_data(config, white, self.coding).in_shape(tuple(self.data["shape"]))
         except InputError as error:
             if config.data != self.config.data or is_name(config.data) or Path(config.data).exists():
                 raise

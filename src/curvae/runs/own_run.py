@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from curvae._typing import Float, Tensor
-from curvae.autoencoder import Autoencoder
+from curvae.autoencoder import Autoencoder, Model
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.posteriors import Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
@@ -27,7 +27,8 @@ def build_for_run(
     """The model that a builder makes for a run, initialised from the run's seed, and the run as the model has it.
 
     The builder is given the shape of a sample, the run's settings for it, and of ``latents``, ``structure`` (None for
-    the objectives whose encoder is deterministic) and ``likelihood`` those that it has parameters for.
+    the objectives whose encoder is deterministic) and ``likelihood`` those that it has parameters for, and the size of
+    a condition as ``conditions``.
 
     Args:
         build: the builder.
@@ -72,6 +73,8 @@ def _options(build: Build, config: RunConfig, free: Collection[str]) -> dict[str
         options["latents"] = config.latents
     if takes(build, "structure"):
         options["structure"] = None if config.objective in DETERMINISTIC else build_structure(config.structure)
+    if takes(build, "conditions"):
+        options["conditions"] = config.condition_size
     if takes(build, "likelihood"):
         options["likelihood"] = build_likelihood(config.likelihood)
     return options
@@ -114,7 +117,7 @@ def rebuilt(
     return build_for_run(build, config, shape)[0]
 
 
-def check_outputs(model: Autoencoder, x: Float[Tensor, "B *D"]) -> None:
+def check_outputs(model: Model, x: Float[Tensor, "B *D"]) -> None:
     """See that a model decodes what it encodes, in the shape of the data.
 
     Raises:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from curvae.data import Dataset, load
+from curvae.data import Coding, Dataset, load
 from curvae.runs.config import RunConfig
 
 
-def load_data(config: RunConfig, white: int | None = None) -> Dataset:
+def load_data(config: RunConfig, white: int | None = None, coding: Coding | None = None) -> Dataset:
     """The data that a configuration names, at its size, in its split.
 
     Args:
         config: the run's.
         white: what means 1 in the data, where a run has found that already (see :func:`curvae.data.load`).
+        coding: of the conditions, where a run has it already.
 
     Raises:
         InputError: see :func:`curvae.data.load`.
@@ -31,6 +32,7 @@ def load_data(config: RunConfig, white: int | None = None) -> Dataset:
         white=white,
         labels=columns(config)["labels"],
         drop=columns(config)["drop"],
+        condition=coding or config.condition,
     )
 
 

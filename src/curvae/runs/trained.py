@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,14 +15,18 @@ from curvae._checks import positive_int, shown
 from curvae._precision import at_least_float32
 from curvae._repr import OneLine, line
 from curvae._typing import Float, Tensor
-from curvae.autoencoder import Autoencoder
+from curvae.autoencoder import Autoencoder, Model
+from curvae.conditioned import Conditioned
 from curvae.curvature import gauss_newton
+from curvae.data import Coding
 from curvae.errors import InputError
 from curvae.geometry import energy, geodesic
-from curvae.likelihoods import Likelihood, Masked
+from curvae.likelihoods import Likelihood
+from curvae.likelihoods.masked import takes_missing
 from curvae.metrics import Mixture
 from curvae.metrics.codes import has_posterior
 from curvae.posteriors import Factor, Shared, Structure
+from curvae.runs.conditions import along, blended, conditions_of, lines
 from curvae.runs.device import generator
 from curvae.runs.given import Given
 
@@ -64,6 +68,10 @@ class Trained(OneLine):
     on the size of a batch. Outputs are expected observations, on the scale that the model sees: of pixels in bytes,
     0 to 1.
 
+    A conditional model is told the condition of each sample, ``[N]``, or one for all: labels and numbers as the data
+    have them, of several columns a mapping from their names. Where the run has no ``coding``, they are numbers
+    ``[N, *C]`` as the networks take them, and so are floating-point tensors of two axes.
+
     Attributes:
         model: in eval mode, on any device.
         likelihood: observation model.
@@ -71,6 +79,7 @@ class Trained(OneLine):
         beta: β, > 0.
         shape: of one sample.
         white: what meant 1 in the training data, if they were bytes (``Dataset.white``).
+        coding: how conditions become numbers.
 
     Example:
         >>> from curvae.likelihoods import Gaussian
@@ -88,10 +97,17 @@ class Trained(OneLine):
     beta: float
     shape: tuple[int, ...]
     white: int | None = None
+    coding: Coding | None = None
 
     @torch.no_grad()
     def encode(
-        self, x: Any, *, covariance: bool = False, structure: Structure | None = None, batch_size: int = _BATCH
+        self,
+        x: Any,
+        *,
+        condition: Any = None,
+        covariance: bool = False,
+        structure: Structure | None = None,
+        batch_size: int = _BATCH,
     ) -> Codes | Posteriors:
         r"""Mean and standard deviation of each latent given each sample.
 
@@ -100,6 +116,7 @@ class Trained(OneLine):
 
         Args:
             x: ``[N, *D]``.
+            condition: of a conditional model: one for each sample, or one for all.
             covariance: also give Σ, ``[N, d, d]``, in the third place.
             structure: of $\Sigma^*$, to be taken in the place of the above, for any model. ``Shared`` takes the mean
                 curvature of all of ``x``.
@@ -112,17 +129,18 @@ class Trained(OneLine):
             InputError: ``x`` cannot be used, or codes are not finite.
         """
         given = self._given(x)
-        posterior, size = self._posterior(given, structure, batch_size)
+        c = self._conditions(condition, len(given))
+        posterior, size = self._posterior(given, c, structure, batch_size)
         parts = []
-        for batch in self._batches(given, size):
-            mean, factor = posterior(batch)
+        for at, batch in self._batches(given, size, c):
+            mean, factor = posterior(at, batch)
             matrices = (factor.covariance().expand(len(mean), -1, -1),) if covariance else ()
             parts.append((mean, factor.variance().sqrt().expand(len(mean), -1).reshape(mean.shape), *matrices))
         found = [given.answer(joined) for joined in _collected(parts, len(given))]
         return Posteriors(*found) if covariance else Codes(*found)
 
     @torch.no_grad()
-    def precisions(self, x: Any, *, batch_size: int = 64) -> tuple[Any, Any]:
+    def precisions(self, x: Any, *, condition: Any = None, batch_size: int = 64) -> tuple[Any, Any]:
         r"""$\Sigma^{-1}$ of each sample's posterior, as :meth:`encode` has it, and $I+\tfrac1\beta M$, both in float64.
 
         Full posteriors that are best for the decoder have them equal (11).
@@ -131,35 +149,48 @@ class Trained(OneLine):
             Two arrays ``[N, d, d]``.
         """
         given = self._given(x)
-        posterior, size = self._posterior(given, None, batch_size)
+        c = self._conditions(condition, len(given))
+        posterior, size = self._posterior(given, c, None, batch_size)
         parts = []
-        for batch in self._batches(given, min(size, batch_size)):
-            mean, factor = posterior(batch)
-            implied = self._curvature(mean, batch).double() / self.beta
+        for at, batch in self._batches(given, min(size, batch_size), c):
+            mean, factor = posterior(at, batch)
+            implied = self._curvature(at, mean, batch).double() / self.beta
             implied.diagonal(dim1=-2, dim2=-1).add_(1)
             parts.append((factor.to(torch.float64).precision().expand_as(implied), implied))
         own, implied = (given.answer(joined) for joined in _collected(parts, len(given)))
         return own, implied
 
     @torch.no_grad()
-    def reconstruct(self, x: Any, *, batch_size: int = _BATCH) -> Any:
+    def reconstruct(self, x: Any, *, condition: Any = None, batch_size: int = _BATCH) -> Any:
         """The expected observation at each sample's code, in the layout of ``x``, ``[N, *D]``.
 
         Raises:
             InputError: as :meth:`encode`.
         """
         given = self._given(x)
-        parts = ((self._mean(self.model.encode(batch)),) for batch in self._batches(given, batch_size))
+        c = self._conditions(condition, len(given))
+        parts = ((self._mean(at, at.encode(batch)),) for at, batch in self._batches(given, batch_size, c))
         return given.answer(_collected(parts, len(given))[0], of_data=True)
 
     @torch.no_grad()
-    def interpolate(self, a: Any, b: Any, steps: int = 9, *, geodesic: bool = False, batch_size: int = 16) -> Any:
+    def interpolate(
+        self,
+        a: Any,
+        b: Any,
+        steps: int = 9,
+        *,
+        condition: Any = None,
+        geodesic: bool = False,
+        batch_size: int = 16,
+    ) -> Any:
         """Expected observations on the ways between the codes of pairs of samples.
 
         Args:
             a: where each way begins, ``[N, *D]``.
             b: where it ends, as many.
             steps: T, both ends included: ≥ 2, and ≥ 3 for geodesics.
+            condition: of both, or a pair of those of ``a`` and of ``b``, between which they go in a straight line, too;
+                geodesics have one, as they are those of one decoder.
             geodesic: take the shortest ways as the decoder sees them (§5.2), found by
                 :func:`curvae.geometry.geodesic`, in the place of straight lines in latent space.
             batch_size: pairs at a time.
@@ -176,10 +207,20 @@ class Trained(OneLine):
         first, last = self._given(a, "a"), self._given(b, "b")
         if len(first) != len(last):
             raise InputError(f"a holds {len(first)} samples and b {len(last)}; expected as many, in pairs")
-        way = self._geodesics if geodesic else _lines
-        pairs = zip(self._batches(first, batch_size), self._batches(last, batch_size), strict=True)
-        ways = (way(self.model.encode(start), self.model.encode(end), steps) for start, end in pairs)
-        return first.answer(_collected(((self._decoded(z),) for z in ways), len(first))[0], of_data=True)
+        begin, finish = condition if isinstance(condition, tuple) and len(condition) == 2 else (condition, condition)
+        c, other = self._conditions(begin, len(first)), self._conditions(finish, len(first))
+        between = None if c is None or other is None else blended(c, other, steps, geodesic)
+        pairs = zip(self._batches(first, batch_size, c), self._batches(last, batch_size, other), strict=True)
+
+        def ways() -> Iterator[tuple[Tensor]]:
+            done = 0
+            for (at, start), (to, end) in pairs:
+                h, g = at.encode(start), to.encode(end)
+                z = self._geodesics(at, h, g, steps) if geodesic else lines(h, g, steps)
+                yield (self._decoded(z, None if between is None else between[done : done + len(z)]),)
+                done += len(z)
+
+        return first.answer(_collected(ways(), len(first))[0], of_data=True)
 
     @torch.no_grad()
     def traverse(
@@ -188,6 +229,7 @@ class Trained(OneLine):
         *,
         latents: Sequence[int] | None = None,
         values: Sequence[float | int] = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0),
+        condition: Any = None,
         batch_size: int = 16,
     ) -> Any:
         """Expected observations as one latent at a time takes each value and the others keep those of a sample's code.
@@ -196,6 +238,7 @@ class Trained(OneLine):
             x: ``[N, *D]``; None starts at the prior's mean, z = 0, as if it were one sample.
             latents: which, counted from 0; default all L. Latents that have axes are counted along all of them.
             values: V of them, in units of the prior's standard deviation.
+            condition: of each sample, or one for all; without ``x`` there are as many traversals as conditions.
             batch_size: samples at a time.
 
         Returns:
@@ -210,17 +253,28 @@ class Trained(OneLine):
         if not len(at):
             raise InputError("values is empty; expected at least one number")
         if x is None:
-            return self._decoded(_moved(code, chosen, at)).cpu().numpy()
+            c = self._conditions(condition, None)
+            moved = _moved(code if c is None else code.expand(len(c), *code.shape[1:]), chosen, at)
+            return self._decoded(moved, along(c, moved)).cpu().numpy()
         given = self._given(x)
-        codes = (self.model.encode(batch) for batch in self._batches(given, batch_size))
-        return given.answer(_collected(((self._decoded(_moved(z, chosen, at)),) for z in codes), len(given))[0], True)
+        c = self._conditions(condition, len(given))
+
+        def parts() -> Iterator[tuple[Tensor]]:
+            done = 0
+            for model, batch in self._batches(given, batch_size, c):
+                moved = _moved(model.encode(batch), chosen, at)
+                yield (self._decoded(moved, along(None if c is None else c[done : done + len(batch)], moved)),)
+                done += len(batch)
+
+        return given.answer(_collected(parts(), len(given))[0], True)
 
     @torch.no_grad()
-    def sample(self, n: int, *, seed: int = 0, density: Mixture | None = None) -> Any:
+    def sample(self, n: int, *, condition: Any = None, seed: int = 0, density: Mixture | None = None) -> Any:
         """Expected observations at ``n`` draws of the prior, or of a ``density`` fitted to the codes after training.
 
         Args:
             n: how many, ≥ 1.
+            condition: of each of them, or one for all.
             seed: of the draws.
             density: of :func:`curvae.metrics.fit_mixture`.
 
@@ -231,12 +285,17 @@ class Trained(OneLine):
             InputError: a number or a seed that is out of range.
         """
         sizes = [min(_BATCH, n - done) for done in range(0, positive_int("n", n), _BATCH)]
+        c = self._conditions(condition, n)
+        places = [slice(sum(sizes[:k]), sum(sizes[: k + 1])) for k in range(len(sizes))]
         if density is None:
             draws = generator(seed, self._like.device)
-            outputs: Iterable[Tensor] = (self.model.sample(size, draws) for size in sizes)
+            outputs: Iterable[Tensor] = (
+                self.model.sample(size, draws, None if c is None else c[place])
+                for size, place in zip(sizes, places, strict=True)
+            )
         else:
             latents = density.sample(n, generator(seed, torch.device("cpu"))).to(self._like)
-            outputs = (self.model.decode(z) for z in latents.split(sizes))
+            outputs = (self._at(c, place).decode(latents[place]) for place in places)
         return _collected(((at_least_float32(self.likelihood.mean(eta)),) for eta in outputs), n)[0].numpy()
 
     @property
@@ -244,28 +303,40 @@ class Trained(OneLine):
         return next(self.model.parameters(), torch.empty(0))
 
     def _given(self, x: Any, name: str = "x") -> Given:
-        parts = self.likelihood.modules() if isinstance(self.likelihood, torch.nn.Module) else ()
-        return Given(x, self.shape, self.white, name, missing=any(isinstance(part, Masked) for part in parts))
+        return Given(x, self.shape, self.white, name, missing=takes_missing(self.likelihood))
 
-    def _batches(self, given: Given, size: int) -> Iterable[Float[Tensor, "B *D"]]:
-        return given.batches(size, self._like)
+    def _conditions(self, condition: Any, count: int | None) -> Tensor | None:
+        """The conditions of so many samples as the networks take them; None for a model that takes none."""
+        return conditions_of(self.model, self.coding, condition, count)
 
-    def _mean(self, z: Float[Tensor, "B *L"]) -> Float[Tensor, "B *D"]:
-        return at_least_float32(self.likelihood.mean(self.model.decode(z)))
+    def _at(self, c: Tensor | None, rows: slice = slice(None)) -> Model:
+        return self.model if c is None else self.model.given(c[rows])
 
-    def _decoded(self, z: Float[Tensor, "B *M"]) -> Float[Tensor, "B *E"]:
-        """The expected observations at codes that have more axes in front."""
-        in_front = z.shape[: z.dim() - len(_axes(self.model))]
+    def _batches(self, given: Given, size: int, c: Tensor | None) -> Iterator[tuple[Model, Float[Tensor, "B *D"]]]:
+        done = 0
+        for x in given.batches(size, self._like):
+            yield self._at(c, slice(done, done + len(x))), x
+            done += len(x)
+
+    def _mean(self, at: Model, z: Float[Tensor, "B *L"]) -> Float[Tensor, "B *D"]:
+        return at_least_float32(self.likelihood.mean(at.decode(z)))
+
+    def _decoded(self, z: Float[Tensor, "B *M"], c: Tensor | None = None) -> Float[Tensor, "B *E"]:
+        """The expected observations at codes that have more axes in front, as have their conditions."""
+        axes = len(_axes(self.model))
+        in_front = z.shape[: z.dim() - axes]
         rows = z.reshape(-1, *_axes(self.model))
-        means = torch.cat([self._mean(part) for part in rows.split(_BATCH)])
+        beside = None if c is None else c.reshape(len(rows), *c.shape[len(in_front) :])
+        pieces = [slice(start, start + _BATCH) for start in range(0, len(rows), _BATCH)]
+        means = torch.cat([self._mean(self._at(beside, piece), rows[piece]) for piece in pieces])
         return means.reshape(*in_front, *means.shape[1:])
 
-    def _curvature(self, h: Float[Tensor, "B *L"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B d d"]:
-        return gauss_newton(self.model.decode, h, x, self.likelihood)
+    def _curvature(self, at: Model, h: Float[Tensor, "B *L"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B d d"]:
+        return gauss_newton(at.decode, h, x, self.likelihood)
 
     def _posterior(
-        self, given: Given, structure: Structure | None, batch_size: int
-    ) -> tuple[Callable[[Tensor], tuple[Tensor, Factor]], int]:
+        self, given: Given, c: Tensor | None, structure: Structure | None, batch_size: int
+    ) -> tuple[Callable[[Model, Tensor], tuple[Tensor, Factor]], int]:
         """From a batch its means and the factor of its covariances, and how many samples to take at a time."""
         if structure is None and has_posterior(self.model):
             return self._own, batch_size
@@ -275,24 +346,33 @@ class Trained(OneLine):
         size = min(positive_int("batch_size", batch_size), most)
         if not isinstance(chosen, Shared):
             return partial(self._optimal, chosen), size
-        batches = ((self.model.encode(x), x) for x in self._batches(given, size))
-        mean = sum(self._curvature(h, x).double().sum(0) for h, x in batches) / len(given)
+        batches = ((at, at.encode(x), x) for at, x in self._batches(given, size, c))
+        mean = sum(self._curvature(at, h, x).double().sum(0) for at, h, x in batches) / len(given)
         shared = chosen.structure.optimal(torch.as_tensor(mean)[None], self.beta).to(at_least_float32(self._like).dtype)
-        return lambda x: (self.model.encode(x), shared), size
+        return lambda at, x: (at.encode(x), shared), size
 
-    def _own(self, x: Float[Tensor, "B *D"]) -> tuple[Float[Tensor, "B *L"], Factor]:
-        q = self.model.posterior(x)
+    def _own(self, at: Model, x: Float[Tensor, "B *D"]) -> tuple[Float[Tensor, "B *L"], Factor]:
+        q = at.posterior(x)
         return q.mean, q.factor
 
-    def _optimal(self, structure: Structure, x: Float[Tensor, "B *D"]) -> tuple[Float[Tensor, "B *L"], Factor]:
-        h = self.model.encode(x)
-        return h, structure.optimal(self._curvature(h, x), self.beta)
+    def _optimal(
+        self, structure: Structure, at: Model, x: Float[Tensor, "B *D"]
+    ) -> tuple[Float[Tensor, "B *L"], Factor]:
+        h = at.encode(x)
+        return h, structure.optimal(self._curvature(at, h, x), self.beta)
 
     def _geodesics(
-        self, start: Float[Tensor, "B *L"], end: Float[Tensor, "B *L"], steps: int
+        self, at: Model, start: Float[Tensor, "B *L"], end: Float[Tensor, "B *L"], steps: int
     ) -> Float[Tensor, "B T *L"]:
         axes = start.shape[1:]
-        decode = self._mean if len(axes) == 1 else lambda z: self._mean(z.unflatten(1, axes))
+
+        def decode(z: Float[Tensor, "N d"]) -> Float[Tensor, "N *D"]:
+            # the points of a curve, one curve after the other
+            points = at
+            if isinstance(at, Conditioned):
+                points = replace(at, c=at.c.repeat_interleave(len(z) // len(at.c), 0))
+            return self._mean(points, z.unflatten(1, axes))
+
         found = geodesic(partial(energy, decode), start.flatten(1), end.flatten(1), steps, _ITERATIONS)
         return found.curve.unflatten(-1, axes)
 
@@ -309,13 +389,6 @@ class Trained(OneLine):
 def _axes(model: Autoencoder) -> tuple[int, ...]:
     """The shape of a code."""
     return model.shape
-
-
-def _lines(start: Float[Tensor, "B *L"], end: Float[Tensor, "B *L"], steps: int) -> Float[Tensor, "B T *L"]:
-    share = torch.linspace(0, 1, steps, dtype=start.dtype, device=start.device)
-    line = torch.lerp(start.unsqueeze(1), end.unsqueeze(1), share.reshape(-1, *[1] * (start.dim() - 1)))
-    line[:, -1] = end  # lerp may round
-    return line
 
 
 def _moved(z: Float[Tensor, "B *L"], latents: list[int], values: Float[Tensor, " V"]) -> Float[Tensor, "B M V *L"]:

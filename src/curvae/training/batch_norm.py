@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from curvae._typing import Tensor
 from curvae.data import Batches, Samples
+from curvae.data.paired import Paired
 from curvae.forward.whole_batch import whole_batch
 from curvae.training.module import Training, own_seed
 from curvae.training.noise import step_generator
@@ -35,7 +36,7 @@ class PreciseBatchNorm:
         seed: the run's; its first batches and the noise of its first step are taken.
     """
 
-    data: Tensor | Samples
+    data: Tensor | Samples | Paired
     batch_size: int
     seed: int
 

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from curvae._typing import Float, Tensor
+from curvae.data.paired import Batch, values
 from curvae.metrics.codes import deployed
 from curvae.objectives import Terms
 from curvae.runs import RunConfig
@@ -55,7 +56,7 @@ class Recorder(Callback):
         self,
         path: Path,
         config: RunConfig,
-        held_out: Float[Tensor, "N *D"],
+        held_out: Float[Tensor, "N *D"] | Batch,
         batch_norm: PreciseBatchNorm,
         watch: Watch,
         seconds: float = 0.0,
@@ -96,7 +97,7 @@ class Recorder(Callback):
                 record["batch_norm_samples"] = self.batch_norm(pl_module, self._samples(step))
                 held_out_terms = self._held_out(pl_module)
                 pl_module.check(held_out_terms.mean(), step)
-                record["held_out"] = {"samples": len(self.held_out), **means(held_out_terms)}
+                record["held_out"] = {"samples": len(values(self.held_out)), **means(held_out_terms)}
                 if self.stop is not None:
                     self.stop.look(_agreed(record["held_out"]["total"], pl_module), step, pl_module.model)
             trainer.should_stop = trainer.should_stop or (self.stop is not None and self.stop.due)

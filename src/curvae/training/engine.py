@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader
 from curvae._part import LostProcessError
 from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
-from curvae.data import Batches, Dataset, Samples
+from curvae.data import Batch, Batches, Dataset, Samples
+from curvae.data.paired import Paired, values
 from curvae.data.reasons import reason
 from curvae.errors import InputError
 from curvae.objectives import Objective
@@ -125,9 +126,9 @@ def run_job(job: Job) -> Outcome:
         start, seconds, watch = job.checkpoint.step, job.checkpoint.seconds, Watch(job.checkpoint.start)
     module = _module(job, optimizer, average, start)
     if config.compile and start < config.steps:
-        _compile(module, typed(dataset.train[: config.batch_size], config).to(device), job.console)
-    held_out = typed(dataset.test[:HELD_OUT], config).to(device)
-    batch_norm = PreciseBatchNorm(dataset.train, config.batch_size, config.seed)
+        _compile(module, values(typed(dataset.train[: config.batch_size], config)).to(device), job.console)
+    held_out = typed(dataset.half(test=True)[:HELD_OUT], config).to(device)
+    batch_norm = PreciseBatchNorm(dataset.half(), config.batch_size, config.seed)
     recorder = Recorder(run.path / "metrics.jsonl", config, held_out, batch_norm, watch, seconds, stop, job.writes)
     checkpoints = Checkpoints(run.checkpoint, config, dataset.digest, watch, lambda: recorder.seconds, start, stop)
     # before the checkpoint of the same step, so that a resumed run has none to catch up on
@@ -188,9 +189,9 @@ def _module(job: Job, optimizer: torch.optim.Optimizer, average: WeightAverage |
     )
 
 
-def _loader(job: Job, start: int) -> DataLoader[Tensor]:
+def _loader(job: Job, start: int) -> DataLoader[Tensor | Batch]:
     """The batches of the steps; each is all that a step sees."""
-    config, data = job.run.config, job.dataset.train
+    config, data = job.run.config, job.dataset.half()
     size, rows = config.batch_size * config.accumulate, None
     if job.group is not None:  # this process's part of each piece of a step
         part = job.group.part(config.batch_size).rows
@@ -241,6 +242,8 @@ def _compile(module: Training, x: Tensor, console: Console | None) -> None:
     """Compile the networks, or say in one line why not."""
     if module.bf16 and x.device.type == "cpu":
         reason: str | None = "the networks are not compiled: bf16 on a CPU is faster as it is"
+    elif module.model.condition is not None:
+        reason = "the networks are not compiled: they take a condition"
     else:
         module.compiled = True
         reason = compile_networks(module.model, module.objective, x, module.precision())
@@ -276,12 +279,13 @@ def _trainer(device: torch.device, folder: Path, callbacks: list[Callback]) -> T
     )
 
 
-def _near(data: Tensor | Samples, device: torch.device) -> Tensor | Samples:
+def _near(data: Tensor | Samples | Paired, device: torch.device) -> Tensor | Samples | Paired:
     """The training data on the device where they fit easily: then no batch has to cross."""
-    if device.type != "cuda" or isinstance(data, Samples):
+    x = data.x if isinstance(data, Paired) else data
+    if device.type != "cuda" or isinstance(data, Samples) or isinstance(x, Samples):
         return data
     free, _ = torch.cuda.mem_get_info(device)
-    return data.to(device) if data.nbytes < free / 4 else data
+    return data.to(device) if x.nbytes < free / 4 else data
 
 
 @contextmanager

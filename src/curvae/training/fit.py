@@ -19,6 +19,7 @@ from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset, as_dataset, load
 from curvae.data.samples import Take
 from curvae.errors import InputError
+from curvae.likelihoods.masked import takes_missing
 from curvae.objectives import Objective
 from curvae.objectives.loss import check_model
 from curvae.runs import Run, RunConfig
@@ -54,6 +55,7 @@ def fit(
     early_stop: int = 0,
     validation: Any = None,
     take: Take | None = None,
+    condition: Any = None,
     precision: str | None = None,
     compile: bool = False,
     device: str = "auto",
@@ -77,7 +79,8 @@ def fit(
         model: an :class:`~curvae.Autoencoder` over any modules. It has the trained weights afterwards, on the CPU.
         data: an array or tensor ``[N, *D]``, a :class:`~curvae.data.Dataset`, a map-style data set or ``DataLoader`` of
             torch (of which the data set, ``collate_fn``, workers and batch size are taken, and not the order), or what
-            :func:`curvae.data.load` takes. uint8 means pixels; see :func:`curvae.data.as_samples`.
+            :func:`curvae.data.load` takes. uint8 means pixels; see :func:`curvae.data.as_samples`. NaN stands for what
+            was not observed if the observation model is :class:`~curvae.likelihoods.Masked`.
         objective: one of :mod:`curvae.objectives`, or a function like them: ``(model, x, generator) -> Terms``.
         steps: optimiser steps; or
         epochs: passes over the training data.
@@ -96,6 +99,9 @@ def fit(
         validation: held-out samples, of the kinds that ``data`` may be, or the share of ``data`` to hold out; default
             the data's own held-out half, or a tenth.
         take: a function from a batch (a tuple or a mapping, say) to its x; default the first of a tuple.
+        condition: of a conditional model, what its condition is: the number or key of a part of each batch, a function
+            from a batch to it, or an array ``[N, *C]`` beside ``data``; for data that are named by text, what
+            :func:`curvae.data.load` takes, such as ``"labels"``.
         precision: ``"32"``, ``"bf16"`` (networks under autocast) or ``"64"``; default that of the model's weights.
         compile: compile the networks.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
@@ -127,7 +133,8 @@ def fit(
         (20, torch.Size([200, 2]))
     """
     _check(model, objective, steps, epochs)
-    dataset, source = _data(data, validation, take, seed)
+    missing = takes_missing(getattr(objective, "likelihood", None))
+    dataset, source = _data(data, validation, take, seed, condition, missing)
     if batch_size is None:
         given = data.batch_size if isinstance(data, DataLoader) else None
         batch_size = given or min(64, len(dataset.train))
@@ -138,6 +145,7 @@ def fit(
         model=PYTHON,
         latents=model.latents,
         split_seed=seed,
+        **_condition(condition, source, dataset),
         **_said(objective, model),
         steps=positive_int("steps", many),
         batch_size=batch_size,
@@ -206,16 +214,41 @@ def _check(model: Autoencoder, objective: Objective, steps: int | None, epochs: 
         model.add_module("likelihood", likelihood)
 
 
-def _data(data: Any, validation: Any, take: Take | None, seed: int) -> tuple[Dataset, str]:
+def _data(
+    data: Any, validation: Any, take: Take | None, seed: int, condition: Any, missing: bool
+) -> tuple[Dataset, str]:
     """The data, and what a configuration calls them."""
     if isinstance(data, str | Path):
+        names = _names(condition)
+        if validation is not None and not isinstance(validation, float) and names:
+            raise InputError(
+                "validation is given with data named by text and a condition; give a share, or no data by text"
+            )
         if not isinstance(validation, float) or not 0 < validation < 1:
-            given = as_dataset(load(data, split_seed=seed), validation, take=take)
+            given = as_dataset(load(data, split_seed=seed, condition=names), validation, take=take)
             return given, str(data) if validation is None else PYTHON
-        dataset = load(data, split_seed=seed, test_fraction=validation)
+        dataset = load(data, split_seed=seed, test_fraction=validation, condition=names)
         # a set with halves of its own has nothing to split, and refuses
         return as_dataset(dataset, None if dataset.split["kind"] == "seeded" else validation, take=take), PYTHON
-    return as_dataset(data, validation, take=take, seed=seed), PYTHON
+    return as_dataset(data, validation, take=take, seed=seed, condition=condition, missing=missing), PYTHON
+
+
+def _condition(condition: Any, source: str, dataset: Dataset) -> dict[str, Any]:
+    """What a configuration says of the conditions."""
+    if not dataset.conditional:
+        return {}
+    size = {} if dataset.coding is None else {"condition_size": dataset.coding.size}
+    return {"condition": PYTHON if source == PYTHON else ",".join(_names(condition)), **size}
+
+
+def _names(condition: Any) -> list[str]:
+    """Names of conditions in data that are named by text."""
+    if condition is None:
+        return []
+    named = [condition] if isinstance(condition, str) else condition
+    if not isinstance(named, list | tuple) or not all(isinstance(one, str) for one in named):
+        raise InputError(f"condition is {shown(condition)}; expected names, such as 'labels', for data named by text")
+    return [part.strip() for one in named for part in one.split(",") if part.strip()]
 
 
 def _said(objective: Objective, model: Autoencoder) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from curvae.training.devices import Group, launched
 from curvae.training.engine import Job, Outcome, run_job, tell
 from curvae.training.launching import Launch
 from curvae.training.logs import check_logger
+from curvae.training.module import at_its_conditions
 from curvae.training.resume import changed, changes, last_checkpoint, steps_done
 from curvae.training.several import check_shareable, follow, lead, leave, told
 from curvae.training.trial import try_out, typed
@@ -199,6 +200,16 @@ def _in_steps(config: RunConfig, samples: int) -> RunConfig:
 
 def _tried(config: RunConfig, model: Autoencoder, dataset: Dataset, handed: Handed) -> Objective:
     """The objective of the run, after it was tried on a few samples."""
+    if dataset.conditional and model.condition is None:
+        raise InputError(
+            "the data have conditions but the model takes none; build it with Autoencoder(…, condition='both') over "
+            "networks with a second argument, or leave the condition out"
+        )
+    if model.condition is not None and not dataset.conditional:
+        raise InputError(
+            f"the model takes a condition (condition={model.condition!r}) but the data have none; say which with "
+            "condition (in curvae.fit condition=…, on the command line --condition)"
+        )
     objective = handed.objective or build_objective(config, likelihood_of(config, model))
     if config.beta_warmup and not hasattr(objective, "with_beta"):
         raise InputError(
@@ -208,7 +219,7 @@ def _tried(config: RunConfig, model: Autoencoder, dataset: Dataset, handed: Hand
     others = isinstance(getattr(objective, "likelihood", None), Categorical | Masked | Mixed | SizeFactors)
     if config.model and not others:
         with deployed(model):
-            check_outputs(model, typed(dataset.train[:2], config))
+            check_outputs(*at_its_conditions(model, typed(dataset.half()[:2], config)))
     if config.devices > 1:
         check_shareable(config, objective, model)
     try_out(config, model, objective, dataset)

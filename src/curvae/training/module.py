@@ -11,7 +11,8 @@ from lightning.pytorch import LightningModule
 
 from curvae._part import Part
 from curvae._typing import Float, Tensor
-from curvae.autoencoder import Autoencoder
+from curvae.autoencoder import Autoencoder, Model
+from curvae.data import Batch
 from curvae.errors import IndefiniteError
 from curvae.forward.whole_batch import whole_batch
 from curvae.nn import MatrixWeightGradients
@@ -84,15 +85,15 @@ class Training(LightningModule):
         """The optimiser, as it was given."""
         return self.optimizer
 
-    def training_step(self, batch: Float[Tensor, "B *D"], batch_idx: int) -> None:
+    def training_step(self, batch: Float[Tensor, "B *D"] | Batch, batch_idx: int) -> None:
         """One update from one batch."""
         generator = step_generator(self.seed, self.step, self.device)
         if self.seeded:
             # this also seeds every GPU; the loop gives the state back
             torch.manual_seed(own_seed(generator.initial_seed(), self.part))
         self.optimizer.zero_grad()
-        x = batch.to(self.dtype_of_weights)
-        pieces = x.chunk(self.pieces) if self.pieces > 1 else (x,)
+        typed = batch.to(self.dtype_of_weights)
+        pieces = typed.chunk(self.pieces) if self.pieces > 1 else (typed,)
         terms = joined([self._descended(piece, generator) for piece in pieces])
         self.terms = terms if self.group is None else self._shared(terms, self.group)
         if self.clip is not None:
@@ -105,7 +106,7 @@ class Training(LightningModule):
         if self.average is not None:
             self.average.update(self.model, self.step)
 
-    def _descended(self, piece: Float[Tensor, "b *D"], generator: torch.Generator) -> Terms:
+    def _descended(self, piece: Float[Tensor, "b *D"] | Batch, generator: torch.Generator) -> Terms:
         """The terms of some of a step's samples, after their share of the gradient was added."""
         objective = None if self.warming is None else self.warming(self.step)
         with whole_batch(self.part):
@@ -134,7 +135,7 @@ class Training(LightningModule):
 
     def evaluated(
         self,
-        batch: Float[Tensor, "B *D"],
+        batch: Float[Tensor, "B *D"] | Batch,
         generator: torch.Generator,
         step: int,
         objective: Objective | None = None,
@@ -146,7 +147,7 @@ class Training(LightningModule):
         """
         try:
             with self.precision():
-                return (objective or self.objective)(self.model, batch, generator)
+                return (objective or self.objective)(*at_its_conditions(self.model, batch), generator)
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             raise TrainingError(
                 f"the penalty cannot be computed at step {step}: the decoder's derivatives are not finite; {self.cure}"
@@ -186,6 +187,11 @@ def own_seed(seed: int, part: Part | None) -> int:
         (6, 7)
     """
     return seed if part is None else seed ^ part.process
+
+
+def at_its_conditions(model: Autoencoder, batch: Tensor | Batch) -> tuple[Model, Tensor]:
+    """A model and a batch as an objective takes them."""
+    return (model.given(batch.c), batch.x) if isinstance(batch, Batch) else (model, batch)
 
 
 def joined(chunks: Sequence[Terms]) -> Terms:

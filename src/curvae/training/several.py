@@ -26,6 +26,7 @@ from curvae.training.checkpoint import Checkpoint
 from curvae.training.devices import Group, own_device
 from curvae.training.engine import Job, Outcome, run_job
 from curvae.training.errors import TrainingError
+from curvae.training.module import at_its_conditions
 from curvae.training.trial import typed
 
 
@@ -101,9 +102,10 @@ def _shared(job: Job, group: Group) -> Outcome:
 
 def _look_at(model: Autoencoder, dataset: Dataset, config: RunConfig) -> None:
     """What is looked at in a decoder's first pass, before a batch is a part of one."""
+    at, x = at_its_conditions(model, typed(dataset.half()[:4], config))
     with deployed(model), torch.no_grad():
-        z = model.encode(typed(dataset.train[:4], config))
-    check_first_use(model.decode, z)
+        z = at.encode(x)
+    check_first_use(at.decode, z)
 
 
 @contextmanager

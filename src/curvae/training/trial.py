@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import torch
 
-from curvae._typing import Float, Tensor
+from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
-from curvae.data import Dataset, as_float
+from curvae.data import Batch, Dataset, as_float
 from curvae.errors import IndefiniteError, InputError
 from curvae.metrics.codes import deployed
 from curvae.objectives import Objective, Terms
 from curvae.runs import RunConfig
 from curvae.runs.checks import cure
+from curvae.training.module import at_its_conditions
 from curvae.training.schedule import beta_at
 
 _NLL = "nll"
@@ -27,11 +28,11 @@ def try_out(config: RunConfig, model: Autoencoder, objective: Objective, dataset
         InputError: the objective does not exist, or numbers of the run's precision cannot hold it, its gradient or the
             gradient's square, which Adam needs.
     """
-    x = typed(dataset.train[:_TRIED], config)
+    at, x = at_its_conditions(model, typed(dataset.half()[:_TRIED], config))
     try:
         with deployed(model):
             first = objective.with_beta(beta_at(config, 0)) if config.beta_warmup else objective  # type: ignore
-            terms = first(model, x, torch.Generator())
+            terms = first(at, x, torch.Generator())
             if not isinstance(terms, Terms):
                 raise InputError(
                     f"the objective returned a {type(terms).__name__}; expected curvae.objectives.Terms, named parts "
@@ -53,10 +54,10 @@ def try_out(config: RunConfig, model: Autoencoder, objective: Objective, dataset
         )
 
 
-def typed(data: Tensor, config: RunConfig) -> Float[Tensor, "B *D"]:
+def typed(data: Tensor | Batch, config: RunConfig) -> Tensor | Batch:
     """Data in the run's floating-point type."""
-    x = as_float(data)
-    return x.double() if config.precision == "64" else x
+    x = data if isinstance(data, Batch) else as_float(data)
+    return x.to(torch.float64) if config.precision == "64" else x
 
 
 def _wrong(terms: Terms, model: Autoencoder) -> str | None:

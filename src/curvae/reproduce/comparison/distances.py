@@ -12,6 +12,7 @@ from torch import nn
 from curvae._typing import Float, Tensor
 from curvae.data import Batches, Dataset, as_float, mnist
 from curvae.data import cache as caches
+from curvae.data.paired import values
 from curvae.errors import InputError
 from curvae.reproduce.comparison.config import Comparison
 from curvae.reproduce.descent import descend
@@ -86,7 +87,7 @@ def train_classifier(
     chosen = iter(Batches(torch.arange(len(images)).double(), min(128, len(images)), seed, steps=steps))
 
     def loss(_: int) -> Tensor:
-        index = next(chosen).long()
+        index = values(next(chosen)).long()
         scores = network.head(network(as_float(images[index]).to(device)))
         return nn.functional.cross_entropy(scores, digits[index].long().to(device))
 

@@ -1,0 +1,101 @@
+"""Conditions that a person gives to a trained model, as its networks take them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from curvae._precision import at_least_float32
+from curvae._typing import Float, Tensor
+from curvae.autoencoder import Autoencoder, Model
+from curvae.data import Batch, Coding, Dataset
+from curvae.data.samples import as_conditions
+from curvae.errors import InputError
+
+
+def conditions_of(model: Autoencoder, coding: Coding | None, condition: Any, count: int | None) -> Tensor | None:
+    """The conditions of so many samples, on the model's device; None for a model that takes none.
+
+    Args:
+        model: the trained one.
+        coding: how its run coded what the data hold; None where they hold numbers that were handed over.
+        condition: one for each sample, or one for all. A floating-point tensor of two axes is coded already.
+        count: how many samples; None for as many as there are conditions.
+
+    Raises:
+        InputError: none for a conditional model, one for another, or one that is no condition.
+
+    Example:
+        >>> from torch import nn
+        >>> model = Autoencoder(nn.Linear(5, 2), nn.Linear(2, 5), latents=2, condition="decoder")
+        >>> conditions_of(model, None, [0.5, 1.0], count=2)
+        tensor([0.5000, 1.0000])
+    """
+    if model.condition is None:
+        if condition is not None:
+            raise InputError("a condition is given but the model takes none; leave it out")
+        return None
+    if condition is None:
+        known = f" ({coding.told()})" if coding is not None else ""
+        raise InputError(f"the model is conditional; give the condition{known} of each sample, or one for all")
+    ready = isinstance(condition, Tensor) and condition.dim() > 1 and condition.is_floating_point()
+    if coding is None or ready:
+        c = as_conditions(condition, len(condition) if np.ndim(condition) else 0)
+    else:
+        c = coding.of_values(condition)
+    if coding is not None and c.shape[1:] != (coding.size,):
+        raise InputError(f"the condition has shape {tuple(c.shape)}; expected {coding.size} numbers a sample")
+    if count is not None and len(c) == 1:
+        c = c.expand(count, *c.shape[1:])
+    if count is not None and len(c) != count:
+        raise InputError(f"there are {len(c)} conditions for {count} samples; expected one for each, or one for all")
+    return _placed(c, model)
+
+
+def _placed(c: Tensor, model: Autoencoder) -> Tensor:
+    like = next(model.parameters(), torch.empty(0))
+    return c.to(at_least_float32(like)) if c.is_floating_point() else c.to(like.device)
+
+
+def at_conditions(
+    model: Autoencoder, dataset: Dataset, limit: int | None = None, test: bool = True
+) -> tuple[Model, Tensor]:
+    """A model and the samples of one half as metrics take them: of a conditional one at the samples' conditions.
+
+    Args:
+        model: of the run.
+        dataset: the run's.
+        limit: at most so many samples, the first ones.
+        test: the held-out half.
+    """
+    found = dataset.half(test)[slice(limit)]
+    return (model.given(_placed(found.c, model)), found.x) if isinstance(found, Batch) else (model, found)
+
+
+def lines(start: Float[Tensor, "B *L"], end: Float[Tensor, "B *L"], steps: int) -> Float[Tensor, "B T *L"]:
+    """Points on straight lines, both ends included exactly."""
+    share = torch.linspace(0, 1, steps, dtype=start.dtype, device=start.device)
+    line = torch.lerp(start.unsqueeze(1), end.unsqueeze(1), share.reshape(-1, *[1] * (start.dim() - 1)))
+    line[:, -1] = end  # lerp may round
+    return line
+
+
+def blended(c: Tensor, other: Tensor, steps: int, geodesic: bool) -> Tensor:
+    """The conditions along ways, ``[N, T, *C]``.
+
+    Raises:
+        InputError: there is nothing between the two.
+    """
+    same = torch.equal(c, other)
+    if geodesic and not same:
+        raise InputError("the ends of a geodesic have different conditions; expected one condition for both")
+    if not same and not c.is_floating_point():
+        raise InputError("the ends have different conditions, whole numbers with nothing between; give one for both")
+    return c.unsqueeze(1).expand(-1, steps, *c.shape[1:]) if same else lines(c, other, steps)
+
+
+def along(c: Tensor | None, z: Float[Tensor, "B M V *L"]) -> Tensor | None:
+    """The condition of each sample for all of its codes."""
+    return None if c is None else c[:, None, None].expand(len(z), *z.shape[1:3], *c.shape[1:])
