@@ -17,7 +17,7 @@ import torch
 
 from curvae._extras import require
 
-require("the training of figures 1, 5 and 6 needs", "numba", extra="uniqueness")
+require("figures 1, 5 and 6 need", "numba", extra="uniqueness")
 
 from curvae.errors import InputError
 from curvae.reproduce.summary import as_json, plain, write_text
@@ -26,9 +26,10 @@ from curvae.reproduce.uniqueness.config import Config, Panel, PaperFigure
 from curvae.reproduce.uniqueness.numbers import summarise
 from curvae.reproduce.uniqueness.picture import plot
 from curvae.reproduce.uniqueness.runner import TrialTables, run
+from curvae.reproduce.uniqueness.section import SECTIONS
 from curvae.runs.provenance import environment, today
 
-__all__ = ["Config", "Panel", "PaperFigure", "TrialTables", "plot", "reproduce", "run"]
+__all__ = ["SECTIONS", "Config", "Panel", "PaperFigure", "TrialTables", "plot", "reproduce", "run"]
 
 SCALES = {"smoke": Config.smoke, "quick": Config.quick, "overnight": Config.overnight, "paper": Config.paper}
 BEYOND = dict.fromkeys(SCALES, beyond.Extension) | {
