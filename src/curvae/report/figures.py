@@ -41,11 +41,6 @@ def sweep_conditions(summary: Summary) -> Sequence[tuple[str, str]]:
     )
 
 
-def no_more(summary: Summary) -> Mapping[str, str]:
-    """No pictures beside those that every summary of a figure has."""
-    return {}
-
-
 @dataclass(frozen=True)
 class Kind:
     """What all results of one figure have in common.
@@ -66,7 +61,7 @@ class Kind:
     question: str
     pictures: Mapping[str, str]
     content: Callable[[Summary], Content]
-    more: Callable[[Summary], Mapping[str, str]] = no_more
+    more: Callable[[Summary], Mapping[str, str]] = lambda _: {}
     conditions: Callable[[Summary], Sequence[tuple[str, str]]] = sweep_conditions
     scales: Mapping[str, str] = field(default_factory=lambda: SCALES)
 

@@ -102,8 +102,8 @@ def _findings(trained: Mapping[tuple[str, str], Group]) -> tuple[str, ...]:
     none = max(missing, key=missing.__getitem__)
     if missing[none] > 0:
         found.append(
-            f"(10) does not exist for {number(100 * missing[none])} % of the images with {' · '.join(none)}, the largest share: "
-            "there the exact Hessian has the wrong sign, and only its first part gives an objective."
+            f"(10) does not exist for {number(100 * missing[none])} % of the images with {' · '.join(none)}, the "
+            "largest share: there the exact Hessian has the wrong sign, and only its first part gives an objective."
         )
     return tuple(found)
 

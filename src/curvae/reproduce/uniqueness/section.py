@@ -42,7 +42,7 @@ class _Pair:
 
 
 def _pairs(summary: Summary) -> list[_Pair]:
-    found: dict[tuple[str, ...], dict[str, Summary]] = {}
+    found: dict[tuple[str, str, str | None, str | None], dict[str, Summary]] = {}
     for name, panel in summary["panels"].items():
         match = _NAME.fullmatch(name)
         if match is None:
@@ -83,20 +83,21 @@ def _funnel(pairs: list[_Pair], within: float) -> Iterator[str]:
     if any("best_quarter" not in pair.found[family]["to_elbo_optimum"] for pair in pairs for family in _FAMILIES):
         return
     closed = {family: sum(closes(pair.found[family], within) for pair in pairs) for family in _FAMILIES}
-    quarters = {
-        family: _span([pair.found[family]["to_elbo_optimum"]["best_quarter"] for pair in pairs]) for family in _FAMILIES
-    }
-    worst = _span([pair.found["diagonal"]["to_elbo_optimum"]["worst_quarter"] for pair in pairs])
+    highest, full = (
+        _span([pair.found[family]["to_elbo_optimum"]["best_quarter"] for pair in pairs]) for family in _FAMILIES
+    )
+    lowest = _span([pair.found["diagonal"]["to_elbo_optimum"]["worst_quarter"] for pair in pairs])
     yield (
-        f"Runs on the same data, diagonal Σ: the funnel closes in {closed['diagonal']} of {len(pairs)} panels. The quarter "
-        f"of runs with the highest ELBO lies {quarters['diagonal']} from the optimum on average, the quarter with the lowest "
-        f"{worst}. With full Σ it closes in {closed['full']} of {len(pairs)}: the highest quarter lies {quarters['full']} away."
+        f"Runs on the same data, diagonal Σ: the funnel closes in {closed['diagonal']} of {len(pairs)} panels. The "
+        f"quarter of runs with the highest ELBO lies {highest} from the optimum on average, the quarter with the "
+        f"lowest {lowest}. With full Σ it closes in {closed['full']} of {len(pairs)}: the highest quarter lies {full} "
+        "away."
     )
     angles = [pair.found["diagonal"]["one_w"]["optimum_to_true_latents"] for pair in pairs]
     near = sum(abs(angle) < within for angle in angles)
     yield (
-        f"The angle on which a funnel closes depends on W: {number(min(angles))}° to {number(max(angles))}° from the true "
-        f"latents, within {within:g}° of them in {near} of {len(pairs)} panels."
+        f"The angle on which a funnel closes depends on W: {number(min(angles))}° to {number(max(angles))}° from the "
+        f"true latents, within {within:g}° of them in {near} of {len(pairs)} panels."
     )
 
 
