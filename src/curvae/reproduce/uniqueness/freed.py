@@ -73,7 +73,7 @@ class Extent:
     """
 
     draws: int = DRAWS
-    points: int = 512
+    points: int = 256
     seed: int = 0
 
 
