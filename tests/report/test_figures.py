@@ -236,7 +236,8 @@ def test_uniqueness_shows_the_variants_that_were_run(tmp_path: Path) -> None:
     assert source.count("data:image/png") == len(found["figures"]) == 2
     assert "Scale paper" not in source
     share = found["panels"]["identity-diagonal-gaussian-unamortised"]["to_principal_axes"]["converged"]["within"]
-    assert f"of the principal axes {number(100 * share['value'])} % [{number(100 * share['low'])}," in source
+    assert f"{number(100 * share['value'])} % [{number(100 * share['low'])}," in source
+    assert "with diagonal (surely more), 6 % [3.14, 10.2] with full Σ" in source
     assert "with a free mean and covariance for each sample" in source
 
 

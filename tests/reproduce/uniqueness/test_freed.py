@@ -1,10 +1,13 @@
 """Means and variances that are each sample's own."""
 
 import dataclasses
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from curvae.reproduce.uniqueness import freed, write_freed
 from curvae.reproduce.uniqueness.activations import Nonlinearity
 from curvae.reproduce.uniqueness.evaluate import best_linear_elbo, elbo_terms
 from curvae.reproduce.uniqueness.freed import FREEDOMS, climb, starts
@@ -51,3 +54,27 @@ def test_the_second_start_drives_one_output_with_each_latent() -> None:
     fit = starts(trial)["axes"]
     np.testing.assert_allclose(fit.decoder, fit.decoder.T, atol=1e-12)
     np.testing.assert_allclose(fit.mean @ fit.decoder.T, trial.latents @ trial.mixing.T, atol=1e-12)
+
+
+def test_data_sets_that_are_done_are_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def found(_: freed.Extent, nu: Nonlinearity, draw: int) -> dict[str, dict[str, float]]:
+        if len(calls) == 1:
+            calls.append(-1)
+            raise KeyboardInterrupt
+        calls.append(draw)
+        return {"both": {"elbo": float(draw)}}
+
+    monkeypatch.setattr(freed, "freed", found)
+    extent = freed.Extent(draws=2)
+    with pytest.raises(KeyboardInterrupt):
+        write_freed(extent, "quick", tmp_path)
+    for _ in range(2):
+        write_freed(extent, "quick", tmp_path)
+    assert calls == [0, -1, 1]
+    written = json.loads((tmp_path / "freed.json").read_text())
+    assert written["freed"] == {"W 0": {"both": {"elbo": 0.0}}, "W 1": {"both": {"elbo": 1.0}}}
+    assert (written["scale"], written["config"]) == ("quick", dataclasses.asdict(extent))
+    write_freed(freed.Extent(draws=1, points=64), "quick", tmp_path)
+    assert calls == [0, -1, 1, 0]

@@ -22,6 +22,7 @@ require("figures 1, 5 and 6 need", "numba", extra="uniqueness")
 from curvae.errors import InputError
 from curvae.reproduce.summary import as_json, plain, write_text
 from curvae.reproduce.uniqueness import beyond, freed
+from curvae.reproduce.uniqueness.activations import Nonlinearity
 from curvae.reproduce.uniqueness.config import Config, Panel, PaperFigure
 from curvae.reproduce.uniqueness.numbers import summarise
 from curvae.reproduce.uniqueness.picture import plot
@@ -104,12 +105,15 @@ def write_beyond(config: beyond.Extension, scale: str, out: Path) -> None:
 
 
 def write_freed(config: freed.Extent, scale: str, out: Path) -> None:
-    """Free the encoder and Σ in turn and write ``freed.json``, unless it is there already."""
-    done = out / "freed.json"
-    if _stored(done).get("config") != plain(dataclasses.asdict(config)):
-        # the commit is that of the code that starts
-        made = _made(scale, torch.get_num_threads())
-        write_text(done, as_json(made | freed.summarise(config)))
+    """Free the encoder and Σ in turn, on the data sets that ``freed.json`` does not hold yet, written after each."""
+    path, settings = out / "freed.json", plain(dataclasses.asdict(config))
+    stored = _stored(path)
+    done = stored["freed"] if stored.get("config") == settings else {}
+    made = _made(scale, torch.get_num_threads())
+    for draw in range(config.draws):
+        if f"W {draw}" not in done:
+            done[f"W {draw}"] = freed.freed(config, Nonlinearity.TANH, draw)
+            write_text(path, as_json(made | {"config": settings, "nu": Nonlinearity.TANH.value, "freed": done}))
 
 
 def _made(scale: str, threads: int | None) -> dict[str, Any]:

@@ -7,7 +7,6 @@ a damped Newton's method in two or four numbers, so that a quasi-Newton method o
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -193,9 +192,3 @@ def freed(extent: Extent, nu: Nonlinearity, draw: int) -> dict[str, dict[str, An
             "decoder_to_output_axes": float(decoder_angles(fit.decoder.reshape(1, 4))[0]),
         }
     return found
-
-
-def summarise(extent: Extent) -> dict[str, Any]:
-    """Run everything for tanh; plain numbers for JSON."""
-    panels = {f"W {draw}": freed(extent, Nonlinearity.TANH, draw) for draw in range(extent.draws)}
-    return {"config": dataclasses.asdict(extent), "nu": Nonlinearity.TANH.value, "freed": panels}

@@ -107,12 +107,10 @@ def _ends(pair: _Pair, within: float) -> str:
     for target in _targets(pair):
         shares = [pair.found[family][target]["converged"]["within"] for family in _FAMILIES]
         cells = [f"{cell.text} {cell.detail}" for cell in map(_percent, shares)]
-        surely = ", surely more" if shares[0]["low"] > shares[1]["high"] else ""
-        texts.append(f"of the {_TARGETS[target]} {cells[0]} with diagonal and {cells[1]} with full Σ{surely}")
-    return (
-        f"{pair.nu}, {_MIXINGS[pair.columns]}, another one for each run. Within {within:g}° "
-        f"{'; '.join(texts)}; the share of the long runs that end there."
-    )
+        surely = " (surely more)" if shares[0]["low"] > shares[1]["high"] else ""
+        texts.append(f"of the {_TARGETS[target]}: {cells[0]} with diagonal{surely}, {cells[1]} with full Σ")
+    whose = f"{pair.nu}, {_MIXINGS[pair.columns]}, another one for each run"
+    return f"{whose}. Shares of the long runs that end within {within:g}° {'; '.join(texts)}."
 
 
 def _targets(pair: _Pair) -> list[str]:
