@@ -17,7 +17,7 @@ import torch
 
 from curvae._extras import require
 
-require("figures 1, 5 and 6 need", "numba", extra="uniqueness")
+require("curvae.reproduce.uniqueness (figures 1, 5 and 6) needs", "numba", extra="uniqueness")
 
 from curvae.errors import InputError
 from curvae.reproduce.summary import as_json, plain, write_text
