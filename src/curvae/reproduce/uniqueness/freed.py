@@ -160,8 +160,8 @@ def climb(model: GenerativeModel, freedom: Freedom, x: Array, start: Fit) -> tup
     found = minimize(value_and_gradient, shared, jac=True, method="BFGS", options={"gtol": 1e-5, "maxiter": 1000})
     at = torch.from_numpy(found.x)
     own = objective.best_own(at, own)
-    mean, logs = vmap(objective.parts, (None, 0, 0))(at, own, objective.x)
-    fit = Fit(found.x[:4].reshape(2, 2), found.x[4:6], mean.numpy(), torch.diag_embed(logs.exp()).numpy())
+    mean, log_variances = vmap(objective.parts, (None, 0, 0))(at, own, objective.x)
+    fit = Fit(found.x[:4].reshape(2, 2), found.x[4:6], mean.numpy(), torch.diag_embed(log_variances.exp()).numpy())
     return fit, -float(found.fun)
 
 
