@@ -151,7 +151,7 @@ def certain_table() -> str:
 def approximation_table() -> str:
     """How much of the exact Hessian (6) drops, and what that does to the objectives; trained decoders."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for each in read("approximation/approximation.json")["rows"]:
+    for each in read("approximation/summary.json")["rows"]:
         if each["trained"]:
             groups.setdefault((each["network"], each["observation"]), []).append(each)
     rows = [

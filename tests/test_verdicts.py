@@ -57,6 +57,37 @@ def test_where_the_latents_are_unique(true: tuple[float, float], optimum: tuple[
     assert _verdicts.uniqueness(panels(true, optimum))[1] == verdict
 
 
+def funnel(best: float, worst: float) -> dict[str, Any]:
+    """A panel of one W, each quarter ± 0.5°."""
+    ends = {"best_quarter": best, "worst_minus_best": worst - best}
+    found = {name: {"value": value, "low": value - 0.5, "high": value + 0.5} for name, value in ends.items()}
+    return {"to_elbo_optimum": found, "one_w": {"optimum_to_true_latents": -14.0}}
+
+
+@pytest.mark.parametrize(
+    ("diagonal", "full", "verdict"),
+    [
+        ([(0.6, 20.0), (1.4, 9.0)], [(20.0, 22.0), (1.8, 20.0)], "shown"),
+        ([(0.6, 20.0), (1.6, 9.0)], [(20.0, 22.0), (20.0, 22.0)], "partly"),  # not surely within 2°
+        ([(0.6, 20.0), (0.6, 9.0)], [(20.0, 22.0), (1.0, 22.0)], "partly"),
+        ([(0.6, 1.0), (5.0, 20.0)], [(20.0, 22.0), (20.0, 22.0)], "not shown"),  # near, but no nearer than the worst
+    ],
+)
+def test_where_the_funnel_closes(
+    diagonal: list[tuple[float, float]], full: list[tuple[float, float]], verdict: str
+) -> None:
+    families = {"diagonal": diagonal, "full": full}
+    found = {
+        f"tanh-{family}-orthogonal-w{draw}-amortised": funnel(*ends)
+        for family, panels in families.items()
+        for draw, ends in enumerate(panels)
+    }
+    # each run with a W of its own does not count
+    own = {key: value for key, value in funnel(30.0, 1.0).items() if key != "one_w"}
+    summary = {"panels": {**found, "tanh-diagonal-orthogonal-amortised": own}, "within_degrees": 2.0}
+    assert _verdicts.funnels(summary)[1] == verdict
+
+
 def test_every_figure_with_results_has_a_row() -> None:
     folders = {path.parent.name for path in _verdicts.RESULTS.glob("*/summary.json")}
     figures = {name for name in folders if name.startswith(("fig", "table"))}

@@ -2,6 +2,7 @@
 
 import base64
 import copy
+import dataclasses
 import json
 import re
 import shutil
@@ -19,7 +20,8 @@ from curvae.errors import InputError
 from curvae.report import write_report
 from curvae.report.figures import caution
 from curvae.report.grids import number
-from curvae.reproduce import SWEEPS, comparison, fig2, fig3, sections
+from curvae.reproduce import SWEEPS, comparison, fig2, fig3, sections, uniqueness
+from curvae.reproduce.approximation import ApproximationConfig
 from curvae.runs import Run
 
 FIGURES = ("fig2", "fig3", "comparison")
@@ -104,8 +106,8 @@ def test_what_cannot_be_shown_is_one_line(results: Path) -> None:
     (results / "torn" / "summary.json").write_text("{")
     cases = [
         (
-            [spoiled("other", lambda s: s.update(figure="fig6"))],
-            "holds fig6, which has no page; expected results of fig2",
+            [spoiled("other", lambda s: s.update(figure="fig9"))],
+            "holds fig9, which has no page; expected results of fig1",
         ),
         (
             [spoiled("old", lambda s: s.pop("settings"))],
@@ -179,6 +181,91 @@ def test_a_scale_below_the_papers_is_a_caution() -> None:
     changed = caution({"scale": "paper", "changes": {"width": "0.25", "steps": "100"}})
     assert changed == "Scale paper; changed from it: width = 0.25, steps = 100."
     assert "trend" in caution({"scale": "quick", "changes": {}})
+    assert caution({"scale": "overnight"}, {"quick": "shows a trend"}) == ""
+
+
+def markup(folder: Path, name: str) -> str:
+    return re.sub(r"base64,[A-Za-z0-9+/=]+", "", page(folder, name))
+
+
+def test_uniqueness_says_in_how_many_panels_the_funnel_closes(tmp_path: Path) -> None:
+    """A made-up figure 1: both funnels close with diagonal Σ, none does with full Σ."""
+    shutil.copytree(Path(__file__).parents[2] / "results" / "fig1", tmp_path / "fig1")
+    found = summary(tmp_path / "fig1")
+    old = next(panel for panel in found["panels"].values() if "to_elbo_optimum" in panel)
+    found["panels"] = {}
+    for draw, angle in ((0, -31.5), (1, 0.5)):
+        for family, best in (("diagonal", 0.25), ("full", 22.0)):
+            panel = copy.deepcopy(old)
+            quarters = panel["to_elbo_optimum"]
+            quarters["best_quarter"] = {"value": best, "low": 0.5 * best, "high": 1.5 * best}
+            quarters["worst_minus_best"] = {"value": 5.0, "low": 20 - best, "high": 30.0}
+            panel["one_w"] = {
+                "w_to_output_axes": 12.5, "optimum_to_true_latents": angle, "optimum_elbo": -4.0,
+                "optimum_ratio_of_variances": 1.75,
+            }  # fmt: skip
+            found["panels"][f"tanh-{family}-orthogonal-w{draw}-amortised"] = panel
+    found |= {"scale": "quick", "figures": ["fig1.png"]}
+    (tmp_path / "fig1" / "summary.json").write_text(json.dumps(found))
+    source = markup(tmp_path, "fig1")
+    assert "diagonal Σ: the funnel closes in 2 of 2 panels" in source
+    assert "With full Σ it closes in 0 of 2: the highest quarter lies 22° to 22° [11, 33] away" in source
+    assert "−31.5° to 0.5° from the true latents, within 2° of them in 1 of 2 panels" in source
+    for text in (
+        "W 1, full Σ",
+        "1.75",
+        "0.25°",
+        "[0.125, 0.375]",
+        "Scale quick: 100 runs a panel",
+        "4,000 points",
+        "numba",
+    ):
+        assert text in source
+    quarters["worst_minus_best"]["low"] = -1.0
+    assert not uniqueness.section.closes(panel, 2.0)
+    found["panels"]["tanh-diagonal-orthogonal-w9"] = old
+    (tmp_path / "fig1" / "summary.json").write_text(json.dumps(found))
+    with pytest.raises(InputError, match="another version .*tanh-diagonal-orthogonal-w9"):
+        page(tmp_path, "fig1")
+
+
+def test_uniqueness_shows_the_variants_that_were_run(tmp_path: Path) -> None:
+    results = Path(__file__).parents[2] / "results"
+    shutil.copytree(results / "fig6", tmp_path / "fig6", ignore=shutil.ignore_patterns("tables", "quick"))
+    source, found = page(tmp_path, "fig6"), summary(tmp_path / "fig6")
+    assert source.count("data:image/png") == len(found["figures"]) == 2
+    assert "Scale paper" not in source
+    share = found["panels"]["identity-diagonal-gaussian-unamortised"]["to_principal_axes"]["converged"]["within"]
+    assert f"{number(100 * share['value'])} % [{number(100 * share['low'])}," in source
+    assert "with diagonal (surely more), 6 % [3.14, 10.2] with full Σ" in source
+    assert "with a free mean and covariance for each sample" in source
+
+
+def test_approximation_names_what_is_dropped_and_what_it_does(tmp_path: Path) -> None:
+    def row(network: str, seed: int, trained: bool, error: float) -> dict[str, Any]:
+        estimate = {"mean": error, "se": 0.01}
+        return {
+            "network": network, "observation": "Gaussian", "trained": trained, "seed": seed, "error": estimate,
+            "taylor_exact": {"mean": 8.0, "se": 0.1}, "taylor_difference": {"mean": error * (1 + seed), "se": 0.1},
+            "missing": 0.25 if network == "elu" else 0.0, "closed_exact": None, "closed_difference": None,
+        }  # fmt: skip
+
+    rows = [row(n, s, t, 0.16 * (n == "elu")) for n in ("elu", "relu") for s in (0, 1) for t in (False, True)]
+    config = {**dataclasses.asdict(ApproximationConfig.quick()), "seeds": [0, 1]}
+    made = {"device": "cpu", "commit": None, "curvae": "1", "torch": "2", "python": "3"}
+    content = {"figure": "approximation", "scale": "quick", "date": "today", "config": config, "environment": made}
+    folder = tmp_path / "approximation"
+    folder.mkdir()
+    (folder / "summary.json").write_text(json.dumps({**content, "rows": rows}))
+    shutil.copy(Path(__file__).parents[2] / "results" / "approximation" / "approximation.png", folder)
+    source = markup(tmp_path, "approximation")
+    assert "Nothing is dropped, up to rounding, in 1 of 2 decoders: Gaussian · relu." in source
+    assert "dropped part is 16 [16, 16] % (Gaussian · elu)" in source
+    # shares of 2 % and 4 %: mean 3, Student's interval with one degree of freedom 3 ± 12.7
+    assert "differs from (4) by at most 3 [−9.71, 15.7] %" in source
+    assert "does not exist for 25 % of the images with Gaussian · elu" in source
+    assert "Scale quick" in source
+    assert "paper&#39;s networks × 0.125" in source
 
 
 def test_a_power_of_what_may_be_0_and_the_part_of_the_exact_derivative_are_said(results: Path) -> None:

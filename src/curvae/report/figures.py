@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from curvae.errors import InputError
-from curvae.report.grids import Content
+from curvae.report.grids import Content, Summary
 from curvae.report.pictures import Picture
 from curvae.report.results import Result
 from curvae.report.tables import commit_name, versions
 
-_SCALES = {
+SCALES: Mapping[str, str] = {
     "smoke": "a few steps of a tiny network, which shows that it runs; the numbers mean nothing",
     "quick": "a narrower network and fewer steps than the paper's; shows a trend",
     "overnight": "the paper's steps or as many as fit into a night, and networks an eighth as wide",
 }
+"""What a scale means for figures of networks; one that is missing is the paper's own."""
+
+
+def sweep_conditions(summary: Summary) -> Sequence[tuple[str, str]]:
+    """Under what the models of a sweep were trained and measured, as label and text."""
+    training, trained, measured = summary["config"]["training"], summary["trained_under"], summary["measured_under"]
+    everywhere = [*trained, measured]
+    return (
+        ("scale", f"{summary['scale']} ({_changed(summary['changes']) or 'nothing changed'})"),
+        ("data", f"{training['data']}; {summary['test_points']:,} held-out data measured"),
+        ("network", f"{training['network']}, width × {training['width']:g}"),
+        ("training", f"{training['steps']:,} steps of {training['batch_size']}, learning rate {training['lr']:g}"),
+        ("precision", f"{training['precision']}{'-bit' * training['precision'].isdigit()}"),
+        ("seeds", ", ".join(map(str, training["seeds"]))),
+        ("models", str(summary["runs"])),
+        ("trained on", _each(trained, lambda place: str(place["device"]))),
+        ("measured on", str(measured["device"])),
+        ("versions", _each(everywhere, versions)),
+        ("commit", _each(everywhere, lambda place: commit_name(place["commit"]))),
+        ("date", str(summary["date"])),
+    )
 
 
 @dataclass(frozen=True)
@@ -30,16 +51,19 @@ class Kind:
         question: that it answers.
         pictures: file names, and what each shows in words.
         content: what of the summary is shown.
-        optional: more pictures, after the others: the key of the summary without which there is none, the file, and
-            what it shows.
+        more: pictures that only some summaries have, after the others; as ``pictures``.
+        conditions: under what it was made, as label and text.
+        scales: what each scale does not allow to conclude; none is missing but those that are the paper's.
     """
 
     template: Path
     title: str
     question: str
     pictures: Mapping[str, str]
-    content: Callable[[Mapping[str, Any]], Content]
-    optional: tuple[tuple[str, str, str], ...] = ()
+    content: Callable[[Summary], Content]
+    more: Callable[[Summary], Mapping[str, str]] = lambda _: {}
+    conditions: Callable[[Summary], Sequence[tuple[str, str]]] = sweep_conditions
+    scales: Mapping[str, str] = field(default_factory=lambda: SCALES)
 
 
 @dataclass(frozen=True)
@@ -75,49 +99,26 @@ def section(result: Result, place: int, kinds: Mapping[str, Kind]) -> Section:
     if kind is None:
         expected = f"results of {', '.join(kinds)}" if kinds else "runs alone (curvae report takes results as well)"
         raise InputError(f"{result.path} holds {result.figure}, which has no page; expected {expected}")
-    more = {file: alt for key, file, alt in kind.optional if result.summary.get(key)}
-    files = {**kind.pictures, **more}
-    pictures = tuple(result.picture(file, f"{alt}, {result.name}") for file, alt in files.items())
     try:
-        content, made_under = kind.content(result.summary), conditions(result)
-        warning = caution(result.summary)
+        files = {**kind.pictures, **kind.more(result.summary)}
+        content, warning = kind.content(result.summary), caution(result.summary, kind.scales)
+        made_under = (*kind.conditions(result.summary), ("folder", str(result.path)))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         what = f"{type(error).__name__}: {error}"
         raise InputError(
             f"{result.path / 'summary.json'} is damaged or was written by another version ({what}); {result.again}"
         ) from error
+    pictures = tuple(result.picture(file, f"{alt}, {result.name}") for file, alt in files.items())
     return Section(kind, result.name, f"{result.figure}-{place}", warning, pictures, content, made_under)
 
 
-def caution(summary: Mapping[str, Any]) -> str:
+def caution(summary: Summary, scales: Mapping[str, str] = SCALES) -> str:
     """What the scale does not allow to conclude; empty at the paper's scale, unchanged."""
-    scale, changes = summary["scale"], summary["changes"]
-    if scale == "paper" and not changes:
+    scale, changes = summary["scale"], summary.get("changes", {})
+    if scale not in scales and not changes:
         return ""
-    meaning = "" if scale == "paper" else f": {_SCALES[scale]}"
+    meaning = f": {scales[scale]}" if scale in scales else ""
     return f"Scale {scale}{meaning}{'; ' * bool(changes)}{_changed(changes)}."
-
-
-def conditions(result: Result) -> tuple[tuple[str, str], ...]:
-    """Labels and texts."""
-    summary = result.summary
-    training, trained, measured = summary["config"]["training"], summary["trained_under"], summary["measured_under"]
-    everywhere = [*trained, measured]
-    return (
-        ("scale", f"{summary['scale']} ({_changed(summary['changes']) or 'nothing changed'})"),
-        ("data", f"{training['data']}; {summary['test_points']:,} held-out data measured"),
-        ("network", f"{training['network']}, width × {training['width']:g}"),
-        ("training", f"{training['steps']:,} steps of {training['batch_size']}, learning rate {training['lr']:g}"),
-        ("precision", f"{training['precision']}{'-bit' * training['precision'].isdigit()}"),
-        ("seeds", ", ".join(map(str, training["seeds"]))),
-        ("models", str(summary["runs"])),
-        ("trained on", _each(trained, lambda place: str(place["device"]))),
-        ("measured on", str(measured["device"])),
-        ("versions", _each(everywhere, versions)),
-        ("commit", _each(everywhere, lambda place: commit_name(place["commit"]))),
-        ("date", str(summary["date"])),
-        ("folder", str(result.path)),
-    )
 
 
 def _each(places: Iterable[Mapping[str, Any]], text: Callable[[Mapping[str, Any]], str]) -> str:

@@ -1,14 +1,14 @@
 """The paper's figures and tables, made again: one folder each, and one line below.
 
 A figure's folder holds its configuration for each scale, its numbers, its picture, its table and its section of the
-report's page. Its package has ``reproduce(figure, scale, out)``, and ``SECTIONS`` where a page can show the outcome.
+report's page. Its package has ``reproduce(figure, scale, out)`` and ``SECTIONS``, what a page shows of the outcome.
 What several figures share stands beside them: ``sweep`` (training many runs once), ``intervals``, ``summary`` (numbers
 and tables on disk), ``drawing`` and ``descent``. A figure imports from these and never from another figure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ SWEEPS: Mapping[str, str] = MappingProxyType(
         "disentanglement": "curvae.reproduce.disentanglement",
     }
 )
-"""The package that makes each figure of runs that all figures share; most have a section of the page."""
+"""The package that makes each figure of runs that all figures share."""
 
 FIGURES: Mapping[str, str] = MappingProxyType(
     {
@@ -48,6 +48,19 @@ FIGURES: Mapping[str, str] = MappingProxyType(
 
 
 def sections() -> Mapping[str, Kind]:
-    """The section of the report's page for every figure that has one; :func:`curvae.report.write_report` takes it."""
-    modules = {figure: import_module(package) for figure, package in SWEEPS.items()}
-    return {figure: module.SECTIONS[figure] for figure, module in modules.items() if hasattr(module, "SECTIONS")}
+    """The section of the report's page for every figure; :func:`curvae.report.write_report` takes it."""
+    return _Sections()
+
+
+class _Sections(Mapping[str, "Kind"]):
+    """Imported when asked for: the page of one figure needs no package that only another figure needs."""
+
+    def __getitem__(self, figure: str) -> Kind:
+        kind: Kind = import_module(FIGURES[figure]).SECTIONS[figure]
+        return kind
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(FIGURES)
+
+    def __len__(self) -> int:
+        return len(FIGURES)

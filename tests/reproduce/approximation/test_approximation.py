@@ -110,8 +110,9 @@ def test_reproduce_writes_a_document_and_a_small_figure(
     small = dataclasses.replace(config, activations=("relu",))
     monkeypatch.setattr(approximation, "_SCALES", {"smoke": lambda: small})
     reproduce("approximation", "smoke", tmp_path / "out")
-    document = json.loads((tmp_path / "out" / "approximation.json").read_text())
-    assert document["config"]["scale"] == "smoke"
+    document = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert document["config"]["scale"] == document["scale"] == "smoke"
+    assert document["figure"] == "approximation"
     assert len(document["rows"]) == 8
     assert set(document["environment"]) == {"commit", "curvae", "torch", "python", "device"}
     picture = (tmp_path / "out" / "approximation.png").read_bytes()

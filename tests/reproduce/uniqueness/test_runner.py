@@ -145,6 +145,9 @@ def test_reproduce_writes_figures_summary_and_tables(tmp_path: Path) -> None:
         low, high = panel["to_true_latents"]["spread"]["low"], panel["to_true_latents"]["spread"]["high"]
         assert 0 <= low <= panel["to_true_latents"]["spread"]["value"] <= high <= 45
         assert (tmp_path / "tables" / f"{name}.npz").exists()
+        optimum = abs(panel["one_w"]["optimum_to_true_latents"])
+        assert 0 < optimum <= 45
+        assert panel["to_elbo_optimum"]["converged"]["trials"] == 2
     for figure in summary["figures"]:
         assert (tmp_path / figure).read_bytes().startswith(b"\x89PNG")
 

@@ -48,6 +48,16 @@ def test_only_what_must_changes_with_the_panel() -> None:
         np.testing.assert_allclose(rotation @ rotation.T, np.eye(2), atol=1e-12)
 
 
+def test_one_w_and_data_set_for_all_trials_leaves_the_rest_of_a_trial_its_own() -> None:
+    own = [make_trial(MODEL, Guard.PAPER, 0, index) for index in (1, 5)]
+    shared = [make_trial(dataclasses.replace(MODEL, draw=5), Guard.PAPER, 0, index) for index in (1, 5)]
+    for trial in shared:
+        for name in ("mixing", "latents", "x"):
+            np.testing.assert_array_equal(getattr(trial, name), getattr(own[1], name))
+    for name in ("start", "start_local", "rotations", "table", "key"):
+        np.testing.assert_array_equal(getattr(shared[0], name), getattr(own[0], name))
+
+
 def test_data_follow_the_model() -> None:
     trial = make_trial(MODEL, Guard.PAPER, 0, 3)
     residual = trial.x - np.tanh(trial.latents @ trial.mixing.T)
@@ -68,7 +78,9 @@ def test_bad_points(points: int) -> None:
         GenerativeModel(Nonlinearity.TANH, points=points)
 
 
-def test_bad_sigma_and_seed() -> None:
+def test_bad_sigma_seed_and_draw() -> None:
+    with pytest.raises(InputError, match="draw is -1; expected None or"):
+        GenerativeModel(Nonlinearity.TANH, draw=-1)
     with pytest.raises(InputError, match="sigma"):
         GenerativeModel(Nonlinearity.TANH, sigma=0.0)
     with pytest.raises(InputError, match="seed"):

@@ -18,11 +18,21 @@ from curvae.errors import InputError
 from curvae.reproduce.approximation.config import ApproximationConfig, Observation, cases
 from curvae.reproduce.approximation.numbers import ApproximationResult, ApproximationRow, Store, run
 from curvae.reproduce.approximation.picture import plot
+from curvae.reproduce.approximation.section import SECTIONS
 from curvae.reproduce.drawing import save_png
 from curvae.runs.provenance import environment
 from curvae.terminal import console
 
-__all__ = ["ApproximationConfig", "ApproximationResult", "ApproximationRow", "Observation", "plot", "reproduce", "run"]
+__all__ = [
+    "SECTIONS",
+    "ApproximationConfig",
+    "ApproximationResult",
+    "ApproximationRow",
+    "Observation",
+    "plot",
+    "reproduce",
+    "run",
+]
 
 # of what it was made under
 _KEPT = ("commit", "curvae", "torch", "python", "device")
@@ -37,7 +47,7 @@ _SCALES: Mapping[str, Callable[[], ApproximationConfig]] = MappingProxyType(
 
 
 def reproduce(figure: str, scale: str, out: Path) -> None:
-    """Run at ``scale`` and write ``approximation.json`` and ``approximation.png`` into ``out``.
+    """Run at ``scale`` and write ``summary.json`` and ``approximation.png`` into ``out``.
 
     The rows are written after every model; a run that was interrupted goes on where it stopped.
 
@@ -52,7 +62,7 @@ def reproduce(figure: str, scale: str, out: Path) -> None:
     if figure != "approximation" or scale not in _SCALES:
         raise InputError(f"got figure {figure!r}, scale {scale!r}; expected approximation at {', '.join(_SCALES)}")
     config = _SCALES[scale]()
-    store = Store(out / "approximation.json", config)
+    store = Store(out / "summary.json", config)
     # what runs is what is there now, whatever happens to the checkout meanwhile
     found = environment(torch.device("cpu"))
     done, made_under = store.load(), {name: found[name] for name in _KEPT}

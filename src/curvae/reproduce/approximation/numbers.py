@@ -26,6 +26,7 @@ from curvae.reproduce.approximation.config import ACTIVATIONS, PAPER_NETWORK, Ap
 from curvae.reproduce.descent import descend
 from curvae.reproduce.summary import plain
 from curvae.runs.documents import read_document, write_document
+from curvae.runs.provenance import today
 from curvae.runs.schema import anything, listing, mapping
 
 
@@ -210,7 +211,14 @@ class Store:
 
     def save(self, rows: tuple[ApproximationRow, ...], made_under: Mapping[str, str | None]) -> None:
         """Write all rows, with the environment of the latest."""
-        content = {"config": asdict(self.config), "environment": dict(made_under), "rows": [asdict(r) for r in rows]}
+        content = {
+            "figure": "approximation",
+            "scale": self.config.scale,
+            "date": today(),
+            "config": asdict(self.config),
+            "environment": dict(made_under),
+            "rows": [asdict(row) for row in rows],
+        }
         write_document(self.path, _FORM, content)
 
 

@@ -17,31 +17,35 @@ import torch
 
 from curvae._extras import require
 
-require("the training of figures 1, 5 and 6 needs", "numba", extra="uniqueness")
+require("curvae.reproduce.uniqueness (figures 1, 5 and 6) needs", "numba", extra="uniqueness")
 
 from curvae.errors import InputError
 from curvae.reproduce.summary import as_json, plain, write_text
-from curvae.reproduce.uniqueness import beyond
+from curvae.reproduce.uniqueness import beyond, freed
+from curvae.reproduce.uniqueness.activations import Nonlinearity
 from curvae.reproduce.uniqueness.config import Config, Panel, PaperFigure
 from curvae.reproduce.uniqueness.numbers import summarise
 from curvae.reproduce.uniqueness.picture import plot
 from curvae.reproduce.uniqueness.runner import TrialTables, run
+from curvae.reproduce.uniqueness.section import SECTIONS
 from curvae.runs.provenance import environment, today
 
-__all__ = ["Config", "Panel", "PaperFigure", "TrialTables", "plot", "reproduce", "run"]
+__all__ = ["SECTIONS", "Config", "Panel", "PaperFigure", "TrialTables", "plot", "reproduce", "run"]
 
 SCALES = {"smoke": Config.smoke, "quick": Config.quick, "overnight": Config.overnight, "paper": Config.paper}
 BEYOND = dict.fromkeys(SCALES, beyond.Extension) | {
     "smoke": beyond.Extension.smoke,
     "quick": beyond.Extension.quick,
 }
+FREED = {"quick": freed.Extent(), "overnight": freed.Extent(points=4000), "paper": freed.Extent(points=4000)}
+"""Not at ``smoke``: fewer points would hardly take less time."""
 
 
 def reproduce(figure: str, scale: str, out: Path) -> None:
     """Reproduce figure 1, 5 or 6 in a folder: tables, ``summary.json`` and the figures.
 
-    ``fig5`` also writes what goes beyond the paper (``beyond``). A run that was interrupted goes on where it stopped,
-    with the same result to the bit.
+    ``fig5`` also writes what goes beyond the paper (``beyond``), and ``fig1`` what turns the optimum away from the true
+    latents (``freed``). A run that was interrupted goes on where it stopped, with the same result to the bit.
 
     Args:
         figure: ``fig1``, ``fig5`` or ``fig6``.
@@ -61,6 +65,8 @@ def reproduce(figure: str, scale: str, out: Path) -> None:
     write_results(run(config, out / "tables"), out)
     if config.figure is PaperFigure.FIG5:
         write_beyond(BEYOND[scale](), scale, out)
+    if config.figure is PaperFigure.FIG1 and scale in FREED:
+        write_freed(FREED[scale], scale, out)
 
 
 def _check_folder(figure: str, out: Path) -> None:
@@ -71,7 +77,8 @@ def _check_folder(figure: str, out: Path) -> None:
     there = _stored(out / "summary.json").get("figure", figure)
     if there != figure:
         raise InputError(f"{out / 'summary.json'} is of {there!r} but this is {figure!r}; use another folder")
-    _stored(out / "beyond.json")
+    for name in ("beyond.json", "freed.json"):
+        _stored(out / name)
 
 
 def _stored(path: Path) -> dict[str, Any]:
@@ -92,9 +99,25 @@ def write_beyond(config: beyond.Extension, scale: str, out: Path) -> None:
     done = out / "beyond.json"
     if _stored(done).get("config") == plain(dataclasses.asdict(config)):
         return
-    summary = {"scale": scale, "date": today(), "environment": _environment(None), **beyond.summarise(config)}
+    summary = _made(scale, None) | beyond.summarise(config)
     beyond.plot(summary, out / "beyond.png")
     write_text(done, as_json(summary))
+
+
+def write_freed(config: freed.Extent, scale: str, out: Path) -> None:
+    """Free the encoder and Σ in turn, on the data sets that ``freed.json`` does not hold yet, written after each."""
+    path, settings = out / "freed.json", plain(dataclasses.asdict(config))
+    stored = _stored(path)
+    done = stored["freed"] if stored.get("config") == settings else {}
+    made = _made(scale, torch.get_num_threads())
+    for draw in range(config.draws):
+        if f"W {draw}" not in done:
+            done[f"W {draw}"] = freed.freed(config, Nonlinearity.TANH, draw)
+            write_text(path, as_json(made | {"config": settings, "nu": Nonlinearity.TANH.value, "freed": done}))
+
+
+def _made(scale: str, threads: int | None) -> dict[str, Any]:
+    return {"scale": scale, "date": today(), "environment": _environment(threads)}
 
 
 def _environment(threads: int | None) -> dict[str, str | None]:

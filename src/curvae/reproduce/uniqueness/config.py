@@ -18,6 +18,8 @@ PAPER_SCHEDULE: Schedule = (
 )  # fmt: skip
 QUICK_SCHEDULE: Schedule = ((100, 20), (500, 20), (1000, 20), (2000, 20), (5000, 20))
 SMOKE_SCHEDULE: Schedule = ((10, 2), (40, 2))
+DRAWS = 8
+"""How many W figure 1 has a panel for: those of the first trials, whatever they are."""
 
 
 class PaperFigure(enum.Enum):
@@ -50,7 +52,7 @@ class Panel:
         family = "diagonal" if self.mean_field else "full"
         kind = "amortised" if self.amortised else "unamortised"
         guard = "" if self.guard is Guard.PAPER else f"-guard-{self.guard.value}"
-        return f"{self.model.nu.value}-{family}-{self.model.columns.value}-{kind}{guard}"
+        return f"{self.model.nu.value}-{family}-{self.model.name}-{kind}{guard}"
 
 
 def grid(
@@ -59,6 +61,7 @@ def grid(
     columns: tuple[MixingColumns, ...] = (MixingColumns.ORTHOGONAL,),
     guards: tuple[Guard, ...] = (Guard.PAPER,),
     points: int = 4000,
+    draws: tuple[int | None, ...] = (None,),
 ) -> tuple[Panel, ...]:
     """All panels of these choices, both families, in the order in which they are run.
 
@@ -67,9 +70,10 @@ def grid(
         ['tanh-diagonal-orthogonal-amortised', 'tanh-full-orthogonal-amortised']
     """
     return tuple(
-        Panel(GenerativeModel(nu, column, points=points), mean_field, amortised, guard)
+        Panel(GenerativeModel(nu, column, points=points, draw=draw), mean_field, amortised, guard)
         for guard in guards
         for column in columns
+        for draw in draws
         for nu in nus
         for mean_field in (True, False)
     )
@@ -142,7 +146,8 @@ class Config:
 def _panels(figure: PaperFigure, every: bool, points: int) -> tuple[Panel, ...]:
     """The figure's panels; ``every`` adds the Gaussian mixing and the other guards to the paper's own."""
     if figure is PaperFigure.FIG1:
-        return grid((Nonlinearity.TANH,), amortised=True, points=points)
+        # one W and data set a panel, whose ELBOs can be compared, and the panel in which every trial has its own
+        return grid((Nonlinearity.TANH,), amortised=True, points=points, draws=(*range(DRAWS), None))
     amortised = figure is PaperFigure.FIG5
     order = (Nonlinearity.TANH, Nonlinearity.IDENTITY, Nonlinearity.SIGMOID, Nonlinearity.ELU)
     own = grid(order, amortised, points=points)

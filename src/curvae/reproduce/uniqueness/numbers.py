@@ -93,8 +93,8 @@ def relative_angles(encoder: Values, other: Values, moments: Values) -> Values:
 
     Args:
         encoder: C by rows and d, one trial a row [R, 6].
-        other: the encoders they are measured against [R, 6].
-        moments: Σ x̃x̃ᵀ of each trial's data with x̃ = (x, 1) [R, 3, 3].
+        other: the encoders they are measured against [R, 6], or one for all [1, 6].
+        moments: Σ x̃x̃ᵀ of each trial's data with x̃ = (x, 1) [R, 3, 3], or of the one data set [1, 3, 3].
 
     Returns:
         degrees in (−45, 45], one a trial.
@@ -137,8 +137,8 @@ Mask = NDArray[np.bool_]
 
 
 def data_moments(config: Config, model: GenerativeModel) -> Values:
-    """``moments_of`` all trials of an experiment."""
-    return moments_of(model, config.seed, range(config.trials))
+    """``moments_of`` all trials of an experiment; of one where all have the same data."""
+    return moments_of(model, config.seed, range(config.trials if model.draw is None else 1))
 
 
 def moments_of(model: GenerativeModel, seed: int, indices: Iterable[int]) -> Values:
@@ -163,6 +163,9 @@ def summarise(result: TrialTables, generator: np.random.Generator) -> Json:
         panel.name: _panel(result.of(panel), result.optima.get(panel.model), moments.get(panel.model), generator)
         for panel in result.config.panels
     }
+    for panel in result.config.panels:
+        if panel.model.draw is not None and panel.model in result.optima:
+            panels[panel.name]["one_w"] = _one_w(panel.model, result.config.seed, result.optima[panel.model])
     return {"panels": panels, "uniform_spread_degrees": UNIFORM_SPREAD, "within_degrees": WITHIN}
 
 
@@ -187,8 +190,21 @@ def _panel(table: Table, optimum: Table | None, moments: Values | None, generato
         relative = angles_to_optimum(table, optimum, moments)
         out["to_elbo_optimum"] = _angles(table, relative, -gap, finite, generator)
         out["elbo_gap_median_by_n"] = _by_period(table, gap, finite, np.median)
-        out["optimum_to_true_latents"] = vars(bootstrap_trials(spread, optimum["angle"], generator))
+        if len(optimum["angle"]) > 1:
+            out["optimum_to_true_latents"] = vars(bootstrap_trials(spread, optimum["angle"], generator))
     return out
+
+
+def _one_w(model: GenerativeModel, seed: int, optimum: Table) -> Json:
+    """The one W of a panel and the ELBO's optimum on its one data set."""
+    mixing = make_trial(model, Guard.OFF, seed, 0).mixing
+    variances = optimum["variances"][0, :2]
+    return {
+        "w_to_output_axes": float(decoder_angles(mixing.reshape(1, 4))[0]),
+        "optimum_to_true_latents": float(optimum["angle"][0]),
+        "optimum_elbo": float(optimum["elbo"][0]),
+        "optimum_ratio_of_variances": float(variances.max() / variances.min()),
+    }
 
 
 def _angles(table: Table, angle: Values, score: Values, finite: Mask, generator: np.random.Generator) -> Json:

@@ -38,6 +38,7 @@ class Scatter:
         period: n, one a trial.
         title: what it shows.
         score_label: of the horizontal axis.
+        optimum: where the optimum of the one data set of all trials lies, in degrees; None if there is no such angle.
     """
 
     angle: Values
@@ -46,6 +47,7 @@ class Scatter:
     period: NDArray[np.int64]
     title: str
     score_label: str
+    optimum: float | None = None
 
 
 def plot(result: TrialTables, path: Path) -> list[Path]:
@@ -65,7 +67,7 @@ def plot(result: TrialTables, path: Path) -> list[Path]:
     paths: list[Path] = []
     for (columns, guard), panels in choices.items():
         models = dict.fromkeys(panel.model for panel in panels)
-        canvas = draw([_row(result, model, panels, moments) for model in models])
+        canvas = draw(_packed([_row(result, model, panels, moments) for model in models]))
         name = path if not paths else path.with_stem(f"{path.stem}-{columns.value}-guard-{guard.value}")
         write_atomic(name, partial(_save, canvas))
         paths.append(name)
@@ -83,21 +85,37 @@ def _save(canvas: Canvas, path: Path) -> None:
 def _row(
     result: TrialTables, model: GenerativeModel, panels: list[Panel], moments: dict[GenerativeModel, Values]
 ) -> list[Scatter]:
-    """The scatter plots of one ν: each measure of the angle, and for each the two families side by side."""
+    """The scatter plots of one ν: each measure of the angle, and for each the two families side by side.
+
+    Where all trials have one data set the true latents suffice: their ELBOs can be compared as they are.
+    """
     true, axes, optimal = [], [], []
+    one = model.draw is not None
+    mark = float(result.optima[model]["angle"][0]) if one and model in result.optima else None
     for panel in (panel for panel in panels if panel.model == model):
         table = result.of(panel)
         elbo, period = table["elbo"], table["period"]
-        title = f"{model.nu.value}, {'diagonal' if panel.mean_field else 'full'} Σ"
-        true.append(Scatter(table["angle"], "true latents", elbo, period, title, _ELBO))
+        title = f"{f'W {model.draw}: ' if one else ''}{model.nu.value}, {'diagonal' if panel.mean_field else 'full'} Σ"
+        true.append(Scatter(table["angle"], "true latents", elbo, period, title, _ELBO, mark))
         if model.columns is MixingColumns.GAUSSIAN:
             axes.append(Scatter(table["angle_principal"], "principal axes", elbo, period, title, _ELBO))
-        if model in moments:
+        if model in moments and not one:
             optimum = result.optima[model]
             relative = angles_to_optimum(table, optimum, moments[model])
             below = -np.maximum(optimum["elbo"] - elbo, 1e-8)
             optimal.append(Scatter(relative, "optimum", below, period, title, "ELBO below optimum (nats)"))
     return true + axes + optimal
+
+
+def _packed(rows: list[list[Scatter]]) -> list[list[Scatter]]:
+    """Short rows side by side, as many as fit into the longest."""
+    wide = max(len(row) for row in rows)
+    packed: list[list[Scatter]] = [[]]
+    for row in rows:
+        if len(packed[-1]) + len(row) > wide:
+            packed.append([])
+        packed[-1].extend(row)
+    return packed
 
 
 def draw(rows: list[list[Scatter]]) -> Canvas:
@@ -135,6 +153,8 @@ def _draw_one(at: Axes, scatter: Scatter, norm: LogNorm) -> PathCollection:
         score = np.maximum(score, np.quantile(score, 0.1))
     points = at.scatter(score, angle, c=period, norm=norm, cmap="viridis", s=9, alpha=0.8, linewidths=0)
     at.axhline(0, color="0.7", linewidth=0.6, zorder=0)
+    if scatter.optimum is not None:
+        at.axhline(scatter.optimum, color="tab:red", linewidth=0.8, linestyle="--", zorder=0)
     at.set(ylim=(-47, 47), yticks=(-45, 0, 45))
     at.set_xlabel(scatter.score_label, fontsize=8)
     lost = len(finite) - int(finite.sum())

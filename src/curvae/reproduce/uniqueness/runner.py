@@ -120,11 +120,13 @@ class Job:
         name: of the table.
         panel: what the trials are.
         work: (panel, seed, index, n) to a row.
+        trials: how many rows the finished table has.
     """
 
     name: str
     panel: Panel
     work: Callable[[Panel, int, int, int], TrialRow]
+    trials: int
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,8 @@ class TrialTables:
     Attributes:
         config: what was run.
         tables: a table for each panel, by the panel's name.
-        optima: for each amortised model, the ELBO's own optimum on every trial's data (mean-field).
+        optima: for each amortised model, the ELBO's own optimum on every trial's data (mean-field); one row where all
+            trials have the same data.
         seconds: wall-clock time of this call by table; what an earlier call did is not in it.
     """
 
@@ -168,7 +171,7 @@ def run(config: Config, out: Path | None = None, quiet: bool = False) -> TrialTa
         ['tanh-diagonal-orthogonal-amortised', 'tanh-full-orthogonal-amortised']
     """
     optima = _optimum_jobs(config)
-    jobs = [Job(panel.name, panel, run_trial) for panel in config.panels] + list(optima.values())
+    jobs = [Job(panel.name, panel, run_trial, config.trials) for panel in config.panels] + list(optima.values())
     stores = {job.name: PanelStore(out, config, job.panel, job.name) if out else None for job in jobs}
     # read every table before the first trial, so that a foreign one is refused at once
     kept = {name: store.load() if store else [] for name, store in stores.items()}
@@ -190,17 +193,17 @@ def load(config: Config, folder: Path) -> TrialTables:
         InputError: no panel is finished, or a table belongs to another experiment.
     """
 
-    def finished(name: str, panel: Panel) -> Table | None:
+    def finished(name: str, panel: Panel, trials: int) -> Table | None:
         rows = PanelStore(folder, config, panel, name).load()
-        return to_table(rows) if len(rows) == config.trials else None
+        return to_table(rows) if len(rows) == trials else None
 
-    tables = {panel.name: table for panel in config.panels if (table := finished(panel.name, panel))}
+    tables = {panel.name: table for panel in config.panels if (table := finished(panel.name, panel, config.trials))}
     panels = tuple(panel for panel in config.panels if panel.name in tables)
     if not panels:
         raise InputError(f"{folder} holds no finished panel; run the experiment with this folder first")
     config = dataclasses.replace(config, panels=panels)
     jobs = _optimum_jobs(config)
-    optima = {model: table for model, job in jobs.items() if (table := finished(job.name, job.panel))}
+    optima = {model: table for model, job in jobs.items() if (table := finished(job.name, job.panel, job.trials))}
     return TrialTables(config, tables, optima, {})
 
 
@@ -208,7 +211,12 @@ def _optimum_jobs(config: Config) -> dict[GenerativeModel, Job]:
     """The search for the optimum of every amortised model; it does not depend on the family or the guard."""
     models = dict.fromkeys(panel.model for panel in config.panels if panel.amortised and config.optima)
     return {
-        model: Job(f"{model.nu.value}-optimum-{model.columns.value}", Panel(model, mean_field=True), run_optimum)
+        model: Job(
+            f"{model.nu.value}-optimum-{model.name}",
+            Panel(model, mean_field=True),
+            run_optimum,
+            config.trials if model.draw is None else 1,
+        )
         for model in models
     }
 
@@ -217,8 +225,8 @@ def _run_job(config: Config, job: Job, store: PanelStore | None, rows: list[Tria
     """All trials of one table that are not in ``rows`` yet."""
     done = {row.index for row in rows}
     # longest first, so that no core idles at the end
-    todo = sorted((i for i in range(config.trials) if i not in done), key=lambda i: -config.periods[i])
-    task = progress.add_task(job.name, total=config.trials, completed=len(done))
+    todo = sorted((i for i in range(job.trials) if i not in done), key=lambda i: -config.periods[i])
+    task = progress.add_task(job.name, total=job.trials, completed=len(done))
     pool = ThreadPoolExecutor(config.threads or len(os.sched_getaffinity(0)))
     pending = {pool.submit(job.work, job.panel, config.seed, i, config.periods[i]) for i in todo}
     saved = time.monotonic()

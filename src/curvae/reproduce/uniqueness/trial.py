@@ -1,7 +1,8 @@
 """One random trial: its data, its starting point, its fixed rotations and its noise, all from one seed (App. C).
 
 A trial is a function of (model, guard, seed, index) alone. What is drawn does not depend on the panel: trial 7 has the
-same W, z, ε, start and rotations for every ν and for both families, so that panels can be compared pair by pair.
+same W, z, ε, start and rotations for every ν and for both families, so that panels can be compared pair by pair. Where
+a model says whose, all its trials have one W and one data set, and only start, rotations and noise are their own.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class GenerativeModel:
         norms: the norms of W's two columns.
         points: data in a trial; a multiple of 32.
         sigma: standard deviation of the observation noise, > 0; the decoder knows it.
+        draw: all trials have the W and the data of trial ``draw``, >= 0; None: each trial has its own.
     """
 
     nu: Nonlinearity
@@ -56,12 +58,20 @@ class GenerativeModel:
     norms: tuple[float, float] = (2.0, 1.0)
     points: int = 4000
     sigma: float = 0.05
+    draw: int | None = None
 
     def __post_init__(self) -> None:
         if self.points < 32 or self.points % 32:
             raise InputError(f"points is {self.points}; expected a positive multiple of 32")
         if not self.sigma > 0:
             raise InputError(f"sigma is {self.sigma}; expected a number > 0")
+        if self.draw is not None and self.draw < 0:
+            raise InputError(f"draw is {self.draw}; expected None or a number >= 0")
+
+    @property
+    def name(self) -> str:
+        """Of its mixing, for tables; with whose it is where all trials have one, e.g. ``orthogonal-w3``."""
+        return self.columns.value + ("" if self.draw is None else f"-w{self.draw}")
 
 
 @dataclass(frozen=True)
@@ -120,6 +130,11 @@ def _table(points: int, generator: np.random.Generator) -> Array:
     return table / table.std(axis=1, keepdims=True)
 
 
+def _streams(seed: int, index: int) -> list[np.random.Generator]:
+    streams = np.random.SeedSequence(seed, spawn_key=(index,)).spawn(5)
+    return [np.random.default_rng(stream) for stream in streams]
+
+
 def make_trial(model: GenerativeModel, guard: Guard, seed: int, index: int) -> Trial:
     """Draw trial ``index`` of the experiment with this seed.
 
@@ -134,8 +149,8 @@ def make_trial(model: GenerativeModel, guard: Guard, seed: int, index: int) -> T
     """
     if seed < 0 or index < 0:
         raise InputError(f"seed is {seed} and index {index}; expected numbers >= 0")
-    streams = np.random.SeedSequence(seed, spawn_key=(index,)).spawn(5)
-    data, start, rotations, noise, local = (np.random.default_rng(s) for s in streams)
+    _, start, rotations, noise, local = _streams(seed, index)
+    data = _streams(seed, index if model.draw is None else model.draw)[0]
     mixing = draw_mixing(model, data)
     latents = data.normal(size=(model.points, 2))
     x = model.nu(latents @ mixing.T) + model.sigma * data.normal(size=(model.points, 2))
