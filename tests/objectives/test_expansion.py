@@ -185,5 +185,5 @@ def test_structures_without_a_closed_form_are_refused() -> None:
         regulariser(nn.Linear(4, 6), z, 0.3, structure=BlockDiagonal(2), expansion=LAMBDA)
     with pytest.raises(InputError, match=r"^expansion is -1.0; expected a finite number >= 0"):
         regulariser(nn.Linear(4, 6), z, 0.3, expansion=-1.0)
-    with pytest.raises(InputError, match=r"of 4 latents; got 6"):
+    with pytest.raises(InputError, match=r"is for 4 latents; got 6"):
         expansion(torch.randn(2, 5, 6), Along((2, 2), axis=0), LAMBDA)
