@@ -97,6 +97,9 @@ MADE: dict[str, Callable[[], Any]] = {
         MultivariateNormal(torch.zeros(40), torch.eye(40))
     ),
     "identifiability.Factorised": lambda: identifiability.Factorised(Scalar(torch.zeros(400), 1.0)),
+    "curvature.LogDeterminant": lambda: curvature.log_determinant(
+        curvature.Linearised(torch.sin, BIG, BIG, PLAIN), 0.2
+    ),
     "identifiability.Mixing": lambda: identifiability.Mixing(
         identifiability.Factorised(Scalar(torch.zeros(40), 1.0)), torch.eye(40)
     ),
