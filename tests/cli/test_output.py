@@ -239,7 +239,7 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     (("fig2", "--runs", "vectors.npy/x"), "--runs is vectors.npy/x, which cannot be written"),
     (("fig4", "--data", "vectors.npy"), "fig4 is made of images"),
     (("fig2", "--data", ""), "data source is empty"),
-    (("fig5", "--workers", "2"), "fig5 takes --scale and --out alone"),
+    (("fig5", "--workers", "2"), "fig5 takes only --scale and --out"),
 ]
 
 
