@@ -128,7 +128,12 @@ def train(
     ] = None,
     samples: Annotated[int | None, Option(help="beta-vae: draws per sample.", show_default="1")] = None,
     antithetic: Annotated[
-        bool | None, Option("--antithetic", help="beta-vae: draws in pairs of opposite noise.", show_default="")
+        bool | None,
+        Option(
+            "--antithetic/--no-antithetic",
+            help="beta-vae: draws in pairs of opposite noise.",
+            show_default="no-antithetic",
+        ),
     ] = None,
     seed: Annotated[int | None, Option(help="Random seed for weights, data order and noise.", show_default="0")] = None,
     precision: Annotated[
