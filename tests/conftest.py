@@ -12,6 +12,7 @@ settings.register_profile("curvae", deadline=None, max_examples=30)
 settings.load_profile("curvae")
 
 _CHECKED = pytest.StashKey[bool]()
+_WHOLE = {"benchmarks", "cli", "inspection", "report", "reproduce", "runs", "sklearn", "training"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
@@ -28,11 +29,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Shapes are checked in the first case of every test; with the slow ones, in all. Checks take most of the time."""
+    """Shapes are checked in the first case of a test, but not along whole trainings; with the slow tests, everywhere.
+
+    They would take more than half of the quick suite's time.
+    """
     every, seen = "slow" in session.config.option.markexpr.replace("not slow", "", 1), set()
     for item in session.items:
         whole = item.nodeid.partition("[")[0]
-        item.stash[_CHECKED] = every or whole not in seen
+        item.stash[_CHECKED] = every or (whole not in seen and not _WHOLE.intersection(whole.split("/")))
         seen.add(whole)
 
 

@@ -93,6 +93,7 @@ def run(finished: Run, tmp_path: Path) -> Path:
     return opened.changed(opened.config, 10, torch.device("cpu")).path
 
 
+@pytest.mark.cases(1)
 @pytest.mark.usefixtures("as_shipped")
 @pytest.mark.parametrize("name", ["config.json", "model.json", "evaluation.json", "metrics.jsonl"])
 def test_altered_fields(name: str, run: Path) -> None:

@@ -134,6 +134,7 @@ def test_processes_give_the_weights_of_one_process(toy: TrainingSettings, tmp_pa
             torch.testing.assert_close(two[config].model().state_dict()[name], value)
 
 
+@pytest.mark.slow
 def test_an_error_in_a_process_arrives_here(toy: TrainingSettings, tmp_path: Path) -> None:
     bad = dataclasses.replace(toy.beta_vae(0, 0.2, 4, 1), batch_size=1000)
     with pytest.raises(InputError, match="batch_size is 1000"):
