@@ -59,4 +59,4 @@ def test_other_experiments_do_not_take_them(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(approximation, "reproduce", lambda *arguments: pytest.fail("was called"))
     code, _, stderr = call("approximation", "--out", tmp_path / "out", "--workers", 2)
     assert code == 2
-    assert "approximation takes --scale and --out alone" in stderr
+    assert "approximation takes only --scale and --out" in stderr

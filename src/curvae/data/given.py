@@ -56,7 +56,7 @@ def as_dataset(
         >>> data.shape, len(data.train), len(data.test)
         ((3,), 16, 4)
         >>> as_dataset((np.zeros((20, 3)), np.arange(20)), condition=1).conditions[1]
-        tensor([ 2, 13])
+        tensor([4, 5])
     """
     if isinstance(data, Dataset):
         if condition is not None:
