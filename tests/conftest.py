@@ -38,11 +38,18 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         whole = item.nodeid.partition("[")[0]
         item.stash[_CHECKED] = every or (whole not in seen and not _WHOLE.intersection(whole.split("/")))
         seen.add(whole)
+    jaxtyping.config.update("jaxtyping_disable", True)
 
 
 @pytest.hookimpl(tryfirst=True)  # before any fixture
 def pytest_runtest_setup(item: pytest.Item) -> None:
     jaxtyping.config.update("jaxtyping_disable", not item.stash[_CHECKED])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """The examples in docstrings, which no hook of this file sees, are run without checks."""
+    jaxtyping.config.update("jaxtyping_disable", True)
 
 
 @pytest.fixture
