@@ -61,7 +61,14 @@ def widths_table() -> str:
         )
     ]
     return table(
-        ["after 20 000 steps", "(2) at (11)", "(2) at second differences", "less the β-VAE's", "less the β-VAE's"], rows
+        [
+            "after 20 000 steps",
+            "(2) at (11)",
+            "(2) at second differences",
+            "(11), less the β-VAE's",
+            "differences, less the β-VAE's",
+        ],
+        rows,
     )
 
 

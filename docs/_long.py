@@ -78,14 +78,14 @@ def _from_tenth(last: int) -> Any:
 
 def _said(found: dict[str, dict[str, Any]]) -> str:
     """Lost and gained are what intervals over seeds leave no doubt of, lower being better; one seed says nothing."""
-    sentences = []
+    sentences, alone = [], []
     for way, end in found.items():
         less = end.get("less_reference")
         if less is None:
             continue
         seeds = less["beta_vae"]["seeds"]
         if seeds < 2:
-            sentences.append(f"{way}: one seed, which says nothing about the next one; ± is over digits.")
+            alone.append(way)
             continue
         words = []
         for word, sure in (("gained", lambda part: part["high"] < 0), ("lost", lambda part: part["low"] > 0)):
@@ -96,6 +96,8 @@ def _said(found: dict[str, dict[str, Any]]) -> str:
             ]
             words.append(f"{word}: {', '.join(names) or 'nothing that is certain'}")
         sentences.append(f"{way}, {seeds} seeds, at the end: {'; '.join(words)}.")
+    if alone:
+        sentences.append(f"One seed, which says nothing about the next one (± is over digits): {'; '.join(alone)}.")
     return " ".join(sentences)
 
 

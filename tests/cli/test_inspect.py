@@ -145,3 +145,18 @@ def test_bad_input_is_one_line(curvae: Curvae, file: Path, arguments: list[str],
     assert answer.code == 2
     assert message in answer.stderr
     assert len(answer.stderr.strip().splitlines()) == 1
+
+
+def test_data_for_a_run_are_read_as_its_own(curvae: Curvae, tmp_path: Path):
+    pytest.importorskip("pandas")
+    rows = np.random.default_rng(0).normal(size=(30, 4)).round(4)
+    lines = ["a,b,c,d,tag", *(",".join(map(str, [*row, "x"])) for row in rows)]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    train = ["train", "--data", tmp_path / "t.csv", "--labels", "tag", "--latents", "2", "--steps", "2"]
+    assert curvae(*train, "--batch-size", "8", "--out", tmp_path / "run", "--device", "cpu").code == 0
+    answer = curvae("inspect", tmp_path / "run", "--data", tmp_path / "t.csv", "--json", "--samples", "5")
+    assert answer.code == 0, answer.stderr
+    other = curvae("inspect", tmp_path / "run", "--json", "--samples", "3", "--likelihood", "gaussian:0.5")
+    assert other.code == 0
+    own = curvae("inspect", tmp_path / "run", "--json", "--samples", "3")
+    assert other.json["trace"] == pytest.approx(4 * own.json["trace"])

@@ -13,6 +13,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from curvae.data import Batch, Batches, Coding, as_dataset, in_order, load, load_whole
+from curvae.data.coding import Column
 from curvae.data.loading import conditions_in_order
 from curvae.errors import InputError
 
@@ -236,3 +237,12 @@ def test_what_a_program_hands_over_stays_in_order(make: object) -> None:
 def test_conditions_that_cannot_be_used(make: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         make()  # type: ignore[operator]
+
+
+def test_a_data_frame_is_values_by_name() -> None:
+    pandas = pytest.importorskip("pandas")
+    coding = Coding((Column("sex", ("f", "m")), Column("batch", ("0", "1"))))
+    frame = pandas.DataFrame({"batch": [0, 1], "sex": ["m", "f"]})
+    expected = coding.of_values({"sex": ["m", "f"], "batch": [0, 1]})
+    assert torch.equal(coding.of_values(frame), expected)
+    assert torch.equal(expected, torch.tensor([[0.0, 1, 1, 0], [1, 0, 0, 1]]))

@@ -104,6 +104,9 @@ def test_whole_numbers_reach_the_network_as_they_are(tmp_path: Path) -> None:
     again = Run.open(tmp_path / "run", model=build, data=as_dataset(X, condition=Y))
     np.testing.assert_array_equal(again.reconstruct(X, condition=Y), run.reconstruct(X, condition=Y))
     assert again.evaluate().data == 6
+    np.testing.assert_array_equal(run.sample(6, condition=1), run.sample(6, condition=[1]))
+    handed = Run.open(tmp_path / "run", model=build, data=X, condition=Y)
+    assert handed.dataset().digest == again.dataset().digest
     path = run.interpolate(X[:2], X[3:5], 5, condition=Y[:2])
     np.testing.assert_allclose(path[:, 0], expected[:2], rtol=1e-4, atol=1e-5)
     with pytest.raises(InputError, match="the ends have different conditions, whole numbers with nothing between"):

@@ -34,6 +34,7 @@ from curvae.training.checkpoint import Checkpoint
 from curvae.training.devices import Group
 from curvae.training.fit import fit
 from curvae.training.launching import Launch
+from curvae.training.snapshots import snapshot
 
 Configure = Callable[..., RunConfig]
 SCRIPT = Path(__file__).parent / "device_steps.py"
@@ -85,7 +86,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         for name, options in RUNS.items():
             found[name] = trained(small(folder, **options, devices=2), folder / name, Beside(name, store=store)).path
         config = small(folder, devices=2, network="paper", steps=8, estimator="columns:1")
-        found["unbroken"] = trained(config, folder / "unbroken", Beside("unbroken", store=store)).path
+        found["unbroken"] = trained(config, folder / "unbroken", Beside("unbroken", store=store), keep=(3,)).path
+        assert (snapshot(found["unbroken"], 3) / "model.json").exists()  # to which all gave their batch statistics
         stopped = train(config, folder / "whole", launch=Beside("half", store=store), callbacks=[Stop()])
         assert (stopped.step, stopped.stopped_by) == (5, "SIGTERM")
         found["half"] = Path(shutil.copytree(folder / "whole", folder / "half"))
@@ -124,9 +126,9 @@ def small(folder: Path, **options: Any) -> RunConfig:
     return RunConfig(**(values | options))
 
 
-def trained(config: RunConfig, out: Path, launch: Any = None, resume: bool = False) -> Run:
+def trained(config: RunConfig, out: Path, launch: Any = None, resume: bool = False, keep: tuple[int, ...] = ()) -> Run:
     model = steps.build if config.model else None
-    return train(config, out, model=model, launch=launch, resume=resume).run
+    return train(config, out, model=model, launch=launch, resume=resume, keep=keep).run
 
 
 def assert_close(one: Run, other: Run, tolerance: float, build: Any = None) -> None:

@@ -59,14 +59,16 @@ def inspect(
     where = choose_device(device)
     draws = generator(seed, where)
     code = Code.of(model, trust)
-    opened = open_model(subject, lambda run: code.latest(run)[0])
+    chosen = None if likelihood is None else build_likelihood(likelihood)
+    opened = open_model(subject, lambda run: code.latest(run)[0], chosen)
     if opened.run is None and (code.named or code.trust):
         raise InputError(f"--model and --trust are for run folders; {subject} is not one: leave them out")
     if opened.run is not None:
         code.check([opened.run])
     if isinstance(opened.model, torch.nn.Module):
         opened.model.to(where)
-    x = open_data(data, opened, size, draws)
+    with code.errors():
+        x = open_data(data, opened, size, draws)
     shown_on = console()
     with Progress(console=shown_on, transient=True, disable=not shown_on.is_terminal) as progress, code.errors():
         task = progress.add_task("inspect", total=None)
@@ -75,7 +77,7 @@ def inspect(
             x,
             opened.beta if beta is None else beta,
             draws,
-            likelihood=opened.likelihood if likelihood is None else build_likelihood(likelihood),
+            likelihood=opened.likelihood,
             products=products,
             samples=samples,
             progress=lambda done, total: progress.update(task, completed=done, total=total),

@@ -137,7 +137,7 @@ class Coding(OneLine):
             tensor([[0., 1.],
                     [1., 0.]])
         """
-        if isinstance(values, Mapping):
+        if isinstance(values, Mapping) or hasattr(values, "columns"):  # a data frame
             return self.code(values)
         if len(self.columns) > 1:
             raise InputError(f"the condition is {shown(values)}; expected values by name: {', '.join(self.names)}")

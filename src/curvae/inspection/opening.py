@@ -22,6 +22,7 @@ from curvae.inspection.subject import flat_count
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.runs import Run, likelihood_of
 from curvae.runs.builder import find_builder, own_code
+from curvae.runs.source import columns
 
 _FUNCTION = re.compile(r"(.+\.py|[A-Za-z_][\w.]*):([A-Za-z_]\w*)")
 _PRIOR = re.compile(r"prior:([0-9]{1,6})")
@@ -48,12 +49,15 @@ class Opened:
     run: Run | None = None
 
 
-def open_model(text: str, of_run: Callable[[Run], Autoencoder] = Run.model) -> Opened:
+def open_model(
+    text: str, of_run: Callable[[Run], Autoencoder] = Run.model, likelihood: Likelihood | None = None
+) -> Opened:
     """A run, a folder of diffusers, or what ``FILE.py:FUNCTION`` returns.
 
     Args:
         text: which.
         of_run: how the model of a run is had.
+        likelihood: in place of the run's.
 
     Raises:
         InputError: none of these, or one that cannot be used.
@@ -65,14 +69,14 @@ def open_model(text: str, of_run: Callable[[Run], Autoencoder] = Run.model) -> O
     """
     path = Path(text)
     if _FUNCTION.fullmatch(text) and not path.exists():
-        return Opened(adapt(_made(text)))
+        return Opened(adapt(_made(text)), likelihood)
     if not path.is_dir():
         raise InputError(f"{text!r} {'is a file' if path.exists() else 'does not exist'}; {_MODELS}")
     if not _is_run(path):
-        return Opened(folder(path))
+        return Opened(folder(path), likelihood)
     run = Run.open(path)
     model = of_run(run)
-    return Opened(model, likelihood_of(run.config, model), run.config.beta, run)
+    return Opened(model, likelihood or likelihood_of(run.config, model), run.config.beta, run)
 
 
 def open_data(text: str | None, opened: Opened, size: int | None, generator: torch.Generator) -> Tensor:
@@ -88,7 +92,12 @@ def open_data(text: str | None, opened: Opened, size: int | None, generator: tor
     prior = _PRIOR.fullmatch(text)
     if prior is not None:
         return decoded_draws(opened.model, positive_int("prior:N", int(prior[1])), generator, opened.likelihood)
-    found = load(text, size=size)
+    options: dict[str, Any] = {}
+    if opened.run is not None:  # as the run read its own
+        run = opened.run
+        options = {"size": run.config.size, "damaged": run.config.damaged, "white": run.data.get("white")}
+        options |= columns(run.config)
+    found = load(text, **(options | ({} if size is None else {"size": size})))
     return found.test[:] if found.split.get("kind") == "standard" else torch.cat([found.train[:], found.test[:]])
 
 

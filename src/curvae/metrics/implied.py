@@ -37,7 +37,7 @@ class Implied(nn.Module):
             meets. After a long training without noise (11) is too wide for (2), and this is nearer to its optimum.
         refine: Gauss–Newton steps from $h(x)$ towards the mode of $p(x\mid g(z))^{1/\beta}\,p(z)$, ≥ 0; a step that
             does not raise it is halved up to four times, then left out. The mean is then the mode, as far as it was
-            reached: without the encoder's own error, and without a gradient.
+            reached: without the encoder's own error, and without a gradient. ``encode`` stays $h(x)$.
 
     Raises:
         InputError: for a bad argument, a likelihood without a Hessian and ``"hessian"``, or another structure than
@@ -69,7 +69,11 @@ class Implied(nn.Module):
         self.beta = positive("beta", beta)
         self.likelihood = Gaussian() if likelihood is None else likelihood
         self.structure = Full() if structure is None else structure
-        self.refine = refine if refine == 0 and not isinstance(refine, bool) else positive_int("refine", refine)
+        self.refine = (
+            0
+            if refine == 0 and isinstance(refine, int) and not isinstance(refine, bool)
+            else positive_int("refine", refine)
+        )
         self.curvature = curvature if curvature == "differences" else check_curvature(curvature, self.likelihood)
         if curvature == "differences" and not isinstance(self.structure, Diagonal):
             raise InputError(f"curvature 'differences' is for structure Diagonal(); got {self.structure}")

@@ -52,7 +52,8 @@ class GRAE:
             exact with ``Exact()``, from sampled pairs with ``Columns(k)``, k ≥ 2, or a ``Fraction`` of either.
         expansion: λ, ≥ 0, of a term $\lambda\,\mathrm{tr}\,\Sigma^{-1}$ beside the KL: the penalty is then
             :func:`~curvae.objectives.expansion` in the log-determinant's place. With ``Exact()``, ``Columns(k)`` or a
-            ``Fraction`` of either, no ``decoder_weight`` and curvature ``"gauss-newton"``.
+            ``Fraction`` of either, no ``decoder_weight`` and curvature ``"gauss-newton"``. The Σ that is minimised away
+            is then another one than (11), which metrics and ``encode`` go on reporting.
 
     Raises:
         InputError: for a bad argument, or an estimator that cannot serve the structure or curvature.

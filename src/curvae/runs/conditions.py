@@ -42,7 +42,8 @@ def conditions_of(model: Autoencoder, coding: Coding | None, condition: Any, cou
         raise InputError(f"the model is conditional; give the condition{known} of each sample, or one for all")
     ready = isinstance(condition, Tensor) and condition.dim() > 1 and condition.is_floating_point()
     if coding is None or ready:
-        c = as_conditions(condition, len(condition) if np.ndim(condition) else 0)
+        each = condition if np.ndim(condition) else torch.as_tensor(condition).reshape(1)
+        c = as_conditions(each, len(each))
     else:
         c = coding.of_values(condition)
     if coding is not None and c.shape[1:] != (coding.size,):

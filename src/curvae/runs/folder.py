@@ -139,6 +139,7 @@ class Run(OneLine):
         model: Build | None = None,
         data: Any = None,
         objective: Callable[..., Terms] | None = None,
+        condition: Any = None,
     ) -> Run:
         """Open an existing run folder, finished or not.
 
@@ -149,6 +150,7 @@ class Run(OneLine):
             model: for a model of one's own, the function that makes it, or one to put the weights into.
             data: for data that were handed to :func:`curvae.fit`: the same, or a :class:`curvae.data.Dataset`.
             objective: one of one's own.
+            condition: beside ``data``, the conditions that were handed to :func:`curvae.fit`.
 
         Raises:
             InputError: the folder is missing or holds no run, or its ``config.json`` is damaged or foreign.
@@ -161,7 +163,11 @@ class Run(OneLine):
         document = read_document(path / "config.json", _FORMAT, _NEEDED, {"history": listing(_CHANGE)})
         config = RunConfig.from_json(document["config"])
         history = tuple(document.get("history", ()))
-        given = None if data is None else as_dataset(data, split=document["data"].get("split"), missing=True)
+        given = (
+            None
+            if data is None
+            else as_dataset(data, split=document["data"].get("split"), missing=True, condition=condition)
+        )
         handed = Handed(model, given, objective)
         return cls(path, config, document["data"], document["environment"], history, handed)
 

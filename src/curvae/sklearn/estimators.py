@@ -42,11 +42,11 @@ class GRAE(TableAutoencoder):
         The variational family that was optimised away: ``"full"``, ``"diagonal"``, ``"block:B"``, …
     estimator : str or Estimator, default="exact"
         How its penalty is computed; ``"columns:1"`` with ``structure="diagonal"`` for many latents.
-    steps : int, default=1000
+    steps : int, default=500
         Optimiser steps of :meth:`fit`; the learning rate falls to 0 over them, by a cosine.
     batch_size : int, default=128
         Samples a step.
-    lr : float, default=0.005
+    lr : float, default=0.008
         Adam's learning rate at the beginning.
     importance_samples : int, default=256
         Draws for each sample in :meth:`score_samples`.
@@ -100,9 +100,9 @@ class GRAE(TableAutoencoder):
         activation: str = "elu",
         structure: str | Structure = "full",
         estimator: str | Estimator = "exact",
-        steps: int = 1000,
+        steps: int = 500,
         batch_size: int = 128,
-        lr: float = 0.005,
+        lr: float = 0.008,
         importance_samples: int = 256,
         random_state: Any = None,
         device: str = "cpu",
@@ -151,11 +151,11 @@ class BetaVAE(TableAutoencoder):
         The covariances that the encoder gives: ``"diagonal"``, ``"full"``, ``"block:B"``, …
     samples : int, default=1
         Draws of the latents for each sample and step.
-    steps : int, default=1000
+    steps : int, default=500
         Optimiser steps of :meth:`fit`; the learning rate falls to 0 over them, by a cosine.
     batch_size : int, default=128
         Samples a step.
-    lr : float, default=0.005
+    lr : float, default=0.008
         Adam's learning rate at the beginning.
     importance_samples : int, default=256
         Draws for each sample in :meth:`score_samples`.
@@ -199,9 +199,9 @@ class BetaVAE(TableAutoencoder):
         activation: str = "elu",
         structure: str | Structure = "diagonal",
         samples: int = 1,
-        steps: int = 1000,
+        steps: int = 500,
         batch_size: int = 128,
-        lr: float = 0.005,
+        lr: float = 0.008,
         importance_samples: int = 256,
         random_state: Any = None,
         device: str = "cpu",
@@ -221,7 +221,7 @@ class BetaVAE(TableAutoencoder):
         self.random_state = random_state
         self.device = device
 
-    def posterior(self, X: Any, refine: int = 0, calibrated: bool = True) -> Posterior:
+    def posterior(self, X: Any, refine: int = 0, *, calibrated: bool = True) -> Posterior:
         r"""What is known of each sample's latents.
 
         Args:

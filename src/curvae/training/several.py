@@ -38,12 +38,14 @@ class _Plan:
         run: the folder, with the whole configuration.
         weights: the model's state at the beginning.
         checkpoint: what the training goes on from.
+        keep: steps after which the model is exported, which every process has a share in.
         outcome: of a run of which nothing is asked any more.
     """
 
     run: Run
     weights: dict[str, Tensor] | None = None
     checkpoint: Checkpoint | None = None
+    keep: tuple[int, ...] = ()
     outcome: Outcome | None = None
 
 
@@ -52,7 +54,7 @@ def lead(job: Job, group: Group) -> Outcome:
     with told(group):
         group.connect()
         weights = {name: value.cpu() for name, value in job.model.state_dict().items()}
-        group.broadcast(_Plan(replace(job.run, handed=Handed()), weights, job.checkpoint))
+        group.broadcast(_Plan(replace(job.run, handed=Handed()), weights, job.checkpoint, tuple(job.keep)))
         return _shared(replace(job, group=group, device=own_device(job.device)), group)
 
 
@@ -88,7 +90,7 @@ def follow(group: Group, handed: Handed) -> Outcome:
         model.load_state_dict(plan.weights or {})
         objective = handed.objective or build_objective(config, likelihood_of(config, model))
         device = own_device(choose_device(config.device))
-        return _shared(Job(run, model, objective, dataset, device, plan.checkpoint, group=group), group)
+        return _shared(Job(run, model, objective, dataset, device, plan.checkpoint, keep=plan.keep, group=group), group)
 
 
 def _shared(job: Job, group: Group) -> Outcome:
