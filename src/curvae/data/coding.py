@@ -137,7 +137,9 @@ class Coding(OneLine):
             tensor([[0., 1.],
                     [1., 0.]])
         """
-        if isinstance(values, Mapping) or hasattr(values, "columns"):  # a data frame
+        if hasattr(values, "columns"):  # a data frame
+            values = {str(name): values[name] for name in values.columns}
+        if isinstance(values, Mapping):
             return self.code(values)
         if len(self.columns) > 1:
             raise InputError(f"the condition is {shown(values)}; expected values by name: {', '.join(self.names)}")
