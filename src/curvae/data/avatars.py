@@ -17,7 +17,7 @@ from curvae._typing import UInt8
 from curvae.data import cache as caches
 from curvae.data.raster import open_image
 from curvae.data.resize import to_array
-from curvae.data.split import STANDARD, Halves, head_and_tail
+from curvae.data.split import STANDARD, Halves, head_and_tail, uniform_draws
 from curvae.data.stacking import progress
 from curvae.errors import InputError
 
@@ -114,11 +114,7 @@ def factors(count: int, seed: int) -> UInt8[np.ndarray, "N F"]:
     Raises:
         InputError: an argument is out of range.
     """
-    if not 2 <= count <= 1_000_000:
-        raise InputError(f"the number of avatars is {count}; expected 2 to 1000000")
-    if not 0 <= seed < 2**63:
-        raise InputError(f"avatars' seed is {seed}; expected a whole number in [0, 2^63)")
-    uniform = np.random.default_rng(seed).random((count, len(FACTORS)))
+    uniform = uniform_draws("avatars", count, seed, len(FACTORS))
     rows = np.empty(uniform.shape, np.uint8)
     for column, (name, values) in enumerate(FACTORS.items()):
         share = uniform[:, column]

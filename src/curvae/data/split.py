@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Float64, Shaped
 
 from curvae._typing import Int, Tensor
 from curvae.errors import InputError
@@ -118,3 +118,20 @@ def head_and_tail(rows: Shaped[np.ndarray, "N *D"]) -> tuple[Shaped[np.ndarray, 
     """
     train = len(rows) - max(1, len(rows) // 10)
     return rows[:train], rows[train:]
+
+
+def uniform_draws(what: str, count: int, seed: int, columns: int) -> Float64[np.ndarray, "N F"]:
+    """What a drawn set's factors are made of, uniform in [0, 1); the first rows of a seed are the same for every count.
+
+    Raises:
+        InputError: ``count`` or ``seed`` is out of range; the line calls the set ``what``.
+
+    Example:
+        >>> bool((uniform_draws("sprites", 9, 0, 5)[:3] == uniform_draws("sprites", 3, 0, 5)).all())
+        True
+    """
+    if not 2 <= count <= 1_000_000:
+        raise InputError(f"the number of {what} is {count}; expected 2 to 1000000")
+    if not 0 <= seed < 2**63:
+        raise InputError(f"{what}' seed is {seed}; expected a whole number in [0, 2^63)")
+    return np.random.default_rng(seed).random((count, columns))

@@ -18,8 +18,7 @@ import numpy as np
 
 from curvae._typing import Float, UInt8
 from curvae.data import cache as caches
-from curvae.data.split import STANDARD, Halves, head_and_tail
-from curvae.errors import InputError
+from curvae.data.split import STANDARD, Halves, head_and_tail, uniform_draws
 
 COUNT = 20_000
 SIDE = 64
@@ -95,11 +94,7 @@ def factors(count: int, seed: int) -> UInt8[np.ndarray, "N F"]:
     Raises:
         InputError: an argument is out of range.
     """
-    if not 2 <= count <= 1_000_000:
-        raise InputError(f"the number of sprites is {count}; expected 2 to 1000000")
-    if not 0 <= seed < 2**63:
-        raise InputError(f"sprites' seed is {seed}; expected a whole number in [0, 2^63)")
-    uniform = np.random.default_rng(seed).random((count, len(FACTORS)))
+    uniform = uniform_draws("sprites", count, seed, len(FACTORS))
     return (uniform * [len(values) for values in FACTORS.values()]).astype(np.uint8)
 
 
