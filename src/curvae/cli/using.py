@@ -87,13 +87,13 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
     from curvae.data import in_order, load, load_whole
     from curvae.data.labels import labels_of
     from curvae.data.loading import conditions_in_order, is_table
-    from curvae.runs.source import columns
+    from curvae.runs.source import reading
 
     if part not in _PARTS:
         raise InputError(f"--part is {part!r}; expected {', '.join(_PARTS[:-1])} or {_PARTS[-1]}")
     config = run.config
     source = config.data if data is None else data
-    options: Any = {"size": config.size, "damaged": config.damaged, "white": run.data.get("white"), **columns(config)}
+    options = reading(config, run.data.get("white"))
     told = told_of(run, condition)
     # columns of a table are no features, whoever says the condition
     if run.coding is not None and (told is None or is_table(source)):

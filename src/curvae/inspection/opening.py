@@ -22,7 +22,7 @@ from curvae.inspection.subject import flat_count
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.runs import Run, likelihood_of
 from curvae.runs.builder import find_builder, own_code
-from curvae.runs.source import columns
+from curvae.runs.source import reading
 
 _FUNCTION = re.compile(r"(.+\.py|[A-Za-z_][\w.]*):([A-Za-z_]\w*)")
 _PRIOR = re.compile(r"prior:([0-9]{1,6})")
@@ -92,11 +92,8 @@ def open_data(text: str | None, opened: Opened, size: int | None, generator: tor
     prior = _PRIOR.fullmatch(text)
     if prior is not None:
         return decoded_draws(opened.model, positive_int("prior:N", int(prior[1])), generator, opened.likelihood)
-    options: dict[str, Any] = {}
-    if opened.run is not None:  # as the run read its own
-        run = opened.run
-        options = {"size": run.config.size, "damaged": run.config.damaged, "white": run.data.get("white")}
-        options |= columns(run.config)
+    run = opened.run
+    options = {} if run is None else reading(run.config, run.data.get("white"))
     found = load(text, **(options | ({} if size is None else {"size": size})))
     return found.test[:] if found.split.get("kind") == "standard" else torch.cat([found.train[:], found.test[:]])
 

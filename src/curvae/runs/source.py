@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from curvae.data import Coding, Dataset, load
 from curvae.runs.config import RunConfig
 
@@ -24,19 +26,12 @@ def load_data(config: RunConfig, white: int | None = None, coding: Coding | None
         >>> len(load_data(RunConfig(data=path)).test)
         2
     """
-    return load(
-        config.data,
-        size=config.size,
-        split_seed=config.split_seed,
-        damaged=config.damaged,
-        white=white,
-        labels=columns(config)["labels"],
-        drop=columns(config)["drop"],
-        condition=coding or config.condition,
-    )
+    condition = coding or config.condition
+    return load(config.data, split_seed=config.split_seed, condition=condition, **reading(config, white))
 
 
-def columns(config: RunConfig) -> dict[str, list[str]]:
-    """The columns of a table that are labels and those that are left out, for :func:`curvae.data.load`."""
+def reading(config: RunConfig, white: int | None) -> dict[str, Any]:
+    """How a run reads samples, its own or others, as options of :func:`curvae.data.load`."""
     texts = {"labels": config.labels, "drop": config.drop}
-    return {key: [name.strip() for name in text.split(",") if name.strip()] for key, text in texts.items()}
+    columns = {key: [name.strip() for name in text.split(",") if name.strip()] for key, text in texts.items()}
+    return {"size": config.size, "damaged": config.damaged, "white": white, **columns}
