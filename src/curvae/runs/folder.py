@@ -42,7 +42,13 @@ _FORMAT = "curvae-run"
 _COLUMN = record({"name": text, "classes": optional(listing(text)), "mean": number, "std": number})
 _DATA = record(
     {"digest": digest, "shape": listing(count, at_least=1)},
-    {"split": mapping(anything), "train": count, "test": count, "condition": listing(_COLUMN, at_least=1)},
+    {
+        "split": mapping(anything),
+        "train": count,
+        "test": count,
+        "condition": listing(_COLUMN, at_least=1),
+        "columns": listing(text),
+    },
 )
 _ENVIRONMENT = mapping(optional(text))
 _CHANGE = record(
@@ -70,7 +76,8 @@ class Run(OneLine):
         path: the folder.
         config: what was asked for.
         data: what the data was: ``digest``, ``split``, ``shape``, the sizes ``train`` and ``test``, and ``white``, the
-            stored number that means 1 (``Dataset.white``), and of coded conditions the coding, ``condition``.
+            stored number that means 1 (``Dataset.white``), of coded conditions the coding, ``condition``, and of a
+            table the names of its columns, ``columns``.
         environment: versions, device and commit at the start.
         history: what was changed when training went on: for each time ``step`` (steps done by then), ``date``, the
             changed values ``from`` and ``to``, and the ``environment`` since.
@@ -119,6 +126,8 @@ class Run(OneLine):
             "test": len(dataset.test),
             "white": dataset.white,
         }
+        if dataset.columns is not None:
+            data["columns"] = list(dataset.columns)
         if dataset.coding is not None:
             data["condition"] = dataset.coding.to_json()
         build = None if handed is None else handed.model
