@@ -16,7 +16,8 @@ from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.nn.columns import Placed, Standardised
 from curvae.posteriors import Banded, BlockDiagonal, Shared, Structure
-from curvae.runs.config import AUTO, RunConfig
+from curvae.runs.config import RunConfig
+from curvae.runs.fields import AUTO
 from curvae.runs.mixed import MASKED, bare, is_counts, is_mixed
 from curvae.runs.parts import build_likelihood, build_structure
 

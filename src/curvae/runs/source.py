@@ -7,7 +7,8 @@ from typing import Any
 
 from curvae.data import Coding, Dataset, load
 from curvae.errors import InputError
-from curvae.runs.config import PYTHON, RunConfig
+from curvae.runs.config import RunConfig
+from curvae.runs.fields import PYTHON
 from curvae.runs.mixed import may_miss
 
 
