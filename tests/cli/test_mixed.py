@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .conftest import Curvae
 
 pytest.importorskip("pandas")
+pytestmark = pytest.mark.filterwarnings("ignore:note. :RuntimeWarning")
 RNG = np.random.default_rng(5)
 NAMES = ["größe", "sex", "visits", "falls", "weight"]
 KINDS = ["continuous", "binary", "counts", "counts", "continuous"]
@@ -181,6 +182,7 @@ def test_the_columns_of_later_tables(curvae: Curvae, trained: Path, tmp_path: Pa
             assert message in answer.stderr
 
 
+@pytest.mark.slow
 def test_a_run_without_gaps_refuses_them_later(curvae: Curvae, table: Path, tmp_path: Path) -> None:
     whole = _csv(tmp_path / "whole.csv", _values(gaps=False))
     assert curvae("train", "--data", whole, "--likelihood", "mixed", "--out", tmp_path / "a", *SMALL).code == 0
