@@ -254,7 +254,7 @@ def _one(kind: str, count: int) -> Likelihood:
     # on the CPU where a model is built without memory: scales are looked at
     start = torch.ones(count, device="cpu")
     if kind == "continuous":
-        return LearnedGaussian(start, floor=_FLOOR)
+        return LearnedGaussian(start, floor=_FLOOR).with_kept_floor()
     return BernoulliLogits() if kind == "binary" else LearnedNegativeBinomial(10 * start)
 
 
