@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
+from collections.abc import Iterable
 from numbers import Integral, Real
 
 from curvae.errors import InputError
@@ -45,6 +47,17 @@ def shown(value: object) -> str:
     except RecursionError:
         return "deeply nested"
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """What to add to the line about an unknown name: one that is spelled much the same, if there is one.
+
+    Example:
+        >>> nearest("dept", ["depth", "width"]), nearest("x", ["depth"])
+        ('; did you mean depth?', '')
+    """
+    near = difflib.get_close_matches(name, list(names), 1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _is_finite(value: object) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
@@ -17,6 +16,7 @@ from curvae._repr import line, weights
 from curvae._typing import Float, Tensor
 from curvae.conditioned import Conditioned
 from curvae.errors import InputError
+from curvae.nn.ends import Pointwise, out_features, warn_of_doubt
 from curvae.posteriors import Along, Diagonal, Normal, Shared, Structure
 
 Condition = Literal["both", "encoder", "decoder"]
@@ -133,9 +133,9 @@ class Autoencoder(nn.Module):
                 self.factor_head = structure.head(self.features, self.latents)
             return
         maps = len(self.shape) > 1
-        self.features = _out_features(encoder, maps) if features is None else positive_int("features", features)
+        self.features = out_features(encoder, maps) if features is None else positive_int("features", features)
         if head is None:
-            _warn_of_doubt(encoder, self.features, self._channels, structure)
+            warn_of_doubt(encoder, self.features, self._channels, structure is not None)
         as_it_is = head is None and self.features == self._channels
         self.mean_head = nn.Identity() if as_it_is else self._head(self._channels)
         if structure is not None:
@@ -144,7 +144,7 @@ class Autoencoder(nn.Module):
 
     def _head(self, outputs: int) -> nn.Module:
         """A linear map of the features, the same at every position."""
-        return nn.Linear(self.features, outputs) if len(self.shape) < 3 else _Pointwise(self.features, outputs)
+        return nn.Linear(self.features, outputs) if len(self.shape) < 3 else Pointwise(self.features, outputs)
 
     def _entries(self, structure: Structure) -> int:
         """How many parameters of the posterior the encoder gives at each position."""
@@ -300,13 +300,6 @@ _UNCONDITIONAL = (
 )
 
 
-class _Pointwise(nn.Linear):
-    """A 1 × 1 convolution in as many axes as there are."""
-
-    def forward(self, features: Float[Tensor, "B F *S"]) -> Float[Tensor, "B C *S"]:
-        return super().forward(features.movedim(1, -1)).movedim(-1, 1)
-
-
 def shape_of(latents: int | Sequence[int]) -> tuple[int, ...]:
     """The shape of one sample's latents.
 
@@ -324,49 +317,7 @@ def shape_of(latents: int | Sequence[int]) -> tuple[int, ...]:
     return (positive_int("latents", latents),)  # type: ignore[arg-type]
 
 
-_BOUNDED = (
-    *(nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.ReLU, nn.ReLU6, nn.Softplus, nn.LogSigmoid),
-    *(nn.Sigmoid, nn.Hardsigmoid, nn.Hardswish, nn.Tanh, nn.Hardtanh, nn.Softsign, nn.Softmax, nn.LogSoftmax),
-)
-"""Activations whose outputs end somewhere."""
-
-
-def _warn_of_doubt(encoder: nn.Module, features: int, latents: int, structure: Structure | None) -> None:
-    """Say what is done with an encoder that may have been meant otherwise."""
-    last = _last_layer(encoder)
-    if features == latents and isinstance(last, _BOUNDED):
-        warnings.warn(
-            f"the encoder ends in {type(last).__name__} with as many outputs as latents ({latents}), so its bounded "
-            "outputs are the means; pass head=True for a linear head on them",
-            stacklevel=3,
-        )
-    elif structure is not None and features == 2 * latents and isinstance(last, nn.Linear):
-        warnings.warn(
-            f"the encoder ends in a linear layer with twice as many outputs ({features}) as latents, and gets linear "
-            "heads of its own; pass head=False if they are means and entries of the factor, head=True if features",
-            stacklevel=3,
-        )
-
-
-def _last_layer(module: nn.Module) -> nn.Module:
-    """What a module computes last, as far as its parts are in the order of their use."""
-    layers = [layer for layer in module.children() if not isinstance(layer, nn.Identity | nn.Flatten | nn.Dropout)]
-    return _last_layer(layers[-1]) if layers else module
-
-
 def _kind(answer: object) -> str:
     if isinstance(answer, dict):
         return f"a dict with {', '.join(map(repr, answer))}"
     return f"a {type(answer).__name__}" + (f" of {len(answer)}" if isinstance(answer, tuple | list) else "")
-
-
-def _out_features(encoder: nn.Module, maps: bool) -> int:
-    declared = getattr(encoder, "out_features", None)
-    if isinstance(declared, int):
-        return declared
-    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d) if maps else (nn.Linear,)
-    linear = [module for module in encoder.modules() if isinstance(module, kinds)]
-    if not linear:
-        raise InputError(f"cannot tell how many features {type(encoder).__name__} gives; pass features=…")
-    last = linear[-1]
-    return last.out_features if isinstance(last, nn.Linear) else last.out_channels

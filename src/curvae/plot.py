@@ -21,7 +21,7 @@ from matplotlib.figure import Figure as MatplotlibFigure
 
 from curvae._checks import shown
 from curvae.data import Batch, in_order
-from curvae.data.loading import conditions_in_order
+from curvae.data.order import conditions_in_order
 from curvae.errors import InputError
 from curvae.metrics import relative_distance
 from curvae.runs import Run

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from curvae.data import Batch, Batches, Coding, as_dataset, in_order, load, load_whole
 from curvae.data.coding import Column
-from curvae.data.loading import conditions_in_order
+from curvae.data.order import conditions_in_order
 from curvae.errors import InputError
 
 

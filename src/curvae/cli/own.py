@@ -62,7 +62,7 @@ class Code:
         """
         from curvae.errors import InputError
         from curvae.runs.builder import absolute_name, find_builder, source_digest
-        from curvae.runs.config import PYTHON
+        from curvae.runs.fields import PYTHON
 
         name = run.config.model
         if not name:

@@ -213,7 +213,7 @@ def _wanted(given: dict[str, Any], out: Path | None, config: Path | None, resume
     from curvae.errors import InputError
     from curvae.runs import Run
     from curvae.runs.builder import absolute_name
-    from curvae.runs.config import AUTO
+    from curvae.runs.fields import AUTO
 
     file = {} if config is None else read_settings(config)
     place = file.pop("out", None)

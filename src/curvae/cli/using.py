@@ -86,7 +86,8 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
     """
     from curvae.data import in_order, load, load_whole
     from curvae.data.labels import labels_of
-    from curvae.data.loading import conditions_in_order, is_table
+    from curvae.data.names import is_table
+    from curvae.data.order import conditions_in_order
     from curvae.runs.source import reading
 
     if part not in _PARTS:

@@ -5,7 +5,9 @@ from curvae.data.coding import Coding
 from curvae.data.convert import as_samples
 from curvae.data.dataset import Dataset
 from curvae.data.given import as_dataset
-from curvae.data.loading import NAMES, absolute, in_order, is_name, load, load_whole, title
+from curvae.data.loading import load, load_whole
+from curvae.data.names import NAMES, absolute, is_name, title
+from curvae.data.order import in_order
 from curvae.data.paired import Batch
 from curvae.data.pixels import as_bytes, as_float, as_images, cut_off
 from curvae.data.samples import Samples

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -12,25 +11,16 @@ from typing import Any, NamedTuple
 import torch
 
 from curvae._extras import require
-from curvae._typing import Tensor
 from curvae.data import arrays, fashion, idx, mnist, sprites, tables
 from curvae.data.coding import Coding, kind_of
 from curvae.data.dataset import Dataset
 from curvae.data.labels import with_conditions
+from curvae.data.names import EXPECTED, count_and_seed, expand, is_name, is_table, suffix
 from curvae.data.pixels import whitened
 from curvae.data.reasons import reason
 from curvae.data.split import Halves, Split, Whole
 from curvae.errors import InputError
 
-_EXPECTED = (
-    "expected mnist, fashion-mnist, avatars, sprites, orl, a .npy, .npz, .csv, .parquet or .h5ad file, an IDX folder, "
-    "an image folder, or CelebA's img_align_celeba folder or zip"
-)
-_NAMES = ("mnist", "fashion-mnist", "avatars", "sprites", "tilted-sprites", "orl")
-# drawn here, as many as are asked for and from any seed: NAME:COUNT:SEED
-_DRAWN = ("avatars", "sprites", "tilted-sprites")
-NAMES = ", ".join(_NAMES)
-"""What a source can be called beside a path."""
 DAMAGED = ("stop", "skip")
 """What can be done about damaged images."""
 # in pixels; a typing error should not fill the memory
@@ -115,7 +105,7 @@ def load_whole(
     drop: Sequence[str] = (),
     condition: str | Sequence[str] | Coding = (),
 ) -> Dataset:
-    """Load a data set that is not to be parted, down to a single sample: for :func:`in_order`.
+    """Load a data set that is not to be parted, down to a single sample: for :func:`curvae.data.in_order`.
 
     The arguments and errors are those of :func:`load`. A source with parts of its own keeps them.
 
@@ -123,39 +113,13 @@ def load_whole(
         >>> import tempfile, numpy as np
         >>> path = Path(tempfile.mkdtemp()) / "toy.npy"
         >>> np.save(path, np.arange(6.0).reshape(3, 2))
+        >>> from curvae.data import in_order
         >>> in_order(load_whole(path))
         tensor([[0., 1.],
                 [2., 3.],
                 [4., 5.]])
     """
     return _load(source, _Wish(Whole(), size, cache, damaged, white), (tuple(labels), tuple(drop)), condition)
-
-
-def in_order(dataset: Dataset) -> Tensor:
-    """All samples of a data set in the order of its source: rows of an array, files by sorted path.
-
-    Of a source with parts of its own: the training samples, then the held-out ones. So it is too where damaged images
-    were left out of a seeded split, which does not tell their places; :func:`load_whole` does.
-    """
-    return _joined(dataset, dataset.train[:], dataset.test[:])
-
-
-def conditions_in_order(dataset: Dataset) -> Tensor | None:
-    """The conditions of all samples, in the order of :func:`in_order`; None where there are none."""
-    return None if dataset.conditions is None else _joined(dataset, *dataset.conditions)
-
-
-def _joined(dataset: Dataset, train: Tensor, test: Tensor) -> Tensor:
-    """What both halves have, in the order of the source."""
-    if dataset.split.get("alone"):
-        return train
-    whole = torch.cat([train, test])
-    if dataset.split.get("kind") != "seeded" or "damaged" in dataset.split:
-        return whole
-    place = torch.ones(len(whole), dtype=torch.bool)
-    place[dataset.split["test_indices"]] = False
-    whole[place], whole[~place] = train, test
-    return whole
 
 
 def _load(
@@ -192,52 +156,6 @@ def _load(
     return replace(found, labels=labels or None)
 
 
-def is_name(source: str) -> bool:
-    """Whether :func:`load` takes a text for the name of a data set and not for a path.
-
-    Example:
-        >>> is_name("mnist"), is_name("avatars:2000"), is_name("./mnist")
-        (True, True, False)
-    """
-    return source.partition(":")[0] in (_DRAWN if ":" in source else _NAMES)
-
-
-def is_table(source: str | Path) -> bool:
-    """Whether :func:`load` takes a source for a table, whose columns have names.
-
-    Example:
-        >>> is_table("people.csv"), is_table("mnist")
-        (True, False)
-    """
-    return not is_name(str(source)) and _suffix(Path(source)) in tables.SUFFIXES
-
-
-def absolute(source: str) -> str:
-    """A source that still means the same from another working directory: names stay, paths that exist become absolute.
-
-    Links are not followed: the path as it was given says what CelebA's folder is called, and what lies beside it.
-    """
-    if is_name(source) or not source:
-        return source
-    path, key = arrays.locate(_expand(Path(source)))
-    if not os.path.exists(path):  # noqa: PTH110 - Path.exists() raises for a name that is too long
-        return source
-    plain = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() follows links
-    # a ".." behind a link leads elsewhere
-    found = str(plain if plain.exists() and plain.samefile(path) else path.resolve())
-    return found if key is None else f"{found}:{key}"
-
-
-def title(source: str) -> str:
-    """What to call a source in a picture or a table: a name as it is, of a path the last part.
-
-    Example:
-        >>> title("mnist"), title("here/toy.npy")
-        ('mnist', 'toy.npy')
-    """
-    return source if is_name(source) else Path(source).name
-
-
 class _Wish(NamedTuple):
     """How a source is to be read, beside where it is."""
 
@@ -252,10 +170,6 @@ def _reading_images(module: str, extra: str = "cli") -> Any:
     """A module of this room that reads images, imported when it is asked for: arrays are read without Pillow."""
     require("reading images needs", "PIL", "rich", extra=extra)
     return import_module(f"curvae.data.{module}")
-
-
-def _suffix(path: Path) -> str:
-    return arrays.locate(path)[0].suffix.lower()
 
 
 def _read(source: str | Path, wish: _Wish, columns: tuple[Sequence[str], Sequence[str]]) -> tuple[str, Halves]:
@@ -273,16 +187,16 @@ def _read(source: str | Path, wish: _Wish, columns: tuple[Sequence[str], Sequenc
     if isinstance(source, str) and is_name(source):
         return _draw(source, wish.cache)
     if source == "":
-        raise InputError(f"the data source is empty; {_EXPECTED}")
+        raise InputError(f"the data source is empty; {EXPECTED}")
     try:
-        path = _expand(Path(source))
-        if _suffix(path) not in (*arrays.SUFFIXES, *tables.SUFFIXES):
+        path = expand(Path(source))
+        if suffix(path) not in (*arrays.SUFFIXES, *tables.SUFFIXES):
             celeba = _reading_images("celeba")
             if faces := celeba.find(path):
                 return "celeba", celeba.load(faces, wish.size, wish.cache, wish.damaged)
         halves = _read_path(path, wish, columns)
     except OSError as error:  # no permission, a name too long, …
-        raise InputError(f"{str(source)!r} cannot be read ({reason(error)}); {_EXPECTED}") from error
+        raise InputError(f"{str(source)!r} cannot be read ({reason(error)}); {EXPECTED}") from error
     except MemoryError as error:
         raise InputError(f"{str(source)!r} does not fit in memory; give a smaller size or fewer samples") from error
     file, _ = arrays.locate(path)
@@ -302,34 +216,6 @@ def _printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def count_and_seed(source: str, default: int) -> tuple[int, int]:
-    """Of ``avatars[:COUNT[:SEED]]`` and the like.
-
-    Args:
-        source: a name for which :func:`is_name` is true.
-        default: count where none is given; the seed is 0.
-
-    Raises:
-        InputError: more than that, or no whole numbers.
-
-    Example:
-        >>> count_and_seed("sprites:500", default=20_000)
-        (500, 0)
-    """
-    name, *given = source.split(":")
-    if len(given) > 2 or not all(number.isascii() and number.isdigit() and len(number) < 20 for number in given):
-        raise InputError(f"{source!r} is not recognised; expected {name}, {name}:COUNT or {name}:COUNT:SEED")
-    count, seed = [*given, *(str(default), "0")[len(given) :]]
-    return int(count), int(seed)
-
-
-def _expand(path: Path) -> Path:
-    try:
-        return path.expanduser()
-    except RuntimeError as error:
-        raise InputError(f"{str(path)!r} starts with ~ but there is no such home folder; {_EXPECTED}") from error
-
-
 def _read_path(path: Path, wish: _Wish, columns: tuple[Sequence[str], Sequence[str]]) -> Halves:
     if path.is_dir():
         if idx.find(path, "train") or idx.find(path, "test"):
@@ -337,9 +223,9 @@ def _read_path(path: Path, wish: _Wish, columns: tuple[Sequence[str], Sequence[s
         return _reading_images("images").load_folder(path, *wish)
     file, key = arrays.locate(path)
     if not file.exists():
-        raise InputError(f"{str(path)!r} does not exist; {_EXPECTED}")
+        raise InputError(f"{str(path)!r} does not exist; {EXPECTED}")
     if file.suffix.lower() in tables.SUFFIXES:
         return tables.load(file, wish.split, *columns, layer=key)
     if file.suffix.lower() not in arrays.SUFFIXES:
-        raise InputError(f"{str(path)!r} is not a kind of file that curvae reads; {_EXPECTED}")
+        raise InputError(f"{str(path)!r} is not a kind of file that curvae reads; {EXPECTED}")
     return arrays.load(file, wish.split, key)

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch.func import jvp
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from curvae._part import own_part
 from curvae._precision import full_precision
 from curvae._transforms import in_transform
 from curvae._typing import Bool, Float, Tensor
 from curvae.errors import InputError
+from curvae.forward.hidden import OFF, Hidden, Probe
 from curvae.forward.identity import identity
 from curvae.forward.kernels import differentiable, hooked
 from curvae.forward.linear import LinearLayers
-from curvae.forward.normalisation import normalises_by_batch
 from curvae.forward.statistics import FixedStatistics, unmoved
 
 Map = Callable[[Tensor], Tensor]
 
-_OFF = "; curvature.unchecked() switches this check off"
 _CAUSES = (
     "part of it runs under no_grad or is detached, or a custom autograd.Function has a wrong derivative of its own; "
-    f"let plain layers do it{_OFF}"
+    f"let plain layers do it{OFF}"
 )
 # relative: rounding, TF32 included, stays far below, and the faults that are looked for far above
 _TOLERANCE = 0.1
@@ -144,8 +142,8 @@ class _Examination:
         return torch.randn(like.shape, generator=self._generator).to(like)
 
     def _watched(self) -> Float[Tensor, "B *D"]:
-        with torch.no_grad(), self.statistics, differentiable(), _Hidden():  # type: ignore[no-untyped-call]
-            return self.fn(self.z.as_subclass(_Probe)).as_subclass(torch.Tensor)
+        with torch.no_grad(), self.statistics, differentiable(), Hidden():  # type: ignore[no-untyped-call]
+            return self.fn(self.z.as_subclass(Probe)).as_subclass(torch.Tensor)
 
     def _at(self, point: Float[Tensor, "B *L"]) -> Float[Tensor, "B *D"]:
         with FixedStatistics(known=self.statistics.seen), LinearLayers(), differentiable():
@@ -178,7 +176,7 @@ class _Examination:
         if leaked > _LEAK * float(values.detach().norm()):
             raise InputError(
                 "the decoder mixes the samples of a batch: latents of some move the outputs of others, and the "
-                f"penalty of each sample would be wrong; give one that decodes each row by itself{_OFF}"
+                f"penalty of each sample would be wrong; give one that decodes each row by itself{OFF}"
             )
 
     def _with_gradients(self, u: Float[Tensor, "B *D"], v: Float[Tensor, "B *L"]) -> None:
@@ -213,42 +211,6 @@ def _differ(what: str, forward: Tensor, reverse: Tensor, beside: Callable[[], Te
             f"same: {_CAUSES}"
         )
     return max(ahead, back)
-
-
-class _Probe(torch.Tensor):
-    """Latents that notice when TorchScript takes them."""
-
-    @classmethod
-    def __torch_function__(
-        cls, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Refuse TorchScript; pass everything else on."""
-        if isinstance(func, torch.jit.ScriptFunction | torch._C.ScriptMethod):
-            raise InputError(
-                "the decoder contains TorchScript (torch.jit), in which PyTorch loses derivatives of derivatives; "
-                f"pass the module from before torch.jit.script or torch.jit.trace{_OFF}"
-            )
-        return super().__torch_function__(func, types, args, kwargs or {})  # type: ignore[no-untyped-call]
-
-
-class _Hidden(TorchDispatchMode):
-    """Inside :class:`FixedStatistics` no normalisation arrives here as one, unless it went round."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # the compiler has nothing to skip here, and would be imported to do so, which takes seconds
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Refuse it; pass everything else on."""
-        name = func._schema.name.removeprefix("aten::")
-        if name == "native_layer_norm" or ("batch_norm" in name and normalises_by_batch(args, kwargs or {})):
-            raise InputError(
-                f"the decoder normalises by {name} outside Python, where its Jacobian at fixed statistics or "
-                f"the gradient of it is wrong; use torch.nn or torch.nn.functional for it{_OFF}"
-            )
-        return func(*args, **(kwargs or {}))
 
 
 def _ordinary(z: Tensor) -> bool:

@@ -11,7 +11,7 @@ from curvae.data import title
 from curvae.errors import InputError
 from curvae.report.view import View
 from curvae.runs import Run
-from curvae.runs.config import PYTHON
+from curvae.runs.fields import PYTHON
 
 Latest = Callable[[Run], tuple[Autoencoder, int] | None]
 """The model that a page shows of a run and the steps it has done; None for no model to look at."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from curvae.metrics import Estimate, Evaluation
 from curvae.report.subjects import ShownRun
 from curvae.runs import Run, RunConfig
-from curvae.runs.config import PYTHON
+from curvae.runs.fields import PYTHON
 from curvae.terminal import quoted
 
 Measured = tuple[RunConfig, Evaluation]

@@ -14,7 +14,8 @@ from curvae.autoencoder import Autoencoder
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.posteriors import Banded, BlockDiagonal, Shared, Structure
-from curvae.runs.config import AUTO, RunConfig
+from curvae.runs.config import RunConfig
+from curvae.runs.fields import AUTO
 from curvae.runs.parts import build_likelihood, build_structure
 
 _HIDDEN = (512, 256)

@@ -11,7 +11,8 @@ from curvae.data.given import peeked
 from curvae.errors import InputError
 from curvae.likelihoods import Gaussian
 from curvae.runs.build import ends_in_sigmoid, network_of
-from curvae.runs.config import PYTHON, RunConfig
+from curvae.runs.config import RunConfig
+from curvae.runs.fields import PYTHON
 from curvae.runs.parts import build_likelihood
 
 _UNIT_INTERVAL = ("bernoulli", "bernoulli-logits", "continuous-bernoulli")

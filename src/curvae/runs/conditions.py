@@ -13,6 +13,7 @@ from curvae.autoencoder import Autoencoder, Model
 from curvae.data import Batch, Coding, Dataset
 from curvae.data.samples import as_conditions
 from curvae.errors import InputError
+from curvae.runs.ways import lines
 
 
 def conditions_of(model: Autoencoder, coding: Coding | None, condition: Any, count: int | None) -> Tensor | None:
@@ -73,14 +74,6 @@ def at_conditions(
     """
     found = dataset.half(test)[slice(limit)]
     return (model.given(_placed(found.c, model)), found.x) if isinstance(found, Batch) else (model, found)
-
-
-def lines(start: Float[Tensor, "B *L"], end: Float[Tensor, "B *L"], steps: int) -> Float[Tensor, "B T *L"]:
-    """Points on straight lines, both ends included exactly."""
-    share = torch.linspace(0, 1, steps, dtype=start.dtype, device=start.device)
-    line = torch.lerp(start.unsqueeze(1), end.unsqueeze(1), share.reshape(-1, *[1] * (start.dim() - 1)))
-    line[:, -1] = end  # lerp may round
-    return line
 
 
 def blended(c: Tensor, other: Tensor, steps: int, geodesic: bool) -> Tensor:

@@ -3,64 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from curvae._checks import shown
-from curvae.data.loading import DAMAGED
 from curvae.errors import InputError
-from curvae.runs.schema import is_number
+from curvae.runs.fields import AUTO, checked, flag
 
-OBJECTIVES = ("beta-vae", "taylor", "grae", "rae")
-CURVATURES = ("gauss-newton", "hessian")
-AUTO = "auto"
-NETWORKS = (AUTO, "paper", "paper-no-norm", "mlp", "linear")
-PRECISIONS = ("32", "bf16", "64")
-SCHEDULES = ("constant", "cosine")
-DEVICES = ("auto", "cpu", "cuda")
-LOGGERS = ("", "tensorboard", "csv")
-PYTHON = "python"
-"""What a run of :func:`curvae.fit` has where its model, data or objective was handed over as an object."""
-
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "objective": OBJECTIVES,
-    "curvature": CURVATURES,
-    "damaged": DAMAGED,
-    "network": NETWORKS,
-    "precision": PRECISIONS,
-    "schedule": SCHEDULES,
-    "device": DEVICES,
-    "logger": LOGGERS,
-}
-_POSITIVE = ("beta", "lr", "width", "clip")
-_AT_LEAST_ZERO = (
-    *(
-        "condition_size",
-        "encoder_weight",
-        "decoder_weight",
-        "orthogonality",
-        "seed",
-        "split_seed",
-        "warmup",
-        "beta_warmup",
-    ),
-    *("ema", "early_stop"),
-)
-_BELOW_ONE = ("ema",)
-_MAY_BE_EMPTY = ("model", "logger", "labels", "drop", "condition")
-# beyond these a person has mistyped: years of training, and more draws than a step can hold
-_AT_MOST = {"devices": 4096, "steps": 10**9, "epochs": 10**9, "samples": 10_000, "latents": 10**6, "width": 1000.0}
-_AT_LEAST_ONE = (
-    *("latents", "steps", "epochs", "batch_size", "accumulate", "samples", "checkpoint_every", "log_every", "size"),
-    "devices",
-)
-# characters of a text, and of a path
-_LONGEST = (200, 4096)
-_PATHS = ("data", "model", "labels", "drop", "condition")
-# of settings for a model
-_MOST_SETTINGS = 100
 # these came with version 0.2.1: at their defaults a document does without them, and older versions read it
 _LATER = (
     *("labels", "drop", "condition", "condition_size"),
@@ -189,7 +139,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         for one in dataclasses.fields(self):
-            object.__setattr__(self, one.name, _checked(one.name, str(one.type), getattr(self, one.name)))
+            object.__setattr__(self, one.name, checked(one.name, str(one.type), getattr(self, one.name)))
         for name in ("warmup", "beta_warmup") if self.epochs is None else ():
             if getattr(self, name) >= self.steps:
                 raise InputError(
@@ -255,7 +205,7 @@ def _joined(values: Mapping[str, Any]) -> dict[str, Any]:
         head, _, rest = str(joined["estimator"]).partition(":")
         inner = rest.partition(":")[2] if head == "fraction" else joined["estimator"]
         joined["estimator"] = f"fraction:{fraction}:{inner}"
-    if _flag("shared", shared) and not str(joined["structure"]).startswith("shared"):
+    if flag("shared", shared) and not str(joined["structure"]).startswith("shared"):
         joined["structure"] = f"shared:{joined['structure']}"
     return joined
 
@@ -263,82 +213,3 @@ def _joined(values: Mapping[str, Any]) -> dict[str, Any]:
 def _default(name: str) -> Any:
     (found,) = (f for f in dataclasses.fields(RunConfig) if f.name == name)
     return found.default if found.default_factory is dataclasses.MISSING else found.default_factory()
-
-
-def _checked(name: str, kind: str, value: Any) -> Any:
-    """The value in its field's type, or an error that names the field."""
-    if kind == "str":
-        return _text(name, value)
-    if kind.startswith("dict"):
-        return _settings(name, value)
-    if kind == "bool":
-        return _flag(name, value)
-    if value is None and kind.endswith("| None"):
-        return None
-    number = _integer(name, value) if kind.startswith("int") else _real(name, value)
-    if name in _POSITIVE and not number > 0:
-        raise InputError(f"{name} is {number}; expected a finite number > 0")
-    if name in _AT_LEAST_ZERO and number < 0:
-        sort = "whole" if isinstance(number, int) else "finite"
-        raise InputError(f"{name} is {number}; expected a {sort} number >= 0")
-    if name in _BELOW_ONE and number >= 1:
-        raise InputError(f"{name} is {number}; expected a number in [0, 1)")
-    if name in _AT_LEAST_ONE and number < 1:
-        raise InputError(f"{name} is {number}; expected a whole number >= 1")
-    if name in _AT_MOST and number > _AT_MOST[name]:
-        raise InputError(f"{name} is {number}; expected at most {_AT_MOST[name]}")
-    return number
-
-
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str) or not (value or name in _MAY_BE_EMPTY):
-        raise InputError(f"{name} is {shown(value)}; expected a non-empty string")
-    choices = _CHOICES.get(name)
-    if choices and value not in choices and (name, value) != ("objective", PYTHON):
-        raise InputError(f"{name} is {shown(value)}; expected one of {', '.join(filter(None, choices))}")
-    longest = _LONGEST[name in _PATHS]
-    if len(value) > longest or not _is_name(value):
-        raise InputError(f"{name} is {shown(value)}; expected at most {longest} characters")
-    return value
-
-
-def _settings(name: str, value: Any) -> dict[str, str]:
-    if not isinstance(value, Mapping) or len(value) > _MOST_SETTINGS:
-        raise InputError(f"{name} is {shown(value)}; expected at most {_MOST_SETTINGS} names, each with a string")
-    for key, entry in value.items():
-        if not isinstance(key, str) or not key.isidentifier() or not isinstance(entry, str):
-            raise InputError(f"{name} is {shown(value)}; expected names, each with a string")
-        if len(entry) > _LONGEST[0] or not _is_name(entry):
-            raise InputError(f"{name} is {shown(value)}; expected strings of at most {_LONGEST[0]} characters")
-    return dict(value)
-
-
-def _is_name(value: str) -> bool:
-    """Whether the system takes a text: no half of a surrogate pair, which JSON can say."""
-    try:
-        os.fsencode(value)
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise InputError(f"{name} is {shown(value)}; expected true or false")
-    return value
-
-
-def _integer(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"{name} is {shown(value)}; expected a whole number")
-    if not -(2**63) <= value < 2**63:
-        raise InputError(f"{name} is {shown(value)}; expected a whole number below 2^63")
-    return value
-
-
-def _real(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{name} is {shown(value)}; expected a number")
-    if not is_number(value):
-        raise InputError(f"{name} is {shown(value)}; expected a finite number")
-    return float(value)

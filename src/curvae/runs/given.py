@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -90,3 +90,18 @@ class Given:
         elif of_data and self.kind == "channel last":
             values = values.movedim(-3, -1)
         return values.to(self.device) if self.is_tensor else values.cpu().numpy()
+
+
+def collected(parts: Iterable[tuple[Tensor, ...]], count: int) -> list[Tensor]:
+    """Batches one after the other, on the CPU: written to their places as they come, so that none is there twice."""
+    whole: list[Tensor] = []
+    done = 0
+    for part in parts:
+        if not whole:
+            whole = [torch.empty(count, *one.shape[1:], dtype=one.dtype) for one in part]
+        for place, one in zip(whole, part, strict=True):
+            if not bool(one.isfinite().all()):
+                raise InputError("the model gives values that are not finite on these samples")
+            place[done : done + len(one)] = one
+        done += len(part[0])
+    return whole

@@ -16,7 +16,8 @@ from curvae.likelihoods import Likelihood
 from curvae.objectives import Terms
 from curvae.posteriors import Structure
 from curvae.runs.build import likelihood_of
-from curvae.runs.config import PYTHON, RunConfig
+from curvae.runs.config import RunConfig
+from curvae.runs.fields import PYTHON
 from curvae.runs.own import Build
 from curvae.runs.parts import build_structure
 

@@ -12,7 +12,8 @@ from curvae.likelihoods import Likelihood
 from curvae.objectives import GRAE, RAE, BetaVAE, Objective, Taylor
 from curvae.objectives.grae import gives_pairs
 from curvae.posteriors import Structure
-from curvae.runs.config import PYTHON, RunConfig
+from curvae.runs.config import RunConfig
+from curvae.runs.fields import PYTHON
 from curvae.runs.parts import build_estimator, build_likelihood, build_structure
 
 # the objectives that have a use for a setting; with another one it would be without effect

@@ -7,7 +7,8 @@ from typing import Any
 
 from curvae.autoencoder import Autoencoder
 from curvae.errors import InputError
-from curvae.runs.builder import name_of, settings_of, takes_shape
+from curvae.runs.builder import name_of
+from curvae.runs.settings import settings_of, takes_shape
 
 Build = Autoencoder | Callable[..., Autoencoder]
 """A model, or a function that makes one: of the shape of a sample, or of nothing, and of settings by name."""
@@ -22,7 +23,7 @@ def build_own(
     """The model that a function makes, or the one that was given.
 
     The function is called with the shape of a sample, unless it takes no argument without a name, and with the
-    settings by name, read as its annotations say (:func:`curvae.runs.builder.settings_of`).
+    settings by name, read as its annotations say (:func:`curvae.runs.settings.settings_of`).
 
     Args:
         build: the function, or a ready model, which is taken as it is.

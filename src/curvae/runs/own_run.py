@@ -15,10 +15,12 @@ from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.posteriors import Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
 from curvae.runs.build import DETERMINISTIC, build_model
-from curvae.runs.builder import find_builder, has_default, name_of, own_code, takes
-from curvae.runs.config import PYTHON, RunConfig
+from curvae.runs.builder import find_builder, name_of, own_code
+from curvae.runs.config import RunConfig
+from curvae.runs.fields import PYTHON
 from curvae.runs.own import Build, build_own
 from curvae.runs.parts import build_likelihood, build_structure
+from curvae.runs.settings import has_default, takes
 
 
 def build_for_run(

@@ -20,7 +20,7 @@ from curvae.likelihoods import (
     StudentT,
 )
 from curvae.objectives import GRAE, RAE, BetaVAE, Taylor, Terms
-from curvae.runs.config import PYTHON
+from curvae.runs.fields import PYTHON
 from curvae.runs.own_run import structure_name
 from curvae.runs.parts import build_estimator, build_likelihood
 

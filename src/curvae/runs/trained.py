@@ -4,58 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
 
-from curvae._checks import positive_int, shown
+from curvae._checks import positive_int
 from curvae._precision import at_least_float32
-from curvae._repr import OneLine, line
+from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder, Model
-from curvae.conditioned import Conditioned
 from curvae.curvature import gauss_newton
 from curvae.data import Coding
 from curvae.errors import InputError
-from curvae.geometry import energy, geodesic
 from curvae.likelihoods import Likelihood
 from curvae.likelihoods.masked import takes_missing
 from curvae.metrics import Mixture
-from curvae.metrics.codes import has_posterior
-from curvae.posteriors import Factor, Shared, Structure
-from curvae.runs.conditions import along, blended, conditions_of, lines
+from curvae.metrics.codes import has_posterior, in_double
+from curvae.posteriors import Normal, Structure
+from curvae.runs.conditions import along, blended, conditions_of
 from curvae.runs.device import generator
-from curvae.runs.given import Given
+from curvae.runs.given import Given, collected
+from curvae.runs.posteriors import Codes, Posteriors, best
+from curvae.runs.ways import chosen_latents, finite_values, geodesics, lines, moved
 
 _BATCH = 256
 # numbers of a Jacobian [B, *D, d] that are in memory together
 _JACOBIAN = 2**25
-# of the search for a geodesic
-_ITERATIONS = 60
-
-
-class Codes(NamedTuple):
-    """Posteriors of N samples: means and standard deviations, ``[N, *L]`` each."""
-
-    mean: Any
-    std: Any
-
-    def __repr__(self) -> str:
-        return line(type(self).__name__, **self._asdict())
-
-
-class Posteriors(NamedTuple):
-    """Posteriors of N samples: means and standard deviations ``[N, *L]``, covariances ``[N, d, d]``."""
-
-    mean: Any
-    std: Any
-    covariance: Any
-
-    def __repr__(self) -> str:
-        return line(type(self).__name__, **self._asdict())
 
 
 @dataclass(frozen=True, repr=False)
@@ -86,7 +61,7 @@ class Trained(OneLine):
         >>> from curvae.posteriors import Full
         >>> model = Autoencoder(torch.nn.Linear(3, 2), torch.nn.Linear(2, 3), latents=2).eval()
         >>> trained = Trained(model, Gaussian(), Full(), beta=0.2, shape=(3,))
-        >>> mean, std = trained.encode(np.random.default_rng(0).random((5, 3)))
+        >>> mean, std = trained.encode(torch.rand(5, 3).numpy())
         >>> mean.shape, std.shape, trained.reconstruct(torch.rand(4, 3)).shape
         ((5, 2), (5, 2), torch.Size([4, 3]))
     """
@@ -133,10 +108,10 @@ class Trained(OneLine):
         posterior, size = self._posterior(given, c, structure, batch_size)
         parts = []
         for at, batch in self._batches(given, size, c):
-            mean, factor = posterior(at, batch)
-            matrices = (factor.covariance().expand(len(mean), -1, -1),) if covariance else ()
-            parts.append((mean, factor.variance().sqrt().expand(len(mean), -1).reshape(mean.shape), *matrices))
-        found = [given.answer(joined) for joined in _collected(parts, len(given))]
+            q = posterior(at, batch)
+            matrices = (q.covariance().expand(len(batch), -1, -1),) if covariance else ()
+            parts.append((q.mean, q.factor.variance().sqrt().expand(len(batch), -1).reshape(q.mean.shape), *matrices))
+        found = [given.answer(joined) for joined in collected(parts, len(given))]
         return Posteriors(*found) if covariance else Codes(*found)
 
     @torch.no_grad()
@@ -153,11 +128,11 @@ class Trained(OneLine):
         posterior, size = self._posterior(given, c, None, batch_size)
         parts = []
         for at, batch in self._batches(given, min(size, batch_size), c):
-            mean, factor = posterior(at, batch)
-            implied = self._curvature(at, mean, batch).double() / self.beta
+            q = posterior(at, batch)
+            implied = gauss_newton(at.decode, q.mean, batch, self.likelihood).double() / self.beta
             implied.diagonal(dim1=-2, dim2=-1).add_(1)
-            parts.append((factor.to(torch.float64).precision().expand_as(implied), implied))
-        own, implied = (given.answer(joined) for joined in _collected(parts, len(given)))
+            parts.append((in_double(q).precision().expand_as(implied), implied))
+        own, implied = (given.answer(joined) for joined in collected(parts, len(given)))
         return own, implied
 
     @torch.no_grad()
@@ -170,7 +145,7 @@ class Trained(OneLine):
         given = self._given(x)
         c = self._conditions(condition, len(given))
         parts = ((self._mean(at, at.encode(batch)),) for at, batch in self._batches(given, batch_size, c))
-        return given.answer(_collected(parts, len(given))[0], of_data=True)
+        return given.answer(collected(parts, len(given))[0], of_data=True)
 
     @torch.no_grad()
     def interpolate(
@@ -216,11 +191,11 @@ class Trained(OneLine):
             done = 0
             for (at, start), (to, end) in pairs:
                 h, g = at.encode(start), to.encode(end)
-                z = self._geodesics(at, h, g, steps) if geodesic else lines(h, g, steps)
+                z = geodesics(self._mean, at, h, g, steps) if geodesic else lines(h, g, steps)
                 yield (self._decoded(z, None if between is None else between[done : done + len(z)]),)
                 done += len(z)
 
-        return first.answer(_collected(ways(), len(first))[0], of_data=True)
+        return first.answer(collected(ways(), len(first))[0], of_data=True)
 
     @torch.no_grad()
     def traverse(
@@ -247,26 +222,24 @@ class Trained(OneLine):
         Raises:
             InputError: samples, latents or values that cannot be used.
         """
-        code = at_least_float32(self._like).new_zeros(1, *_axes(self.model))
-        chosen = self._chosen(latents, code[0].numel())
-        at = torch.tensor([_finite("values", value) for value in values], dtype=code.dtype, device=code.device)
-        if not len(at):
-            raise InputError("values is empty; expected at least one number")
+        code = at_least_float32(self._like).new_zeros(1, *self.model.shape)
+        chosen = chosen_latents(latents, self.model.latents)
+        at = torch.tensor(finite_values(values), dtype=code.dtype, device=code.device)
         if x is None:
             c = self._conditions(condition, None)
-            moved = _moved(code if c is None else code.expand(len(c), *code.shape[1:]), chosen, at)
-            return self._decoded(moved, along(c, moved)).cpu().numpy()
+            z = moved(code if c is None else code.expand(len(c), *code.shape[1:]), chosen, at)
+            return self._decoded(z, along(c, z)).cpu().numpy()
         given = self._given(x)
         c = self._conditions(condition, len(given))
 
         def parts() -> Iterator[tuple[Tensor]]:
             done = 0
             for model, batch in self._batches(given, batch_size, c):
-                moved = _moved(model.encode(batch), chosen, at)
-                yield (self._decoded(moved, along(None if c is None else c[done : done + len(batch)], moved)),)
+                z = moved(model.encode(batch), chosen, at)
+                yield (self._decoded(z, along(None if c is None else c[done : done + len(batch)], z)),)
                 done += len(batch)
 
-        return given.answer(_collected(parts(), len(given))[0], True)
+        return given.answer(collected(parts(), len(given))[0], True)
 
     @torch.no_grad()
     def sample(self, n: int, *, condition: Any = None, seed: int = 0, density: Mixture | None = None) -> Any:
@@ -284,19 +257,17 @@ class Trained(OneLine):
         Raises:
             InputError: a number or a seed that is out of range.
         """
-        sizes = [min(_BATCH, n - done) for done in range(0, positive_int("n", n), _BATCH)]
+        places = [slice(start, min(start + _BATCH, n)) for start in range(0, positive_int("n", n), _BATCH)]
         c = self._conditions(condition, n)
-        places = [slice(sum(sizes[:k]), sum(sizes[: k + 1])) for k in range(len(sizes))]
         if density is None:
             draws = generator(seed, self._like.device)
             outputs: Iterable[Tensor] = (
-                self.model.sample(size, draws, None if c is None else c[place])
-                for size, place in zip(sizes, places, strict=True)
+                self.model.sample(place.stop - place.start, draws, None if c is None else c[place]) for place in places
             )
         else:
             latents = density.sample(n, generator(seed, torch.device("cpu"))).to(self._like)
             outputs = (self._at(c, place).decode(latents[place]) for place in places)
-        return _collected(((at_least_float32(self.likelihood.mean(eta)),) for eta in outputs), n)[0].numpy()
+        return collected(((at_least_float32(self.likelihood.mean(eta)),) for eta in outputs), n)[0].numpy()
 
     @property
     def _like(self) -> Tensor:
@@ -323,97 +294,22 @@ class Trained(OneLine):
 
     def _decoded(self, z: Float[Tensor, "B *M"], c: Tensor | None = None) -> Float[Tensor, "B *E"]:
         """The expected observations at codes that have more axes in front, as have their conditions."""
-        axes = len(_axes(self.model))
+        axes = len(self.model.shape)
         in_front = z.shape[: z.dim() - axes]
-        rows = z.reshape(-1, *_axes(self.model))
+        rows = z.reshape(-1, *self.model.shape)
         beside = None if c is None else c.reshape(len(rows), *c.shape[len(in_front) :])
         pieces = [slice(start, start + _BATCH) for start in range(0, len(rows), _BATCH)]
         means = torch.cat([self._mean(self._at(beside, piece), rows[piece]) for piece in pieces])
         return means.reshape(*in_front, *means.shape[1:])
 
-    def _curvature(self, at: Model, h: Float[Tensor, "B *L"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B d d"]:
-        return gauss_newton(at.decode, h, x, self.likelihood)
-
     def _posterior(
         self, given: Given, c: Tensor | None, structure: Structure | None, batch_size: int
-    ) -> tuple[Callable[[Model, Tensor], tuple[Tensor, Factor]], int]:
-        """From a batch its means and the factor of its covariances, and how many samples to take at a time."""
+    ) -> tuple[Callable[[Model, Tensor], Normal], int]:
+        """From a batch its posteriors, and how many samples to take at a time."""
         if structure is None and has_posterior(self.model):
-            return self._own, batch_size
-        chosen = self.structure if structure is None else structure
+            return lambda at, x: at.posterior(x), batch_size
         # a Jacobian of every sample is in memory
-        most = max(1, _JACOBIAN // (math.prod(self.shape) * math.prod(_axes(self.model))))
+        most = max(1, _JACOBIAN // (math.prod(self.shape) * self.model.latents))
         size = min(positive_int("batch_size", batch_size), most)
-        if not isinstance(chosen, Shared):
-            return partial(self._optimal, chosen), size
-        batches = ((at, at.encode(x), x) for at, x in self._batches(given, size, c))
-        mean = sum(self._curvature(at, h, x).double().sum(0) for at, h, x in batches) / len(given)
-        shared = chosen.structure.optimal(torch.as_tensor(mean)[None], self.beta).to(at_least_float32(self._like).dtype)
-        return lambda at, x: (at.encode(x), shared), size
-
-    def _own(self, at: Model, x: Float[Tensor, "B *D"]) -> tuple[Float[Tensor, "B *L"], Factor]:
-        q = at.posterior(x)
-        return q.mean, q.factor
-
-    def _optimal(
-        self, structure: Structure, at: Model, x: Float[Tensor, "B *D"]
-    ) -> tuple[Float[Tensor, "B *L"], Factor]:
-        h = at.encode(x)
-        return h, structure.optimal(self._curvature(at, h, x), self.beta)
-
-    def _geodesics(
-        self, at: Model, start: Float[Tensor, "B *L"], end: Float[Tensor, "B *L"], steps: int
-    ) -> Float[Tensor, "B T *L"]:
-        axes = start.shape[1:]
-
-        def decode(z: Float[Tensor, "N d"]) -> Float[Tensor, "N *D"]:
-            # the points of a curve, one curve after the other
-            points = at
-            if isinstance(at, Conditioned):
-                points = replace(at, c=at.c.repeat_interleave(len(z) // len(at.c), 0))
-            return self._mean(points, z.unflatten(1, axes))
-
-        found = geodesic(partial(energy, decode), start.flatten(1), end.flatten(1), steps, _ITERATIONS)
-        return found.curve.unflatten(-1, axes)
-
-    def _chosen(self, latents: Sequence[int] | None, count: int) -> list[int]:
-        chosen = list(range(count)) if latents is None else list(latents)
-        for one in chosen:
-            if isinstance(one, bool) or not isinstance(one, int | np.integer) or not 0 <= one < count:
-                raise InputError(f"latents has {shown(one)}; expected whole numbers from 0 to {count - 1}")
-        if not chosen:
-            raise InputError(f"latents is empty; expected some of 0 to {count - 1}")
-        return chosen
-
-
-def _axes(model: Autoencoder) -> tuple[int, ...]:
-    """The shape of a code."""
-    return model.shape
-
-
-def _moved(z: Float[Tensor, "B *L"], latents: list[int], values: Float[Tensor, " V"]) -> Float[Tensor, "B M V *L"]:
-    flat = z.flatten(1)[:, None, None].repeat(1, len(latents), len(values), 1)
-    for row, latent in enumerate(latents):
-        flat[:, row, :, latent] = values
-    return flat.unflatten(-1, z.shape[1:])
-
-
-def _finite(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not math.isfinite(value):
-        raise InputError(f"{name} has {shown(value)}; expected finite numbers")
-    return float(value)
-
-
-def _collected(parts: Iterable[tuple[Tensor, ...]], count: int) -> list[Tensor]:
-    """Batches one after the other, on the CPU: written to their places as they come, so that none is there twice."""
-    whole: list[Tensor] = []
-    done = 0
-    for part in parts:
-        if not whole:
-            whole = [torch.empty(count, *one.shape[1:], dtype=one.dtype) for one in part]
-        for place, one in zip(whole, part, strict=True):
-            if not bool(one.isfinite().all()):
-                raise InputError("the model gives values that are not finite on these samples")
-            place[done : done + len(one)] = one
-        done += len(part[0])
-    return whole
+        chosen = self.structure if structure is None else structure
+        return best(chosen, self.likelihood, self.beta, self._batches(given, size, c)), size

@@ -12,21 +12,18 @@ from scipy.stats import qmc
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import nn
 
 from curvae._checks import positive, positive_int
 from curvae._typing import Float, Tensor
-from curvae.autoencoder import Autoencoder
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.metrics import Implied, at_unit_beta, importance_weighted_nll
-from curvae.nn import MLPDecoder, MLPEncoder, linear_decoder
 from curvae.objectives import GRAE, BetaVAE
 from curvae.posteriors import Full, Normal, Structure
-from curvae.sklearn.table import COUNTS, Features, Table, likelihood_of, outputs_for, outputs_of
+from curvae.sklearn.networks import build_networks
+from curvae.sklearn.table import COUNTS, Table, likelihood_for
 from curvae.sklearn.training import train
 
-ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU}
 _DTYPES = [np.float64, np.float32]
 # rows at a time where nothing is trained
 _CHUNK = 500
@@ -249,36 +246,13 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """New networks for this table, from the seed."""
         table = Table(x, self.likelihood, self.size_factors)
         table.check()
-        latents, columns = positive_int("n_components", self.n_components), table.values.shape[1]
-        if latents > columns:
-            raise InputError(f"n_components is {latents} but X has {columns} feature(s); expected at most as many")
-        if self.activation not in ACTIVATIONS:
-            raise InputError(f"activation is {self.activation!r}; expected one of {', '.join(ACTIVATIONS)}")
-        likelihood = likelihood_of(table)
-        outputs = outputs_for(likelihood, columns)
-        hidden = [positive_int("a hidden layer's size", size) for size in self.hidden_layer_sizes]
+        likelihood = likelihood_for(table)
+        latents = positive_int("n_components", self.n_components)
         self.seed_ = _seed(self.random_state)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(self.seed_)
-            features = Features(table)
-            shape, activation = (features.out_features,), ACTIVATIONS[self.activation]
-            encoder = MLPEncoder(shape, hidden, activation) if hidden else nn.Identity()
-            decoder = (
-                MLPDecoder(latents, (outputs,), hidden[::-1], activation)
-                if hidden
-                else linear_decoder(latents, (outputs,))
-            )
-            model = Autoencoder(
-                nn.Sequential(features, encoder),
-                nn.Sequential(decoder, outputs_of(table, outputs)),
-                latents,
-                self._structure(),
-                features=hidden[-1] if hidden else features.out_features,
-                head=True,
-            )
-        if isinstance(likelihood, nn.Module):  # so that its weights are the model's
-            model.add_module("likelihood", likelihood)
-        self.model_, self.likelihood_, self._features = model.to(x), likelihood, features
+        self.model_, self._features = build_networks(
+            table, likelihood, latents, self.hidden_layer_sizes, self.activation, self._structure(), self.seed_
+        )
+        self.likelihood_ = likelihood
         self._n_features_out = latents
         self._passes = 0
 

@@ -173,7 +173,7 @@ def outputs_of(table: Table, outputs: int) -> Outputs:
     return Outputs(centre, scale)
 
 
-def likelihood_of(table: Table) -> Likelihood:
+def likelihood_for(table: Table) -> Likelihood:
     """The observation model, with what it learns at a start that suits the table.
 
     Raises:

@@ -4,8 +4,8 @@ from curvae._extras import require
 
 require("curvae.training needs", "lightning", "rich", "filelock")
 
-from curvae.training.engine import Outcome
 from curvae.training.errors import TrainingError
+from curvae.training.job import Outcome
 from curvae.training.loop import train
 from curvae.training.snapshots import snapshot
 

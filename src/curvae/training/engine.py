@@ -4,39 +4,36 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from rich.console import Console
 from torch.utils.data import DataLoader
 
 from curvae._part import LostProcessError
 from curvae._typing import Tensor
-from curvae.autoencoder import Autoencoder
-from curvae.data import Batch, Batches, Dataset, Samples
+from curvae.data import Batch, Batches, Samples
 from curvae.data.paired import Paired, values
 from curvae.data.reasons import reason
 from curvae.errors import InputError
 from curvae.objectives import Objective
-from curvae.runs import Run, save_model
+from curvae.runs import save_model
 from curvae.runs.checks import cure
 from curvae.runs.lines import HELD_OUT, cut_lines
 from curvae.training.average import WeightAverage
 from curvae.training.batch_norm import PreciseBatchNorm
 from curvae.training.callbacks import Checkpoints, Recorder, Together
-from curvae.training.checkpoint import Checkpoint
 from curvae.training.compiling import compile_networks, uncompile
-from curvae.training.devices import Group, plainly_normalised
+from curvae.training.devices import plainly_normalised
 from curvae.training.divergence import Watch
 from curvae.training.errors import TrainingError
 from curvae.training.interrupts import Interrupts
+from curvae.training.job import Job, Outcome
 from curvae.training.logs import Logs, logger_of
 from curvae.training.module import Training
 from curvae.training.progress import Bar
@@ -44,66 +41,6 @@ from curvae.training.schedule import beta_at, learning_rate
 from curvae.training.snapshots import Snapshots
 from curvae.training.stopping import EarlyStop
 from curvae.training.trial import typed
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a call of :func:`train` ended.
-
-    Attributes:
-        run: the run folder.
-        step: steps done, over all starts.
-        done_before: steps that were done before this call.
-        stopped_by: the name of the signal that came, None for none; after the last step it ends nothing.
-        stopped_early: whether the held-out values ended the training before its last step.
-    """
-
-    run: Run
-    step: int
-    done_before: int
-    stopped_by: str | None = None
-    stopped_early: bool = False
-
-    @property
-    def finished(self) -> bool:
-        """Whether all steps are done, or no more are to be; else a signal stopped the run and it can be resumed."""
-        return self.stopped_early or self.step == self.run.config.steps
-
-
-@dataclass(frozen=True)
-class Job:
-    """One start of a run's training.
-
-    Attributes:
-        run: the folder, whose configuration says how to train.
-        model: what is trained, in place.
-        objective: what is minimised.
-        dataset: on what.
-        device: where.
-        checkpoint: what training goes on from, None at the beginning.
-        console: where progress is shown; None shows none.
-        keep: steps after which the model is exported beside the finished one.
-        callbacks: more of Lightning's.
-        loggers: beside the one that the configuration names.
-        group: the processes that share the training, where there are several; this job is of one of them.
-    """
-
-    run: Run
-    model: Autoencoder
-    objective: Objective
-    dataset: Dataset
-    device: torch.device
-    checkpoint: Checkpoint | None = None
-    console: Console | None = None
-    keep: Collection[int] = ()
-    callbacks: Sequence[Callback] = ()
-    loggers: Sequence[Logger] = ()
-    group: Group | None = None
-
-    @property
-    def writes(self) -> bool:
-        """Whether this process is the one that writes to the folder."""
-        return self.group is None or self.group.leads
 
 
 def run_job(job: Job) -> Outcome:

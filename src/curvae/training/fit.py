@@ -23,7 +23,7 @@ from curvae.likelihoods.masked import takes_missing
 from curvae.objectives import Objective
 from curvae.objectives.loss import check_model
 from curvae.runs import Run, RunConfig
-from curvae.runs.config import PYTHON
+from curvae.runs.fields import PYTHON
 from curvae.runs.handed import Handed, Temporary
 from curvae.runs.own_run import structure_name
 from curvae.runs.spelling import spelled

@@ -27,7 +27,8 @@ from curvae.runs.own import Build
 from curvae.runs.own_run import build_for_run, check_outputs, rebuilt
 from curvae.runs.taking import check_free, clear, locked
 from curvae.training.devices import Group, launched
-from curvae.training.engine import Job, Outcome, run_job, tell
+from curvae.training.engine import run_job, tell
+from curvae.training.job import Job, Outcome
 from curvae.training.launching import Launch
 from curvae.training.logs import check_logger
 from curvae.training.module import at_its_conditions

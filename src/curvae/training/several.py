@@ -24,8 +24,9 @@ from curvae.runs.handed import Handed
 from curvae.runs.own_run import rebuilt
 from curvae.training.checkpoint import Checkpoint
 from curvae.training.devices import Group, own_device
-from curvae.training.engine import Job, Outcome, run_job
+from curvae.training.engine import run_job
 from curvae.training.errors import TrainingError
+from curvae.training.job import Job, Outcome
 from curvae.training.module import at_its_conditions
 from curvae.training.trial import typed
 

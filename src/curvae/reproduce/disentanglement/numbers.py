@@ -10,7 +10,7 @@ import torch
 from curvae._typing import Int, Tensor
 from curvae.curvature import gauss_newton
 from curvae.data import avatars, is_name, sprites
-from curvae.data.loading import count_and_seed
+from curvae.data.names import count_and_seed
 from curvae.errors import InputError
 from curvae.geometry import mean_cosine
 from curvae.metrics import codes

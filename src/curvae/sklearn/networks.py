@@ -1,0 +1,70 @@
+"""The networks of a table: multilayer perceptrons between its features and its observation model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from curvae._checks import positive_int
+from curvae.autoencoder import Autoencoder
+from curvae.errors import InputError
+from curvae.likelihoods import Likelihood
+from curvae.nn import MLPDecoder, MLPEncoder, linear_decoder
+from curvae.posteriors import Structure
+from curvae.sklearn.table import Features, Table, outputs_for, outputs_of
+
+ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU}
+
+
+def build_networks(
+    table: Table,
+    likelihood: Likelihood,
+    latents: int,
+    layers: Sequence[int],
+    activation: str,
+    structure: Structure | None,
+    seed: int,
+) -> tuple[Autoencoder, Features]:
+    """New networks for a table, and what the encoder sees of it.
+
+    Args:
+        table: the training data.
+        likelihood: their observation model; what it learns becomes a part of the model.
+        latents: d.
+        layers: sizes of the encoder's hidden layers; the decoder's are the same, backwards. None for linear networks.
+        activation: between them.
+        structure: of the posterior that the encoder gives; None for the mean alone.
+        seed: of the weights.
+
+    Raises:
+        InputError: a setting that the table does not allow, or that does not exist.
+    """
+    columns = table.values.shape[1]
+    if latents > columns:
+        raise InputError(f"n_components is {latents} but X has {columns} feature(s); expected at most as many")
+    if activation not in ACTIVATIONS:
+        raise InputError(f"activation is {activation!r}; expected one of {', '.join(ACTIVATIONS)}")
+    outputs = outputs_for(likelihood, columns)
+    hidden = [positive_int("a hidden layer's size", size) for size in layers]
+    between = ACTIVATIONS[activation]
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        features = Features(table)
+        width = features.out_features
+        encoder = MLPEncoder((width,), hidden, between) if hidden else nn.Identity()
+        decoder = (
+            MLPDecoder(latents, (outputs,), hidden[::-1], between) if hidden else linear_decoder(latents, (outputs,))
+        )
+        model = Autoencoder(
+            nn.Sequential(features, encoder),
+            nn.Sequential(decoder, outputs_of(table, outputs)),
+            latents,
+            structure,
+            features=hidden[-1] if hidden else width,
+            head=True,
+        )
+    if isinstance(likelihood, nn.Module):  # so that its weights are the model's
+        model.add_module("likelihood", likelihood)
+    return model.to(table.x), features
