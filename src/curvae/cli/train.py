@@ -92,6 +92,12 @@ def train(
         list[str] | None,
         Option("--set", help="--model: a setting of the function; repeatable.", metavar="NAME=VALUE"),
     ] = None,
+    init_from: Annotated[
+        str | None,
+        Option(
+            help="Start from the weights of a finished run with the same networks.", metavar="RUN", show_default="none"
+        ),
+    ] = None,
     width: Annotated[float | None, Option(help="Multiplies the network's widths.", show_default="1.0")] = None,
     beta: Annotated[float | None, Option(help="Weight of the KL term, > 0.", show_default="0.2")] = None,
     encoder_weight: Annotated[

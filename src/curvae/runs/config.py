@@ -15,7 +15,7 @@ from curvae.runs.fields import AUTO, checked, flag
 _LATER = (
     *("labels", "drop", "condition", "condition_size"),
     *("model", "model_set", "epochs", "beta_warmup", "clip", "ema", "accumulate", "early_stop", "logger", "devices"),
-    "antithetic",
+    *("antithetic", "init_from"),
 )
 
 
@@ -50,6 +50,8 @@ class RunConfig:
             asked for by name, ``"python"`` for one that was handed to :func:`curvae.fit`, ``""`` for the named
             ``network``. A note for people: nothing is ever imported because a file says so.
         model_set: settings that were handed to that function.
+        init_from: folder of a finished run of the same networks whose weights training starts from; ``""`` for weights
+            drawn from the seed.
         width: factor on the network's hidden widths.
         beta: weight of the KL term, > 0.
         encoder_weight: of ½‖h‖², for ``"grae"`` and ``"rae"``; ``None`` is β.
@@ -109,6 +111,7 @@ class RunConfig:
     network: str = AUTO
     model: str = ""
     model_set: dict[str, str] = field(default_factory=dict, hash=False)
+    init_from: str = ""
     width: float = 1.0
     beta: float = 0.2
     encoder_weight: float | None = None

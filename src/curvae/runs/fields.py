@@ -47,7 +47,7 @@ _AT_LEAST_ZERO = (
     *("ema", "early_stop"),
 )
 _BELOW_ONE = ("ema",)
-_MAY_BE_EMPTY = ("model", "logger", "labels", "drop", "condition")
+_MAY_BE_EMPTY = ("model", "init_from", "logger", "labels", "drop", "condition")
 # beyond these a person has mistyped: years of training, and more draws than a step can hold
 _AT_MOST = {"devices": 4096, "steps": 10**9, "epochs": 10**9, "samples": 10_000, "latents": 10**6, "width": 1000.0}
 _AT_LEAST_ONE = (
@@ -56,7 +56,7 @@ _AT_LEAST_ONE = (
 )
 # characters of a text, and of a path
 _LONGEST = (200, 4096)
-_PATHS = ("data", "model", "labels", "drop", "condition")
+_PATHS = ("data", "model", "init_from", "labels", "drop", "condition")
 # of settings for a model
 _MOST_SETTINGS = 100
 

@@ -25,6 +25,7 @@ from curvae.runs.device import choose_device
 from curvae.runs.handed import Handed
 from curvae.runs.own import Build
 from curvae.runs.own_run import build_for_run, check_outputs, rebuilt
+from curvae.runs.start import start_from
 from curvae.runs.taking import check_free, clear, locked
 from curvae.training.devices import Group, launched
 from curvae.training.engine import run_job, tell
@@ -159,11 +160,13 @@ def _begun(call: _Call) -> Outcome:
         built, config = build_for_run(handed.model, config, dataset.shape, call.free)
     else:
         built = rebuilt(config, dataset.shape, handed.model)
+    new = start_from(Path(config.init_from), built, config) if config.init_from else []
     minimised = _tried(config, built, dataset, handed)
     # before the folder is made: a process may not start
     with call.together(config.devices) as group, locked(out):
         run = Run.create(out, config, dataset, device, handed)
-        for remark in remarks(config, dataset):
+        fresh = [f"{', '.join(new)} initialised anew: {config.init_from} has no such weights"] if new else []
+        for remark in (*remarks(config, dataset), *fresh):
             tell(f"note: {remark}", call.console)
         return call.run(Job(run, built, minimised, dataset, device), group)
 
@@ -183,6 +186,8 @@ def _resumed(call: _Call) -> Outcome:
         config = choose_network(config, dataset)
         check_data(config, dataset)
         model = rebuilt(config, dataset.shape, handed.model, folder=out)
+        if checkpoint is None and config.init_from:
+            start_from(Path(config.init_from), model, config)
         objective = _tried(config, model, dataset, handed)
         run = changed(run, config, checkpoint, device, call.console)
         if run.finished:
