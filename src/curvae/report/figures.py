@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +47,6 @@ class Kind:
     """What all results of one figure have in common.
 
     Attributes:
-        template: the explanation, a file; :class:`Section` is its ``section``.
         title: as the paper names it.
         question: that it answers.
         pictures: file names, and what each shows in words.
@@ -56,7 +56,6 @@ class Kind:
         scales: what each scale does not allow to conclude; none is missing but those that are the paper's.
     """
 
-    template: Path
     title: str
     question: str
     pictures: Mapping[str, str]
@@ -64,6 +63,11 @@ class Kind:
     more: Callable[[Summary], Mapping[str, str]] = lambda _: {}
     conditions: Callable[[Summary], Sequence[tuple[str, str]]] = sweep_conditions
     scales: Mapping[str, str] = field(default_factory=lambda: SCALES)
+
+    @property
+    def template(self) -> Path:
+        """The explanation, ``section.html`` beside ``content``; :class:`Section` is its ``section``."""
+        return Path(str(sys.modules[self.content.__module__].__file__)).with_name("section.html")
 
 
 @dataclass(frozen=True)

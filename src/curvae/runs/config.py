@@ -9,7 +9,7 @@ from typing import Any
 
 from curvae._checks import shown
 from curvae.errors import InputError
-from curvae.runs.fields import AUTO, checked, flag
+from curvae.runs.fields import AUTO, checked_field, true_or_false
 
 # these came with version 0.2.1: at their defaults a document does without them, and older versions read it
 _LATER = (
@@ -142,7 +142,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         for one in dataclasses.fields(self):
-            object.__setattr__(self, one.name, checked(one.name, str(one.type), getattr(self, one.name)))
+            object.__setattr__(self, one.name, checked_field(one.name, str(one.type), getattr(self, one.name)))
         for name in ("warmup", "beta_warmup") if self.epochs is None else ():
             if getattr(self, name) >= self.steps:
                 raise InputError(
@@ -208,7 +208,7 @@ def _joined(values: Mapping[str, Any]) -> dict[str, Any]:
         head, _, rest = str(joined["estimator"]).partition(":")
         inner = rest.partition(":")[2] if head == "fraction" else joined["estimator"]
         joined["estimator"] = f"fraction:{fraction}:{inner}"
-    if flag("shared", shared) and not str(joined["structure"]).startswith("shared"):
+    if true_or_false("shared", shared) and not str(joined["structure"]).startswith("shared"):
         joined["structure"] = f"shared:{joined['structure']}"
     return joined
 

@@ -61,7 +61,7 @@ _PATHS = ("data", "model", "init_from", "labels", "drop", "condition")
 _MOST_SETTINGS = 100
 
 
-def checked(name: str, kind: str, value: Any) -> Any:
+def checked_field(name: str, kind: str, value: Any) -> Any:
     """The value in its field's type.
 
     Args:
@@ -73,7 +73,7 @@ def checked(name: str, kind: str, value: Any) -> Any:
         InputError: it is of another type, or out of the field's range.
 
     Example:
-        >>> checked("beta", "float", 1)
+        >>> checked_field("beta", "float", 1)
         1.0
     """
     if kind == "str":
@@ -81,7 +81,7 @@ def checked(name: str, kind: str, value: Any) -> Any:
     if kind.startswith("dict"):
         return _settings(name, value)
     if kind == "bool":
-        return flag(name, value)
+        return true_or_false(name, value)
     if value is None and kind.endswith("| None"):
         return None
     number = _integer(name, value) if kind.startswith("int") else _real(name, value)
@@ -131,7 +131,7 @@ def _is_name(value: str) -> bool:
     return True
 
 
-def flag(name: str, value: Any) -> bool:
+def true_or_false(name: str, value: Any) -> bool:
     """Whether, or an error that names the field."""
     if not isinstance(value, bool):
         raise InputError(f"{name} is {shown(value)}; expected true or false")
