@@ -51,15 +51,29 @@ jaxtyping.jaxtyped = _checked_when_called
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """``@pytest.mark.cases(n)``: the first n cases of a test are of the quick suite, the others are slow."""
-    seen: Counter[str] = Counter()
+    """Cases that the quick suite leaves out are slow; ``cases`` and ``covering`` are explained in pyproject.toml."""
+    tests: dict[str, list[pytest.Item]] = {}
     for item in items:
-        few = item.get_closest_marker("cases")
-        if few is not None and not item.get_closest_marker("slow"):
-            whole = item.nodeid.partition("[")[0]
-            seen[whole] += 1
-            if seen[whole] > few.args[0]:
+        if not item.get_closest_marker("slow"):
+            tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for cases in tests.values():
+        few = cases[0].get_closest_marker("cases")
+        quick = cases[: few.args[0]] if few else _cover(cases) if cases[0].get_closest_marker("covering") else cases
+        for item in cases:
+            if item not in quick:
                 item.add_marker(pytest.mark.slow)
+
+
+def _cover(cases: list[pytest.Item]) -> list[pytest.Item]:
+    """Few of the cases, among which is every value of every parameter."""
+    left = {case: {(name, str(value)) for name, value in case.callspec.params.items()} for case in cases}  # type: ignore[attr-defined]
+    chosen = []
+    while any(left.values()):
+        best = max(left, key=lambda case: len(left[case]))  # the first of several
+        shown = left.pop(best)
+        chosen.append(best)
+        left = {case: values - shown for case, values in left.items()}
+    return chosen
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
