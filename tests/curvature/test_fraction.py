@@ -25,6 +25,7 @@ def _problem() -> tuple[MNISTDecoder, Tensor, Tensor]:
     return decoder, torch.randn(BATCH, LATENTS, requires_grad=True), torch.rand(BATCH, 1, 28, 28)
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("likelihood", [Gaussian(0.5), BernoulliLogits()], ids=repr)
 @pytest.mark.parametrize("structure", [Diagonal(), BlockDiagonal(2), Full()], ids=str)
 def test_the_mean_over_every_choice_is_the_exact_penalty(

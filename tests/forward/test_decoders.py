@@ -473,6 +473,7 @@ def test_spectral_normalisation_in_train_mode_keeps_plain_buffers(columns: int) 
         torch.testing.assert_close(buffer.norm(), torch.ones(()))
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("randomness", ["same", "different"])
 @pytest.mark.parametrize(
     ("structure", "estimator"),

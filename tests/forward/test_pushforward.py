@@ -62,12 +62,14 @@ def _reference(fn: nn.Module, z: Tensor) -> Tensor:
     return torch.stack([jacrev(lambda p: fn(p[None])[0])(sample) for sample in z])
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("chunk_size", [1, 100])
 def test_jacobian(decoder: nn.Module, chunk_size: int | None) -> None:
     z = torch.randn(3, LATENTS)
     torch.testing.assert_close(jacobian(decoder, z, chunk_size), _reference(decoder, z))
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("chunk_size", [None, 3])
 def test_gradients(decoder: nn.Module, chunk_size: int | None) -> None:
     z = torch.randn(3, LATENTS, requires_grad=True)
@@ -84,6 +86,7 @@ def test_gradients(decoder: nn.Module, chunk_size: int | None) -> None:
     )
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("count", [1, 9])
 def test_columns_are_chosen_for_each_sample(decoder: nn.Module, count: int) -> None:
     z, indices = torch.randn(3, LATENTS), torch.randint(LATENTS, (3, count))

@@ -120,6 +120,7 @@ def _point() -> tuple[Tensor, Tensor]:
     return torch.randn(BATCH, LATENTS, requires_grad=True), torch.randn(MOVED, LATENTS, DIRECTIONS)
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize(("train", "chunk_size"), [(True, None), (True, 2), (False, 2)])
 @pytest.mark.parametrize("make", [*FOLLOWED.values(), *NOT_FOLLOWED.values()], ids=[*FOLLOWED, *NOT_FOLLOWED])
 def test_is_the_pass_with_tangents_of_zero(make: Callable[[], nn.Module], train: bool, chunk_size: int | None) -> None:

@@ -81,6 +81,7 @@ def data_for(likelihood: Likelihood, count: int) -> torch.Tensor:
     )
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("structure", STRUCTURES, ids=repr)
 @pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=repr)
 @pytest.mark.parametrize("own", [True, False])

@@ -21,6 +21,7 @@ def model() -> Autoencoder:
     return Autoencoder(nn.Linear(5, 3), decoder, latents=3)
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("structure", [Diagonal(), BlockDiagonal(2), Full(), Shared(Full())], ids=repr)
 @pytest.mark.parametrize("likelihood", [Gaussian(0.5), BernoulliLogits()], ids=repr)
 def test_taylor_with_the_implied_posterior_is_the_closed_form(structure: Structure, likelihood: Likelihood) -> None:

@@ -155,6 +155,7 @@ SERVED: list[tuple[Estimator, Structure]] = [
 ]
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize(("estimator", "structure"), SERVED, ids=str)
 def test_every_estimator_over_all_its_draws(
     estimator: Estimator, structure: Structure, seed: int, monkeypatch: pytest.MonkeyPatch
