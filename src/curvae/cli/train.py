@@ -75,7 +75,8 @@ def train(
         str | None,
         Option(
             help="gaussian, gaussian:SIGMA, gaussian:learned, laplace:SCALE, student-t:DOF:SCALE, bernoulli, "
-            "bernoulli-logits, continuous-bernoulli, poisson or negative-binomial:DISPERSION.",
+            "bernoulli-logits, continuous-bernoulli, poisson, negative-binomial:DISPERSION, mixed (a table of columns "
+            "of several kinds), or masked: before one of these (missing values).",
             show_default="gaussian",
         ),
     ] = None,

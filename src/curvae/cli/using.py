@@ -88,7 +88,7 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
     from curvae.data.labels import labels_of
     from curvae.data.names import is_table
     from curvae.data.order import conditions_in_order
-    from curvae.runs.source import reading
+    from curvae.runs.source import check_columns, reading
 
     if part not in _PARTS:
         raise InputError(f"--part is {part!r}; expected {', '.join(_PARTS[:-1])} or {_PARTS[-1]}")
@@ -107,6 +107,7 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
         found = load_whole(source, **options)
     else:
         found = load(source, split_seed=config.split_seed, **options)
+    check_columns(run.data.get("columns"), found, source)
     found = found.in_shape(tuple(run.data["shape"]))
     _check_shape(run, found, source)
     values = in_order(found) if part == "all" else (found.train if part == "train" else found.test)[:]

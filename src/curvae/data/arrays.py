@@ -42,7 +42,7 @@ def locate(path: Path) -> tuple[Path, str | None]:
     return Path(found[1]), found[2]
 
 
-def load(path: Path, split: Split, key: str | None = None) -> Halves:
+def load(path: Path, split: Split, key: str | None = None, missing: bool = False) -> Halves:
     """Read a ``.npy`` or ``.npz`` file. Pickles are never loaded.
 
     Images without an axis for their channels get one, and channels that are last come first (see
@@ -54,6 +54,7 @@ def load(path: Path, split: Split, key: str | None = None) -> Halves:
             anything beside them, such as labels, is left alone), or one array under any name.
         split: used where there is one array only.
         key: of the one array of an ``.npz`` that is to be read.
+        missing: whether NaN may stand for what was not observed.
 
     Returns:
         Halves of uint8 (taken as pixels) or else float32 ``[N, *shape]``: integers of any other type (counts, for
@@ -80,7 +81,7 @@ def load(path: Path, split: Split, key: str | None = None) -> Halves:
         raise
     except Exception as error:  # zip, zlib, header, memory and pickle errors have no common ancestor
         raise InputError(_unreadable(name, error)) from error
-    tidy = [_to_data(array, name) for array in chosen]
+    tidy = [_to_data(array, name, missing) for array in chosen]
     _tell(chosen[0], tidy[0], name)
     if len(tidy) == 1:
         return split.apply(tidy[0], name)
@@ -176,7 +177,7 @@ def _unreadable(name: str, error: Exception) -> str:
     return f"{name} cannot be read as a NumPy file ({reason(error)}); save it again"
 
 
-def _to_data(array: object, name: str) -> Shaped[np.ndarray, "N *D"]:
+def _to_data(array: object, name: str, missing: bool = False) -> Shaped[np.ndarray, "N *D"]:
     if not isinstance(array, np.ndarray):
         raise InputError(f"{name} holds files that are not arrays; expected one written by numpy.savez")
     if array.dtype.kind not in "biuf":
@@ -195,8 +196,10 @@ def _to_data(array: object, name: str) -> Shaped[np.ndarray, "N *D"]:
         return np.array(array, order="C", subok=False)
     with np.errstate(over="ignore"):
         values = np.array(array, dtype=np.float32, order="C", subok=False)
-    finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+    good = np.isfinite(values) | np.isnan(values) if missing else np.isfinite(values)
+    finite = good.reshape(len(values), -1).all(axis=1)
     if not finite.all():
         row = int(np.argmin(finite))
-        raise InputError(f"{name}: sample {row} holds NaN, infinity or a value beyond float32; expected finite numbers")
+        what, cure = ("infinity", "") if missing else ("NaN, infinity", ", or --likelihood masked:gaussian for NaN")
+        raise InputError(f"{name}: sample {row} holds {what} or a value beyond float32; expected finite numbers{cure}")
     return values

@@ -36,6 +36,7 @@ class Dataset(OneLine):
         conditions: of the training and of the test half, ``[N, *C]`` each, in their order (:meth:`with_conditions`).
             Samples that are read one by one bring theirs along.
         coding: how the conditions were made of what the source holds.
+        columns: the names of a table's columns, C for samples of shape ``(C,)``.
 
     Raises:
         InputError: the halves differ in type or shape, are empty, or are neither uint8 nor float32.
@@ -54,6 +55,7 @@ class Dataset(OneLine):
     labels: dict[str, tuple[Any, Any]] | None = None
     conditions: tuple[Tensor, Tensor] | None = None
     coding: Coding | None = None
+    columns: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for half, data in (("train", self.train), ("test", self.test)):

@@ -39,6 +39,7 @@ def load(
     labels: Sequence[str] = (),
     drop: Sequence[str] = (),
     condition: str | Sequence[str] | Coding = (),
+    missing: bool = False,
 ) -> Dataset:
     """Load a data set.
 
@@ -70,6 +71,7 @@ def load(
             which are then not trained on, arrays of an ``.npz`` file, or ``labels`` (of ``mnist``, IDX folders and
             ``.npz`` files, and of image folders the folder that each image lies in). A name may say what it is,
             ``age:number`` or ``batch:classes``; see :class:`~curvae.data.Coding`. Or the coding of data read before.
+        missing: whether NaN in arrays and tables, and their empty cells, may stand for what was not observed.
 
     Returns:
         The data, with a digest of its content and a record of the split. uint8 stays uint8 and means pixels, 0 to
@@ -90,7 +92,7 @@ def load(
         >>> data.split["kind"], len(data.split["test_indices"])
         ('seeded', 4)
     """
-    wish = _Wish(Split(split_seed, test_fraction), size, cache, damaged, white)
+    wish = _Wish(Split(split_seed, test_fraction), size, cache, damaged, white, missing)
     return _load(source, wish, (tuple(labels), tuple(drop)), condition)
 
 
@@ -104,6 +106,7 @@ def load_whole(
     labels: Sequence[str] = (),
     drop: Sequence[str] = (),
     condition: str | Sequence[str] | Coding = (),
+    missing: bool = False,
 ) -> Dataset:
     """Load a data set that is not to be parted, down to a single sample: for :func:`curvae.data.in_order`.
 
@@ -119,7 +122,7 @@ def load_whole(
                 [2., 3.],
                 [4., 5.]])
     """
-    return _load(source, _Wish(Whole(), size, cache, damaged, white), (tuple(labels), tuple(drop)), condition)
+    return _load(source, _Wish(Whole(), size, cache, damaged, white, missing), (tuple(labels), tuple(drop)), condition)
 
 
 def _load(
@@ -148,7 +151,7 @@ def _load(
         # the digest stays with images that have the size already
         halves = Halves(train, test, halves.split, halves.digest if train is halves.train else "")
     train_data, test_data = torch.from_numpy(halves.train), torch.from_numpy(halves.test)
-    found = Dataset(name, train_data, test_data, halves.split, halves.digest, halves.labels)
+    found = Dataset(name, train_data, test_data, halves.split, halves.digest, halves.labels, columns=halves.columns)
     if not condition:
         return found
     found = with_conditions(found, str(source), condition, wish.split)
@@ -164,6 +167,7 @@ class _Wish(NamedTuple):
     cache: Path | None
     damaged: str
     white: int | None
+    missing: bool = False
 
 
 def _reading_images(module: str, extra: str = "cli") -> Any:
@@ -220,12 +224,12 @@ def _read_path(path: Path, wish: _Wish, columns: tuple[Sequence[str], Sequence[s
     if path.is_dir():
         if idx.find(path, "train") or idx.find(path, "test"):
             return idx.load_folder(path, wish.split)
-        return _reading_images("images").load_folder(path, *wish)
+        return _reading_images("images").load_folder(path, *wish[:-1])
     file, key = arrays.locate(path)
     if not file.exists():
         raise InputError(f"{str(path)!r} does not exist; {EXPECTED}")
     if file.suffix.lower() in tables.SUFFIXES:
-        return tables.load(file, wish.split, *columns, layer=key)
+        return tables.load(file, wish.split, *columns, layer=key, missing=wish.missing)
     if file.suffix.lower() not in arrays.SUFFIXES:
         raise InputError(f"{str(path)!r} is not a kind of file that curvae reads; {EXPECTED}")
-    return arrays.load(file, wish.split, key)
+    return arrays.load(file, wish.split, key, wish.missing)

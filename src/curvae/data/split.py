@@ -19,7 +19,7 @@ class Halves(NamedTuple):
     """What a source yields: two arrays of the same type and per-sample shape, how they were parted, perhaps a digest.
 
     The digest, where a source knows it already, is ``dataset.content_digest`` of the two. Labels are columns that go
-    with each half.
+    with each half. ``columns`` are the names of a table's.
     """
 
     train: Shaped[np.ndarray, "N *D"]
@@ -27,6 +27,7 @@ class Halves(NamedTuple):
     split: dict[str, Any]
     digest: str = ""
     labels: dict[str, tuple[Any, Any]] | None = None
+    columns: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,12 @@ SUFFIXES = (".csv", ".parquet", ".h5ad")
 
 
 def load(
-    path: Path, split: Split, labels: Sequence[str] = (), drop: Sequence[str] = (), layer: str | None = None
+    path: Path,
+    split: Split,
+    labels: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    layer: str | None = None,
+    missing: bool = False,
 ) -> Halves:
     """Read a table with one sample a row; all of its columns are features but for those that are named.
 
@@ -31,6 +36,7 @@ def load(
         labels: columns that are kept beside the data (:attr:`~curvae.data.Dataset.labels`), not trained on.
         drop: columns that are left out; of a ``.h5ad`` file names of variables.
         layer: of a ``.h5ad`` file, instead of its matrix.
+        missing: whether empty cells and NaN may stand for what was not observed.
 
     Returns:
         Halves of float32 ``[N, C]``.
@@ -49,8 +55,8 @@ def load(
     chosen = [number for number, column in enumerate(names) if column not in left_out]
     if not chosen:
         raise InputError(f"{name} has no columns left; expected at least one that is neither a label nor dropped")
-    table = _numbers(values, names, chosen, name)
-    halves = split.apply(table, name)
+    table = _numbers(values, names, chosen, name, missing)
+    halves = split.apply(table, name)._replace(columns=tuple(names[number] for number in chosen))
     if not labels:
         return halves
     train, test = (positions.numpy() for positions in split.indices(len(table), name))
@@ -102,7 +108,7 @@ def _framed(frame: Any, name: str) -> tuple[Any, list[str], dict[str, Any]]:
     return frame, list(frame.columns), {}
 
 
-def _numbers(values: Any, names: list[str], chosen: list[int], name: str) -> Float32[np.ndarray, "N C"]:
+def _numbers(values: Any, names: list[str], chosen: list[int], name: str, missing: bool) -> Float32[np.ndarray, "N C"]:
     """The features in float32, or an error that names the first column that has none."""
     if hasattr(values, "dtypes") and hasattr(values, "columns"):
         for number in chosen:
@@ -117,12 +123,14 @@ def _numbers(values: Any, names: list[str], chosen: list[int], name: str) -> Flo
         picked = picked.toarray() if hasattr(picked, "toarray") else np.asarray(picked)
     with np.errstate(over="ignore"):
         table = np.ascontiguousarray(picked, dtype=np.float32)
-    finite = np.isfinite(table)
-    if not finite.all():
-        row, column = np.argwhere(~finite)[0]
+    bad = ~np.isfinite(table) & ~(missing & np.isnan(picked.astype(np.float64, copy=False)))
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        gap = bool(np.isnan(table[row, column]))
+        cure = ", or train with --likelihood masked:gaussian (masked: before any), which leaves gaps out" * gap
         raise InputError(
             f"{name}: row {row} has no finite number in column {names[chosen[column]]!r}; fill it in, leave the column "
-            "out with --drop, or use curvae.sklearn, which takes missing values"
+            f"out with --drop{cure}"
         )
     return table
 

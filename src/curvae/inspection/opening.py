@@ -22,7 +22,7 @@ from curvae.inspection.subject import flat_count
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.runs import Run, likelihood_of
 from curvae.runs.builder import find_builder, own_code
-from curvae.runs.source import reading
+from curvae.runs.source import check_columns, reading
 
 _FUNCTION = re.compile(r"(.+\.py|[A-Za-z_][\w.]*):([A-Za-z_]\w*)")
 _PRIOR = re.compile(r"prior:([0-9]{1,6})")
@@ -95,6 +95,8 @@ def open_data(text: str | None, opened: Opened, size: int | None, generator: tor
     run = opened.run
     options = {} if run is None else reading(run.config, run.data.get("white"))
     found = load(text, **(options | ({} if size is None else {"size": size})))
+    if run is not None:
+        check_columns(run.data.get("columns"), found, text)
     return found.test[:] if found.split.get("kind") == "standard" else torch.cat([found.train[:], found.test[:]])
 
 

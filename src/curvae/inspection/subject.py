@@ -15,6 +15,7 @@ from curvae.autoencoder import Model
 from curvae.data import as_float
 from curvae.errors import InputError
 from curvae.likelihoods import Gaussian, Likelihood
+from curvae.likelihoods.masked import takes_missing
 from curvae.posteriors import DiagonalFactor, Normal
 from curvae.posteriors.factor import Factor
 
@@ -86,7 +87,9 @@ def subject_of(model: Model, x: Tensor | np.ndarray, likelihood: Likelihood | No
     Raises:
         InputError: the model does not take these data, or gives no latents of finite numbers.
     """
-    x = _as_taken(model, x)
+    own = getattr(model, "likelihood", None)
+    given = likelihood or (own if isinstance(own, Likelihood) else Gaussian())
+    x = _as_taken(model, x, takes_missing(given))
     try:
         z = model.encode(x)
         normal = _posterior(model, x)
@@ -105,8 +108,6 @@ def subject_of(model: Model, x: Tensor | np.ndarray, likelihood: Likelihood | No
         raise InputError(
             "the model decodes the first of these samples to something that is not a tensor of finite numbers"
         )
-    own = getattr(model, "likelihood", None)
-    given = likelihood or (own if isinstance(own, Likelihood) else Gaussian())
     if eta[0].numel() == x[0].numel():  # a decoder that gives images as vectors, or the other way about
         x = x.reshape(len(x), *eta.shape[1:])
     given.nll(eta, x[:1])  # it refuses what it cannot be of: a shape, values out of range
@@ -132,7 +133,7 @@ def flat_count(shape: Sequence[int]) -> int:
     return math.prod(shape)
 
 
-def _as_taken(model: Any, x: Tensor | np.ndarray) -> Tensor:
+def _as_taken(model: Any, x: Tensor | np.ndarray, missing: bool) -> Tensor:
     if not isinstance(x, torch.Tensor | np.ndarray) or x.ndim < 2 or not len(x):
         raise InputError(
             f"x is a {type(x).__name__} of shape {tuple(getattr(x, 'shape', ()))}; expected samples [B, *D]"
@@ -142,7 +143,7 @@ def _as_taken(model: Any, x: Tensor | np.ndarray) -> Tensor:
     x = as_float(x)
     like = next(iter(model.parameters()), None) if isinstance(model, torch.nn.Module) else None
     x = x if like is None else x.to(like)
-    if not bool(x.isfinite().all()):
+    if not bool((x.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf) if missing else x).isfinite().all()):
         raise InputError("x holds numbers that are not finite")
     return low + (high - low) * x if pixels else x
 

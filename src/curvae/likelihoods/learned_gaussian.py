@@ -55,9 +55,8 @@ class LearnedGaussian(nn.Module, ElementwiseLikelihood):
         if self.floor >= 1:
             raise InputError(f"floor is {floor:g}; expected a part of sigma, >= 0 and < 1")
         self._smallest: Tensor | None
-        # of the constructor, not of the state
         smallest = start + math.log(self.floor) if self.floor else None
-        self.register_buffer("_smallest", smallest, persistent=False)
+        self.register_buffer("_smallest", smallest)
         self.log_sigma = nn.Parameter(start)
 
     @property
@@ -69,6 +68,14 @@ class LearnedGaussian(nn.Module, ElementwiseLikelihood):
         if self._smallest is None:
             return self.log_sigma
         return 0.5 * torch.logaddexp(2 * self.log_sigma, 2 * self._smallest)
+
+    @torch.no_grad()
+    def start(self, sigma: Float[Tensor, "*D"]) -> None:
+        """Begin at another σ, > 0, which the floor then is a part of."""
+        log = sigma.to(self.log_sigma).log()
+        if self._smallest is not None:
+            self._smallest.copy_(log + math.log(self.floor))
+        self.log_sigma.copy_(log)
 
     @torch.no_grad()
     def fit(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> None:

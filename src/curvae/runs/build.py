@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -13,12 +14,15 @@ from curvae import nn as networks
 from curvae.autoencoder import Autoencoder
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
+from curvae.nn.columns import Placed, Standardised
 from curvae.posteriors import Banded, BlockDiagonal, Shared, Structure
 from curvae.runs.config import RunConfig
 from curvae.runs.fields import AUTO
+from curvae.runs.mixed import MASKED, bare, is_counts, is_mixed
 from curvae.runs.parts import build_likelihood, build_structure
 
 _HIDDEN = (512, 256)
+_Make = Callable[[RunConfig, tuple[int, ...], tuple[int, ...]], tuple[nn.Module, nn.Module]]
 _PAPER_SHAPES = ((1, 28, 28), (3, 64, 64), (1, 64, 64))
 _PAPER = ("paper", "paper-no-norm")
 DETERMINISTIC = ("grae", "rae")
@@ -149,8 +153,8 @@ def ends_in_sigmoid(config: RunConfig) -> bool:
     if config.model:
         return False
     if config.network in _PAPER:
-        return config.likelihood.partition(":")[0] not in _UNBOUNDED
-    return config.network == "mlp" and config.likelihood == "bernoulli"
+        return bare(config.likelihood).partition(":")[0] not in _UNBOUNDED
+    return config.network == "mlp" and bare(config.likelihood) == "bernoulli"
 
 
 def _reach(structure: Structure) -> int:
@@ -168,36 +172,53 @@ def _reach(structure: Structure) -> int:
 def _assembled(config: RunConfig, shape: tuple[int, ...]) -> Autoencoder:
     structure = None if config.objective in DETERMINISTIC else build_structure(config.structure)
     conditional = config.condition_size > 0
-    encoder, decoder = (_conditional if conditional else _networks)(config, shape)
+    encoder, decoder = _of_columns(config, shape, _conditional if conditional else _networks)
     if config.network != "linear" and encoder.out_features == config.latents:
         # the autoencoder would take the features, which an activation has bounded, for the means
         raise InputError(f"width {config.width} gives the encoder as many features as latents; choose another width")
     return Autoencoder(encoder, decoder, config.latents, structure, condition="both" if conditional else None)
 
 
-def _conditional(config: RunConfig, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
+def _of_columns(config: RunConfig, shape: tuple[int, ...], make: _Make) -> tuple[nn.Module, nn.Module]:
+    """Networks that know of gaps in the data, and of mixed columns with scales of their own."""
+    masked = config.likelihood.startswith(MASKED)
+    if masked and config.network in _PAPER:
+        raise InputError(
+            f"likelihood is {config.likelihood} but network is {config.network}, which cannot be told what is missing; "
+            "use --network mlp or linear"
+        )
+    encoder, decoder = make(config, shape, (2 * math.prod(shape),) if masked else shape)
+    if masked:
+        encoder = networks.Observed(encoder)
+    if is_mixed(config.likelihood):
+        encoder, decoder = Standardised(encoder, is_counts(config.likelihood)), Placed(decoder, math.prod(shape))
+    return encoder, decoder
+
+
+def _conditional(config: RunConfig, shape: tuple[int, ...], seen: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
     """The same networks with a condition beside the latents, and beside the data or the features of convolutions."""
     size = config.condition_size
     wider = replace(config, latents=config.latents + size)
-    _, decoder = _networks(wider, shape)
+    _, decoder = _networks(wider, shape, seen)
     if config.network in _PAPER:
-        encoder, _ = _networks(config, shape)
+        encoder, _ = _networks(config, shape, seen)
         return networks.Beside(encoder, "features", size), networks.Beside(decoder)
-    flat = (math.prod(shape) + size,)
+    flat = (math.prod(seen) + size,)
     if config.network == "linear":
         return networks.Beside(networks.linear_encoder(flat, config.latents)), networks.Beside(decoder)
-    encoder, _ = _networks(config, flat)
+    encoder, _ = _networks(config, flat, flat)
     return networks.Beside(encoder), networks.Beside(decoder)
 
 
-def _networks(config: RunConfig, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
+def _networks(config: RunConfig, shape: tuple[int, ...], seen: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
+    """Encoder and decoder: of what the encoder sees, and of a sample."""
     if config.network == "linear":
-        if config.likelihood == "bernoulli":
+        if bare(config.likelihood) == "bernoulli":
             raise InputError(
                 "likelihood is bernoulli but a linear decoder gives no probabilities; use bernoulli-logits"
             )
-        return networks.linear_encoder(shape, config.latents), networks.linear_decoder(config.latents, shape)
-    return _paper(config, shape) if config.network in _PAPER else _mlp(config, shape)
+        return networks.linear_encoder(seen, config.latents), networks.linear_decoder(config.latents, shape)
+    return _paper(config, shape) if config.network in _PAPER else _mlp(config, shape, seen)
 
 
 def _paper(
@@ -212,8 +233,8 @@ def _paper(
     return encoder, networks.CelebADecoder(latents, width, sigmoid, shape[0], normalise)
 
 
-def _mlp(config: RunConfig, shape: tuple[int, ...]) -> tuple[networks.MLPEncoder, nn.Module]:
+def _mlp(config: RunConfig, shape: tuple[int, ...], seen: tuple[int, ...]) -> tuple[networks.MLPEncoder, nn.Module]:
     hidden = [max(1, round(size * config.width)) for size in _HIDDEN]
     output = nn.Sigmoid() if ends_in_sigmoid(config) else None
     decoder = networks.MLPDecoder(config.latents, shape, hidden[::-1], output=output)
-    return networks.MLPEncoder(shape, hidden), decoder
+    return networks.MLPEncoder(seen, hidden), decoder

@@ -163,6 +163,7 @@ def _place(error: Exception, source: str) -> str | None:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_file()]
     frames = [frame for frame in frames if not frame.filename.startswith(_HERE)]
     own = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)]
-    if not own:  # an installed package: told by its name
-        own = [frame for frame in frames if f"/{source.replace('.', '/').partition('/')[0]}" in frame.filename]
+    package = source.partition(".")[0]
+    if not own and package.isidentifier():  # an installed one: told by its name
+        own = [frame for frame in frames if f"/{package}/" in frame.filename or f"/{package}." in frame.filename]
     return f"{own[-1].filename}, line {own[-1].lineno}" if own else None

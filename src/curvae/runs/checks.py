@@ -13,6 +13,7 @@ from curvae.likelihoods import Gaussian
 from curvae.runs.build import ends_in_sigmoid, network_of
 from curvae.runs.config import RunConfig
 from curvae.runs.fields import PYTHON
+from curvae.runs.mixed import bare, check_columns, is_mixed, resolved, told
 from curvae.runs.parts import build_likelihood
 
 _UNIT_INTERVAL = ("bernoulli", "bernoulli-logits", "continuous-bernoulli")
@@ -26,7 +27,7 @@ _SEEN = 500
 
 
 def choose_network(config: RunConfig, dataset: Dataset) -> RunConfig:
-    """The configuration with what the data say: a network that was left to them, and the size of a condition.
+    """The configuration with what the data say: network and kinds of columns where left to them, a condition's size.
 
     Raises:
         InputError: the paper's networks are not made for these data.
@@ -38,6 +39,8 @@ def choose_network(config: RunConfig, dataset: Dataset) -> RunConfig:
     """
     if dataset.coding is not None:
         config = replace(config, condition_size=dataset.coding.size)
+    if is_mixed(config.likelihood):
+        config = replace(config, likelihood=resolved(config.likelihood, dataset))
     if config.model:
         return config
     resizable = dataset.train.dtype == torch.uint8
@@ -72,7 +75,9 @@ def check_data(config: RunConfig, dataset: Dataset) -> None:
     dataset = peeked(dataset)
     if config.network == "paper" and config.batch_size < 2:
         raise InputError("batch_size is 1 but the paper's networks normalise over the batch; expected at least 2")
-    kind = config.likelihood.partition(":")[0]
+    kind = bare(config.likelihood).partition(":")[0]
+    if is_mixed(config.likelihood):
+        check_columns(config.likelihood, dataset)
     if dataset.train.dtype == torch.uint8:
         if kind in _COUNTS:
             raise InputError(
@@ -101,9 +106,8 @@ def remarks(config: RunConfig, dataset: Dataset) -> list[str]:
         >>> remarks(RunConfig(data="toy", network="mlp"), data)[0]
         'toy has features of root mean square up to ...; standardise them, for example (x - mean) / std of each'
     """
-    told = [] if dataset.coding is None else [f"the networks are told {dataset.coding.told()}"]
     dataset = peeked(dataset)
-    found, spread = [*told, *_stored(dataset)], _Spread.of(dataset)
+    found, spread = [*_taken(config, dataset), *_stored(dataset)], _Spread.of(dataset)
     pixels = dataset.train.dtype == torch.uint8
     if (pixels or _on_unit_interval(config)) and 0 < spread.high <= _DIM:
         of = f" (bytes up to {round(255 * spread.high)} of 255)" if pixels else ""
@@ -111,9 +115,10 @@ def remarks(config: RunConfig, dataset: Dataset) -> list[str]:
             f"{dataset.name} uses no more than {spread.high:.3g} of the values from 0 to 1{of}; if its white is less "
             "than that of pixels, scale the data by it"
         )
-    if not pixels and spread.large:
+    standardised = is_mixed(config.likelihood) and not config.model
+    if not pixels and spread.large and not standardised:
         found.append(f"{spread.told}; {spread.cure}")
-    likelihood = None if config.likelihood == PYTHON else build_likelihood(config.likelihood)
+    likelihood = None if config.likelihood == PYTHON else build_likelihood(bare(config.likelihood))
     # a linear decoder uses a direction where the data's variance is more than this (probabilistic PCA)
     cost = config.beta * likelihood.sigma**2 if isinstance(likelihood, Gaussian) else 0.0
     if spread.variance < cost and config.objective != "rae" and not (config.encoder_weight or config.decoder_weight):
@@ -157,6 +162,7 @@ class _Spread:
     def of(cls, dataset: Dataset) -> _Spread:
         chosen = torch.arange(min(_SEEN, len(dataset.train))) * len(dataset.train) // min(_SEEN, len(dataset.train))
         x = as_float(dataset.train[chosen]).double().flatten(1)
+        x = x.where(~x.isnan(), x.nanmean(0).nan_to_num(0))
         high, size = float(x.max()), float(x.square().mean(0).max().sqrt())
         return cls(
             dataset.name, high, size, float(x.var(0, correction=0).sum()), bool(((x >= 0) & (x == x.floor())).all())
@@ -179,6 +185,21 @@ class _Spread:
         return f"{logarithm}standardise them, for example (x - mean) / std of each"
 
 
+def _taken(config: RunConfig, dataset: Dataset) -> list[str]:
+    """What conditions, columns and gaps were taken for."""
+    found = [] if dataset.coding is None else [f"the networks are told {dataset.coding.told()}"]
+    if is_mixed(config.likelihood):
+        found.append(told(config.likelihood, dataset))
+    halves = [half[:] for half in (dataset.train, dataset.test) if half.dtype != torch.uint8]
+    gaps, count = sum(int(half.isnan().sum()) for half in halves), sum(half.numel() for half in halves)
+    if gaps:
+        found.append(
+            f"{gaps} of {count} values ({100 * gaps / count:.2g} %) are missing; the likelihood leaves them out, and "
+            f"the {'model' if config.model else 'encoder'} is given {'NaN' if config.model else 'where they are'}"
+        )
+    return found
+
+
 def _stored(dataset: Dataset) -> list[str]:
     """How stored whole numbers became values."""
     if dataset.white is None:
@@ -196,7 +217,7 @@ def _stored(dataset: Dataset) -> list[str]:
 
 
 def _on_unit_interval(config: RunConfig) -> bool:
-    return config.likelihood.partition(":")[0] in _UNIT_INTERVAL or ends_in_sigmoid(config)
+    return bare(config.likelihood).partition(":")[0] in _UNIT_INTERVAL or ends_in_sigmoid(config)
 
 
 def _check_counts(config: RunConfig, dataset: Dataset) -> None:
@@ -211,7 +232,10 @@ def _check_counts(config: RunConfig, dataset: Dataset) -> None:
 
 def _check_unit_interval(dataset: Dataset, what: str, instead: str) -> None:
     halves = (dataset.train[:], dataset.test[:])
-    low, high = min(float(half.min()) for half in halves), max(float(half.max()) for half in halves)
+    seen = torch.cat([half[~half.isnan()] for half in halves])
+    if not len(seen):
+        return
+    low, high = (float(end) for end in seen.aminmax())
     if low < 0 or high > 1:
         raise InputError(
             f"{what} but {dataset.name} has values outside [0, 1], from {low:.4g} to {high:.4g}; scale them, for "

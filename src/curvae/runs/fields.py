@@ -56,7 +56,7 @@ _AT_LEAST_ONE = (
 )
 # characters of a text, and of a path
 _LONGEST = (200, 4096)
-_PATHS = ("data", "model", "init_from", "labels", "drop", "condition")
+_PATHS = ("data", "model", "init_from", "labels", "drop", "condition", "likelihood")
 # of settings for a model
 _MOST_SETTINGS = 100
 

@@ -37,7 +37,13 @@ _FORMAT = "curvae-run"
 _COLUMN = record({"name": text, "classes": optional(listing(text)), "mean": number, "std": number})
 _DATA = record(
     {"digest": digest, "shape": listing(count, at_least=1)},
-    {"split": mapping(anything), "train": count, "test": count, "condition": listing(_COLUMN, at_least=1)},
+    {
+        "split": mapping(anything),
+        "train": count,
+        "test": count,
+        "condition": listing(_COLUMN, at_least=1),
+        "columns": listing(text),
+    },
 )
 _ENVIRONMENT = mapping(optional(text))
 _CHANGE = record(
@@ -86,6 +92,8 @@ class Folder(OneLine):
             "test": len(dataset.test),
             "white": dataset.white,
         }
+        if dataset.columns is not None:
+            data["columns"] = list(dataset.columns)
         if dataset.coding is not None:
             data["condition"] = dataset.coding.to_json()
         build = None if handed is None else handed.model

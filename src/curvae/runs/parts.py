@@ -15,11 +15,13 @@ from curvae.likelihoods import (
     Laplace,
     LearnedGaussian,
     Likelihood,
+    Masked,
     NegativeBinomial,
     Poisson,
     StudentT,
 )
 from curvae.posteriors import Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
+from curvae.runs.mixed import MASKED, build_mixed, is_mixed
 
 # columns, probes, sizes: all of them push that many tangents through the decoder for each sample
 _MOST = 10_000
@@ -92,7 +94,9 @@ def build_likelihood(text: str) -> Likelihood:
 
     ``"gaussian"``, ``"gaussian:SIGMA"``, ``"gaussian:learned"``, ``"laplace"``, ``"laplace:SCALE"``,
     ``"student-t:DOF"``, ``"student-t:DOF:SCALE"``, ``"bernoulli"``, ``"bernoulli-logits"``, ``"continuous-bernoulli"``,
-    ``"poisson"`` or ``"negative-binomial:DISPERSION"``. A learned one is new here; that of a run belongs to its model
+    ``"poisson"`` or ``"negative-binomial:DISPERSION"``; ``"mixed:KIND:COUNT,…"`` for neighbouring columns of a table
+    that are ``continuous``, ``binary`` or ``counts``; and ``"masked:"`` before any of these, for data of which NaN was
+    not observed. A learned one is new here; that of a run belongs to its model
     (:func:`curvae.runs.likelihood_of`).
 
     Raises:
@@ -101,7 +105,13 @@ def build_likelihood(text: str) -> Likelihood:
     Example:
         >>> build_likelihood("gaussian:0.1"), build_likelihood("student-t:4:0.1")
         (Gaussian(sigma=0.1), StudentT(dof=4, scale=0.1))
+        >>> build_likelihood("masked:poisson")
+        Masked(Poisson())
     """
+    if text.startswith(MASKED):
+        return Masked(build_likelihood(_unmasked(text)))
+    if is_mixed(text):
+        return build_mixed(text)
     plain = {
         "gaussian": Gaussian,
         "laplace": Laplace,
@@ -127,8 +137,16 @@ def build_likelihood(text: str) -> Likelihood:
             return NegativeBinomial(_number(dispersion, text, "negative-binomial:2"))
     raise InputError(
         f"likelihood is {text!r}; expected gaussian, gaussian:SIGMA, gaussian:learned, laplace:SCALE, "
-        f"student-t:DOF:SCALE, negative-binomial:DISPERSION, {', '.join(list(plain)[2:-1])} or poisson"
+        f"student-t:DOF:SCALE, negative-binomial:DISPERSION, {', '.join(list(plain)[2:-1])}, poisson, mixed, or "
+        "masked: before one of these"
     )
+
+
+def _unmasked(text: str) -> str:
+    inner = text.removeprefix(MASKED)
+    if inner.startswith(MASKED):
+        raise InputError(f"likelihood is {text!r}; expected masked: once")
+    return inner
 
 
 def _structure(parts: list[str], text: str) -> Structure:

@@ -41,7 +41,8 @@ class Run(Folder):
         path: the folder.
         config: what was asked for.
         data: what the data was: ``digest``, ``split``, ``shape``, the sizes ``train`` and ``test``, and ``white``, the
-            stored number that means 1 (``Dataset.white``), and of coded conditions the coding, ``condition``.
+            stored number that means 1 (``Dataset.white``), of coded conditions the coding, ``condition``, and of a
+            table the names of its columns, ``columns``.
         environment: versions, device and commit at the start.
         history: what was changed when training went on: for each time ``step`` (steps done by then), ``date``, the
             changed values ``from`` and ``to``, and the ``environment`` since.

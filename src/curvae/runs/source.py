@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from curvae.data import Coding, Dataset, load
+from curvae.errors import InputError
 from curvae.runs.config import RunConfig
+from curvae.runs.fields import PYTHON
+from curvae.runs.mixed import may_miss
 
 
 def load_data(config: RunConfig, white: int | None = None, coding: Coding | None = None) -> Dataset:
@@ -30,8 +34,43 @@ def load_data(config: RunConfig, white: int | None = None, coding: Coding | None
     return load(config.data, split_seed=config.split_seed, condition=condition, **reading(config, white))
 
 
+def check_columns(known: Sequence[str] | None, found: Dataset, source: str) -> None:
+    """Refuse a table whose columns are not those that a model was trained on, in their order.
+
+    Args:
+        known: the columns of the training data; None where these had no names.
+        found: other data.
+        source: where these are.
+
+    Raises:
+        InputError: the first column that is another.
+
+    Example:
+        >>> import torch
+        >>> x = torch.zeros(2, 2)
+        >>> check_columns(["a", "b"], Dataset("toy", x, x, {}, columns=("b", "a")), "toy.csv")
+        Traceback (most recent call last):
+        curvae.errors.InputError: toy.csv has the column 'b' where the model was trained on 'a'; put the columns in ...
+    """
+    if known is None or found.columns is None or list(known) == list(found.columns):
+        return
+    missing = [name for name in known if name not in found.columns]
+    more = [name for name in found.columns if name not in known]
+    if missing:
+        raise InputError(f"{source} has no column {missing[0]!r}, which the model was trained on")
+    if more:
+        raise InputError(f"{source} has a column {more[0]!r}, which the model was not trained on; leave it out")
+    wanted, there = next(pair for pair in zip(known, found.columns, strict=True) if pair[0] != pair[1])
+    raise InputError(
+        f"{source} has the column {there!r} where the model was trained on {wanted!r}; put the columns in that order: "
+        f"{', '.join(known)}"
+    )
+
+
 def reading(config: RunConfig, white: int | None) -> dict[str, Any]:
     """How a run reads samples, its own or others, as options of :func:`curvae.data.load`."""
     texts = {"labels": config.labels, "drop": config.drop}
     columns = {key: [name.strip() for name in text.split(",") if name.strip()] for key, text in texts.items()}
-    return {"size": config.size, "damaged": config.damaged, "white": white, **columns}
+    # of an observation model that was handed over it is not known here
+    missing = config.likelihood == PYTHON or may_miss(config.likelihood)
+    return {"size": config.size, "damaged": config.damaged, "white": white, "missing": missing, **columns}

@@ -22,6 +22,7 @@ from curvae.likelihoods import (
     SizeFactors,
     StudentT,
 )
+from curvae.nn.columns import dispersions, moments
 from curvae.runs.parts import build_likelihood
 
 COUNTS = ("poisson", "negative-binomial")
@@ -187,7 +188,7 @@ def likelihood_for(table: Table) -> Likelihood:
         sigma = moments(table.values)[1]
         likelihood = LearnedGaussian(sigma if own == "gaussian" else sigma.square().mean().sqrt(), floor=_FLOOR)
     elif own == "negative-binomial":
-        likelihood = LearnedNegativeBinomial(_dispersions(_at_one(table)))
+        likelihood = LearnedNegativeBinomial(dispersions(_at_one(table)))
     elif own == "bernoulli":
         likelihood = BernoulliLogits()
     else:
@@ -207,22 +208,6 @@ def outputs_for(likelihood: Likelihood, columns: int) -> int:
     if inner.columns != columns:
         raise InputError(f"X has {columns} columns but {inner} is for {inner.columns}")
     return inner.outputs
-
-
-def moments(values: Float[Tensor, "N D"]) -> tuple[Float[Tensor, " D"], Float[Tensor, " D"]]:
-    """Mean and standard deviation of each column's observed numbers; 0 and 1 where there is nothing to be seen."""
-    centre = values.nanmean(0).nan_to_num(0)
-    scale = (values - centre).square().nanmean(0).nan_to_num(0).sqrt()
-    # rounding of a constant column is no spread
-    constant = scale <= 10 * torch.finfo(values.dtype).eps * centre.abs()
-    return centre, scale.masked_fill(constant, 1.0)
-
-
-def _dispersions(counts: Float[Tensor, "N D"]) -> Float[Tensor, " D"]:
-    """By moments: variance = mean + mean²/r."""
-    mean, scale = counts.nanmean(0).nan_to_num(0), moments(counts)[1]
-    excess = (scale.square() - mean).clamp(min=1e-6)
-    return (mean.square() / excess).clamp(0.1, 100.0)
 
 
 def _at_one(table: Table) -> Float[Tensor, "N D"]:

@@ -16,13 +16,14 @@ from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset, absolute
 from curvae.data.notes import note
 from curvae.errors import InputError
-from curvae.likelihoods import Categorical, Masked, Mixed, SizeFactors
+from curvae.likelihoods import Categorical, Gaussian, Masked, Mixed, SizeFactors
 from curvae.metrics.codes import deployed
 from curvae.objectives import Objective
 from curvae.runs import Run, RunConfig, build_objective, likelihood_of, load_data
 from curvae.runs.checks import check_data, choose_network, remarks
 from curvae.runs.device import choose_device
 from curvae.runs.handed import Handed
+from curvae.runs.mixed import begin, is_mixed, is_open
 from curvae.runs.own import Build
 from curvae.runs.own_run import build_for_run, check_outputs, rebuilt
 from curvae.runs.start import start_from
@@ -148,7 +149,8 @@ def _begun(call: _Call) -> Outcome:
     config, out, handed = call.config, call.out, call.handed
     check_free(out)
     if handed.objective is None:
-        build_objective(config)  # settings that do not go together are refused before data are read
+        # settings that do not go together are refused before data are read
+        build_objective(config, Gaussian() if is_open(config.likelihood) else None)
     device = call.device()
     dataset = load_data(config) if handed.data is None else handed.data
     chosen = choose_network(config, dataset)
@@ -160,6 +162,8 @@ def _begun(call: _Call) -> Outcome:
         built, config = build_for_run(handed.model, config, dataset.shape, call.free)
     else:
         built = rebuilt(config, dataset.shape, handed.model)
+    if is_mixed(config.likelihood):
+        begin(built, config.likelihood, dataset)
     new = start_from(Path(config.init_from), built, config) if config.init_from else []
     minimised = _tried(config, built, dataset, handed)
     # before the folder is made: a process may not start
