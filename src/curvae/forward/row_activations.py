@@ -28,11 +28,13 @@ class Kernels(NamedTuple):
         value: $f(x)$, into ``out=``.
         push: $(t, x)\mapsto f'(x)\,t$, into ``grad_input=``.
         bend: $f''(x)$; ``None`` where it is 0.
+        of_output: whether the last two are functions of $f(x)$ instead of x.
     """
 
     value: Callable[..., Tensor]
     push: Callable[..., Tensor]
     bend: Function | None
+    of_output: bool
 
 
 def elementwise(
@@ -54,29 +56,28 @@ def _plain(rows: Float[Tensor, "R *S"], arrangement: Arrangement, function: Func
 
 class _Elementwise(torch.autograd.Function):
     @staticmethod
-    def forward(rows: Tensor, arrangement: Arrangement, function: Function, kernels: Kernels) -> Tensor:  # noqa: ARG004
+    def forward(ctx: Any, rows: Tensor, arrangement: Arrangement, function: Function, kernels: Kernels) -> Tensor:
         output = torch.empty_like(rows)
         (primal, tangents), (values, pushed) = arrangement.halves(rows), arrangement.halves(output)
         kernels.value(primal, out=values)
-        _push(kernels, arrangement, tangents, arrangement.points(primal), pushed)
+        points = arrangement.points(values if kernels.of_output else primal)
+        _push(kernels, arrangement, tangents, points, pushed)
+        ctx.given = arrangement, function, kernels
+        ctx.save_for_backward(rows, output if kernels.of_output else None)
         return output
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
-        rows, *ctx.given = inputs
-        ctx.save_for_backward(rows)
-
-    @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        (rows,), (arrangement, function, kernels) = ctx.saved_tensors, ctx.given
+        (rows, output), (arrangement, function, kernels) = ctx.saved_tensors, ctx.given
         if torch.is_grad_enabled():  # to be differentiated again
             plain = partial(_plain, arrangement=arrangement, function=function)
             return *gradients_again(plain, [rows], [gradient]), None, None, None
         result = torch.empty_like(rows)
-        (primal, tangents), (of_primal, of_tangents) = arrangement.halves(rows), arrangement.halves(gradient)
+        (_, tangents), (of_primal, of_tangents) = arrangement.halves(rows), arrangement.halves(gradient)
         to_primal, to_tangents = arrangement.halves(result)
-        points = arrangement.points(primal)
-        kernels.push(of_primal, primal, grad_input=to_primal)
+        at = arrangement.halves(rows if output is None else output)[0]
+        points = arrangement.points(at)
+        kernels.push(of_primal, at, grad_input=to_primal)
         _push(kernels, arrangement, of_tangents, points, to_tangents)
         if kernels.bend is not None:
             bend = arrangement.along(kernels.bend(points))
@@ -98,7 +99,7 @@ def _silu(inplace: bool = False) -> Kernels | None:
         s = torch.sigmoid(x)
         return torch.addcmul(s, s, s, value=-1).mul_(torch.rsub(s, 1, alpha=2).mul_(x).add_(2))
 
-    return None if inplace else Kernels(_aten.silu.out, _aten.silu_backward.grad_input, bend)
+    return None if inplace else Kernels(_aten.silu.out, _aten.silu_backward.grad_input, bend, of_output=False)
 
 
 def _gelu(approximate: str = "none") -> Kernels:
@@ -113,57 +114,51 @@ def _gelu(approximate: str = "none") -> Kernels:
         slope = scale * (1 + 3 * cubic * squares)
         return (1 - t.square()) * (slope + x * (3 * scale * cubic * x - t * slope.square()))
 
-    return Kernels(
-        partial(_aten.gelu.out, approximate=approximate),
-        partial(_aten.gelu_backward.grad_input, approximate=approximate),
-        exact if approximate == "none" else by_tanh,
-    )
+    value = partial(_aten.gelu.out, approximate=approximate)
+    push = partial(_aten.gelu_backward.grad_input, approximate=approximate)
+    return Kernels(value, push, exact if approximate == "none" else by_tanh, of_output=False)
 
 
 def _elu(alpha: float = 1.0, inplace: bool = False) -> Kernels | None:
-    def push(tangents: Tensor, x: Tensor, grad_input: Tensor) -> Tensor:
-        return _aten.elu_backward.grad_input(tangents, alpha, 1.0, 1.0, False, x, grad_input=grad_input)
+    def push(tangents: Tensor, y: Tensor, grad_input: Tensor) -> Tensor:
+        return _aten.elu_backward.grad_input(tangents, alpha, 1.0, 1.0, True, y, grad_input=grad_input)
 
-    def bend(x: Tensor) -> Tensor:
-        return torch.where(x > 0, 0.0, x.exp().mul_(alpha))
+    def bend(y: Tensor) -> Tensor:
+        # y + α where y ≤ 0; torch.where is many times slower on a CPU
+        return _aten.threshold_backward(y + alpha, y.neg(), -torch.finfo(y.dtype).tiny)
 
-    return None if inplace else Kernels(lambda x, out: _aten.elu.out(x, alpha, out=out), push, bend)
+    usable = not inplace and alpha > 0  # or the output does not tell
+    return Kernels(lambda x, out: _aten.elu.out(x, alpha, out=out), push, bend, of_output=True) if usable else None
 
 
 def _leaky_relu(negative_slope: float = 0.01, inplace: bool = False) -> Kernels | None:
     def push(tangents: Tensor, x: Tensor, grad_input: Tensor) -> Tensor:
         return _aten.leaky_relu_backward.grad_input(tangents, x, negative_slope, False, grad_input=grad_input)
 
-    return None if inplace else Kernels(lambda x, out: _aten.leaky_relu.out(x, negative_slope, out=out), push, None)
+    def value(x: Tensor, out: Tensor) -> Tensor:
+        return _aten.leaky_relu.out(x, negative_slope, out=out)
+
+    return None if inplace else Kernels(value, push, None, of_output=False)
 
 
 def _relu(inplace: bool = False) -> Kernels | None:
-    def push(tangents: Tensor, x: Tensor, grad_input: Tensor) -> Tensor:
-        return _aten.threshold_backward.grad_input(tangents, x, 0, grad_input=grad_input)
+    def push(tangents: Tensor, y: Tensor, grad_input: Tensor) -> Tensor:
+        return _aten.threshold_backward.grad_input(tangents, y, 0, grad_input=grad_input)
 
-    return None if inplace else Kernels(_aten.relu.out, push, None)
+    return None if inplace else Kernels(_aten.relu.out, push, None, of_output=True)
 
 
 def _tanh() -> Kernels:
-    def push(tangents: Tensor, x: Tensor, grad_input: Tensor) -> Tensor:
-        return _aten.tanh_backward.grad_input(tangents, x.tanh(), grad_input=grad_input)
-
-    def bend(x: Tensor) -> Tensor:
-        y = x.tanh()
-        return y.square().sub_(1).mul_(y).mul_(2)
-
-    return Kernels(_aten.tanh.out, push, bend)
+    return Kernels(
+        _aten.tanh.out, _aten.tanh_backward.grad_input, lambda y: y.square().sub_(1).mul_(y).mul_(2), of_output=True
+    )
 
 
 def _sigmoid() -> Kernels:
-    def push(tangents: Tensor, x: Tensor, grad_input: Tensor) -> Tensor:
-        return _aten.sigmoid_backward.grad_input(tangents, x.sigmoid(), grad_input=grad_input)
-
-    def bend(x: Tensor) -> Tensor:
-        y = x.sigmoid()
+    def bend(y: Tensor) -> Tensor:
         return torch.addcmul(y, y, y, value=-1).mul_(torch.rsub(y, 1, alpha=2))
 
-    return Kernels(_aten.sigmoid.out, push, bend)
+    return Kernels(_aten.sigmoid.out, _aten.sigmoid_backward.grad_input, bend, of_output=True)
 
 
 KERNELS: Mapping[Callable[..., Any], Callable[..., Kernels | None]] = MappingProxyType(

@@ -144,7 +144,7 @@ def _points(
 
 
 def _mean_product(first: Float[Tensor, "g N"], second: Float[Tensor, "g N"]) -> Float[Tensor, "g 1"]:
-    return torch.bmm(first.unsqueeze(1), second.unsqueeze(2)).squeeze(1) / first.shape[1]
+    return torch.linalg.vecdot(first, second).unsqueeze(1).div_(first.shape[1])
 
 
 def _values(
