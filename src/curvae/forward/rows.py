@@ -11,7 +11,8 @@ import torch
 from torch.nn import functional
 
 from curvae._typing import Float, Int, Tensor
-from curvae.forward import row_attention, row_rules
+from curvae.cpu.switch import Switch
+from curvae.forward import row_arithmetic, row_attention, row_rules
 from curvae.forward.arrangement import Arrangement
 from curvae.forward.checkpoints import without_checkpoints
 from curvae.forward.row_attention import multi_head_attention
@@ -19,8 +20,10 @@ from curvae.forward.row_rules import Call, CannotFollow
 from curvae.forward.row_views import VIEWS, view
 from curvae.forward.statistics import Counters, FixedStatistics
 
-_RULES = {**row_rules.RULES, **row_attention.RULES}
+_RULES = {**row_rules.RULES, **row_arithmetic.RULES, **row_attention.RULES}
 _HEADS = functional.multi_head_attention_forward
+ROWS = Switch()
+"""Whether passes go by rows where they can; without, PyTorch's forward mode gives the same."""
 
 
 class Rows(torch.Tensor):
@@ -133,15 +136,19 @@ def push_rows(
     fn: Callable[[Tensor], Tensor],
     z: Float[Tensor, "B *L"],
     tangents: Float[Tensor, "K m *L"],
-    chosen: Int[Tensor, " m"],
+    chosen: Int[Tensor, " m"] | None,
     statistics: FixedStatistics,
 ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "K m *D"]]:
-    r"""The decoder's output for all data and $J_g(z)\,v$ for the tangents of the chosen ones.
+    r"""The decoder's output for all data and $J_g(z)\,v$ for the tangents of the chosen ones (``None``: all).
 
     Raises:
         CannotFollow: the decoder does something without a rule; nothing has happened then.
     """
-    arrangement = Arrangement(len(z), chosen, len(tangents), statistics, torch.is_grad_enabled())
+    if not len(z) or torch.compiler.is_compiling():
+        raise CannotFollow("no data" if not len(z) else "a graph that is traced")
+    everyone = chosen is None
+    moved = torch.arange(len(z), device=z.device) if chosen is None else chosen
+    arrangement = Arrangement(len(z), moved, len(tangents), statistics, torch.is_grad_enabled(), everyone)
     watch = _Watch()
     try:
         with watch, torch.enable_grad(), _uncompiled(), without_checkpoints():
