@@ -124,6 +124,7 @@ def test_one_step_of_a_linear_model_is_bayes() -> None:
     torch.testing.assert_close(q.precision(), precision.expand(6, 3, 3))
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("likelihood", [Gaussian(0.1), BernoulliLogits()], ids=repr)
 def test_refined_means_are_the_modes(likelihood: Likelihood) -> None:
     grae, x, beta = model(), torch.rand(6, 5).round(), 0.3

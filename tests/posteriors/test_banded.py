@@ -132,6 +132,7 @@ def test_small_beta_reaches_a_minimum(width, beta):
         assert (value >= penalty * (1 - 1e-9)).all()
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("width", [1, 2])
 def test_extreme_beta_is_finite_and_between_full_and_diagonal(width):
     structure = Banded(width)
