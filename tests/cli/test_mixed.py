@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,7 @@ from curvae.likelihoods import LearnedGaussian, Masked, Mixed
 from curvae.runs import Run, RunConfig
 from curvae.runs.mixed import inferred
 
-if TYPE_CHECKING:
-    from .conftest import Curvae
+Curvae = Callable[..., Any]
 
 pytest.importorskip("pandas")
 pytestmark = pytest.mark.filterwarnings("ignore:note. :RuntimeWarning")
@@ -127,7 +127,7 @@ def test_a_run_begins_where_the_training_half_is(table: Path, tmp_path: Path) ->
     config = RunConfig(str(table), likelihood="mixed", width=0.02, latents=2, steps=1, lr=1e-30, batch_size=16)
     run = train(config, tmp_path / "run").run
     x = run.dataset().train[:].double().numpy()
-    model = run.model()
+    model: Any = run.model()
     raw = x.copy()
     raw[:, 2:4] = np.log1p(raw[:, 2:4])
     np.testing.assert_allclose(model.encoder.centre, np.nanmean(raw, 0), rtol=1e-5)
@@ -138,7 +138,7 @@ def test_a_run_begins_where_the_training_half_is(table: Path, tmp_path: Path) ->
     likelihood: Any = run.noise(model)[0]
     scale = np.nanstd(x, 0)
     for n, column in ((0, 0), (3, 4)):
-        one = likelihood.likelihood.parts[n].likelihood
+        one: Any = likelihood.likelihood.parts[n].likelihood
         assert isinstance(one, LearnedGaussian)
         # with its floor, 1 % of where it starts, which came back with the weights
         np.testing.assert_allclose(one.sigma.detach(), scale[column] * np.sqrt(1 + 1e-4), rtol=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -14,12 +15,15 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from curvae._checks import positive, positive_int
-from curvae._typing import Float, Tensor
+from curvae._typing import Tensor
+from curvae.autoencoder import Model
+from curvae.data import Coding
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.metrics import Implied, at_unit_beta, importance_weighted_nll
 from curvae.objectives import GRAE, BetaVAE
 from curvae.posteriors import Full, Normal, Structure
+from curvae.sklearn.conditions import Conditions, Named, Told, coded
 from curvae.sklearn.networks import build_networks
 from curvae.sklearn.table import COUNTS, Table, likelihood_for
 from curvae.sklearn.training import train
@@ -50,6 +54,7 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     beta: float
     likelihood: str | Likelihood
     size_factors: str | None
+    condition: Named
     hidden_layer_sizes: tuple[int, ...]
     activation: str
     structure: str | Structure
@@ -81,9 +86,9 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Raises:
             InputError: (a ``ValueError``) parameters or data that cannot be used.
         """
-        x = self._validated(X, reset=True)
-        self._build(x)
-        self._train(x, positive_int("steps", self.steps), falling=True)
+        told = self._validated(X, reset=True)
+        self._build(told)
+        self._train(told, positive_int("steps", self.steps), falling=True)
         return self
 
     def partial_fit(self: T, X: Any, y: Any = None) -> T:
@@ -100,12 +105,13 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             The estimator itself.
         """
         first = not hasattr(self, "model_")
-        x = self._validated(X, reset=first)
+        told = self._validated(X, reset=first)
         if first:
-            self._build(x)
+            self._build(told)
         else:
-            x = x.to(next(self.model_.parameters()))
-        self._train(x, -(-len(x) // min(positive_int("batch_size", self.batch_size), len(x))), falling=False)
+            told = told._replace(x=told.x.to(next(self.model_.parameters())))
+        count = len(told.x)
+        self._train(told, -(-count // min(positive_int("batch_size", self.batch_size), count)), falling=False)
         return self
 
     def transform(self, X: Any) -> Shaped[np.ndarray, "N d"]:
@@ -117,8 +123,8 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Returns:
             ``[n_samples, n_components]``, in the type of ``X``.
         """
-        x = self._seen(X)
-        return self._out([self.model_.encode(part) for part in self._parts(x)], x)
+        told = self._seen(X)
+        return self._out([at.encode(x) for at, x in told.parts(self.model_, _CHUNK)], told.x)
 
     def posterior(self, X: Any, refine: int = 0) -> Posterior:
         r"""What is known of the latents: $\mathcal N(h(x),\Sigma^*)$ with $\Sigma^*=(I+M/\beta)^{-1}$ of (11).
@@ -132,26 +138,29 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             Means ``[n_samples, n_components]`` and covariances, without ``refine`` the former those of
             :meth:`transform`.
         """
-        x = self._seen(X)
+        told = self._seen(X)
         implied = Implied(self.model_, self._implied_beta(), self.likelihood_, Full(), refine=refine)
-        return self._posterior_of(implied, x)
+        return self._posterior_of(implied.around, told)
 
-    def inverse_transform(self, X: Any) -> Shaped[np.ndarray, "N D"]:
+    def inverse_transform(self, X: Any, condition: Any = None) -> Shaped[np.ndarray, "N D"]:
         """The expected data at some codes.
 
         Args:
             X: codes ``[n_samples, n_components]``.
+            condition: of a conditional model: of each code, or one for all, as the data have it; of several columns a
+                mapping from their names, or a frame.
 
         Returns:
             Means of the observation model, in the units of the data; counts at size factor 1. Of a ``Mixed`` one the
-            classes of categorical columns have a probability each.
+            classes of categorical columns have a probability each. Conditions are not among them.
         """
         check_is_fitted(self)
         z = check_array(X, dtype=_DTYPES)
         if z.shape[1] != self.model_.latents:
             raise InputError(f"X has {z.shape[1]} columns, but this model has {self.model_.latents} components")
         codes = torch.from_numpy(np.array(z))
-        means = [self.likelihood_.mean(self.model_.decode(part)) for part in self._parts(codes)]
+        told = Told(codes, self._told(condition, len(codes)))
+        means = [self.likelihood_.mean(at.decode(z)) for at, z in told.parts(self.model_, _CHUNK)]
         if self.size_factors == "column":
             means = [torch.cat([mean, mean.new_ones(len(mean), 1)], 1) for mean in means]
         return self._out(means, codes)
@@ -170,13 +179,14 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Returns:
             ``[n_samples]``, in nats; of what was observed where values are missing.
         """
-        x = self._seen(X)
+        x, c = self._seen(X)
+        model = self.model_ if c is None else self.model_.given(c.to(next(self.model_.parameters())))
         noise = at_unit_beta(self.likelihood_, self._implied_beta())
         count = positive_int("importance_samples", self.importance_samples)
         normal = qmc.MultivariateNormalQMC(np.zeros(self.model_.latents), engine=None, rng=0).random(count)
         draws = torch.from_numpy(np.atleast_2d(normal)).to(x.device)
         found = importance_weighted_nll(
-            Implied(self.model_, 1.0, noise, Full()), x, noise, samples=count, noise=draws, chunk_size=32
+            Implied(model, 1.0, noise, Full()), x, noise, samples=count, noise=draws, chunk_size=32
         )
         return -found.nll.numpy().astype(self._dtype(x))
 
@@ -189,18 +199,24 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """
         return float(self.score_samples(X).mean())
 
-    def sample(self, n_samples: int = 1, random_state: Any = None) -> Shaped[np.ndarray, "n D"]:
+    def sample(self, n_samples: int = 1, random_state: Any = None, condition: Any = None) -> Shaped[np.ndarray, "n D"]:
         """New samples of the model, noise included; counts at size factor 1.
 
         Args:
             n_samples: how many.
             random_state: a seed or a NumPy ``RandomState``.
+            condition: as of :meth:`inverse_transform`; default the classes of the one column in turn.
         """
         check_is_fitted(self)
+        if self._coding is not None and condition is None:
+            c = self._coding.cycle(positive_int("n_samples", n_samples))
+        else:
+            c = None
+        c = self._told(condition, positive_int("n_samples", n_samples)) if c is None else c
         generator = torch.Generator(self.device).manual_seed(_seed(random_state))
         noise = at_unit_beta(self.likelihood_, self._implied_beta())
         with torch.no_grad():
-            eta = self.model_.sample(positive_int("n_samples", n_samples), generator)
+            eta = self.model_.sample(n_samples, generator, None if c is None else c.to(next(self.model_.parameters())))
             return noise.sample(eta, generator).cpu().numpy()
 
     def __sklearn_tags__(self) -> Any:
@@ -214,8 +230,10 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     def _implied_beta(self) -> float:
         return positive("beta", self.beta)
 
-    def _validated(self, X: Any, reset: bool) -> Float[Tensor, "N C"]:
-        """A table as a tensor, with scikit-learn's own checks and messages."""
+    def _validated(self, X: Any, reset: bool) -> Told:
+        """A table as a tensor, with scikit-learn's own checks and messages, and its conditions."""
+        chosen = Conditions.of(self.condition, X)
+        X, known = chosen.cut(X)
         least = 2 if reset else 1
         found = validate_data(
             self,
@@ -227,43 +245,61 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             ensure_min_samples=least,
         )
         dense = found.toarray() if hasattr(found, "toarray") else found
-        return torch.from_numpy(np.array(dense)).to(self.device)
+        x = torch.from_numpy(np.delete(dense, chosen.places, 1) if known else np.array(dense)).to(self.device)
+        if reset:
+            self._coding = Coding.of(chosen.names, known, known) if known else None
+        return Told(x, None if self._coding is None else self._coding.code(known).to(x))
 
-    def _seen(self, X: Any) -> Float[Tensor, "N C"]:
+    def _told(self, condition: Any, count: int) -> Tensor | None:
+        """The conditions that a person says beside codes."""
+        if self._coding is not None:
+            return coded(self._coding, condition, count)
+        if condition is not None:
+            raise InputError("a condition is given but the model was fitted without any; leave it out")
+        return None
+
+    def _seen(self, X: Any) -> Told:
         """A table that the fitted model is asked about."""
         check_is_fitted(self)
-        x = self._validated(X, reset=False)
-        table = Table(x, self.likelihood, self.size_factors)
+        told = self._validated(X, reset=False)
+        table = Table(told.x, self.likelihood, self.size_factors)
         table.check()
         self._check_gaps(table)
-        return x
+        return told
 
     def _check_gaps(self, table: Table) -> None:
         if table.gaps and not self._features.gaps:
             raise InputError("X has missing values (NaN) but the samples that the model was fitted on had none")
 
-    def _build(self, x: Float[Tensor, "N C"]) -> None:
+    def _build(self, told: Told) -> None:
         """New networks for this table, from the seed."""
-        table = Table(x, self.likelihood, self.size_factors)
+        table = Table(told.x, self.likelihood, self.size_factors)
         table.check()
         likelihood = likelihood_for(table)
         latents = positive_int("n_components", self.n_components)
         self.seed_ = _seed(self.random_state)
         self.model_, self._features = build_networks(
-            table, likelihood, latents, self.hidden_layer_sizes, self.activation, self._structure(), self.seed_
+            table,
+            likelihood,
+            latents,
+            self.hidden_layer_sizes,
+            self.activation,
+            self._structure(),
+            self.seed_,
+            0 if self._coding is None else self._coding.size,
         )
         self.likelihood_ = likelihood
         self._n_features_out = latents
         self._passes = 0
 
-    def _train(self, x: Float[Tensor, "N C"], steps: int, falling: bool) -> None:
-        table = Table(x, self.likelihood, self.size_factors)
+    def _train(self, told: Told, steps: int, falling: bool) -> None:
+        table = Table(told.x, self.likelihood, self.size_factors)
         table.check()
         self._check_gaps(table)
         train(
             self.model_,
             self._objective(self.likelihood_),
-            x,
+            told,
             steps=steps,
             batch_size=positive_int("batch_size", self.batch_size),
             lr=positive("lr", self.lr),
@@ -272,13 +308,12 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         )
         self._passes += 1
 
-    def _parts(self, x: Tensor) -> list[Tensor]:
-        return list(x.to(next(self.model_.parameters())).split(_CHUNK))
-
-    def _posterior_of(self, model: Any, x: Tensor) -> Posterior:
+    def _posterior_of(self, around: Callable[[Model], Any], told: Told) -> Posterior:
+        """By the model that is made of the fitted one, or of that at some conditions."""
         with torch.no_grad():
-            found: list[Normal] = [model.posterior(part) for part in self._parts(x)]
-            return Posterior(self._out([q.mean for q in found], x), self._out([q.covariance() for q in found], x))
+            found: list[Normal] = [around(at).posterior(x) for at, x in told.parts(self.model_, _CHUNK)]
+            mean, covariance = [q.mean for q in found], [q.covariance() for q in found]
+            return Posterior(self._out(mean, told.x), self._out(covariance, told.x))
 
     def _out(self, parts: list[Tensor], like: Tensor) -> Shaped[np.ndarray, "N *D"]:
         return torch.cat(parts).detach().cpu().numpy().astype(self._dtype(like))

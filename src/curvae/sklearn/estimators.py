@@ -12,6 +12,7 @@ from curvae.likelihoods import Likelihood
 from curvae.posteriors import Structure
 from curvae.runs.parts import build_estimator, build_structure
 from curvae.sklearn.base import Posterior, TableAutoencoder
+from curvae.sklearn.conditions import Named
 
 
 class GRAE(TableAutoencoder):
@@ -33,7 +34,11 @@ class GRAE(TableAutoencoder):
         :mod:`curvae.likelihoods`, for instance ``Mixed`` for columns of different kinds.
     size_factors : {None, "total", "column"}, default=None
         Of counts: what makes one sample count more than another. ``"total"`` is each sample's own total over the
-        median of them all, ``"column"`` the last column of ``X``.
+        median of them all, ``"column"`` the last column of ``X`` (without conditions).
+    condition : str, int, list of these or None, default=None
+        Columns of ``X`` that encoder and decoder are told and that are no features: names of a frame, or positions.
+        Texts and whole numbers of at most 100 different values are classes, other numbers are standardised;
+        ``"age:number"`` and ``"batch:classes"`` say otherwise.
     hidden_layer_sizes : tuple of int, default=(128, 64)
         Layers of the encoder; the decoder's are the same, backwards. ``()`` is a linear model.
     activation : {"elu", "relu", "silu", "tanh"}, default="elu"
@@ -96,6 +101,7 @@ class GRAE(TableAutoencoder):
         beta: float = 1.0,
         likelihood: str | Likelihood = "gaussian",
         size_factors: str | None = None,
+        condition: Named = None,
         hidden_layer_sizes: tuple[int, ...] = (128, 64),
         activation: str = "elu",
         structure: str | Structure = "full",
@@ -111,6 +117,7 @@ class GRAE(TableAutoencoder):
         self.beta = beta
         self.likelihood = likelihood
         self.size_factors = size_factors
+        self.condition = condition
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.structure = structure
@@ -142,6 +149,8 @@ class BetaVAE(TableAutoencoder):
     likelihood : str or Likelihood, default="gaussian"
         The observation model, as of :class:`GRAE`.
     size_factors : {None, "total", "column"}, default=None
+        As of :class:`GRAE`.
+    condition : str, int, list of these or None, default=None
         As of :class:`GRAE`.
     hidden_layer_sizes : tuple of int, default=(128, 64)
         Layers of the encoder; the decoder's are the same, backwards.
@@ -195,6 +204,7 @@ class BetaVAE(TableAutoencoder):
         beta: float = 1.0,
         likelihood: str | Likelihood = "gaussian",
         size_factors: str | None = None,
+        condition: Named = None,
         hidden_layer_sizes: tuple[int, ...] = (128, 64),
         activation: str = "elu",
         structure: str | Structure = "diagonal",
@@ -210,6 +220,7 @@ class BetaVAE(TableAutoencoder):
         self.beta = beta
         self.likelihood = likelihood
         self.size_factors = size_factors
+        self.condition = condition
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.structure = structure
@@ -240,7 +251,7 @@ class BetaVAE(TableAutoencoder):
             return super().posterior(X, refine)
         if refine:
             raise InputError("refine moves the mean to the mode, whose covariance is the calibrated one; leave one out")
-        return self._posterior_of(self.model_, self._seen(X))
+        return self._posterior_of(lambda model: model, self._seen(X))
 
     def _objective(self, likelihood: Likelihood) -> objectives.BetaVAE:
         return objectives.BetaVAE(positive("beta", self.beta), likelihood, self.samples)

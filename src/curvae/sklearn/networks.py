@@ -8,14 +8,27 @@ import torch
 from torch import nn
 
 from curvae._checks import positive_int
+from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
-from curvae.nn import MLPDecoder, MLPEncoder, linear_decoder
+from curvae.nn import Beside, MLPDecoder, MLPEncoder, linear_decoder
 from curvae.posteriors import Structure
 from curvae.sklearn.table import Features, Table, outputs_for, outputs_of
 
 ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU}
+
+
+class _Before(nn.Module):
+    """A network of features and of a condition."""
+
+    def __init__(self, features: Features, network: nn.Module) -> None:
+        super().__init__()
+        self.features, self.network = features, network
+
+    def forward(self, x: Float[Tensor, "B C"], c: Float[Tensor, "B K"]) -> Float[Tensor, "B F"]:
+        """The network's output."""
+        return self.network(self.features(x), c)
 
 
 def build_networks(
@@ -26,6 +39,7 @@ def build_networks(
     activation: str,
     structure: Structure | None,
     seed: int,
+    conditions: int = 0,
 ) -> tuple[Autoencoder, Features]:
     """New networks for a table, and what the encoder sees of it.
 
@@ -37,6 +51,7 @@ def build_networks(
         activation: between them.
         structure: of the posterior that the encoder gives; None for the mean alone.
         seed: of the weights.
+        conditions: how many numbers both networks are told of each sample.
 
     Raises:
         InputError: a setting that the table does not allow, or that does not exist.
@@ -53,17 +68,18 @@ def build_networks(
         torch.default_generator.manual_seed(seed)
         features = Features(table)
         width = features.out_features
-        encoder = MLPEncoder((width,), hidden, between) if hidden else nn.Identity()
-        decoder = (
-            MLPDecoder(latents, (outputs,), hidden[::-1], between) if hidden else linear_decoder(latents, (outputs,))
-        )
+        seen, codes = width + conditions, latents + conditions
+        encoder = MLPEncoder((seen,), hidden, between) if hidden else nn.Identity()
+        decoder = MLPDecoder(codes, (outputs,), hidden[::-1], between) if hidden else linear_decoder(codes, (outputs,))
+        placed = nn.Sequential(decoder, outputs_of(table, outputs))
         model = Autoencoder(
-            nn.Sequential(features, encoder),
-            nn.Sequential(decoder, outputs_of(table, outputs)),
+            _Before(features, Beside(encoder)) if conditions else nn.Sequential(features, encoder),
+            Beside(placed) if conditions else placed,
             latents,
             structure,
-            features=hidden[-1] if hidden else width,
+            features=hidden[-1] if hidden else seen,
             head=True,
+            condition="both" if conditions else None,
         )
     if isinstance(likelihood, nn.Module):  # so that its weights are the model's
         model.add_module("likelihood", likelihood)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import warnings
 
-from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset
 from curvae.objectives import GRAE, BetaVAE
+from curvae.sklearn.conditions import Told
 from curvae.training.fit import fit
 
 # what a run would measure now and then is not asked for here
@@ -17,7 +17,7 @@ _HELD_OUT = 2
 def train(
     model: Autoencoder,
     objective: GRAE | BetaVAE,
-    x: Float[Tensor, "N C"],
+    told: Told,
     *,
     steps: int,
     batch_size: int,
@@ -26,17 +26,21 @@ def train(
     seed: int,
 ) -> None:
     """Minimise an objective over a table, in place, by the loop of :func:`curvae.fit` in a folder that is not kept."""
-    device = x.device
-    table = x.float().cpu()
+    device = told.x.device
+    table = told.x.float().cpu()
+    dataset = Dataset("X", table, table[:_HELD_OUT], {"kind": "given"})
+    if told.c is not None:
+        c = told.c.float().cpu()
+        dataset = dataset.with_conditions(c, c[:_HELD_OUT])
     with warnings.catch_warnings():
         # remarks on the scale of the data, which the networks standardise
         warnings.filterwarnings("ignore", message="note: ", category=RuntimeWarning)
         fit(
             model,
-            Dataset("X", table, table[:_HELD_OUT], {"kind": "given"}),
+            dataset,
             objective,
             steps=steps,
-            batch_size=min(batch_size, len(x)),
+            batch_size=min(batch_size, len(table)),
             lr=lr,
             schedule="cosine" if falling else "constant",
             seed=seed,

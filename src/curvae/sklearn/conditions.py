@@ -1,0 +1,124 @@
+"""Columns of a table that the networks are told, in the place of features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Shaped
+
+from curvae._checks import shown
+from curvae._typing import Float, Tensor
+from curvae.autoencoder import Autoencoder, Model
+from curvae.data import Coding
+from curvae.data.coding import kind_of
+from curvae.errors import InputError
+
+Named = str | int | Sequence[str | int] | None
+"""Columns of ``X``: names of a frame, which may end in ``:classes`` or ``:number``, or positions."""
+
+
+class Told(NamedTuple):
+    """Samples, and what the networks are told of each.
+
+    Attributes:
+        x: the features ``[N, D]``.
+        c: coded conditions ``[N, C]``; None for models that take none.
+    """
+
+    x: Float[Tensor, "N D"]
+    c: Float[Tensor, "N C"] | None
+
+    def parts(self, model: Autoencoder, rows: int) -> list[tuple[Model, Float[Tensor, "B D"]]]:
+        """Some samples at a time, each time with the model for them."""
+        like = next(model.parameters())
+        pieces = self.x.to(like).split(rows)
+        if self.c is None:
+            return [(model, x) for x in pieces]
+        return [(model.given(c), x) for x, c in zip(pieces, self.c.to(like).split(rows), strict=True)]
+
+
+class Conditions(NamedTuple):
+    """Which columns are conditions.
+
+    Attributes:
+        places: their positions in ``X``.
+        names: as a coding calls them, perhaps with their kind.
+    """
+
+    places: list[int]
+    names: list[str]
+
+    @classmethod
+    def of(cls, named: Named, X: Any) -> Conditions:
+        """The columns that a parameter names.
+
+        Raises:
+            InputError: no such column, one twice, or no others.
+        """
+        if named is None:
+            return cls([], [])
+        each = [named] if isinstance(named, str | int | np.integer) else list(named)
+        columns = [str(name) for name in X.columns] if hasattr(X, "columns") else None
+        count = np.shape(X)[1] if len(np.shape(X)) == 2 else 0
+        places, names = [], []
+        for one in each:
+            if isinstance(one, str):
+                name = kind_of(one)[0]
+                if columns is None:
+                    raise InputError(f"condition names {shown(one)}, but X has no names; give positions")
+                if name not in columns:
+                    raise InputError(f"condition names {shown(name)}, but X has {', '.join(columns[:8])}")
+                places.append(columns.index(name))
+            elif isinstance(one, int | np.integer) and not isinstance(one, bool) and -count <= one < count:
+                places.append(int(one) % count)
+            else:
+                raise InputError(f"condition has {shown(one)}; expected names or positions of the {count} columns of X")
+            names.append(one if isinstance(one, str) else columns[places[-1]] if columns else str(places[-1]))
+        if len(set(places)) < len(places):
+            raise InputError(f"condition is {shown(named)}, which names a column twice")
+        if each and len(places) == count:
+            raise InputError("condition names every column of X; expected some that are features")
+        return cls(places, names)
+
+    def cut(self, X: Any) -> tuple[Any, dict[str, Shaped[np.ndarray, " N"]]]:
+        """``X`` with zeros in these columns, which may be text, and their values by name."""
+        if not self.places:
+            return X, {}
+        plain = [kind_of(name)[0] for name in self.names]
+        if hasattr(X, "iloc"):
+            found = {name: np.asarray(X.iloc[:, place]) for name, place in zip(plain, self.places, strict=True)}
+            X = X.copy()
+            for place in self.places:
+                X.isetitem(place, 0.0)
+            return X, {name: _whole(values) for name, values in found.items()}
+        X = X.toarray() if hasattr(X, "toarray") else np.array(X)
+        found = {name: X[:, place] for name, place in zip(plain, self.places, strict=True)}
+        kept = {name: _whole(values.copy()) for name, values in found.items()}
+        X[:, self.places] = 0
+        return X, kept
+
+
+def coded(coding: Coding, condition: Any, count: int) -> Float[Tensor, "N C"]:
+    """What a person says beside codes: one condition for each of them, or one for all.
+
+    Raises:
+        InputError: none, or one that is not known.
+    """
+    if condition is None:
+        raise InputError(f"the model is conditional; give condition=…, one for each or one for all: {coding.told()}")
+    c = coding.of_values(condition)
+    if len(c) not in (1, count):
+        raise InputError(f"there are {len(c)} conditions for {count} codes; expected one for each, or one for all")
+    return c.expand(count, -1)
+
+
+def _whole(values: Shaped[np.ndarray, " N"]) -> Shaped[np.ndarray, " N"]:
+    """Whole numbers as such: a table of numbers has one type for all of its columns."""
+    try:
+        numbers = values.astype(np.float64)
+    except (ValueError, TypeError):
+        return values
+    whole = bool(np.isfinite(numbers).all()) and bool((numbers == np.floor(numbers)).all())
+    return numbers.astype(np.int64) if whole and values.dtype.kind != "b" else values
