@@ -34,9 +34,14 @@ class Arrangement(NamedTuple):
     everyone: bool = False
 
     @property
+    def moved(self) -> int:
+        """m."""
+        return self.chosen.shape[0]  # len() of a tensor goes through Python
+
+    @property
     def total(self) -> int:
         """B + K m."""
-        return self.data + self.directions * len(self.chosen)
+        return self.data + self.directions * self.chosen.shape[0]
 
     def join(self, primal: Float[Tensor, "B *S"], tangents: Float[Tensor, "K m *S"]) -> Float[Tensor, "R *S"]:
         """One tensor of primal and tangent rows."""
@@ -45,12 +50,13 @@ class Arrangement(NamedTuple):
     def split(self, rows: Float[Tensor, "R *S"]) -> tuple[Float[Tensor, "B *S"], Float[Tensor, "K m *S"]]:
         """Primal rows and tangent rows."""
         # one split, whose derivative is one concatenation; that of a slice is a tensor of zeros for each half
-        primal, tangents = rows.split([self.data, self.total - self.data])
-        return primal, tangents.unflatten(0, (self.directions, len(self.chosen)))
+        primal, tangents = rows.split_with_sizes([self.data, self.directions * self.chosen.shape[0]])
+        return primal, tangents.unflatten(0, (self.directions, self.chosen.shape[0]))
 
     def halves(self, rows: Float[Tensor, "R *S"]) -> tuple[Float[Tensor, "B *S"], Float[Tensor, "n *S"]]:
-        """Primal rows and all K m tangent rows, as views to be read and written."""
-        return rows.narrow(0, 0, self.data), rows.narrow(0, self.data, self.total - self.data)
+        """Primal rows and all K m tangent rows, as views."""
+        primal, tangents = rows.split_with_sizes([self.data, self.directions * self.chosen.shape[0]])
+        return primal, tangents
 
     def points(self, primal: Float[Tensor, "B *S"]) -> Float[Tensor, "m *S"]:
         """Where the tangents are taken."""

@@ -86,61 +86,50 @@ class _Normalised(torch.autograd.Function):
     ) -> Tensor:
         rows = rows.contiguous()
         primal, tangents = arrangement.halves(rows)
-        output = torch.empty_like(rows)
-        values, pushed = arrangement.halves(output)
-        y, mean, inverse = _values(primal, weight, bias, groups)
-        values.copy_(y)
-        mean, inverse = mean.reshape(-1, 1), inverse.reshape(-1, 1)
-        at = _points(primal, mean, inverse, arrangement, groups)
+        y, *moments = _values(primal, weight, bias, groups)
+        at = _points(primal, *moments, arrangement, groups)
         slopes = _derivative(groups.flat(tangents), *at).view_as(tangents)
-        if weight is None:
-            pushed.copy_(slopes)
-        else:
-            torch.mul(slopes, groups.scale(weight, rows.dim()), out=pushed)
-        ctx.save_for_backward(rows, weight, bias, mean, inverse, slopes)
+        scale = None if weight is None else groups.scale(weight, rows.dim())
+        ctx.save_for_backward(rows, weight, bias, *moments, slopes, *(at if arrangement.directions == 1 else ()))
         ctx.given = arrangement, groups
-        return output
+        return torch.cat([y, slopes if scale is None else slopes * scale])
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        rows, weight, bias, mean, inverse, slopes = ctx.saved_tensors
+        rows, weight, bias, mean, inverse, slopes, *at = ctx.saved_tensors
         arrangement, groups = ctx.given
         if torch.is_grad_enabled():  # to be differentiated again
             plain = partial(_plain, arrangement=arrangement, groups=groups)
             return *gradients_again(plain, (rows, weight, bias), [gradient]), None, None
         primal, tangents = arrangement.halves(rows)
         of_primal, of_tangents = arrangement.halves(gradient.contiguous())
-        result = torch.empty_like(rows)
-        to_primal, to_tangents = arrangement.halves(result)
-        first, of_weight, of_bias = _backward(
+        to_primal, of_weight, of_bias = _backward(
             of_primal, primal, mean, inverse, weight, bias, groups, ctx.needs_input_grad[1:3]
         )
-        to_primal.copy_(first)
-        if of_weight is not None:
-            of_weight = of_weight + (of_tangents * slopes).sum(groups.over(rows.dim())).view_as(of_weight)
-        scaled = of_tangents if weight is None else of_tangents * groups.scale(weight, rows.dim())
-        points, mean, inverse = _points(primal, mean, inverse, arrangement, groups)
-        scaled, slopes = groups.flat(scaled), groups.flat(slopes)
+        scaled = of_tangents
+        if weight is not None:
+            scaled = of_tangents * groups.scale(weight, rows.dim())
+            if of_weight is not None:
+                of_weight += (of_tangents * slopes).sum(groups.over(rows.dim())).view_as(of_weight)
+        points, mean, inverse = at or _points(primal, mean, inverse, arrangement, groups)
+        tangents, scaled, slopes = map(groups.flat, (tangents, scaled, slopes))
         back = _derivative(scaled, points, mean, inverse)
-        to_tangents.copy_(back.view_as(to_tangents))
         standard = (points - mean).mul_(inverse)
-        along, against, both = (
-            _mean_product(*pair) for pair in ((standard, groups.flat(tangents)), (standard, scaled), (slopes, back))
-        )
-        both = both + groups.eps * inverse.pow(4) * along * against
-        bent = standard.mul_(-both).addcmul_(slopes, -inverse * against).addcmul_(back, -inverse * along)
-        arrangement.add_at_points(to_primal, bent.view_as(tangents))
-        return result, of_weight, of_bias, None, None
+        along, against = _mean_product(standard, tangents), _mean_product(standard, scaled)
+        both = _mean_product(slopes, back).addcmul_(inverse.pow(4), along * against, value=groups.eps)
+        bent = standard.mul_(both.neg_())
+        bent.addcmul_(slopes, inverse * against, value=-1).addcmul_(back, inverse * along, value=-1)
+        shape = (-1, *rows.shape[1:])
+        arrangement.add_at_points(to_primal, bent.view(shape))
+        return torch.cat([to_primal, back.view(shape)]), of_weight, of_bias, None, None
 
 
 def _points(
-    primal: Tensor, mean: Float[Tensor, "g 1"], inverse: Float[Tensor, "g 1"], arrangement: Arrangement, groups: Groups
+    primal: Tensor, mean: Float[Tensor, "B ..."], inverse: Float[Tensor, "B ..."], arrangement: Arrangement, groups: Groups
 ) -> tuple[Float[Tensor, "n N"], Float[Tensor, "n 1"], Float[Tensor, "n 1"]]:
     """The values of each tangent's point, their mean and 1/√(v + ε)."""
-    per_sample = len(mean) // max(1, arrangement.data)
-    at = [arrangement.along(arrangement.points(part.view(-1, per_sample))) for part in (mean, inverse)]
-    points = groups.flat(arrangement.along(arrangement.points(primal)))
-    return points, at[0].reshape(-1, 1), at[1].reshape(-1, 1)
+    points, mean, inverse = (arrangement.along(arrangement.points(part)) for part in (primal, mean, inverse))
+    return groups.flat(points), mean.reshape(-1, 1), inverse.reshape(-1, 1)
 
 
 def _mean_product(first: Float[Tensor, "g N"], second: Float[Tensor, "g N"]) -> Float[Tensor, "g 1"]:
@@ -153,15 +142,15 @@ def _values(
     """PyTorch's own kernel: output, means, 1/√(v + ε)."""
     if groups.count is None:
         return torch.native_layer_norm(x, groups.trailing, weight, bias, groups.eps)
-    sizes = len(x), x.shape[1], x.shape[2:].numel()
+    sizes = x.shape[0], x.shape[1], x.shape[2:].numel()
     return torch.native_group_norm(x, weight, bias, *sizes, groups.count, groups.eps)
 
 
 def _backward(
     gradient: Float[Tensor, "B *S"],
     x: Float[Tensor, "B *S"],
-    mean: Float[Tensor, "g 1"],
-    inverse: Float[Tensor, "g 1"],
+    mean: Float[Tensor, "B ..."],
+    inverse: Float[Tensor, "B ..."],
     weight: Tensor | None,
     bias: Tensor | None,
     groups: Groups,
@@ -169,12 +158,10 @@ def _backward(
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     wanted = [True, *needed]
     if groups.count is None:
-        shape = [*x.shape[: x.dim() - len(groups.trailing)], *[1] * len(groups.trailing)]
         return torch.ops.aten.native_layer_norm_backward(
-            gradient, x, groups.trailing, mean.view(shape), inverse.view(shape), weight, bias, wanted
+            gradient, x, groups.trailing, mean, inverse, weight, bias, wanted
         )
-    sizes = len(x), x.shape[1], x.shape[2:].numel(), groups.count
-    mean, inverse = mean.view(len(x), -1), inverse.view(len(x), -1)
+    sizes = x.shape[0], x.shape[1], x.shape[2:].numel(), groups.count
     return torch.ops.aten.native_group_norm_backward(gradient, x, mean, inverse, weight, *sizes, wanted)
 
 

@@ -63,7 +63,7 @@ class Call(NamedTuple):
 
     def same(self, output: Tensor) -> Float[Tensor, "R *S"]:
         """The output of a function that gives a row for each row."""
-        self.require(output.dim() > 0 and len(output) == self.arrangement.total)
+        self.require(output.dim() > 0 and output.shape[0] == self.arrangement.total)
         return output
 
 
