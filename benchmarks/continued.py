@@ -36,13 +36,13 @@ from curvae.autoencoder import Autoencoder
 from curvae.cpu.page_faults import avoid_page_faults
 from curvae.data import as_float
 from curvae.errors import InputError
-from curvae.metrics import Implied
 from curvae.objectives import BetaVAE
 from curvae.posteriors import Diagonal
 from curvae.reproduce.summary import as_json, write_text
 from curvae.runs import Run, RunConfig, build_likelihood, load_model
 from curvae.runs.objective import build_objective
 from curvae.runs.provenance import environment, today
+from curvae.training import fit_widths
 
 # training digits that a new head is fitted to
 _FITTED = 2000
@@ -72,17 +72,8 @@ def with_widths(model: Autoencoder, x: Tensor, config: RunConfig, fitted: bool) 
     """The same networks and means with a diagonal posterior, its head fitted by least squares to log σ of (11)."""
     vae = Autoencoder(model.encoder, model.decoder, model.latents, Diagonal(), features=model.features)
     vae.mean_head.load_state_dict(model.mean_head.state_dict())
-    if not fitted:
-        return vae
-    vae.eval()
-    implied = Implied(model, config.beta, build_likelihood(config.likelihood), structure=Diagonal())
-    parts = x[:_FITTED].split(100)
-    features = torch.cat([vae.encoder(part) for part in parts])
-    logs = torch.cat([implied.posterior(part).covariance().diagonal(dim1=-2, dim2=-1).log() / 2 for part in parts])
-    found = torch.linalg.lstsq(torch.nn.functional.pad(features, (0, 1), value=1.0).double(), logs.double()).solution
-    head = vae.factor_head
-    head.weight.copy_(found[:-1].T)
-    head.bias.copy_(found[-1])
+    if fitted:
+        fit_widths(vae, x[:_FITTED].split(100), config.beta, build_likelihood(config.likelihood))
     return vae
 
 

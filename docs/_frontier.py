@@ -44,6 +44,17 @@ def _value(part: dict[str, float], sign: bool = False) -> str:
     return f"{plus}{num(part['mean'])} ± {num(part['se'])}"
 
 
+def continued_scale() -> str:
+    """How much was measured, from which commits."""
+    found = read("frontier/continued.json")
+    scale, commits = found["scale"], dict.fromkeys(commit[:7] for commit in found["runs"].values())
+    own = found["evaluated"]["commit"][:7]
+    return (
+        f"{scale['finished']} digits, NLL of {scale['nll']}; rate {found['rate']}; long runs from "
+        f"{', '.join(f'`{commit}`' for commit in commits)}, continued at `{own}`"
+    )
+
+
 def continued_table() -> str:
     """What more steps of another objective make of models that are trained to the end, less the β-VAE's ends."""
     rows = []

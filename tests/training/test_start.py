@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 from curvae.autoencoder import Autoencoder
 from curvae.cli import app
 from curvae.errors import InputError
+from curvae.metrics import Implied
+from curvae.posteriors import Diagonal
 from curvae.runs import RunConfig, load_model
 from curvae.runs.build import build_model
 from curvae.runs.start import start_from
@@ -67,6 +69,24 @@ def test_a_run_starts_there_and_goes_on_after_a_stop_before_its_first_checkpoint
     torch.testing.assert_close(again.state_dict(), run.model().state_dict(), rtol=0, atol=0)
 
 
+def test_the_first_widths_are_those_that_the_other_decoder_implies(configure: Configure, tmp_path: Path) -> None:
+    train(configure(), tmp_path / "first")
+    config = configure(objective="beta-vae", init_from=str(tmp_path / "first"), steps=1, lr=1e-12)
+    run = train(config, tmp_path / "second").run
+    x = torch.as_tensor(run.dataset().train[:])
+    found = run.model().posterior(x).covariance()
+    best = Implied(load_model(tmp_path / "first"), config.beta, structure=Diagonal()).posterior(x).covariance()
+    one = torch.eye(2).expand_as(best)  # a head as initialised
+    assert (found - best).norm() < 0.2 * (one - best).norm()
+
+
+def test_other_structures_begin_anew_and_say_so(configure: Configure, tmp_path: Path) -> None:
+    train(configure(steps=1), tmp_path / "first")
+    config = configure(objective="beta-vae", structure="full", init_from=str(tmp_path / "first"), steps=1)
+    with pytest.warns(RuntimeWarning, match="factor_head initialised anew"):
+        train(config, tmp_path / "second")
+
+
 def test_float64_starts_from_float32(configure: Configure, tmp_path: Path) -> None:
     train(configure(steps=1), tmp_path / "first")
     config = configure(objective="beta-vae", precision="64")
@@ -99,5 +119,5 @@ def test_the_command_line_says_what_is_new(configure: Configure, tmp_path: Path)
     command = f"train {options} --objective beta-vae --init-from {tmp_path / 'first'} --out {tmp_path / 'second'}"
     done = CliRunner().invoke(app, command.split())
     assert done.exit_code == 0
-    assert "factor_head initialised anew" in " ".join(done.stderr.split())
+    assert "has no widths: they begin as those that its decoder implies" in " ".join(done.stderr.split())
     assert load_model(tmp_path / "second").structure is not None
