@@ -36,8 +36,8 @@ def _long(page: str) -> str:
     less = long.lead("GRAE≈, one column")
     seeds = less["beta_vae"]["seeds"]
     return (
-        f"After {less['step']:,} steps of a falling rate (networks × 1/16, {seeds} seed{'s' * (seeds > 1)}) "
-        f"GRAE≈ less the β-VAE is {long.cell(less['grae_full'])} in (13) and {long.cell(less['beta_vae'])} in (2) "
+        f"After {less['step']:,} steps with a decaying rate (networks 1/16 as wide, {seeds} seed{'s' * (seeds > 1)}) "
+        f"GRAE≈ minus the β-VAE is {long.cell(less['grae_full'])} in (13) and {long.cell(less['beta_vae'])} in (2) "
         f"([Long runs]({page}#and-after-the-papers-20-000-steps))."
     )
 
@@ -46,10 +46,10 @@ def _results() -> str:
     vae, column, few = (bench.learned(way)["last"]["grae_full"] for way in ("β-VAE", bench.COLUMN, bench.EXACT_32))
     buys, samples = f"{SITE}results.html#what-a-step-buys", f"{SITE}results.html#are-samples-as-good-without-the-noise"
     lines = [
-        f"- **A step without noise learns more.** After 1500 steps on MNIST, (13) on held-out digits is "
+        f"- **A step without noise learns more.** After 1500 steps on MNIST, objective (13) on held-out digits (lower is better) is "
         f"{bench.plus_minus(column, 2)} with GRAE≈, {bench.plus_minus(few, 2)} with all columns of 1/32 of each batch, "
         f"and {bench.plus_minus(vae, 2)} with the β-VAE ([What a step buys]({buys})). {_long(f'{SITE}results.html')}",
-        f"- **Samples do not suffer.** On drawn faces, after short training, the Fréchet distances of β-VAE and GRAE≈ "
+        f"- **Samples are about as good.** On drawn faces, after short training, the Fréchet distances of β-VAE and GRAE≈ "
         f"differ by less than the spread of seeds in {figures.within_count()} settings ([Samples]({samples})).",
         f"- **Diagonal posteriors single out one rotation, full ones do not.** For a linear decoder, "
         f"{percent(figures.within('identity-diagonal'))} of the long runs end within 2° of the true latents with "
