@@ -4,13 +4,18 @@ import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import CodeType, FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jaxtyping
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from curvae.runs import RunConfig
 
 settings.register_profile("curvae", deadline=None, max_examples=30)
 settings.load_profile("curvae")
@@ -128,3 +133,20 @@ def as_shipped() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", before)
+
+
+@pytest.fixture(scope="session")
+def small_run() -> "Callable[..., RunConfig]":
+    """The configuration of a run that takes a moment, with its data: ``small_run(folder, shape, **options)``."""
+    from curvae.runs import RunConfig
+
+    def configure(folder: Path, shape: tuple[int, ...] = (60, 6), **options: Any) -> RunConfig:
+        path = folder / ("vectors.npy" if len(shape) == 2 else "images.npy")
+        np.save(path, np.random.default_rng(0).random(shape, dtype=np.float32))
+        small = {
+            "data": str(path), "network": "mlp", "width": 0.02, "latents": 3, "steps": 10, "batch_size": 8,
+            "checkpoint_every": 5, "log_every": 5, "device": "cpu",
+        }  # fmt: skip
+        return RunConfig(**(small | options))
+
+    return configure
