@@ -5,9 +5,53 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from torch import nn
+
 from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 from curvae.posteriors import Normal, Structure
+
+
+class AtOne(nn.Module):
+    r"""A conditional :class:`~curvae.Autoencoder` at one condition for all samples, however many: a model of x alone.
+
+    Args:
+        model: the model.
+        c: the condition, ``[1, *C]``.
+
+    Example:
+        >>> import torch
+        >>> from curvae import Autoencoder, nn
+        >>> encoder, decoder = nn.Beside(torch.nn.Linear(3 + 2, 8)), nn.Beside(torch.nn.Linear(1 + 2, 3))
+        >>> model = Autoencoder(encoder, decoder, latents=1, features=8, condition="both")
+        >>> AtOne(model, torch.tensor([[0.0, 1.0]])).encode(torch.zeros(5, 3)).shape
+        torch.Size([5, 1])
+    """
+
+    condition = None
+
+    def __init__(self, model: Any, c: Tensor) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("c", c)
+        self.latents, self.shape, self.structure = model.latents, model.shape, model.structure
+
+    c: Tensor
+
+    def posterior(self, x: Float[Tensor, "B *D"]) -> Normal:
+        r"""$q(z\mid x,c)$."""
+        return self.model.posterior(x, self._many(x))
+
+    def encode(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *L"]:
+        """The posterior's mean."""
+        return self.model.encode(x, self._many(x))
+
+    def decode(self, z: Float[Tensor, "B *L"]) -> Float[Tensor, "B *D"]:
+        r"""$g(z,c)$."""
+        return self.model.decode(z, self._many(z))
+
+    def _many(self, rows: Tensor) -> Tensor:
+        return self.c.expand(len(rows), *self.c.shape[1:])
 
 
 @dataclass(frozen=True, repr=False, eq=False)

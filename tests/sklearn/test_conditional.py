@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -163,3 +165,18 @@ def test_what_else_is_refused(fitted: GRAE) -> None:
         GRAE(2, **SMALL).fit(table).inverse_transform(codes, condition=1)
     with pytest.raises(InputError, match="says nothing; leave it out"):
         GRAE(2, condition=2, **SMALL).fit(table[table[:, 2] == 1])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("as_shipped")
+@pytest.mark.parametrize("kind", [GRAE, BetaVAE])
+@pytest.mark.parametrize("condition", [None, 2])
+def test_a_page_is_of_the_samples_that_are_given(kind: type, condition: int | None, tmp_path: Path) -> None:
+    table = _data(40)
+    model = kind(2, condition=condition, **SMALL).fit(table).partial_fit(table[:25])
+    page = model.report(_data(9, seed=3), tmp_path / "page.html").read_text()
+    text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
+    assert "25 to train, 9 held out" in text
+    assert "steps 4 " in text  # 3 of fit and the one pass over 25 samples
+    assert "held-out data 9" in text
+    assert pickle.loads(pickle.dumps(model)).report(table, tmp_path / "again.html").exists()

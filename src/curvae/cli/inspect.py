@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
+from curvae.cli import using
 from curvae.cli.group import writing
 from curvae.cli.own import Code, ModelOption, TrustOption
 from curvae.cli.places import check_file, path
@@ -34,6 +35,10 @@ def inspect(
     size: Annotated[int | None, Option(help="Resize images to this many pixels per side.")] = None,
     seed: Annotated[int, Option(help="Random seed of the draws.")] = 0,
     device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
+    condition_value: Annotated[
+        str | None,
+        Option(help="Of a conditional run: look at this condition, 3 or sex=m,batch=2, and at its samples."),
+    ] = None,
     out: Annotated[Path | None, Option(help="Also write a page with pictures.", parser=path)] = None,
     model: ModelOption = None,
     trust: TrustOption = False,
@@ -65,6 +70,9 @@ def inspect(
         raise InputError(f"--model and --trust are for run folders; {subject} is not one: leave them out")
     if opened.run is not None:
         code.check([opened.run])
+        opened = opened.at(using.told_of(opened.run, condition_value))
+    elif condition_value is not None:
+        raise InputError(f"--condition-value is for conditional runs; {subject} is no run: leave it out")
     if isinstance(opened.model, torch.nn.Module):
         opened.model.to(where)
     with code.errors():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from curvae._checks import positive_int
 from curvae._typing import Tensor
 from curvae.adapters import adapt, folder
 from curvae.autoencoder import Autoencoder, Model
-from curvae.data import load
+from curvae.conditioned import AtOne
+from curvae.data import Dataset, load
 from curvae.errors import InputError
 from curvae.inspection.subject import flat_count
 from curvae.likelihoods import Gaussian, Likelihood
@@ -41,12 +42,29 @@ class Opened:
         likelihood: of a run; None for the model's own.
         beta: of a run; None for the model's own.
         run: where the data can be had; None for foreign models.
+        condition: of a conditional run, the one that its model is looked at, ``[1, C]``.
     """
 
     model: Model
     likelihood: Likelihood | None = None
     beta: float | None = None
     run: Run | None = None
+    condition: Tensor | None = None
+
+    def at(self, condition: Tensor | None) -> Opened:
+        """A conditional run's model at one condition, of whose samples :func:`open_data` takes those.
+
+        Raises:
+            InputError: the model is conditional and no condition is given.
+        """
+        if not isinstance(self.model, Autoencoder) or self.model.condition is None:
+            return self
+        if condition is None:
+            known = None if self.run is None else self.run.coding
+            hint = "" if known is None else f": {known.told()}"
+            raise InputError(f"the model is conditional; say with --condition-value at which one to look at it{hint}")
+        like = next(self.model.parameters())
+        return replace(self, model=AtOne(self.model, condition.to(like)), condition=condition)
 
 
 def open_model(
@@ -88,16 +106,31 @@ def open_data(text: str | None, opened: Opened, size: int | None, generator: tor
     if text is None:
         if opened.run is None:
             raise InputError("--data is missing; expected a data set, a path, or prior:N for N decoded prior draws")
-        return opened.run.dataset().test[:]
+        return _chosen(opened.run.dataset(), opened.condition, whole=False)
     prior = _PRIOR.fullmatch(text)
     if prior is not None:
         return decoded_draws(opened.model, positive_int("prior:N", int(prior[1])), generator, opened.likelihood)
     run = opened.run
     options = {} if run is None else reading(run.config, run.data.get("white"))
+    if run is not None and run.coding is not None:
+        options["condition"] = run.coding
     found = load(text, **(options | ({} if size is None else {"size": size})))
     if run is not None:
         check_columns(run.data.get("columns"), found, text)
-    return found.test[:] if found.split.get("kind") == "standard" else torch.cat([found.train[:], found.test[:]])
+    return _chosen(found, opened.condition, whole=found.split.get("kind") != "standard")
+
+
+def _chosen(found: Dataset, condition: Tensor | None, whole: bool) -> Tensor:
+    """The held-out samples, or all of them; of those with conditions the ones at this one."""
+    x = torch.cat([found.train[:], found.test[:]]) if whole else found.test[:]
+    if condition is None:
+        return x
+    assert found.conditions is not None  # of a conditional run
+    c = torch.cat(found.conditions) if whole else found.conditions[1]
+    chosen = x[(c == condition).all(1)]
+    if not len(chosen):
+        raise InputError(f"no sample of {found.name} that is looked at has this condition; expected one that some have")
+    return chosen
 
 
 @torch.no_grad()

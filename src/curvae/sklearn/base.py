@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -25,6 +26,7 @@ from curvae.objectives import GRAE, BetaVAE
 from curvae.posteriors import Full, Normal, Structure
 from curvae.sklearn.conditions import Conditions, Named, Told, coded
 from curvae.sklearn.networks import build_networks
+from curvae.sklearn.reporting import About, write
 from curvae.sklearn.table import COUNTS, Table, likelihood_for
 from curvae.sklearn.training import train
 
@@ -219,6 +221,24 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             eta = self.model_.sample(n_samples, generator, None if c is None else c.to(next(self.model_.parameters())))
             return noise.sample(eta, generator).cpu().numpy()
 
+    def report(self, X: Any, path: Path | str = "report.html") -> Path:
+        """Write one HTML page about the fitted model on these samples, best such as it has not seen.
+
+        What ``curvae report`` shows of a run: the objectives, reconstructions, samples, traversals, codes, and
+        precisions beside what the decoder implies.
+
+        Args:
+            X: as of :meth:`fit`.
+            path: the page; replaced if it exists.
+
+        Raises:
+            InputError: the samples cannot be used, or the page cannot be written.
+        """
+        told = self._seen(X)
+        options = {"lr": float(self.lr), "batch_size": min(self.batch_size, self._rows), "seed": self.seed_}
+        about = About(type(self).__name__, self._rows, self._logged, options)
+        return write(self.model_, self._objective(self.likelihood_), told, about, Path(path))
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
@@ -290,13 +310,13 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         )
         self.likelihood_ = likelihood
         self._n_features_out = latents
-        self._passes = 0
+        self._passes, self._logged, self._rows = 0, list[dict[str, Any]](), 0
 
     def _train(self, told: Told, steps: int, falling: bool) -> None:
         table = Table(told.x, self.likelihood, self.size_factors)
         table.check()
         self._check_gaps(table)
-        train(
+        lines = train(
             self.model_,
             self._objective(self.likelihood_),
             told,
@@ -306,7 +326,9 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             falling=falling,
             seed=self.seed_ + self._passes,
         )
-        self._passes += 1
+        done = self._logged[-1]["step"] if self._logged else 0
+        self._logged += [{**line, "step": done + line["step"]} for line in lines]
+        self._passes, self._rows = self._passes + 1, len(told.x)
 
     def _posterior_of(self, around: Callable[[Model], Any], told: Told) -> Posterior:
         """By the model that is made of the fitted one, or of that at some conditions."""

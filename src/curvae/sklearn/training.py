@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset
@@ -12,6 +13,8 @@ from curvae.training.fit import fit
 
 # what a run would measure now and then is not asked for here
 _HELD_OUT = 2
+# of steps, in a report
+_LINES = 50
 
 
 def train(
@@ -24,8 +27,12 @@ def train(
     lr: float,
     falling: bool,
     seed: int,
-) -> None:
-    """Minimise an objective over a table, in place, by the loop of :func:`curvae.fit` in a folder that is not kept."""
+) -> list[dict[str, Any]]:
+    """Minimise an objective over a table, in place, by the loop of :func:`curvae.fit` in a folder that is not kept.
+
+    Returns:
+        The logged steps, as :attr:`curvae.runs.Run.metrics` has them.
+    """
     device = told.x.device
     table = told.x.float().cpu()
     dataset = Dataset("X", table, table[:_HELD_OUT], {"kind": "given"})
@@ -35,7 +42,7 @@ def train(
     with warnings.catch_warnings():
         # remarks on the scale of the data, which the networks standardise
         warnings.filterwarnings("ignore", message="note: ", category=RuntimeWarning)
-        fit(
+        run = fit(
             model,
             dataset,
             objective,
@@ -46,7 +53,9 @@ def train(
             seed=seed,
             device=device.type,
             checkpoint_every=steps,
-            log_every=steps,
+            log_every=max(1, steps // _LINES),
             progress=False,
         )
     model.to(device).eval()
+    # what is held out there are samples of the training
+    return [{name: value for name, value in line.items() if name != "held_out"} for line in run.metrics]
