@@ -127,8 +127,7 @@ def run(quick: bool, watch: Stopwatch) -> list[Row]:
         batch = 16 if watch.device.type == "cpu" else 64
         x = torch.rand(batch, *shape, device=watch.device)
         sides = {
-            side: step(network().to(watch.device), objective_of(estimator), x)
-            for side, estimator in ESTIMATORS.items()
+            side: step(network().to(watch.device), objective_of(estimator), x) for side, estimator in ESTIMATORS.items()
         }
         for act in sides.values():
             act()  # the first use of a decoder has checks

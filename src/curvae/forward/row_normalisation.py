@@ -125,7 +125,11 @@ class _Normalised(torch.autograd.Function):
 
 
 def _points(
-    primal: Tensor, mean: Float[Tensor, "B ..."], inverse: Float[Tensor, "B ..."], arrangement: Arrangement, groups: Groups
+    primal: Tensor,
+    mean: Float[Tensor, "B ..."],
+    inverse: Float[Tensor, "B ..."],
+    arrangement: Arrangement,
+    groups: Groups,
 ) -> tuple[Float[Tensor, "n N"], Float[Tensor, "n 1"], Float[Tensor, "n 1"]]:
     """The values of each tangent's point, their mean and 1/√(v + ε)."""
     points, mean, inverse = (arrangement.along(arrangement.points(part)) for part in (primal, mean, inverse))

@@ -33,7 +33,10 @@ def shifted(rows: Float[Tensor, "R *S"], bias: Tensor, arrangement: Arrangement)
 
 
 def linear(
-    rows: Float[Tensor, "R *S n"], weight: Float[Tensor, "m n"], bias: Float[Tensor, " m"] | None, arrangement: Arrangement
+    rows: Float[Tensor, "R *S n"],
+    weight: Float[Tensor, "m n"],
+    bias: Float[Tensor, " m"] | None,
+    arrangement: Arrangement,
 ) -> Float[Tensor, "R *S m"]:
     """``torch.nn.functional.linear``, whose bias is the primals' alone."""
     output = functional.linear(rows, weight)
