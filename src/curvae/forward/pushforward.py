@@ -75,11 +75,11 @@ def pushforward(
     check_first_use(fn, z)
     noise = Noise(z.device)
     first, *rest = tangents.movedim(-1, 0).split(size)
-    eta, columns, seen = _push_chosen(fn, z, first, chosen)
+    eta, columns, seen = _push_chosen(fn, z, first, chosen, noise)
     chunks = [columns]
     for chunk in rest:
         with noise.again():
-            chunks.append(_push_chosen(fn, z, chunk, chosen, seen)[1])
+            chunks.append(_push_chosen(fn, z, chunk, chosen, noise, seen)[1])
     return eta, torch.cat(chunks).movedim(0, -1)
 
 
@@ -104,6 +104,7 @@ def _push_chosen(
     z: Float[Tensor, "B *L"],
     tangents: Float[Tensor, "K m *L"],
     chosen: Int[Tensor, " m"] | None,
+    noise: Noise,
     known: list[BatchStatistics] | None = None,
 ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "K m *D"], list[BatchStatistics]]:
     """All data in one call, in their order; the running statistics move where the statistics are not known yet."""
@@ -114,6 +115,7 @@ def _push_chosen(
             eta, columns = push_rows(fn, z, tangents, chosen, statistics)
         except CannotFollow:
             statistics.forget()
+            noise.rewind()
         else:
             statistics.update_running(statistics.seen)
             return eta, columns, statistics.seen
