@@ -123,6 +123,12 @@ def lead(way: str) -> str:
     return "not measured" if less is None else ", ".join(num(less[key]["value"]) for key in _SHOWN)
 
 
+def last_lead(way: str) -> str:
+    """The same after 1000 more steps as a β-VAE."""
+    less = continued(way, VAE, 1000, "fitted")["less_reference"]
+    return ", ".join(num(less[key]["value"]) for key in _SHOWN)
+
+
 def lead_seeds() -> str:
     """Over how many seeds."""
     seeds = _long.lead(COLUMN)["beta_vae"]["seeds"]
