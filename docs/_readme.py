@@ -50,8 +50,8 @@ def _results() -> str:
     buys, samples = f"{SITE}results.html#what-a-step-buys", f"{SITE}results.html#are-samples-as-good-without-the-noise"
     lines = [
         "- **A step without noise learns more.** After 1500 steps on MNIST, objective (13) on held-out digits (lower "
-        f"is better) is {bench.plus_minus(column, 2)} with GRAE≈, {bench.plus_minus(few, 2)} with all columns of 1/32 of "
-        f"each batch, and {bench.plus_minus(vae, 2)} with the β-VAE ([What a step buys]({buys})). {_long()}",
+        f"is better) is {bench.plus_minus(column, 2)} with GRAE≈, {bench.plus_minus(few, 2)} with all columns of 1/32 "
+        f"of each batch, and {bench.plus_minus(vae, 2)} with the β-VAE ([What a step buys]({buys})). {_long()}",
         f"- **Samples are about as good.** On drawn faces, after short training, the Fréchet distances of β-VAE and "
         f"GRAE≈ differ by less than the spread of seeds in {figures.within_count()} settings ([Samples]({samples})).",
         f"- **Diagonal posteriors single out one rotation, full ones do not.** For a linear decoder, "
