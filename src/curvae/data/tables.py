@@ -100,6 +100,8 @@ def _framed(frame: Any, name: str) -> tuple[Any, list[str], dict[str, Any]]:
     if len(set(names)) < len(names):
         twice = next(column for column in names if names.count(column) > 1)
         raise InputError(f"{name} has two columns called {twice!r}; give them different names")
+    if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
+        raise InputError(f"{name} has one column, {names[0]!r}; separate its columns with commas")
     if names and all(_is_number(column) for column in names):
         raise InputError(f"{name} begins with a row of numbers; expected the columns' names there")
     if names[:1] == ["Unnamed: 0"] and list(frame[names[0]]) == list(range(len(frame))):
