@@ -132,7 +132,10 @@ def _points(
     groups: Groups,
 ) -> tuple[Float[Tensor, "n N"], Float[Tensor, "n 1"], Float[Tensor, "n 1"]]:
     """The values of each tangent's point, their mean and 1/√(v + ε)."""
-    points, mean, inverse = (arrangement.along(arrangement.points(part)) for part in (primal, mean, inverse))
+    # the kernel reads memory as if it were in order, which that of one point seen many times is not
+    points, mean, inverse = (
+        arrangement.along(arrangement.points(part)).contiguous() for part in (primal, mean, inverse)
+    )
     return groups.flat(points), mean.reshape(-1, 1), inverse.reshape(-1, 1)
 
 
