@@ -17,9 +17,9 @@ from curvae.files import write_atomic
 from curvae.memory import avoid_page_faults
 from curvae.runs.device import choose_device
 
-SUITES = ("steps", "loop", "compiled", "cpu", "jacobian", "estimators", "scaling", "uniqueness")
+SUITES = ("steps", "loop", "compiled", "cpu", "jacobian", "estimators", "scaling", "uniqueness", "decoders")
 # the others are about a CPU
-ON_A_GPU = ("steps", "compiled", "jacobian")
+ON_A_GPU = ("steps", "compiled", "jacobian", "decoders")
 
 
 def _table(rows: list[Row]) -> Table:

@@ -23,7 +23,7 @@ from benchmarks.measure import commit
 from benchmarks.photographs import crops, trained
 from curvae import curvature, posteriors
 from curvae.curvature import Linearised
-from curvae.curvature.lanczos import lanczos
+from curvae.curvature.lanczos import bidiagonalise
 from curvae.files import write_atomic
 from curvae.likelihoods import Gaussian
 
@@ -43,7 +43,8 @@ def measure(channels: int, side: int, steps: int, seed: int) -> dict[str, object
     exact = curvature.gauss_newton(model.decode, _code(model, test), test, Gaussian(), chunk_size=64)[0]
     generator = torch.Generator().manual_seed(seed)
     probes = {"signs": curvature.Signs(128), **{_name(r): curvature.Signs(64, basis[:, :r]) for r in RANKS}}
-    spectra = {name: _spectra(exact, kind, generator) for name, kind in probes.items()}
+    root, largest = _root(exact)
+    spectra = {name: _spectra(root, kind, generator) for name, kind in probes.items()}
     betas = {f"{beta:g}": _at(beta, exact, spectra) for beta in BETAS}
     with torch.no_grad():
         called = _through_the_decoder(model, test, basis[:, : RANKS[0]], betas)
@@ -53,7 +54,7 @@ def measure(channels: int, side: int, steps: int, seed: int) -> dict[str, object
         "outputs": test[0].numel(),
         "training_steps": steps,
         "training_nll": nll,
-        "largest_eigenvalue": float(spectra["signs"][0].max()),
+        "largest_eigenvalue": largest,
         "betas": betas,
         f"calls_with_a_basis_of_rank_{RANKS[0]}": called,
         "seconds": time.perf_counter() - start,
@@ -69,25 +70,28 @@ def _code(model: curvae.Autoencoder, x: Tensor) -> Tensor:
     return model.encode(x)
 
 
-Spectra = tuple[Tensor, Tensor, Tensor]
-"""For depths 1 … m: Lanczos diagonals and off-diagonals of each probe, and the probes' squared lengths."""
+Spectra = tuple[Tensor, Tensor]
+"""For depths 1 … m: the bidiagonal matrix of each probe, and the probes' squared lengths."""
 
 
-def _spectra(exact: Tensor, probes: curvature.Probes, generator: torch.Generator) -> Spectra:
-    """One run for all depths and all β: the tridiagonal of a smaller depth is the corner of a larger one's."""
-    vectors = probes.draw(exact.new_zeros(1, len(exact)), generator)
+def _root(exact: Tensor) -> tuple[Tensor, float]:
+    """T with M = TᵀT, symmetric, and the largest eigenvalue of M."""
+    eigenvalues, vectors = torch.linalg.eigh(exact.double())
+    return (vectors * eigenvalues.clamp(min=0).sqrt()) @ vectors.mT, float(eigenvalues[-1])
+
+
+def _spectra(root: Tensor, probes: curvature.Probes, generator: torch.Generator) -> Spectra:
+    """One run for all depths and all β: the matrix of a smaller depth is the corner of a larger one's."""
+    vectors = probes.draw(root.new_zeros(1, len(root)), generator)
     length = torch.linalg.vector_norm(vectors, dim=1)
-    tridiagonal = lanczos(lambda v: exact @ v, vectors / length.unsqueeze(1), DEPTHS[-1])[1][0]
-    return tridiagonal.diagonal(dim1=-2, dim2=-1), tridiagonal.diagonal(1, -2, -1), length[0].double().square()
+    times = lambda v: root @ v  # noqa: E731
+    return bidiagonalise(times, times, vectors / length.unsqueeze(1), DEPTHS[-1])[1][0], length[0].square()
 
 
 def _quadrature(spectra: Spectra, depth: int, beta: float) -> Tensor:
-    diagonal, beside, squared = spectra
-    tridiagonal = torch.diag_embed(diagonal[:, :depth])
-    for offset in (-1, 1):
-        tridiagonal = tridiagonal + torch.diag_embed(beside[:, : depth - 1], offset)
-    nodes, vectors = torch.linalg.eigh(tridiagonal)
-    return squared * (vectors[:, 0].square() * (nodes.clamp(min=0) / beta).log1p()).sum(-1)
+    bidiagonal, squared = spectra
+    _, sigma, inner = torch.linalg.svd(bidiagonal[:, :depth, :depth])
+    return squared * (inner[..., 0].square() * (sigma.square() / beta).log1p()).sum(-1)
 
 
 def _at(beta: float, exact: Tensor, spectra: Mapping[str, Spectra]) -> dict[str, Any]:

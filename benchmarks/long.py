@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -107,13 +107,21 @@ def measured(run: Run, data: Tensor, scale: Scale, cache: Path) -> dict[int, Val
     for step, path in models(run):
         digest = hashlib.sha256((path / "model.safetensors").read_bytes()).hexdigest()[:12]
         amounts = "-".join(str(amount) for amount in asdict(scale).values())
-        kept = cache / f"{run.path.name}-{step}-{digest}-{amounts}.npz"
-        if not kept.exists():
-            values = measure(load_model(path), data, run.config, scale, step == run.config.steps)
-            write_atomic(kept, lambda to, values=values: _save(to, values))
-        with np.load(kept) as file:
-            found[step] = dict(file)
+        found[step] = kept(
+            cache / f"{run.path.name}-{step}-{digest}-{amounts}.npz",
+            lambda path=path, step=step: measure(load_model(path), data, run.config, scale, step == run.config.steps),
+        )
     return found
+
+
+def kept(path: Path, find: Callable[[], Values]) -> Values:
+    """What was measured before, or is measured now and kept."""
+    if not path.exists():
+        values = find()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, lambda to: _save(to, values))
+    with np.load(path) as file:
+        return dict(file)
 
 
 def _save(to: Path, values: Values) -> None:
@@ -144,7 +152,7 @@ def _estimate(values: np.ndarray) -> dict[str, float]:
     return {"mean": float(values.mean()), "se": float(values.std(ddof=1) / np.sqrt(len(values)))}
 
 
-def _over_seeds(values: Sequence[np.ndarray]) -> dict[str, Any]:
+def over_seeds(values: Sequence[np.ndarray]) -> dict[str, Any]:
     """Mean over seeds with Student's interval over them, and the standard error over samples of their mean."""
     seeds = np.array([each.mean() for each in values])
     return {"seeds": len(seeds), **paired(seeds), "se_samples": _estimate(np.mean(values, axis=0))["se"]}
@@ -206,10 +214,10 @@ def _curves(
 def _compared(mine: Mapping[int, Values], theirs: Mapping[int, Values], points: int | None) -> dict[str, Any]:
     keys = [key for key in MEASURES if all(key in values for values in mine.values())]
     both = sorted(mine.keys() & theirs.keys())
-    found: dict[str, Any] = {key: _over_seeds([values[key][:points] for values in mine.values()]) for key in keys}
+    found: dict[str, Any] = {key: over_seeds([values[key][:points] for values in mine.values()]) for key in keys}
     if both:
         found["less_reference"] = {
-            key: _over_seeds([(mine[seed][key] - theirs[seed][key])[:points] for seed in both]) for key in keys
+            key: over_seeds([(mine[seed][key] - theirs[seed][key])[:points] for seed in both]) for key in keys
         }
     return found
 
@@ -280,11 +288,14 @@ def evaluate(folder: Path, out: Path, cache: Path, scale: Scale) -> dict[str, An
     console = Console(stderr=True)
     found = [(run, measured(run, data, scale, cache)) for run in track(runs, "measuring", console=console)]
     summary = summarise(found, scale)
-    # one estimate a line
-    text = re.sub(r"\{[^{}\[\]]*\}", lambda found: " ".join(found[0].split()), as_json(summary))
-    write_text(out / "summary.json", text)
+    write_text(out / "summary.json", one_estimate_a_line(as_json(summary)))
     save_png(plot(summary), out / "curves.png")
     return summary
+
+
+def one_estimate_a_line(text: str) -> str:
+    """JSON whose innermost objects stand on one line."""
+    return re.sub(r"\{[^{}\[\]]*\}", lambda found: " ".join(found[0].split()), text)
 
 
 def main() -> None:

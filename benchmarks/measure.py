@@ -39,6 +39,7 @@ class Row:
     letter: str | None = None
     amount: int | None = None
     exponents: dict[str, float] | None = None
+    operations_ratio: float | None = None
 
     @property
     def ratio(self) -> float:

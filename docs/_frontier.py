@@ -12,14 +12,26 @@ _SHOWN = {"beta_vae": "(2)", "taylor": "(7)", "grae_full": "(13)"}
 VAE, COLUMN = "β-VAE", "GRAE≈, one column"
 
 
-def _continued() -> list[dict[str, Any]]:
-    return read("frontier/summary.json")["continued"]["runs"]
+_MEASURES = {**_SHOWN, "squared_error": "squared error term", "nll": "NLL"}
 
 
-def continued(first: str, then: str | None, head: str | None = None) -> dict[str, Any]:
-    """The end of one long run and what was trained from there."""
-    (found,) = (run for run in _continued() if (run["first"], run["then"], run.get("head")) == (first, then, head))
+def _ways() -> list[dict[str, Any]]:
+    return read("frontier/continued.json")["ways"]
+
+
+def continued(first: str, then: str | None, steps: int = 0, head: str | None = None) -> dict[str, Any]:
+    """The end of long runs of one kind, or what was trained from there, over seeds."""
+    (found,) = (
+        way
+        for way in _ways()
+        if (way["first"], way["then"], way["more_steps"], way.get("head")) == (first, then, steps, head)
+    )
     return found
+
+
+def less_vae(way: dict[str, Any], measure: str) -> str:
+    """One measure less that of the β-VAE of the same seeds after its long training."""
+    return _long.cell(way["less_reference"][measure])
 
 
 def scratch(way: str) -> dict[str, Any]:
@@ -32,16 +44,30 @@ def _value(part: dict[str, float], sign: bool = False) -> str:
     return f"{plus}{num(part['mean'])} ± {num(part['se'])}"
 
 
+def continued_scale() -> str:
+    """How much was measured, from which commits."""
+    found = read("frontier/continued.json")
+    scale, commits = found["scale"], dict.fromkeys(commit[:7] for commit in found["runs"].values())
+    own = found["evaluated"]["commit"][:7]
+    return (
+        f"{scale['finished']} digits, NLL of {scale['nll']}; rate {found['rate']}; long runs from "
+        f"{', '.join(f'`{commit}`' for commit in commits)}, continued at `{own}`"
+    )
+
+
 def continued_table() -> str:
-    """What more steps of another objective make of a model that is trained to the end."""
+    """What more steps of another objective make of models that are trained to the end, less the β-VAE's ends."""
     rows = []
-    for run in sorted(_continued(), key=lambda run: (run["first"], run["more_steps"])):
-        what = f"then {run['more_steps']} steps as {run['then']}" if run["then"] else "20 000 steps"
-        head = ", head as initialised" if "head" in run else ""
-        rows.append(
-            [f"{run['first']}, {what}{head}", *(_value(run[key]) for key in _SHOWN), _value(run["squared_error"])]
-        )
-    return table(["trained as", *_SHOWN.values(), "squared error term"], rows)
+    for way in sorted((way for way in _ways() if "less_reference" in way), key=_order):
+        what = f"then {way['more_steps']} steps as {way['then']}" if way["then"] else "20 000 steps"
+        head = ", head as initialised" if way.get("head") == "as initialised" else ""
+        cells = [less_vae(way, key) for key in _MEASURES]
+        rows.append([f"{way['first']}, {what}{head}", str(len(way["seeds"])), *cells])
+    return table(["trained as", "seeds", *_MEASURES.values()], rows)
+
+
+def _order(way: dict[str, Any]) -> tuple[Any, ...]:
+    return way["first"] == VAE, way["first"], way["more_steps"], way["then"] != VAE, way.get("head") == "as initialised"
 
 
 def widths_table() -> str:
@@ -95,6 +121,12 @@ def lead(way: str) -> str:
     last = max(ways[VAE], key=int)
     less = ways.get(way, {}).get(last, {}).get("less_reference")
     return "not measured" if less is None else ", ".join(num(less[key]["value"]) for key in _SHOWN)
+
+
+def last_lead(way: str) -> str:
+    """The same after 1000 more steps as a β-VAE."""
+    less = continued(way, VAE, 1000, "fitted")["less_reference"]
+    return ", ".join(num(less[key]["value"]) for key in _SHOWN)
 
 
 def lead_seeds() -> str:

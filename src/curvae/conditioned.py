@@ -125,6 +125,16 @@ class Conditioned(OneLine):
         """
         return replace(self, c=self.c[which])
 
+    def each(self, count: int) -> Conditioned:
+        """The same for ``count`` codes of each sample, one sample after the other.
+
+        Example:
+            >>> import torch
+            >>> Conditioned(None, torch.tensor([[1.0], [2.0]])).each(2).c.flatten()
+            tensor([1., 1., 2., 2.])
+        """
+        return replace(self, c=self.c.repeat_interleave(count, 0))
+
     def repeated(self, count: int) -> Conditioned:
         """The same for ``count`` draws of the batch, one after the other.
 

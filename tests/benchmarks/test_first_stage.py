@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
 
-pytest.importorskip("diffusers", reason="diffusers is not installed")
-from benchmarks import first_stage
+
+@pytest.fixture
+def first_stage() -> ModuleType:
+    """Imported when needed: diffusers takes seconds, in each process that collects tests."""
+    pytest.importorskip("diffusers", reason="diffusers is not installed")
+    from benchmarks import first_stage
+
+    return first_stage
 
 
-def test_roughness_of_a_cross_fade_and_of_a_parabola() -> None:
+def test_roughness_of_a_cross_fade_and_of_a_parabola(first_stage: ModuleType) -> None:
     straight = SimpleNamespace(decode=lambda z: SimpleNamespace(sample=3 * z))
     bent = SimpleNamespace(decode=lambda z: SimpleNamespace(sample=z.square()))
     z = torch.cat([torch.zeros(2, 1, 1, 1), torch.ones(2, 1, 1, 1)])
@@ -24,7 +30,7 @@ def test_roughness_of_a_cross_fade_and_of_a_parabola() -> None:
 
 
 @pytest.mark.slow
-def test_it_runs_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_runs_and_goes_on(first_stage: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("python_avatars")
     pytest.importorskip("efficientnet_lite_pytorch")
     out, work = tmp_path / "out", tmp_path / "work"

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import long
+from benchmarks import continued, long
 from curvae.errors import InputError
 from curvae.likelihoods import Gaussian
-from curvae.metrics import evaluate
+from curvae.metrics import Implied, evaluate
 from curvae.posteriors import Diagonal
 from curvae.runs import Run, RunConfig, load_model
 from curvae.training import snapshot, train
@@ -80,3 +80,43 @@ def test_nothing_is_measured_twice_and_new_weights_are(
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no run"):
         long.evaluate(tmp_path, tmp_path / "out", tmp_path / "values", SCALE)
+
+
+def test_continued_runs_are_measured_beside_their_ends(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(continued, "Scale", lambda: SCALE)
+    continued.evaluate(runs, tmp_path / "out", tmp_path / "values", (4, 2))
+    summary = json.loads((tmp_path / "out" / "continued.json").read_text(encoding="utf-8"))
+    ways = {(way["first"], way["then"], way["more_steps"], way.get("head")): way for way in summary["ways"]}
+    grae, vae = "grae, exact", "β-VAE"
+    assert ways.keys() == {
+        (vae, None, 0, None),
+        (vae, vae, 4, None),
+        (vae, vae, 2, None),
+        (grae, None, 0, None),
+        (grae, vae, 4, "fitted"),
+        (grae, vae, 2, "fitted"),
+        (grae, vae, 4, "as initialised"),
+        (grae, grae, 4, None),
+    }
+    for measure in ("beta_vae", "taylor", "nll"):
+        end, more = ways[grae, None, 0, None], ways[grae, vae, 4, "fitted"]
+        difference = more[measure]["value"] - end[measure]["value"]
+        assert more["less_before"][measure]["value"] == pytest.approx(difference, abs=1e-4)
+        assert difference != 0
+        behind = end[measure]["value"] - ways[vae, None, 0, None][measure]["value"]
+        assert end["less_reference"][measure]["value"] == pytest.approx(behind, abs=1e-4)
+
+
+def test_a_new_head_has_the_widths_of_11(runs: Path) -> None:
+    # features of 2 linear heads' input are more than samples, so that least squares can fit every width
+    run = Run.open(runs / "grae")
+    data = torch.as_tensor(run.dataset().train[:20])
+    model = load_model(run.path)
+    vae = continued.with_widths(model, data, run.config, fitted=True).eval()
+    implied = Implied(load_model(run.path), 0.3, Gaussian(), structure=Diagonal())
+    torch.testing.assert_close(
+        vae.posterior(data).covariance(), implied.posterior(data).covariance(), rtol=1e-2, atol=1e-4
+    )
+    torch.testing.assert_close(vae.encode(data), load_model(run.path).encode(data))

@@ -45,22 +45,9 @@ def curvae(monkeypatch: pytest.MonkeyPatch) -> Curvae:
 
 
 @pytest.fixture(scope="session")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def original(small_run: Callable[..., RunConfig], tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("original")
-    np.save(folder / "images.npy", np.random.default_rng(0).random((60, 1, 8, 8), dtype=np.float32))
-    config = RunConfig(
-        data=str(folder / "images.npy"),
-        network="mlp",
-        width=0.02,
-        latents=3,
-        steps=10,
-        batch_size=8,
-        checkpoint_every=5,
-        log_every=5,
-        device="cpu",
-        structure="full",
-    )
-    return train(config, folder / "run").run
+    return train(small_run(folder, (60, 1, 8, 8), structure="full"), folder / "run").run
 
 
 @pytest.fixture

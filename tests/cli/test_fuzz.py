@@ -208,6 +208,7 @@ def hold_to_promise(curvae: Curvae, folder: Path, words: list[str]) -> None:
         assert "error: " in answer.stderr, words
 
 
+@pytest.mark.cases(8)
 @pytest.mark.parametrize("seed", range(20))
 def test_commands(seed: int, curvae: Curvae, place: Path) -> None:
     hold_to_promise(curvae, place, Typist(seed).command())

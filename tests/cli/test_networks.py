@@ -31,9 +31,17 @@ def save(tmp_path: Path) -> Callable[..., Path]:
     ("shape", "dtype", "network", "told"),
     [
         ((40, 5), np.float64, "mlp", "note: network: mlp, for data of shape (5,)"),
-        ((40, 5, 4), np.float32, "mlp", "note: network: mlp, for data of shape (5, 4)"),
+        pytest.param(
+            (40, 5, 4), np.float32, "mlp", "note: network: mlp, for data of shape (5, 4)", marks=pytest.mark.slow
+        ),
         ((40, 28, 28), np.float32, "paper", "are taken as images and brought to (1, 28, 28)"),
-        ((40, 28, 28, 1), np.uint8, "paper", "with their channels last and brought to (1, 28, 28)"),
+        pytest.param(
+            (40, 28, 28, 1),
+            np.uint8,
+            "paper",
+            "with their channels last and brought to (1, 28, 28)",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_network_follows_the_data(
@@ -57,9 +65,19 @@ def _batch(run: Run) -> Any:
     ("shape", "dtype", "message"),
     [
         ((20, 3, 32, 32), np.uint8, "no network was chosen and the paper's are made for data of shape (1, 28, 28) or"),
-        ((20, 3, 32, 32), np.uint8, "but the data has (3, 32, 32); use --size 64, or --network mlp or linear"),
+        pytest.param(
+            (20, 3, 32, 32),
+            np.uint8,
+            "but the data has (3, 32, 32); use --size 64, or --network mlp or linear",
+            marks=pytest.mark.slow,
+        ),
         ((20, 32, 32), np.uint8, "use --size 28 or 64, or --network mlp or linear"),
-        ((20, 32, 32), np.float32, "but the data has (1, 32, 32); use --network mlp or linear"),
+        pytest.param(
+            (20, 32, 32),
+            np.float32,
+            "but the data has (1, 32, 32); use --network mlp or linear",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_other_images_get_the_option_that_works(

@@ -34,6 +34,7 @@ def one_line(answer: Any, code: int) -> str:
     return str(answer.stderr)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("charset", ["ascii", "cp1252", "latin-1"])
 def test_any_encoding(charset: str, run: Path) -> None:
     calls = [["--help"], *([name, "--help"] for name in COMMANDS), ["evaluate", str(run), "--limit=2"]]
@@ -59,6 +60,7 @@ def test_names_that_look_like_markup(name: str, curvae: Curvae, run: Path, tmp_p
     assert f"{name}: 2 held-out data" in "".join(answer.stdout.split("\n")[:4]).replace("  ", "")
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize("name", ["r\udcff", "new\nline", "esc\x1b[2J", "", "~nouser/x", "x" * 300])
 def test_names_that_are_refused_before_anything_is_written(
     name: str, curvae: Curvae, vectors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

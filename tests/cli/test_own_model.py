@@ -188,6 +188,7 @@ def renamed(out: Path, name: str) -> None:
             path.write_text(json.dumps(document))
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("finished", [True, False], ids=["finished", "unfinished"])
 def test_no_code_is_run_because_a_folder_names_it(
     finished: bool, hostile: Path, curvae: Curvae, tmp_path: Path

@@ -29,6 +29,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 _LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not _LARGE_PAGES.exists() or "[never]" in _LARGE_PAGES.read_text(), reason="the system has no large pages to give"
 )

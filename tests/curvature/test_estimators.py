@@ -29,6 +29,7 @@ def _problem(likelihood: Likelihood) -> tuple[nn.Module, Tensor, Tensor]:
     return decoder, z, x
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("chunk_size", [None, 3])
 @pytest.mark.parametrize("structure", [Diagonal(), BlockDiagonal(3), Full()], ids=str)
 @pytest.mark.parametrize("likelihood", [Gaussian(0.5), BernoulliLogits(), Poisson(), Categorical()], ids=repr)
@@ -59,6 +60,7 @@ class _Chosen(Columns):
         return self.chosen.expand(len(z), -1)
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("probabilities", [None, UNEVEN], ids=["uniform", "uneven"])
 @pytest.mark.parametrize("structure", [Diagonal(), BlockDiagonal(2), BlockDiagonal(3)], ids=str)

@@ -25,6 +25,7 @@ def _problem() -> tuple[MNISTDecoder, Tensor, Tensor]:
     return decoder, torch.randn(BATCH, LATENTS, requires_grad=True), torch.rand(BATCH, 1, 28, 28)
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("likelihood", [Gaussian(0.5), BernoulliLogits()], ids=repr)
 @pytest.mark.parametrize("structure", [Diagonal(), BlockDiagonal(2), Full()], ids=str)
 def test_the_mean_over_every_choice_is_the_exact_penalty(
@@ -54,6 +55,7 @@ def test_the_whole_batch_is_the_inner_estimator(seed: int) -> None:
     torch.testing.assert_close(got, Exact().penalty(Linearised(decoder, z, x, Gaussian()), Full(), BETA))
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("estimator", [Exact(), Columns(3)], ids=repr)
 def test_orthogonality_is_of_the_same_part(estimator: Estimator, seed: int) -> None:
     decoder, _, x = _problem()

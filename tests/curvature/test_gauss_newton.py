@@ -55,6 +55,7 @@ def _exact(decoder: nn.Module, z: Tensor, x: Tensor, likelihood: Likelihood) -> 
     )
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("chunk_size", [None, 3])
 def test_value_and_gradients(setting: tuple[nn.Module, Tensor, Tensor, Likelihood], chunk_size: int | None) -> None:
     decoder, z, x, likelihood = setting

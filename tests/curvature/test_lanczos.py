@@ -118,6 +118,7 @@ SPECTRA = {
 }
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("spectrum", SPECTRA)
 @pytest.mark.parametrize(("latents", "outputs", "rank"), [(256, 16, 16), (24, 24, 24), (40, 100, 12), (30, 20, 0)])
 def test_float32_keeps_the_promise_at_every_depth_and_noise(

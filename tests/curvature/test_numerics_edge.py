@@ -87,6 +87,7 @@ def _representable(value: mpmath.mpf) -> float:
     return float(value) if abs(value) > torch.finfo(torch.float32).tiny else 0.0
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("scale", [0.01, 1e3])
 @pytest.mark.parametrize("beta", BETAS)
 @pytest.mark.parametrize("kind", KINDS)

@@ -55,6 +55,7 @@ def _found(decoder: nn.Module, z: Tensor, estimator: str) -> tuple[list[Tensor],
     return [eta, value, *gradients], list(decoder.buffers())
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("estimator", PENALTIES)
 @pytest.mark.parametrize("reentrant", [False, True])
 @pytest.mark.parametrize("name", INSIDE)

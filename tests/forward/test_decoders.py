@@ -29,6 +29,7 @@ from curvae.curvature import (
 )
 from curvae.errors import InputError
 from curvae.forward.reverse import ReverseMode
+from curvae.forward.rows import ROWS
 from curvae.likelihoods import Gaussian
 from curvae.posteriors import BlockDiagonal, Diagonal, Full, Shared, Structure
 
@@ -320,12 +321,16 @@ def _made(name: str) -> tuple[nn.Module, Tensor, Tensor]:
 def test_a_decoder_that_works(name: str, reversed_passes: list[ReverseMode]) -> None:
     decoder, z, x = _made(name)
     z.requires_grad_()
-    eta, value = Exact().penalty(Linearised(decoder, z, x, Gaussian()), Full(), BETA)
+    with ROWS.off():
+        eta, value = Exact().penalty(Linearised(decoder, z, x, Gaussian()), Full(), BETA)
     torch.testing.assert_close(eta, decoder(z))
     torch.testing.assert_close(value.sum(), _penalty(decoder, z.detach()), rtol=1e-6, atol=1e-6)
     assert bool(reversed_passes) == (SAID[name] == "reverse mode")
+    by_rows = Exact().penalty(Linearised(decoder, z, x, Gaussian()), Full(), BETA)
+    torch.testing.assert_close(by_rows, (eta, value))
     weights = [weight for weight in decoder.parameters() if weight.requires_grad]
     gradients = torch.autograd.grad(value.sum(), (z, *weights), materialize_grads=True)
+    torch.testing.assert_close(torch.autograd.grad(by_rows[1].sum(), (z, *weights), materialize_grads=True), gradients)
     directions = [torch.randn_like(tensor) for tensor in (z, *weights)]
     along = sum((gradient * direction).sum() for gradient, direction in zip(gradients, directions, strict=True))
 
@@ -340,6 +345,7 @@ def test_a_decoder_that_works(name: str, reversed_passes: list[ReverseMode]) -> 
     torch.testing.assert_close(along, _slope(moved, 1e-4), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.cases(16)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", [name for name, how in SAID.items() if how != "refused"])
 def test_products_and_hessians(name: str) -> None:
@@ -473,6 +479,7 @@ def test_spectral_normalisation_in_train_mode_keeps_plain_buffers(columns: int) 
         torch.testing.assert_close(buffer.norm(), torch.ones(()))
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("randomness", ["same", "different"])
 @pytest.mark.parametrize(
     ("structure", "estimator"),

@@ -107,6 +107,7 @@ def _reference(decoder: nn.Sequential, z: Tensor) -> tuple[Tensor, Tensor]:
     return eta, torch.stack(alone)
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("chunk_size", [None, 2])
 def test_train_mode_is_each_samples_jacobian_at_the_batchs_statistics(
     decoder: nn.Sequential, chunk_size: int | None
@@ -136,6 +137,7 @@ def test_differentiating_through_the_statistics_would_be_another_jacobian(seed: 
     assert error > 0.1
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("chunk_size", [None, 2])
 def test_running_statistics_move_as_in_an_ordinary_pass(decoder: nn.Sequential, chunk_size: int | None) -> None:
     ordinary = copy.deepcopy(decoder)

@@ -54,6 +54,7 @@ PRIORS: dict[str, Prior] = {
 }
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("beta", [0.1, 1.0, 4.0])
 @pytest.mark.parametrize("name", PRIORS)
 def test_both_sides_of_theorem_1_agree_sample_by_sample(name: str, beta: float) -> None:

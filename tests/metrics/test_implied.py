@@ -21,6 +21,7 @@ def model() -> Autoencoder:
     return Autoencoder(nn.Linear(5, 3), decoder, latents=3)
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("structure", [Diagonal(), BlockDiagonal(2), Full(), Shared(Full())], ids=repr)
 @pytest.mark.parametrize("likelihood", [Gaussian(0.5), BernoulliLogits()], ids=repr)
 def test_taylor_with_the_implied_posterior_is_the_closed_form(structure: Structure, likelihood: Likelihood) -> None:
@@ -123,6 +124,7 @@ def test_one_step_of_a_linear_model_is_bayes() -> None:
     torch.testing.assert_close(q.precision(), precision.expand(6, 3, 3))
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("likelihood", [Gaussian(0.1), BernoulliLogits()], ids=repr)
 def test_refined_means_are_the_modes(likelihood: Likelihood) -> None:
     grae, x, beta = model(), torch.rand(6, 5).round(), 0.3

@@ -51,6 +51,7 @@ def _objectives(structure: Structure, likelihood: Likelihood) -> list[GRAE | Tay
     return found
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("likelihood", [Gaussian(), BernoulliLogits()], ids=repr)
 @pytest.mark.parametrize("structure", STRUCTURES, ids=repr)

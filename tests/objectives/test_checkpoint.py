@@ -48,6 +48,7 @@ def _gradients(
     return tuple(parameter.grad for parameter in model.parameters() if parameter.grad is not None)
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize(("name", "reentrant"), CASES)
 def test_the_gradient_is_that_of_the_draw_or_refused(name: str, reentrant: bool) -> None:
     def own() -> torch.Generator:

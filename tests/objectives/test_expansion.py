@@ -54,6 +54,7 @@ def test_it_is_the_minimum(structure: Structure, outputs: int, beta: float) -> N
         assert value.item() == pytest.approx(expected, abs=5e-3 if beta == 0 and outputs < 4 else 1e-6)
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("beta", [0.0, 0.3])
 @pytest.mark.parametrize("likelihood", [Gaussian(0.7), BernoulliLogits()], ids=str)
 @pytest.mark.parametrize("structure", STRUCTURES, ids=str)

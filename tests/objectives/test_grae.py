@@ -23,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("float64")
 LIKELIHOODS = [Gaussian(), Gaussian(0.3), Bernoulli(), BernoulliLogits(), Poisson(), Categorical()]
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("structure", [Diagonal(), BlockDiagonal(2), Full()], ids=str)
 @pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=repr)
 def test_value_and_gradients(

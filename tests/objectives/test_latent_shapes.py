@@ -116,6 +116,7 @@ VARIATIONAL: dict[str, objectives.Objective] = {
 }
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("shape", [MAPS, TOKENS], ids=["maps", "tokens"])
 @pytest.mark.parametrize("name", DETERMINISTIC)
 @pytest.mark.filterwarnings("ignore:Trace is the penalty")
@@ -123,6 +124,7 @@ def test_deterministic_objectives(name: str, shape: tuple[int, ...]) -> None:
     _agree(DETERMINISTIC[name](shape), shape, None, eval_mode=name == "hessian")
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("shape", [MAPS, TOKENS], ids=["maps", "tokens"])
 @pytest.mark.parametrize("structure", ["diagonal", "along", "shared"])
 @pytest.mark.parametrize("name", VARIATIONAL)

@@ -47,6 +47,7 @@ def test_exact(structure: Structure, seed: int) -> None:
     torch.testing.assert_close(orthogonality(columns * torch.rand(LATENTS), structure), got)
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("probabilities", [torch.full((LATENTS,), 1 / LATENTS), UNEVEN], ids=["uniform", "uneven"])
 @pytest.mark.parametrize("structure", STRUCTURES, ids=str)

@@ -19,6 +19,7 @@ from curvae.posteriors import BlockDiagonal, Diagonal, Full, Structure
 pytestmark = pytest.mark.usefixtures("float64")
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("structure", [Diagonal(), BlockDiagonal(2), Full()], ids=str)
 @pytest.mark.parametrize("likelihood", [Gaussian(0.5), BernoulliLogits(), Poisson(), Categorical()], ids=repr)
 @pytest.mark.parametrize("chunk_size", [None, 2])

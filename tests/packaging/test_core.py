@@ -69,8 +69,8 @@ def test_the_core_is_five_packages() -> None:
 @pytest.mark.parametrize(
     ("module", "extra", "words"),
     [
-        ("numba", "uniqueness", ["reproduce", "fig1", "--scale", "smoke", "--out", "OUT"]),
         ("lightning", "cli", ["train", "--data", "mnist", "--out", "OUT"]),
+        ("numba", "uniqueness", ["reproduce", "fig1", "--scale", "smoke", "--out", "OUT"]),
     ],
 )
 def test_a_command_whose_package_is_missing_says_one_line(

@@ -23,6 +23,7 @@ def parameters(structure: Banded, seed: int) -> torch.Tensor:
     return 0.5 * torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.double)
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("width", [1, 2, 4, 9])
 def test_the_distribution_is_the_one_of_its_dense_matrices(width):
     structure = Banded(width)
@@ -132,6 +133,7 @@ def test_small_beta_reaches_a_minimum(width, beta):
         assert (value >= penalty * (1 - 1e-9)).all()
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("width", [1, 2])
 def test_extreme_beta_is_finite_and_between_full_and_diagonal(width):
     structure = Banded(width)

@@ -37,6 +37,7 @@ def _roots(kind: str) -> Tensor:
 KINDS = ["generic", "a column of zeros", "two equal columns", "orthonormal columns", "zero"]
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("structure", [Diagonal(), BlockDiagonal(3), Full(), Shared(Full())], ids=repr)
 def test_closed_forms_have_them(structure: Structure, kind: str) -> None:

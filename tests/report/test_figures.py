@@ -34,7 +34,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "toy.npy", np.random.default_rng(0).random((60, 12), dtype=np.float32))
     changes = {"network": "mlp", "batch_size": "8", "device": "cpu", "steps": "8", "width": "0.05", "seeds": "0,1"}
     for figure in FIGURES:
-        options = {"data": str(folder / "toy.npy"), "runs": folder / "runs", "changes": changes}
+        few = {"models": "vae,full,block,column"} if figure == "comparison" else {}
+        options = {"data": str(folder / "toy.npy"), "runs": folder / "runs", "changes": {**changes, **few}}
         import_module(SWEEPS[figure]).reproduce(figure, "smoke", folder / figure, **options)
     return folder
 

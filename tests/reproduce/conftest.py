@@ -1,4 +1,4 @@
-"""Toy data on which a run takes a second, small images, and no cache of the user's."""
+"""Toy data on which a run takes a second, small images, a cheap extractor, and no cache of the user's."""
 
 import shutil
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 from curvae.metrics import efficientnet
 from curvae.reproduce import fig4, table1
@@ -61,14 +62,40 @@ def make(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     return maker(tmp_path, images)
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with table 1, then figure 4, and their runs."""
+class Pixels(nn.Module):
+    """A cheap extractor: colours at four places."""
+
+    num_features = 12
+    about = {"extractor": "pixels", "features": 12, "rounding": "none at all", "resize": "every fourth pixel"}  # noqa: RUF012
+
+    def forward(self, x: Any) -> Any:
+        return x[..., ::4, ::4][..., :2, :2].flatten(1)
+
+
+LITE0 = {
+    "extractor": "EfficientNet-Lite0", "features": 1280, "rounding": "to uint8",
+    "resize": "Pillow bicubic, centred crop, to 32 × 32",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session", params=["pixels", pytest.param("lite0", marks=pytest.mark.slow)])
+def about(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """What is said of the extractor by which ``made`` measures distances."""
+    if request.param == "pixels":
+        return Pixels.about
     pytest.importorskip(efficientnet._PACKAGE)
+    return LITE0
+
+
+@pytest.fixture(scope="session")
+def made(about: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with table 1, then figure 4, and their runs."""
     folder = tmp_path_factory.mktemp("made")
     make = maker(folder, smooth_images(folder / "images.npy"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CURVAE_CACHE", str(folder / "cache"))
+        if about is Pixels.about:
+            patch.setattr(fig4, "image_extractor", lambda *_: Pixels())
         make("table1")
         shutil.copytree(folder / "runs", folder / "runs-of-table1")
         make("fig4")

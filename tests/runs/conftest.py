@@ -1,6 +1,7 @@
 """A finished run, made once for all tests that only read it."""
 
-import numpy as np
+from collections.abc import Callable
+
 import pytest
 
 from curvae.runs import Run, RunConfig
@@ -8,20 +9,6 @@ from curvae.training import train
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def finished(small_run: Callable[..., RunConfig], tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("finished")
-    np.save(folder / "vectors.npy", np.random.default_rng(0).random((60, 6), dtype=np.float32))
-    config = RunConfig(
-        data=str(folder / "vectors.npy"),
-        objective="beta-vae",
-        structure="block:2",
-        network="mlp",
-        width=0.02,
-        latents=3,
-        steps=10,
-        batch_size=8,
-        checkpoint_every=5,
-        log_every=5,
-        device="cpu",
-    )
-    return train(config, folder / "run").run
+    return train(small_run(folder, objective="beta-vae", structure="block:2"), folder / "run").run

@@ -96,13 +96,14 @@ def run(finished: Run, tmp_path: Path) -> Path:
 @pytest.mark.cases(1)
 @pytest.mark.usefixtures("as_shipped")
 @pytest.mark.parametrize("name", ["config.json", "model.json", "evaluation.json", "metrics.jsonl"])
-def test_altered_fields(name: str, run: Path) -> None:
+@pytest.mark.parametrize("third", range(3))
+def test_altered_fields(name: str, third: int, run: Path) -> None:
     before, path = READ[name](run), run / name
     text = path.read_text()
     lines = name.endswith("l")
     document = [json.loads(text.splitlines()[0])] if lines else json.loads(text)
     refused = 0
-    for place in places(document):
+    for place in list(places(document))[third::3]:
         if "test_indices" in place or (place[:1] == ("evaluation",) and len(place) > 2 and place[1] != "taylor"):
             continue  # nobody reads the one, and the others are like this one
         for value in ALTERED:
@@ -112,7 +113,7 @@ def test_altered_fields(name: str, run: Path) -> None:
             refused += message is not None
             assert message is None or ("\n" not in message and len(message) < 900), (place, value)
             assert message is not None or READ[name] is not model or after == before, (place, value)
-    assert refused > 50
+    assert refused > 15
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,7 @@ def test_sparse_is_dense() -> None:
         np.testing.assert_array_equal(model.fit(matrix).score_samples(matrix), dense)
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("likelihood", ["poisson", "negative-binomial", "negative-binomial:3"])
 @pytest.mark.parametrize("size_factors", [None, "total", "column"])
 def test_counts(likelihood: str, size_factors: str | None) -> None:

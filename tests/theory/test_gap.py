@@ -50,6 +50,7 @@ def _gap(given: Any, x: Tensor, likelihood: Likelihood, structure: Structure) ->
     return Taylor(BETA, likelihood)(given, x).total - GRAE(BETA, likelihood, structure)(given, x).total
 
 
+@pytest.mark.covering
 def test_gap_of_any_posterior(structure: Structure, likelihood: Likelihood, seed: int) -> None:
     """β/2 [tr((I + M/β) Σ) − log|(I + M/β) Σ| − d] ≥ 0, with M's entries inside the structure only."""
     decoder, x = MLPDecoder(LATENTS, (6,), hidden=(8,)), torch.randint(2, (BATCH, 6)).double()
@@ -65,6 +66,7 @@ def test_gap_of_any_posterior(structure: Structure, likelihood: Likelihood, seed
     assert (gap > 1e-3).all()
 
 
+@pytest.mark.covering
 def test_no_gap_at_the_optimum_and_only_there(structure: Structure, likelihood: Likelihood, seed: int) -> None:
     decoder, x = MLPDecoder(LATENTS, (6,), hidden=(8,)), torch.randint(2, (BATCH, 6)).double()
     mean = torch.randn(BATCH, LATENTS)

@@ -51,6 +51,7 @@ def test_two_signals_shortly_after_another_end_with_a_checkpoint_and_a_line(
     assert "stopped by SIGINT" in told
 
 
+@pytest.mark.slow
 def test_a_closed_terminal_saves(configure: Configure, tmp_path: Path) -> None:
     """The terminal is gone before the last lines are written to it."""
     out = tmp_path / "run"

@@ -18,12 +18,12 @@ def encode(
     data: Annotated[str | None, Option(help=using.DATA)] = None,
     part: Annotated[str, Option(help=using.PART)] = "all",
     covariance: Annotated[
-        bool, Option("--covariance", help="Also the array covariance, a matrix for each sample.")
+        bool, Option("--covariance", help="Also write the array covariance, one matrix per sample.")
     ] = False,
     structure: Annotated[
         str | None,
         Option(
-            help="Write the covariance that is best for the decoder, of this structure, in place of the model's own."
+            help="Write the covariance of this structure that is best for the decoder, in place of the model's own."
         ),
     ] = None,
     condition_value: Annotated[str | None, Option(help=using.CONDITION)] = None,
@@ -34,9 +34,9 @@ def encode(
     trust: TrustOption = False,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Means and standard deviations of the latents of samples, in the order of the data, with their labels if any.
+    """Encode samples: means and standard deviations of their latents, in the order of the data, with any labels.
 
-    A deterministic model has the standard deviations of the posterior that is best for its decoder (11).
+    Of a deterministic model the standard deviations are those of the posterior that is best for its decoder (11).
     """
     from curvae.errors import InputError
     from curvae.runs import build_structure

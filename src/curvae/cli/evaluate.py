@@ -51,9 +51,9 @@ def evaluate(
 ) -> None:
     """Measure runs on their held-out data: the three objectives, reconstruction, penalty, alignment, active units.
 
-    Also kept in the run folder, where curvae report finds it; where that cannot be written, what was measured is
-    printed all the same, and the exit code is 1. Of a run that is not finished the last checkpoint is measured, and not
-    kept.
+    The results are also kept in the run folder, where curvae report finds them; if they cannot be written there, they
+    are printed all the same and the exit code is 1. Of an unfinished run the last checkpoint is measured, and nothing
+    is kept.
     """
     from curvae.errors import InputError
     from curvae.runs import Run

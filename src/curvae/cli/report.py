@@ -12,7 +12,7 @@ from typer import Argument, Option
 from curvae.cli.own import Code, ModelOption, TrustOption
 from curvae.cli.places import check_file, path
 
-_FOLDERS = "Run folders, shown side by side, and results folders of fig2, 3, 4, 7, table1, comparison."
+_FOLDERS = "Run folders, shown side by side, and folders of curvae reproduce."
 
 
 def report(
@@ -24,7 +24,7 @@ def report(
 ) -> None:
     """Write one self-contained HTML page about runs and reproduced figures.
 
-    A run that is not finished is shown as its last checkpoint has it.
+    An unfinished run is shown at its last checkpoint.
     """
     from curvae.report import write_report
     from curvae.reproduce import sections

@@ -48,14 +48,16 @@ def train(
     drop: Annotated[str | None, Option(help="Columns of a table to leave out: COLUMN,COLUMN.")] = None,
     condition: Annotated[
         str | None,
-        Option(help="What the networks are told of each sample: labels, or columns or .npz arrays NAME,NAME."),
+        Option(help="What the networks are told about each sample: labels, or columns or .npz arrays NAME,NAME."),
     ] = None,
     objective: Annotated[str | None, Option(help="beta-vae, taylor, grae or rae.", show_default="grae")] = None,
     structure: Annotated[
         str | None,
         Option(help="diagonal, block:B, banded:W or full.", show_default="diagonal"),
     ] = None,
-    shared: Annotated[bool | None, Option("--shared", help="One covariance for all samples.", show_default="")] = None,
+    shared: Annotated[
+        bool | None, Option("--shared", help="One covariance for all samples.", show_default=False)
+    ] = None,
     curvature: Annotated[
         str | None, Option(help="taylor, grae: gauss-newton or hessian.", show_default="gauss-newton")
     ] = None,
@@ -91,9 +93,15 @@ def train(
     ] = None,
     model_set: Annotated[
         list[str] | None,
-        Option("--set", help="--model: a setting of the function; repeatable.", metavar="NAME=VALUE"),
+        Option("--set", help="A setting of the --model function; repeatable.", metavar="NAME=VALUE"),
     ] = None,
-    width: Annotated[float | None, Option(help="Multiplies the network's widths.", show_default="1.0")] = None,
+    init_from: Annotated[
+        str | None,
+        Option(
+            help="Start from the weights of a finished run with the same networks.", metavar="RUN", show_default="none"
+        ),
+    ] = None,
+    width: Annotated[float | None, Option(help="Factor on the widths of the network.", show_default="1.0")] = None,
     beta: Annotated[float | None, Option(help="Weight of the KL term, > 0.", show_default="0.2")] = None,
     encoder_weight: Annotated[
         float | None, Option(help="grae, rae: weight of the term in ‖h‖².", show_default="beta")
@@ -106,7 +114,7 @@ def train(
     ] = None,
     latents: Annotated[int | None, Option(help="Number of latents.", show_default="12")] = None,
     steps: Annotated[int | None, Option(help="Optimiser steps.", show_default="20000")] = None,
-    epochs: Annotated[int | None, Option(help="Passes over the data, in place of --steps.")] = None,
+    epochs: Annotated[int | None, Option(help="Passes over the data, instead of --steps.")] = None,
     batch_size: Annotated[int | None, Option(help="Samples per batch.", show_default="64")] = None,
     accumulate: Annotated[int | None, Option(help="Batches per step.", show_default="1")] = None,
     lr: Annotated[float | None, Option(help="Adam's learning rate.", show_default="0.001")] = None,
@@ -165,7 +173,7 @@ def train(
 ) -> None:
     """Train an autoencoder into a run folder.
 
-    A run that was stopped or killed goes on, to the same weights, with: curvae train --resume --out RUN
+    A run that was stopped or killed continues, to the same weights, with: curvae train --resume --out RUN
     """
     given = {name: value for name, value in locals().items() if value is not None and name not in _BESIDE}
     if model_set is not None:
@@ -220,7 +228,7 @@ def _wanted(given: dict[str, Any], out: Path | None, config: Path | None, resume
     place = file.pop("out", None)
     out = path(place) if out is None and place is not None else out
     if resume and out is None:
-        raise InputError("--out is missing; expected the run folder to go on with")
+        raise InputError("--out is missing; expected the folder of the run to continue")
     stored = Run.open(out).config.to_json() if resume and out is not None else {}
     for chosen in (file, given):
         if set(chosen) >= _LENGTHS:
@@ -231,7 +239,7 @@ def _wanted(given: dict[str, Any], out: Path | None, config: Path | None, resume
     if "data" not in values:
         raise InputError(f"--data is missing; expected {NAMES} or a path (or --resume to continue a run)")
     if values.get("model_set") and not values.get("model"):
-        raise InputError("--set is given without --model, whose settings it gives; for networks there is --width")
+        raise InputError("--set is given without --model: it is for your own model; curvae's networks have --width")
     if values.get("model"):
         if values.get("network", AUTO) != AUTO or values.get("width", 1.0) != 1.0:
             raise InputError("--network and --width are for curvae's networks, but --model is given; leave them out")

@@ -35,7 +35,7 @@ def traverse(
     trust: TrustOption = False,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Decode codes of which one latent at a time takes each value, from the prior's mean or from samples."""
+    """Vary one latent at a time and decode, starting from the prior's mean or from samples."""
     import numpy as np
 
     from curvae.errors import InputError
@@ -53,7 +53,7 @@ def traverse(
     told_of = using.told_of(opened, condition_value, several=not starts)
     if opened.coding is not None and told_of is None and not starts:
         raise InputError(
-            f"{opened.path} is conditional: say of which conditions with --condition-value, or start from samples with "
+            f"{opened.path} is conditional: give the conditions with --condition-value, or start from samples with "
             f"--index; conditions are {opened.coding.told()}"
         )
     axes = (max(1, len(starts), 0 if told_of is None else len(told_of)), len(chosen), len(at))

@@ -45,7 +45,7 @@ def open_run(place: Path, code: Code) -> Run:
 
 
 @dataclass(frozen=True)
-class Samples:
+class SampleSet:
     """Samples in their order, and what their source says of them.
 
     Attributes:
@@ -58,7 +58,7 @@ class Samples:
     labels: Shaped[np.ndarray, " N"] | None
     conditions: Tensor | None = None
 
-    def first(self, limit: int | None) -> Samples:
+    def first(self, limit: int | None) -> SampleSet:
         """At most ``limit`` of them."""
         if limit is None:
             return self
@@ -67,19 +67,19 @@ class Samples:
         stop = min(limit, len(self.values))
         return self._some(slice(stop))
 
-    def at(self, option: str, positions: list[int]) -> Samples:
+    def at(self, option: str, positions: list[int]) -> SampleSet:
         """Those at some positions, which an option gave."""
         count = len(self.values)
         if bad := [position for position in positions if position >= count]:
             raise InputError(f"{option} has {bad[0]}; expected positions from 0 to {count - 1} in the data")
         return self._some(positions)
 
-    def _some(self, which: Any) -> Samples:
+    def _some(self, which: Any) -> SampleSet:
         labels = None if self.labels is None else self.labels[which]
-        return Samples(self.values[which], labels, None if self.conditions is None else self.conditions[which])
+        return SampleSet(self.values[which], labels, None if self.conditions is None else self.conditions[which])
 
 
-def read(run: Run, data: str | None, part: str, condition: str | None = None) -> Samples:
+def read(run: Run, data: str | None, part: str, condition: str | None = None) -> SampleSet:
     """The samples that a command is to use: all of ``data`` or of the run's own, or one part of them.
 
     Their conditions are those that ``condition`` says, or the data.
@@ -121,10 +121,10 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
     elif found.conditions is not None:
         told = conditions_in_order(found) if part == "all" else found.conditions[part == "test"]
     if found.labels:
-        return Samples(values, _columns(found, part), told)
+        return SampleSet(values, _columns(found, part), told)
     alone = bool(found.split.get("alone"))
     labels = None if "damaged" in found.split else labels_of(source, len(found.train) + (not alone) * len(found.test))
-    return Samples(values, None if labels is None else _part_of(labels, found, part), told)
+    return SampleSet(values, None if labels is None else _part_of(labels, found, part), told)
 
 
 def told_of(run: Run, condition: str | None, several: bool = False) -> Tensor | None:

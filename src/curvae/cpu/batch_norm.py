@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 
+from curvae._again import gradients_again
 from curvae._typing import Float, Tensor
 from curvae.cpu.switch import Switch
 
@@ -68,7 +70,8 @@ class _Normalised(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, of_mean: Tensor, of_variance: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight, bias, mean, variance = ctx.saved_tensors
         if torch.is_grad_enabled():  # to be differentiated again
-            return *_gradients(rows, weight, bias, ctx.data, ctx.eps, (gradient, of_mean, of_variance)), None, None
+            plain = partial(_plain, data=ctx.data, eps=ctx.eps)
+            return *gradients_again(plain, (rows, weight, bias), (gradient, of_mean, of_variance)), None, None
         data, (primal, tangents) = ctx.data, (rows[: ctx.data], rows[ctx.data :])
         inverse = (variance + ctx.eps).rsqrt()
         scale = inverse if weight is None else inverse * weight
@@ -85,25 +88,15 @@ class _Normalised(torch.autograd.Function):
         return of_rows, None if weight is None else of_weight + of_scale * inverse, of_bias, None, None
 
 
-def _gradients(
-    rows: Tensor, weight: Tensor | None, bias: Tensor | None, data: int, eps: float, gradients: tuple[Tensor, ...]
-) -> tuple[Tensor | None, ...]:
-    """The same gradients in plain operations, which autograd can follow."""
-    # apart from one another: what autograd finds of one must not pass through another, as where a layer is used twice
-    rows = rows.view_as(rows)
-    weight, bias = (None if vector is None else vector.view_as(vector) for vector in (weight, bias))
+def _plain(
+    rows: Tensor, weight: Tensor | None, bias: Tensor | None, data: int, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same in operations that autograd can follow."""
     variance, mean = torch.var_mean(rows[:data], [0, *range(2, rows.dim())], correction=0)
     scale = (variance + eps).rsqrt() if weight is None else (variance + eps).rsqrt() * weight
     shift = -mean * scale if bias is None else bias - mean * scale
     scaled = rows * _wide(scale, rows)
-    outputs = torch.cat([scaled[:data] + _wide(shift, rows), scaled[data:]]), mean, variance
-    pairs = [(output, of) for output, of in zip(outputs, gradients, strict=True) if output.requires_grad]
-    inputs = [tensor for tensor in (rows, weight, bias) if tensor is not None and tensor.requires_grad]
-    differentiable, given = zip(*pairs, strict=True)
-    found = dict(
-        zip(map(id, inputs), torch.autograd.grad(differentiable, inputs, given, create_graph=True), strict=True)
-    )
-    return tuple(found.get(id(tensor)) for tensor in (rows, weight, bias))
+    return torch.cat([scaled[:data] + _wide(shift, rows), scaled[data:]]), mean, variance
 
 
 def _wide(vector: Float[Tensor, " C"], rows: Tensor) -> Tensor:

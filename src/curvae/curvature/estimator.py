@@ -81,6 +81,11 @@ class PenaltyEstimate(OneLine):
 class Estimator(ABC):
     """One way to get a structure's penalty."""
 
+    @property
+    def forward_passes_only(self) -> bool:
+        """Whether the decoder is only called, so that it may be compiled, scripted or without forward mode."""
+        return False
+
     @abstractmethod
     def check(self, structure: Structure) -> None:
         """Raise an ``InputError`` if this estimator cannot serve ``structure``."""

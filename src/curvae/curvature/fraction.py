@@ -55,6 +55,11 @@ class Fraction(ProbeEstimator):
         if fraction > 1:
             raise InputError(f"fraction is {fraction:g}; expected 0 < fraction <= 1")
 
+    @property
+    def forward_passes_only(self) -> bool:
+        """As the inner estimator."""
+        return self.estimator.forward_passes_only
+
     def check(self, structure: Structure) -> None:
         """What the inner estimator serves, as long as it is a mean over data."""
         self.estimator.check(structure)

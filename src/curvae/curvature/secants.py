@@ -88,6 +88,11 @@ class Secants(ProbeEstimator):
         self.probabilities = None if probabilities is None else normalised(probabilities)
         self.central = central
 
+    @property
+    def forward_passes_only(self) -> bool:
+        """Always."""
+        return True
+
     def check(self, structure: Structure) -> None:
         """Only this structure's penalty is a sum over single latents."""
         if not isinstance(structure, Diagonal):

@@ -66,6 +66,11 @@ class Trace(ForwardModeEstimator):
             )
         self._calls, self._warned = 0, False
 
+    @property
+    def forward_passes_only(self) -> bool:
+        """With a step."""
+        return self.step is not None
+
     def check(self, structure: Structure) -> None:
         """Serves every structure: the first order is the same for all that hold the diagonal."""
 

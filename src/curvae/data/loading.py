@@ -32,7 +32,7 @@ def load(
     *,
     size: int | None = None,
     split_seed: int = 0,
-    test_fraction: float = 0.1,
+    test_fraction: float | None = 0.1,
     cache: Path | None = None,
     damaged: str = "stop",
     white: int | None = None,
@@ -58,7 +58,7 @@ def load(
         size: side in pixels of the square that images are brought to: shorter side scaled, middle cut out, bicubic.
             Needed for an image folder of mixed sizes; an error for data that are not images.
         split_seed: seed of the split where the source has none of its own.
-        test_fraction: share of the data held out in such a split, in (0, 1).
+        test_fraction: share of the data held out in such a split, in (0, 1); None parts nothing (:func:`load_whole`).
         cache: folder to keep decoded or rendered pixels in, memory-mapped and with a digest. None means
             ``$CURVAE_CACHE`` or ``~/.cache/curvae`` for sets that make one wait, and no cache for small image folders.
         damaged: what to do about images that cannot be read: ``"stop"``, or ``"skip"`` to leave them out, which
@@ -92,8 +92,31 @@ def load(
         >>> data.split["kind"], len(data.split["test_indices"])
         ('seeded', 4)
     """
-    wish = _Wish(Split(split_seed, test_fraction), size, cache, damaged, white, missing)
-    return _load(source, wish, (tuple(labels), tuple(drop)), condition)
+    if isinstance(condition, str):
+        condition = [part.strip() for part in condition.split(",") if part.strip()]
+    if size is not None and not 1 <= size <= _LARGEST:
+        raise InputError(f"size is {size}; expected a whole number of pixels from 1 to {_LARGEST}")
+    if damaged not in DAMAGED:
+        raise InputError(f"damaged is {damaged!r}; expected {' or '.join(DAMAGED)}")
+    kept = labels = tuple(labels)
+    if condition and is_table(source):
+        names = condition.names if isinstance(condition, Coding) else [kind_of(text)[0] for text in condition]
+        kept = tuple(dict.fromkeys([*labels, *names]))
+    split = Whole() if test_fraction is None else Split(split_seed, test_fraction)
+    name, halves = _read(source, _Wish(split, size, cache, damaged, white, missing), (kept, tuple(drop)))
+    halves = whitened(halves, white, repr(name))
+    if size is not None:
+        resize = _reading_images("resize")
+        train, test = (resize.fit_all(half, size, repr(name)) for half in (halves.train, halves.test))
+        # the digest stays with images that have the size already
+        halves = Halves(train, test, halves.split, halves.digest if train is halves.train else "")
+    train_data, test_data = torch.from_numpy(halves.train), torch.from_numpy(halves.test)
+    found = Dataset(name, train_data, test_data, halves.split, halves.digest, halves.labels, columns=halves.columns)
+    if not condition:
+        return found
+    found = with_conditions(found, str(source), condition, split)
+    beside = {key: value for key, value in (found.labels or {}).items() if key in labels}
+    return replace(found, labels=beside or None)
 
 
 def load_whole(
@@ -122,41 +145,18 @@ def load_whole(
                 [2., 3.],
                 [4., 5.]])
     """
-    return _load(source, _Wish(Whole(), size, cache, damaged, white, missing), (tuple(labels), tuple(drop)), condition)
-
-
-def _load(
-    source: str | Path,
-    wish: _Wish,
-    columns: tuple[Sequence[str], Sequence[str]],
-    condition: str | Sequence[str] | Coding = (),
-) -> Dataset:
-    if isinstance(condition, str):
-        condition = [part.strip() for part in condition.split(",") if part.strip()]
-    size, damaged = wish.size, wish.damaged
-    if size is not None and not 1 <= size <= _LARGEST:
-        raise InputError(f"size is {size}; expected a whole number of pixels from 1 to {_LARGEST}")
-    if damaged not in DAMAGED:
-        raise InputError(f"damaged is {damaged!r}; expected {' or '.join(DAMAGED)}")
-    if condition and is_table(source):
-        names = condition.names if isinstance(condition, Coding) else [kind_of(text)[0] for text in condition]
-        kept: tuple[Sequence[str], Sequence[str]] = (tuple(dict.fromkeys([*columns[0], *names])), columns[1])
-    else:
-        kept = columns
-    name, halves = _read(source, wish, kept)
-    halves = whitened(halves, wish.white, repr(name))
-    if size is not None:
-        resize = _reading_images("resize")
-        train, test = (resize.fit_all(half, size, repr(name)) for half in (halves.train, halves.test))
-        # the digest stays with images that have the size already
-        halves = Halves(train, test, halves.split, halves.digest if train is halves.train else "")
-    train_data, test_data = torch.from_numpy(halves.train), torch.from_numpy(halves.test)
-    found = Dataset(name, train_data, test_data, halves.split, halves.digest, halves.labels, columns=halves.columns)
-    if not condition:
-        return found
-    found = with_conditions(found, str(source), condition, wish.split)
-    labels = {key: value for key, value in (found.labels or {}).items() if key in columns[0]}
-    return replace(found, labels=labels or None)
+    return load(
+        source,
+        size=size,
+        test_fraction=None,
+        cache=cache,
+        damaged=damaged,
+        white=white,
+        missing=missing,
+        labels=labels,
+        drop=drop,
+        condition=condition,
+    )
 
 
 class _Wish(NamedTuple):

@@ -23,6 +23,7 @@ class Arrangement(NamedTuple):
         directions: K, tangents of each of them.
         statistics: of the batch normalisations, which it observes.
         grad: whether gradients are recorded.
+        everyone: whether the chosen ones are all, in their order.
     """
 
     data: int
@@ -30,11 +31,17 @@ class Arrangement(NamedTuple):
     directions: int
     statistics: FixedStatistics
     grad: bool
+    everyone: bool = False
+
+    @property
+    def moved(self) -> int:
+        """m."""
+        return self.chosen.shape[0]  # len() of a tensor goes through Python
 
     @property
     def total(self) -> int:
         """B + K m."""
-        return self.data + self.directions * len(self.chosen)
+        return self.data + self.directions * self.chosen.shape[0]
 
     def join(self, primal: Float[Tensor, "B *S"], tangents: Float[Tensor, "K m *S"]) -> Float[Tensor, "R *S"]:
         """One tensor of primal and tangent rows."""
@@ -43,12 +50,32 @@ class Arrangement(NamedTuple):
     def split(self, rows: Float[Tensor, "R *S"]) -> tuple[Float[Tensor, "B *S"], Float[Tensor, "K m *S"]]:
         """Primal rows and tangent rows."""
         # one split, whose derivative is one concatenation; that of a slice is a tensor of zeros for each half
-        primal, tangents = rows.split([self.data, self.total - self.data])
-        return primal, tangents.unflatten(0, (self.directions, len(self.chosen)))
+        primal, tangents = rows.split_with_sizes([self.data, self.directions * self.chosen.shape[0]])
+        return primal, tangents.unflatten(0, (self.directions, self.chosen.shape[0]))
+
+    def halves(self, rows: Float[Tensor, "R *S"]) -> tuple[Float[Tensor, "B *S"], Float[Tensor, "n *S"]]:
+        """Primal rows and all K m tangent rows, as views."""
+        primal, tangents = rows.split_with_sizes([self.data, self.directions * self.chosen.shape[0]])
+        return primal, tangents
 
     def points(self, primal: Float[Tensor, "B *S"]) -> Float[Tensor, "m *S"]:
-        """Where the tangents are taken, in memory of its own, which is what forward mode is fast with."""
-        return primal.index_select(0, self.chosen)
+        """Where the tangents are taken."""
+        return primal if self.everyone else primal.index_select(0, self.chosen)
+
+    def along(self, points: Float[Tensor, "m *S"]) -> Float[Tensor, "n *S"]:
+        """The same for each of the K m tangents."""
+        if self.directions == 1:
+            return points
+        return points.expand(self.directions, *points.shape).flatten(0, 1)
+
+    def add_at_points(self, total: Float[Tensor, "B *S"], parts: Float[Tensor, "n *S"]) -> None:
+        """Add up what the K m tangents bring to the data that they belong to, in place."""
+        if self.directions > 1:
+            parts = parts.unflatten(0, (self.directions, -1)).sum(0)
+        if self.everyone:
+            total.add_(parts)
+        else:
+            total.index_add_(0, self.chosen, parts)
 
     def constant(self, primal: Float[Tensor, "N *S"]) -> Float[Tensor, "R *S"]:
         """Rows of something that does not depend on the latents: one value for each sample, or (N = 1) for all."""

@@ -24,7 +24,11 @@ class Noise:
         """Draw the same, and leave the generators as they are."""
         devices = [] if self._own is None else [self._device]
         with torch.random.fork_rng(devices, device_type="cuda" if self._own is None else self._device.type):
-            torch.set_rng_state(self._cpu)
-            if self._own is not None:
-                torch.get_device_module(self._device).set_rng_state(self._own, self._device)
+            self.rewind()
             yield
+
+    def rewind(self) -> None:
+        """Go back there, after a pass that came to nothing."""
+        torch.set_rng_state(self._cpu)
+        if self._own is not None:
+            torch.get_device_module(self._device).set_rng_state(self._own, self._device)

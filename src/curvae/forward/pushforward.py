@@ -19,7 +19,7 @@ from curvae.forward.linear import LinearLayers
 from curvae.forward.noise import Noise
 from curvae.forward.reverse import ReverseMode, attempt
 from curvae.forward.row_rules import CannotFollow
-from curvae.forward.rows import push_rows
+from curvae.forward.rows import ROWS, push_rows
 from curvae.forward.statistics import BatchStatistics, Counters, FixedStatistics
 
 Decoder = Callable[[Float[Tensor, "B *L"]], Float[Tensor, "B *D"]]
@@ -75,11 +75,11 @@ def pushforward(
     check_first_use(fn, z)
     noise = Noise(z.device)
     first, *rest = tangents.movedim(-1, 0).split(size)
-    eta, columns, seen = _push_chosen(fn, z, first, chosen)
+    eta, columns, seen = _push_chosen(fn, z, first, chosen, noise)
     chunks = [columns]
     for chunk in rest:
         with noise.again():
-            chunks.append(_push_chosen(fn, z, chunk, chosen, seen)[1])
+            chunks.append(_push_chosen(fn, z, chunk, chosen, noise, seen)[1])
     return eta, torch.cat(chunks).movedim(0, -1)
 
 
@@ -104,19 +104,23 @@ def _push_chosen(
     z: Float[Tensor, "B *L"],
     tangents: Float[Tensor, "K m *L"],
     chosen: Int[Tensor, " m"] | None,
+    noise: Noise,
     known: list[BatchStatistics] | None = None,
 ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "K m *D"], list[BatchStatistics]]:
     """All data in one call, in their order; the running statistics move where the statistics are not known yet."""
     statistics = FixedStatistics(known)
-    if chosen is not None:
+    # inside a caller's transform rows are worth what a part of the batch saves
+    if ROWS.on and not (chosen is None and in_transform()):
         try:
             eta, columns = push_rows(fn, z, tangents, chosen, statistics)
         except CannotFollow:
             statistics.forget()
-            tangents = tangents.new_zeros(len(tangents), *z.shape).index_copy(1, chosen, tangents)
+            noise.rewind()
         else:
             statistics.update_running(statistics.seen)
             return eta, columns, statistics.seen
+    if chosen is not None:
+        tangents = tangents.new_zeros(len(tangents), *z.shape).index_copy(1, chosen, tangents)
     eta, columns, seen = _push(fn, z, tangents, statistics)
     if known is None:
         statistics.update_running(seen)

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from curvae._typing import Float, Tensor
+from curvae.forward.arrangement import Arrangement
+from curvae.forward.row_products import bilinear, linear
 from curvae.forward.row_rules import Call
 
 _ATTENTION = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa")
@@ -21,20 +22,45 @@ _HEADS = (
 
 
 def attention(call: Call) -> Float[Tensor, "R *S"]:
-    """``scaled_dot_product_attention`` of one sample at a time, by the kernel that has derivatives of every order."""
+    """``scaled_dot_product_attention`` of one sample at a time, whose weights are written out."""
     named = _named(call, _ATTENTION)
     query, key, value = call.args[:3]
     mask = named.get("attn_mask")
     call.require(call.places == [0, 1, 2] and query.dim() == key.dim() == value.dim() >= 3)
     call.require(not named.get("dropout_p") and not named.get("enable_gqa"))
     call.require(mask is None or mask.dim() <= 2)  # more axes may be the batch's
-    rest = {name: named[name] for name in ("attn_mask", "is_causal", "scale") if name in named}
+    if named.get("is_causal"):
+        call.require(mask is None)
+        mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
+    return attend(query, key, value, call.arrangement, mask, named.get("scale"))
 
-    def on(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        with sdpa_kernel(SDPBackend.MATH):
-            return functional.scaled_dot_product_attention(query, key, value, **rest)
 
-    return call.arrangement.differentiate(on, on, query, key, value)
+def attend(
+    query: Float[Tensor, "R *H T E"],
+    key: Float[Tensor, "R *H S E"],
+    value: Float[Tensor, "R *H S F"],
+    arrangement: Arrangement,
+    mask: Tensor | None = None,
+    scale: float | None = None,
+) -> Float[Tensor, "R *H T F"]:
+    """Softmax of products, times values; a mask says where to look, or is added."""
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    scores = bilinear(torch.matmul, query * scale, key.mT, arrangement)
+    weights = softmax(scores, -1, arrangement, mask)
+    return bilinear(torch.matmul, weights, value, arrangement)
+
+
+def softmax(
+    rows: Float[Tensor, "R *S"], axis: int, arrangement: Arrangement, mask: Tensor | None = None
+) -> Float[Tensor, "R *S"]:
+    r"""$y=\mathrm{softmax}(x)$ of primals, $y\,(t-\sum yt)$ of tangents."""
+    primal, tangents = arrangement.split(rows)
+    if mask is not None:
+        primal = primal.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else primal + mask
+    y = torch.softmax(primal, axis) if mask is None else torch._safe_softmax(primal, axis)  # 0 where nothing is seen
+    points = arrangement.points(y)
+    weighted = points * tangents
+    return arrangement.join(y, weighted - points * weighted.sum(axis, keepdim=True))
 
 
 def multi_head_attention(call: Call) -> Float[Tensor, "R N E"]:
@@ -43,13 +69,23 @@ def multi_head_attention(call: Call) -> Float[Tensor, "R N E"]:
     call.require(call.places == [0, 1, 2] and all(call.args[place].dim() == 3 for place in call.places))
     call.require(not named.get("need_weights", True) and not (named["dropout_p"] and named.get("training", True)))
     call.require(named.get("key_padding_mask") is None and named.get("attn_mask") is None)
+    call.require(named["bias_k"] is None and named["bias_v"] is None and not named["add_zero_attn"])
+    call.require(named["in_proj_weight"] is not None and not named.get("use_separate_proj_weight"))
+    call.require(named.get("static_k") is None and named.get("static_v") is None and not named.get("is_causal"))
+    inputs, arrangement = call.args[:3], call.arrangement
 
-    def on(*given: Tensor) -> Tensor:
-        inputs = [tensor.movedim(0, 1) for tensor in given]
-        with sdpa_kernel(SDPBackend.MATH):
-            return call.func(*inputs, *call.args[3:], **call.options)[0].movedim(1, 0)
+    def split(rows: Float[Tensor, "R N E"]) -> Float[Tensor, "R H N F"]:
+        return rows.unflatten(-1, (named["num_heads"], -1)).transpose(1, 2)
 
-    return call.arrangement.differentiate(on, on, *call.args[:3])
+    if inputs[0] is inputs[1] is inputs[2]:
+        projected = linear(inputs[0], named["in_proj_weight"], named["in_proj_bias"], arrangement).chunk(3, -1)
+    else:
+        weights = named["in_proj_weight"].chunk(3)
+        biases = [None] * 3 if named["in_proj_bias"] is None else named["in_proj_bias"].chunk(3)
+        projected = tuple(linear(*part, arrangement) for part in zip(inputs, weights, biases, strict=True))
+    heads = attend(*map(split, projected), arrangement)
+    joined = heads.transpose(1, 2).flatten(2)
+    return linear(joined, named["out_proj_weight"], named["out_proj_bias"], arrangement)
 
 
 def matmul(call: Call) -> Float[Tensor, "R *S"]:
@@ -60,14 +96,17 @@ def matmul(call: Call) -> Float[Tensor, "R *S"]:
         call.require(left.dim() >= 2 and right.dim() == 2)
         return call.same(call.func(left, right))
     call.require(left.dim() == right.dim() >= 3)
-    return call.arrangement.differentiate(call.func, call.func, left, right)
+    return bilinear(torch.matmul, left, right, call.arrangement)
 
 
 def along_axis(call: Call) -> Float[Tensor, "R *S"]:
     """Softmax and its like, along an axis that is not the batch's."""
     rows, rest = call.only()
-    axis = _named(call, ("input", "dim")).get("dim")
+    named = _named(call, ("input", "dim"))
+    axis = named.get("dim")
     call.require(isinstance(axis, int) and rows.dim() > 1 and axis % rows.dim() != 0)
+    if call.func in _SOFTMAX and len(call.args) <= 2 and not named.keys() - {"input", "dim", "_stacklevel"}:
+        return softmax(rows, axis - rows.dim() if axis > 0 else axis, call.arrangement)
 
     def on(x: Tensor) -> Tensor:
         return call.func(x, *rest, **call.options)
@@ -77,13 +116,20 @@ def along_axis(call: Call) -> Float[Tensor, "R *S"]:
 
 def rms_norm(call: Call) -> Float[Tensor, "R *S"]:
     """Of trailing axes."""
-    rows, rest = call.only()
-    call.require(len(_named(call, ("input", "normalized_shape"))["normalized_shape"]) < rows.dim())
+    named = _named(call, ("input", "normalized_shape", "weight", "eps"))
+    rows = call.only()[0]
+    axes, weight, eps = list(range(-len(named["normalized_shape"]), 0)), named.get("weight"), named.get("eps")
+    call.require(len(axes) < rows.dim())
+    primal, tangents = call.arrangement.split(rows)
+    points = call.arrangement.points(primal)
+    inverse = (points.square().mean(axes, keepdim=True) + (torch.finfo(rows.dtype).eps if eps is None else eps)).rsqrt()
+    unit = points * inverse
+    pushed = (tangents - unit * (unit * tangents).mean(axes, keepdim=True)) * inverse
+    return call.arrangement.join(call.func(primal, *call.args[1:], **call.options), _times(pushed, weight))
 
-    def on(x: Tensor) -> Tensor:
-        return call.func(x, *rest, **call.options)
 
-    return call.arrangement.differentiate(on, on, rows)
+def _times(values: Tensor, weight: Tensor | None) -> Tensor:
+    return values if weight is None else values * weight
 
 
 def _named(call: Call, names: tuple[str, ...]) -> dict[str, Any]:
@@ -91,10 +137,11 @@ def _named(call: Call, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 _tensor = torch.Tensor
+_SOFTMAX = frozenset({functional.softmax, torch.softmax, _tensor.softmax})
 RULES: dict[Callable[..., Any], Callable[[Call], Tensor]] = {
     functional.scaled_dot_product_attention: attention,
     **dict.fromkeys([torch.matmul, _tensor.matmul, _tensor.__matmul__, torch.bmm, _tensor.bmm], matmul),
-    **dict.fromkeys([functional.softmax, torch.softmax, _tensor.softmax], along_axis),
+    **dict.fromkeys(_SOFTMAX, along_axis),
     **dict.fromkeys([functional.log_softmax, torch.log_softmax, _tensor.log_softmax], along_axis),
     **dict.fromkeys([functional.rms_norm, torch.rms_norm], rms_norm),
 }

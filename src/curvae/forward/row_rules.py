@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
-from torch.func import jvp
 from torch.nn import functional
 
 from curvae._part import own_part
@@ -24,6 +23,10 @@ from curvae.forward.arrangement import Arrangement
 from curvae.forward.elementwise import ELEMENTWISE
 from curvae.forward.linear import LINEAR_IN_INPUT
 from curvae.forward.normalisation import PER_SAMPLE
+from curvae.forward.row_activations import KERNELS, elementwise
+from curvae.forward.row_normalisation import Groups
+from curvae.forward.row_normalisation import normalise as normalise_samples
+from curvae.forward.row_products import shifted
 from curvae.forward.statistics import BatchNorm, BatchStatistics
 
 
@@ -60,7 +63,7 @@ class Call(NamedTuple):
 
     def same(self, output: Tensor) -> Float[Tensor, "R *S"]:
         """The output of a function that gives a row for each row."""
-        self.require(output.dim() > 0 and len(output) == self.arrangement.total)
+        self.require(output.dim() > 0 and output.shape[0] == self.arrangement.total)
         return output
 
 
@@ -78,7 +81,7 @@ def _linear(call: Call) -> Tensor:
         axis = 1
     # without its bias the layer is the same map for primal and tangent
     output = call.same(call.func(rows, weight, None, *rest, **options))
-    return output if bias is None else output + call.arrangement.constant(_along(bias, axis, output.dim()))
+    return output if bias is None else shifted(output, _along(bias, axis, output.dim()), call.arrangement)
 
 
 def _on_trailing_axes(axes: int) -> Callable[[Call], Tensor]:
@@ -128,40 +131,12 @@ def _elementwise(call: Call) -> Tensor:
     rows, rest = call.only()
     call.require(not any(isinstance(value, torch.Tensor) for value in (*rest, *call.options.values())))
     call.require(not call.options.get("inplace"))
-    primal, tangents = call.arrangement.split(rows)
 
     def on(x: Tensor) -> Tensor:
         return call.func(x, *rest, **call.options)
 
-    point = call.arrangement.points(primal)
-    slope = jvp(on, (point,), (torch.ones_like(point),))[1]
-    return call.arrangement.join(on(primal), tangents * slope)
-
-
-def _broadcast(call: Call) -> Tensor:
-    """Elementwise functions of several tensors: what has as many axes as the rows has its first along the data."""
-    call.require(not any(isinstance(value, torch.Tensor) for value in call.options.values()))
-    dims = {call.args[place].dim() for place in call.places}
-    call.require(len(dims) == 1)
-    at_points = list(call.args)
-    for place, value in enumerate(call.args):
-        if place not in call.places and isinstance(value, torch.Tensor):
-            call.require(value.dim() <= max(dims))
-            if value.dim() in dims and len(value) > 1:
-                call.require(len(value) == call.arrangement.data)
-                at_points[place] = call.arrangement.points(value)
-
-    def at(arguments: list[Any]) -> Callable[..., Tensor]:
-        def on(*values: Tensor) -> Tensor:
-            inner = list(arguments)
-            for place, value in zip(call.places, values, strict=True):
-                inner[place] = value
-            return call.func(*inner, **call.options)
-
-        return on
-
-    rows = (call.args[place] for place in call.places)
-    return call.arrangement.differentiate(at(call.args), at(at_points), *rows)
+    kernels = KERNELS[call.func](*rest, **call.options) if call.func in KERNELS else None
+    return elementwise(rows, call.arrangement, on, kernels)
 
 
 def _join(call: Call) -> Tensor:
@@ -197,18 +172,32 @@ def _batch_norm(call: Call) -> Tensor:
 
 
 def _layer_norm(call: Call) -> Tensor:
+    named = _named(call, ("input", "normalized_shape", "weight", "bias", "eps"))
+    call.require(len(named["normalized_shape"]) < call.args[0].dim())
+    return _per_sample(call, named, Groups(None, tuple(named["normalized_shape"]), named.get("eps", 1e-5)))
+
+
+def _group_norm(call: Call) -> Tensor:
+    named = _named(call, ("input", "num_groups", "weight", "bias", "eps"))
+    return _per_sample(call, named, Groups(named["num_groups"], (), named.get("eps", 1e-5)))
+
+
+def _instance_norm(call: Call) -> Tensor:
+    own = ("running_mean", "running_var", "weight", "bias", "use_input_stats", "momentum", "eps")
+    named = _named(call, ("input", *own))
+    if named.get("running_mean") is not None or not named.get("use_input_stats", True):
+        return _per_sample(call, named, None)
+    return _per_sample(call, named, Groups(call.args[0].shape[1], (), named.get("eps", 1e-5)))
+
+
+def _per_sample(call: Call, named: dict[str, Any], groups: Groups | None) -> Tensor:
+    """Normalisation of each sample by itself: its first axis is the batch, always."""
     rows, rest = call.only()
-    normalised = rest[0] if rest else call.options["normalized_shape"]
-    call.require(len(normalised) < rows.dim())
-    return _per_sample(call)
-
-
-def _per_sample(call: Call) -> Tensor:
-    """Normalisation of each sample by itself: its first axis is the batch, always.
-
-    PyTorch's own kernel gives the values, which are the larger part; only its forward-mode derivative is no use.
-    """
-    rows, rest = call.only()
+    # functorch's own transforms cannot see into a function with a backward pass of its own
+    if groups is not None and not in_transform():
+        rows = at_least_float32(rows)
+        weight, bias = (None if vector is None else vector.to(rows.dtype) for vector in map(named.get, _AFFINE))
+        return normalise_samples(rows, weight, bias, call.arrangement, groups)
 
     def values(x: Tensor) -> Tensor:
         return at_least_float32(call.func(x, *rest, **call.options))
@@ -227,11 +216,18 @@ def _dropout(call: Call) -> Tensor:
     return rows
 
 
+def _named(call: Call, names: tuple[str, ...]) -> dict[str, Any]:
+    """The arguments by their names."""
+    call.require(call.places == [0])
+    return dict(zip(names, call.args, strict=False)) | call.options
+
+
 def _along(vector: Float[Tensor, " C"], axis: int, dims: int) -> Float[Tensor, "1 *S"]:
     """A vector as a tensor of that many axes."""
     return vector.view([len(vector) if place == axis else 1 for place in range(dims)])
 
 
+_AFFINE = ("weight", "bias")
 _tensor = torch.Tensor
 RULES: Mapping[Callable[..., Any], Callable[[Call], Tensor]] = MappingProxyType(
     {
@@ -247,14 +243,11 @@ RULES: Mapping[Callable[..., Any], Callable[[Call], Tensor]] = MappingProxyType(
         **dict.fromkeys([torch.reshape, _tensor.reshape, _tensor.view, torch.flatten, _tensor.flatten], _reshape),
         **dict.fromkeys([torch.unflatten, _tensor.unflatten, torch.squeeze, _tensor.squeeze], _reshape),
         **dict.fromkeys([torch.unsqueeze, _tensor.unsqueeze], _reshape),
-        **dict.fromkeys([torch.add, torch.sub, torch.mul, torch.div, torch.neg, torch.square, torch.pow], _broadcast),
-        **dict.fromkeys([_tensor.add, _tensor.sub, _tensor.mul, _tensor.div, _tensor.neg, _tensor.pow], _broadcast),
-        **dict.fromkeys([_tensor.__rsub__, _tensor.__rdiv__, _tensor.square, torch.where], _broadcast),
-        **dict.fromkeys([torch.sin, torch.cos, _tensor.sin, _tensor.cos], _broadcast),
         **dict.fromkeys([torch.cat, torch.stack], _join),
         functional.batch_norm: _batch_norm,
         **dict.fromkeys([functional.layer_norm, torch.layer_norm], _layer_norm),
-        **dict.fromkeys([functional.group_norm, torch.group_norm, functional.instance_norm], _per_sample),
+        **dict.fromkeys([functional.group_norm, torch.group_norm], _group_norm),
+        functional.instance_norm: _instance_norm,
         **dict.fromkeys([functional.dropout, functional.dropout1d, functional.dropout2d], _dropout),
         **dict.fromkeys([functional.dropout3d, functional.alpha_dropout, functional.feature_alpha_dropout], _dropout),
         **dict.fromkeys([torch.dropout, torch.feature_dropout, torch.alpha_dropout], _dropout),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,16 +12,20 @@ import torch
 from torch.nn import functional
 
 from curvae._typing import Float, Int, Tensor
-from curvae.forward import row_attention, row_rules
+from curvae.cpu.switch import Switch
+from curvae.forward import row_arithmetic, row_attention, row_rules
 from curvae.forward.arrangement import Arrangement
 from curvae.forward.checkpoints import without_checkpoints
+from curvae.forward.identity import identity
 from curvae.forward.row_attention import multi_head_attention
 from curvae.forward.row_rules import Call, CannotFollow
 from curvae.forward.row_views import VIEWS, view
 from curvae.forward.statistics import Counters, FixedStatistics
 
-_RULES = {**row_rules.RULES, **row_attention.RULES}
+_RULES = {**row_rules.RULES, **row_arithmetic.RULES, **row_attention.RULES}
 _HEADS = functional.multi_head_attention_forward
+ROWS = Switch()
+"""Whether passes go by rows where they can; without, PyTorch's forward mode gives the same."""
 
 
 class Rows(torch.Tensor):
@@ -129,19 +134,30 @@ class _Watch(Counters):
         return super().__torch_function__(func, types, args, kwargs)
 
 
+# decoders that rows could not follow: where all data have tangents, the way there would be for nothing every time
+_left: dict[Hashable, weakref.ref[Any]] = {}
+
+
 def push_rows(
     fn: Callable[[Tensor], Tensor],
     z: Float[Tensor, "B *L"],
     tangents: Float[Tensor, "K m *L"],
-    chosen: Int[Tensor, " m"],
+    chosen: Int[Tensor, " m"] | None,
     statistics: FixedStatistics,
 ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "K m *D"]]:
-    r"""The decoder's output for all data and $J_g(z)\,v$ for the tangents of the chosen ones.
+    r"""The decoder's output for all data and $J_g(z)\,v$ for the tangents of the chosen ones (``None``: all).
 
     Raises:
-        CannotFollow: the decoder does something without a rule; nothing has happened then.
+        CannotFollow: the decoder does something without a rule; nothing has happened then but that random numbers may
+            have been drawn.
     """
-    arrangement = Arrangement(len(z), chosen, len(tangents), statistics, torch.is_grad_enabled())
+    everyone = chosen is None
+    owner, key = identity(fn) if everyone else (None, ())
+    known = _left.get(key)
+    if not len(z) or torch.compiler.is_compiling() or (owner is not None and known is not None and known() is owner):
+        raise CannotFollow("no data, a graph that is traced, or what was met before")
+    moved = torch.arange(len(z), device=z.device) if chosen is None else chosen
+    arrangement = Arrangement(len(z), moved, len(tangents), statistics, torch.is_grad_enabled(), everyone)
     watch = _Watch()
     try:
         with watch, torch.enable_grad(), _uncompiled(), without_checkpoints():
@@ -150,6 +166,8 @@ def push_rows(
             raise CannotFollow("its output does not depend on its input")
     except Exception as error:  # if it is the decoder's own, the plain pass meets it again
         watch.undo()
+        if owner is not None and isinstance(error, CannotFollow):
+            _left[key] = weakref.ref(owner, lambda _: _left.pop(key, None))
         raise CannotFollow(str(error)) from error
     if statistics.reuses:  # an earlier pass has counted this batch
         watch.undo()

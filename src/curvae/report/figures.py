@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +47,6 @@ class Kind:
     """What all results of one figure have in common.
 
     Attributes:
-        template: the explanation, a file; :class:`Section` is its ``section``.
         title: as the paper names it.
         question: that it answers.
         pictures: file names, and what each shows in words.
@@ -54,9 +54,10 @@ class Kind:
         more: pictures that only some summaries have, after the others; as ``pictures``.
         conditions: under what it was made, as label and text.
         scales: what each scale does not allow to conclude; none is missing but those that are the paper's.
+        template: the explanation, a file, of which :class:`Section` is the ``section``; default ``section.html`` beside
+            the module of ``content``.
     """
 
-    template: Path
     title: str
     question: str
     pictures: Mapping[str, str]
@@ -64,6 +65,12 @@ class Kind:
     more: Callable[[Summary], Mapping[str, str]] = lambda _: {}
     conditions: Callable[[Summary], Sequence[tuple[str, str]]] = sweep_conditions
     scales: Mapping[str, str] = field(default_factory=lambda: SCALES)
+    template: Path = Path()
+
+    def __post_init__(self) -> None:
+        if self.template == Path():
+            beside = str(sys.modules[self.content.__module__].__file__)
+            object.__setattr__(self, "template", Path(beside).with_name("section.html"))
 
 
 @dataclass(frozen=True)

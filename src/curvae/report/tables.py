@@ -12,7 +12,7 @@ from curvae.runs import Run, RunConfig
 from curvae.runs.fields import PYTHON
 from curvae.terminal import quoted
 
-Measured = tuple[RunConfig, Evaluation]
+Evaluated = tuple[RunConfig, Evaluation]
 """A run's configuration with what ``curvae evaluate`` found."""
 
 
@@ -63,7 +63,7 @@ def setting_rows(subjects: list[ShownRun]) -> list[Row]:
     return [Row(label, tuple(cell(subject.run) for subject in subjects)) for label, cell in rows]
 
 
-def objective_rows(measured: Sequence[Measured]) -> list[Row]:
+def objective_rows(measured: Sequence[Evaluated]) -> list[Row]:
     """The objectives of the evaluated runs, each with its difference from (2)."""
     rows: list[tuple[str, str, Callable[[Evaluation], Estimate]]] = [
         ("(2) β-VAE", "noise in the latents, averaged by sampling", lambda e: e.beta_vae),
@@ -84,7 +84,7 @@ def objective_rows(measured: Sequence[Measured]) -> list[Row]:
     return [*found, Row("held-out data", tuple(f"{evaluation.data:,}" for _, evaluation in measured))]
 
 
-def measure_rows(measured: Sequence[Measured]) -> list[Row]:
+def measure_rows(measured: Sequence[Evaluated]) -> list[Row]:
     """The evaluation's other numbers."""
     rows: list[tuple[str, str, Callable[[Evaluation], Estimate]]] = [
         ("reconstruction error", "squared, per output number (a pixel), from the posterior's mean", lambda e: e.mse),
@@ -183,12 +183,12 @@ def _from_sampled(estimate: Estimate, evaluation: Evaluation) -> str:
     return "" if estimate is evaluation.beta_vae else relative(estimate.mean, evaluation.beta_vae.mean)
 
 
-def _closed_form(measured: Sequence[Measured]) -> str:
+def _closed_form(measured: Sequence[Evaluated]) -> str:
     gaussian = all(config.likelihood.startswith("gaussian") for config, _ in measured)
     return "(13) GRAE" if gaussian else "(12) GRAE"
 
 
-def _structures(measured: Sequence[Measured]) -> str:
+def _structures(measured: Sequence[Evaluated]) -> str:
     return "the best noise in it: " + ", ".join(dict.fromkeys(config.structure for config, _ in measured))
 
 

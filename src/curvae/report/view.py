@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -15,16 +14,15 @@ from curvae.autoencoder import Autoencoder, Model
 from curvae.conditioned import Conditioned
 from curvae.curvature import gauss_newton
 from curvae.data import as_float
-from curvae.geometry import energy, geodesic, length
+from curvae.geometry import length
 from curvae.likelihoods import Likelihood
 from curvae.metrics import relative_distance
 from curvae.posteriors import Structure
+from curvae.runs.ways import geodesics, lines, moved
 
 # columns of the Jacobian at a time: bounds the memory for large images and many latents
 _COLUMNS = 16
 _BATCH = 64
-# of the search for a geodesic, which by then is near its end on decoders that were looked at
-_ITERATIONS = 60
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ class View:
     @torch.no_grad()
     def decode(self, z: Float[np.ndarray, "B d"]) -> Float[np.ndarray, "B *D"]:
         """The expected observation at each code."""
-        means = [self.likelihood.mean(at.decode(part)) for at, part in self.pieces(self.own(torch.from_numpy(z)))]
+        means = [self._mean(at, part) for at, part in self.pieces(self.own(torch.from_numpy(z)))]
         return np.concatenate([mean.double().numpy() for mean in means])
 
     def reconstruct(self, x: Shaped[Tensor, "B *D"]) -> Float[np.ndarray, "B *D"]:
@@ -105,10 +103,8 @@ class View:
         self, code: Float[np.ndarray, " d"], latents: list[int], values: list[float]
     ) -> Float[np.ndarray, "L V *D"]:
         """The expected observation as one latent at a time takes each value and the others stay at ``code``."""
-        z = np.tile(code, (len(latents), len(values), 1))
-        for row, latent in enumerate(latents):
-            z[row, :, latent] = values
-        decoded = self.decode(z.reshape(-1, len(code)))
+        z = moved(torch.from_numpy(code)[None], latents, torch.tensor(values, dtype=torch.float64))
+        decoded = self.decode(z.flatten(0, 2).numpy())
         return decoded.reshape(len(latents), len(values), *decoded.shape[1:])
 
     def interpolate(self, start: Float[np.ndarray, "P d"], end: Float[np.ndarray, "P d"], steps: int) -> Paths:
@@ -120,17 +116,16 @@ class View:
             steps: points of each, both ends included, ≥ 3.
         """
         first, last = (self.own(torch.from_numpy(z)) for z in (start, end))
-        found = geodesic(partial(energy, self._mean), first, last, steps, _ITERATIONS)
-        line = torch.lerp(first[:, None], last[:, None], torch.linspace(0, 1, steps).to(first)[:, None])
+        both = lines(first, last, steps), geodesics(self._mean, self.model, first, last, steps)
         with torch.no_grad():
-            lengths = [length(self._mean, curve).double().numpy() for curve in (line, found.curve)]
-        shapes = [self.decode(curve.flatten(0, 1).numpy()) for curve in (line, found.curve)]
+            lengths = [length(lambda z: self._mean(self._wide(len(z)), z), curve).double().numpy() for curve in both]
+        shapes = [self.decode(curve.flatten(0, 1).numpy()) for curve in both]
         straight, shortest = (images.reshape(len(start), steps, *images.shape[1:]) for images in shapes)
         whole = np.where(lengths[0] > 0, lengths[0], 1.0)
         return Paths(straight, shortest, np.maximum(0.0, (lengths[0] - lengths[1]) / whole))
 
-    def _mean(self, z: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:
-        return self.likelihood.mean(self._wide(len(z)).decode(z))
+    def _mean(self, at: Model, z: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:
+        return self.likelihood.mean(at.decode(z))
 
     def at(self, c: Tensor | None) -> View:
         """Of a conditional model the view at conditions: of each sample, or of each sample's codes."""
@@ -151,7 +146,7 @@ class View:
         """The model for so many values, which may be several for each condition, one after the other."""
         if not isinstance(self.model, Conditioned):
             return self.model
-        return replace(self.model, c=self.model.c.repeat_interleave(count // len(self.model.c), 0))
+        return self.model.each(count // len(self.model.c))
 
     @property
     def _like(self) -> Tensor:

@@ -54,7 +54,7 @@ def build_model(config: RunConfig, shape: tuple[int, ...], likelihood: Likelihoo
         torch.Size([3, 2])
     """
     config = replace(config, network=network_of(config, shape))
-    check_model(config, shape)
+    check_buildable(config, shape)
     with torch.random.fork_rng(devices=[]):
         # not torch.manual_seed, which would also reseed every GPU
         torch.default_generator.manual_seed(config.seed)
@@ -97,14 +97,14 @@ def network_of(config: RunConfig, shape: tuple[int, ...], resizable: bool = Fals
     )
 
 
-def check_model(config: RunConfig, shape: tuple[int, ...]) -> None:
+def check_buildable(config: RunConfig, shape: tuple[int, ...]) -> None:
     """Refuse what :func:`build_model` cannot build, before any of its memory is taken.
 
     Raises:
         InputError: the settings do not go with each other or with the data's shape, or the networks are too large.
 
     Example:
-        >>> check_model(RunConfig(data="toy.npy", network="mlp", latents=2, width=1000.0), (5,))
+        >>> check_buildable(RunConfig(data="toy.npy", network="mlp", latents=2, width=1000.0), (5,))
         Traceback (most recent call last):
         curvae.errors.InputError: width is 1000.0, which makes networks of 262 billion weights; training takes ...
     """

@@ -9,13 +9,13 @@ from typing import Any
 
 from curvae._checks import shown
 from curvae.errors import InputError
-from curvae.runs.fields import AUTO, checked, flag
+from curvae.runs.fields import AUTO, checked_field, true_or_false
 
 # these came with version 0.2.1: at their defaults a document does without them, and older versions read it
 _LATER = (
     *("labels", "drop", "condition", "condition_size"),
     *("model", "model_set", "epochs", "beta_warmup", "clip", "ema", "accumulate", "early_stop", "logger", "devices"),
-    "antithetic",
+    *("antithetic", "init_from"),
 )
 
 
@@ -51,6 +51,8 @@ class RunConfig:
             asked for by name, ``"python"`` for one that was handed to :func:`curvae.fit`, ``""`` for the named
             ``network``. A note for people: nothing is ever imported because a file says so.
         model_set: settings that were handed to that function.
+        init_from: folder of a finished run of the same networks whose weights training starts from; ``""`` for weights
+            drawn from the seed.
         width: factor on the network's hidden widths.
         beta: weight of the KL term, > 0.
         encoder_weight: of ½‖h‖², for ``"grae"`` and ``"rae"``; ``None`` is β.
@@ -110,6 +112,7 @@ class RunConfig:
     network: str = AUTO
     model: str = ""
     model_set: dict[str, str] = field(default_factory=dict, hash=False)
+    init_from: str = ""
     width: float = 1.0
     beta: float = 0.2
     encoder_weight: float | None = None
@@ -140,7 +143,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         for one in dataclasses.fields(self):
-            object.__setattr__(self, one.name, checked(one.name, str(one.type), getattr(self, one.name)))
+            object.__setattr__(self, one.name, checked_field(one.name, str(one.type), getattr(self, one.name)))
         for name in ("warmup", "beta_warmup") if self.epochs is None else ():
             if getattr(self, name) >= self.steps:
                 raise InputError(
@@ -206,7 +209,7 @@ def _joined(values: Mapping[str, Any]) -> dict[str, Any]:
         head, _, rest = str(joined["estimator"]).partition(":")
         inner = rest.partition(":")[2] if head == "fraction" else joined["estimator"]
         joined["estimator"] = f"fraction:{fraction}:{inner}"
-    if flag("shared", shared) and not str(joined["structure"]).startswith("shared"):
+    if true_or_false("shared", shared) and not str(joined["structure"]).startswith("shared"):
         joined["structure"] = f"shared:{joined['structure']}"
     return joined
 

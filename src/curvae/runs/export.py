@@ -80,14 +80,10 @@ def load_model(path: Path | str, model: Build | None = None, trust: bool = False
     folder = Path(path)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; expected a run folder that curvae train wrote")
-    config, shape, sha256 = model_document(folder)
-    path = folder / "model.safetensors"
-    weights = _read(path)
-    if hashlib.sha256(weights).hexdigest() != sha256:
-        raise InputError(f"{path} is damaged: its digest is not the one in model.json; restore it or train again")
+    config, shape, _ = model_document(folder)
+    path, tensors = folder / "model.safetensors", exported_weights(folder)
     own = rebuilt(config, shape, model, trust, folder) if config.model or model is not None else None
     try:
-        tensors = load(weights)
         if own is None:
             # compared with a model without memory first: one of another size may be larger than this machine
             with torch.device("meta"):
@@ -99,6 +95,22 @@ def load_model(path: Path | str, model: Build | None = None, trust: bool = False
         reason = " ".join(str(error).split())
         raise InputError(f"{path} does not fit the model that model.json describes: {reason[:200]}") from error
     return found.eval()
+
+
+def exported_weights(folder: Path) -> dict[str, Tensor]:
+    """The tensors in ``model.safetensors``, if they are those that ``model.json`` was written with.
+
+    Raises:
+        InputError: a file is missing or damaged.
+    """
+    path, (_, _, sha256) = folder / "model.safetensors", model_document(folder)
+    weights = _read(path)
+    if hashlib.sha256(weights).hexdigest() != sha256:
+        raise InputError(f"{path} is damaged: its digest is not the one in model.json; restore it or train again")
+    try:
+        return load(weights)
+    except (SafetensorError, RuntimeError, OverflowError, MemoryError, TypeError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}") from error
 
 
 def model_document(folder: Path) -> tuple[RunConfig, tuple[int, ...], str]:

@@ -47,7 +47,7 @@ _AT_LEAST_ZERO = (
     *("ema", "early_stop"),
 )
 _BELOW_ONE = ("ema",)
-_MAY_BE_EMPTY = ("model", "logger", "labels", "drop", "condition")
+_MAY_BE_EMPTY = ("model", "init_from", "logger", "labels", "drop", "condition")
 # beyond these a person has mistyped: years of training, and more draws than a step can hold
 _AT_MOST = {"devices": 4096, "steps": 10**9, "epochs": 10**9, "samples": 10_000, "latents": 10**6, "width": 1000.0}
 _AT_LEAST_ONE = (
@@ -56,12 +56,12 @@ _AT_LEAST_ONE = (
 )
 # characters of a text, and of a path
 _LONGEST = (200, 4096)
-_PATHS = ("data", "model", "labels", "drop", "condition", "likelihood")
+_PATHS = ("data", "model", "init_from", "labels", "drop", "condition", "likelihood")
 # of settings for a model
 _MOST_SETTINGS = 100
 
 
-def checked(name: str, kind: str, value: Any) -> Any:
+def checked_field(name: str, kind: str, value: Any) -> Any:
     """The value in its field's type.
 
     Args:
@@ -73,7 +73,7 @@ def checked(name: str, kind: str, value: Any) -> Any:
         InputError: it is of another type, or out of the field's range.
 
     Example:
-        >>> checked("beta", "float", 1)
+        >>> checked_field("beta", "float", 1)
         1.0
     """
     if kind == "str":
@@ -81,7 +81,7 @@ def checked(name: str, kind: str, value: Any) -> Any:
     if kind.startswith("dict"):
         return _settings(name, value)
     if kind == "bool":
-        return flag(name, value)
+        return true_or_false(name, value)
     if value is None and kind.endswith("| None"):
         return None
     number = _integer(name, value) if kind.startswith("int") else _real(name, value)
@@ -131,7 +131,7 @@ def _is_name(value: str) -> bool:
     return True
 
 
-def flag(name: str, value: Any) -> bool:
+def true_or_false(name: str, value: Any) -> bool:
     """Whether, or an error that names the field."""
     if not isinstance(value, bool):
         raise InputError(f"{name} is {shown(value)}; expected true or false")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -49,9 +48,7 @@ def geodesics(
 
     def decode(z: Float[Tensor, "N d"]) -> Float[Tensor, "N *D"]:
         # the points of a curve, one curve after the other
-        points = at
-        if isinstance(at, Conditioned):
-            points = replace(at, c=at.c.repeat_interleave(len(z) // len(at.c), 0))
+        points = at.each(len(z) // len(at.c)) if isinstance(at, Conditioned) else at
         return mean(points, z.unflatten(1, axes))
 
     found = geodesic(partial(energy, decode), start.flatten(1), end.flatten(1), steps, _ITERATIONS)

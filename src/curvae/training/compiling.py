@@ -9,17 +9,19 @@ from torch import nn
 
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
+from curvae.curvature import Estimator
 from curvae.objectives import BetaVAE, Objective
 
 
 def compile_networks(
     model: Autoencoder, objective: Objective, x: Float[Tensor, "B *D"], precision: AbstractContextManager[None]
 ) -> str | None:
-    """Compile what an objective only calls: the encoder, and for the β-VAE the decoder too.
+    """Compile what an objective only calls: the encoder, and for the β-VAE and secants the decoder too.
 
     The other objectives push tangents through the decoder and step in at each of its layers, which compiled code would
-    hide from them. One pass forwards and backwards makes the compiler show now whether it can; weights and running
-    statistics are put back afterwards. State and names of the model stay what they are.
+    hide from them; so do secants where the decoder has batch normalisation, whose statistics they hold. One pass
+    forwards and backwards makes the compiler show now whether it can; weights and running statistics are put back
+    afterwards. State and names of the model stay what they are.
 
     Args:
         model: in train mode, on its device; changed in place.
@@ -30,7 +32,7 @@ def compile_networks(
     Returns:
         None, or in one line why nothing is compiled.
     """
-    networks = [model.encoder, model.decoder] if isinstance(objective, BetaVAE) else [model.encoder]
+    networks = [model.encoder, model.decoder] if _only_called(model.decoder, objective) else [model.encoder]
     z = torch.zeros(len(x), *model.shape, dtype=x.dtype, device=x.device, requires_grad=True)
     state = {name: value.clone() for name, value in model.state_dict().items()}
     try:
@@ -44,6 +46,15 @@ def compile_networks(
         model.load_state_dict(state)
         model.zero_grad()
     return None
+
+
+def _only_called(decoder: nn.Module, objective: Objective) -> bool:
+    if isinstance(objective, BetaVAE):
+        return True
+    estimator = getattr(objective, "estimator", None)  # a function of one's own has none
+    if not isinstance(estimator, Estimator) or not estimator.forward_passes_only:
+        return False
+    return not any("BatchNorm" in type(layer).__name__ for layer in decoder.modules())
 
 
 def uncompile(model: Autoencoder) -> None:

@@ -26,6 +26,7 @@ from curvae.runs.handed import Handed
 from curvae.runs.mixed import begin, continued, is_mixed, is_open
 from curvae.runs.own import Build
 from curvae.runs.own_run import build_for_run, check_outputs, rebuilt
+from curvae.runs.start import start_from
 from curvae.runs.taking import check_free, clear, locked
 from curvae.training.devices import Group, launched
 from curvae.training.engine import run_job, tell
@@ -36,6 +37,10 @@ from curvae.training.module import at_its_conditions
 from curvae.training.resume import changed, changes, last_checkpoint, steps_done
 from curvae.training.several import check_shareable, follow, lead, leave, told
 from curvae.training.trial import try_out, typed
+from curvae.training.widths import fit_widths, has_widths
+
+# training samples that a new head for Σ is fitted to, and latents beyond which it would take long
+_FITTED, _MOST_WIDTHS = 2000, 256
 
 
 def train(
@@ -163,11 +168,12 @@ def _begun(call: _Call) -> Outcome:
         built = rebuilt(config, dataset.shape, handed.model)
     if is_mixed(config.likelihood):
         begin(built, config.likelihood, dataset)
+    started = _started(config, built, dataset)
     minimised = _tried(config, built, dataset, handed)
     # before the folder is made: a process may not start
     with call.together(config.devices) as group, locked(out):
         run = Run.create(out, config, dataset, device, handed)
-        for remark in remarks(config, dataset):
+        for remark in (*remarks(config, dataset), *started):
             tell(f"note: {remark}", call.console)
         return call.run(Job(run, built, minimised, dataset, device), group)
 
@@ -189,12 +195,29 @@ def _resumed(call: _Call) -> Outcome:
         config = choose_network(config, dataset)
         check_data(config, dataset)
         model = rebuilt(config, dataset.shape, handed.model, folder=out)
+        if checkpoint is None:
+            _started(config, model, dataset)
         objective = _tried(config, model, dataset, handed)
         run = changed(run, config, checkpoint, device, call.console)
         if run.finished:
             return call.leave(run)
         with call.together(config.devices) as group:
             return call.run(Job(run, model, objective, dataset, device, checkpoint), group)
+
+
+def _started(config: RunConfig, model: Autoencoder, dataset: Dataset) -> list[str]:
+    """Give a new model the weights that it is to start from, and say which of its parts have begun otherwise."""
+    if not config.init_from:
+        return []
+    new = start_from(Path(config.init_from), model, config)
+    remarks = []
+    if "factor_head" in new and has_widths(model) and model.latents <= _MOST_WIDTHS:
+        new.remove("factor_head")
+        half = dataset.half()
+        batches = (typed(half[start : start + 100], config) for start in range(0, min(len(half), _FITTED), 100))
+        fit_widths(model, batches, config.beta, likelihood_of(config, model))
+        remarks = [f"{config.init_from} has no widths: they begin as those that its decoder implies (11)"]
+    return remarks + [f"{', '.join(new)} initialised anew: {config.init_from} has no such weights"] * bool(new)
 
 
 def _in_steps(config: RunConfig, samples: int) -> RunConfig:

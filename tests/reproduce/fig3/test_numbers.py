@@ -12,7 +12,7 @@ from curvae.likelihoods import Gaussian
 from curvae.objectives import GRAE, Taylor
 from curvae.posteriors import BlockDiagonal, Diagonal, Full, Structure
 from curvae.reproduce.fig3.config import Curves
-from curvae.reproduce.fig3.numbers import Measure, Measured, Point, formula_error, measure, runs, summarise
+from curvae.reproduce.fig3.numbers import Measure, MeasuredRun, Point, formula_error, measure, runs, summarise
 from curvae.reproduce.fig3.picture import plot, sizes
 from curvae.reproduce.sweep.launch import Local
 from curvae.reproduce.sweep.mnist import milestones
@@ -102,7 +102,7 @@ def test_draws_come_in_pairs(draws: int) -> None:
         Measure(0.1, Gaussian(), Diagonal(), draws)
 
 
-def made_up(config: Curves) -> dict[Point, Measured]:
+def made_up(config: Curves) -> dict[Point, MeasuredRun]:
     """Gaps that grow like β and β², with noise over the data."""
     generator = np.random.default_rng(0)
     table = {}
@@ -116,7 +116,7 @@ def made_up(config: Curves) -> dict[Point, Measured]:
         }
         values["gap"] = values["taylor"] - values["grae"]
         closed = np.where(np.arange(4) < 1, np.nan, 8.0)
-        table[point] = Measured((5, 50), (values, values), {"taylor": taylor[:4] + 0.25, "grae": closed})
+        table[point] = MeasuredRun((5, 50), (values, values), {"taylor": taylor[:4] + 0.25, "grae": closed})
     return table
 
 

@@ -7,48 +7,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pytest
-from torch import nn
-
 from curvae.report import write_report
 from curvae.report.grids import number
 from curvae.reproduce import fig4, sections, table1
-
-
-class Pixels(nn.Module):
-    """A cheap extractor: colours at four places."""
-
-    num_features = 12
-    about = {"extractor": "pixels", "features": 12, "rounding": "none at all", "resize": "every fourth pixel"}  # noqa: RUF012
-
-    def forward(self, x: Any) -> Any:
-        return x[..., ::4, ::4][..., :2, :2].flatten(1)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Table 1 and figure 4 of noise, as the command makes them but for the extractor."""
-    folder = tmp_path_factory.mktemp("faces")
-    pixels = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
-    np.save(folder / "noise.npy", pixels)
-    changes = {"network": "mlp", "width": "0.05", "batch_size": "8", "steps": "8", "device": "cpu"}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CURVAE_CACHE", str(folder / "cache"))
-        patch.setattr(fig4, "image_extractor", lambda *_: Pixels())
-        for package, figure, more in ((table1, "table1", {}), (fig4, "fig4", {"ablation": "k4"})):
-            package.reproduce(
-                figure, "smoke", folder / figure, data=str(folder / "noise.npy"), runs=folder / "runs",
-                changes={**changes, **more},
-            )  # fmt: skip
-    return folder
 
 
 def summary(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
 
 
-def test_both_have_their_pictures_numbers_and_conditions(made: Path) -> None:
+def test_both_have_their_pictures_numbers_and_conditions(made: Path, about: dict[str, Any]) -> None:
     write_report([made / "table1", made / "fig4"], made / "report.html", sections)
     source = (made / "report.html").read_text(encoding="utf-8")
     assert re.findall(r'<section id="([^"]*)"', source) == ["table1-1", "fig4-2"]
@@ -65,10 +33,11 @@ def test_both_have_their_pictures_numbers_and_conditions(made: Path) -> None:
         found["frechet"]["of_training_images"],
     ):
         assert number(value).lstrip("−") in markup
-    for text in ("pixels, 12 features", "6 images in each set", "none at all", "every fourth pixel", "the first 6"):
+    extractor = f"{about['extractor']}, {about['features']} features"
+    for text in (extractor, "6 images in each set", about["rounding"], about["resize"], "the first 6"):
         assert text in markup
     assert "It is no FID" in markup
-    assert "noise.npy" in markup
+    assert "images.npy" in markup
     assert str(made) not in re.sub(r"<dt>folder</dt><dd>[^<]*", "", markup)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from curvae.errors import InputError
 from curvae.reproduce import SCALES, SWEEPS, fig2, fig3
-from curvae.reproduce.fig3.numbers import Measured, runs, summarise
+from curvae.reproduce.fig3.numbers import MeasuredRun, runs, summarise
 from curvae.reproduce.summary import rounded
 from curvae.reproduce.sweep.training import TrainingSettings, overridden
 from curvae.runs import Run
@@ -115,7 +115,7 @@ def test_the_papers_summary_fits_into_200_kb() -> None:
         names = ("beta_vae", "taylor", "grae", "grae_family", "gap")
         values = tuple({name: generator.normal(size=4) for name in names} for _ in range(4))
         exact = {name: generator.normal(size=2) for name in ("taylor", "grae")}
-        table[point] = Measured((200, 2000, 6000, 20_000), values, exact)
+        table[point] = MeasuredRun((200, 2000, 6000, 20_000), values, exact)
     # hessian_points is of the four
     summary = summarise(table, overridden(small, {"hessian_points": "2"}), generator)
     assert len(json.dumps(rounded(summary), indent=1, ensure_ascii=False)) < 190_000

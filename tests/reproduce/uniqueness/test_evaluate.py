@@ -62,23 +62,25 @@ def test_quadrature_is_what_samples_converge_to(nu: Nonlinearity) -> None:
     assert abs(samples.mean() - elbo_terms(model, trial.x, fit).mean()) < 5 * standard_error
 
 
-def test_identitys_optimum_is_probabilistic_pca() -> None:
+@pytest.mark.cases(1)
+@pytest.mark.parametrize("index", range(3))
+def test_identitys_optimum_is_probabilistic_pca(index: int) -> None:
     """The mean-field optimum reaches the exact log-likelihood at PCA's solution, known noise variance."""
     model = GenerativeModel(Nonlinearity.IDENTITY, columns=MixingColumns.GAUSSIAN, points=512)
-    for index in range(3):
-        trial = make_trial(model, Guard.PAPER, 3, index)
-        pca = PCA(1).fit(trial.x)  # its noise variance is the discarded eigenvalue; ours is known, hence the formula
-        eigenvalues = np.r_[pca.explained_variance_, pca.noise_variance_] * (511 / 512)
-        likelihood = -0.5 * (2 + np.log((2 * math.pi) ** 2 * eigenvalues.prod()))
-        assert best_linear_elbo(model, trial.x) == pytest.approx(likelihood, rel=1e-10)
-        for mean_field in (True, False):
-            found = maximise_elbo(model, mean_field, trial.x, truth(trial))
-            assert found.elbo == pytest.approx(likelihood, abs=1e-8)
-            assert elbo_terms(model, trial.x, found.fit).mean() == pytest.approx(found.elbo, abs=1e-10)
+    trial = make_trial(model, Guard.PAPER, 3, index)
+    pca = PCA(1).fit(trial.x)  # its noise variance is the discarded eigenvalue; ours is known, hence the formula
+    eigenvalues = np.r_[pca.explained_variance_, pca.noise_variance_] * (511 / 512)
+    likelihood = -0.5 * (2 + np.log((2 * math.pi) ** 2 * eigenvalues.prod()))
+    assert best_linear_elbo(model, trial.x) == pytest.approx(likelihood, rel=1e-10)
+    for mean_field in (True, False):
+        found = maximise_elbo(model, mean_field, trial.x, truth(trial))
+        assert found.elbo == pytest.approx(likelihood, abs=1e-8)
+        assert elbo_terms(model, trial.x, found.fit).mean() == pytest.approx(found.elbo, abs=1e-10)
         if mean_field:
             assert abs(angles(trial, found.fit.mean)[1]) < 5
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("nu", [Nonlinearity.TANH, Nonlinearity.ELU])
 def test_the_optimum_is_one_whatever_the_start(nu: Nonlinearity) -> None:
     """Mean-field: one ELBO and one rotation; full: one ELBO, any rotation."""

@@ -16,8 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 from benchmarks import uniqueness_reference as reference
 
 STEPS, PERIOD, SIGMA = 12, 3, 0.05
-# each kernel takes a second or two to compile: the fast tests do half of the amortised ones and two of the eight
-# unamortised ones, the slow ones all
+# each kernel takes a second or two to compile: the quick tests do one of either kind, the slow ones all
 FREE = pytest.mark.parametrize(
     ("nu", "mean_field"),
     [
@@ -25,9 +24,7 @@ FREE = pytest.mark.parametrize(
             nu,
             mean_field,
             id=f"{nu.value}-{'diagonal' if mean_field else 'full'}",
-            marks=[]
-            if (nu, mean_field) in {(Nonlinearity.TANH, True), (Nonlinearity.ELU, False)}
-            else pytest.mark.slow,
+            marks=[] if (nu, mean_field) == (Nonlinearity.TANH, True) else pytest.mark.slow,
         )
         for nu in Nonlinearity
         for mean_field in (True, False)
@@ -35,10 +32,7 @@ FREE = pytest.mark.parametrize(
 )
 FEW = pytest.mark.parametrize(
     "nu",
-    [
-        nu if nu in (Nonlinearity.TANH, Nonlinearity.ELU) else pytest.param(nu, marks=pytest.mark.slow)
-        for nu in Nonlinearity
-    ],
+    [nu if nu is Nonlinearity.TANH else pytest.param(nu, marks=pytest.mark.slow) for nu in Nonlinearity],
 )
 MODES = pytest.mark.parametrize("mean_field", [True, False], ids=["diagonal", "full"])
 

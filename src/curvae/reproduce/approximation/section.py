@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -130,7 +129,6 @@ def conditions(summary: Summary) -> tuple[tuple[str, str], ...]:
 
 SECTIONS: Mapping[str, Kind] = {
     "approximation": Kind(
-        Path(__file__).with_name("section.html"),
         "Approximation (6)",
         "what is lost with the decoder's second derivatives?",
         {"approximation.png": "error of approximation (6) and its effect on the objectives, for every decoder"},

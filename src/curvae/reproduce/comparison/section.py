@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from curvae.report.figures import Kind
 from curvae.report.grids import Content, Grid, GridRow, Summary, compared, number, sign
@@ -81,7 +80,6 @@ def _distance(key: str, about: Summary) -> str:
 
 SECTIONS: Mapping[str, Kind] = {
     "comparison": Kind(
-        Path(__file__).with_name("section.html"),
         "Comparison of training objectives",
         "what is lost and gained by dropping the noise?",
         {"comparison.png": "measures of every model and seed"},

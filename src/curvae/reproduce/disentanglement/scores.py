@@ -12,11 +12,11 @@ from curvae.reproduce.disentanglement.config import AUTOENCODER, MODELS, Disenta
 from curvae.reproduce.disentanglement.numbers import MEASURES
 from curvae.reproduce.intervals import paired
 
-Measured = Mapping[tuple[str, float | None, int], Mapping[str, float]]
+RunScores = Mapping[tuple[str, float | None, int], Mapping[str, float]]
 SCORES = ("mig", "disentanglement", "completeness", "sap", "factor_vae")
 
 
-def summarise(plain: Measured, control: Measured, config: Disentanglement) -> dict[str, Any]:
+def summarise(plain: RunScores, control: RunScores, config: Disentanglement) -> dict[str, Any]:
     """All values and their means with Student's intervals over seeds, differences, and the rank correlation.
 
     Args:
@@ -40,7 +40,7 @@ def summarise(plain: Measured, control: Measured, config: Disentanglement) -> di
     }
 
 
-def _values(found: Measured, name: str, beta: float | None, key: str, config: Disentanglement) -> np.ndarray:
+def _values(found: RunScores, name: str, beta: float | None, key: str, config: Disentanglement) -> np.ndarray:
     return np.array([found[name, beta, seed][key] for seed in config.training.seeds])
 
 
@@ -48,11 +48,11 @@ def _spread(values: np.ndarray) -> dict[str, Any]:
     return {"values": values.tolist(), **paired(values)}
 
 
-def _curves(found: Measured, name: str, config: Disentanglement) -> dict[str, Any]:
+def _curves(found: RunScores, name: str, config: Disentanglement) -> dict[str, Any]:
     return {key: [_spread(_values(found, name, beta, key, config)) for beta in config.betas] for key in MEASURES}
 
 
-def _less(one: Measured, a: str, other: Measured, b: str, config: Disentanglement) -> dict[str, Any]:
+def _less(one: RunScores, a: str, other: RunScores, b: str, config: Disentanglement) -> dict[str, Any]:
     """Differences of each score, averaged over β, paired by seed."""
     return {
         key: paired(
@@ -64,7 +64,7 @@ def _less(one: Measured, a: str, other: Measured, b: str, config: Disentanglemen
     }
 
 
-def rank_correlation(found: Measured, key: str, config: Disentanglement) -> dict[str, float | None]:
+def rank_correlation(found: RunScores, key: str, config: Disentanglement) -> dict[str, float | None]:
     """Spearman's correlation of mean |cos| with a score over all models with a regulariser; seeds are resampled.
 
     Returns:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from curvae.report.figures import Kind
@@ -60,7 +59,6 @@ def _verdict(one: Mapping[str, Any]) -> str:
 
 SECTIONS: Mapping[str, Kind] = {
     "disentanglement": Kind(
-        Path(__file__).with_name("section.html"),
         "Disentanglement",
         "Do latents stand for the factors of known data, and is it the diagonal Σ that does it?",
         {"disentanglement.png": "scores of disentanglement against β by structure, with controls"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from curvae.report.figures import Kind
 from curvae.report.grids import Cell, Content, Grid, GridRow, Summary, difference, interval, number, sign
@@ -102,7 +101,6 @@ def _range(values: Sequence[float]) -> str:
 
 def _kind(number: int) -> Kind:
     return Kind(
-        Path(__file__).with_name("section.html"),
         f"Figure {number}",
         "does the shape of the noise show in the decoder?",
         {

@@ -127,7 +127,7 @@ def runs(config: Curves) -> dict[Point, RunConfig]:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredRun:
     """One trained model.
 
     Attributes:
@@ -141,7 +141,7 @@ class Measured:
     exact: Mapping[str, Values]
 
 
-def measure(run: Run, data: Tensor, config: Curves, device: torch.device) -> Measured:
+def measure(run: Run, data: Tensor, config: Curves, device: torch.device) -> MeasuredRun:
     """Measure a run's snapshots and its finished model."""
     likelihood = build_likelihood(run.config.likelihood)
     tool = Measure(run.config.beta, likelihood, build_structure(run.config.structure), config.draws)
@@ -154,14 +154,14 @@ def measure(run: Run, data: Tensor, config: Curves, device: torch.device) -> Mea
         return _arrays(tool(model.to(device), data, generator))
 
     found = tuple(values(model) for model in models)
-    return Measured(steps, found, _arrays(tool.exact(models[-1], data[: config.hessian_points])))
+    return MeasuredRun(steps, found, _arrays(tool.exact(models[-1], data[: config.hessian_points])))
 
 
 def _arrays(values: Mapping[str, Tensor]) -> Mapping[str, Values]:
     return {name: value.numpy() for name, value in values.items()}
 
 
-Table = Mapping[Point, Measured]
+Table = Mapping[Point, MeasuredRun]
 
 
 def summarise(table: Table, config: Curves, generator: np.random.Generator) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def summarise(table: Table, config: Curves, generator: np.random.Generator) -> d
     }
 
 
-def formula_error(measured: Measured) -> float:
+def formula_error(measured: MeasuredRun) -> float:
     """The largest difference, over data and steps, of the measured gap (7) − (13) from the closed formula, over (7)."""
     errors = [
         np.abs(v["taylor"] - v["grae"] - v["gap"]) / np.maximum(np.abs(v["taylor"]), 1.0) for v in measured.values
@@ -206,7 +206,7 @@ def _block(table: Table, config: Curves, block: int, generator: np.random.Genera
     }
 
 
-def _stacked(table: Table, config: Curves, block: int, of: Callable[[Measured], Values]) -> Values:
+def _stacked(table: Table, config: Curves, block: int, of: Callable[[MeasuredRun], Values]) -> Values:
     """``[seeds, points, betas]``."""
     by_seed = [
         np.stack([of(table[Point(block, beta, seed)]) for beta in config.betas], axis=-1)
@@ -220,7 +220,7 @@ def _exact(
 ) -> dict[str, Any]:
     """What the exact Hessian changes, at the data where it was computed."""
 
-    def values(of: Callable[[Measured], Values]) -> Values:
+    def values(of: Callable[[MeasuredRun], Values]) -> Values:
         return _stacked(table, config, block, of)
 
     few = config.hessian_points

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from curvae.report.figures import Kind
 from curvae.report.grids import Cell, Content, Grid, GridRow, Summary, in_line, interval, number, sign
@@ -106,7 +105,6 @@ def _relative(one: Summary, k: int) -> str:
 
 SECTIONS: Mapping[str, Kind] = {
     "fig3": Kind(
-        Path(__file__).with_name("section.html"),
         "Figure 3",
         "are the three objectives one?",
         {"fig3.png": "the three objectives, their differences, and these along training"},

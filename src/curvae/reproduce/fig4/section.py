@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from curvae.report.figures import Kind
 from curvae.report.grids import Cell, Content, Grid, GridRow, Summary, compared, difference, in_line, number, sign
@@ -170,7 +169,6 @@ def _ablation_picture(summary: Summary) -> Mapping[str, str]:
 
 SECTIONS: Mapping[str, Kind] = {
     "fig4": Kind(
-        Path(__file__).with_name("section.html"),
         "Figure 4",
         "how good are samples, at every β?",
         {"fig4.png": "Fréchet distance, sharpness, reconstruction error and objective against β, for both models"},

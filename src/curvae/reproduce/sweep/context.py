@@ -24,7 +24,7 @@ from curvae.reproduce.sweep.launch import Cluster, Launcher, Local
 from curvae.reproduce.sweep.sweep import Keep, nothing, sweep
 from curvae.reproduce.sweep.training import AnyConfig, Configuration, overridden
 from curvae.runs import Run, RunConfig, build_objective
-from curvae.runs.build import check_model
+from curvae.runs.build import check_buildable
 from curvae.runs.checks import check_data
 from curvae.runs.device import choose_device
 from curvae.runs.provenance import environment, today
@@ -83,7 +83,7 @@ class Context:
         for config in configs:  # all, before the first is trained and anything is written
             build_objective(config)
             check_data(config, self.dataset)
-            check_model(config, self.dataset.shape)
+            check_buildable(config, self.dataset.shape)
         found = sweep(configs, self.cache, self.launcher, self.console, self.keep)
         for run in found.values():
             if run.data["digest"] != self.dataset.digest:

@@ -8,14 +8,14 @@ from __future__ import annotations
 from curvae.metrics.sharpness import sharpness
 from curvae.reproduce.sweep import Context, FigureResult, Sweep
 from curvae.reproduce.sweep.faces import MODELS, check_images, reconstruction_error, sweep_runs
-from curvae.reproduce.table1.config import CONFIGS, Samples
+from curvae.reproduce.table1.config import CONFIGS, SampleGrid
 from curvae.reproduce.table1.picture import draw, sheet
 from curvae.reproduce.table1.section import SECTIONS, table
 
 __all__ = ["CONFIGS", "SECTIONS", "reproduce"]
 
 
-def make(figure: str, config: Samples, context: Context) -> FigureResult:
+def make(figure: str, config: SampleGrid, context: Context) -> FigureResult:
     """Train, measure and draw."""
     check_images(figure, context.dataset)
     seed = config.training.seeds[0]

@@ -11,7 +11,7 @@ from curvae.reproduce.sweep.training import BETAS, TrainingSettings
 
 
 @dataclass(frozen=True)
-class Samples:
+class SampleGrid:
     """Table 1 and App. G.
 
     Attributes:
@@ -29,12 +29,12 @@ class Samples:
     points: int = 500
 
 
-CONFIGS: Mapping[tuple[str, str], Samples] = MappingProxyType(
+CONFIGS: Mapping[tuple[str, str], SampleGrid] = MappingProxyType(
     {
-        ("table1", "smoke"): Samples(SMOKE, (0.1, 1.0), latents=4, rows=2, points=6),
-        ("table1", "quick"): Samples(QUICK, QUICK_BETAS, latents=32),
-        ("table1", "overnight"): Samples(OVERNIGHT, OVERNIGHT_BETAS, latents=128, points=2000),
-        ("table1", "paper"): Samples(PAPER, BETAS, latents=128, points=2000),
+        ("table1", "smoke"): SampleGrid(SMOKE, (0.1, 1.0), latents=4, rows=2, points=6),
+        ("table1", "quick"): SampleGrid(QUICK, QUICK_BETAS, latents=32),
+        ("table1", "overnight"): SampleGrid(OVERNIGHT, OVERNIGHT_BETAS, latents=128, points=2000),
+        ("table1", "paper"): SampleGrid(PAPER, BETAS, latents=128, points=2000),
     }
 )
 """By figure and scale."""

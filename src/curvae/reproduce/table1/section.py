@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from curvae.report.figures import Kind
 from curvae.report.grids import Cell, Content, Grid, GridRow, Summary, number
@@ -56,7 +55,6 @@ def _percent(shares: Sequence[float]) -> str:
 
 SECTIONS: Mapping[str, Kind] = {
     "table1": Kind(
-        Path(__file__).with_name("section.html"),
         "Table 1",
         "are samples as good without the noise?",
         {"table1.png": "samples of β-VAE and GRAE≈ side by side, one band for each β"},

@@ -113,7 +113,7 @@ SAVE_EVERY = 10.0
 
 
 @dataclass(frozen=True)
-class Job:
+class TableJob:
     """A table to fill: one row a trial.
 
     Attributes:
@@ -171,7 +171,7 @@ def run(config: Config, out: Path | None = None, quiet: bool = False) -> TrialTa
         ['tanh-diagonal-orthogonal-w0-amortised', 'tanh-diagonal-orthogonal-w1-amortised']
     """
     optima = _optimum_jobs(config)
-    jobs = [Job(panel.name, panel, run_trial, config.trials) for panel in config.panels] + list(optima.values())
+    jobs = [TableJob(panel.name, panel, run_trial, config.trials) for panel in config.panels] + list(optima.values())
     stores = {job.name: PanelStore(out, config, job.panel, job.name) if out else None for job in jobs}
     # read every table before the first trial, so that a foreign one is refused at once
     kept = {name: store.load() if store else [] for name, store in stores.items()}
@@ -207,11 +207,11 @@ def load(config: Config, folder: Path) -> TrialTables:
     return TrialTables(config, tables, optima, {})
 
 
-def _optimum_jobs(config: Config) -> dict[GenerativeModel, Job]:
+def _optimum_jobs(config: Config) -> dict[GenerativeModel, TableJob]:
     """The search for the optimum of every amortised model; it does not depend on the family or the guard."""
     models = dict.fromkeys(panel.model for panel in config.panels if panel.amortised and config.optima)
     return {
-        model: Job(
+        model: TableJob(
             f"{model.nu.value}-optimum-{model.name}",
             Panel(model, mean_field=True),
             run_optimum,
@@ -221,7 +221,9 @@ def _optimum_jobs(config: Config) -> dict[GenerativeModel, Job]:
     }
 
 
-def _run_job(config: Config, job: Job, store: PanelStore | None, rows: list[TrialRow], progress: Progress) -> Table:
+def _run_job(
+    config: Config, job: TableJob, store: PanelStore | None, rows: list[TrialRow], progress: Progress
+) -> Table:
     """All trials of one table that are not in ``rows`` yet."""
     done = {row.index for row in rows}
     # longest first, so that no core idles at the end

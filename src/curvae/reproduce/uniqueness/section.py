@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from curvae.report.figures import Kind
 from curvae.report.grids import Cell, Content, Found, Grid, GridRow, Summary, number
@@ -207,7 +206,6 @@ def _kind(figure: str, question: str) -> Kind:
         return {file: alt for file, alt in files.items() if file in summary["figures"]}
 
     return Kind(
-        Path(__file__).with_name("section.html"),
         f"Figure {figure.removeprefix('fig')}",
         question,
         {f"{figure}.png": "rotation angle of the inferred latents against the ELBO, a point for each run"},

@@ -1,0 +1,196 @@
+"""What a few more steps of another objective make of the ends of long runs, over seeds.
+
+``python -m benchmarks.continued RUNS --out results/frontier`` takes the finished runs of ``benchmarks.long`` and trains
+each a little further, as what it was and as a β-VAE, at a small rate that falls to 0. It writes ``continued.json``;
+what was measured before is read from ``--values``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+import curvae
+from benchmarks.long import (
+    MEASURES,
+    REFERENCE,
+    Scale,
+    Values,
+    kept,
+    measure,
+    measured,
+    name,
+    one_estimate_a_line,
+    over_seeds,
+    setting,
+)
+from curvae.autoencoder import Autoencoder
+from curvae.cpu.page_faults import avoid_page_faults
+from curvae.data import as_float
+from curvae.errors import InputError
+from curvae.objectives import BetaVAE
+from curvae.posteriors import Diagonal
+from curvae.reproduce.summary import as_json, write_text
+from curvae.runs import Run, RunConfig, build_likelihood, load_model
+from curvae.runs.objective import build_objective
+from curvae.runs.provenance import environment, today
+from curvae.training import fit_widths
+
+# training digits that a new head is fitted to
+_FITTED = 2000
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """How long, at which rate, and whether as a β-VAE whatever the run was before; ``fitted`` is said of a new head."""
+
+    steps: int
+    as_vae: bool
+    fitted: bool = True
+    lr: float = 5e-4
+
+
+def continuations(config: RunConfig, lengths: Iterable[int]) -> Iterator[Continuation]:
+    """A run's: as a β-VAE for each length, and, for the first, its own objective and a head as initialised."""
+    first, *_ = lengths = tuple(lengths)
+    yield from (Continuation(steps, as_vae=True) for steps in lengths)
+    if config.objective != "beta-vae":
+        yield Continuation(first, as_vae=True, fitted=False)
+        yield Continuation(first, as_vae=False)
+
+
+@torch.no_grad()
+def with_widths(model: Autoencoder, x: Tensor, config: RunConfig, fitted: bool) -> Autoencoder:
+    """The same networks and means with a diagonal posterior, its head fitted by least squares to log σ of (11)."""
+    vae = Autoencoder(model.encoder, model.decoder, model.latents, Diagonal(), features=model.features)
+    vae.mean_head.load_state_dict(model.mean_head.state_dict())
+    if fitted:
+        fit_widths(vae, x[:_FITTED].split(100), config.beta, build_likelihood(config.likelihood))
+    return vae
+
+
+def go_on(run: Run, how: Continuation, data: Tensor) -> Autoencoder:
+    """The run's model after the further steps; the folder of the run stays as it is."""
+    config, model = run.config, load_model(run.path)
+    objective = build_objective(config)
+    if how.as_vae:
+        objective = BetaVAE(config.beta, likelihood=build_likelihood(config.likelihood))
+        if model.structure is None:
+            model = with_widths(model, data, config, how.fitted)
+    curvae.fit(
+        model,
+        data,
+        objective,
+        steps=how.steps,
+        batch_size=config.batch_size,
+        lr=how.lr,
+        schedule="cosine",
+        seed=config.seed + 1000,
+        device="cpu",
+        progress=False,
+    )
+    return model
+
+
+def found_of(run: Run, how: Continuation | None, training: Tensor, test: Tensor, cache: Path) -> Values:
+    """Every measure of the run's end, or of what the further steps made of it."""
+    scale = Scale()
+    if how is None:
+        return measured(run, test, scale, cache)[run.config.steps]
+    words = "-".join(str(word) for word in asdict(how).values())
+    return kept(
+        cache / f"{run.path.name}-then-{words}.npz",
+        lambda: measure(go_on(run, how, training), test, run.config, scale, finished=True),
+    )
+
+
+def summarise(found: Mapping[tuple[str, Continuation | None], Mapping[int, Values]]) -> list[dict[str, Any]]:
+    """Each way over its seeds, less the run's own end and less the β-VAE's end of the same seeds."""
+    rows = []
+    for (first, how), seeds in found.items():
+        ends, reference = found[first, None], found.get((REFERENCE, None), {})
+        row: dict[str, Any] = (
+            {"first": first, "then": None, "more_steps": 0} if how is None else {"first": first, **said(how, first)}
+        )
+        row |= {"seeds": sorted(seeds), **over(seeds)}
+        if how is not None:
+            row["less_before"] = over({seed: less(values, ends[seed]) for seed, values in seeds.items()})
+        both = seeds.keys() & reference.keys()
+        if both and (first, how) != (REFERENCE, None):
+            row["less_reference"] = over({seed: less(seeds[seed], reference[seed]) for seed in both})
+        rows.append(row)
+    return rows
+
+
+def said(how: Continuation | None, first: str) -> dict[str, Any]:
+    """A continuation in words; none is the end of the run itself."""
+    if how is None:
+        return {"then": None, "more_steps": 0}
+    new_head = how.as_vae and first != REFERENCE
+    head = {"head": "fitted" if how.fitted else "as initialised"} if new_head else {}
+    return {"then": REFERENCE if how.as_vae else first, "more_steps": how.steps, "lr": how.lr, **head}
+
+
+def over(seeds: Mapping[int, Values]) -> dict[str, Any]:
+    """Every measure over the seeds."""
+    return {key: over_seeds([values[key] for values in seeds.values()]) for key in MEASURES}
+
+
+def less(mine: Values, theirs: Values) -> Values:
+    """Sample by sample; the NLL is of fewer samples, the same ones."""
+    return {key: mine[key] - theirs[key] for key in MEASURES}
+
+
+def evaluate(folder: Path, out: Path, cache: Path, lengths: tuple[int, ...]) -> None:
+    """Continue and measure all finished runs in a folder, and write what was found.
+
+    Raises:
+        InputError: no finished run there.
+    """
+    runs = [Run.open(path.parent) for path in sorted(folder.glob("*/config.json"))]
+    runs = [run for run in runs if run.finished and run.config.width == min(other.config.width for other in runs)]
+    if not runs:
+        raise InputError(f"{folder} holds no finished run; expected run folders that curvae wrote")
+    data = runs[0].dataset()
+    training, test = as_float(data.train), as_float(data.test[: Scale().finished])
+    tasks = [(run, how) for run in runs for how in (None, *continuations(run.config, lengths))]
+    found: dict[tuple[str, Continuation | None], dict[int, Values]] = {}
+    for run, how in track(tasks, "continuing", console=Console(stderr=True)):
+        way = found.setdefault((name(run.config), how), {})
+        way[run.config.seed] = found_of(run, how, training, test, cache)
+    summary = {
+        "setting": setting(runs[0].config),
+        "measures": MEASURES,
+        "scale": asdict(Scale()),
+        "rate": "5e-4 falling to 0 by half a cosine, Adam anew",
+        "runs": {run.path.name: run.environment["commit"] for run in runs},
+        "ways": summarise(found),
+        "evaluated": {"date": today(), **environment(torch.device("cpu"))},
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "continued.json", one_estimate_a_line(as_json(summary)))
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.continued", description=__doc__)
+    parser.add_argument("runs", type=Path, help="the folder of run folders")
+    parser.add_argument("--out", type=Path, required=True, help="where continued.json goes")
+    parser.add_argument("--values", type=Path, default=Path("runs/long-values"), help="what was measured before")
+    parser.add_argument("--steps", type=int, nargs="+", default=[300, 1000], help="lengths of the continuation")
+    given = parser.parse_args()
+    avoid_page_faults()
+    torch.set_num_threads(1)
+    evaluate(given.runs, given.out, given.values, tuple(given.steps))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""A training that starts from what another run has learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from curvae.autoencoder import Autoencoder
+from curvae.errors import InputError
+from curvae.runs.config import RunConfig
+from curvae.runs.export import check_tensors, exported_weights, model_document
+
+# what the other run must have; a head for Σ and a noise that is learned may be new
+_NEEDED = ("encoder.", "decoder.", "mean_head.")
+
+
+def start_from(folder: Path, model: Autoencoder, config: RunConfig) -> list[str]:
+    """Give a new model the weights of a finished run, and start its training there.
+
+    Encoder, decoder and the head of the mean are taken; the head for Σ with the same structure alone, and the noise
+    that an observation model learns with the same one alone. No code is run, whatever model the other run has.
+
+    Args:
+        folder: the other run's, or any with its two exported files.
+        model: the new model, changed in place.
+        config: its run's.
+
+    Returns:
+        The names of the model's parts that keep their initial weights.
+
+    Raises:
+        InputError: the run is not finished, a file is damaged, or its networks are other ones.
+    """
+    if not (folder / "model.json").is_file():
+        raise InputError(f"init_from is {folder}, which holds no finished model; expected the folder of a finished run")
+    other, _, _ = model_document(folder)
+    found, own = exported_weights(folder), model.state_dict()
+    unlike = [
+        prefix
+        for prefix, differ in (
+            ("factor_head.", other.structure != config.structure),
+            ("likelihood.", other.likelihood != config.likelihood),
+        )
+        if differ
+    ]
+    taken = {
+        name: found[name].to(value.dtype)
+        for name, value in own.items()
+        if name in found and not name.startswith(tuple(unlike))
+    }
+    wanted = {name: value for name, value in own.items() if name in taken or name.startswith(_NEEDED)}
+    try:
+        check_tensors(taken, wanted)
+    except InputError as error:
+        raise InputError(
+            f"init_from is {folder}, whose networks are other ones: {error}; train with its network, width and latents"
+        ) from None
+    model.load_state_dict(own | taken)
+    return sorted({name.partition(".")[0] for name in own.keys() - taken.keys()})

@@ -1,0 +1,75 @@
+"""A head for Σ that is fitted to the widths (11): against a Jacobian by hand and another solver."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from curvae.autoencoder import Autoencoder
+from curvae.data import Batch
+from curvae.errors import InputError
+from curvae.posteriors import Diagonal, Full
+from curvae.training import fit_widths
+
+BETA = 0.3
+
+
+def made(condition: bool = False) -> Autoencoder:
+    """In float64, with batch normalisation in train mode whose running statistics are not the batch's."""
+    torch.manual_seed(0)
+    more = 2 * condition
+    encoder = nn.Sequential(nn.Linear(5 + more, 6), nn.BatchNorm1d(6), nn.Tanh())
+    decoder = nn.Sequential(nn.Linear(2 + more, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 5))
+    for network in (encoder, decoder):
+        network[1].running_mean.normal_()
+        network[1].running_var.uniform_(0.5, 2)
+    if condition:
+        encoder, decoder = Beside(encoder), Beside(decoder)
+    with torch.random.fork_rng():
+        return Autoencoder(
+            encoder, decoder, 2, Diagonal(), features=6, condition="both" if condition else None
+        ).double()
+
+
+class Beside(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        return self.network(torch.cat([x, c], -1))
+
+
+@pytest.mark.parametrize("condition", [False, True])
+def test_it_is_the_least_squares_solution_and_nothing_else_changes(condition: bool) -> None:
+    model, x = made(condition), torch.randn(40, 5, dtype=torch.float64)
+    c = torch.randn(40, 2, dtype=torch.float64)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    pieces = [Batch(x[at], c[at]) if condition else x[at] for at in torch.arange(40).split(15)]
+    fit_widths(model, pieces, BETA)
+    assert model.training
+    changed = [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])]
+    assert changed == ["factor_head.weight", "factor_head.bias"]
+
+    model.eval()
+    features, logs = [], []
+    for one, beside in zip(x, c, strict=True):
+        given = (beside[None],) if condition else ()
+        features.append(model.encoder(one[None], *given)[0].detach())
+        z = model.encode(one[None], *given)[0].detach()
+        jacobian = torch.autograd.functional.jacobian(lambda z, given=given: model.decode(z[None], *given)[0], z)
+        logs.append(-0.5 * torch.log1p(jacobian.square().sum(0) / BETA))
+    design = np.column_stack([torch.stack(features).numpy(), np.ones(40)])
+    expected = np.linalg.lstsq(design, torch.stack(logs).numpy(), rcond=None)[0]
+    np.testing.assert_allclose(model.factor_head.weight.detach().numpy(), expected[:-1].T, atol=1e-8)
+    np.testing.assert_allclose(model.factor_head.bias.detach().numpy(), expected[-1], atol=1e-8)
+
+
+def test_what_it_is_not_for_is_refused() -> None:
+    full = Autoencoder(nn.Linear(5, 6), nn.Linear(2, 5), 2, Full())
+    with pytest.raises(InputError, match="structure Full"):
+        fit_widths(full, [torch.rand(3, 5)], BETA)
+    with pytest.raises(InputError, match="got none"):
+        fit_widths(made(), [], BETA)
