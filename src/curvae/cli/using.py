@@ -95,9 +95,7 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
         raise InputError(f"--part is {part!r}; expected {', '.join(_PARTS[:-1])} or {_PARTS[-1]}")
     config = run.config
     source = config.data if data is None else data
-    options = reading(config, run.data.get("white"))
-    if not is_table(source):  # what is left out of a table is not in an array
-        options["labels"] = options["drop"] = ()
+    options = {**reading(config, run.data.get("white")), "later": data is not None}
     told = told_of(run, condition)
     # columns of a table are no features, whoever says the condition
     if run.coding is not None and (told is None or is_table(source)):

@@ -111,7 +111,7 @@ def open_data(text: str | None, opened: Opened, size: int | None, generator: tor
     if prior is not None:
         return decoded_draws(opened.model, positive_int("prior:N", int(prior[1])), generator, opened.likelihood)
     run = opened.run
-    options = {} if run is None else reading(run.config, run.data.get("white"))
+    options = {} if run is None else {**reading(run.config, run.data.get("white")), "later": True}
     if run is not None and run.coding is not None:
         options["condition"] = run.coding
     found = load(text, **(options | ({} if size is None else {"size": size})))
