@@ -99,6 +99,7 @@ def test_help_tells_the_true_defaults() -> None:
             "data",
             "size",
             "model",
+            "init_from",
             "model_set",
             "epochs",
             "clip",

@@ -189,7 +189,7 @@ def test_one_array_of_several_by_its_key(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_key_may_have_colons_and_needs_an_archive(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", **{"scan 1:left": np.ones((4, 3)), "labels": np.ones(4)})
+    np.savez(tmp_path / "a.npz", **{"scan 1:left": np.ones((4, 3)), "scan 2": np.ones((4, 2))})
     with pytest.raises(InputError, match="as in 'a.npz:scan 1:left'"):
         load(tmp_path / "a.npz")
     assert load(f"{tmp_path}/a.npz:scan 1:left").shape == (3,)
