@@ -30,14 +30,24 @@ def gradients_again(
         >>> float(slope), float(torch.autograd.grad(slope, x)[0])
         (27.0, 18.0)
     """
-    # apart from one another: what autograd finds of one must not pass through another, as where a layer is used twice
-    inputs = [None if tensor is None else tensor.view_as(tensor) for tensor in inputs]
-    found = function(*inputs)
-    outputs = (found,) if isinstance(found, torch.Tensor) else found
-    pairs = [(output, of) for output, of in zip(outputs, gradients, strict=True) if output.requires_grad]
-    places = [place for place, tensor in enumerate(inputs) if tensor is not None and tensor.requires_grad]
-    differentiable, given = zip(*pairs, strict=True)
-    needed = [inputs[place] for place in places]
-    values = torch.autograd.grad(differentiable, needed, given, create_graph=True)  # type: ignore[arg-type]
-    at = dict(zip(places, values, strict=True))
-    return [at.get(place) for place in range(len(inputs))]
+    with torch.enable_grad():
+        # apart from one another: what autograd finds of one must not pass through another, as of a layer used twice
+        inputs = [None if tensor is None else tensor.view_as(tensor) for tensor in inputs]
+        found = function(*inputs)
+        outputs = (found,) if isinstance(found, torch.Tensor) else found
+        pairs = [(output, of) for output, of in zip(outputs, gradients, strict=True) if output.requires_grad]
+        places = [place for place, tensor in enumerate(inputs) if tensor is not None and tensor.requires_grad]
+        differentiable, given = zip(*pairs, strict=True)
+        needed = [inputs[place] for place in places]
+        values = torch.autograd.grad(differentiable, needed, given, create_graph=True)  # type: ignore[arg-type]
+        at = dict(zip(places, values, strict=True))
+        return [at.get(place) for place in range(len(inputs))]
+
+
+def many_at_once(gradient: Tensor) -> bool:
+    """Whether it stands for several gradients, in one of PyTorch's ways to batch a backward pass: it has no memory."""
+    try:
+        gradient.data_ptr()
+    except RuntimeError:
+        return True
+    return False
