@@ -122,7 +122,7 @@ def open_data(
             raise InputError("--data is missing; expected a data set, a path, or prior:N for N decoded prior draws")
         return _chosen(opened.run.dataset(), opened.condition, whole=False)
     if _is_prior(text):
-        return decoded_draws(opened.model, _draws(text, opened, samples, products), generator, opened.likelihood)
+        return decoded_draws(opened.model, _draws(text, opened.model, samples, products), generator, opened.likelihood)
     run = opened.run
     options = {} if run is None else reading(run.config, run.data.get("white"))
     if run is not None and run.coding is not None:
@@ -137,12 +137,12 @@ def _is_prior(text: str) -> bool:
     return text.startswith("prior:") and not Path(text).exists()
 
 
-def _draws(text: str, opened: Opened, samples: int | None, products: int) -> int:
+def _draws(text: str, model: Any, samples: int | None, products: int) -> int:
     """N, or fewer if fewer are looked at; refused before anything is decoded if the products will not do."""
     prior = _PRIOR.fullmatch(text)
     if prior is None:
         raise InputError(f"{text!r} is not prior:N with N from 1 to 999999")
-    count, latents = positive_int("prior:N", int(prior[1])), opened.model.latents
+    count, latents = positive_int("prior:N", int(prior[1])), model.latents
     if latents is None:  # decoded_draws refuses
         return count
     Budget.of(products, latents, bands=False)
