@@ -222,6 +222,20 @@ def test_shift_and_scale_without_the_package():
     assert torch.allclose(model.posterior(x).factor.scale, torch.full((2, 48), 0.025))
 
 
+@pytest.mark.parametrize(("kernel", "sides"), [(nn.Conv1d, (5,)), (nn.Conv2d, (5, 2)), (nn.Conv3d, (2, 5, 3))])
+def test_statistics_of_each_channel_of_sound_images_and_films(kernel, sides, as_shipped):
+    vae = _Likened(latents_mean=[1.0, 2.0], latents_std=[0.5, 4.0])
+    vae.layer = kernel(2, 2, 1)
+    model, x = adapters.diffusers(vae), torch.randn(2, 2, *sides)
+    mean, std = (torch.tensor(values).view(2, *[1] * len(sides)) for values in ([1.0, 2.0], [0.5, 4.0]))
+    assert torch.allclose(model.encode(x), (x - mean) / std, atol=1e-6)
+    assert torch.allclose(model.posterior(x).factor.scale, (0.1 / std).expand(x.shape).flatten(1))
+    assert torch.allclose(model.reconstruct(x), 3 * x, atol=1e-5)
+    assert curvae.inspect(model, x, beta=1.0).latents == (2, *sides)
+    with pytest.raises(InputError, match=r"do not fit the configuration's latents_mean .* scaled=False"):
+        model.encode(torch.randn(2, 3, *sides))
+
+
 @needs("pythae")
 @pytest.mark.parametrize(("loss", "beta"), [("mse", 3.0), ("bce", 3.0)])
 def test_pythae(loss, beta):

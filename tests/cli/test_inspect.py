@@ -36,6 +36,14 @@ def broken():
 def number():
     return 3
 
+def wide():
+    return adapters.callables(lambda x: x, lambda z: 2 * z, latents=100)
+
+def loud():
+    print("loading weights")
+    d = nn.Linear(100, 100)
+    return adapters.callables(lambda x: x, lambda z: print("decoding", len(z)) or d(z), latents=100)
+
 def demanding(shape, depth=2):
     return None
 
@@ -46,6 +54,7 @@ constant = 3
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     (tmp_path / "own.py").write_text(MODEL)
+    (tmp_path / "vae").mkdir()  # as in a pipeline's folder
     return tmp_path / "own.py"
 
 
@@ -83,6 +92,15 @@ def test_prior_draws_a_page_and_a_table(curvae: Curvae, file: Path, tmp_path: Pa
     assert "own.py:model" in page
     assert page.count("<img") == 3
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_what_a_model_prints_is_not_the_answer(curvae: Curvae, file: Path):
+    file.write_text("print('imported')\n" + file.read_text())
+    answer = curvae("inspect", f"{file}:loud", "--data", "prior:3000", "--products", "24", "--beta", "1", "--json")
+    assert answer.json["cost"]["samples"] == 8
+    said = answer.stderr.splitlines()
+    assert said[:2] == ["imported", "loading weights"]
+    assert max(int(line.split()[1]) for line in said[2:]) == 8  # no more draws are decoded than are looked at
 
 
 def test_prior_draws_are_the_decoded_prior(file: Path):
@@ -126,6 +144,10 @@ def test_a_folder_of_diffusers(curvae: Curvae, tmp_path: Path):
         (["{file}:shapeless", "--data", "prior:4"], "does not say how many latents it has"),
         (["{file}:model"], "--data is missing"),
         (["{file}:model", "--data", "prior:0"], "prior:N is 0"),
+        (["{file}:model", "--data", "prior:-3"], "'prior:-3' is not prior:N with N from 1 to 999999"),
+        (["{file}:model", "--data", "prior:4", "--size", "8"], "size is for images that --data reads"),
+        (["{file}:wide", "--data", "prior:4", "--products", "5"], "products is 5 for 100 latents"),
+        (["{folder}", "--data", "prior:4"], "vae, the autoencoder of this pipeline"),
         (["{file}:model", "--data", "{folder}/none.npy"], "does not exist"),
         (["{file}:model", "--data", "prior:4", "--beta", "-1"], "beta is -1.0; expected a finite number > 0"),
         (["{file}:model", "--data", "prior:4", "--products", "1"], "products is 1 for 2 latents"),

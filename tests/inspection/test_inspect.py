@@ -19,7 +19,7 @@ from curvae.inspection.budget import Budget
 from curvae.inspection.measure import draw, measure, spectra
 from curvae.inspection.noise import summarise
 from curvae.inspection.subject import subject_of
-from curvae.likelihoods import BernoulliLogits, Gaussian
+from curvae.likelihoods import Bernoulli, BernoulliLogits, Gaussian
 from curvae.metrics import Implied
 from curvae.posteriors import Diagonal, Full
 
@@ -258,6 +258,44 @@ def test_radius_where_a_quadratic_decoder_bends(float64):
     assert abs(found.radius / math.sqrt(0.4 * 1.5**2 / 3) - 1) < 0.05
 
 
+def test_a_decoder_of_steps_is_nowhere_linear(float64):
+    """Its derivative is 0, and its outputs move all the same."""
+    found = curvae.inspect(
+        adapters.callables(lambda x: x, lambda z: (20 * z).round() + 0 * z), torch.randn(N, D), beta=1.0
+    )
+    assert (found.trace, found.noise[-1].predicted) == (0.0, 0.0)
+    assert found.noise[-1].measured > 1
+    assert found.radius == next(level.std for level in found.noise if level.measured > 0)
+    still = curvae.inspect(adapters.callables(lambda x: x, lambda z: 0 * z), torch.randn(N, D), beta=1.0)
+    assert still.radius is None
+
+
+def test_noise_that_the_decoder_draws_is_not_the_latents(float64):
+    model = adapters.callables(lambda x: x, lambda z: 2 * z + torch.randn(len(z), D))
+    found = curvae.inspect(model, torch.randn(N, D), beta=1.0)
+    for level in found.noise:
+        assert math.isclose(level.measured, level.predicted)
+
+
+@pytest.mark.parametrize("latents", [1, 3])
+def test_equal_eigenvalues_are_one_bar(latents, float64):
+    model = adapters.callables(lambda x: x, lambda z: 2.0 * z)
+    spectrum = curvae.inspect(model, torch.randn(N, latents), beta=1.0).spectrum
+    assert np.allclose(spectrum, [(4.0, latents)])
+    flat = adapters.callables(lambda x: x, lambda z: z * torch.tensor([1.0] * latents + [0.0]))
+    spectrum = curvae.inspect(flat, torch.randn(N, latents + 1), beta=1.0).spectrum
+    assert np.allclose([count for _, count in spectrum], [1.0, latents])  # what the decoder ignores stands apart
+    assert spectrum[0][0] < 1e-7
+
+
+def test_too_few_products_are_refused_before_the_data_are_encoded():
+    seen = []
+    model = adapters.callables(lambda x: seen.append(len(x)) or x, lambda z: z)
+    with pytest.raises(InputError, match="products is 5 for 100 latents; expected at least 24"):
+        curvae.inspect(model, torch.randn(50, 100), products=5)
+    assert max(seen) == 1
+
+
 def test_a_deterministic_model_without_beta_says_what_it_can(float64):
     found = curvae.inspect(_model(), torch.randn(N, D))
     kept = found.to_dict()
@@ -334,6 +372,10 @@ def test_uint8_pixels_are_brought_to_the_models_range(float64):
     assert seen[-1].flatten().tolist() == pytest.approx([-1.0, 1.0, -0.6, 1.0])
 
 
+def _exponential():
+    return adapters.callables(lambda x: x, torch.exp)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -345,6 +387,15 @@ def test_uint8_pixels_are_brought_to_the_models_range(float64):
         (lambda m, x: curvae.inspect(m, x, noise=[]), "noise is empty"),
         (lambda m, x: curvae.inspect(m, x, products=2), "products is 2 for 3 latents; expected at least 3"),
         (lambda m, x: curvae.inspect(m, x, samples=0), "samples is 0; expected a whole number >= 1"),
+        (lambda m, x: curvae.inspect(m, x, products="9"), "products is '9'; expected a whole number >= 1"),
+        (lambda m, x: curvae.inspect(m.bfloat16(), x), "the model is in half precision"),
+        (lambda m, x: curvae.inspect(m, x, likelihood=Bernoulli()), r"^Bernoulli\(\) cannot be the observation model"),
+        (
+            lambda m, x: curvae.inspect(
+                _exponential(), 500.0 * (x[:, :2] > 3).double().index_fill(0, torch.tensor(4), 2.0)
+            ),
+            "decodes some of these samples to numbers that are not finite",
+        ),
     ],
 )
 def test_bad_input(call, message):

@@ -92,3 +92,16 @@ def test_bad_arguments_in_one_line(decoder: nn.Module) -> None:
         regulariser(decoder, z, 0.0)
     with pytest.raises(InputError, match=r"^Columns estimates the penalty of Diagonal"):
         regulariser(decoder, z, BETA, structure=Full())
+
+
+def test_names_numbers_and_half_precision_are_refused(decoder: nn.Module, as_shipped: None) -> None:
+    z = torch.randn(3, 4)
+    with pytest.raises(InputError, match=r"^estimator is 'columns'; expected one of curvae.curvature"):
+        regulariser(decoder, z, BETA, estimator="columns")  # type: ignore[call-overload]
+    for build in (Lanczos, lambda depth, probes: Trace(probes)):
+        with pytest.raises(InputError, match=r"^probes is 1; expected a way to draw them, such as Signs\(4\)"):
+            build(8, 1)
+    half = nn.Linear(4, 3).bfloat16()
+    for given in (half, lambda z: half(z)):
+        with pytest.raises(InputError, match=r"^the decoder's weights are torch.bfloat16, too coarse; call .float"):
+            regulariser(given, z.bfloat16(), BETA)

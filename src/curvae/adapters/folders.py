@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,12 @@ def open_diffusers(path: Path) -> nn.Module:
             "AutoencoderKL, AutoencoderTiny, AutoencoderDC or another Autoencoder…"
         )
     try:
-        model: nn.Module = kind.from_pretrained(str(path), use_safetensors=True, local_files_only=True)
+        model: nn.Module = kind.from_pretrained(
+            str(path),
+            use_safetensors=True,
+            local_files_only=True,
+            low_cpu_mem_usage=importlib.util.find_spec("accelerate") is not None,  # else diffusers warns at length
+        )
     except Exception as error:  # a damaged file, a wrong shape: diffusers and safetensors have no common ancestor
         raise InputError(f"{path} cannot be opened as a {name}: {error}") from error
     return model.eval()
@@ -91,7 +97,8 @@ def adapt(model: Any) -> Model:
 def _class_name(path: Path) -> str:
     if not (path / "config.json").is_file():
         other = " (pythae keeps its weights in a pickle)" if (path / "model_config.json").is_file() else ""
-        raise InputError(f"{path} is not a model folder: it has no config.json{other}; {_HOW}")
+        how = f"give {path / 'vae'}, the autoencoder of this pipeline" if (path / "vae").is_dir() else _HOW
+        raise InputError(f"{path} is not a model folder: it has no config.json{other}; {how}")
     try:
         with open_regular(path / "config.json") as file:
             found = json.loads(file.read().decode())

@@ -59,10 +59,19 @@ def diffusers(vae: nn.Module | str | Path, scaled: bool = True) -> Adapted:
         answer = model.encode(x)
         if hasattr(answer, "latent_dist"):
             q = answer.latent_dist
-            return (q.mean - _like(shift, q.mean)) * _like(scale, q.mean), q.std * _like(scale, q.mean)
+            return as_seen(q.mean), q.std * _like(scale, q.mean)
         latent = getattr(answer, "latents", None)
-        latent = answer.latent if latent is None else latent
-        return (latent - _like(shift, latent)) * _like(scale, latent)
+        return as_seen(answer.latent if latent is None else latent)
+
+    def as_seen(z: Tensor) -> Tensor:
+        fits = (z.shape[1], *[1] * (z.dim() - 2))
+        for each in (shift, scale):
+            if isinstance(each, Tensor) and each.dim() and each.shape != fits:
+                raise InputError(
+                    f"latents of shape {tuple(z.shape)} do not fit the configuration's latents_mean and latents_std, "
+                    f"taken as {tuple(each.shape)}; scaled=False leaves them as they are"
+                )
+        return (z - _like(shift, z)) * _like(scale, z)
 
     return Adapted(
         encode,
@@ -201,15 +210,16 @@ def _affine(model: Any) -> tuple[Tensor | float, Tensor]:
     shift: Tensor | float = float(getattr(config, "shift_factor", None) or 0.0)
     mean, std = (getattr(config, name, None) for name in ("latents_mean", "latents_std"))
     if std is not None:
-        scale = scale / _channels(std)
+        scale = scale / _channels(std, model)
     if mean is not None:
-        shift = _channels(mean)
+        shift = _channels(mean, model)
     return shift, scale
 
 
-def _channels(values: Any) -> Tensor:
-    """``[C, 1, 1]``; a configuration holds them as a list, nested or not."""
-    return torch.as_tensor(values, dtype=torch.get_default_dtype()).flatten()[:, None, None]
+def _channels(values: Any, model: Any) -> Tensor:
+    """``[C, 1, …]``; a configuration holds them as a list, nested or not. Kernels say how many axes latents have."""
+    axes = max((weight.dim() for weight in model.parameters() if weight.dim() > 2), default=4) - 2
+    return torch.as_tensor(values, dtype=torch.get_default_dtype()).flatten().view(-1, *[1] * axes)
 
 
 def _like(value: Tensor | float, z: Tensor) -> Tensor | float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,10 +77,11 @@ def inspect(
         raise InputError(f"--condition-value is for conditional runs; {subject} is no run: leave it out")
     if isinstance(opened.model, torch.nn.Module):
         opened.model.to(where)
-    with code.errors():
-        x = open_data(data, opened, size, draws)
+    with code.errors(), redirect_stdout(sys.stderr):  # a model may print
+        x = open_data(data, opened, size, draws, samples, products)
     shown_on = console()
-    with Progress(console=shown_on, transient=True, disable=not shown_on.is_terminal) as progress, code.errors():
+    progress = Progress(console=shown_on, transient=True, disable=not shown_on.is_terminal)
+    with progress, code.errors(), redirect_stdout(sys.stderr):
         task = progress.add_task("inspect", total=None)
         found = curvae.inspect(
             opened.model,

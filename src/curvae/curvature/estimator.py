@@ -13,6 +13,7 @@ from curvae._part import Part
 from curvae._repr import OneLine
 from curvae._typing import Float, Int, Tensor
 from curvae.curvature.linearised import Linearised
+from curvae.errors import InputError
 from curvae.posteriors import Structure
 
 
@@ -76,6 +77,16 @@ class PenaltyEstimate(OneLine):
     value: Float[Tensor, " B"]
     standard_error: Float[Tensor, " B"] | None = None
     sampled: SampledColumns | None = None
+
+
+def check_estimator(estimator: object) -> None:
+    """Refuse what is no estimator, such as the name of one.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not isinstance(estimator, Estimator):
+        raise InputError(f"estimator is {estimator!r}; expected one of curvae.curvature, such as Columns(1)")
 
 
 class Estimator(ABC):

@@ -13,7 +13,7 @@ from curvae._rank import NOISE, finite_or_zero, negligible
 from curvae._typing import Float, Tensor
 from curvae.curvature.estimator import Estimator, PenaltyEstimate, spread
 from curvae.curvature.linearised import Linearised
-from curvae.curvature.probes import Probes, Signs
+from curvae.curvature.probes import Probes, Signs, check_probes
 from curvae.errors import InputError
 from curvae.posteriors import Full, Structure
 
@@ -53,7 +53,7 @@ class Lanczos(Estimator):
         probes: their number times ``depth`` is the number of product pairs; default ``Signs(4)``.
 
     Raises:
-        InputError: if ``depth`` is not ≥ 1, or the structure is not ``Full()``.
+        InputError: if ``depth`` is not ≥ 1, ``probes`` is a number, or the structure is not ``Full()``.
         DerivativeError: when the penalty's gradient is differentiated, or the penalty by forward mode.
 
     Example:
@@ -67,6 +67,7 @@ class Lanczos(Estimator):
     def __init__(self, depth: int = 16, probes: Probes | None = None) -> None:
         self.depth = positive_int("depth", depth)
         self.probes = Signs(4) if probes is None else probes
+        check_probes(self.probes)
 
     def check(self, structure: Structure) -> None:
         """Only the full structure's penalty is a function of M as a whole."""

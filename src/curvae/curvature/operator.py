@@ -3,6 +3,7 @@ r"""The Gauss–Newton curvature as a product, never as a matrix."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any
 
@@ -65,6 +66,10 @@ class Operator(OneLine):
         statistics.update_running(statistics.seen)
         self._seen = statistics.seen
         self._known = [BatchStatistics(seen.mean.detach(), seen.variance.detach()) for seen in statistics.seen]
+
+    def again(self) -> AbstractContextManager[None]:
+        """A context in which the decoder draws the noise of the first pass, whose output is ``eta``."""
+        return self._noise.again()
 
     def __call__(self, tangents: Float[Tensor, "B *L K"]) -> Float[Tensor, "B *L K"]:
         """$Mv$ for K tangents of each sample; carries no gradient."""

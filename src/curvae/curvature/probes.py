@@ -29,6 +29,16 @@ class Probes(ABC):
         r"""K = ``count`` probes for each sample, in z's type and place, each with $\mathbb E[vv^\top]=I$."""
 
 
+def check_probes(probes: object) -> None:
+    """Refuse what is no way to draw, such as a number of probes by itself.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not isinstance(probes, Probes):
+        raise InputError(f"probes is {probes!r}; expected a way to draw them, such as Signs(4)")
+
+
 class Signs(Probes):
     r"""Entries ±1 with equal chance (Rademacher, the probes of Hutchinson).
 

@@ -14,7 +14,7 @@ from curvae._transforms import in_transform
 from curvae._typing import Float, Tensor
 from curvae.curvature.estimator import ForwardModeEstimator, PenaltyEstimate, ProbePlan, spread
 from curvae.curvature.linearised import Linearised
-from curvae.curvature.probes import Probes, Signs, Sphere
+from curvae.curvature.probes import Probes, Signs, Sphere, check_probes
 from curvae.errors import InputError
 from curvae.forward.pushforward import unit_tangents
 from curvae.forward.secants import Differences
@@ -57,6 +57,8 @@ class Trace(ForwardModeEstimator):
     """
 
     def __init__(self, probes: Probes | None = None, chunk_size: int | None = None, step: float | None = None) -> None:
+        if probes is not None:
+            check_probes(probes)
         self.probes = probes
         self.chunk_size = None if chunk_size is None else positive_int("chunk_size", chunk_size)
         self.step = None if step is None else positive("step", step)

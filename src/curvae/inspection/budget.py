@@ -10,9 +10,24 @@ from curvae.errors import InputError
 
 _FEWEST, _WITH_BANDS = 24, 32
 _LARGEST_EXACT = 64
+_SAMPLES, _SAMPLES_OF_MANY = 64, 8
 _BANDS, _DRAWS = 4, 4
 # of what is left after bands and draws, for the spectrum and the log-determinant
 _SHARE = 2 / 3
+
+
+def how_many(samples: int | None, products: int, latents: int) -> int:
+    """Of the data that are looked at: as asked, or by what one of them costs.
+
+    Raises:
+        InputError: not a whole number >= 1.
+
+    Example:
+        >>> how_many(None, 64, latents=5), how_many(None, 64, latents=4096), how_many(3, 64, latents=5)
+        (64, 8, 3)
+    """
+    exact = latents <= min(positive_int("products", products), _LARGEST_EXACT)
+    return (_SAMPLES if exact else _SAMPLES_OF_MANY) if samples is None else positive_int("samples", samples)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from curvae._checks import positive, positive_int
+from curvae._checks import positive
 from curvae._random import stream
 from curvae._typing import Tensor
 from curvae.adapters import adapt
@@ -18,7 +18,7 @@ from curvae.conditioned import Conditioned
 from curvae.errors import InputError
 from curvae.inspection.advice import advise
 from curvae.inspection.bands import has_bands
-from curvae.inspection.budget import Budget
+from curvae.inspection.budget import Budget, how_many
 from curvae.inspection.measure import Measured, Progress, Tangents, draw, measure, spectra
 from curvae.inspection.noise import LEVELS, check_levels, radius, standard_error, summarise
 from curvae.inspection.result import BetaHat, Cost, Group, Inspection
@@ -33,7 +33,6 @@ try:
 except ImportError:  # not a POSIX system
     resource = None  # type: ignore[assignment]
 
-_SAMPLES, _SAMPLES_OF_MANY = 64, 8
 _DRAWS = 4
 
 
@@ -91,11 +90,9 @@ def inspect(
     model = adapt(model)
     with deployed(model):
         subject = subject_of(model, _some(x, 1, None), likelihood)  # d, before the number of samples is chosen
-        several = _SAMPLES if subject.latents <= min(products, _SAMPLES) else _SAMPLES_OF_MANY
-        chosen = _some(x, several if samples is None else positive_int("samples", samples), generator)
-        subject = subject_of(model, chosen, likelihood)
         bands = has_bands(subject.shape)
         budget = Budget.of(products, subject.latents, bands)
+        subject = subject_of(model, _some(x, how_many(samples, products, subject.latents), generator), likelihood)
         tangents = draw(subject, budget, _DRAWS, bands, stream(generator))
         found = measure(subject, tangents, budget, torch.tensor(levels, dtype=torch.float64), progress)
         return _result(subject, budget, tangents, found, levels, given, products, began, generator)

@@ -11,6 +11,7 @@ import torch
 
 from curvae._typing import Float, Tensor
 from curvae.curvature import Linearised, LogDeterminant, Operator, log_determinant
+from curvae.errors import InputError
 from curvae.geometry import mean_cosine
 from curvae.inspection.bands import band_of, waves
 from curvae.inspection.budget import Budget
@@ -141,7 +142,8 @@ def _rows(tangents: Tangents, start: int, stop: int) -> Tangents:
 
 def _part(subject: Subject, tangents: Tangents, budget: Budget, levels: Float[Tensor, " S"]) -> Measured:
     operator = Operator(subject.decode, subject.u, subject.x, subject.likelihood)
-
+    if not bool(operator.eta.isfinite().all()):
+        raise InputError("the model decodes some of these samples to numbers that are not finite")
     width = max(1, _PUSHED // operator.eta.numel())
 
     def push(directions: Float[Tensor, "B d K"]) -> Float[Tensor, "B D K"]:
@@ -165,7 +167,7 @@ def _part(subject: Subject, tangents: Tangents, budget: Budget, levels: Float[Te
         along = push(directions).square().sum(1) if len(tangents.waves) else curvature.new_zeros(len(gram), 0)
         estimates = torch.cat([linear, subject.latents * curvature / scale], 1)
         trace = estimates.mean(1)
-    found = _errors(subject, operator.eta.detach(), noise, levels)
+    found = _errors(subject, operator, noise, levels)
     cpu = (curvature, mean_cosine(gram), nodes, along, trace, found, linear)
     return Measured(*(values.double().cpu() for values in cpu))
 
@@ -194,12 +196,15 @@ def spectra(
 
 
 def _errors(
-    subject: Subject, eta: Tensor, noise: Float[Tensor, "B d n"], levels: Float[Tensor, " S"]
+    subject: Subject, operator: Operator, noise: Float[Tensor, "B d n"], levels: Float[Tensor, " S"]
 ) -> Float[Tensor, "B S n"]:
     r"""$\tfrac12\sum_\pm\|L(g(h\pm s\epsilon)-g(h))\|^2$ for each level s and each draw."""
 
+    eta = operator.eta.detach()
+
     def distance(direction: Float[Tensor, "B d"]) -> Float[Tensor, " B"]:
-        moved = subject.decode(subject.u + direction) - eta
+        with operator.again():  # noise of the decoder's own is not the latents'
+            moved = subject.decode(subject.u + direction) - eta
         return subject.likelihood.whiten(eta, subject.x, moved.unsqueeze(-1)).flatten(1).double().square().sum(1)
 
     found = [

@@ -58,9 +58,10 @@ def radius(noise: Sequence[NoiseLevel]) -> float | None:
     """
     before: tuple[float, float] | None = None
     for level in noise:
-        if not level.predicted > 0:
-            return None
-        off = abs(level.measured / level.predicted - 1)
+        if not level.predicted > 0:  # a decoder of steps, such as a quantised one, moves where no derivative says so
+            off = math.inf if level.measured > 0 else 0.0
+        else:
+            off = abs(level.measured / level.predicted - 1)
         if off > TOLERANCE:
             if before is None:
                 return level.std

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
@@ -19,6 +21,7 @@ from curvae.autoencoder import Autoencoder, Model
 from curvae.conditioned import AtOne
 from curvae.data import Dataset, load
 from curvae.errors import InputError
+from curvae.inspection.budget import Budget, how_many
 from curvae.inspection.subject import flat_count
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.runs import Run, likelihood_of
@@ -97,19 +100,29 @@ def open_model(
     return Opened(model, likelihood or likelihood_of(run.config, model), run.config.beta, run)
 
 
-def open_data(text: str | None, opened: Opened, size: int | None, generator: torch.Generator) -> Tensor:
+def open_data(
+    text: str | None,
+    opened: Opened,
+    size: int | None,
+    generator: torch.Generator,
+    samples: int | None = None,
+    products: int = 64,
+) -> Tensor:
     """Data for a model: a source of :func:`curvae.data.load`, ``prior:N`` decoded draws, or a run's held-out data.
 
+    Of ``prior:N`` no more are decoded than :func:`curvae.inspect` looks at with ``samples`` and ``products``.
+
     Raises:
-        InputError: no such source, or none is given and the model is no run.
+        InputError: no such source, none is given and the model is no run, or a size for what is not read from a source.
     """
+    if size is not None and (text is None or _is_prior(text)):
+        raise InputError("size is for images that --data reads; leave it out")
     if text is None:
         if opened.run is None:
             raise InputError("--data is missing; expected a data set, a path, or prior:N for N decoded prior draws")
         return _chosen(opened.run.dataset(), opened.condition, whole=False)
-    prior = _PRIOR.fullmatch(text)
-    if prior is not None:
-        return decoded_draws(opened.model, positive_int("prior:N", int(prior[1])), generator, opened.likelihood)
+    if _is_prior(text):
+        return decoded_draws(opened.model, _draws(text, opened.model, samples, products), generator, opened.likelihood)
     run = opened.run
     options = {} if run is None else {**reading(run.config, run.data.get("white")), "later": True}
     if run is not None and run.coding is not None:
@@ -118,6 +131,22 @@ def open_data(text: str | None, opened: Opened, size: int | None, generator: tor
     if run is not None:
         check_columns(run.data.get("columns"), found, text)
     return _chosen(found, opened.condition, whole=found.split.get("kind") != "standard")
+
+
+def _is_prior(text: str) -> bool:
+    return text.startswith("prior:") and not Path(text).exists()
+
+
+def _draws(text: str, model: Any, samples: int | None, products: int) -> int:
+    """N, or fewer if fewer are looked at; refused before anything is decoded if the products will not do."""
+    prior = _PRIOR.fullmatch(text)
+    if prior is None:
+        raise InputError(f"{text!r} is not prior:N with N from 1 to 999999")
+    count, latents = positive_int("prior:N", int(prior[1])), model.latents
+    if latents is None:  # decoded_draws refuses
+        return count
+    Budget.of(products, latents, bands=False)
+    return min(count, how_many(samples, products, latents))
 
 
 def _chosen(found: Dataset, condition: Tensor | None, whole: bool) -> Tensor:
@@ -171,5 +200,5 @@ def _made(name: str) -> Any:
         raise InputError(
             f"{name} needs {', '.join(needed)}; expected a function without arguments that returns a model"
         )
-    with own_code(name.rpartition(":")[0]):
+    with own_code(name.rpartition(":")[0]), redirect_stdout(sys.stderr):  # standard output is the command's answer
         return build()

@@ -71,6 +71,9 @@ def _histogram(nodes: np.ndarray, counts: np.ndarray) -> tuple[tuple[float, floa
     top = nodes.max()
     if not top > 0:
         return ((0.0, float(counts.sum())),)
-    edges = np.geomspace(max(nodes[nodes > 0].min(), 1e-8 * top), top, _BINS + 1)
+    low = max(nodes[counts > 0].min(), 1e-8 * top)  # padding has no weight
+    if low > (1 - 1e-9) * top:  # all the same, to rounding: there is no range to divide
+        return ((float(top), float(counts.sum())),)
+    edges = np.geomspace(low, top, _BINS + 1)
     found, _ = np.histogram(np.clip(nodes, edges[0], edges[-1]), edges, weights=counts)
     return tuple((float(m), float(n)) for m, n in zip(np.sqrt(edges[1:] * edges[:-1]), found, strict=True) if n > 0)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
+from curvae._precision import half_weights
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
 from curvae.data import as_float
@@ -50,7 +52,7 @@ class Subject:
         """d."""
         return self.z.shape[1]
 
-    @property
+    @cached_property
     def outputs(self) -> int:
         """D."""
         return self.model.decode(self.z[:1].unflatten(1, self.shape)).numel()
@@ -110,7 +112,14 @@ def subject_of(model: Model, x: Tensor | np.ndarray, likelihood: Likelihood | No
         )
     if eta[0].numel() == x[0].numel():  # a decoder that gives images as vectors, or the other way about
         x = x.reshape(len(x), *eta.shape[1:])
-    given.nll(eta, x[:1])  # it refuses what it cannot be of: a shape, values out of range
+    if torch.float16 in (kinds := (z.dtype, eta.dtype)) or torch.bfloat16 in kinds or _half(model):
+        raise InputError(
+            "the model is in half precision, whose rounding is larger than what small noise does; call .float() on it"
+        )
+    try:  # it refuses what it cannot be of: a shape, values out of range
+        given.nll(eta, x[:1])
+    except RuntimeError as error:
+        raise InputError(f"{given} cannot be the observation model of these data or outputs: {error}") from error
     prior = torch.as_tensor(getattr(model, "prior_std", 1.0)).to(z).expand(shape).flatten()
     return Subject(model, given, x, z.flatten(1), _factor(normal), shape, prior)
 
@@ -146,6 +155,10 @@ def _as_taken(model: Any, x: Tensor | np.ndarray, missing: bool) -> Tensor:
     if not bool((x.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf) if missing else x).isfinite().all()):
         raise InputError("x holds numbers that are not finite")
     return low + (high - low) * x if pixels else x
+
+
+def _half(model: Any) -> bool:
+    return isinstance(model, torch.nn.Module) and half_weights(model) is not None
 
 
 def _posterior(model: Any, x: Tensor) -> Normal | None:

@@ -19,6 +19,7 @@ from curvae.curvature import (
     PenaltyEstimate,
     check_curvature,
 )
+from curvae.curvature.estimator import check_estimator
 from curvae.curvature.hessian import hessian_products
 from curvae.errors import InputError
 from curvae.forward.pushforward import unit_tangents
@@ -83,6 +84,7 @@ class GRAE:
         self.likelihood = Gaussian() if likelihood is None else likelihood
         self.structure = Full() if structure is None else structure
         self.estimator = Exact() if estimator is None else estimator
+        check_estimator(self.estimator)
         self.estimator.check(self.structure)
         # weights that are not given follow β
         self._following = [

@@ -108,12 +108,17 @@ def check_model(model: Any) -> None:
 
 
 def check_decoder(decoder: Callable[..., Any]) -> None:
-    """Refuse a decoder whose gradients nobody would synchronise.
+    """Refuse a decoder whose gradients nobody would synchronise, or whose weights carry too few digits.
 
     Raises:
-        InputError: it is, or is in, a DistributedDataParallel whose ``forward`` is not running.
+        InputError: it is, or is in, a DistributedDataParallel whose ``forward`` is not running, or all weights of one
+            of its modules are in half precision.
     """
     modules = [part for part in parts(decoder) if isinstance(part, nn.Module)]
+    for module in modules:
+        dtype = half_weights(module)
+        if dtype is not None and all(weight.dtype == dtype for weight in module.parameters()):
+            raise InputError(f"the decoder's weights are {dtype}, too coarse; call .float() and use torch.autocast")
     if torch.is_grad_enabled() and any(map(_unsynchronised, modules)):
         raise InputError(
             "the decoder is inside a DistributedDataParallel whose forward() is not running, so its gradients would "

@@ -9,6 +9,7 @@ import torch
 from curvae._checks import non_negative, positive
 from curvae._typing import Float, Tensor
 from curvae.curvature import Columns, Estimator, Linearised
+from curvae.curvature.estimator import check_estimator
 from curvae.errors import InputError
 from curvae.forward.pushforward import Decoder
 from curvae.likelihoods import Gaussian, Likelihood
@@ -87,8 +88,8 @@ def regulariser(
         One value for each sample, differentiable; with ``output=True`` a pair of it and $g(z)$.
 
     Raises:
-        InputError: β is not > 0, the estimator cannot serve the structure, ``x`` is missing, or the decoder is inside a
-            DistributedDataParallel whose ``forward`` is not running.
+        InputError: β is not > 0, the estimator cannot serve the structure, ``x`` is missing, the decoder's weights are
+            in half precision, or it is inside a DistributedDataParallel whose ``forward`` is not running.
 
     Example:
         >>> decoder = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
@@ -99,6 +100,7 @@ def regulariser(
         (torch.Size([5]), torch.Size([5, 3]))
     """
     estimator = Columns(1) if estimator is None else estimator
+    check_estimator(estimator)
     likelihood = Gaussian() if likelihood is None else likelihood
     if x is None:
         if not isinstance(likelihood, Gaussian):

@@ -11,7 +11,7 @@ import sysconfig
 import traceback
 import types
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 from curvae._checks import nearest, shown
@@ -47,7 +47,7 @@ def find_builder(name: str) -> Builder:
     place, _, function = name.rpartition(":")
     if not place or not function.isidentifier():
         raise InputError(f"model is {shown(name)}; expected {_FORM}")
-    with own_code(place):
+    with own_code(place), redirect_stdout(sys.stderr):  # standard output is the command's answer
         module = _read(Path(place).expanduser()) if place.endswith(".py") else _imported(place)
     found = getattr(module, function, None)
     if found is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
+from contextlib import redirect_stdout
 from dataclasses import replace
 from typing import Any
 
@@ -54,7 +56,8 @@ def build_for_run(
         (8, 3)
     """
     name = name_of(build)
-    with torch.random.fork_rng(devices=[]), own_code(getattr(build, "__module__", None) or name):
+    code = own_code(getattr(build, "__module__", None) or name)
+    with torch.random.fork_rng(devices=[]), code, redirect_stdout(sys.stderr):
         torch.default_generator.manual_seed(config.seed)
         model = build_own(build, shape, config.model_set, _options(build, config, free))
     if not any(weight.requires_grad for weight in model.parameters()):
