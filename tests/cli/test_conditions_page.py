@@ -94,7 +94,7 @@ def _refusals(curvae: Curvae) -> None:
             "runs/digits is conditional: say of which conditions with --co",
         ),
         (["interpolate", "runs/digits", "--out", "n.npz", "--geodesic"], "the ends of a geodesic have different cond"),
-        (["inspect", "runs/digits"], "the model is conditional, and inspect looks at models of x alone"),
+        (["inspect", "runs/digits"], "the model is conditional; say with --condition-value at which one"),
         ([*plain, "--condition", "colour", "--out", "runs/n"], "condition is 'colour' but digits has no such labels"),
         ([*plain, "--condition", "labels,labels", "--out", "runs/n"], "condition names 'labels' twice"),
         (
