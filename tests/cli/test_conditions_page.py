@@ -91,7 +91,7 @@ def _refusals(curvae: Curvae) -> None:
         (["encode", "runs/digits", "--out", "n.npz", "--condition-value", "1,2"], "expected one condition for all"),
         (
             ["traverse", "runs/digits", "--out", "n.npz"],
-            "runs/digits is conditional: say of which conditions with --co",
+            "runs/digits is conditional: give the conditions with --co",
         ),
         (["interpolate", "runs/digits", "--out", "n.npz", "--geodesic"], "the ends of a geodesic have different cond"),
         (["inspect", "runs/digits"], "the model is conditional; say with --condition-value at which one"),
