@@ -132,7 +132,7 @@ def run(quick: bool, watch: Stopwatch) -> list[Row]:
         for act in sides.values():
             act()  # the first use of a decoder has checks
         operations = {side: flops(act) for side, act in sides.items()}
-        medians = interleaved(sides, 5 if quick else 15, watch)
+        medians = interleaved(sides, 5 if quick else 9, watch)
         weights = sum(weight.numel() for weight in network().parameters()) / 1e6
         size = f"{name}, {weights:.2f} M weights, batch {batch}"
         rows += [

@@ -88,4 +88,6 @@ def _letter(style: str, capital: str) -> str:
 
 
 def _reference(module: str) -> str:
-    return f"# `{module}`\n\n::: {module}\n"
+    # a Run has what its Folder has; elsewhere what is inherited says nothing new
+    inherited = "    options:\n      inherited_members: true\n" if module == "curvae.runs" else ""
+    return f"# `{module}`\n\n::: {module}\n{inherited}"

@@ -169,7 +169,7 @@ def provenance(summary: dict[str, Any]) -> list[str]:
     else:
         made = summary["trained_under"]
         training = summary["config"]["training"]
-        seeds = str(len(training["seeds"]))
+        seeds = f"{len(training['seeds'])} seed{'s' * (len(training['seeds']) > 1)}"
         size = f", {training['steps']} steps, networks × {num(training['width'], 4).rstrip('0').rstrip('.')}"
     commits = list(dict.fromkeys(each["commit"] for each in made))
     text = f"`{commits[0][:7]}`" + (f" and {len(commits) - 1} more" if len(commits) > 1 else "")
@@ -191,6 +191,6 @@ def verdicts() -> list[tuple[str, str, str, list[str], str]]:
 
 def verdict_table() -> str:
     """All of it as a table."""
-    rows = [[name, claim, text, *made, f"**{verdict}**"] for name, claim, text, made, verdict in verdicts()]
-    head = ["", "the paper's claim", "here, with 95 % intervals", "scale", "seeds", "commit", "device", "verdict"]
+    rows = [[name, claim, f"**{verdict}**", text, "; ".join(made)] for name, claim, text, made, verdict in verdicts()]
+    head = ["", "the paper's claim", "verdict", "here, with 95 % intervals", "scale; seeds; commit; device"]
     return table(head, rows)

@@ -464,7 +464,7 @@ def test_unknown_command(curvae: Curvae, tmp_path: Path) -> None:
 
 
 @pytest.mark.cases(1)
-@pytest.mark.parametrize("arguments", [["train", "--data", "nowhere.npy", "--out", "out"], ["--bogus"]])
+@pytest.mark.parametrize("arguments", [["--bogus"], ["train", "--data", "nowhere.npy", "--out", "out"]])
 def test_the_real_process_keeps_the_promise(arguments: list[str], tmp_path: Path) -> None:
     """Without a test runner between: code 2, one line, no traceback, an empty stdout."""
     done = subprocess.run(

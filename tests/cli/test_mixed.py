@@ -12,7 +12,7 @@ import pytest
 import scipy.stats
 import torch
 
-from curvae.likelihoods import LearnedGaussian, Masked, Mixed
+from curvae.likelihoods import Masked, Mixed
 from curvae.runs import Run, RunConfig
 from curvae.runs.mixed import inferred
 
@@ -91,10 +91,15 @@ def test_a_run_says_and_keeps_what_it_took(curvae: Curvae, table: Path, tmp_path
     run = Run.open(tmp_path / "a")
     assert run.config.likelihood == "masked:mixed:continuous:1,binary:1,continuous:1,counts:1,continuous:1"
     assert run.data["columns"] == NAMES
-    # the same words do not change a run
-    again = curvae("train", "--data", table, "--likelihood", "mixed", "--out", tmp_path / "a", "--resume", *SMALL)
-    assert again.code == 0
-    assert "was finished already" in again.stderr
+    # the same words do not change a run, others would
+    for words, code, message in (
+        ("mixed", 0, "was finished already"),
+        ("mixed:visits=continuous", 0, "was finished already"),
+        ("mixed:visits=counts", 2, "likelihood"),
+    ):
+        again = curvae("train", "--data", table, "--likelihood", words, "--out", tmp_path / "a", "--resume", *SMALL)
+        assert again.code == code
+        assert message in again.stderr
 
 
 def test_the_nll_is_that_of_scipy(trained: Path) -> None:
@@ -139,7 +144,7 @@ def test_a_run_begins_where_the_training_half_is(table: Path, tmp_path: Path) ->
     scale = np.nanstd(x, 0)
     for n, column in ((0, 0), (3, 4)):
         one: Any = likelihood.likelihood.parts[n].likelihood
-        assert isinstance(one, LearnedGaussian)
+        assert one.floor == 0.01
         # with its floor, 1 % of where it starts, which came back with the weights
         np.testing.assert_allclose(one.sigma.detach(), scale[column] * np.sqrt(1 + 1e-4), rtol=1e-5)
         np.testing.assert_allclose(one._smallest, np.log(0.01 * scale[column]), rtol=1e-5)
@@ -174,6 +179,12 @@ def test_the_columns_of_later_tables(curvae: Curvae, trained: Path, tmp_path: Pa
         "has no column 'weight'": ([0, 1, 2, 3, 4], [*NAMES[:4], "mass"]),
         "has a column 'mass', which the model was not trained on": ([0, 1, 2, 3, 4, 0], [*NAMES, "mass"]),
     }  # fmt: skip
+    other = values.copy()
+    other[3, 1] = 7
+    path = _csv(tmp_path / "later.csv", other)
+    answer = curvae("encode", trained, "--out", tmp_path / "z.npz", "--data", path)
+    assert answer.code == 2
+    assert "has 7 in column 'sex', which is binary: 0 and 1 alone" in answer.stderr
     for message, (order, names) in expected.items():
         path = _csv(tmp_path / "later.csv", values[:, order], [names[n] for n in order] if len(order) == 5 else names)
         for command in (["encode", trained, "--out", tmp_path / "z.npz"], ["inspect", trained]):
@@ -224,8 +235,10 @@ def test_objectives_and_conditions(curvae: Curvae, options: list[str], tmp_path:
 def test_arrays_with_gaps_and_other_likelihoods(curvae: Curvae, tmp_path: Path) -> None:
     x = RNG.random((60, 4)).astype(np.float32)
     x[::7, 1] = np.nan
-    np.save(tmp_path / "x.npy", x)
-    for likelihood in ("masked:gaussian:learned", "masked:bernoulli"):
+    x[:5] = np.nan  # of which the first ones are tried before training
+    counts = np.where(np.isnan(x), np.nan, RNG.poisson(2.0, x.shape)).astype(np.float32)
+    for likelihood in ("masked:gaussian:learned", "masked:bernoulli", "masked:poisson"):
+        np.save(tmp_path / "x.npy", counts if likelihood == "masked:poisson" else x)
         out = tmp_path / likelihood.replace(":", "-")
         assert curvae("train", "--data", tmp_path / "x.npy", "--likelihood", likelihood, "--out", out, *SMALL).code == 0
         assert curvae("reconstruct", out, "--out", tmp_path / "r.npy").code == 0
@@ -273,6 +286,7 @@ BAD: list[tuple[str, list[object], str]] = [
     (NUMBERS + "inf,1\n", ["--likelihood", "mixed"], "row 40 has no finite number in column 'a'"),
     ("a,b\n" + "1.5,\n" * 40, ["--likelihood", "mixed"], "t has no value at all in column 'b'; leave it out"),
     ("a,b\n", ["--likelihood", "mixed"], "has no rows"),
+    ("a;b\n" + "1;2\n" * 40, ["--likelihood", "mixed"], "has one column, 'a;b'; separate its columns with commas"),
 ]
 
 

@@ -191,3 +191,9 @@ def test_labels_of_a_table_follow_the_rows(curvae: Curvae, tmp_path: Path) -> No
         assert answer.code == 0, answer.stderr
         found = np.load(tmp_path / "z.npz")
         assert found["labels"].tolist() == [f"t{row[0]}" for row in rows[:count]]
+    codes = found["mean"]
+    one.write_text("\n".join(line.rpartition(",")[0] for line in lines[:2]))  # new rows, whose labels nobody knows
+    assert curvae("encode", str(out), "--out", str(tmp_path / "z.npz"), "--data", str(one)).code == 0
+    unlabelled = np.load(tmp_path / "z.npz")
+    assert "labels" not in unlabelled
+    np.testing.assert_array_equal(unlabelled["mean"], codes)

@@ -55,6 +55,7 @@ def test_the_whole_batch_is_the_inner_estimator(seed: int) -> None:
     torch.testing.assert_close(got, Exact().penalty(Linearised(decoder, z, x, Gaussian()), Full(), BETA))
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("estimator", [Exact(), Columns(3)], ids=repr)
 def test_orthogonality_is_of_the_same_part(estimator: Estimator, seed: int) -> None:
     decoder, _, x = _problem()

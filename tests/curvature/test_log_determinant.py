@@ -150,6 +150,7 @@ SPECTRA = {
 }
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("name", SPECTRA)
 def test_the_interval_covers_the_truth(name: str) -> None:
     """200 draws with a fixed seed, in float32; 0.91 is two standard errors below 0.95."""

@@ -197,3 +197,11 @@ def test_a_key_may_have_colons_and_needs_an_archive(tmp_path: Path) -> None:
         np.save(file, np.ones((4, 3)))
     with pytest.raises(InputError, match="has no keys; leave out :left"):
         load(f"{tmp_path}/b.npz:left")
+
+
+def test_labels_beside_one_array_are_left_alone(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random((20, 3), dtype=np.float32)
+    np.savez(tmp_path / "a.npz", pictures=values, Labels=np.arange(20), y=np.arange(20))
+    found = load(tmp_path / "a.npz")
+    whole = torch.cat([found.train, found.test])
+    assert sorted(map(tuple, whole.tolist())) == sorted(map(tuple, values.tolist()))

@@ -325,10 +325,10 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     "npz no arrays": (lambda p: npz(p), {}, "holds no arrays; expected 'train' and 'test'"),
     "npz of text": (zipped_text, {}, "holds files that are not arrays"),
     "npz many arrays": (
-        lambda p: npz(p, images=np.ones((3, 2)), labels=np.ones(3)),
+        lambda p: npz(p, images=np.ones((3, 2)), masks=np.ones(3), labels=np.ones(3)),
         {},
-        "holds 'images', 'labels'; expected 'train' and 'test', 'x_train' and 'x_test', or one array; give one by its "
-        "name, as in a.npz:images",
+        "holds 'images', 'masks', 'labels'; expected 'train' and 'test', 'x_train' and 'x_test', or one array; give one "
+        "by its name, as in a.npz:images",
     ),
     "npz only training": (
         lambda p: npz(p, x_train=np.ones((3, 2)), y_train=np.ones(3)),

@@ -345,6 +345,7 @@ def test_a_decoder_that_works(name: str, reversed_passes: list[ReverseMode]) -> 
     torch.testing.assert_close(along, _slope(moved, 1e-4), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.cases(16)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", [name for name, how in SAID.items() if how != "refused"])
 def test_products_and_hessians(name: str) -> None:

@@ -181,7 +181,9 @@ ALLOWED: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
 }
 
 
-@pytest.mark.parametrize("name", ALLOWED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "compiled" else []) for name in ALLOWED]
+)
 def test_never_in_the_way(name: str) -> None:
     """In both modes, with and without gradients, under autocast, at the origin and elsewhere; nothing is moved."""
     somewhere, origin = torch.randn(BATCH, LATENTS), torch.zeros(BATCH, LATENTS)

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from curvae import curvature
 from curvae.forward.linear import LINEAR_IN_INPUT, LinearLayers
+from curvae.forward.rows import ROWS
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -86,12 +87,13 @@ class CountConvolutions(torch.utils._python_dispatch.TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_one_column_costs_two_convolutions_a_layer():
-    """The primal's and the tangent's, forward and backward: a third would be of a zero."""
+@pytest.mark.parametrize("rows", [True, False])
+def test_one_column_costs_two_convolutions_a_layer(rows):
+    """The primal's and the tangent's, forward and backward: a third would be of a zero. In rows, both are one."""
     decoder = nn.Sequential(nn.Unflatten(1, (2, 1, 1)), nn.ConvTranspose2d(2, 3, 4), nn.ELU(), nn.Conv2d(3, 1, 3))
     z = torch.randn(2, 2, requires_grad=True)
-    with CountConvolutions() as counted:
+    with nullcontext() if rows else ROWS.off(), CountConvolutions() as counted:
         eta, pushed = curvature.pushforward(decoder, z, torch.randn(2, 2, 1))
         (eta.sum() + pushed.square().sum()).backward()
-    assert counted.calls["convolution"] == 4
-    assert counted.calls["convolution_backward"] == 4
+    assert counted.calls["convolution"] == (2 if rows else 4)
+    assert counted.calls["convolution_backward"] == (2 if rows else 4)

@@ -88,6 +88,7 @@ def test_a_bare_rotation_does_not_preserve_the_law(name: str) -> None:
     assert worst < 1e-6
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("name", PRIORS)
 def test_density_identity_and_mixing(name: str) -> None:
     r, prior, z = mixing(name), PRIORS[name], draw(name, seed=4, n=12)
@@ -102,6 +103,7 @@ def test_density_identity_and_mixing(name: str) -> None:
     assert (log_det.abs().max() < 1e-9) == (name == "correlated normal")
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("name", PRIORS)
 def test_inverse(name: str) -> None:
     r, z = mixing(name, seed=5), draw(name, seed=6, n=500)

@@ -85,6 +85,7 @@ def factor_vae_by_enumeration(codes: list[list[float]], factors: list[list[int]]
     return float(sum(max(chance[k, j] for k in range(len(factors[0]))) for j in taking_part))
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("seed", range(4))
 def test_factor_vae_is_what_all_votes_give(seed: int) -> None:
     generator = np.random.default_rng(seed)

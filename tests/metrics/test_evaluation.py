@@ -97,6 +97,7 @@ def test_every_deterministic_number(structure: Structure, likelihood: Likelihood
     assert found.grae_full.mean <= found.grae.mean + 1e-12
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("own", [True, False])
 def test_beta_vae_is_its_expectation(own: bool) -> None:
     """With a linear decoder (2) in expectation is (7)."""

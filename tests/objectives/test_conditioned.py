@@ -170,6 +170,7 @@ def test_every_estimator_over_all_its_draws(
     _compare(model, c, found, expected, **tolerance)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("estimator", [Trace(Signs(1)), Fraction(Trace(Signs(1)), 0.25)], ids=str)
 @pytest.mark.filterwarnings("ignore:Trace is the penalty to first order")
 def test_the_first_order_over_all_its_draws(estimator: Estimator, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:

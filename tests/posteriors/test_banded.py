@@ -23,6 +23,7 @@ def parameters(structure: Banded, seed: int) -> torch.Tensor:
     return 0.5 * torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.double)
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("width", [1, 2, 4, 9])
 def test_the_distribution_is_the_one_of_its_dense_matrices(width):
     structure = Banded(width)

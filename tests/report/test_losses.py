@@ -72,6 +72,7 @@ def test_damaged_lines_are_an_input_error(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(("logged", "window"), [(3, 1), (79, 1), (80, 2), (400, 10)])
 def test_the_words_below_a_chart_are_what_is_drawn(
     tmp_path: Path, digits: Path, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, logged: int, window: int

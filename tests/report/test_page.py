@@ -110,6 +110,7 @@ def test_originals_are_the_held_out_images(tmp_path: Path, digits: Path, make_ru
         np.testing.assert_array_equal(row[:, 9 * place : 9 * place + 8, 0], test[i, 0].numpy())
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(("objective", "structure"), [("beta-vae", "block:2"), ("grae", "diagonal")])
 def test_matrices_shown_are_those_of_the_model(
     tmp_path: Path, digits: Path, make_run: MakeRun, objective: str, structure: str
@@ -188,6 +189,7 @@ def test_vectors_are_drawn_as_lines(tmp_path: Path, vectors: Path, make_run: Mak
     assert page.pixels("held-out sample 6 and its reconstructions").size
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("outputs", [1, 2])
 def test_tiny_vectors_and_one_latent(tmp_path: Path, make_run: MakeRun, outputs: int) -> None:
     np.save(tmp_path / "tiny.npy", np.random.default_rng(0).normal(size=(20, outputs)))

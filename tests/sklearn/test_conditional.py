@@ -42,7 +42,8 @@ def fitted() -> GRAE:
 def test_codes_covariances_and_means_are_those_at_each_samples_condition(fitted: GRAE) -> None:
     table = _data(7, seed=1)
     x, c = _parted(table)
-    model, sigma = fitted.model_, fitted.likelihood_.sigma.detach()
+    likelihood: Any = fitted.likelihood_
+    model, sigma = fitted.model_, likelihood.sigma.detach()
     found = fitted.posterior(table)
     codes, outputs = [], []
     for one, known, covariance in zip(x, c, found.covariance, strict=True):

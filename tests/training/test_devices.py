@@ -37,6 +37,7 @@ from curvae.training.launching import Launch
 from curvae.training.snapshots import snapshot
 
 Configure = Callable[..., RunConfig]
+pytestmark = pytest.mark.timeout(900)  # several processes, perhaps on a busy machine
 SCRIPT = Path(__file__).parent / "device_steps.py"
 SPEC = importlib.util.spec_from_file_location("device_steps", SCRIPT)
 assert SPEC is not None
@@ -279,7 +280,6 @@ def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_the_command_alone_and_under_launchers(place: Path) -> None:
     slurm = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_NODELIST": "127.0.0.1"}
     starts: dict[str, list[tuple[list[str], dict[str, str]]]] = {
@@ -308,7 +308,6 @@ def _own(place: Path) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_a_script_that_fits(place: Path) -> None:
     said = {}
     for name, command in {
@@ -332,7 +331,6 @@ def test_a_script_that_fits(place: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
@@ -348,7 +346,6 @@ def test_what_goes_wrong_in_one_of_them_is_said_in_one_line(kind: str, message: 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_signals_and_a_lost_process(place: Path) -> None:
     options = [*OPTIONS, "--devices", "2", "--steps", "1000000"]
     first = begin([*CURVAE, *options], place)

@@ -239,9 +239,7 @@ def _wanted(given: dict[str, Any], out: Path | None, config: Path | None, resume
     if "data" not in values:
         raise InputError(f"--data is missing; expected {NAMES} or a path (or --resume to continue a run)")
     if values.get("model_set") and not values.get("model"):
-        raise InputError(
-            "--set is given without --model; it sets options of your own model, --width those of curvae's networks"
-        )
+        raise InputError("--set is given without --model: it is for your own model; curvae's networks have --width")
     if values.get("model"):
         if values.get("network", AUTO) != AUTO or values.get("width", 1.0) != 1.0:
             raise InputError("--network and --width are for curvae's networks, but --model is given; leave them out")

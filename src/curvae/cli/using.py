@@ -88,13 +88,14 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
     from curvae.data.labels import labels_of
     from curvae.data.names import is_table
     from curvae.data.order import conditions_in_order
+    from curvae.runs.mixed import check_kinds, is_mixed
     from curvae.runs.source import check_columns, reading
 
     if part not in _PARTS:
         raise InputError(f"--part is {part!r}; expected {', '.join(_PARTS[:-1])} or {_PARTS[-1]}")
     config = run.config
     source = config.data if data is None else data
-    options = reading(config, run.data.get("white"))
+    options = {**reading(config, run.data.get("white")), "later": data is not None}
     told = told_of(run, condition)
     # columns of a table are no features, whoever says the condition
     if run.coding is not None and (told is None or is_table(source)):
@@ -110,6 +111,8 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
     check_columns(run.data.get("columns"), found, source)
     found = found.in_shape(tuple(run.data["shape"]))
     _check_shape(run, found, source)
+    if is_mixed(config.likelihood):
+        check_kinds(config.likelihood, found, training=False)
     values = in_order(found) if part == "all" else (found.train if part == "train" else found.test)[:]
     if told is not None:
         told = told.expand(len(values), -1)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from curvae.data.notes import note
-from curvae.data.parts import TEST, TRAIN, VALIDATION, parted_keys
+from curvae.data.parts import TEST, TRAIN, VALIDATION, parted_keys, without_labels
 from curvae.data.reasons import check_size, reason
 from curvae.data.split import STANDARD, Halves, Split
 from curvae.errors import InputError
@@ -51,7 +51,7 @@ def load(path: Path, split: Split, key: str | None = None, missing: bool = False
     Args:
         path: the file. An ``.npz`` has a training and a test array (``train`` and ``test``, ``x_train`` and
             ``x_test``, ``train_images`` and ``test_images``, …; without a test array, one for validation is held out;
-            anything beside them, such as labels, is left alone), or one array under any name.
+            anything beside them, such as labels, is left alone), or one array under any name, labels beside it.
         split: used where there is one array only.
         key: of the one array of an ``.npz`` that is to be read.
         missing: whether NaN may stand for what was not observed.
@@ -150,6 +150,8 @@ def _choose(keys: list[str], path: Path, key: str | None) -> tuple[list[str], di
             note(f"{str(path)!r}: {found[TRAIN]!r} is for training, {found[held_out]!r} is held out{left}")
         record = STANDARD if held_out == TEST else {**STANDARD, "held_out": VALIDATION}
         return [found[TRAIN], found[held_out]], record
+    if len(alone := without_labels(keys)) == 1:
+        return alone, STANDARD
     if len(keys) != 1:
         hint = f"; give one by its name, as in {quoted(f'{path.name}:{keys[0]}')}" if keys else ""
         raise InputError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -40,6 +40,7 @@ def load(
     drop: Sequence[str] = (),
     condition: str | Sequence[str] | Coding = (),
     missing: bool = False,
+    later: bool = False,
 ) -> Dataset:
     """Load a data set.
 
@@ -72,6 +73,8 @@ def load(
             ``.npz`` files, and of image folders the folder that each image lies in). A name may say what it is,
             ``age:number`` or ``batch:classes``; see :class:`~curvae.data.Coding`. Or the coding of data read before.
         missing: whether NaN in arrays and tables, and their empty cells, may stand for what was not observed.
+        later: whether these are data for a model that was trained with such labels and dropped columns: they need not
+            be there.
 
     Returns:
         The data, with a digest of its content and a record of the split. uint8 stays uint8 and means pixels, 0 to
@@ -98,12 +101,16 @@ def load(
         raise InputError(f"size is {size}; expected a whole number of pixels from 1 to {_LARGEST}")
     if damaged not in DAMAGED:
         raise InputError(f"damaged is {damaged!r}; expected {' or '.join(DAMAGED)}")
-    kept = labels = tuple(labels)
+    if later and not is_table(source):
+        labels = drop = ()
+    kept, may_lack = tuple(labels), {*labels, *drop} if later else set()
     if condition and is_table(source):
         names = condition.names if isinstance(condition, Coding) else [kind_of(text)[0] for text in condition]
         kept = tuple(dict.fromkeys([*labels, *names]))
+        may_lack -= {*names}
     split = Whole() if test_fraction is None else Split(split_seed, test_fraction)
-    name, halves = _read(source, _Wish(split, size, cache, damaged, white, missing), (kept, tuple(drop)))
+    wish = _Wish(split, size, cache, damaged, white, missing, may_lack)
+    name, halves = _read(source, wish, (kept, tuple(drop)))
     halves = whitened(halves, white, repr(name))
     if size is not None:
         resize = _reading_images("resize")
@@ -130,6 +137,7 @@ def load_whole(
     drop: Sequence[str] = (),
     condition: str | Sequence[str] | Coding = (),
     missing: bool = False,
+    later: bool = False,
 ) -> Dataset:
     """Load a data set that is not to be parted, down to a single sample: for :func:`curvae.data.in_order`.
 
@@ -153,6 +161,7 @@ def load_whole(
         damaged=damaged,
         white=white,
         missing=missing,
+        later=later,
         labels=labels,
         drop=drop,
         condition=condition,
@@ -167,7 +176,8 @@ class _Wish(NamedTuple):
     cache: Path | None
     damaged: str
     white: int | None
-    missing: bool = False
+    missing: bool
+    may_lack: Collection[str]
 
 
 def _reading_images(module: str, extra: str = "cli") -> Any:
@@ -224,12 +234,12 @@ def _read_path(path: Path, wish: _Wish, columns: tuple[Sequence[str], Sequence[s
     if path.is_dir():
         if idx.find(path, "train") or idx.find(path, "test"):
             return idx.load_folder(path, wish.split)
-        return _reading_images("images").load_folder(path, *wish[:-1])
+        return _reading_images("images").load_folder(path, *wish[:5])
     file, key = arrays.locate(path)
     if not file.exists():
         raise InputError(f"{str(path)!r} does not exist; {EXPECTED}")
     if file.suffix.lower() in tables.SUFFIXES:
-        return tables.load(file, wish.split, *columns, layer=key, missing=wish.missing)
+        return tables.load(file, wish.split, *columns, key, wish.missing, wish.may_lack)
     if file.suffix.lower() not in arrays.SUFFIXES:
         raise InputError(f"{str(path)!r} is not a kind of file that curvae reads; {EXPECTED}")
     return arrays.load(file, wish.split, key, wish.missing)

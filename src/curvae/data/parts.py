@@ -71,6 +71,16 @@ def parted_labels(keys: Iterable[str]) -> dict[str, str]:
     return next(({"": name} for label in _LABELS for name in names if name.lower() == label), {})
 
 
+def without_labels(keys: Iterable[str]) -> list[str]:
+    """Of a file's arrays, those that are not called labels.
+
+    Example:
+        >>> without_labels(["images", "Labels", "y"])
+        ['images']
+    """
+    return [name for name in keys if name.lower() not in _LABELS]
+
+
 def parted_keys_called(keys: Iterable[str], name: str) -> dict[str, str]:
     """Of a file's arrays, those of one name: the key of each part, or under ``""`` that of all; or none.
 

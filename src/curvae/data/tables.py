@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ def load(
     drop: Sequence[str] = (),
     layer: str | None = None,
     missing: bool = False,
+    may_lack: Collection[str] = (),
 ) -> Halves:
     """Read a table with one sample a row; all of its columns are features but for those that are named.
 
@@ -37,6 +38,7 @@ def load(
         drop: columns that are left out; of a ``.h5ad`` file names of variables.
         layer: of a ``.h5ad`` file, instead of its matrix.
         missing: whether empty cells and NaN may stand for what was not observed.
+        may_lack: of the labels and of what is left out, columns that need not be there.
 
     Returns:
         Halves of float32 ``[N, C]``.
@@ -49,7 +51,9 @@ def load(
     with open_regular(path):  # a pipe would be waited for
         pass
     values, names, beside = _read(path, name, layer)
-    _check_named(name, drop, [*names, *beside], "drop")
+    known = [*names, *beside]
+    labels, drop = ([one for one in each if one in known or one not in may_lack] for each in (labels, drop))
+    _check_named(name, drop, known, "drop")
     _check_named(name, labels, beside if path.suffix.lower() == ".h5ad" else names, "labels")
     left_out = {*labels, *drop}
     chosen = [number for number, column in enumerate(names) if column not in left_out]
@@ -100,6 +104,8 @@ def _framed(frame: Any, name: str) -> tuple[Any, list[str], dict[str, Any]]:
     if len(set(names)) < len(names):
         twice = next(column for column in names if names.count(column) > 1)
         raise InputError(f"{name} has two columns called {twice!r}; give them different names")
+    if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
+        raise InputError(f"{name} has one column, {names[0]!r}; separate its columns with commas")
     if names and all(_is_number(column) for column in names):
         raise InputError(f"{name} begins with a row of numbers; expected the columns' names there")
     if names[:1] == ["Unnamed: 0"] and list(frame[names[0]]) == list(range(len(frame))):

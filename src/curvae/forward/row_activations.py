@@ -168,7 +168,9 @@ KERNELS: Mapping[Callable[..., Any], Callable[..., Kernels | None]] = MappingPro
         functional.elu: _elu,
         functional.leaky_relu: _leaky_relu,
         **dict.fromkeys([functional.relu, torch.relu, torch.Tensor.relu], _relu),
-        **dict.fromkeys([functional.tanh, torch.tanh, torch.Tensor.tanh], _tanh),
+        functional.tanh: _tanh,
+        torch.tanh: _tanh,
+        torch.Tensor.tanh: _tanh,
         **dict.fromkeys([functional.sigmoid, torch.sigmoid, torch.Tensor.sigmoid], _sigmoid),
     }
 )

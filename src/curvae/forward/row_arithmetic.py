@@ -30,7 +30,8 @@ def arithmetic(call: Call) -> Float[Tensor, "R *S"]:
     if call.func in _SUMS:
         return _sum(call)
     if call.func in _PRODUCTS and len(call.places) == 2:
-        return bilinear(call.func, *call.args, call.arrangement)
+        left, right = call.args
+        return bilinear(call.func, left, right, call.arrangement)
     if call.func in _PRODUCTS or (call.func in _QUOTIENTS and call.places == [0] and not call.options):
         return _scaled(call, own)
     return _any(call, own)
@@ -76,10 +77,12 @@ def _any(call: Call, own: list[int]) -> Float[Tensor, "R *S"]:
     return call.arrangement.differentiate(at(call.args), at(at_points), *rows)
 
 
-_SUMS = frozenset({torch.add, torch.sub, torch.neg, _tensor.add, _tensor.sub, _tensor.neg, _tensor.__rsub__})
-_PRODUCTS = frozenset({torch.mul, _tensor.mul})
-_QUOTIENTS = frozenset({torch.div, _tensor.div})
-_OTHERS = frozenset(
+_SUMS: frozenset[Callable[..., Any]] = frozenset(
+    {torch.add, torch.sub, torch.neg, _tensor.add, _tensor.sub, _tensor.neg, _tensor.__rsub__}
+)
+_PRODUCTS: frozenset[Callable[..., Any]] = frozenset({torch.mul, _tensor.mul})
+_QUOTIENTS: frozenset[Callable[..., Any]] = frozenset({torch.div, _tensor.div})
+_OTHERS: frozenset[Callable[..., Any]] = frozenset(
     {
         *(torch.square, _tensor.square, torch.pow, _tensor.pow, _tensor.__pow__, _tensor.__rdiv__, torch.where),
         *(torch.sin, _tensor.sin, torch.cos, _tensor.cos),

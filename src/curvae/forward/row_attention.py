@@ -83,7 +83,8 @@ def multi_head_attention(call: Call) -> Float[Tensor, "R N E"]:
         weights = named["in_proj_weight"].chunk(3)
         biases = [None] * 3 if named["in_proj_bias"] is None else named["in_proj_bias"].chunk(3)
         projected = tuple(linear(*part, arrangement) for part in zip(inputs, weights, biases, strict=True))
-    heads = attend(*map(split, projected), arrangement)
+    query, key, value = map(split, projected)
+    heads = attend(query, key, value, arrangement)
     joined = heads.transpose(1, 2).flatten(2)
     return linear(joined, named["out_proj_weight"], named["out_proj_bias"], arrangement)
 
@@ -103,7 +104,7 @@ def along_axis(call: Call) -> Float[Tensor, "R *S"]:
     """Softmax and its like, along an axis that is not the batch's."""
     rows, rest = call.only()
     named = _named(call, ("input", "dim"))
-    axis = named.get("dim")
+    axis = named.get("dim", "")
     call.require(isinstance(axis, int) and rows.dim() > 1 and axis % rows.dim() != 0)
     if call.func in _SOFTMAX and len(call.args) <= 2 and not named.keys() - {"input", "dim", "_stacklevel"}:
         return softmax(rows, axis - rows.dim() if axis > 0 else axis, call.arrangement)
@@ -137,7 +138,7 @@ def _named(call: Call, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 _tensor = torch.Tensor
-_SOFTMAX = frozenset({functional.softmax, torch.softmax, _tensor.softmax})
+_SOFTMAX: frozenset[Callable[..., Any]] = frozenset({functional.softmax, torch.softmax, _tensor.softmax})
 RULES: dict[Callable[..., Any], Callable[[Call], Tensor]] = {
     functional.scaled_dot_product_attention: attention,
     **dict.fromkeys([torch.matmul, _tensor.matmul, _tensor.__matmul__, torch.bmm, _tensor.bmm], matmul),

@@ -27,27 +27,27 @@ class Groups(NamedTuple):
     """What is normalised together, and how it is scaled.
 
     Attributes:
-        count: groups in each sample, the channels in as many equal parts; ``None``: everything in trailing axes.
+        parts: groups in each sample, the channels in as many equal parts; ``None``: everything in trailing axes.
         trailing: their sizes (layer normalisation).
         eps: ε.
     """
 
-    count: int | None
+    parts: int | None
     trailing: tuple[int, ...]
     eps: float
 
     def flat(self, rows: Float[Tensor, "n *S"]) -> Float[Tensor, "g N"]:
         """One group a row."""
-        size = math.prod(self.trailing) if self.count is None else rows.shape[1:].numel() // self.count
+        size = math.prod(self.trailing) if self.parts is None else rows.shape[1:].numel() // self.parts
         return rows.reshape(-1, size)
 
     def scale(self, weight: Tensor, dims: int) -> Tensor:
         """A weight that broadcasts over rows of so many axes."""
-        return weight if self.count is None else weight.view(-1, *[1] * (dims - 2))
+        return weight if self.parts is None else weight.view(-1, *[1] * (dims - 2))
 
     def over(self, dims: int) -> list[int]:
         """The axes that a weight does not have."""
-        return list(range(dims - len(self.trailing))) if self.count is None else [0, *range(2, dims)]
+        return list(range(dims - len(self.trailing))) if self.parts is None else [0, *range(2, dims)]
 
 
 def normalise(
@@ -86,11 +86,11 @@ class _Normalised(torch.autograd.Function):
     ) -> Tensor:
         rows = rows.contiguous()
         primal, tangents = arrangement.halves(rows)
-        y, *moments = _values(primal, weight, bias, groups)
-        at = _points(primal, *moments, arrangement, groups)
+        y, mean, inverse = _values(primal, weight, bias, groups)
+        at = _points(primal, mean, inverse, arrangement, groups)
         slopes = _derivative(groups.flat(tangents), *at).view_as(tangents)
         scale = None if weight is None else groups.scale(weight, rows.dim())
-        ctx.save_for_backward(rows, weight, bias, *moments, slopes, *(at if arrangement.directions == 1 else ()))
+        ctx.save_for_backward(rows, weight, bias, mean, inverse, slopes, *(at if arrangement.directions == 1 else ()))
         ctx.given = arrangement, groups
         return torch.cat([y, slopes if scale is None else slopes * scale])
 
@@ -132,7 +132,10 @@ def _points(
     groups: Groups,
 ) -> tuple[Float[Tensor, "n N"], Float[Tensor, "n 1"], Float[Tensor, "n 1"]]:
     """The values of each tangent's point, their mean and 1/√(v + ε)."""
-    points, mean, inverse = (arrangement.along(arrangement.points(part)) for part in (primal, mean, inverse))
+    # the kernel reads memory as if it were in order, which that of one point seen many times is not
+    points, mean, inverse = (
+        arrangement.along(arrangement.points(part)).contiguous() for part in (primal, mean, inverse)
+    )
     return groups.flat(points), mean.reshape(-1, 1), inverse.reshape(-1, 1)
 
 
@@ -144,10 +147,10 @@ def _values(
     x: Float[Tensor, "B *S"], weight: Tensor | None, bias: Tensor | None, groups: Groups
 ) -> tuple[Float[Tensor, "B *S"], Tensor, Tensor]:
     """PyTorch's own kernel: output, means, 1/√(v + ε)."""
-    if groups.count is None:
+    if groups.parts is None:
         return torch.native_layer_norm(x, groups.trailing, weight, bias, groups.eps)
     sizes = x.shape[0], x.shape[1], x.shape[2:].numel()
-    return torch.native_group_norm(x, weight, bias, *sizes, groups.count, groups.eps)
+    return torch.native_group_norm(x, weight, bias, *sizes, groups.parts, groups.eps)
 
 
 def _backward(
@@ -161,11 +164,11 @@ def _backward(
     needed: Sequence[bool],
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     wanted = [True, *needed]
-    if groups.count is None:
+    if groups.parts is None:
         return torch.ops.aten.native_layer_norm_backward(
             gradient, x, groups.trailing, mean, inverse, weight, bias, wanted
         )
-    sizes = x.shape[0], x.shape[1], x.shape[2:].numel(), groups.count
+    sizes = x.shape[0], x.shape[1], x.shape[2:].numel(), groups.parts
     return torch.ops.aten.native_group_norm_backward(gradient, x, mean, inverse, weight, *sizes, wanted)
 
 

@@ -124,7 +124,7 @@ def open_data(
     if _is_prior(text):
         return decoded_draws(opened.model, _draws(text, opened.model, samples, products), generator, opened.likelihood)
     run = opened.run
-    options = {} if run is None else reading(run.config, run.data.get("white"))
+    options = {} if run is None else {**reading(run.config, run.data.get("white")), "later": True}
     if run is not None and run.coding is not None:
         options["condition"] = run.coding
     found = load(text, **(options | ({} if size is None else {"size": size})))

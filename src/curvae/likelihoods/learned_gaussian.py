@@ -56,7 +56,8 @@ class LearnedGaussian(nn.Module, ElementwiseLikelihood):
             raise InputError(f"floor is {floor:g}; expected a part of sigma, >= 0 and < 1")
         self._smallest: Tensor | None
         smallest = start + math.log(self.floor) if self.floor else None
-        self.register_buffer("_smallest", smallest)
+        # of the constructor, not of the state
+        self.register_buffer("_smallest", smallest, persistent=False)
         self.log_sigma = nn.Parameter(start)
 
     @property
@@ -68,6 +69,11 @@ class LearnedGaussian(nn.Module, ElementwiseLikelihood):
         if self._smallest is None:
             return self.log_sigma
         return 0.5 * torch.logaddexp(2 * self.log_sigma, 2 * self._smallest)
+
+    def with_kept_floor(self) -> LearnedGaussian:
+        """Itself, with the floor among what is saved: for a σ that :meth:`start` takes from data."""
+        self.register_buffer("_smallest", self._smallest)
+        return self
 
     @torch.no_grad()
     def start(self, sigma: Float[Tensor, "*D"]) -> None:

@@ -13,7 +13,7 @@ from curvae.likelihoods import Gaussian
 from curvae.runs.build import ends_in_sigmoid, network_of
 from curvae.runs.config import RunConfig
 from curvae.runs.fields import PYTHON
-from curvae.runs.mixed import bare, check_columns, is_mixed, resolved, told
+from curvae.runs.mixed import bare, check_kinds, is_mixed, resolved, told
 from curvae.runs.parts import build_likelihood
 
 _UNIT_INTERVAL = ("bernoulli", "bernoulli-logits", "continuous-bernoulli")
@@ -77,7 +77,7 @@ def check_data(config: RunConfig, dataset: Dataset) -> None:
         raise InputError("batch_size is 1 but the paper's networks normalise over the batch; expected at least 2")
     kind = bare(config.likelihood).partition(":")[0]
     if is_mixed(config.likelihood):
-        check_columns(config.likelihood, dataset)
+        check_kinds(config.likelihood, dataset)
     if dataset.train.dtype == torch.uint8:
         if kind in _COUNTS:
             raise InputError(
@@ -222,7 +222,7 @@ def _on_unit_interval(config: RunConfig) -> bool:
 
 def _check_counts(config: RunConfig, dataset: Dataset) -> None:
     for values in (dataset.train[:], dataset.test[:]):
-        wrong = values[(values < 0) | (values != values.floor())]
+        wrong = values[(values < 0) | (values != values.floor()) & ~values.isnan()]
         if len(wrong):
             raise InputError(
                 f"likelihood is {config.likelihood} but {dataset.name} has values other than counts 0, 1, 2, …, such "

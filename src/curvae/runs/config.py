@@ -10,7 +10,6 @@ from typing import Any
 from curvae._checks import shown
 from curvae.errors import InputError
 from curvae.runs.fields import AUTO, checked_field, true_or_false
-from curvae.runs.mixed import is_mixed, is_open
 
 # these came with version 0.2.1: at their defaults a document does without them, and older versions read it
 _LATER = (
@@ -197,12 +196,9 @@ class RunConfig:
         names = [f.name for f in dataclasses.fields(self) if getattr(self, f.name) != getattr(other, f.name)]
         found = [name for name in names if name != "network" or AUTO not in (self.network, other.network)]
         # what was not looked for yet differs from nothing
-        open_size = 0 in (self.condition_size, other.condition_size)
-        open_kinds = any(map(is_open, (self.likelihood, other.likelihood))) and all(
-            map(is_mixed, (self.likelihood, other.likelihood))
-        )
-        left_to_data = {"condition_size": open_size, "likelihood": open_kinds}
-        return [name for name in found if not left_to_data.get(name)]
+        return [
+            name for name in found if name != "condition_size" or 0 not in (self.condition_size, other.condition_size)
+        ]
 
 
 def _joined(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import torch
@@ -134,6 +134,26 @@ def resolved(text: str, dataset: Dataset) -> str:
     return MASKED * gaps + "mixed:" + ",".join(f"{kind}:{count}" for kind, count in groups)
 
 
+def continued(text: str, stored: str, names: Sequence[str]) -> str:
+    """The observation model that a run has already, for a text that left it to the data and says nothing else.
+
+    Args:
+        text: what is asked for now.
+        stored: what the run has.
+        names: of its columns.
+
+    Example:
+        >>> continued("mixed:b=binary", "masked:mixed:counts:1,binary:1", ["a", "b"])
+        'masked:mixed:counts:1,binary:1'
+        >>> continued("mixed:b=counts", "masked:mixed:counts:1,binary:1", ["a", "b"])
+        'mixed:b=counts'
+    """
+    if not is_open(text) or not is_mixed(stored) or text.startswith(MASKED) > stored.startswith(MASKED):
+        return text
+    kinds = dict(zip(names, (kind for kind, count in pieces(stored) for _ in range(count)), strict=False))
+    return stored if all(kinds.get(name) == kind for name, kind in _named(text)) else text
+
+
 def inferred(values: Float[Tensor, "N C"]) -> list[str]:
     """The kind of each column, of its observed values.
 
@@ -147,8 +167,13 @@ def inferred(values: Float[Tensor, "N C"]) -> list[str]:
     return ["binary" if one else "counts" if many else "continuous" for one, many in zip(unit, counts, strict=True)]
 
 
-def check_columns(text: str, dataset: Dataset) -> None:
+def check_kinds(text: str, dataset: Dataset, training: bool = True) -> None:
     """Refuse a table that a mixed observation model is not of.
+
+    Args:
+        text: of the observation model.
+        dataset: the table.
+        training: whether each column has to have some value.
 
     Raises:
         InputError: other columns than it has, or numbers that are not of their kind.
@@ -157,7 +182,7 @@ def check_columns(text: str, dataset: Dataset) -> None:
     kinds = [kind for kind, count in pieces(text) for _ in range(count)]
     if len(kinds) != values.shape[1]:
         raise InputError(f"likelihood is {text!r}, of {len(kinds)} columns, but {dataset.name} has {values.shape[1]}")
-    _check_kinds(kinds, values, columns_of(dataset), dataset.name)
+    _check_kinds(kinds, values, columns_of(dataset), dataset.name, training)
 
 
 def told(text: str, dataset: Dataset) -> str:
@@ -229,7 +254,7 @@ def _one(kind: str, count: int) -> Likelihood:
     # on the CPU where a model is built without memory: scales are looked at
     start = torch.ones(count, device="cpu")
     if kind == "continuous":
-        return LearnedGaussian(start, floor=_FLOOR)
+        return LearnedGaussian(start, floor=_FLOOR).with_kept_floor()
     return BernoulliLogits() if kind == "binary" else LearnedNegativeBinomial(10 * start)
 
 
@@ -251,10 +276,12 @@ def _table(text: str, dataset: Dataset) -> Float[Tensor, "N C"]:
     return torch.cat([dataset.train[:], dataset.test[:]])
 
 
-def _check_kinds(kinds: list[str], values: Float[Tensor, "N C"], names: list[str], where: str) -> None:
+def _check_kinds(
+    kinds: list[str], values: Float[Tensor, "N C"], names: list[str], where: str, training: bool = True
+) -> None:
     for kind, name, column in zip(kinds, names, values.T, strict=True):
         seen = column[~column.isnan()]
-        if not len(seen):
+        if not len(seen) and training:
             raise InputError(f"{where} has no value at all in column {name!r}; leave it out with --drop")
         if kind == "binary":
             wrong = seen[(seen != 0) & (seen != 1)]

@@ -23,7 +23,7 @@ from curvae.runs import Run, RunConfig, build_objective, likelihood_of, load_dat
 from curvae.runs.checks import check_data, choose_network, remarks
 from curvae.runs.device import choose_device
 from curvae.runs.handed import Handed
-from curvae.runs.mixed import begin, is_mixed, is_open
+from curvae.runs.mixed import begin, continued, is_mixed, is_open
 from curvae.runs.own import Build
 from curvae.runs.own_run import build_for_run, check_outputs, rebuilt
 from curvae.runs.start import start_from
@@ -182,6 +182,8 @@ def _resumed(call: _Call) -> Outcome:
     config, out, handed = call.config, call.out, call.handed
     run = replace(Run.open(out), handed=handed)
     config = _in_steps(config, int(run.data.get("train", 0)))
+    names = run.data.get("columns") or [str(number) for number in range(run.data["shape"][0])]
+    config = replace(config, likelihood=continued(config.likelihood, run.config.likelihood, names))
     if run.finished and not changes(run, config):
         return call.leave(run)
     device = call.device()

@@ -12,6 +12,7 @@ from curvae.metrics.codes import deployed
 from curvae.objectives import Objective, Terms
 from curvae.runs import RunConfig
 from curvae.runs.checks import cure
+from curvae.runs.mixed import MASKED
 from curvae.training.module import at_its_conditions
 from curvae.training.schedule import beta_at
 
@@ -28,7 +29,7 @@ def try_out(config: RunConfig, model: Autoencoder, objective: Objective, dataset
         InputError: the objective does not exist, or numbers of the run's precision cannot hold it, its gradient or the
             gradient's square, which Adam needs.
     """
-    at, x = at_its_conditions(model, typed(dataset.half()[:_TRIED], config))
+    at, x = at_its_conditions(model, typed(dataset.half()[_some(config, dataset)], config))
     try:
         with deployed(model):
             first = objective.with_beta(beta_at(config, 0)) if config.beta_warmup else objective  # type: ignore
@@ -52,6 +53,13 @@ def try_out(config: RunConfig, model: Autoencoder, objective: Objective, dataset
             f"the objective {wrong} on {dataset.name} before the first step: likelihood is {config.likelihood}, beta "
             f"{config.beta:g}, and the data have values from {float(x.min()):.3g} to {float(x.max()):.3g}; {advice}"
         )
+
+
+def _some(config: RunConfig, dataset: Dataset) -> slice | Tensor:
+    """The first few samples, of data with gaps those of which something was observed."""
+    if not config.likelihood.startswith(MASKED):
+        return slice(_TRIED)
+    return dataset.train[:].flatten(1).isnan().all(1).long().argsort(stable=True)[:_TRIED]
 
 
 def typed(data: Tensor | Batch, config: RunConfig) -> Tensor | Batch:

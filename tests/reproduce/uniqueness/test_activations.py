@@ -36,6 +36,7 @@ def test_double_precision(nu: Nonlinearity) -> None:
     np.testing.assert_allclose([exact(v)[1] for v in u[::500]], slope(u[::500]), atol=1e-14)
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("nu", Nonlinearity)
 def test_single_precision(nu: Nonlinearity) -> None:
     """As accurate as single precision allows, over a range that no decoder leaves."""

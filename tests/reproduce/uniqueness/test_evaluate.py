@@ -80,6 +80,7 @@ def test_identitys_optimum_is_probabilistic_pca(index: int) -> None:
             assert abs(angles(trial, found.fit.mean)[1]) < 5
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("nu", [Nonlinearity.TANH, Nonlinearity.ELU])
 def test_the_optimum_is_one_whatever_the_start(nu: Nonlinearity) -> None:
     """Mean-field: one ELBO and one rotation; full: one ELBO, any rotation."""
