@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +81,13 @@ def test_a_function_and_a_file_of_numbers(curvae: Curvae, file: Path, tmp_path: 
     assert np.allclose(answer.json["beta_hat"]["median"], expected.mean().item(), rtol=1e-4)
     assert answer.json["maker_beta"] == 0.5
     assert answer.json["cost"]["samples"] == 40
+
+
+def test_a_single_sample(curvae: Curvae, file: Path, tmp_path: Path):
+    np.save(tmp_path / "one.npy", np.random.default_rng(0).random((1, 6), dtype=np.float32))
+    answer = curvae("inspect", f"{file}:model", "--data", tmp_path / "one.npy", "--json")
+    assert answer.code == 0, answer.stderr
+    assert json.loads(answer.stdout)["trace_se"] is None  # one sample says nothing of others
 
 
 def test_prior_draws_a_page_and_a_table(curvae: Curvae, file: Path, tmp_path: Path):

@@ -19,7 +19,8 @@ from curvae._typing import Tensor
 from curvae.adapters import adapt, folder
 from curvae.autoencoder import Autoencoder, Model
 from curvae.conditioned import AtOne
-from curvae.data import Dataset, load
+from curvae.data import Dataset, in_order, load_whole
+from curvae.data.order import conditions_in_order
 from curvae.errors import InputError
 from curvae.inspection.budget import Budget, how_many
 from curvae.inspection.subject import flat_count
@@ -127,7 +128,7 @@ def open_data(
     options = {} if run is None else {**reading(run.config, run.data.get("white")), "later": True}
     if run is not None and run.coding is not None:
         options["condition"] = run.coding
-    found = load(text, **(options | ({} if size is None else {"size": size})))
+    found = load_whole(text, **(options | ({} if size is None else {"size": size})))
     if run is not None:
         check_columns(run.data.get("columns"), found, text)
     return _chosen(found, opened.condition, whole=found.split.get("kind") != "standard")
@@ -151,11 +152,11 @@ def _draws(text: str, model: Any, samples: int | None, products: int) -> int:
 
 def _chosen(found: Dataset, condition: Tensor | None, whole: bool) -> Tensor:
     """The held-out samples, or all of them; of those with conditions the ones at this one."""
-    x = torch.cat([found.train[:], found.test[:]]) if whole else found.test[:]
+    x = in_order(found) if whole else found.test[:]
     if condition is None:
         return x
-    assert found.conditions is not None  # of a conditional run
-    c = torch.cat(found.conditions) if whole else found.conditions[1]
+    c = conditions_in_order(found) if whole or found.conditions is None else found.conditions[1]
+    assert c is not None  # of a conditional run
     chosen = x[(c == condition).all(1)]
     if not len(chosen):
         raise InputError(f"no sample of {found.name} that is looked at has this condition; expected one that some have")
