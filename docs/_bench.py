@@ -126,3 +126,17 @@ def growth(name: str) -> str:
     """Exponents of time and memory."""
     exponents = next(r["exponents"] for r in read("bench/scaling.json")["scaling"] if r["name"] == name)
     return f"{num(exponents['time'])} and {num(exponents['memory'])}"
+
+
+def log_determinant_table() -> str:
+    """Errors of one log-determinant by who estimates it, and how often the stated interval holds the truth."""
+    rows = read("bench/log_determinant.json")["rows"]
+    betas = sorted({row["beta"] for row in rows})
+    cells: dict[str, list[str]] = {}
+    for each in rows:
+        covered = f" ({num(100 * each['covered'], 0)})" if "covered" in each else ""
+        cells.setdefault(each["way"], []).append(f"{num(each['rms_percent'])}{covered}")
+    return table(
+        ["", *(f"β = {beta:g}" for beta in betas)],
+        [[f"`{way}`" if way == "log_determinant" else way, *found] for way, found in cells.items()],
+    )

@@ -86,7 +86,7 @@ def describe_anew(path: Path) -> None:
         (flip_a_bit, "is damaged"),
         (foreign_weights, "does not fit the model"),
         (a_layer_less, "does not fit the model"),
-        (a_pickle, "does not fit the model"),
+        (a_pickle, "cannot be read"),
     ],
 )
 def test_damaged_weights(damage: object, message: str, copy: Path) -> None:
