@@ -128,6 +128,11 @@ def growth(name: str) -> str:
     return f"{num(exponents['time'])} and {num(exponents['memory'])}"
 
 
+def decoder_cost(way: str, network: str = "AutoencoderKL") -> str:
+    """Steps of a β-VAE on a decoder of the kind that latent diffusion has."""
+    return num(row("decoders", f"GRAE≈, {way}", network, "β-VAE")["ratio"])
+
+
 def log_determinant_table() -> str:
     """Errors of one log-determinant by who estimates it, and how often the stated interval holds the truth."""
     rows = read("bench/log_determinant.json")["rows"]

@@ -43,7 +43,7 @@ def pages() -> dict[Path, str]:
     readme = ROOT / "README.md"
     return {
         HERE / "cli.md": _render("cli.md", commands=_cli.commands()),
-        HERE / "first-stage.md": _render("first-stage.md", first=_first_stage, n=_numbers),
+        HERE / "first-stage.md": _render("first-stage.md", first=_first_stage, bench=_bench, n=_numbers),
         HERE / "results.md": _render("results.md", **_MODULES),
         HERE / "objectives.md": _render("objectives.md", **_MODULES),
         readme: _fill(readme.read_text(encoding="utf-8"), _readme.parts()),
