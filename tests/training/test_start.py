@@ -119,5 +119,5 @@ def test_the_command_line_says_what_is_new(configure: Configure, tmp_path: Path)
     command = f"train {options} --objective beta-vae --init-from {tmp_path / 'first'} --out {tmp_path / 'second'}"
     done = CliRunner().invoke(app, command.split())
     assert done.exit_code == 0
-    assert "has no widths: they begin as those that its decoder implies" in " ".join(done.stderr.split())
+    assert "has no such widths: they begin as those that its decoder implies" in " ".join(done.stderr.split())
     assert load_model(tmp_path / "second").structure is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from torch import nn
@@ -62,7 +63,8 @@ def build_networks(
     if activation not in ACTIVATIONS:
         raise InputError(f"activation is {activation!r}; expected one of {', '.join(ACTIVATIONS)}")
     outputs = outputs_for(likelihood, columns)
-    hidden = [positive_int("a hidden layer's size", size) for size in layers]
+    sizes = [layers] if isinstance(layers, Integral) else layers  # one alone, as scikit-learn's networks take it
+    hidden = [positive_int("a hidden layer's size", size) for size in sizes]
     between = ACTIVATIONS[activation]
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

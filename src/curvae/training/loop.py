@@ -216,7 +216,7 @@ def _started(config: RunConfig, model: Autoencoder, dataset: Dataset) -> list[st
         half = dataset.half()
         batches = (typed(half[start : start + 100], config) for start in range(0, min(len(half), _FITTED), 100))
         fit_widths(model, batches, config.beta, likelihood_of(config, model))
-        remarks = [f"{config.init_from} has no widths: they begin as those that its decoder implies (11)"]
+        remarks = [f"{config.init_from} has no such widths: they begin as those that its decoder implies (11)"]
     return remarks + [f"{', '.join(new)} initialised anew: {config.init_from} has no such weights"] * bool(new)
 
 
@@ -247,9 +247,9 @@ def _tried(config: RunConfig, model: Autoencoder, dataset: Dataset, handed: Hand
         )
     # these have outputs of another shape than their data, and refuse wrong ones themselves
     others = isinstance(getattr(objective, "likelihood", None), Categorical | Masked | Mixed | SizeFactors)
-    if config.model and not others:
+    if config.model:
         with deployed(model):
-            check_outputs(*at_its_conditions(model, typed(dataset.half()[:2], config)))
+            check_outputs(*at_its_conditions(model, typed(dataset.half()[:2], config)), alike=not others)
     if config.devices > 1:
         check_shareable(config, objective, model)
     try_out(config, model, objective, dataset)
