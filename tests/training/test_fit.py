@@ -424,7 +424,12 @@ def test_a_folder_is_a_path(x: np.ndarray) -> None:
 def test_numbers_of_numpy_are_numbers(x: np.ndarray) -> None:
     given = {"steps": np.int64(2), "batch_size": np.int32(8), "seed": np.int64(3), "lr": np.float32(0.5)}
     config = fit(net(), x, objectives.GRAE(0.2), **given, **CPU).config  # type: ignore[arg-type]
-    assert [type(value) for value in (config.steps, config.batch_size, config.seed, config.lr)] == [int, int, int, float]
+    assert [type(value) for value in (config.steps, config.batch_size, config.seed, config.lr)] == [
+        int,
+        int,
+        int,
+        float,
+    ]
     assert (config.steps, config.batch_size, config.seed, config.lr) == (2, 8, 3, 0.5)
 
 

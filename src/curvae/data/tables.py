@@ -50,7 +50,7 @@ def load(
         pass
     values, names, beside = _read(path, name, layer)
     _check_named(name, drop, [*names, *beside], "drop")
-    _check_named(name, labels, beside if path.suffix.lower() == ".h5ad" else names, "labels")
+    _check_named(name, labels, beside if path.suffix.lower() == ".h5ad" else names, "labels or condition")
     left_out = {*labels, *drop}
     chosen = [number for number, column in enumerate(names) if column not in left_out]
     if not chosen:

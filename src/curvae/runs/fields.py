@@ -142,9 +142,10 @@ def true_or_false(name: str, value: Any) -> bool:
 def _integer(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise InputError(f"{name} is {shown(value)}; expected a whole number")
-    if not -(2**63) <= value < 2**63:
+    number = int(value)
+    if not -(2**63) <= number < 2**63:
         raise InputError(f"{name} is {shown(value)}; expected a whole number below 2^63")
-    return int(value)
+    return number
 
 
 def _real(name: str, value: Any) -> float:
