@@ -327,8 +327,8 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     "npz many arrays": (
         lambda p: npz(p, images=np.ones((3, 2)), masks=np.ones(3), labels=np.ones(3)),
         {},
-        "holds 'images', 'masks', 'labels'; expected 'train' and 'test', 'x_train' and 'x_test', or one array; give one "
-        "by its name, as in a.npz:images",
+        "holds 'images', 'masks', 'labels'; expected 'train' and 'test', 'x_train' and 'x_test', or one array; give "
+        "one by its name, as in a.npz:images",
     ),
     "npz only training": (
         lambda p: npz(p, x_train=np.ones((3, 2)), y_train=np.ones(3)),

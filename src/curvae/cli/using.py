@@ -99,9 +99,12 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
     if not is_table(source):  # what is left out of a table is not in an array
         options["labels"] = options["drop"] = ()
     told = told_of(run, condition)
-    # columns of a table are no features, whoever says the condition
-    if run.coding is not None and (told is None or is_table(source)):
+    options["absent"] = data is not None  # other data may lack labels
+    if run.coding is not None and told is None:
         options["condition"] = run.coding
+    elif run.coding is not None and is_table(source):
+        # columns of a table are no features, whoever says the condition
+        options["drop"] = (*options["drop"], *run.coding.names)
     if data is None:
         found = run.dataset()
         if part == "all" and "damaged" in found.split:

@@ -40,6 +40,7 @@ def load(
     drop: Sequence[str] = (),
     condition: str | Sequence[str] | Coding = (),
     missing: bool = False,
+    absent: bool = False,
 ) -> Dataset:
     """Load a data set.
 
@@ -58,6 +59,7 @@ def load(
         size: side in pixels of the square that images are brought to: shorter side scaled, middle cut out, bicubic.
             Needed for an image folder of mixed sizes; an error for data that are not images.
         split_seed: seed of the split where the source has none of its own.
+        absent: whether columns that ``labels`` and ``drop`` name may be absent from a table.
         test_fraction: share of the data held out in such a split, in (0, 1); None parts nothing (:func:`load_whole`).
         cache: folder to keep decoded or rendered pixels in, memory-mapped and with a digest. None means
             ``$CURVAE_CACHE`` or ``~/.cache/curvae`` for sets that make one wait, and no cache for small image folders.
@@ -103,7 +105,7 @@ def load(
         names = condition.names if isinstance(condition, Coding) else [kind_of(text)[0] for text in condition]
         kept = tuple(dict.fromkeys([*labels, *names]))
     split = Whole() if test_fraction is None else Split(split_seed, test_fraction)
-    name, halves = _read(source, _Wish(split, size, cache, damaged, white, missing), (kept, tuple(drop)))
+    name, halves = _read(source, _Wish(split, size, cache, damaged, white, missing, absent), (kept, tuple(drop)))
     halves = whitened(halves, white, repr(name))
     if size is not None:
         resize = _reading_images("resize")
@@ -130,6 +132,7 @@ def load_whole(
     drop: Sequence[str] = (),
     condition: str | Sequence[str] | Coding = (),
     missing: bool = False,
+    absent: bool = False,
 ) -> Dataset:
     """Load a data set that is not to be parted, down to a single sample: for :func:`curvae.data.in_order`.
 
@@ -153,6 +156,7 @@ def load_whole(
         damaged=damaged,
         white=white,
         missing=missing,
+        absent=absent,
         labels=labels,
         drop=drop,
         condition=condition,
@@ -168,6 +172,7 @@ class _Wish(NamedTuple):
     damaged: str
     white: int | None
     missing: bool = False
+    absent: bool = False
 
 
 def _reading_images(module: str, extra: str = "cli") -> Any:
@@ -224,12 +229,12 @@ def _read_path(path: Path, wish: _Wish, columns: tuple[Sequence[str], Sequence[s
     if path.is_dir():
         if idx.find(path, "train") or idx.find(path, "test"):
             return idx.load_folder(path, wish.split)
-        return _reading_images("images").load_folder(path, *wish[:-1])
+        return _reading_images("images").load_folder(path, *wish[:5])
     file, key = arrays.locate(path)
     if not file.exists():
         raise InputError(f"{str(path)!r} does not exist; {EXPECTED}")
     if file.suffix.lower() in tables.SUFFIXES:
-        return tables.load(file, wish.split, *columns, layer=key, missing=wish.missing)
+        return tables.load(file, wish.split, *columns, layer=key, missing=wish.missing, absent=wish.absent)
     if file.suffix.lower() not in arrays.SUFFIXES:
         raise InputError(f"{str(path)!r} is not a kind of file that curvae reads; {EXPECTED}")
     return arrays.load(file, wish.split, key, wish.missing)

@@ -27,6 +27,7 @@ def load(
     drop: Sequence[str] = (),
     layer: str | None = None,
     missing: bool = False,
+    absent: bool = False,
 ) -> Halves:
     """Read a table with one sample a row; all of its columns are features but for those that are named.
 
@@ -37,6 +38,7 @@ def load(
         drop: columns that are left out; of a ``.h5ad`` file names of variables.
         layer: of a ``.h5ad`` file, instead of its matrix.
         missing: whether empty cells and NaN may stand for what was not observed.
+        absent: whether columns that are named may be absent, as labels are from data that a model is used on.
 
     Returns:
         Halves of float32 ``[N, C]``.
@@ -49,6 +51,8 @@ def load(
     with open_regular(path):  # a pipe would be waited for
         pass
     values, names, beside = _read(path, name, layer)
+    if absent:
+        labels, drop = ([one for one in asked if one in names or one in beside] for asked in (labels, drop))
     _check_named(name, drop, [*names, *beside], "drop")
     _check_named(name, labels, beside if path.suffix.lower() == ".h5ad" else names, "labels or condition")
     left_out = {*labels, *drop}
