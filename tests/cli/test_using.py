@@ -199,6 +199,10 @@ def test_labels_of_a_table_follow_the_rows(curvae: Curvae, tmp_path: Path) -> No
     bare_codes = np.load(tmp_path / "bare.npz")
     assert "labels" not in bare_codes
     assert bare_codes["mean"].shape == (30, 2)
+    np.save(tmp_path / "bare.npy", rows)
+    for data in (bare, tmp_path / "bare.npy"):
+        answer = curvae("inspect", str(out), "--data", str(data), "--samples", "2", "--products", "2", "--json")
+        assert answer.code == 0, answer.stderr
 
 
 def test_a_condition_that_is_said_need_not_be_a_column(curvae: Curvae, tmp_path: Path) -> None:
