@@ -296,6 +296,7 @@ def test_bad_input(curvae: Curvae, text: str, options: list[object], message: st
     answer = curvae("train", "--data", tmp_path / "t.csv", "--out", tmp_path / "a", *SMALL, *options)
     assert answer.code == 2
     assert message in answer.stderr
+    assert answer.stderr.count("\n") == 1, answer.stderr
     assert not (tmp_path / "a").exists()
 
 

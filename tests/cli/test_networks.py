@@ -97,7 +97,7 @@ def test_other_images_get_the_option_that_works(
 def test_one_array_of_several_is_trained_on_and_found_again(
     curvae: Curvae, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    np.savez(tmp_path / "a.npz", first=np.random.default_rng(0).random((40, 3)), labels=np.zeros(40))
+    np.savez(tmp_path / "a.npz", first=np.random.default_rng(0).random((40, 3)), second=np.zeros((40, 3)))
     monkeypatch.chdir(tmp_path)
     assert curvae("train", "--data", "a.npz:first", "--out", "run", "--steps", "1", *SMALL).code == 0
     monkeypatch.chdir("/")

@@ -191,9 +191,37 @@ def test_labels_of_a_table_follow_the_rows(curvae: Curvae, tmp_path: Path) -> No
         assert answer.code == 0, answer.stderr
         found = np.load(tmp_path / "z.npz")
         assert found["labels"].tolist() == [f"t{row[0]}" for row in rows[:count]]
-    codes = found["mean"]
-    one.write_text("\n".join(line.rpartition(",")[0] for line in lines[:2]))  # new rows, whose labels nobody knows
-    assert curvae("encode", str(out), "--out", str(tmp_path / "z.npz"), "--data", str(one)).code == 0
-    unlabelled = np.load(tmp_path / "z.npz")
-    assert "labels" not in unlabelled
-    np.testing.assert_array_equal(unlabelled["mean"], codes)
+    # labels and columns that were dropped may be absent from other data
+    bare = tmp_path / "bare.csv"
+    bare.write_text("\n".join(line.rpartition(",")[0] for line in lines))
+    answer = curvae("encode", str(out), "--out", str(tmp_path / "bare.npz"), "--data", str(bare))
+    assert answer.code == 0, answer.stderr
+    bare_codes = np.load(tmp_path / "bare.npz")
+    assert "labels" not in bare_codes
+    assert bare_codes["mean"].shape == (30, 2)
+    np.save(tmp_path / "bare.npy", rows)
+    for data in (bare, tmp_path / "bare.npy"):
+        answer = curvae("inspect", str(out), "--data", str(data), "--samples", "2", "--products", "2", "--json")
+        assert answer.code == 0, answer.stderr
+
+
+def test_a_condition_that_is_said_need_not_be_a_column(curvae: Curvae, tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    rows = [f"{i % 5}.5,{i % 7}.5,{'xy'[i % 2]}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,g", *rows]))
+    (tmp_path / "all-x.csv").write_text("\n".join(["a,b,g", *(row[:-1] + "x" for row in rows)]))
+    (tmp_path / "bare.csv").write_text("\n".join(["a,b", *(row[:-2] for row in rows)]))
+    train = ["train", "--data", tmp_path / "t.csv", "--condition", "g", "--latents", 2, "--steps", 2, "--batch-size", 8]
+    assert curvae(*train, "--out", tmp_path / "run", "--device", "cpu").code == 0
+    said = ["--condition-value", "x"]
+    found = []
+    for name, more in (("all-x", []), ("t", said), ("bare", said)):
+        encode = ["encode", tmp_path / "run", "--data", tmp_path / f"{name}.csv", "--out", tmp_path / f"{name}.npz"]
+        answer = curvae(*encode, *more)
+        assert answer.code == 0, answer.stderr
+        found.append(np.load(tmp_path / f"{name}.npz")["mean"])
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
+    answer = curvae("encode", tmp_path / "run", "--data", tmp_path / "bare.csv", "--out", tmp_path / "none.npz")
+    assert answer.code == 2
+    assert "condition is 'g' but bare has no such labels" in answer.stderr

@@ -144,7 +144,7 @@ def test_columns_of_a_table_are_no_features(tmp_path: Path) -> None:
     assert list(data.labels) == ["keep"]
     assert load(path, condition="kind,dose,keep").labels is None
     assert load(path, condition="keep:number,kind", drop=["dose"]).shape == (2,)
-    with pytest.raises(InputError, match="labels names 'kidn', but"):
+    with pytest.raises(InputError, match="labels or condition names 'kidn', but"):
         load(path, condition="kidn")
 
 

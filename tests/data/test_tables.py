@@ -70,7 +70,7 @@ def test_h5ad(tmp_path: Path) -> None:
     np.testing.assert_allclose(load(path).train[:, 0], np.log1p(counts[:, 0])[np.sort(order[:18])], rtol=1e-6)
     with pytest.raises(InputError, match="has no layer 'raw'; it has 'counts'"):
         load(f"{path}:raw")
-    with pytest.raises(InputError, match="labels names 'kind', but .* has 'cluster'"):
+    with pytest.raises(InputError, match="labels or condition names 'kind', but .* has 'cluster'"):
         load(path, labels=["kind"])
 
 

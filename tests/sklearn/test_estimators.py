@@ -220,6 +220,8 @@ def test_binary_and_mixed_columns() -> None:
         ({"likelihood": Mixed([(Gaussian(), 2)])}, _blob(), "X has 4 columns but Mixed"),
         ({"hidden_layer_sizes": (8, 0)}, _blob(), "a hidden layer's size is 0"),
         ({"steps": 0}, _blob(), "steps is 0; expected"),
+        ({"likelihood": 3}, _blob(), "likelihood is 3; expected a name"),
+        ({"device": "tpu"}, _blob(), "device is 'tpu', which PyTorch does not find here"),
         ({}, np.full((9, 3), np.inf), "infinity"),
     ],
 )

@@ -332,6 +332,20 @@ def test_models_that_cannot_be_trained(name: str, x: np.ndarray, tmp_path: Path)
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(("inputs", "latents"), [(5, 2), (6, 3)])
+def test_networks_of_another_shape(
+    inputs: int, latents: int, x: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # layers of PyTorch's alone: none of a person's own code is under way (these tests' shape checks would pass for it)
+    monkeypatch.setattr("curvae.runs.builder._place", lambda error, source: None)
+    model = Autoencoder(nn.Linear(inputs, 2), nn.Linear(latents, 6), 2)
+    for likelihood in (likelihoods.Gaussian(), likelihoods.Masked(likelihoods.Gaussian())):
+        message = r"cannot encode and decode samples of shape \(6,\) \(RuntimeError: mat1 and mat2"
+        with pytest.raises(InputError, match=message):
+            fit(model, x, objectives.GRAE(0.2, likelihood), steps=2, out=tmp_path / "run", **CPU)
+    assert not (tmp_path / "run").exists()
+
+
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "neither steps nor epochs": ({"steps": None}, "steps is None and epochs is None; expected one of the two"),
     "both": ({"epochs": 2}, "steps is 2 and epochs is 2"),
@@ -350,7 +364,17 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "early stop": ({"early_stop": -1}, "early_stop is -1"),
     "precision": ({"precision": "16"}, "precision is '16'"),
     "device": ({"device": "tpu"}, "device is 'tpu'"),
-    "seed": ({"seed": -1}, "seed is -1"),
+    "seed": ({"seed": -1}, "^seed is -1"),
+    "no seed": ({"seed": None}, "^seed is None; expected a whole number"),
+    "precision as a number": ({"precision": 64}, "precision is 64; expected one of 32, bf16, 64"),
+    "callbacks": ({"callbacks": ["best"]}, "callbacks has 'best'; expected callbacks of lightning"),
+    "gaps": (
+        {
+            "data": np.where(np.arange(480).reshape(80, 6) == 300, np.nan, 0.5),
+            "objective": objectives.GRAE(0.2, likelihoods.Masked(likelihoods.Gaussian())),
+        },
+        r"encoder makes NaN of them; build it as curvae.nn.Observed",
+    ),
     "logger": ({"logger": "wandb"}, "logger is 'wandb'; expected one of tensorboard, csv"),
     "loggers": ({"logger": [3]}, "logger is 3; expected tensorboard, csv, or loggers"),
     "validation": ({"validation": 1.5}, "validation is 1.5; expected a share between 0 and 1"),
@@ -390,6 +414,23 @@ def test_bad_arguments_are_one_line_and_nothing_is_written(name: str, x: np.ndar
         fit(net(), **given)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_is_a_path(x: np.ndarray) -> None:
+    with pytest.raises(InputError, match="out is 3; expected the path of a folder"):
+        fit(net(), x, objectives.GRAE(0.2), steps=2, out=3, **CPU)  # type: ignore[arg-type]
+
+
+def test_numbers_of_numpy_are_numbers(x: np.ndarray) -> None:
+    given = {"steps": np.int64(2), "batch_size": np.int32(8), "seed": np.int64(3), "lr": np.float32(0.5)}
+    config = fit(net(), x, objectives.GRAE(0.2), **given, **CPU).config  # type: ignore[arg-type]
+    assert [type(value) for value in (config.steps, config.batch_size, config.seed, config.lr)] == [
+        int,
+        int,
+        int,
+        float,
+    ]
+    assert (config.steps, config.batch_size, config.seed, config.lr) == (2, 8, 3, 0.5)
 
 
 def test_an_objective_without_beta_cannot_warm_up(x: np.ndarray, tmp_path: Path) -> None:

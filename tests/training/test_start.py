@@ -119,5 +119,28 @@ def test_the_command_line_says_what_is_new(configure: Configure, tmp_path: Path)
     command = f"train {options} --objective beta-vae --init-from {tmp_path / 'first'} --out {tmp_path / 'second'}"
     done = CliRunner().invoke(app, command.split())
     assert done.exit_code == 0
-    assert "has no widths: they begin as those that its decoder implies" in " ".join(done.stderr.split())
+    assert "has no such widths: they begin as those that its decoder implies" in " ".join(done.stderr.split())
     assert load_model(tmp_path / "second").structure is not None
+
+
+@pytest.mark.filterwarnings("ignore:note. :RuntimeWarning")
+def test_other_columns_and_classes_are_told(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    for name, header, classes in (("first", "a,b,g", "xyz"), ("second", "b,a,g", "xyw")):
+        rows = [f"{i % 5}.5,{i % 7}.5,{classes[i % 3]}" for i in range(40)]
+        (tmp_path / f"{name}.csv").write_text("\n".join([header, *rows]))
+    options = "--condition g --network mlp --width 0.02 --latents 2 --steps 1 --batch-size 8 --device cpu"
+    said = []
+    for name, more in (
+        ("first", ""),
+        ("second", f"--init-from {tmp_path}/first"),
+        ("again", f"--init-from {tmp_path}/first"),
+    ):
+        data = tmp_path / ("second.csv" if name == "second" else "first.csv")
+        done = CliRunner().invoke(app, f"train --data {data} --out {tmp_path}/{name} {options} {more}".split())
+        assert done.exit_code == 0, done.stderr
+        said.append(" ".join(done.stderr.split()))
+    assert "first was trained on other columns, or in another order: it had 'a' where 'b' is now" in said[1]
+    assert "first was told g (3 classes: x, y, z), and its weights are now told g (3 classes: w, x, y)" in said[1]
+    assert "trained on other" not in said[2]
+    assert "weights are now told" not in said[2]

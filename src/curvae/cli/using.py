@@ -89,17 +89,20 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
     from curvae.data.names import is_table
     from curvae.data.order import conditions_in_order
     from curvae.runs.mixed import check_kinds, is_mixed
-    from curvae.runs.source import check_columns, reading
+    from curvae.runs.source import check_columns, reading, reading_others
 
     if part not in _PARTS:
         raise InputError(f"--part is {part!r}; expected {', '.join(_PARTS[:-1])} or {_PARTS[-1]}")
     config = run.config
     source = config.data if data is None else data
-    options = {**reading(config, run.data.get("white")), "later": data is not None}
+    white = run.data.get("white")
+    options = reading(config, white) if data is None else reading_others(config, white, source)
     told = told_of(run, condition)
-    # columns of a table are no features, whoever says the condition
-    if run.coding is not None and (told is None or is_table(source)):
+    if run.coding is not None and told is None:
         options["condition"] = run.coding
+    elif run.coding is not None and is_table(source):
+        # columns of a table are no features, whoever says the condition
+        options["drop"] = (*options["drop"], *run.coding.names)
     if data is None:
         found = run.dataset()
         if part == "all" and "damaged" in found.split:

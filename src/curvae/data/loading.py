@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -40,7 +40,7 @@ def load(
     drop: Sequence[str] = (),
     condition: str | Sequence[str] | Coding = (),
     missing: bool = False,
-    later: bool = False,
+    absent: bool = False,
 ) -> Dataset:
     """Load a data set.
 
@@ -59,6 +59,7 @@ def load(
         size: side in pixels of the square that images are brought to: shorter side scaled, middle cut out, bicubic.
             Needed for an image folder of mixed sizes; an error for data that are not images.
         split_seed: seed of the split where the source has none of its own.
+        absent: whether columns that ``labels`` and ``drop`` name may be absent from a table.
         test_fraction: share of the data held out in such a split, in (0, 1); None parts nothing (:func:`load_whole`).
         cache: folder to keep decoded or rendered pixels in, memory-mapped and with a digest. None means
             ``$CURVAE_CACHE`` or ``~/.cache/curvae`` for sets that make one wait, and no cache for small image folders.
@@ -73,8 +74,6 @@ def load(
             ``.npz`` files, and of image folders the folder that each image lies in). A name may say what it is,
             ``age:number`` or ``batch:classes``; see :class:`~curvae.data.Coding`. Or the coding of data read before.
         missing: whether NaN in arrays and tables, and their empty cells, may stand for what was not observed.
-        later: whether these are data for a model that was trained with such labels and dropped columns: they need not
-            be there.
 
     Returns:
         The data, with a digest of its content and a record of the split. uint8 stays uint8 and means pixels, 0 to
@@ -101,16 +100,12 @@ def load(
         raise InputError(f"size is {size}; expected a whole number of pixels from 1 to {_LARGEST}")
     if damaged not in DAMAGED:
         raise InputError(f"damaged is {damaged!r}; expected {' or '.join(DAMAGED)}")
-    if later and not is_table(source):
-        labels = drop = ()
-    kept, may_lack = tuple(labels), {*labels, *drop} if later else set()
+    kept = labels = tuple(labels)
     if condition and is_table(source):
         names = condition.names if isinstance(condition, Coding) else [kind_of(text)[0] for text in condition]
         kept = tuple(dict.fromkeys([*labels, *names]))
-        may_lack -= {*names}
     split = Whole() if test_fraction is None else Split(split_seed, test_fraction)
-    wish = _Wish(split, size, cache, damaged, white, missing, may_lack)
-    name, halves = _read(source, wish, (kept, tuple(drop)))
+    name, halves = _read(source, _Wish(split, size, cache, damaged, white, missing, absent), (kept, tuple(drop)))
     halves = whitened(halves, white, repr(name))
     if size is not None:
         resize = _reading_images("resize")
@@ -137,7 +132,7 @@ def load_whole(
     drop: Sequence[str] = (),
     condition: str | Sequence[str] | Coding = (),
     missing: bool = False,
-    later: bool = False,
+    absent: bool = False,
 ) -> Dataset:
     """Load a data set that is not to be parted, down to a single sample: for :func:`curvae.data.in_order`.
 
@@ -161,7 +156,7 @@ def load_whole(
         damaged=damaged,
         white=white,
         missing=missing,
-        later=later,
+        absent=absent,
         labels=labels,
         drop=drop,
         condition=condition,
@@ -176,8 +171,8 @@ class _Wish(NamedTuple):
     cache: Path | None
     damaged: str
     white: int | None
-    missing: bool
-    may_lack: Collection[str]
+    missing: bool = False
+    absent: bool = False
 
 
 def _reading_images(module: str, extra: str = "cli") -> Any:
@@ -239,7 +234,7 @@ def _read_path(path: Path, wish: _Wish, columns: tuple[Sequence[str], Sequence[s
     if not file.exists():
         raise InputError(f"{str(path)!r} does not exist; {EXPECTED}")
     if file.suffix.lower() in tables.SUFFIXES:
-        return tables.load(file, wish.split, *columns, key, wish.missing, wish.may_lack)
+        return tables.load(file, wish.split, *columns, layer=key, missing=wish.missing, absent=wish.absent)
     if file.suffix.lower() not in arrays.SUFFIXES:
         raise InputError(f"{str(path)!r} is not a kind of file that curvae reads; {EXPECTED}")
     return arrays.load(file, wish.split, key, wish.missing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ def load(
     drop: Sequence[str] = (),
     layer: str | None = None,
     missing: bool = False,
-    may_lack: Collection[str] = (),
+    absent: bool = False,
 ) -> Halves:
     """Read a table with one sample a row; all of its columns are features but for those that are named.
 
@@ -38,7 +38,7 @@ def load(
         drop: columns that are left out; of a ``.h5ad`` file names of variables.
         layer: of a ``.h5ad`` file, instead of its matrix.
         missing: whether empty cells and NaN may stand for what was not observed.
-        may_lack: of the labels and of what is left out, columns that need not be there.
+        absent: whether columns that are named may be absent, as labels are from data that a model is used on.
 
     Returns:
         Halves of float32 ``[N, C]``.
@@ -51,10 +51,10 @@ def load(
     with open_regular(path):  # a pipe would be waited for
         pass
     values, names, beside = _read(path, name, layer)
-    known = [*names, *beside]
-    labels, drop = ([one for one in each if one in known or one not in may_lack] for each in (labels, drop))
-    _check_named(name, drop, known, "drop")
-    _check_named(name, labels, beside if path.suffix.lower() == ".h5ad" else names, "labels")
+    if absent:
+        labels, drop = ([one for one in asked if one in names or one in beside] for asked in (labels, drop))
+    _check_named(name, drop, [*names, *beside], "drop")
+    _check_named(name, labels, beside if path.suffix.lower() == ".h5ad" else names, "labels or condition")
     left_out = {*labels, *drop}
     chosen = [number for number, column in enumerate(names) if column not in left_out]
     if not chosen:

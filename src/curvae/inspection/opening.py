@@ -27,7 +27,7 @@ from curvae.inspection.subject import flat_count
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.runs import Run, likelihood_of
 from curvae.runs.builder import find_builder, own_code
-from curvae.runs.source import check_columns, reading
+from curvae.runs.source import check_columns, reading_others
 
 _FUNCTION = re.compile(r"(.+\.py|[A-Za-z_][\w.]*):([A-Za-z_]\w*)")
 _PRIOR = re.compile(r"prior:([0-9]{1,6})")
@@ -125,7 +125,7 @@ def open_data(
     if _is_prior(text):
         return decoded_draws(opened.model, _draws(text, opened.model, samples, products), generator, opened.likelihood)
     run = opened.run
-    options = {} if run is None else {**reading(run.config, run.data.get("white")), "later": True}
+    options = {} if run is None else reading_others(run.config, run.data.get("white"), text)
     if run is not None and run.coding is not None:
         options["condition"] = run.coding
     found = load_whole(text, **(options | ({} if size is None else {"size": size})))

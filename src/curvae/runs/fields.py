@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import Any
 
 from curvae._checks import shown
@@ -100,11 +101,11 @@ def checked_field(name: str, kind: str, value: Any) -> Any:
 
 
 def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str) or not (value or name in _MAY_BE_EMPTY):
-        raise InputError(f"{name} is {shown(value)}; expected a non-empty string")
     choices = _CHOICES.get(name)
     if choices and value not in choices and (name, value) != ("objective", PYTHON):
         raise InputError(f"{name} is {shown(value)}; expected one of {', '.join(filter(None, choices))}")
+    if not isinstance(value, str) or not (value or name in _MAY_BE_EMPTY):
+        raise InputError(f"{name} is {shown(value)}; expected a non-empty string")
     longest = _LONGEST[name in _PATHS]
     if len(value) > longest or not _is_name(value):
         raise InputError(f"{name} is {shown(value)}; expected at most {longest} characters")
@@ -139,16 +140,18 @@ def true_or_false(name: str, value: Any) -> bool:
 
 
 def _integer(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise InputError(f"{name} is {shown(value)}; expected a whole number")
-    if not -(2**63) <= value < 2**63:
+    number = int(value)
+    if not -(2**63) <= number < 2**63:
         raise InputError(f"{name} is {shown(value)}; expected a whole number below 2^63")
-    return value
+    return number
 
 
 def _real(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise InputError(f"{name} is {shown(value)}; expected a number")
+    value = value if isinstance(value, int | float) else float(value)
     if not is_number(value):
         raise InputError(f"{name} is {shown(value)}; expected a finite number")
     return float(value)

@@ -122,8 +122,13 @@ def rebuilt(
     return build_for_run(build, config, shape)[0]
 
 
-def check_outputs(model: Model, x: Float[Tensor, "B *D"]) -> None:
-    """See that a model decodes what it encodes, in the shape of the data.
+def check_outputs(model: Model, x: Float[Tensor, "B *D"], alike: bool = True) -> None:
+    """See that a model takes the data and decodes what it encodes, in the shape of the data.
+
+    Args:
+        model: to be looked at.
+        x: a few samples.
+        alike: whether outputs have to have the shape of samples.
 
     Raises:
         InputError: it does not; an error of its own code is told with its line.
@@ -134,9 +139,18 @@ def check_outputs(model: Model, x: Float[Tensor, "B *D"]) -> None:
         Traceback (most recent call last):
         curvae.errors.InputError: the model decodes to (4,), but a sample has the shape (5,); let its decoder end in ...
     """
-    with own_code("the model"), torch.no_grad():
-        shape = tuple(model.decode(model.encode(x)).shape[1:])
-    if shape != tuple(x.shape[1:]):
+    try:
+        with own_code("the model"), torch.no_grad():
+            shape = tuple(model.decode(model.encode(x)).shape[1:])
+    except InputError:
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:  # of PyTorch's layers, with no line of one's own
+        said = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"the model cannot encode and decode samples of shape {tuple(x.shape[1:])} ({type(error).__name__}: "
+            f"{said}); build its networks for that shape and for as many latents as it says"
+        ) from error
+    if alike and shape != tuple(x.shape[1:]):
         raise InputError(
             f"the model decodes to {shape}, but a sample has the shape {tuple(x.shape[1:])}; "
             "let its decoder end in that shape"
@@ -191,8 +205,9 @@ def _with_structure(name: str, model: Autoencoder, config: RunConfig, free: Coll
         return config
     if model.structure is None:
         raise InputError(
-            f"objective is {config.objective}, which needs a posterior, but the model of {name} has none; give the "
-            "function a parameter structure and hand it to Autoencoder(…, structure=structure)"
+            f"objective is {config.objective}, which needs a posterior, but the model of {name} has none; build it as "
+            "Autoencoder(…, structure=Diagonal()), of curvae.posteriors (for --model the function may have a parameter "
+            "structure)"
         )
     found = structure_name(model.structure)
     if found != config.structure and structure_name(build_structure(config.structure)) != found:

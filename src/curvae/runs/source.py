@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from curvae.data import Coding, Dataset, load
+from curvae.data.names import is_table
 from curvae.errors import InputError
 from curvae.runs.config import RunConfig
 from curvae.runs.fields import PYTHON
@@ -74,3 +75,10 @@ def reading(config: RunConfig, white: int | None) -> dict[str, Any]:
     # of an observation model that was handed over it is not known here
     missing = config.likelihood == PYTHON or may_miss(config.likelihood)
     return {"size": config.size, "damaged": config.damaged, "white": white, "missing": missing, **columns}
+
+
+def reading_others(config: RunConfig, white: int | None, source: str) -> dict[str, Any]:
+    """The same for data that a run was not trained on: labels and what was left out of its table may be absent."""
+    options = reading(config, white) | {"absent": True}
+    # an array has no columns to leave out
+    return options if is_table(source) else options | {"labels": (), "drop": ()}

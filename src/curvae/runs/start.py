@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from curvae.autoencoder import Autoencoder
+from curvae.data import Dataset
 from curvae.errors import InputError
 from curvae.runs.config import RunConfig
 from curvae.runs.export import check_tensors, exported_weights, model_document
+from curvae.runs.run import Run
 
 # what the other run must have; a head for Σ and a noise that is learned may be new
 _NEEDED = ("encoder.", "decoder.", "mean_head.")
@@ -56,3 +58,23 @@ def start_from(folder: Path, model: Autoencoder, config: RunConfig) -> list[str]
         ) from None
     model.load_state_dict(own | taken)
     return sorted({name.partition(".")[0] for name in own.keys() - taken.keys()})
+
+
+def told_otherwise(folder: Path, dataset: Dataset) -> list[str]:
+    """Remarks if a run's networks have seen other columns, or were told other conditions, than those that go on.
+
+    Args:
+        folder: the run's; without its own documents nothing is known.
+        dataset: what training goes on with.
+    """
+    if not (folder / "config.json").is_file():
+        return []
+    run, found = Run.open(folder), []
+    columns = list(run.data.get("columns") or ())
+    if columns and dataset.columns and columns != list(dataset.columns):
+        pairs = zip(columns, dataset.columns, strict=False)
+        old, new = next((pair for pair in pairs if pair[0] != pair[1]), ("fewer columns", "more"))
+        found.append(f"{folder} was trained on other columns, or in another order: it had {old!r} where {new!r} is now")
+    if run.coding is not None and dataset.coding is not None and run.coding != dataset.coding:
+        found.append(f"{folder} was told {run.coding.told()}, and its weights are now told {dataset.coding.told()}")
+    return found

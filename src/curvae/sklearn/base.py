@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from curvae._checks import positive, positive_int
+from curvae._checks import positive, positive_int, shown
 from curvae._typing import Tensor
 from curvae.autoencoder import Model
 from curvae.data import Coding
@@ -265,7 +265,11 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             ensure_min_samples=least,
         )
         dense = found.toarray() if hasattr(found, "toarray") else found
-        x = torch.from_numpy(np.delete(dense, chosen.places, 1) if known else np.array(dense)).to(self.device)
+        x = torch.from_numpy(np.delete(dense, chosen.places, 1) if known else np.array(dense))
+        try:
+            x = x.to(self.device)
+        except (RuntimeError, AssertionError, TypeError) as error:  # by PyTorch's builds: no such kind, or none here
+            raise InputError(f"device is {shown(self.device)}, which PyTorch does not find here; use 'cpu'") from error
         if reset:
             self._coding = Coding.of(chosen.names, known, known) if known else None
         return Told(x, None if self._coding is None else self._coding.code(known).to(x))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
 
 import torch
 from torch import nn
@@ -62,7 +64,9 @@ def build_networks(
     if activation not in ACTIVATIONS:
         raise InputError(f"activation is {activation!r}; expected one of {', '.join(ACTIVATIONS)}")
     outputs = outputs_for(likelihood, columns)
-    hidden = [positive_int("a hidden layer's size", size) for size in layers]
+    # one alone, as scikit-learn's networks take it
+    sizes: Sequence[Any] = [layers] if isinstance(layers, Integral) else layers
+    hidden = [positive_int("a hidden layer's size", size) for size in sizes]
     between = ACTIVATIONS[activation]
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

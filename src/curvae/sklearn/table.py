@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from curvae._checks import shown
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
 from curvae.likelihoods import (
@@ -181,6 +182,8 @@ def likelihood_for(table: Table) -> Likelihood:
         InputError: a name that is none.
     """
     own = table.likelihood
+    if not isinstance(own, str | Likelihood):
+        raise InputError(f"likelihood is {shown(own)}; expected a name, such as 'gaussian', or one of likelihoods")
     if not isinstance(own, str):
         likelihood = copy.deepcopy(own)
     elif own in ("gaussian", "gaussian:learned"):

@@ -23,7 +23,7 @@ from curvae.likelihoods.masked import takes_missing
 from curvae.objectives import Objective
 from curvae.objectives.loss import check_model
 from curvae.runs import Run, RunConfig
-from curvae.runs.fields import PYTHON
+from curvae.runs.fields import PYTHON, checked_field
 from curvae.runs.handed import Handed, Temporary
 from curvae.runs.own_run import structure_name
 from curvae.runs.spelling import spelled
@@ -133,8 +133,16 @@ def fit(
         (20, torch.Size([200, 2]))
     """
     _check(model, objective, steps, epochs)
+    seed = checked_field("seed", "int", seed)
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise InputError(f"callbacks has {shown(callback)}; expected callbacks of lightning.pytorch")
+    if out is not None and not isinstance(out, str | Path):
+        raise InputError(f"out is {shown(out)}; expected the path of a folder")
     missing = takes_missing(getattr(objective, "likelihood", None))
     dataset, source = _data(data, validation, take, seed, condition, missing)
+    if not isinstance(batch_size, int | None):  # a number of NumPy's, say
+        batch_size = checked_field("batch_size", "int", batch_size)
     if batch_size is None:
         given = data.batch_size if isinstance(data, DataLoader) else None
         batch_size = given or min(64, len(dataset.train))

@@ -26,7 +26,7 @@ from curvae.runs.handed import Handed
 from curvae.runs.mixed import begin, continued, is_mixed, is_open
 from curvae.runs.own import Build
 from curvae.runs.own_run import build_for_run, check_outputs, rebuilt
-from curvae.runs.start import start_from
+from curvae.runs.start import start_from, told_otherwise
 from curvae.runs.taking import check_free, clear, locked
 from curvae.training.devices import Group, launched
 from curvae.training.engine import run_job, tell
@@ -158,8 +158,7 @@ def _begun(call: _Call) -> Outcome:
     device = call.device()
     dataset = load_data(config) if handed.data is None else handed.data
     chosen = choose_network(config, dataset)
-    if chosen != config and chosen.network == "mlp":
-        note(f"network: {chosen.network}, for data of shape {dataset.shape}")
+    told_network = chosen.network == "mlp" and chosen.network != config.network
     config = _in_steps(chosen, len(dataset.train))
     check_data(config, dataset)
     if config.model and handed.model is not None:
@@ -173,6 +172,8 @@ def _begun(call: _Call) -> Outcome:
     # before the folder is made: a process may not start
     with call.together(config.devices) as group, locked(out):
         run = Run.create(out, config, dataset, device, handed)
+        if told_network:
+            note(f"network: {config.network}, for data of shape {dataset.shape}")
         for remark in (*remarks(config, dataset), *started):
             tell(f"note: {remark}", call.console)
         return call.run(Job(run, built, minimised, dataset, device), group)
@@ -210,13 +211,13 @@ def _started(config: RunConfig, model: Autoencoder, dataset: Dataset) -> list[st
     if not config.init_from:
         return []
     new = start_from(Path(config.init_from), model, config)
-    remarks = []
+    remarks = told_otherwise(Path(config.init_from), dataset)
     if "factor_head" in new and has_widths(model) and model.latents <= _MOST_WIDTHS:
         new.remove("factor_head")
         half = dataset.half()
         batches = (typed(half[start : start + 100], config) for start in range(0, min(len(half), _FITTED), 100))
         fit_widths(model, batches, config.beta, likelihood_of(config, model))
-        remarks = [f"{config.init_from} has no widths: they begin as those that its decoder implies (11)"]
+        remarks += [f"{config.init_from} has no such widths: they begin as those that its decoder implies (11)"]
     return remarks + [f"{', '.join(new)} initialised anew: {config.init_from} has no such weights"] * bool(new)
 
 
@@ -247,9 +248,9 @@ def _tried(config: RunConfig, model: Autoencoder, dataset: Dataset, handed: Hand
         )
     # these have outputs of another shape than their data, and refuse wrong ones themselves
     others = isinstance(getattr(objective, "likelihood", None), Categorical | Masked | Mixed | SizeFactors)
-    if config.model and not others:
+    if config.model:
         with deployed(model):
-            check_outputs(*at_its_conditions(model, typed(dataset.half()[:2], config)))
+            check_outputs(*at_its_conditions(model, typed(dataset.half()[:2], config)), alike=not others)
     if config.devices > 1:
         check_shareable(config, objective, model)
     try_out(config, model, objective, dataset)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import torch
 
 from curvae._typing import Tensor
-from curvae.autoencoder import Autoencoder
+from curvae.autoencoder import Autoencoder, Model
 from curvae.data import Batch, Dataset, as_float
 from curvae.errors import IndefiniteError, InputError
+from curvae.likelihoods.masked import takes_missing
 from curvae.metrics.codes import deployed
 from curvae.objectives import Objective, Terms
 from curvae.runs import RunConfig
 from curvae.runs.checks import cure
-from curvae.runs.mixed import MASKED
 from curvae.training.module import at_its_conditions
 from curvae.training.schedule import beta_at
 
 _NLL = "nll"
 _TRIED = 4
+# among which those are looked for that have gaps
+_LOOKED_AT = 1000
 
 
 def try_out(config: RunConfig, model: Autoencoder, objective: Objective, dataset: Dataset) -> None:
@@ -29,7 +31,7 @@ def try_out(config: RunConfig, model: Autoencoder, objective: Objective, dataset
         InputError: the objective does not exist, or numbers of the run's precision cannot hold it, its gradient or the
             gradient's square, which Adam needs.
     """
-    at, x = at_its_conditions(model, typed(dataset.half()[_some(config, dataset)], config))
+    at, x = at_its_conditions(model, typed(dataset.half()[_some(objective, dataset)], config))
     try:
         with deployed(model):
             first = objective.with_beta(beta_at(config, 0)) if config.beta_warmup else objective  # type: ignore
@@ -47,6 +49,8 @@ def try_out(config: RunConfig, model: Autoencoder, objective: Objective, dataset
         wrong = f"cannot be computed ({' '.join(str(error.args[-1]).split())[:100]})"
     finally:
         model.zero_grad()
+    if wrong and bool(x.isnan().any()):
+        _check_codes(at, x)
     if wrong:
         advice = cure(dataset, "choose a scale for the likelihood, or for the data, that is nearer to 1")
         raise InputError(
@@ -55,11 +59,23 @@ def try_out(config: RunConfig, model: Autoencoder, objective: Objective, dataset
         )
 
 
-def _some(config: RunConfig, dataset: Dataset) -> slice | Tensor:
-    """The first few samples, of data with gaps those of which something was observed."""
-    if not config.likelihood.startswith(MASKED):
+def _some(objective: Objective, dataset: Dataset) -> slice | Tensor:
+    """The first few samples; of data with gaps some that have both gaps and values, and else some that have values."""
+    if not takes_missing(getattr(objective, "likelihood", None)):
         return slice(_TRIED)
-    return dataset.train[:].flatten(1).isnan().all(1).long().argsort(stable=True)[:_TRIED]
+    missing = dataset.train[:_LOOKED_AT].flatten(1).isnan()
+    whole, nothing = ~missing.any(1), missing.all(1)
+    return (whole.long() + 2 * nothing.long()).argsort(stable=True)[:_TRIED]
+
+
+@torch.no_grad()
+def _check_codes(at: Model, x: Tensor) -> None:
+    """Refuse an encoder that hands on what is missing."""
+    if not bool(at.encode(x).isfinite().all()):
+        raise InputError(
+            "values are missing (NaN) and the encoder makes NaN of them; build it as curvae.nn.Observed(network), "
+            "which gives the network 0 in their place and beside it which values there are: twice as many inputs"
+        )
 
 
 def typed(data: Tensor | Batch, config: RunConfig) -> Tensor | Batch:

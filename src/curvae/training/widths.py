@@ -73,7 +73,8 @@ def fit_widths(
         hook.remove()
     if not seen:
         raise InputError("widths are fitted to samples; got none")
-    features = nn.functional.pad(torch.cat(seen).double(), (0, 1), value=1.0)
-    found = torch.linalg.lstsq(features, torch.cat(logs).double()).solution
+    # on the CPU, whose solver takes features that depend on each other, such as units that are never active
+    features = nn.functional.pad(torch.cat(seen).cpu().double(), (0, 1), value=1.0)
+    found = torch.linalg.lstsq(features, torch.cat(logs).cpu().double()).solution
     head.weight.copy_(found[:-1].T)
     head.bias.copy_(found[-1])
