@@ -75,6 +75,7 @@ def test_h5ad(tmp_path: Path) -> None:
 
 
 BAD: dict[str, tuple[str, dict[str, list[str]], str]] = {
+    "twice": ("a,a\n1,2\n3,4\n", {}, "two columns called 'a'"),
     "text": (TABLE, {}, "column 'kind' holds no numbers .*--labels kind"),
     "no such column": (TABLE, {"drop": ["depth"]}, "drop names 'depth', but .* has 'length', 'width'"),
     "nothing left": (TABLE, {"drop": ["length", "width", "kind", "batch"]}, "has no columns left"),

@@ -84,6 +84,8 @@ def _read(path: Path, name: str, layer: str | None) -> tuple[Any, list[str], dic
         found = read(path)
     except Exception as error:  # these readers' errors have no common ancestor
         raise InputError(f"{name} cannot be read as a table ({reason(error)}); save it again") from error
+    if suffix == ".csv":  # pandas gives the second of two equal names another one
+        _check_distinct([str(column) for column in read(path, header=None, nrows=1, dtype=str).iloc[0].dropna()], name)
     if suffix != ".h5ad":
         return _framed(found, name)
     if layer is not None and layer not in found.layers:
@@ -101,9 +103,7 @@ def _framed(frame: Any, name: str) -> tuple[Any, list[str], dict[str, Any]]:
     names = list(frame.columns)
     if not len(frame):
         raise InputError(f"{name} has no rows; expected one for each sample, below the columns' names")
-    if len(set(names)) < len(names):
-        twice = next(column for column in names if names.count(column) > 1)
-        raise InputError(f"{name} has two columns called {twice!r}; give them different names")
+    _check_distinct(names, name)
     if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
         raise InputError(f"{name} has one column, {names[0]!r}; separate its columns with commas")
     if names and all(_is_number(column) for column in names):
@@ -139,6 +139,12 @@ def _numbers(values: Any, names: list[str], chosen: list[int], name: str, missin
             f"out with --drop{cure}"
         )
     return table
+
+
+def _check_distinct(names: list[str], name: str) -> None:
+    if len(set(names)) < len(names):
+        twice = next(column for column in names if names.count(column) > 1)
+        raise InputError(f"{name} has two columns called {twice!r}; give them different names")
 
 
 def _check_named(name: str, asked: Sequence[str], there: Any, option: str) -> None:
