@@ -163,6 +163,7 @@ def summarise(found: Sequence[tuple[Run, Mapping[int, Values]]], scale: Scale) -
     groups: dict[str, dict[str, dict[int, Mapping[int, Values]]]] = {}
     for run, steps in found:
         groups.setdefault(setting(run.config), {}).setdefault(name(run.config), {})[run.config.seed] = steps
+    groups = dict(sorted(groups.items(), key=lambda group: -len(group[1])))  # controls of one way alone stand last
     return {
         "measures": MEASURES,
         "reference": REFERENCE,
@@ -225,7 +226,7 @@ def _compared(mine: Mapping[int, Values], theirs: Mapping[int, Values], points: 
 def plot(summary: Mapping[str, Any]) -> Figure:
     """For each setting a row of values and a row of differences from the β-VAE of the same seed, against steps."""
     shown = ("beta_vae", "taylor", "grae_full", "squared_error", "left_out")
-    settings = summary["settings"]
+    settings = {title: ways for title, ways in summary["settings"].items() if len(ways) > 1}
     figure = Figure(figsize=(15, 6 * len(settings)), dpi=80, layout="constrained")
     axes = figure.subplots(2 * len(settings), len(shown), squeeze=False)
     for row, (title, ways) in enumerate(settings.items()):
