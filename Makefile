@@ -29,6 +29,8 @@ TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
 ifeq ($(SCALE),smoke)
 override DEMO := runs/demo-smoke
+# beside other work two threads that wait by spinning take many times as long; one core is enough for this
+export OMP_NUM_THREADS := 1
 DEMO_STEPS ?= 20
 DEMO_WIDTH ?= 0.03125
 DEMO_LIMIT ?= 100
