@@ -51,6 +51,7 @@ MEASURES = {
 _NAMES = {
     ("beta-vae", None): REFERENCE,
     ("grae", "columns:1"): "GRAE≈, one column",
+    ("grae", "fraction:1/4:columns:1"): "GRAE≈, one column on 1/4",
     ("grae", "secants:1"): "GRAE, one secant",
     ("grae", "fraction:1/16:exact"): "GRAE, exact on 1/16",
 }
