@@ -156,7 +156,9 @@ def evaluate(folder: Path, out: Path, cache: Path, lengths: tuple[int, ...]) -> 
         InputError: no finished run there.
     """
     runs = [Run.open(path.parent) for path in sorted(folder.glob("*/config.json"))]
-    runs = [run for run in runs if run.finished and run.config.width == min(other.config.width for other in runs)]
+    runs = [run for run in runs if run.finished]
+    settings = [setting(run.config) for run in runs]
+    runs = [run for run in runs if setting(run.config) == max(settings, key=settings.count)]  # controls are others
     if not runs:
         raise InputError(f"{folder} holds no finished run; expected run folders that curvae wrote")
     data = runs[0].dataset()
