@@ -46,6 +46,7 @@ from curvae.training import fit_widths
 
 # training digits that a new head is fitted to
 _FITTED = 2000
+_RATE = 5e-4
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Continuation:
     steps: int
     as_vae: bool
     fitted: bool = True
-    lr: float = 5e-4
+    lr: float = _RATE
 
 
 def continuations(config: RunConfig, lengths: Iterable[int]) -> Iterator[Continuation]:
@@ -172,7 +173,7 @@ def evaluate(folder: Path, out: Path, cache: Path, lengths: tuple[int, ...]) -> 
         "setting": setting(runs[0].config),
         "measures": MEASURES,
         "scale": asdict(Scale()),
-        "rate": "5e-4 falling to 0 by half a cosine, Adam anew",
+        "rate": f"{_RATE:g} falling to 0 by half a cosine, Adam anew",
         "runs": {run.path.name: run.environment["commit"] for run in runs},
         "ways": summarise(found),
         "evaluated": {"date": today(), **environment(torch.device("cpu"))},

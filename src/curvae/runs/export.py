@@ -80,8 +80,8 @@ def load_model(path: Path | str, model: Build | None = None, trust: bool = False
     folder = Path(path)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; expected a run folder that curvae train wrote")
-    config, shape, _ = model_document(folder)
-    path, tensors = folder / "model.safetensors", exported_weights(folder)
+    config, shape, sha256 = model_document(folder)
+    path, tensors = folder / "model.safetensors", exported_weights(folder, sha256)
     own = rebuilt(config, shape, model, trust, folder) if config.model or model is not None else None
     try:
         if own is None:
@@ -97,13 +97,17 @@ def load_model(path: Path | str, model: Build | None = None, trust: bool = False
     return found.eval()
 
 
-def exported_weights(folder: Path) -> dict[str, Tensor]:
+def exported_weights(folder: Path, sha256: str) -> dict[str, Tensor]:
     """The tensors in ``model.safetensors``, if they are those that ``model.json`` was written with.
+
+    Args:
+        folder: holds both files.
+        sha256: the digest that :func:`model_document` gives.
 
     Raises:
         InputError: a file is missing or damaged.
     """
-    path, (_, _, sha256) = folder / "model.safetensors", model_document(folder)
+    path = folder / "model.safetensors"
     weights = _read(path)
     if hashlib.sha256(weights).hexdigest() != sha256:
         raise InputError(f"{path} is damaged: its digest is not the one in model.json; restore it or train again")

@@ -34,8 +34,8 @@ def start_from(folder: Path, model: Autoencoder, config: RunConfig) -> list[str]
     """
     if not (folder / "model.json").is_file():
         raise InputError(f"init_from is {folder}, which holds no finished model; expected the folder of a finished run")
-    other, _, _ = model_document(folder)
-    found, own = exported_weights(folder), model.state_dict()
+    other, _, sha256 = model_document(folder)
+    found, own = exported_weights(folder, sha256), model.state_dict()
     unlike = [
         prefix
         for prefix, differ in (
