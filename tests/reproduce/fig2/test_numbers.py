@@ -12,10 +12,10 @@ from curvae import Autoencoder
 from curvae.errors import InputError
 from curvae.posteriors import BlockDiagonal
 from curvae.reproduce import fig3
-from curvae.reproduce.fig2.blocks import inside
+from curvae.reproduce.fig2.blocks import inside, share_inside
 from curvae.reproduce.fig2.config import CONFIGS, FIGURE_2, FIGURE_7, HeatMaps, Setting
 from curvae.reproduce.fig2.numbers import KINDS, HeatMapPanel, Matrices, alignment, matrices, runs, summarise
-from curvae.reproduce.fig2.picture import heat_maps, shares
+from curvae.reproduce.fig2.picture import along_training, heat_maps, shares
 from curvae.reproduce.sweep.training import TrainingSettings, overridden
 from curvae.runs import build_model, build_objective
 
@@ -70,9 +70,12 @@ def panel(cause: bool) -> tuple[HeatMapPanel, HeatMaps]:
     for kind in KINDS:
         jacobians = generator.normal(size=(2, 40, 30, 6))
         gram = jacobians.swapaxes(2, 3) @ jacobians + (40 * inside(6, 2) if cause and kind == "blocks" else 0)
-        found[kind] = [Matrices(g, np.eye(6) + g / 0.2 * (inside(6, 2) | np.eye(6, dtype=bool))) for g in gram]
+        kept = (inside(6, 2) & (kind != "diagonal")) | np.eye(6, dtype=bool)
+        ends = [Matrices(g, np.eye(6) + g / 0.2 * kept) for g in gram]
+        early = [Matrices(g, np.tile(np.eye(6), (len(g), 1, 1))) for g in generator.permuted(gram, axis=2)]
+        found[kind] = [{50: a, 100: b} for a, b in zip(early, ends, strict=True)]
     config = HeatMaps(TrainingSettings(1, 1.0, (0, 1)), (setting,), points=40, permutations=199, resamples=100)
-    return HeatMapPanel(setting, MappingProxyType(found)), config
+    return HeatMapPanel(setting, generator.random((3, 7, 5, 1)), MappingProxyType(found)), config
 
 
 def test_blocks_that_only_one_decoder_has_are_found_and_attributed() -> None:
@@ -133,12 +136,34 @@ def test_settings_from_text() -> None:
 def test_the_figures_have_every_matrix_and_every_kind() -> None:
     one, config = panel(cause=True)
     drawn = heat_maps([one, one], shown=3)
-    images = [at for sub in drawn.subfigs for at in sub.axes if at.images]
-    assert len(images) == 2 * 2 * 3
-    np.testing.assert_array_equal(images[0].images[0].get_array(), one.found["blocks"][0].precision[0])
+    images = [at.images[0] for at in drawn.subfigs[1].axes if at.images]
+    assert len(images) == 3 * 3  # and a colour bar
+    model = one.at(100, "blocks")[0]
+    implied = np.eye(6) + model.gram / 0.2
+    for place, row in enumerate(zip(one.images[..., 0], model.precision, implied, strict=False)):
+        for image, expected in zip(images[3 * place : 3 * place + 3], row, strict=True):
+            np.testing.assert_allclose(image.get_array(), expected)
+    assert len({image.get_clim() for image in images[1::3] + images[2::3]}) == 1
     summary = summarise(one, config, np.random.default_rng(0))
     figure = shares([summary, summary])
     assert [len(at.containers) for at in figure.axes] == [6, 6]
     for container, kind in zip(figure.axes[0].containers, 2 * list(summary["share"]), strict=True):
         (ends,) = container.lines[2][0].get_segments()  # the interval itself, whether or not it holds its estimate
         np.testing.assert_allclose(ends[:, 0], [summary["share"][kind]["low"], summary["share"][kind]["high"]])
+
+
+def test_along_training_are_the_statistics_of_each_step() -> None:
+    one, config = panel(cause=True)
+    found = summarise(one, config, np.random.default_rng(0))
+    early, end = found["along_training"]
+    assert (early["step"], end["step"]) == (50, 100)
+    assert end["distance_in_structure"]["diagonal"]["value"] == pytest.approx(0, abs=1e-12)
+    assert end["share"]["blocks"]["value"] == found["share"]["blocks"]["value"]
+    shares_before = np.mean([share_inside(m.gram, 2).mean() for m in one.at(50, "diagonal")])
+    assert early["share"]["diagonal"]["value"] == pytest.approx(shares_before)
+    kept = inside(6, 2) | np.eye(6, dtype=bool)
+    implied = [(np.eye(6) + m.gram / 0.2) * kept for m in one.at(50, "blocks")]
+    distance = np.mean([np.linalg.norm(q - np.eye(6), axis=(1, 2)) / np.linalg.norm(q, axis=(1, 2)) for q in implied])
+    assert early["distance_in_structure"]["blocks"]["value"] == pytest.approx(distance)
+    lines = along_training([found, found]).axes[3].get_lines()
+    np.testing.assert_allclose(lines[0].get_ydata()[0], distance)

@@ -23,10 +23,12 @@ def make(figure: str, config: HeatMaps, context: Context) -> FigureResult:
     wanted = list(numbers.runs(config))
     runs = context.runs(run for *_, run in wanted)
     data = context.dataset.test[: config.points]
-    seen = context.measure(runs, lambda run: numbers.matrices(run.model().to(context.device), data))
+    seen = context.measure(runs, lambda run: numbers.along(run, data, context.device))
+    images = data[: config.shown].movedim(1, -1).numpy()
     panels = [
         numbers.HeatMapPanel(
             setting,
+            images,
             {kind: [seen[run] for s, _, k, run in wanted if (s, k) == (setting, kind)] for kind in numbers.KINDS},
         )
         for setting in config.settings
@@ -35,8 +37,9 @@ def make(figure: str, config: HeatMaps, context: Context) -> FigureResult:
     settings = [numbers.summarise(panel, config, generator) for panel in panels]
     summary = {"test_points": len(data), "settings": settings}
     drawings = {
-        f"{figure}.png": picture.heat_maps(panels, min(config.shown, len(data))),
+        f"{figure}.png": picture.heat_maps(panels, len(images)),
         f"{figure}-shares.png": picture.shares(settings),
+        f"{figure}-training.png": picture.along_training(settings),
     }
     return FigureResult(summary, table(summary), drawings, tuple(runs.values()))
 

@@ -3,7 +3,7 @@ r"""Figures 2 and 7: does the structure of Σ show up in the decoder's $J_g^\top
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,13 @@ from curvae.metrics.codes import batches, deployed, in_double
 from curvae.reproduce.fig2.blocks import chance, cosines, inside, permuted, share_inside
 from curvae.reproduce.fig2.config import HeatMaps, Setting
 from curvae.reproduce.intervals import Interval, Values, bootstrap, mean
-from curvae.runs import RunConfig
+from curvae.reproduce.sweep.mnist import milestones
+from curvae.runs import Run, RunConfig, load_model
+from curvae.training import snapshot
 
 KINDS = ("blocks", "diagonal", "autoencoder")
 """The decoder of the figure, and its two trained controls."""
+_VAES = ("blocks", "diagonal")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +38,10 @@ class Matrices:
 
     gram: Float[np.ndarray, "N d d"]
     precision: Float[np.ndarray, "N d d"] | None
+
+    def implied(self, beta: float) -> Float[np.ndarray, "N d d"]:
+        r"""$Q=I+\tfrac1\beta J_g^\top J_g$, what (11) asks of the precision."""
+        return np.eye(self.gram.shape[-1]) + self.gram / beta
 
 
 @torch.no_grad()
@@ -68,12 +75,35 @@ def runs(config: HeatMaps) -> Iterator[tuple[Setting, int, str, RunConfig]]:
             yield setting, seed, "autoencoder", training.autoencoder(seed, setting.latents)
 
 
+def along(run: Run, data: Tensor, device: torch.device) -> dict[int, Matrices]:
+    """Both matrices by step: of a run's snapshots, which only β-VAEs have, and of its finished model."""
+    models = {step: load_model(snapshot(run.path, step)) for step in milestones(run.config)}
+    models[run.config.steps] = run.model()
+    return {step: matrices(model.to(device), data) for step, model in models.items()}
+
+
 @dataclass(frozen=True)
 class HeatMapPanel:
-    """One setting: the matrices of every kind of model, one of each kind for each seed."""
+    """One setting.
+
+    Attributes:
+        setting: of the models.
+        images: the first of the test points.
+        found: by kind of model, the matrices of each seed's, by step.
+    """
 
     setting: Setting
-    found: Mapping[str, Sequence[Matrices]]
+    images: Float[np.ndarray, "n *S"]
+    found: Mapping[str, Sequence[Mapping[int, Matrices]]]
+
+    def at(self, step: int, kind: str) -> list[Matrices]:
+        """Of each seed."""
+        return [steps[step] for steps in self.found[kind]]
+
+    @property
+    def steps(self) -> list[int]:
+        """At which β-VAEs are measured; the last is their end."""
+        return sorted(self.found["blocks"][0])
 
 
 def summarise(panel: HeatMapPanel, config: HeatMaps, generator: np.random.Generator) -> dict[str, Any]:
@@ -83,25 +113,34 @@ def summarise(panel: HeatMapPanel, config: HeatMaps, generator: np.random.Genera
     def interval(values: Values, statistic: Callable[[Values], float | None] = mean) -> dict[str, Any]:
         return vars(bootstrap(statistic, values, generator, config.resamples))
 
-    blocks = panel.found["blocks"]
-    shares = {kind: _shares(panel.found[kind], setting.block) for kind in KINDS}
-    in_cosines = {kind: _shares(panel.found[kind], setting.block, cosines) for kind in KINDS}
+    found = {kind: panel.at(panel.steps[-1], kind) for kind in KINDS}
+    shares = {kind: _shares(found[kind], setting.block) for kind in KINDS}
+    in_cosines = {kind: _shares(found[kind], setting.block, cosines) for kind in KINDS}
     controls = [kind for kind in KINDS if kind != "blocks"]
     return {
         **vars(setting),
-        "alignment": alignment(blocks, setting, config, generator),
-        "alignment_of_diagonal": alignment(
-            panel.found["diagonal"], Setting(setting.beta, setting.latents, 1), config, generator
-        ),
+        "alignment": alignment(found["blocks"], setting, config, generator),
+        "alignment_of_diagonal": alignment(found["diagonal"], replace(setting, block=1), config, generator),
         "share": {kind: interval(value) for kind, value in shares.items()},
         "share_by_chance": chance(setting.latents, setting.block),
         "share_of_cosines": {kind: interval(value) for kind, value in in_cosines.items()},
         "share_above": {kind: interval(shares["blocks"] - shares[kind]) for kind in controls},
         "share_of_cosines_above": {kind: interval(in_cosines["blocks"] - in_cosines[kind]) for kind in controls},
         "permuted": {
-            kind: [vars(permuted(m.gram, setting.block, generator, config.permutations)) for m in panel.found[kind]]
+            kind: [vars(permuted(m.gram, setting.block, generator, config.permutations)) for m in found[kind]]
             for kind in KINDS
         },
+        "along_training": [
+            {
+                "step": step,
+                "share": {kind: interval(_shares(panel.at(step, kind), setting.block)) for kind in _VAES},
+                "distance_in_structure": {
+                    kind: interval(_distances_in_structure(panel.at(step, kind), replace(setting, block=block)))
+                    for kind, block in zip(_VAES, (setting.block, 1), strict=True)
+                },
+            }
+            for step in panel.steps
+        ],
     }
 
 
@@ -121,14 +160,12 @@ def alignment(
         entries off the diagonal, ``correlation_in_blocks`` of those inside blocks; each with its interval.
     """
     mask = inside(setting.latents, setting.block)
-    kept = mask | np.eye(setting.latents, dtype=bool)
-    distances, restricted, moments, inner = [], [], [], []
+    distances, moments, inner = [], [], []
     for model in models:
         assert model.precision is not None
         precision = torch.from_numpy(model.precision)
-        implied = torch.eye(setting.latents) + torch.from_numpy(model.gram) / setting.beta
+        implied = torch.from_numpy(model.implied(setting.beta))
         distances.append(relative_distance(precision, implied).numpy())
-        restricted.append(relative_distance(precision, implied * torch.from_numpy(kept)).numpy())
         moments.append(off_diagonal_moments(precision, implied).numpy())
         inner.append(_moments(model.precision[:, mask], implied.numpy()[:, mask]))
 
@@ -137,11 +174,22 @@ def alignment(
 
     found = {
         "distance": interval(mean, distances),
-        "distance_in_structure": interval(mean, restricted),
+        "distance_in_structure": interval(mean, list(_distances_in_structure(models, setting))),
         "correlation": interval(_correlation, moments),
         "correlation_in_blocks": interval(_correlation, inner),
     }
     return {name: vars(value) for name, value in found.items()}
+
+
+def _distances_in_structure(models: Sequence[Matrices], setting: Setting) -> Values:
+    """``[seeds, points]``."""
+    kept = inside(setting.latents, setting.block) | np.eye(setting.latents, dtype=bool)
+    found = []
+    for model in models:
+        assert model.precision is not None
+        implied = torch.from_numpy(model.implied(setting.beta) * kept)
+        found.append(relative_distance(torch.from_numpy(model.precision), implied).numpy())
+    return np.stack(found)
 
 
 def _moments(p: Values, q: Values) -> Values:

@@ -22,35 +22,35 @@ _LABELS = {
 
 
 def heat_maps(panels: Sequence[HeatMapPanel], shown: int) -> Figure:
-    """A panel for each setting; in it a pair Σ⁻¹, JᵀJ for each test point. Each heat map has its own scale."""
+    """A panel for each setting: in it, for each test point, the image, Σ⁻¹ and what (11) asks of it, on one scale."""
     columns = min(_COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
-    # four test points to a column, as the paper has them
-    deep = min(4, shown)
-    wide = -(-shown // deep)
-    size = (0.2 + columns * (1.7 * wide + 0.35), rows * (0.82 * deep + 0.75))
+    size = (0.2 + columns * 2.5, rows * (0.82 * shown + 1.1))
     figure = Figure(figsize=size, dpi=100, layout="constrained")
     grid = np.atleast_1d(figure.subfigures(rows, columns, squeeze=False)).ravel()
     for sub, panel in zip(grid, panels, strict=False):
         sub.suptitle(panel.setting.name, fontsize=9)
-        _pairs(sub, panel, shown, deep, wide)
+        _triples(sub, panel, shown)
     return figure
 
 
-def _pairs(sub: SubFigure, panel: HeatMapPanel, shown: int, deep: int, wide: int) -> None:
-    model = panel.found["blocks"][0]
-    axes = sub.subplots(deep, 2 * wide, squeeze=False)
+def _triples(sub: SubFigure, panel: HeatMapPanel, shown: int) -> None:
+    model = panel.at(panel.steps[-1], "blocks")[0]
+    assert model.precision is not None
+    precision, implied = model.precision[:shown], model.implied(panel.setting.beta)[:shown]
+    limit = max(np.abs(precision).max(), np.abs(implied).max())
+    axes = sub.subplots(shown, 3, squeeze=False)
+    for place, (image, *pair) in enumerate(zip(panel.images, precision, implied, strict=False)):
+        axes[place, 0].imshow(np.atleast_2d(image), cmap="gray")
+        for at, matrix in zip(axes[place, 1:], pair, strict=True):
+            drawn = at.imshow(matrix, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+            _outline(at, panel.setting.latents, panel.setting.block)
     for at in axes.ravel():
         at.set_axis_off()
-    assert model.precision is not None
-    for index in range(min(shown, len(model.gram))):
-        left, right = axes[index % deep, 2 * (index // deep) : 2 * (index // deep) + 2]
-        for at, matrix, title in ((left, model.precision[index], "Σ⁻¹"), (right, model.gram[index], "JᵀJ")):
-            limit = np.abs(matrix).max() or 1.0
-            at.imshow(matrix, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-            _outline(at, panel.setting.latents, panel.setting.block)
-            if index % deep == 0:
-                at.set_title(title, fontsize=8)
+    for at, title in zip(axes[0, 1:], ("Σ⁻¹", "I + JᵀJ/β"), strict=True):
+        at.set_title(title, fontsize=8)
+    bar = sub.colorbar(drawn, ax=list(axes[:, 1:].ravel()), location="bottom", aspect=25, pad=0.02)
+    bar.ax.tick_params(labelsize=7, length=2)
 
 
 def _outline(at: Any, latents: int, block: int) -> None:
@@ -92,4 +92,33 @@ def shares(summaries: Sequence[Mapping[str, Any]]) -> Figure:
     figure.legend(
         handles, [*labels, "chance: latents in random order"], loc="outside lower center", ncols=2, fontsize=8
     )
+    return figure
+
+
+def along_training(summaries: Sequence[Mapping[str, Any]]) -> Figure:
+    """A column for each setting: above the share inside blocks, below how far Σ⁻¹ is from (11), against steps."""
+    figure = Figure(figsize=(2.1 * len(summaries) + 0.6, 4.2), dpi=100, layout="constrained")
+    axes = figure.subplots(2, len(summaries), squeeze=False, sharey="row")
+    rows = {"share": "share inside blocks", "distance_in_structure": "relative distance of Σ⁻¹"}
+    for column, summary in enumerate(summaries):
+        axes[0, column].set_title(setting_name(summary), fontsize=8)
+        steps = [found["step"] for found in summary["along_training"]]
+        for at, key in zip(axes[:, column], rows, strict=True):
+            for kind in summary["along_training"][0][key]:
+                label, colour, marker = _LABELS[kind]
+                value, low, high = (
+                    [found[key][kind][each] for found in summary["along_training"]] for each in ("value", "low", "high")
+                )
+                at.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
+                at.plot(steps, value, color=colour, marker=marker, markersize=3, linewidth=1, label=label)
+            plain(at).set_xscale("log")
+            at.set_xticks(steps, [str(step) for step in steps], fontsize=6)
+            at.minorticks_off()
+            at.set_ylim(bottom=0)
+        axes[0, column].axhline(summary["share_by_chance"], color="0.5", linestyle=":", label="chance")
+        axes[1, column].set_xlabel("step", fontsize=8)
+    for at, label in zip(axes[:, 0], rows.values(), strict=True):
+        at.set_ylabel(label, fontsize=8)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3 if len(summaries) > 2 else 1, fontsize=7)
     return figure

@@ -104,11 +104,18 @@ def _kind(number: int) -> Kind:
         f"Figure {number}",
         "does the shape of the noise show in the decoder?",
         {
-            f"fig{number}.png": "heat maps: precision of the posterior beside the decoder's Gram matrix",
+            f"fig{number}.png": "heat maps: precision of the posterior beside the one that the decoder implies",
             f"fig{number}-shares.png": "share of the squared off-diagonal entries inside blocks, with controls",
         },
         content,
+        lambda summary: _along_training(number, summary),
     )
+
+
+def _along_training(number: int, summary: Summary) -> Mapping[str, str]:
+    """Results of curvae 0.1 have none."""
+    alt = "share inside blocks, and relative distance of the precision from (11), against steps"
+    return {f"fig{number}-training.png": alt} if "along_training" in summary["settings"][0] else {}
 
 
 SECTIONS: Mapping[str, Kind] = {"fig2": _kind(2), "fig7": _kind(7)}
