@@ -15,7 +15,7 @@ from curvae.curvature import Columns, Exact
 from curvae.errors import InputError
 from curvae.likelihoods import Bernoulli, BernoulliLogits, Categorical, Gaussian, Likelihood, Poisson
 from curvae.nn import MLPDecoder, MLPEncoder
-from curvae.objectives import GRAE
+from curvae.objectives import GRAE, RAE
 from curvae.posteriors import BlockDiagonal, Diagonal, Full, Structure
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -75,6 +75,32 @@ def test_weights_scale_their_part_and_nothing_else(seed: int) -> None:
         torch.testing.assert_close(
             terms["penalty"], plain["penalty"] * (beta if decoder_weight is None else decoder_weight) / beta
         )
+
+
+@pytest.mark.parametrize("objective", [GRAE(0.3, decoder_weight=0.0), RAE(0.3, 0.0)], ids=["GRAE", "RAE"])
+def test_without_a_penalty_the_decoder_is_only_called(objective: GRAE | RAE) -> None:
+    class NoForwardMode(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, z: torch.Tensor) -> torch.Tensor:
+            return 2 * z
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+            return 2 * gradient
+
+    calls = []
+
+    class Decoder(nn.Module):
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            calls.append(z)
+            return NoForwardMode.apply(z)
+
+    model, x = Autoencoder(nn.Linear(2, 2), Decoder(), latents=2), torch.randn(4, 2)
+    terms = objective(model, x)
+    h = model.encode(x)
+    torch.testing.assert_close(terms.total, (x - 2 * h).square().sum(1) / 2 + 0.15 * h.square().sum(1))
+    assert len(calls) == 1
+    assert terms.parts["penalty"].tolist() == [0] * 4
 
 
 def test_small_curvature_is_the_first_order_penalty(seed: int) -> None:

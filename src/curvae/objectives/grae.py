@@ -46,7 +46,8 @@ class GRAE:
         structure: the variational family whose covariance was optimised away; default ``Full()``.
         estimator: how the penalty is computed; default ``Exact()``.
         encoder_weight: weight of $\tfrac12\|h\|^2$, ≥ 0; default β.
-        decoder_weight: weight of $\tfrac12\log|\dots|$, ≥ 0; default β. The β inside the determinant stays.
+        decoder_weight: weight of $\tfrac12\log|\dots|$, ≥ 0; default β. The β inside the determinant stays. With 0
+            (and no ``orthogonality``) the decoder is not differentiated at all.
         curvature: ``"gauss-newton"`` for $M$, ``"hessian"`` for (10), which needs ``estimator=Exact()``.
         orthogonality: weight, ≥ 0, of the mean squared cosine between Jacobian columns that the structure says should
             be orthogonal (:func:`~curvae.objectives.orthogonality`), from the columns that the estimator pushes anyway:
@@ -108,11 +109,7 @@ class GRAE:
         """The parts for a batch ``x`` ``[B, *D]``; ``generator`` draws columns where the estimator samples them."""
         check_model(model)
         h = model.encode(x)
-        if self.curvature == "hessian":
-            estimate = PenaltyEstimate(*self._hessian_penalty(model, h, x))
-        else:
-            at = Linearised(model.decode, h, x, self.likelihood)
-            estimate = self.estimator.estimate(at, self.structure, self.beta, generator)
+        estimate = self._estimate(model, h, x, generator)
         parts = {
             "nll": self.likelihood.nll(estimate.eta, x),
             "prior": 0.5 * self.encoder_weight * h.square().flatten(1).sum(1),
@@ -124,6 +121,16 @@ class GRAE:
             cosines = sampled_orthogonality(estimate.sampled, self.structure, h.shape[1:].numel())
             parts["orthogonality"] = self.orthogonality * cosines
         return Terms(parts)
+
+    def _estimate(
+        self, model: Model, h: Float[Tensor, "B *L"], x: Tensor, generator: torch.Generator | None
+    ) -> PenaltyEstimate:
+        if self.decoder_weight == self.orthogonality == 0:  # an ordinary autoencoder, which needs no derivatives
+            return PenaltyEstimate(model.decode(h), h.new_zeros(len(h)))
+        if self.curvature == "hessian":
+            return PenaltyEstimate(*self._hessian_penalty(model, h, x))
+        at = Linearised(model.decode, h, x, self.likelihood)
+        return self.estimator.estimate(at, self.structure, self.beta, generator)
 
     def with_beta(self, beta: float) -> GRAE:
         """The same objective at another β, with the weights that were not given of their own."""

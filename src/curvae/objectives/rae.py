@@ -57,7 +57,10 @@ class RAE:
         """The parts for a batch ``x`` ``[B, *D]``; ``generator`` draws probes where the trace is estimated."""
         check_model(model)
         h = model.encode(x)
-        eta, trace = self.trace.of(Linearised(model.decode, h, x, self.likelihood), generator)
+        if self.decoder_weight == 0:  # nothing of the decoder's derivatives is left
+            eta, trace = model.decode(h), h.new_zeros(len(h))
+        else:
+            eta, trace = self.trace.of(Linearised(model.decode, h, x, self.likelihood), generator)
         return Terms(
             {
                 "nll": self.likelihood.nll(eta, x),
