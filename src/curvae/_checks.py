@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 
 from curvae.errors import InputError
@@ -31,6 +31,20 @@ def positive_int(name: str, value: int) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise InputError(f"{name} is {shown(value)}; expected a whole number >= 1")
     return int(value)
+
+
+def shape_of(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
+    """Return a number ≥ 1, or several, as a shape, else raise an ``InputError`` that names it.
+
+    Example:
+        >>> shape_of("latents", 3), shape_of("latents", (4, 8, 8))
+        ((3,), (4, 8, 8))
+    """
+    if not isinstance(value, tuple | list):
+        return (positive_int(name, value),)  # type: ignore[arg-type]
+    if not value:
+        raise InputError(f"{name} has no axes; expected a number, or a shape such as (4, 8, 8)")
+    return tuple(positive_int(name, size) for size in value)
 
 
 def shown(value: object) -> str:
