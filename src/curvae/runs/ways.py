@@ -12,7 +12,7 @@ import torch
 from curvae._checks import shown
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
-from curvae.conditioned import Conditioned
+from curvae.conditioned import for_codes
 from curvae.errors import InputError
 from curvae.geometry import energy, geodesic
 
@@ -48,8 +48,7 @@ def geodesics(
 
     def decode(z: Float[Tensor, "N d"]) -> Float[Tensor, "N *D"]:
         # the points of a curve, one curve after the other
-        points = at.each(len(z) // len(at.c)) if isinstance(at, Conditioned) else at
-        return mean(points, z.unflatten(1, axes))
+        return mean(for_codes(at, len(z)), z.unflatten(1, axes))
 
     found = geodesic(partial(energy, decode), start.flatten(1), end.flatten(1), steps, _ITERATIONS)
     return found.curve.unflatten(-1, axes)
