@@ -14,8 +14,9 @@ from rich.progress import Progress
 from rich.table import Table
 from typer import Argument, Option
 
+from curvae.cli import options
 from curvae.cli.group import fail
-from curvae.cli.own import Code, ModelOption, TrustOption
+from curvae.cli.own import Code
 from curvae.cli.places import path
 from curvae.terminal import console
 
@@ -42,12 +43,12 @@ def evaluate(
     nll: Annotated[
         int | None, Option(help="Also estimate -log p(x), with K importance-weighted draws per sample.", metavar="K")
     ] = None,
-    batch_size: Annotated[int, Option(help="Samples per batch.")] = 100,
-    seed: Annotated[int, Option(help="Random seed of the draws.")] = 0,
-    device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
-    model: ModelOption = None,
-    trust: TrustOption = False,
-    as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
+    batch_size: options.BatchSize = 100,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    model: options.Model = None,
+    trust: options.Trust = False,
+    as_json: options.Json = False,
 ) -> None:
     """Measure runs on their held-out data: the three objectives, reconstruction, penalty, alignment, active units.
 

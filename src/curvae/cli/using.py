@@ -23,11 +23,8 @@ if TYPE_CHECKING:
 
     from curvae._typing import Tensor
     from curvae.data import Dataset
-    from curvae.runs import Run, Trained
+    from curvae.runs import Run
 
-DATA = "As for curvae train; default the run's own data."
-PART = "all (in the order of the data), train or test."
-CONDITION = "Condition of all samples, in place of what the data say: 3, or of several columns sex=m,age=30."
 FORMATS = (".png", ".npy", ".npz")
 _PARTS = ("all", "train", "test")
 
@@ -266,8 +263,3 @@ def tell(told: dict[str, Any], what: str, replaced: bool, as_json: bool) -> None
         typer.echo(json.dumps(told))
     else:
         typer.echo(f"{what} in {told['out']}" + ", in place of an older file" * replaced, err=True)
-
-
-def trained(run: Run, device: str) -> Trained:
-    """The run's model on a device."""
-    return run.trained(device)
