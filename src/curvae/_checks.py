@@ -6,22 +6,33 @@ import difflib
 import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
+from typing import TypeGuard
 
 from curvae.errors import InputError
 
 _SHOWN = 60
 
 
+def is_finite(value: object) -> TypeGuard[float]:
+    """Whether a value is a real number, and finite as a float."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond the range of floats
+        return False
+
+
 def positive(name: str, value: float) -> float:
     """Return ``value`` as a float if it is finite and > 0, else raise an ``InputError`` that names it."""
-    if not (_is_finite(value) and value > 0):
+    if not (is_finite(value) and value > 0):
         raise InputError(f"{name} is {shown(value)}; expected a finite number > 0")
     return float(value)
 
 
 def non_negative(name: str, value: float) -> float:
     """Return ``value`` as a float if it is finite and ≥ 0, else raise an ``InputError`` that names it."""
-    if not (_is_finite(value) and value >= 0):
+    if not (is_finite(value) and value >= 0):
         raise InputError(f"{name} is {shown(value)}; expected a finite number >= 0")
     return float(value)
 
@@ -72,12 +83,3 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(name, list(names), 1)
     return f"; did you mean {near[0]}?" if near else ""
-
-
-def _is_finite(value: object) -> bool:
-    if not isinstance(value, Real) or isinstance(value, bool):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number beyond the range of floats
-        return False

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 import torch
 
-from curvae._checks import shown
+from curvae._checks import is_finite, shown
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
 from curvae.conditioned import for_codes
@@ -84,7 +83,7 @@ def finite_values(values: Sequence[float | int]) -> list[float]:
         InputError: none, or one that is not finite.
     """
     for value in values:
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not math.isfinite(value):
+        if not is_finite(value):
             raise InputError(f"values has {shown(value)}; expected finite numbers")
     if not len(values):
         raise InputError("values is empty; expected at least one number")
