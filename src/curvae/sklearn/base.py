@@ -69,7 +69,7 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _keep(self, given: dict[str, Any]) -> None:
         """The parameters as they are: all that scikit-learn lets ``__init__`` do."""
-        self.__dict__.update({name: given[name] for name in self._get_param_names()})
+        self.__dict__.update({name: value for name, value in given.items() if name != "self"})
 
     @abstractmethod
     def _objective(self, likelihood: Likelihood) -> GRAE | BetaVAE:
