@@ -8,7 +8,6 @@ from typing import Annotated
 from typer import Option
 
 from curvae.cli import options, using
-from curvae.cli.own import Code
 from curvae.cli.places import path
 
 
@@ -41,8 +40,7 @@ def encode(
     from curvae.errors import InputError
     from curvae.runs import build_structure
 
-    code = Code.of(model, trust)
-    opened = using.open_run(run, code)
+    opened, code = using.open_run(run, model, trust)
     using.check_out(out, (".npz",), opened, data)
     if batch_size < 1:
         raise InputError(f"--batch-size is {batch_size}; expected a whole number >= 1")

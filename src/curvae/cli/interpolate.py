@@ -8,7 +8,6 @@ from typing import Annotated
 from typer import Option
 
 from curvae.cli import options, using
-from curvae.cli.own import Code
 from curvae.cli.places import path
 
 
@@ -31,8 +30,7 @@ def interpolate(
 
     from curvae.errors import InputError
 
-    code = Code.of(model, trust)
-    opened = using.open_run(run, code)
+    opened, code = using.open_run(run, model, trust)
     using.check_out(out, using.FORMATS, opened, data)
     least = 3 if geodesic else 2
     if steps < least:

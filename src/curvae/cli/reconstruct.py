@@ -8,7 +8,6 @@ from typing import Annotated
 from typer import Option
 
 from curvae.cli import options, using
-from curvae.cli.own import Code
 from curvae.cli.pictures import above_each_other
 from curvae.cli.places import path
 
@@ -30,8 +29,7 @@ def reconstruct(
     from curvae.data import as_float
     from curvae.errors import InputError
 
-    code = Code.of(model, trust)
-    opened = using.open_run(run, code)
+    opened, code = using.open_run(run, model, trust)
     using.check_out(out, using.FORMATS, opened, data)
     if batch_size < 1:
         raise InputError(f"--batch-size is {batch_size}; expected a whole number >= 1")

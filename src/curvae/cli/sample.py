@@ -11,7 +11,6 @@ import typer
 from typer import Option
 
 from curvae.cli import options, using
-from curvae.cli.own import Code
 from curvae.cli.pictures import SHOWN
 from curvae.cli.places import check_file, path
 from curvae.terminal import console, one_line
@@ -49,8 +48,7 @@ def sample(
     if n < 1:
         raise InputError(f"-n is {n}; expected a whole number >= 1")
     components = _components(source)
-    code = Code.of(model, trust)
-    opened = using.open_run(run, code)
+    opened, code = using.open_run(run, model, trust)
     shape = tuple(opened.data["shape"])
     using.check_picture(opened, out)
     _check_number(n, shape, out)

@@ -9,7 +9,6 @@ from typing import Annotated
 from typer import Option
 
 from curvae.cli import options, using
-from curvae.cli.own import Code
 from curvae.cli.places import path
 
 
@@ -40,8 +39,7 @@ def traverse(
 
     from curvae.errors import InputError
 
-    code = Code.of(model, trust)
-    opened = using.open_run(run, code)
+    opened, code = using.open_run(run, model, trust)
     using.check_out(out, using.FORMATS, opened, data)
     if index is None and data is not None:
         raise InputError("--data is given but --index is not; say which samples to start from, as in --index 0")

@@ -29,16 +29,16 @@ FORMATS = (".png", ".npy", ".npz")
 _PARTS = ("all", "train", "test")
 
 
-def open_run(place: Path, code: Code) -> Run:
+def open_run(place: Path, named: list[str] | None, trust: bool) -> tuple[Run, Code]:
     """The run in a folder, with the code that makes its model where that is a person's own.
 
     All commands that use a trained model open it here.
     """
     from curvae.runs import Run
 
-    run = Run.open(place)
+    run, code = Run.open(place), Code.of(named, trust)
     code.check([run])
-    return replace(run, handed=replace(run.handed, model=code.builder(run)))
+    return replace(run, handed=replace(run.handed, model=code.builder(run))), code
 
 
 @dataclass(frozen=True)
