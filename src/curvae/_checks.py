@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
+from typing import TypeGuard
 
 from curvae.errors import InputError
 
 _SHOWN = 60
 
 
+def is_finite(value: object) -> TypeGuard[float]:
+    """Whether a value is a real number, and finite as a float."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond the range of floats
+        return False
+
+
 def positive(name: str, value: float) -> float:
     """Return ``value`` as a float if it is finite and > 0, else raise an ``InputError`` that names it."""
-    if not (_is_finite(value) and value > 0):
+    if not (is_finite(value) and value > 0):
         raise InputError(f"{name} is {shown(value)}; expected a finite number > 0")
     return float(value)
 
 
 def non_negative(name: str, value: float) -> float:
     """Return ``value`` as a float if it is finite and ≥ 0, else raise an ``InputError`` that names it."""
-    if not (_is_finite(value) and value >= 0):
+    if not (is_finite(value) and value >= 0):
         raise InputError(f"{name} is {shown(value)}; expected a finite number >= 0")
     return float(value)
 
@@ -31,6 +42,20 @@ def positive_int(name: str, value: int) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise InputError(f"{name} is {shown(value)}; expected a whole number >= 1")
     return int(value)
+
+
+def shape_of(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
+    """Return a number ≥ 1, or several, as a shape, else raise an ``InputError`` that names it.
+
+    Example:
+        >>> shape_of("latents", 3), shape_of("latents", (4, 8, 8))
+        ((3,), (4, 8, 8))
+    """
+    if not isinstance(value, tuple | list):
+        return (positive_int(name, value),)  # type: ignore[arg-type]
+    if not value:
+        raise InputError(f"{name} has no axes; expected a number, or a shape such as (4, 8, 8)")
+    return tuple(positive_int(name, size) for size in value)
 
 
 def shown(value: object) -> str:
@@ -58,12 +83,3 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(name, list(names), 1)
     return f"; did you mean {near[0]}?" if near else ""
-
-
-def _is_finite(value: object) -> bool:
-    if not isinstance(value, Real) or isinstance(value, bool):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number beyond the range of floats
-        return False

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 import torch
 from torch import nn
 
-from curvae._checks import positive_int, shown
+from curvae._checks import positive_int, shape_of, shown
 from curvae._precision import as_weights, at_least_float32
 from curvae._random import stream
 from curvae._repr import line, weights
@@ -113,7 +113,7 @@ class Autoencoder(nn.Module):
         if condition is not None and condition not in get_args(Condition):
             raise InputError(f"condition is {shown(condition)}; expected 'both', 'encoder', 'decoder' or None")
         self.condition = condition
-        self.shape = shape_of(latents)
+        self.shape = shape_of("latents", latents)
         self.latents = math.prod(self.shape)
         self.structure = structure
         self.encoder = encoder
@@ -164,8 +164,7 @@ class Autoencoder(nn.Module):
 
     def __repr__(self) -> str:
         shape = self.shape if len(self.shape) > 1 else self.latents
-        parts: dict[str, Any] = {"encoder": self.encoder, "decoder": self.decoder, "latents": shape}
-        parts["structure"] = self.structure
+        parts = dict[str, Any](encoder=self.encoder, decoder=self.decoder, latents=shape, structure=self.structure)
         if self.condition is not None:
             parts["condition"] = self.condition
         return line(type(self).__name__, weights(self), **parts)
@@ -260,9 +259,8 @@ class Autoencoder(nn.Module):
         return network(values, as_weights(c, network)) if self.condition in (name, "both") else network(values)
 
     def _mean(self, features: Float[Tensor, "B *F"]) -> Float[Tensor, "B *L"]:
-        if self.mean_head is None:
-            return at_least_float32(features.narrow(self._axis, 0, self._channels))
-        return at_least_float32(self.mean_head(features))
+        head = self.mean_head
+        return at_least_float32(features.narrow(self._axis, 0, self._channels) if head is None else head(features))
 
     def _encoded(self, x: Float[Tensor, "B *D"], c: Tensor | None) -> Float[Tensor, "B *F"]:
         answer = self._called("encoder", self.encoder, x, c)
@@ -285,36 +283,15 @@ class Autoencoder(nn.Module):
 
     def _given(self) -> str:
         """What an encoder without heads gives."""
-        entries = self.features - self._channels
+        factor = "" if self.structure is None else f" and {self.features - self._channels} entries ({self.structure})"
         where = "" if len(self.shape) == 1 else f" at each position, {self._expected()} in all"
-        return (
-            f"{self._channels} means"
-            + ("" if self.structure is None else f" and {entries} entries ({self.structure})")
-            + where
-        )
+        return f"{self._channels} means{factor}{where}"
 
 
 _UNCONDITIONAL = (
     "a condition is given but this autoencoder takes none; build it with condition='both' (or 'encoder', 'decoder') "
     "over networks with a second argument"
 )
-
-
-def shape_of(latents: int | Sequence[int]) -> tuple[int, ...]:
-    """The shape of one sample's latents.
-
-    Raises:
-        InputError: it is no whole number ≥ 1, or list of such.
-
-    Example:
-        >>> shape_of(3), shape_of((4, 8, 8))
-        ((3,), (4, 8, 8))
-    """
-    if isinstance(latents, tuple | list):
-        if not latents:
-            raise InputError("latents has no axes; expected a number, or a shape such as (4, 8, 8)")
-        return tuple(positive_int("latents", size) for size in latents)
-    return (positive_int("latents", latents),)  # type: ignore[arg-type]
 
 
 def _kind(answer: object) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from jaxtyping import Shaped
 from torch import nn
 
 from curvae._repr import OneLine
@@ -144,3 +146,23 @@ class Conditioned(OneLine):
             tensor([1., 2., 1., 2.])
         """
         return replace(self, c=self.c.repeat(count, *[1] * (self.c.dim() - 1)))
+
+
+def for_codes(model: Any, count: int) -> Any:
+    """A model for so many codes: of a conditional one as many for each condition, one sample after the other."""
+    return model.each(count // len(model.c)) if isinstance(model, Conditioned) else model
+
+
+def pieces(model: Any, values: Shaped[Tensor, "N *S"], size: int) -> Iterator[tuple[Any, Shaped[Tensor, "B *S"]]]:
+    """Samples or codes some at a time, each time with the model for them; see :func:`for_codes`.
+
+    Example:
+        >>> import torch
+        >>> model = Conditioned(None, torch.tensor([[1.0], [2.0]]))
+        >>> [(at.c.flatten().tolist(), z.tolist()) for at, z in pieces(model, torch.arange(4), 3)]
+        [([1.0, 1.0, 2.0], [0, 1, 2]), ([2.0], [3])]
+    """
+    wide = for_codes(model, len(values))
+    for start in range(0, len(values), size):
+        rows = slice(start, start + size)
+        yield (wide.rows(rows) if isinstance(wide, Conditioned) else wide), values[rows]

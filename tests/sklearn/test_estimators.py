@@ -33,6 +33,18 @@ def test_scikit_learns_own_checks(kind: type) -> None:
     check_estimator(kind(**SMALL), on_skip=None)
 
 
+@pytest.mark.parametrize("kind", [GRAE, BetaVAE])
+def test_a_subclass_has_parameters_of_its_own_beside_all_others(kind: Any) -> None:
+    class Own(kind):  # type: ignore[misc]
+        def __init__(self, n_components: int = 2, *, beta: float = 0.5, note: str = "") -> None:
+            super().__init__(n_components, beta=beta)
+            self.note = note
+
+    own, plain = Own(3, note="a"), kind(3, beta=0.5)
+    assert clone(own).get_params() == {"n_components": 3, "beta": 0.5, "note": "a"}
+    assert {name: value for name, value in vars(own).items() if name != "note"} == vars(plain) == plain.get_params()
+
+
 def _linear() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(900, 2)) @ rng.normal(size=(2, 5)) + 0.3 * rng.normal(size=(900, 5)) + rng.normal(size=5)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from curvae._checks import positive
+from curvae._checks import positive, shape_of
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
@@ -63,7 +63,7 @@ class Adapted(nn.Module):
         owners = _owners(encode, decode) if module is None else [module] if isinstance(module, nn.Module) else module
         self.modules_ = nn.ModuleList(dict.fromkeys(owners))
         self._encode, self._decode = encode, decode
-        self.shape = None if latents is None else (latents,) if isinstance(latents, int) else tuple(latents)
+        self.shape = None if latents is None else shape_of("latents", latents)
         self.beta = None if beta is None else positive("beta", beta)
         self.convention = convention
         self.pixels = pixels

@@ -5,18 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Option
 
-from curvae.cli import using
-from curvae.cli.own import Code, ModelOption, TrustOption
+from curvae.cli import options, using
 from curvae.cli.places import path
 
 
 def encode(
-    run: Annotated[Path, Argument(help="A finished run folder.", metavar="RUN", parser=path)],
+    run: options.Run,
     out: Annotated[Path, Option(help="An .npz file for the arrays mean and std.", parser=path)],
-    data: Annotated[str | None, Option(help=using.DATA)] = None,
-    part: Annotated[str, Option(help=using.PART)] = "all",
+    data: options.Data = None,
+    part: options.Part = "all",
     covariance: Annotated[
         bool, Option("--covariance", help="Also write the array covariance, one matrix per sample.")
     ] = False,
@@ -26,13 +25,13 @@ def encode(
             help="Write the covariance of this structure that is best for the decoder, in place of the model's own."
         ),
     ] = None,
-    condition_value: Annotated[str | None, Option(help=using.CONDITION)] = None,
-    limit: Annotated[int | None, Option(help="Use at most this many samples, the first ones.")] = None,
-    batch_size: Annotated[int, Option(help="Samples per batch.")] = 256,
-    device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
-    model: ModelOption = None,
-    trust: TrustOption = False,
-    as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
+    condition_value: options.Condition = None,
+    limit: options.Limit = None,
+    batch_size: options.BatchSize = 256,
+    device: options.Device = "auto",
+    model: options.Model = None,
+    trust: options.Trust = False,
+    as_json: options.Json = False,
 ) -> None:
     """Encode samples: means and standard deviations of their latents, in the order of the data, with any labels.
 
@@ -41,13 +40,12 @@ def encode(
     from curvae.errors import InputError
     from curvae.runs import build_structure
 
-    code = Code.of(model, trust)
-    opened = using.open_run(run, code)
+    opened, code = using.open_run(run, model, trust)
     using.check_out(out, (".npz",), opened, data)
     if batch_size < 1:
         raise InputError(f"--batch-size is {batch_size}; expected a whole number >= 1")
     chosen = None if structure is None else build_structure(structure)
-    trained = using.trained(opened, device)
+    trained = opened.trained(device)
     samples = using.read(opened, data, part, condition_value).first(limit)
     latents = opened.config.latents
     using.check_amount("the codes", (len(samples.values), latents, *(latents,) * covariance), out)

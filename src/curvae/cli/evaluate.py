@@ -14,19 +14,16 @@ from rich.progress import Progress
 from rich.table import Table
 from typer import Argument, Option
 
+from curvae.cli import options
 from curvae.cli.group import fail
-from curvae.cli.own import Code, ModelOption, TrustOption
+from curvae.cli.own import Code
 from curvae.cli.places import path
 from curvae.terminal import console
 
 if TYPE_CHECKING:
-    import torch
-
-    from curvae._typing import Tensor
-    from curvae.autoencoder import Autoencoder, Model
+    from curvae.autoencoder import Autoencoder
     from curvae.likelihoods import Likelihood
     from curvae.metrics import ActiveUnits, Estimate, Evaluation, Likelihoods
-    from curvae.posteriors import Structure
     from curvae.runs import Run
 
 
@@ -42,12 +39,12 @@ def evaluate(
     nll: Annotated[
         int | None, Option(help="Also estimate -log p(x), with K importance-weighted draws per sample.", metavar="K")
     ] = None,
-    batch_size: Annotated[int, Option(help="Samples per batch.")] = 100,
-    seed: Annotated[int, Option(help="Random seed of the draws.")] = 0,
-    device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
-    model: ModelOption = None,
-    trust: TrustOption = False,
-    as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
+    batch_size: options.BatchSize = 100,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    model: options.Model = None,
+    trust: options.Trust = False,
+    as_json: options.Json = False,
 ) -> None:
     """Measure runs on their held-out data: the three objectives, reconstruction, penalty, alignment, active units.
 
@@ -150,9 +147,9 @@ def _measure(
     seed: int,
     device: str,
 ) -> _Found:
-    from curvae.metrics import active_units, at_unit_beta
+    from curvae.metrics import Implied, active_units, at_unit_beta, importance_weighted_nll
     from curvae.metrics import evaluate as measure
-    from curvae.runs import build_structure, likelihood_of
+    from curvae.metrics.codes import has_posterior
     from curvae.runs.conditions import at_conditions
     from curvae.runs.device import choose_device, generator
 
@@ -162,12 +159,8 @@ def _measure(
     # a number beyond 64 bits is one that PyTorch does not take
     at, data = at_conditions(own, dataset, min(limit, len(dataset.test)))
     batch_size = min(batch_size, len(data))
-    likelihood, structure, beta = (
-        likelihood_of(run.config, own),
-        build_structure(run.config.structure),
-        run.config.beta,
-    )
-    noise = likelihood if nll is None else at_unit_beta(likelihood, beta)
+    likelihood, structure = run.noise(own)
+    noise = likelihood if nll is None else at_unit_beta(likelihood, run.config.beta)
     shown_on = console()
     with Progress(console=shown_on, transient=True, disable=not shown_on.is_terminal) as progress:
 
@@ -178,7 +171,7 @@ def _measure(
         evaluation = measure(
             at,
             data,
-            beta,
+            run.config.beta,
             likelihood,
             structure,
             generator=generator(seed, where),
@@ -190,30 +183,18 @@ def _measure(
         units = active_units(at, data, batch_size=batch_size) if len(data) > 1 else None
         likelihoods = None
         if nll is not None:
-            # a generator of its own: the other numbers are the same with and without --nll
-            draws, shown = generator(seed, where), bar("likelihood")
-            likelihoods = _likelihoods(at, data, noise, structure, nll, draws, batch_size, shown)
+            likelihoods = importance_weighted_nll(
+                # a deterministic model draws from the posterior that it implies where the noise is at β = 1
+                at if has_posterior(at) else Implied(at, 1.0, noise, structure),
+                data,
+                noise,
+                samples=nll,
+                # one of its own: the other numbers are the same with and without --nll
+                generator=generator(seed, where),
+                batch_size=batch_size,
+                progress=bar("likelihood"),
+            )
     return _Found(evaluation, likelihood, units, likelihoods, noise)
-
-
-def _likelihoods(
-    model: Model,
-    data: Tensor,
-    noise: Likelihood,
-    structure: Structure,
-    samples: int,
-    draws: torch.Generator,
-    batch_size: int,
-    progress: Callable[[int], None],
-) -> Likelihoods:
-    from curvae.metrics import Implied, importance_weighted_nll
-    from curvae.metrics.codes import has_posterior
-
-    # a deterministic model draws from the posterior that it implies where the noise is at β = 1
-    proposal = model if has_posterior(model) else Implied(model, 1.0, noise, structure)
-    return importance_weighted_nll(
-        proposal, data, noise, samples=samples, generator=draws, batch_size=batch_size, progress=progress
-    )
 
 
 def _rows(found: _Found, several: bool) -> dict[str, Estimate]:

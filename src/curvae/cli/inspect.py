@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from curvae.cli import using
+from curvae.cli import options, using
 from curvae.cli.group import writing
-from curvae.cli.own import Code, ModelOption, TrustOption
+from curvae.cli.own import Code
 from curvae.cli.places import check_file, path
 from curvae.terminal import console
 
@@ -35,16 +35,16 @@ def inspect(
     ] = None,
     products: Annotated[int, Option(help="Jacobian products per sample, at most.")] = 64,
     size: Annotated[int | None, Option(help="Resize images to this many pixels per side.")] = None,
-    seed: Annotated[int, Option(help="Random seed of the draws.")] = 0,
-    device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
     condition_value: Annotated[
         str | None,
         Option(help="Of a conditional run: look at this condition, 3 or sex=m,batch=2, and at its samples."),
     ] = None,
     out: Annotated[Path | None, Option(help="Also write a page with pictures.", parser=path)] = None,
-    model: ModelOption = None,
-    trust: TrustOption = False,
-    as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
+    model: options.Model = None,
+    trust: options.Trust = False,
+    as_json: options.Json = False,
 ) -> None:
     """Measure what noise a decoder implies: effective β, Σ* beside the posterior, decode error under noise, advice.
 

@@ -5,41 +5,39 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Option
 
-from curvae.cli import using
-from curvae.cli.own import Code, ModelOption, TrustOption
+from curvae.cli import options, using
 from curvae.cli.places import path
 
 
 def interpolate(
-    run: Annotated[Path, Argument(help="A finished run folder.", metavar="RUN", parser=path)],
+    run: options.Run,
     out: Annotated[Path, Option(help="A .png with a path in each row, or the values as .npy or .npz.", parser=path)],
-    data: Annotated[str | None, Option(help=using.DATA)] = None,
-    part: Annotated[str, Option(help=using.PART)] = "all",
+    data: options.Data = None,
+    part: options.Part = "all",
     pairs: Annotated[str, Option(help="Positions in the data: from:to, with commas between pairs.")] = "0:1",
     steps: Annotated[int, Option(help="Points on each path, both ends included.")] = 9,
     geodesic: Annotated[bool, Option("--geodesic", help="Shortest paths in the decoder's metric.")] = False,
-    condition_value: Annotated[str | None, Option(help=using.CONDITION)] = None,
-    device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
-    model: ModelOption = None,
-    trust: TrustOption = False,
-    as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
+    condition_value: options.Condition = None,
+    device: options.Device = "auto",
+    model: options.Model = None,
+    trust: options.Trust = False,
+    as_json: options.Json = False,
 ) -> None:
     """Decode paths between the codes of two samples: straight lines in latent space, or geodesics."""
     import numpy as np
 
     from curvae.errors import InputError
 
-    code = Code.of(model, trust)
-    opened = using.open_run(run, code)
+    opened, code = using.open_run(run, model, trust)
     using.check_out(out, using.FORMATS, opened, data)
     least = 3 if geodesic else 2
     if steps < least:
         raise InputError(f"--steps is {steps}; expected at least {least}, both ends included")
     ends = _ends(pairs)
     using.check_amount("the paths", (len(ends), steps, *opened.data["shape"]), out, len(ends) * steps)
-    trained = using.trained(opened, device)
+    trained = opened.trained(device)
     samples = using.read(opened, data, part, condition_value)
     first, last = (samples.at("--pairs", list(side)) for side in zip(*ends, strict=True))
     with code.errors():

@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
-from typer import Option
 
 if TYPE_CHECKING:
     from curvae.autoencoder import Autoencoder
     from curvae.runs import Run, RunConfig
     from curvae.runs.builder import Builder
-
-_AGAIN = "For a run of your own model: the function that builds it; its file is run."
-ModelOption = Annotated[list[str] | None, Option("--model", help=_AGAIN, metavar="FILE.py:FUNCTION")]
-_TRUST = "Run the model's code that the run folder names. Only for folders that you trust."
-TrustOption = Annotated[bool, Option("--trust", help=_TRUST)]
 
 
 @dataclass(frozen=True)

@@ -5,37 +5,35 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Option
 
-from curvae.cli import using
-from curvae.cli.own import Code, ModelOption, TrustOption
+from curvae.cli import options, using
 from curvae.cli.pictures import above_each_other
 from curvae.cli.places import path
 
 
 def reconstruct(
-    run: Annotated[Path, Argument(help="A finished run folder.", metavar="RUN", parser=path)],
+    run: options.Run,
     out: Annotated[Path, Option(help="A .png of originals above outputs, or the values as .npy or .npz.", parser=path)],
-    data: Annotated[str | None, Option(help=using.DATA)] = None,
-    part: Annotated[str, Option(help=using.PART)] = "all",
-    condition_value: Annotated[str | None, Option(help=using.CONDITION)] = None,
-    limit: Annotated[int | None, Option(help="Use at most this many samples, the first ones.")] = None,
-    batch_size: Annotated[int, Option(help="Samples per batch.")] = 256,
-    device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
-    model: ModelOption = None,
-    trust: TrustOption = False,
-    as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
+    data: options.Data = None,
+    part: options.Part = "all",
+    condition_value: options.Condition = None,
+    limit: options.Limit = None,
+    batch_size: options.BatchSize = 256,
+    device: options.Device = "auto",
+    model: options.Model = None,
+    trust: options.Trust = False,
+    as_json: options.Json = False,
 ) -> None:
     """Encode samples and decode their codes: expected observations, in the order of the data."""
     from curvae.data import as_float
     from curvae.errors import InputError
 
-    code = Code.of(model, trust)
-    opened = using.open_run(run, code)
+    opened, code = using.open_run(run, model, trust)
     using.check_out(out, using.FORMATS, opened, data)
     if batch_size < 1:
         raise InputError(f"--batch-size is {batch_size}; expected a whole number >= 1")
-    trained = using.trained(opened, device)
+    trained = opened.trained(device)
     samples = using.read(opened, data, part, condition_value).first(limit)
     shape, count = tuple(samples.values.shape), len(samples.values)
     using.check_amount("the reconstructions", shape, out, 2 * count)

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from curvae.cli.own import Code, ModelOption, TrustOption
+from curvae.cli import options
+from curvae.cli.own import Code
 from curvae.cli.places import check_file, path
 
 _FOLDERS = "Run folders, shown side by side, and folders of curvae reproduce."
@@ -18,9 +19,9 @@ _FOLDERS = "Run folders, shown side by side, and folders of curvae reproduce."
 def report(
     runs: Annotated[list[Path], Argument(help=_FOLDERS, metavar="FOLDER...", parser=path)],
     out: Annotated[Path, Option(help="The page.", parser=path)] = Path("report.html"),
-    model: ModelOption = None,
-    trust: TrustOption = False,
-    as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
+    model: options.Model = None,
+    trust: options.Trust = False,
+    as_json: options.Json = False,
 ) -> None:
     """Write one self-contained HTML page about runs and reproduced figures.
 

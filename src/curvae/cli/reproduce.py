@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
+from curvae.cli import options
 from curvae.cli.group import fail
 from curvae.cli.places import check_folder, path
 from curvae.reproduce import FIGURES, SCALES, SWEEPS
@@ -32,7 +33,7 @@ def reproduce(
     workers: Annotated[int | None, Option(help=f"{_FOR_SWEEPS}: runs to train at a time.", show_default="1")] = None,
     cluster: Annotated[list[str] | None, Option(help=_CLUSTER, metavar="KEY=VALUE")] = None,
     change: Annotated[list[str] | None, Option("--set", help=_SET, metavar="KEY=VALUE")] = None,
-    as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
+    as_json: options.Json = False,
 ) -> None:
     """Reproduce a figure or table of the paper."""
     from curvae.errors import InputError
@@ -48,8 +49,8 @@ def reproduce(
         "cluster": _pairs("--cluster", cluster),
         "changes": _pairs("--set", change),
     }
-    options = {name: value for name, value in given.items() if value is not None}
-    if options and figure not in SWEEPS:
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if chosen and figure not in SWEEPS:
         raise InputError(f"{figure} takes only --scale and --out; the other options are for {', '.join(SWEEPS)}")
     check_folder("--out", out)
     if figure in SWEEPS:
@@ -57,7 +58,7 @@ def reproduce(
     from curvae.training import TrainingError
 
     try:
-        import_module(FIGURES[figure]).reproduce(figure, scale, out, **options)
+        import_module(FIGURES[figure]).reproduce(figure, scale, out, **chosen)
     except TrainingError as error:
         fail(str(error), 1)
     if as_json:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
-from typer import Argument, Option
+from typer import Argument
 
+from curvae.cli import options
 from curvae.cli.places import path
 from curvae.terminal import console, one_line
 
@@ -55,7 +56,7 @@ def runs(
     folder: Annotated[Path, Argument(help="Folder with runs, at any depth.", metavar="FOLDER", parser=path)] = Path(
         "runs"
     ),
-    as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
+    as_json: options.Json = False,
 ) -> None:
     """List the runs in a folder: how far each is, whether it is being trained, and its best held-out value."""
     from curvae.errors import InputError

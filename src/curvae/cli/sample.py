@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer import Argument, Option
+from typer import Option
 
-from curvae.cli import using
-from curvae.cli.own import Code, ModelOption, TrustOption
+from curvae.cli import options, using
 from curvae.cli.pictures import SHOWN
 from curvae.cli.places import check_file, path
 from curvae.terminal import console, one_line
@@ -24,7 +23,7 @@ _BYTES = 32
 
 
 def sample(
-    run: Annotated[Path, Argument(help="A finished run folder.", metavar="RUN", parser=path)],
+    run: options.Run,
     n: Annotated[int, Option("-n", help="Number of samples.")] = 64,
     out: Annotated[Path, Option(help="A .png grid, or the values as .npy or .npz.", parser=path)] = Path("samples.png"),
     source: Annotated[
@@ -37,10 +36,10 @@ def sample(
             show_default="the classes in turn, or the data's own conditions",
         ),
     ] = None,
-    seed: Annotated[int, Option(help="Random seed of the draws.")] = 0,
-    model: ModelOption = None,
-    trust: TrustOption = False,
-    as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
+    seed: options.Seed = 0,
+    model: options.Model = None,
+    trust: options.Trust = False,
+    as_json: options.Json = False,
 ) -> None:
     """Decode draws from the prior, or from a mixture of K normal distributions fitted to the codes after training."""
     from curvae.errors import InputError
@@ -49,8 +48,7 @@ def sample(
     if n < 1:
         raise InputError(f"-n is {n}; expected a whole number >= 1")
     components = _components(source)
-    code = Code.of(model, trust)
-    opened = using.open_run(run, code)
+    opened, code = using.open_run(run, model, trust)
     shape = tuple(opened.data["shape"])
     using.check_picture(opened, out)
     _check_number(n, shape, out)

@@ -7,12 +7,11 @@ YAML's own types would make of them.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from curvae._checks import shown
+from curvae._checks import nearest, shown
 from curvae._extras import require
 from curvae.errors import InputError
 
@@ -45,9 +44,8 @@ def read_settings(path: Path) -> dict[str, Any]:
     found = {}
     for name, value in _mapping(path).items():
         if name not in kinds:
-            near = difflib.get_close_matches(name.replace("-", "_"), kinds, 1)
-            hint = f"did you mean {near[0]}?" if near else f"they are {', '.join(kinds)}"
-            raise InputError(f"{path} has {shown(name)}, which is not an option; {hint}")
+            hint = nearest(name.replace("-", "_"), kinds) or f"; they are {', '.join(kinds)}"
+            raise InputError(f"{path} has {shown(name)}, which is not an option{hint}")
         try:
             if name == _SET:
                 found["model_set"] = _settings(value)

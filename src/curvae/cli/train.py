@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer import Option
 
+from curvae.cli import options
 from curvae.cli.group import fail
 from curvae.cli.own import Code
 from curvae.cli.pairs import pairs
@@ -52,8 +53,7 @@ def train(
     ] = None,
     objective: Annotated[str | None, Option(help="beta-vae, taylor, grae or rae.", show_default="grae")] = None,
     structure: Annotated[
-        str | None,
-        Option(help="diagonal, block:B, banded:W or full.", show_default="diagonal"),
+        str | None, Option(help="diagonal, block:B, banded:W or full.", show_default="diagonal")
     ] = None,
     shared: Annotated[
         bool | None, Option("--shared", help="One covariance for all samples.", show_default=False)
@@ -146,11 +146,7 @@ def train(
     ] = None,
     seed: Annotated[int | None, Option(help="Random seed for weights, data order and noise.", show_default="0")] = None,
     precision: Annotated[
-        str | None,
-        Option(
-            help="Floating-point precision: 32, bf16 or 64.",
-            show_default="32",
-        ),
+        str | None, Option(help="Floating-point precision: 32, bf16 or 64.", show_default="32")
     ] = None,
     compile: Annotated[
         bool | None, Option("--compile/--no-compile", help="Compile the networks.", show_default="no-compile")
@@ -169,7 +165,7 @@ def train(
         bool, Option("--trust", help="Run the model's code that --config or the run folder names.")
     ] = False,
     print_config: Annotated[bool, Option("--print-config", help=_PRINT)] = False,
-    as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
+    as_json: options.Json = False,
 ) -> None:
     """Train an autoencoder into a run folder.
 
@@ -285,13 +281,8 @@ def _train(wanted: _Wanted, resume: bool, as_json: bool) -> None:
     if follows():
         return
     if as_json:
-        last = outcome.run.metrics[-1:]
-        summary = {
-            "run": str(out),
-            "step": outcome.step,
-            "finished": outcome.finished,
-            "last": last[0] if last else None,
-        }
+        last = next(reversed(outcome.run.metrics), None)
+        summary = {"run": str(out), "step": outcome.step, "finished": outcome.finished, "last": last}
         typer.echo(json.dumps(summary))
     if not outcome.finished:
         what = f"stopped by {outcome.stopped_by} after step {outcome.step} of {outcome.run.config.steps}"

@@ -6,18 +6,17 @@ import math
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Option
 
-from curvae.cli import using
-from curvae.cli.own import Code, ModelOption, TrustOption
+from curvae.cli import options, using
 from curvae.cli.places import path
 
 
 def traverse(
-    run: Annotated[Path, Argument(help="A finished run folder.", metavar="RUN", parser=path)],
+    run: options.Run,
     out: Annotated[Path, Option(help="A .png with a latent in each row, or the values as .npy or .npz.", parser=path)],
-    data: Annotated[str | None, Option(help=using.DATA)] = None,
-    part: Annotated[str, Option(help=using.PART)] = "all",
+    data: options.Data = None,
+    part: options.Part = "all",
     index: Annotated[
         str | None, Option(help="Positions in the data of the samples to start from, as in 0,3.", show_default="z = 0")
     ] = None,
@@ -30,18 +29,17 @@ def traverse(
     condition_value: Annotated[
         str | None, Option(help="Condition of the codes: 3, or without --index several, 0,1,2.")
     ] = None,
-    device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
-    model: ModelOption = None,
-    trust: TrustOption = False,
-    as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
+    device: options.Device = "auto",
+    model: options.Model = None,
+    trust: options.Trust = False,
+    as_json: options.Json = False,
 ) -> None:
     """Vary one latent at a time and decode, starting from the prior's mean or from samples."""
     import numpy as np
 
     from curvae.errors import InputError
 
-    code = Code.of(model, trust)
-    opened = using.open_run(run, code)
+    opened, code = using.open_run(run, model, trust)
     using.check_out(out, using.FORMATS, opened, data)
     if index is None and data is not None:
         raise InputError("--data is given but --index is not; say which samples to start from, as in --index 0")
@@ -58,7 +56,7 @@ def traverse(
         )
     axes = (max(1, len(starts), 0 if told_of is None else len(told_of)), len(chosen), len(at))
     using.check_amount("the traversals", (*axes, *opened.data["shape"]), out, math.prod(axes))
-    trained = using.trained(opened, device)
+    trained = opened.trained(device)
     samples = using.read(opened, data, part, condition_value).at("--index", starts) if starts else None
     x, condition = (None, told_of) if samples is None else (samples.values, samples.conditions)
     with code.errors():

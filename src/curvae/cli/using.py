@@ -23,25 +23,22 @@ if TYPE_CHECKING:
 
     from curvae._typing import Tensor
     from curvae.data import Dataset
-    from curvae.runs import Run, Trained
+    from curvae.runs import Run
 
-DATA = "As for curvae train; default the run's own data."
-PART = "all (in the order of the data), train or test."
-CONDITION = "Condition of all samples, in place of what the data say: 3, or of several columns sex=m,age=30."
 FORMATS = (".png", ".npy", ".npz")
 _PARTS = ("all", "train", "test")
 
 
-def open_run(place: Path, code: Code) -> Run:
+def open_run(place: Path, named: list[str] | None, trust: bool) -> tuple[Run, Code]:
     """The run in a folder, with the code that makes its model where that is a person's own.
 
     All commands that use a trained model open it here.
     """
     from curvae.runs import Run
 
-    run = Run.open(place)
+    run, code = Run.open(place), Code.of(named, trust)
     code.check([run])
-    return replace(run, handed=replace(run.handed, model=code.builder(run)))
+    return replace(run, handed=replace(run.handed, model=code.builder(run))), code
 
 
 @dataclass(frozen=True)
@@ -266,8 +263,3 @@ def tell(told: dict[str, Any], what: str, replaced: bool, as_json: bool) -> None
         typer.echo(json.dumps(told))
     else:
         typer.echo(f"{what} in {told['out']}" + ", in place of an older file" * replaced, err=True)
-
-
-def trained(run: Run, device: str) -> Trained:
-    """The run's model on a device."""
-    return run.trained(device)

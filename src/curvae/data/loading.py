@@ -121,22 +121,10 @@ def load(
     return replace(found, labels=beside or None)
 
 
-def load_whole(
-    source: str | Path,
-    *,
-    size: int | None = None,
-    cache: Path | None = None,
-    damaged: str = "stop",
-    white: int | None = None,
-    labels: Sequence[str] = (),
-    drop: Sequence[str] = (),
-    condition: str | Sequence[str] | Coding = (),
-    missing: bool = False,
-    absent: bool = False,
-) -> Dataset:
+def load_whole(source: str | Path, **options: Any) -> Dataset:
     """Load a data set that is not to be parted, down to a single sample: for :func:`curvae.data.in_order`.
 
-    The arguments and errors are those of :func:`load`. A source with parts of its own keeps them.
+    The options and errors are those of :func:`load`. A source with parts of its own keeps them.
 
     Example:
         >>> import tempfile, numpy as np
@@ -148,19 +136,7 @@ def load_whole(
                 [2., 3.],
                 [4., 5.]])
     """
-    return load(
-        source,
-        size=size,
-        test_fraction=None,
-        cache=cache,
-        damaged=damaged,
-        white=white,
-        missing=missing,
-        absent=absent,
-        labels=labels,
-        drop=drop,
-        condition=condition,
-    )
+    return load(source, test_fraction=None, **options)
 
 
 class _Wish(NamedTuple):

@@ -23,7 +23,7 @@ _HEADS = (
 
 def attention(call: Call) -> Float[Tensor, "R *S"]:
     """``scaled_dot_product_attention`` of one sample at a time, whose weights are written out."""
-    named = _named(call, _ATTENTION)
+    named = call.named(_ATTENTION)
     query, key, value = call.args[:3]
     mask = named.get("attn_mask")
     call.require(call.places == [0, 1, 2] and query.dim() == key.dim() == value.dim() >= 3)
@@ -65,7 +65,7 @@ def softmax(
 
 def multi_head_attention(call: Call) -> Float[Tensor, "R N E"]:
     """What ``nn.MultiheadAttention`` calls, whose batch is the second axis; without its weights."""
-    named = _named(call, _HEADS)
+    named = call.named(_HEADS)
     call.require(call.places == [0, 1, 2] and all(call.args[place].dim() == 3 for place in call.places))
     call.require(not named.get("need_weights", True) and not (named["dropout_p"] and named.get("training", True)))
     call.require(named.get("key_padding_mask") is None and named.get("attn_mask") is None)
@@ -102,22 +102,18 @@ def matmul(call: Call) -> Float[Tensor, "R *S"]:
 
 def along_axis(call: Call) -> Float[Tensor, "R *S"]:
     """Softmax and its like, along an axis that is not the batch's."""
-    rows, rest = call.only()
-    named = _named(call, ("input", "dim"))
+    rows, _ = call.only()
+    named = call.named(("input", "dim"))
     axis = named.get("dim", "")
     call.require(isinstance(axis, int) and rows.dim() > 1 and axis % rows.dim() != 0)
     if call.func in _SOFTMAX and len(call.args) <= 2 and not named.keys() - {"input", "dim", "_stacklevel"}:
         return softmax(rows, axis - rows.dim() if axis > 0 else axis, call.arrangement)
-
-    def on(x: Tensor) -> Tensor:
-        return call.func(x, *rest, **call.options)
-
-    return call.arrangement.differentiate(on, on, rows)
+    return call.arrangement.differentiate(call.on, call.on, rows)
 
 
 def rms_norm(call: Call) -> Float[Tensor, "R *S"]:
     """Of trailing axes."""
-    named = _named(call, ("input", "normalized_shape", "weight", "eps"))
+    named = call.named(("input", "normalized_shape", "weight", "eps"))
     rows = call.only()[0]
     axes, weight, eps = list(range(-len(named["normalized_shape"]), 0)), named.get("weight"), named.get("eps")
     call.require(len(axes) < rows.dim())
@@ -131,10 +127,6 @@ def rms_norm(call: Call) -> Float[Tensor, "R *S"]:
 
 def _times(values: Tensor, weight: Tensor | None) -> Tensor:
     return values if weight is None else values * weight
-
-
-def _named(call: Call, names: tuple[str, ...]) -> dict[str, Any]:
-    return dict(zip(names, call.args, strict=False)) | call.options
 
 
 _tensor = torch.Tensor

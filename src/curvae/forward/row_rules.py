@@ -61,6 +61,14 @@ class Call(NamedTuple):
         self.require(self.places == [0])
         return self.args[0], self.args[1:]
 
+    def named(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """The arguments by their names."""
+        return dict(zip(names, self.args, strict=False)) | self.options
+
+    def on(self, x: Tensor) -> Tensor:
+        """The function of something else in the first argument's place."""
+        return self.func(x, *self.args[1:], **self.options)
+
     def same(self, output: Tensor) -> Float[Tensor, "R *S"]:
         """The output of a function that gives a row for each row."""
         self.require(output.dim() > 0 and output.shape[0] == self.arrangement.total)
@@ -131,12 +139,8 @@ def _elementwise(call: Call) -> Tensor:
     rows, rest = call.only()
     call.require(not any(isinstance(value, torch.Tensor) for value in (*rest, *call.options.values())))
     call.require(not call.options.get("inplace"))
-
-    def on(x: Tensor) -> Tensor:
-        return call.func(x, *rest, **call.options)
-
     kernels = KERNELS[call.func](*rest, **call.options) if call.func in KERNELS else None
-    return elementwise(rows, call.arrangement, on, kernels)
+    return elementwise(rows, call.arrangement, call.on, kernels)
 
 
 def _join(call: Call) -> Tensor:
@@ -172,19 +176,19 @@ def _batch_norm(call: Call) -> Tensor:
 
 
 def _layer_norm(call: Call) -> Tensor:
-    named = _named(call, ("input", "normalized_shape", "weight", "bias", "eps"))
+    named = call.named(("input", "normalized_shape", "weight", "bias", "eps"))
     call.require(len(named["normalized_shape"]) < call.args[0].dim())
     return _per_sample(call, named, Groups(None, tuple(named["normalized_shape"]), named.get("eps", 1e-5)))
 
 
 def _group_norm(call: Call) -> Tensor:
-    named = _named(call, ("input", "num_groups", "weight", "bias", "eps"))
+    named = call.named(("input", "num_groups", "weight", "bias", "eps"))
     return _per_sample(call, named, Groups(named["num_groups"], (), named.get("eps", 1e-5)))
 
 
 def _instance_norm(call: Call) -> Tensor:
     own = ("running_mean", "running_var", "weight", "bias", "use_input_stats", "momentum", "eps")
-    named = _named(call, ("input", *own))
+    named = call.named(("input", *own))
     if named.get("running_mean") is not None or not named.get("use_input_stats", True):
         return _per_sample(call, named, None)
     return _per_sample(call, named, Groups(call.args[0].shape[1], (), named.get("eps", 1e-5)))
@@ -200,7 +204,7 @@ def _per_sample(call: Call, named: dict[str, Any], groups: Groups | None) -> Ten
         return normalise_samples(rows, weight, bias, call.arrangement, groups)
 
     def values(x: Tensor) -> Tensor:
-        return at_least_float32(call.func(x, *rest, **call.options))
+        return at_least_float32(call.on(x))
 
     def on(x: Tensor) -> Tensor:
         return PER_SAMPLE[call.func](x, *rest, **call.options)
@@ -214,12 +218,6 @@ def _dropout(call: Call) -> Tensor:
     named = dict(zip(("p", "train"), rest, strict=False)) | call.options
     call.require(named["p"] == 0 or not named.get("training", named.get("train", True)))
     return rows
-
-
-def _named(call: Call, names: tuple[str, ...]) -> dict[str, Any]:
-    """The arguments by their names."""
-    call.require(call.places == [0])
-    return dict(zip(names, call.args, strict=False)) | call.options
 
 
 def _along(vector: Float[Tensor, " C"], axis: int, dims: int) -> Float[Tensor, "1 *S"]:

@@ -138,14 +138,17 @@ def _opaque(fn: Decoder) -> bool:
     """
     found = [module for part in _modules(fn) for module in part.modules() if _is_opaque(module)]
     inside = (layer for module in found for layer in module.modules())
-    # a scripted layer is of no class of its own
-    names = (getattr(layer, "original_name", type(layer).__name__) for layer in inside if layer.training)
-    if any("BatchNorm" in name for name in names):
+    if any(layer.training and is_batch_norm(layer) for layer in inside):
         raise InputError(
             "the decoder is compiled or scripted and has batch normalisation in train mode, whose statistics cannot be "
             "held fixed there; use the decoder as it was before, or another normalisation"
         )
     return bool(found) or hasattr(fn, "_torchdynamo_orig_callable") or isinstance(fn, torch.jit.ScriptFunction)
+
+
+def is_batch_norm(layer: nn.Module) -> bool:
+    """By its name: a scripted layer is of no class of its own."""
+    return "BatchNorm" in getattr(layer, "original_name", type(layer).__name__)
 
 
 def _modules(fn: Callable[..., Any]) -> Iterator[nn.Module]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-from scipy.optimize import linear_sum_assignment
 
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
@@ -42,23 +41,6 @@ def orthogonal_procrustes(reference: Float[Tensor, "N d"], latents: Float[Tensor
         raise InputError("the latents hold NaN or infinities (or overflow); expected finite numbers")
     u, _, vt = torch.linalg.svd(cross)
     return u @ vt
-
-
-def without_signed_permutation(orthogonal: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
-    r"""$O P^{-1}$ with P the signed permutation of axes nearest to O: the identity if O only renames and flips axes.
-
-    Nearest in Frobenius norm, that is largest $\mathrm{tr}(P^\top O)$: an assignment problem on $|O_{ij}|$. What is
-    left can still be a reflection for d > 1 only if that is nearer to the identity than any rotation.
-
-    Example:
-        >>> without_signed_permutation(torch.tensor([[0.0, -1.0], [1.0, 0.0]]))
-        tensor([[1., 0.],
-                [0., 1.]])
-    """
-    rows, columns = linear_sum_assignment(orthogonal.abs().cpu().numpy(), maximize=True)
-    permutation = torch.zeros_like(orthogonal)
-    permutation[rows, columns] = torch.where(orthogonal[rows, columns] < 0, -1.0, 1.0).to(orthogonal)
-    return orthogonal @ permutation.mT
 
 
 def rotation_angle(orthogonal: Float[Tensor, "2 2"]) -> float:

@@ -172,9 +172,7 @@ def _part(subject: Subject, tangents: Tangents, budget: Budget, levels: Float[Te
     return Measured(*(values.double().cpu() for values in cpu))
 
 
-def spectra(
-    subject: Subject, budget: Budget, beta: float, generator: torch.Generator | None, progress: Progress | None = None
-) -> LogDeterminant:
+def spectra(subject: Subject, budget: Budget, beta: float, generator: torch.Generator | None) -> LogDeterminant:
     """The log-determinant and the nodes of its quadrature, some samples at a time; on the CPU."""
     size = max(1, _HELD // (subject.outputs * budget.pairs))
     parts = []
@@ -183,8 +181,6 @@ def spectra(
         decode = lambda u, part=part: part.decode(u.flatten(1))  # noqa: E731
         at = Linearised(decode, part.u.unflatten(1, part.shape), part.x, part.likelihood)
         parts.append(log_determinant(at, beta, budget.pairs, generator))
-        if progress is not None:
-            progress(start + len(part.z), len(subject.z))
     depth = max(part.nodes.shape[-1] for part in parts)  # parts may go to different depths
     joined = {}
     for name in (each.name for each in fields(LogDeterminant) if each.name != "products"):

@@ -112,6 +112,14 @@ class ElementwiseLikelihood(Likelihood):
         return self.log_prob(eta.flatten(), x.flatten()).view(eta.shape)
 
 
+class Location(ElementwiseLikelihood):
+    r"""Noise around $\eta$."""
+
+    def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        r"""$\eta$ itself."""
+        return eta
+
+
 def per_sample(values: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
     """Sum over everything but the batch."""
     return values.flatten(1).sum(1) if values.dim() > 1 else values

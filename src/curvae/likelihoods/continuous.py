@@ -8,11 +8,7 @@ import torch
 
 from curvae._checks import positive
 from curvae._typing import Float, Tensor
-from curvae.likelihoods.base import (
-    ElementwiseLikelihood,
-    check_same_shape,
-    per_sample,
-)
+from curvae.likelihoods.base import ElementwiseLikelihood, Location, check_same_shape, per_sample
 
 
 class ContinuousBernoulli(ElementwiseLikelihood):
@@ -79,7 +75,7 @@ class ContinuousBernoulli(ElementwiseLikelihood):
         return "ContinuousBernoulli()"
 
 
-class Laplace(ElementwiseLikelihood):
+class Laplace(Location):
     r"""Laplace noise of scale $b$: the absolute error.
 
     $\log p$ has a kink at $x=\eta$ and no curvature elsewhere, so ``whiten`` uses the Fisher information
@@ -107,10 +103,6 @@ class Laplace(ElementwiseLikelihood):
         r"""$-|x-\eta|/b-D\log 2b$."""
         return -self.nll(eta, x) - eta.shape[1:].numel() * math.log(2 * self.scale)
 
-    def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
-        r"""$\eta$ itself."""
-        return eta
-
     def sample(self, eta: Float[Tensor, "B *D"], generator: torch.Generator | None = None) -> Float[Tensor, "B *D"]:
         """An exponential with a random sign."""
         uniform = 2 * torch.rand(eta.shape, generator=generator, dtype=eta.dtype, device=eta.device)
@@ -125,8 +117,10 @@ class Laplace(ElementwiseLikelihood):
         return f"Laplace(scale={self.scale:g})"
 
 
-class StudentT(ElementwiseLikelihood):
+class StudentT(Location):
     r"""Student's t noise with $\nu$ degrees of freedom and scale $s$: outliers cost their logarithm.
+
+    $\eta$ is the mean where $\nu>1$ and the median always.
 
     $\log p$ is not concave in $\eta$ (beyond $|x-\eta|>s\sqrt\nu$ it curves up), so ``whiten`` uses the Fisher
     information $\mathbb E[-H_{p_x}]=\frac{\nu+1}{(\nu+3)s^2}$ in place of $-H_{p_x}$.
@@ -165,10 +159,6 @@ class StudentT(ElementwiseLikelihood):
             + math.log(self.scale)
         )
         return -self.nll(eta, x) - eta.shape[1:].numel() * normaliser
-
-    def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
-        r"""$\eta$, the mean where $\nu>1$ and the median always."""
-        return eta
 
     def sample(self, eta: Float[Tensor, "B *D"], generator: torch.Generator | None = None) -> Float[Tensor, "B *D"]:
         r"""$\eta+s\,\epsilon/\sqrt{w}$ with $\epsilon$ normal and $w\sim\chi^2_\nu/\nu$."""

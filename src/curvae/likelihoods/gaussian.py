@@ -8,10 +8,10 @@ import torch
 
 from curvae._checks import positive
 from curvae._typing import Float, Tensor
-from curvae.likelihoods.base import ElementwiseLikelihood, check_same_shape, per_sample
+from curvae.likelihoods.base import Location, check_same_shape, per_sample
 
 
-class Gaussian(ElementwiseLikelihood):
+class Gaussian(Location):
     r"""$p(x;\eta)=\mathcal N(\eta,\sigma^2 I)$, so $-H_{p_x}=I/\sigma^2$; the paper's model is $\sigma = 1$.
 
     Args:
@@ -38,10 +38,6 @@ class Gaussian(ElementwiseLikelihood):
         r"""$-\tfrac1{2\sigma^2}\|x-\eta\|^2-\tfrac D2\log(2\pi\sigma^2)$."""
         outputs = eta.shape[1:].numel()
         return -self.nll(eta, x) - outputs * (math.log(self.sigma) + 0.5 * math.log(2 * math.pi))
-
-    def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
-        r"""$\eta$ itself."""
-        return eta
 
     def sample(self, eta: Float[Tensor, "B *D"], generator: torch.Generator | None = None) -> Float[Tensor, "B *D"]:
         r"""$\eta+\sigma\epsilon$."""

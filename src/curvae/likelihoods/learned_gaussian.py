@@ -11,7 +11,7 @@ from curvae._checks import non_negative
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
 from curvae.likelihoods.base import (
-    ElementwiseLikelihood,
+    Location,
     check_number_of_outputs,
     check_same_shape,
     per_sample,
@@ -20,7 +20,7 @@ from curvae.likelihoods.base import (
 )
 
 
-class LearnedGaussian(nn.Module, ElementwiseLikelihood):
+class LearnedGaussian(nn.Module, Location):
     r"""Gaussian noise with a learned standard deviation, one for all outputs (σ-VAE) or one for each.
 
     The nll is $\sum_i\log\sigma_i+\tfrac1{2\sigma_i^2}(x_i-\eta_i)^2$: it keeps the term in σ, which a fixed σ
@@ -123,10 +123,6 @@ class LearnedGaussian(nn.Module, ElementwiseLikelihood):
     def log_prob_each(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         r"""Minus :meth:`nll_each` and $\tfrac12\log2\pi$."""
         return -self.nll_each(eta, x) - 0.5 * math.log(2 * math.pi)
-
-    def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
-        r"""$\eta$ itself."""
-        return eta
 
     def sample(self, eta: Float[Tensor, "B *D"], generator: torch.Generator | None = None) -> Float[Tensor, "B *D"]:
         r"""$\eta+\sigma\epsilon$."""

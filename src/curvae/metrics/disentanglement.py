@@ -33,7 +33,6 @@ from curvae.metrics.predictors import (  # noqa: E402
 )
 
 _Codes = Float[np.ndarray, "N d"]
-_Factors = Float[np.ndarray, "N F"]
 _Matrix = Float[np.ndarray, "d F"]
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Shaped
 
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder, Model
-from curvae.conditioned import Conditioned
+from curvae.conditioned import Conditioned, for_codes, pieces
 from curvae.curvature import gauss_newton
 from curvae.data import as_float
 from curvae.geometry import length
@@ -118,7 +118,8 @@ class View:
         first, last = (self.own(torch.from_numpy(z)) for z in (start, end))
         both = lines(first, last, steps), geodesics(self._mean, self.model, first, last, steps)
         with torch.no_grad():
-            lengths = [length(lambda z: self._mean(self._wide(len(z)), z), curve).double().numpy() for curve in both]
+            decode = lambda z: self._mean(for_codes(self.model, len(z)), z)  # noqa: E731
+            lengths = [length(decode, curve).double().numpy() for curve in both]
         shapes = [self.decode(curve.flatten(0, 1).numpy()) for curve in both]
         straight, shortest = (images.reshape(len(start), steps, *images.shape[1:]) for images in shapes)
         whole = np.where(lengths[0] > 0, lengths[0], 1.0)
@@ -137,16 +138,7 @@ class View:
 
     def pieces(self, values: Shaped[Tensor, "B *S"]) -> Iterator[tuple[Model, Shaped[Tensor, "b *S"]]]:
         """Values a few at a time, with the model for them."""
-        model = self._wide(len(values))
-        for start in range(0, len(values), _BATCH):
-            rows = slice(start, start + _BATCH)
-            yield (model.rows(rows) if isinstance(model, Conditioned) else model), values[rows]
-
-    def _wide(self, count: int) -> Autoencoder | Conditioned:
-        """The model for so many values, which may be several for each condition, one after the other."""
-        if not isinstance(self.model, Conditioned):
-            return self.model
-        return self.model.each(count // len(self.model.c))
+        return pieces(self.model, values, _BATCH)
 
     @property
     def _like(self) -> Tensor:

@@ -76,16 +76,13 @@ def percentile(value: float, resampled: Values) -> Interval:
     return Interval(value, float(low), float(high))
 
 
-def bootstrap_trials(
-    statistic: Callable[..., Any], values: Values, generator: np.random.Generator, resamples: int = 10_000
-) -> Interval:
+def bootstrap_trials(statistic: Callable[..., Any], values: Values, generator: np.random.Generator) -> Interval:
     """A statistic of independent trials with its percentile bootstrap interval; no width where nothing varies.
 
     Args:
         statistic: takes values and the keyword ``axis``, which it reduces.
         values: one a trial.
         generator: of the draws.
-        resamples: how many.
 
     Example:
         >>> found = bootstrap_trials(np.mean, np.arange(50.0), np.random.default_rng(0))
@@ -96,7 +93,7 @@ def bootstrap_trials(
     if np.ptp(values) == 0 or values.size < 3:
         return Interval(value, value, value)
     found = scipy.stats.bootstrap(
-        (values,), statistic, n_resamples=resamples, vectorized=True, rng=generator, method="percentile", batch=1000
+        (values,), statistic, n_resamples=10_000, vectorized=True, rng=generator, method="percentile", batch=1000
     ).confidence_interval
     return Interval(value, float(found.low), float(found.high))
 

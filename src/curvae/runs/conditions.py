@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from curvae._precision import at_least_float32
-from curvae._typing import Float, Tensor
+from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder, Model
+from curvae.conditioned import Conditioned
 from curvae.data import Batch, Coding, Dataset
 from curvae.data.samples import as_conditions
 from curvae.errors import InputError
@@ -76,20 +78,22 @@ def at_conditions(
     return (model.given(_placed(found.c, model)), found.x) if isinstance(found, Batch) else (model, found)
 
 
-def blended(c: Tensor, other: Tensor, steps: int, geodesic: bool) -> Tensor:
-    """The conditions along ways, ``[N, T, *C]``.
+def check_ends(c: Tensor | None, other: Tensor | None, geodesic: bool) -> None:
+    """Refuse ways between conditions that there is nothing between.
 
     Raises:
-        InputError: there is nothing between the two.
+        InputError: they are other ones, and whole numbers or the ends of geodesics.
     """
-    same = torch.equal(c, other)
-    if geodesic and not same:
+    if c is None or other is None or torch.equal(c, other):
+        return
+    if geodesic:
         raise InputError("the ends of a geodesic have different conditions; expected one condition for both")
-    if not same and not c.is_floating_point():
+    if not c.is_floating_point():
         raise InputError("the ends have different conditions, whole numbers with nothing between; give one for both")
-    return c.unsqueeze(1).expand(-1, steps, *c.shape[1:]) if same else lines(c, other, steps)
 
 
-def along(c: Tensor | None, z: Float[Tensor, "B M V *L"]) -> Tensor | None:
-    """The condition of each sample for all of its codes."""
-    return None if c is None else c[:, None, None].expand(len(z), *z.shape[1:3], *c.shape[1:])
+def between(at: Model, to: Model, steps: int) -> Model:
+    """A model at the conditions along straight ways from those of one to those of another, a way after the other."""
+    if not (isinstance(at, Conditioned) and isinstance(to, Conditioned)):
+        return at
+    return at.each(steps) if torch.equal(at.c, to.c) else replace(at, c=lines(at.c, to.c, steps).flatten(0, 1))

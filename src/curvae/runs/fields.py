@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
-from curvae._checks import shown
+from curvae._checks import is_finite, shown
 from curvae.data.loading import DAMAGED
 from curvae.errors import InputError
-from curvae.runs.schema import is_number
 
 OBJECTIVES = ("beta-vae", "taylor", "grae", "rae")
 CURVATURES = ("gauss-newton", "hessian")
@@ -151,7 +150,6 @@ def _integer(name: str, value: Any) -> int:
 def _real(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise InputError(f"{name} is {shown(value)}; expected a number")
-    value = value if isinstance(value, int | float) else float(value)
-    if not is_number(value):
+    if not is_finite(value):
         raise InputError(f"{name} is {shown(value)}; expected a finite number")
     return float(value)

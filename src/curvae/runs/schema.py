@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from curvae._checks import shown
+from curvae._checks import is_finite, shown
 from curvae.errors import InputError
 
 Check = Callable[[str, Any], None]
@@ -39,13 +38,13 @@ def count(name: str, value: Any) -> None:
 
 def number(name: str, value: Any) -> None:
     """A finite number, whole or not."""
-    if not is_number(value):
+    if not is_finite(value):
         raise InputError(f"{name} is {shown(value)}; expected a finite number")
 
 
 def amount(name: str, value: Any) -> None:
     """A finite number ≥ 0."""
-    if not is_number(value) or value < 0:
+    if not is_finite(value) or value < 0:
         raise InputError(f"{name} is {shown(value)}; expected a finite number >= 0")
 
 
@@ -109,16 +108,6 @@ def record(needed: Mapping[str, Check], more: Mapping[str, Check] | None = None)
                 check(f"{name}.{key}" if name else key, entries[key])
 
     return checked
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a number, and finite as a float."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number beyond the range of floats
-        return False
 
 
 def _object(name: str, value: Any) -> dict[str, Any]:

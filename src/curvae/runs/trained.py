@@ -14,6 +14,7 @@ from curvae._precision import at_least_float32
 from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder, Model
+from curvae.conditioned import pieces
 from curvae.curvature import gauss_newton
 from curvae.data import Coding
 from curvae.errors import InputError
@@ -22,7 +23,7 @@ from curvae.likelihoods.masked import takes_missing
 from curvae.metrics import Mixture
 from curvae.metrics.codes import has_posterior, in_double
 from curvae.posteriors import Normal, Structure
-from curvae.runs.conditions import along, blended, conditions_of
+from curvae.runs.conditions import between, check_ends, conditions_of
 from curvae.runs.device import generator
 from curvae.runs.given import Given, collected
 from curvae.runs.posteriors import Codes, Posteriors, best
@@ -184,16 +185,16 @@ class Trained(OneLine):
             raise InputError(f"a holds {len(first)} samples and b {len(last)}; expected as many, in pairs")
         begin, finish = condition if isinstance(condition, tuple) and len(condition) == 2 else (condition, condition)
         c, other = self._conditions(begin, len(first)), self._conditions(finish, len(first))
-        between = None if c is None or other is None else blended(c, other, steps, geodesic)
+        check_ends(c, other, geodesic)
         pairs = zip(self._batches(first, batch_size, c), self._batches(last, batch_size, other), strict=True)
 
         def ways() -> Iterator[tuple[Tensor]]:
-            done = 0
             for (at, start), (to, end) in pairs:
                 h, g = at.encode(start), to.encode(end)
-                z = geodesics(self._mean, at, h, g, steps) if geodesic else lines(h, g, steps)
-                yield (self._decoded(z, None if between is None else between[done : done + len(z)]),)
-                done += len(z)
+                if geodesic:
+                    yield (self._decoded(at, geodesics(self._mean, at, h, g, steps)),)
+                else:
+                    yield (self._decoded(between(at, to, steps), lines(h, g, steps)),)
 
         return first.answer(collected(ways(), len(first))[0], of_data=True)
 
@@ -224,22 +225,15 @@ class Trained(OneLine):
         """
         code = at_least_float32(self._like).new_zeros(1, *self.model.shape)
         chosen = chosen_latents(latents, self.model.latents)
-        at = torch.tensor(finite_values(values), dtype=code.dtype, device=code.device)
+        steps = torch.tensor(finite_values(values), dtype=code.dtype, device=code.device)
         if x is None:
             c = self._conditions(condition, None)
-            z = moved(code if c is None else code.expand(len(c), *code.shape[1:]), chosen, at)
-            return self._decoded(z, along(c, z)).cpu().numpy()
+            start = code if c is None else code.expand(len(c), *code.shape[1:])
+            return self._decoded(self._at(c), moved(start, chosen, steps)).cpu().numpy()
         given = self._given(x)
-        c = self._conditions(condition, len(given))
-
-        def parts() -> Iterator[tuple[Tensor]]:
-            done = 0
-            for model, batch in self._batches(given, batch_size, c):
-                z = moved(model.encode(batch), chosen, at)
-                yield (self._decoded(z, along(None if c is None else c[done : done + len(batch)], z)),)
-                done += len(batch)
-
-        return given.answer(collected(parts(), len(given))[0], True)
+        batches = self._batches(given, batch_size, self._conditions(condition, len(given)))
+        parts = ((self._decoded(at, moved(at.encode(batch), chosen, steps)),) for at, batch in batches)
+        return given.answer(collected(parts, len(given))[0], of_data=True)
 
     @torch.no_grad()
     def sample(self, n: int, *, condition: Any = None, seed: int = 0, density: Mixture | None = None) -> Any:
@@ -292,15 +286,11 @@ class Trained(OneLine):
     def _mean(self, at: Model, z: Float[Tensor, "B *L"]) -> Float[Tensor, "B *D"]:
         return at_least_float32(self.likelihood.mean(at.decode(z)))
 
-    def _decoded(self, z: Float[Tensor, "B *M"], c: Tensor | None = None) -> Float[Tensor, "B *E"]:
-        """The expected observations at codes that have more axes in front, as have their conditions."""
-        axes = len(self.model.shape)
-        in_front = z.shape[: z.dim() - axes]
+    def _decoded(self, at: Model, z: Float[Tensor, "B *M"]) -> Float[Tensor, "B *E"]:
+        """The expected observations at codes that have more axes in front, a condition for each or for each sample."""
         rows = z.reshape(-1, *self.model.shape)
-        beside = None if c is None else c.reshape(len(rows), *c.shape[len(in_front) :])
-        pieces = [slice(start, start + _BATCH) for start in range(0, len(rows), _BATCH)]
-        means = torch.cat([self._mean(self._at(beside, piece), rows[piece]) for piece in pieces])
-        return means.reshape(*in_front, *means.shape[1:])
+        means = torch.cat([self._mean(some, part) for some, part in pieces(at, rows, _BATCH)])
+        return means.reshape(*z.shape[: z.dim() - len(self.model.shape)], *means.shape[1:])
 
     def _posterior(
         self, given: Given, c: Tensor | None, structure: Structure | None, batch_size: int

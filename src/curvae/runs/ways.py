@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 import torch
 
-from curvae._checks import shown
+from curvae._checks import is_finite, shown
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
-from curvae.conditioned import Conditioned
+from curvae.conditioned import for_codes
 from curvae.errors import InputError
 from curvae.geometry import energy, geodesic
 
@@ -48,8 +47,7 @@ def geodesics(
 
     def decode(z: Float[Tensor, "N d"]) -> Float[Tensor, "N *D"]:
         # the points of a curve, one curve after the other
-        points = at.each(len(z) // len(at.c)) if isinstance(at, Conditioned) else at
-        return mean(points, z.unflatten(1, axes))
+        return mean(for_codes(at, len(z)), z.unflatten(1, axes))
 
     found = geodesic(partial(energy, decode), start.flatten(1), end.flatten(1), steps, _ITERATIONS)
     return found.curve.unflatten(-1, axes)
@@ -85,7 +83,7 @@ def finite_values(values: Sequence[float | int]) -> list[float]:
         InputError: none, or one that is not finite.
     """
     for value in values:
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not math.isfinite(value):
+        if not is_finite(value):
             raise InputError(f"values has {shown(value)}; expected finite numbers")
     if not len(values):
         raise InputError("values is empty; expected at least one number")

@@ -67,6 +67,10 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     random_state: Any
     device: str
 
+    def _keep(self, given: dict[str, Any]) -> None:
+        """The parameters as they are: all that scikit-learn lets ``__init__`` do."""
+        self.__dict__.update({name: value for name, value in given.items() if name != "self"})
+
     @abstractmethod
     def _objective(self, likelihood: Likelihood) -> GRAE | BetaVAE:
         """What is minimised."""
@@ -106,12 +110,11 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Returns:
             The estimator itself.
         """
-        first = not hasattr(self, "model_")
-        told = self._validated(X, reset=first)
-        if first:
-            self._build(told)
+        if hasattr(self, "model_"):
+            told = self._seen(X)
         else:
-            told = told._replace(x=told.x.to(next(self.model_.parameters())))
+            told = self._validated(X, reset=True)
+            self._build(told)
         count = len(told.x)
         self._train(told, -(-count // min(positive_int("batch_size", self.batch_size), count)), falling=False)
         return self
@@ -141,7 +144,7 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             :meth:`transform`.
         """
         told = self._seen(X)
-        implied = Implied(self.model_, self._implied_beta(), self.likelihood_, Full(), refine=refine)
+        implied = Implied(self.model_, self._beta(), self.likelihood_, Full(), refine=refine)
         return self._posterior_of(implied.around, told)
 
     def inverse_transform(self, X: Any, condition: Any = None) -> Shaped[np.ndarray, "N D"]:
@@ -183,7 +186,7 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """
         x, c = self._seen(X)
         model = self.model_ if c is None else self.model_.given(c.to(next(self.model_.parameters())))
-        noise = at_unit_beta(self.likelihood_, self._implied_beta())
+        noise = at_unit_beta(self.likelihood_, self._beta())
         count = positive_int("importance_samples", self.importance_samples)
         normal = qmc.MultivariateNormalQMC(np.zeros(self.model_.latents), engine=None, rng=0).random(count)
         draws = torch.from_numpy(np.atleast_2d(normal)).to(x.device)
@@ -210,15 +213,13 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             condition: as of :meth:`inverse_transform`; default the classes of the one column in turn.
         """
         check_is_fitted(self)
-        if self._coding is not None and condition is None:
-            c = self._coding.cycle(positive_int("n_samples", n_samples))
-        else:
-            c = None
-        c = self._told(condition, positive_int("n_samples", n_samples)) if c is None else c
+        count = positive_int("n_samples", n_samples)
+        c = None if self._coding is None or condition is not None else self._coding.cycle(count)
+        c = self._told(condition, count) if c is None else c
         generator = torch.Generator(self.device).manual_seed(_seed(random_state))
-        noise = at_unit_beta(self.likelihood_, self._implied_beta())
+        noise = at_unit_beta(self.likelihood_, self._beta())
         with torch.no_grad():
-            eta = self.model_.sample(n_samples, generator, None if c is None else c.to(next(self.model_.parameters())))
+            eta = self.model_.sample(count, generator, None if c is None else c.to(next(self.model_.parameters())))
             return noise.sample(eta, generator).cpu().numpy()
 
     def report(self, X: Any, path: Path | str = "report.html") -> Path:
@@ -247,7 +248,7 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def _implied_beta(self) -> float:
+    def _beta(self) -> float:
         return positive("beta", self.beta)
 
     def _validated(self, X: Any, reset: bool) -> Told:
@@ -288,12 +289,9 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         told = self._validated(X, reset=False)
         table = Table(told.x, self.likelihood, self.size_factors)
         table.check()
-        self._check_gaps(table)
-        return told
-
-    def _check_gaps(self, table: Table) -> None:
         if table.gaps and not self._features.gaps:
             raise InputError("X has missing values (NaN) but the samples that the model was fitted on had none")
+        return told
 
     def _build(self, told: Told) -> None:
         """New networks for this table, from the seed."""
@@ -317,9 +315,6 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self._passes, self._logged, self._rows = 0, list[dict[str, Any]](), 0
 
     def _train(self, told: Told, steps: int, falling: bool) -> None:
-        table = Table(told.x, self.likelihood, self.size_factors)
-        table.check()
-        self._check_gaps(table)
         lines = train(
             self.model_,
             self._objective(self.likelihood_),

@@ -11,6 +11,7 @@ from jaxtyping import Shaped
 from curvae._checks import shown
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder, Model
+from curvae.conditioned import pieces
 from curvae.data import Coding
 from curvae.data.coding import kind_of
 from curvae.errors import InputError
@@ -33,10 +34,7 @@ class Told(NamedTuple):
     def parts(self, model: Autoencoder, rows: int) -> list[tuple[Model, Float[Tensor, "B D"]]]:
         """Some samples at a time, each time with the model for them."""
         like = next(model.parameters())
-        pieces = self.x.to(like).split(rows)
-        if self.c is None:
-            return [(model, x) for x in pieces]
-        return [(model.given(c), x) for x, c in zip(pieces, self.c.to(like).split(rows), strict=True)]
+        return list(pieces(model if self.c is None else model.given(self.c.to(like)), self.x.to(like), rows))
 
 
 class Conditions(NamedTuple):

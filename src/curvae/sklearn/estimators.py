@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from curvae import objectives
-from curvae._checks import positive
 from curvae.curvature import Estimator
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
@@ -94,6 +93,8 @@ class GRAE(TableAutoencoder):
     ((150, 2), (150, 2, 2), (150,))
     """
 
+    estimator: str | Estimator
+
     def __init__(
         self,
         n_components: int = 2,
@@ -113,25 +114,11 @@ class GRAE(TableAutoencoder):
         random_state: Any = None,
         device: str = "cpu",
     ) -> None:
-        self.n_components = n_components
-        self.beta = beta
-        self.likelihood = likelihood
-        self.size_factors = size_factors
-        self.condition = condition
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.structure = structure
-        self.estimator = estimator
-        self.steps = steps
-        self.batch_size = batch_size
-        self.lr = lr
-        self.importance_samples = importance_samples
-        self.random_state = random_state
-        self.device = device
+        self._keep(locals())
 
     def _objective(self, likelihood: Likelihood) -> objectives.GRAE:
         estimator = build_estimator(self.estimator) if isinstance(self.estimator, str) else self.estimator
-        return objectives.GRAE(positive("beta", self.beta), likelihood, _structure(self.structure), estimator)
+        return objectives.GRAE(self._beta(), likelihood, _structure(self.structure), estimator)
 
     def _structure(self) -> None:
         return None
@@ -197,6 +184,8 @@ class BetaVAE(TableAutoencoder):
     (150, 2, 2)
     """
 
+    samples: int
+
     def __init__(
         self,
         n_components: int = 2,
@@ -216,21 +205,7 @@ class BetaVAE(TableAutoencoder):
         random_state: Any = None,
         device: str = "cpu",
     ) -> None:
-        self.n_components = n_components
-        self.beta = beta
-        self.likelihood = likelihood
-        self.size_factors = size_factors
-        self.condition = condition
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.structure = structure
-        self.samples = samples
-        self.steps = steps
-        self.batch_size = batch_size
-        self.lr = lr
-        self.importance_samples = importance_samples
-        self.random_state = random_state
-        self.device = device
+        self._keep(locals())
 
     def posterior(self, X: Any, refine: int = 0, *, calibrated: bool = True) -> Posterior:
         r"""What is known of each sample's latents.
@@ -254,7 +229,7 @@ class BetaVAE(TableAutoencoder):
         return self._posterior_of(lambda model: model, self._seen(X))
 
     def _objective(self, likelihood: Likelihood) -> objectives.BetaVAE:
-        return objectives.BetaVAE(positive("beta", self.beta), likelihood, self.samples)
+        return objectives.BetaVAE(self._beta(), likelihood, self.samples)
 
     def _structure(self) -> Structure:
         return _structure(self.structure)

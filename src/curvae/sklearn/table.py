@@ -13,16 +13,14 @@ from curvae._typing import Float, Tensor
 from curvae.errors import InputError
 from curvae.likelihoods import (
     BernoulliLogits,
-    Gaussian,
-    Laplace,
     LearnedGaussian,
     LearnedNegativeBinomial,
     Likelihood,
     Masked,
     Mixed,
     SizeFactors,
-    StudentT,
 )
+from curvae.likelihoods.base import Location
 from curvae.nn.columns import dispersions, moments
 from curvae.runs.parts import build_likelihood
 
@@ -228,7 +226,7 @@ def _is_location(table: Table) -> bool:
     if isinstance(own, str):
         return table.name in ("gaussian", "laplace", "student-t")
     inner = own.likelihood if isinstance(own, Masked) else own
-    return isinstance(inner, Gaussian | LearnedGaussian | Laplace | StudentT)
+    return isinstance(inner, Location)
 
 
 def _is_masked(likelihood: Likelihood) -> bool:

@@ -10,6 +10,7 @@ from torch import nn
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.curvature import Estimator
+from curvae.forward.secants import is_batch_norm
 from curvae.objectives import BetaVAE, Objective
 
 
@@ -54,7 +55,7 @@ def _only_called(decoder: nn.Module, objective: Objective) -> bool:
     estimator = getattr(objective, "estimator", None)  # a function of one's own has none
     if not isinstance(estimator, Estimator) or not estimator.forward_passes_only:
         return False
-    return not any("BatchNorm" in type(layer).__name__ for layer in decoder.modules())
+    return not any(is_batch_norm(layer) for layer in decoder.modules())
 
 
 def uncompile(model: Autoencoder) -> None:
