@@ -84,7 +84,15 @@ BAD: dict[str, tuple[str, dict[str, list[str]], str]] = {
     "no header": ("1,2\n3,4\n5,6\n", {}, "begins with a row of numbers"),
     "no rows": ("a,b\n", {}, "has no rows"),
     "one row": ("a,b\n1,2\n", {}, "holds 1 sample"),
-    "empty": ("", {}, "cannot be read as a table"),
+    "empty": ("", {}, "is empty or begins with an empty line"),
+    "semicolons": ("a;b\n1;2\n3;4\n", {}, r"separated by semicolons \('a;b'\)"),
+    "semicolons and decimal commas": ("a;b\n1,5;2,5\n3,25;4,5\n5;6\n", {}, r"separated by semicolons \('a;b'\)"),
+    "ragged decimal commas": ("a;b;c\n1;2,5;3\n1,5;2,5;3,5\n", {}, r"separated by semicolons .*points in numbers"),
+    "a word among numbers": (
+        "a,b\n1,2\nx?,3\n4,5\n",
+        {},
+        "column 'a' holds 'x\\?' in row 1 and no number in 1 of 3 rows",
+    ),
     "ragged": ("a,b\n1,2\n3,4,5,6\n", {}, "cannot be read as a table"),
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from curvae._checks import shown
 from curvae._extras import require
 from curvae.data.notes import note
 from curvae.data.reasons import check_size, reason
@@ -83,6 +84,8 @@ def _read(path: Path, name: str, layer: str | None) -> tuple[Any, list[str], dic
     try:
         found = read(path)
     except Exception as error:  # these readers' errors have no common ancestor
+        if suffix == ".csv":
+            _check_commas(path, name)
         raise InputError(f"{name} cannot be read as a table ({reason(error)}); save it again") from error
     if suffix == ".csv":  # pandas gives the second of two equal names another one
         _check_distinct([str(column) for column in read(path, header=None, nrows=1, dtype=str).iloc[0].dropna()], name)
@@ -105,7 +108,7 @@ def _framed(frame: Any, name: str) -> tuple[Any, list[str], dict[str, Any]]:
         raise InputError(f"{name} has no rows; expected one for each sample, below the columns' names")
     _check_distinct(names, name)
     if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
-        raise InputError(f"{name} has one column, {names[0]!r}; separate its columns with commas")
+        raise _separated(name, names[0])
     if names and all(_is_number(column) for column in names):
         raise InputError(f"{name} begins with a row of numbers; expected the columns' names there")
     if names[:1] == ["Unnamed: 0"] and list(frame[names[0]]) == list(range(len(frame))):
@@ -114,15 +117,44 @@ def _framed(frame: Any, name: str) -> tuple[Any, list[str], dict[str, Any]]:
     return frame, list(frame.columns), {}
 
 
+def _check_commas(path: Path, name: str) -> None:
+    """Refuse a file that could not be read for what can be seen of its first line."""
+    with open_regular(path) as file:
+        first = file.readline(100_000).decode("utf-8", "replace").strip()
+    if not first:
+        raise InputError(f"{name} is empty or begins with an empty line; expected the columns' names there")
+    if "," not in first and (";" in first or "\t" in first):
+        raise _separated(name, first)
+
+
+def _separated(name: str, line: str) -> InputError:
+    by = "semicolons" if ";" in line else "tabs"
+    return InputError(
+        f"{name} has its columns separated by {by} ({shown(line)}); separate them with commas, with points in numbers"
+    )
+
+
+def _no_numbers(values: Any, name: str, column: str) -> InputError:
+    """What to say of a column of text: of some cells in a column of numbers where they are and what they hold."""
+    text = values[column]
+    numbers = import_module("pandas").to_numeric(text.astype(object), errors="coerce")
+    wrong = (numbers.isna() & text.notna()).to_numpy()
+    cure = f"leave it out with --drop {column}, or keep it beside the data with --labels {column}"
+    if wrong.sum() > len(wrong) / 2 or not wrong.any():
+        return InputError(f"{name}: column {column!r} holds no numbers ({text.dtype}); {cure}")
+    row = int(wrong.argmax())
+    return InputError(
+        f"{name}: column {column!r} holds {shown(text.iloc[row])} in row {row} and no number in {wrong.sum()} of "
+        f"{len(wrong)} rows; write numbers there, or nothing where a value is missing, or {cure}"
+    )
+
+
 def _numbers(values: Any, names: list[str], chosen: list[int], name: str, missing: bool) -> Float32[np.ndarray, "N C"]:
     """The features in float32, or an error that names the first column that has none."""
     if hasattr(values, "dtypes") and hasattr(values, "columns"):
         for number in chosen:
             if values.dtypes.iloc[number].kind not in "biuf":
-                raise InputError(
-                    f"{name}: column {names[number]!r} holds no numbers ({values.dtypes.iloc[number]}); leave it out "
-                    f"with --drop {names[number]}, or keep it beside the data with --labels {names[number]}"
-                )
+                raise _no_numbers(values, name, names[number])
         picked = values.iloc[:, chosen].to_numpy(dtype=np.float64, na_value=np.nan)
     else:
         picked = values[:, chosen]
