@@ -81,6 +81,8 @@ BAD: dict[str, tuple[str, dict[str, list[str]], str]] = {
     "nothing left": (TABLE, {"drop": ["length", "width", "kind", "batch"]}, "has no columns left"),
     "a gap": ("a,b\n1,2\n3,\n5,6\n", {}, "row 1 has no finite number in column 'b'"),
     "too large": ("a,b\n1,2\n3,1e300\n", {}, "row 1 has no finite number in column 'b'"),
+    "no header, twice the same": ("1,1\n3,4\n5,6\n", {}, "begins with a row of numbers"),
+    "no header, with a gap": ("1,,2\n3,4,5\n5,6,7\n", {}, "begins with a row of numbers"),
     "no header": ("1,2\n3,4\n5,6\n", {}, "begins with a row of numbers"),
     "no rows": ("a,b\n", {}, "has no rows"),
     "one row": ("a,b\n1,2\n", {}, "holds 1 sample"),

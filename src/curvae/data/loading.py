@@ -185,7 +185,7 @@ def _read(source: str | Path, wish: _Wish, columns: tuple[Sequence[str], Sequenc
     if any(columns) and not is_table(source):
         raise InputError(
             f"labels and drop name columns of a table ({', '.join(tables.SUFFIXES)}), but the data are "
-            f"{str(source)!r}; leave them out"
+            f"{str(source)!r}; give such a file, or leave them out"
         )
     if source == "mnist":
         return "mnist", mnist.load()

@@ -88,7 +88,9 @@ def _read(path: Path, name: str, layer: str | None) -> tuple[Any, list[str], dic
             _check_commas(path, name)
         raise InputError(f"{name} cannot be read as a table ({reason(error)}); save it again") from error
     if suffix == ".csv":  # pandas gives the second of two equal names another one
-        _check_distinct([str(column) for column in read(path, header=None, nrows=1, dtype=str).iloc[0].dropna()], name)
+        first = [str(column) for column in read(path, header=None, nrows=1, dtype=str).iloc[0].dropna()]
+        _check_names(first, name)
+        _check_distinct(first, name)
     if suffix != ".h5ad":
         return _framed(found, name)
     if layer is not None and layer not in found.layers:
@@ -109,8 +111,7 @@ def _framed(frame: Any, name: str) -> tuple[Any, list[str], dict[str, Any]]:
     _check_distinct(names, name)
     if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
         raise _separated(name, names[0])
-    if names and all(_is_number(column) for column in names):
-        raise InputError(f"{name} begins with a row of numbers; expected the columns' names there")
+    _check_names(names, name)
     if names[:1] == ["Unnamed: 0"] and list(frame[names[0]]) == list(range(len(frame))):
         note(f"{name}: its first column has no name and counts the rows; it is left out")
         frame = frame.drop(columns=names[0])
@@ -171,6 +172,11 @@ def _numbers(values: Any, names: list[str], chosen: list[int], name: str, missin
             f"out with --drop{cure}"
         )
     return table
+
+
+def _check_names(names: list[str], name: str) -> None:
+    if names and all(map(_is_number, names)):
+        raise InputError(f"{name} begins with a row of numbers; expected the columns' names there")
 
 
 def _check_distinct(names: list[str], name: str) -> None:
