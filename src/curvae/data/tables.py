@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from curvae._checks import shown
+from curvae._checks import nearest, shown
 from curvae._extras import require
 from curvae.data.notes import note
 from curvae.data.reasons import check_size, reason
@@ -189,7 +189,8 @@ def _check_named(name: str, asked: Sequence[str], there: Any, option: str) -> No
     for column in asked:
         if column not in there:
             listed = ", ".join(map(repr, list(there)[:8])) + (", …" if len(there) > 8 else "")
-            raise InputError(f"{option} names {column!r}, but {name} has {listed or 'no such columns'}")
+            near = nearest(column, map(str, there))
+            raise InputError(f"{option} names {column!r}, but {name} has {listed or 'no such columns'}{near}")
 
 
 def _is_number(text: str) -> bool:
