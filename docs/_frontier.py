@@ -120,19 +120,17 @@ def lead(way: str) -> str:
     ways = next(iter(_long._summary()["settings"].values()))
     last = max(ways[VAE], key=int)
     less = ways.get(way, {}).get(last, {}).get("less_reference")
-    return "not measured" if less is None else ", ".join(num(less[key]["value"]) for key in _SHOWN)
+    return "not measured" if less is None else _led(less)
 
 
 def last_lead(way: str) -> str:
     """The same after 1000 more steps as a β-VAE."""
-    less = continued(way, VAE, 1000, "fitted")["less_reference"]
-    return ", ".join(num(less[key]["value"]) for key in _SHOWN)
+    return _led(continued(way, VAE, 1000, "fitted")["less_reference"])
 
 
-def lead_seeds() -> str:
-    """Over how many seeds."""
-    seeds = _long.lead(COLUMN)["beta_vae"]["seeds"]
-    return "one seed" if seeds == 1 else f"{seeds} seeds"
+def _led(less: dict[str, Any]) -> str:
+    """The three differences, and over how many seeds."""
+    return f"{', '.join(num(less[key]['value']) for key in _SHOWN)} ({less['beta_vae']['seeds']})"
 
 
 def cost(way: str) -> str:

@@ -148,9 +148,9 @@ def disentangled(summary: dict[str, Any]) -> Judged:
     correlation = summary["orthogonality"]["mig"]
     found = [part["low"] > 0 for part in less.values()] + [correlation["high"] < 0]
     text = (
-        f"MIG with diagonal Σ less that with full Σ: {', '.join(f'{n} {interval(p)}' for n, p in less.items())}; of the "
-        f"β-VAE on the data less on those whose principal directions lie elsewhere {interval(control)}; rank correlation "
-        f"of MIG with mean |cos| of the columns {interval(correlation)}"
+        f"MIG with diagonal Σ less that with full Σ: {', '.join(f'{n} {interval(p)}' for n, p in less.items())}; of "
+        f"the β-VAE on the data less on those whose principal directions lie elsewhere {interval(control)}; rank "
+        f"correlation of MIG with mean |cos| of the columns {interval(correlation)}"
     )
     return text, _of(sum(found), len(found))
 

@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from curvae._checks import shown
 from curvae.errors import InputError
 
 _KEPT = 1024  # states that are remembered; a recomputation of anything older is refused
@@ -21,13 +22,20 @@ def stream(generator: torch.Generator | None) -> torch.Generator | None:
     that the function makes or seeds by itself starts where it started before, and passes.
 
     Raises:
-        InputError: inside a backward pass, with a generator whose state no earlier draw of a forward pass had.
+        InputError: it is no generator, or (inside a backward pass) one whose state no earlier draw of a forward pass
+            had.
 
     Example:
         >>> torch.rand(2, generator=stream(torch.Generator().manual_seed(0)))
         tensor([0.4963, 0.7682])
     """
-    if generator is None or torch.compiler.is_compiling() or _captured(generator):
+    if generator is None or torch.compiler.is_compiling():
+        return generator
+    if not isinstance(generator, torch.Generator):
+        raise InputError(
+            f"generator is {shown(generator)}; expected a torch.Generator: torch.Generator().manual_seed(0)"
+        )
+    if _captured(generator):
         return generator
     with torch._C._DisableFuncTorch():  # a transform would wrap the state, which has nothing to do with it
         state = hash(generator.get_state().numpy().tobytes())

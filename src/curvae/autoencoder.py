@@ -18,6 +18,7 @@ from curvae.conditioned import Conditioned
 from curvae.errors import InputError
 from curvae.nn.ends import Pointwise, out_features, warn_of_doubt
 from curvae.posteriors import Along, Diagonal, Normal, Shared, Structure
+from curvae.posteriors.structure import check_structure
 
 Condition = Literal["both", "encoder", "decoder"]
 """Which networks of an autoencoder take a condition as their second argument."""
@@ -81,9 +82,10 @@ class Autoencoder(nn.Module):
         shape: of the latents of one sample, ``(d,)`` for vectors.
 
     Raises:
-        InputError: if ``latents`` is not ≥ 1, a structure is not one for latents of several axes, F cannot be found
-            out or does not go with ``head=False``; (when called) if encoder or decoder do not return one tensor of the
-            promised shape, or a condition is missing, not wanted, or of another number of samples.
+        InputError: if a network is no module, ``latents`` is not ≥ 1, ``structure`` is none or not one for latents of
+            several axes, F cannot be found out or does not go with ``head=False``; (when called) if encoder or decoder
+            do not return one tensor of the promised shape, or a condition is missing, not wanted, or of another number
+            of samples.
 
     Warns:
         UserWarning: without ``head``, if the encoder ends in a bounded activation of width d (its outputs would be the
@@ -112,6 +114,11 @@ class Autoencoder(nn.Module):
         super().__init__()
         if condition is not None and condition not in get_args(Condition):
             raise InputError(f"condition is {shown(condition)}; expected 'both', 'encoder', 'decoder' or None")
+        for name, network in (("encoder", encoder), ("decoder", decoder)):
+            if not isinstance(network, nn.Module):  # the weights of a plain function would not be trained
+                raise InputError(f"the {name} is {shown(network)}; expected a torch.nn.Module, which holds its weights")
+        if structure is not None:
+            check_structure(structure)
         self.condition = condition
         self.shape = shape_of("latents", latents)
         self.latents = math.prod(self.shape)

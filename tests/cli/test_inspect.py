@@ -137,7 +137,7 @@ def test_a_folder_of_diffusers(curvae: Curvae, tmp_path: Path):
     ("arguments", "message"),
     [
         (["{folder}/none", "--data", "prior:4"], "does not exist; expected a run folder of curvae"),
-        (["{file}", "--data", "prior:4"], "is a file; expected a run folder of curvae"),
+        (["{file}", "--data", "prior:4"], "own.py:FUNCTION"),
         (["{folder}/none.py:model", "--data", "prior:4"], "none.py does not exist"),
         (["{file}:none", "--data", "prior:4"], "own.py has no none"),
         (["{file}:constant", "--data", "prior:4"], "constant in"),

@@ -78,7 +78,7 @@ def hessian_products(
     check_first_use(fn, z)
     statistics, noise = FixedStatistics(), Noise(z.device)
     with statistics, differentiable():
-        eta = check_output(fn(z))
+        eta = check_output(fn(z), z)
     statistics.update_running(statistics.seen)
     _check_curved(likelihood, eta.detach().to(z.dtype), x)
 

@@ -62,7 +62,7 @@ class Operator(OneLine):
         self._noise = Noise(z.device)
         statistics = FixedStatistics()
         with statistics, differentiable():
-            self.eta = check_output(fn(self.z)).to(z.dtype)
+            self.eta = check_output(fn(self.z), self.z).to(z.dtype)
         statistics.update_running(statistics.seen)
         self._seen = statistics.seen
         self._known = [BatchStatistics(seen.mean.detach(), seen.variance.detach()) for seen in statistics.seen]

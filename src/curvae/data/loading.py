@@ -15,7 +15,7 @@ from curvae.data import arrays, fashion, idx, mnist, sprites, tables
 from curvae.data.coding import Coding, kind_of
 from curvae.data.dataset import Dataset
 from curvae.data.labels import with_conditions
-from curvae.data.names import EXPECTED, count_and_seed, expand, is_name, is_table, suffix
+from curvae.data.names import EXPECTED, count_and_seed, expand, is_name, is_table, meant, suffix
 from curvae.data.pixels import whitened
 from curvae.data.reasons import reason
 from curvae.data.split import Halves, Split, Whole
@@ -161,7 +161,7 @@ def _read(source: str | Path, wish: _Wish, columns: tuple[Sequence[str], Sequenc
     if any(columns) and not is_table(source):
         raise InputError(
             f"labels and drop name columns of a table ({', '.join(tables.SUFFIXES)}), but the data are "
-            f"{str(source)!r}; leave them out"
+            f"{str(source)!r}; give such a file, or leave them out"
         )
     if source == "mnist":
         return "mnist", mnist.load()
@@ -208,7 +208,7 @@ def _read_path(path: Path, wish: _Wish, columns: tuple[Sequence[str], Sequence[s
         return _reading_images("images").load_folder(path, *wish[:5])
     file, key = arrays.locate(path)
     if not file.exists():
-        raise InputError(f"{str(path)!r} does not exist; {EXPECTED}")
+        raise InputError(f"{str(path)!r} does not exist{meant(str(path))}; {EXPECTED}")
     if file.suffix.lower() in tables.SUFFIXES:
         return tables.load(file, wish.split, *columns, layer=key, missing=wish.missing, absent=wish.absent)
     if file.suffix.lower() not in arrays.SUFFIXES:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from curvae._checks import nearest
 from curvae.data import arrays, tables
 from curvae.errors import InputError
 
 EXPECTED = (
-    "expected mnist, fashion-mnist, avatars, sprites, orl, a .npy, .npz, .csv, .parquet or .h5ad file, an IDX folder, "
-    "an image folder, or CelebA's img_align_celeba folder or zip"
+    "expected mnist, fashion-mnist, avatars, sprites, tilted-sprites, orl, a .npy, .npz, .csv, .parquet or .h5ad file, "
+    "an IDX folder, an image folder, or CelebA's img_align_celeba folder or zip"
 )
 _NAMES = ("mnist", "fashion-mnist", "avatars", "sprites", "tilted-sprites", "orl")
 # drawn here, as many as are asked for and from any seed: NAME:COUNT:SEED
@@ -27,6 +28,16 @@ def is_name(source: str) -> bool:
         (True, True, False)
     """
     return source.partition(":")[0] in (_DRAWN if ":" in source else _NAMES)
+
+
+def meant(source: str) -> str:
+    """What to add to the line about a source that is not there: a name that is spelled much the same.
+
+    Example:
+        >>> meant("minst"), meant("digits.npy")
+        ('; did you mean mnist?', '')
+    """
+    return nearest(source, _NAMES) if not Path(source).suffix else ""
 
 
 def is_table(source: str | Path) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from curvae._checks import nearest, shown
 from curvae._extras import require
 from curvae.data.notes import note
 from curvae.data.reasons import check_size, reason
@@ -83,9 +84,13 @@ def _read(path: Path, name: str, layer: str | None) -> tuple[Any, list[str], dic
     try:
         found = read(path)
     except Exception as error:  # these readers' errors have no common ancestor
+        if suffix == ".csv":
+            _check_commas(path, name)
         raise InputError(f"{name} cannot be read as a table ({reason(error)}); save it again") from error
     if suffix == ".csv":  # pandas gives the second of two equal names another one
-        _check_distinct([str(column) for column in read(path, header=None, nrows=1, dtype=str).iloc[0].dropna()], name)
+        first = [str(column) for column in read(path, header=None, nrows=1, dtype=str).iloc[0].dropna()]
+        _check_names(first, name)
+        _check_distinct(first, name)
     if suffix != ".h5ad":
         return _framed(found, name)
     if layer is not None and layer not in found.layers:
@@ -105,13 +110,44 @@ def _framed(frame: Any, name: str) -> tuple[Any, list[str], dict[str, Any]]:
         raise InputError(f"{name} has no rows; expected one for each sample, below the columns' names")
     _check_distinct(names, name)
     if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
-        raise InputError(f"{name} has one column, {names[0]!r}; separate its columns with commas")
-    if names and all(_is_number(column) for column in names):
-        raise InputError(f"{name} begins with a row of numbers; expected the columns' names there")
+        raise _separated(name, names[0])
+    _check_names(names, name)
     if names[:1] == ["Unnamed: 0"] and list(frame[names[0]]) == list(range(len(frame))):
         note(f"{name}: its first column has no name and counts the rows; it is left out")
         frame = frame.drop(columns=names[0])
     return frame, list(frame.columns), {}
+
+
+def _check_commas(path: Path, name: str) -> None:
+    """Refuse a file that could not be read for what can be seen of its first line."""
+    with open_regular(path) as file:
+        first = file.readline(100_000).decode("utf-8", "replace").strip()
+    if not first:
+        raise InputError(f"{name} is empty or begins with an empty line; expected the columns' names there")
+    if "," not in first and (";" in first or "\t" in first):
+        raise _separated(name, first)
+
+
+def _separated(name: str, line: str) -> InputError:
+    by = "semicolons" if ";" in line else "tabs"
+    return InputError(
+        f"{name} has its columns separated by {by} ({shown(line)}); separate them with commas, with points in numbers"
+    )
+
+
+def _no_numbers(values: Any, name: str, column: str) -> InputError:
+    """What to say of a column of text: of some cells in a column of numbers where they are and what they hold."""
+    text = values[column]
+    numbers = import_module("pandas").to_numeric(text.astype(object), errors="coerce")
+    wrong = (numbers.isna() & text.notna()).to_numpy()
+    cure = f"leave it out with --drop {column}, or keep it beside the data with --labels {column}"
+    if wrong.sum() > len(wrong) / 2 or not wrong.any():
+        return InputError(f"{name}: column {column!r} holds no numbers ({text.dtype}); {cure}")
+    row = int(wrong.argmax())
+    return InputError(
+        f"{name}: column {column!r} holds {shown(text.iloc[row])} in row {row} and no number in {wrong.sum()} of "
+        f"{len(wrong)} rows; write numbers there, or nothing where a value is missing, or {cure}"
+    )
 
 
 def _numbers(values: Any, names: list[str], chosen: list[int], name: str, missing: bool) -> Float32[np.ndarray, "N C"]:
@@ -119,10 +155,7 @@ def _numbers(values: Any, names: list[str], chosen: list[int], name: str, missin
     if hasattr(values, "dtypes") and hasattr(values, "columns"):
         for number in chosen:
             if values.dtypes.iloc[number].kind not in "biuf":
-                raise InputError(
-                    f"{name}: column {names[number]!r} holds no numbers ({values.dtypes.iloc[number]}); leave it out "
-                    f"with --drop {names[number]}, or keep it beside the data with --labels {names[number]}"
-                )
+                raise _no_numbers(values, name, names[number])
         picked = values.iloc[:, chosen].to_numpy(dtype=np.float64, na_value=np.nan)
     else:
         picked = values[:, chosen]
@@ -141,6 +174,11 @@ def _numbers(values: Any, names: list[str], chosen: list[int], name: str, missin
     return table
 
 
+def _check_names(names: list[str], name: str) -> None:
+    if names and all(map(_is_number, names)):
+        raise InputError(f"{name} begins with a row of numbers; expected the columns' names there")
+
+
 def _check_distinct(names: list[str], name: str) -> None:
     if len(set(names)) < len(names):
         twice = next(column for column in names if names.count(column) > 1)
@@ -151,7 +189,8 @@ def _check_named(name: str, asked: Sequence[str], there: Any, option: str) -> No
     for column in asked:
         if column not in there:
             listed = ", ".join(map(repr, list(there)[:8])) + (", …" if len(there) > 8 else "")
-            raise InputError(f"{option} names {column!r}, but {name} has {listed or 'no such columns'}")
+            near = nearest(column, map(str, there))
+            raise InputError(f"{option} names {column!r}, but {name} has {listed or 'no such columns'}{near}")
 
 
 def _is_number(text: str) -> bool:

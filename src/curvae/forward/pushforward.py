@@ -152,7 +152,7 @@ def _push_forward(
 
     def observed(point: Float[Tensor, "B *L"]) -> tuple[Tensor, list[BatchStatistics]]:
         with statistics, LinearLayers(), activations, differentiable(), without_hooks():
-            return check_output(fn(point)), statistics.seen
+            return check_output(fn(point), point), statistics.seen
 
     def along(tangent: Float[Tensor, "B *L"]) -> tuple[Tensor, Tensor, list[BatchStatistics]]:
         return jvp(observed, (z,), (tangent,), has_aux=True)  # type: ignore[return-value]
@@ -176,7 +176,7 @@ def _push_reverse(
 ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "K B *D"], list[BatchStatistics]]:
     def decode(point: Float[Tensor, "B *L"], held: FixedStatistics) -> Tensor:
         with held, differentiable():
-            return check_output(fn(point))
+            return check_output(fn(point), point)
 
     noise = Noise(z.device)
     linearised = ReverseMode(lambda point: decode(point, statistics), z, refused)
@@ -187,13 +187,17 @@ def _push_reverse(
     return linearised.output, linearised.push(tangents), seen
 
 
-def check_output(eta: object) -> Tensor:
-    """What a decoder has returned, if it is one tensor.
+def check_output(eta: object, z: Float[Tensor, "B *L"]) -> Tensor:
+    """What a decoder has returned for ``z``, if it is one tensor with a row for each sample.
 
     Raises:
         InputError: it is not.
     """
     if isinstance(eta, torch.Tensor):
+        if eta.dim() == 0 or len(eta) != len(z):  # broadcasting would make something of it
+            raise InputError(
+                f"the decoder returned shape {tuple(eta.shape)} for {len(z)} samples; expected [B, *D], a row for each"
+            )
         return eta
     raise InputError(
         f"the decoder returned a {type(eta).__name__}; expected one tensor [B, *D]: pass a function that takes it out, "

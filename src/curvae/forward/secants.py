@@ -59,7 +59,7 @@ class Differences:
         self.z, self._opaque = z, _opaque(fn)
         self._fn, self._noise, statistics = fn, Noise(z.device), FixedStatistics(derivatives=False)
         with full_precision(z), nullcontext() if self._opaque else statistics:
-            self.eta = check_output(fn(z)).to(z.dtype)
+            self.eta = check_output(fn(z), z).to(z.dtype)
         statistics.update_running(statistics.seen)
         self._seen = statistics.seen
         self._follows_part = self._look()

@@ -93,7 +93,9 @@ def open_model(
     if _FUNCTION.fullmatch(text) and not path.exists():
         return Opened(adapt(_made(text)), likelihood)
     if not path.is_dir():
-        raise InputError(f"{text!r} {'is a file' if path.exists() else 'does not exist'}; {_MODELS}")
+        what = "does not exist" if not path.exists() else "is a file"
+        named = f"; name its function, {text}:FUNCTION" if path.is_file() and path.suffix == ".py" else f"; {_MODELS}"
+        raise InputError(f"{text!r} {what}{named}")
     if not _is_run(path):
         return Opened(folder(path), likelihood)
     run = Run.open(path)

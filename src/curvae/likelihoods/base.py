@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 
 import torch
 
-from curvae._checks import positive
+from curvae._checks import positive, shown
 from curvae._typing import Bool, Float, Tensor
 from curvae.errors import InputError
 
@@ -118,6 +118,16 @@ class Location(ElementwiseLikelihood):
     def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         r"""$\eta$ itself."""
         return eta
+
+
+def check_likelihood(likelihood: object) -> None:
+    """Refuse what is no observation model, such as the name or the class of one.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not isinstance(likelihood, Likelihood):
+        raise InputError(f"likelihood is {shown(likelihood)}; expected one of curvae.likelihoods, such as Gaussian()")
 
 
 def per_sample(values: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:

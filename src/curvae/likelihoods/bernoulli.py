@@ -6,6 +6,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits
 
 from curvae._typing import Float, Tensor
+from curvae.errors import InputError
 from curvae.likelihoods.base import ElementwiseLikelihood, check_same_shape, per_sample
 
 
@@ -25,14 +26,27 @@ class Bernoulli(ElementwiseLikelihood):
     """
 
     def nll(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
-        r"""$-x\log g-(1-x)\log(1-g)$ (a log of exactly 0 counts as −100, PyTorch's convention)."""
+        r"""$-x\log g-(1-x)\log(1-g)$ (a log of exactly 0 counts as −100, PyTorch's convention).
+
+        Raises:
+            InputError: on a CPU, for outputs that are no probabilities (on a GPU PyTorch stops the process).
+        """
         check_same_shape(eta, x)
         x = x.to(eta.dtype)
         # autocast refuses binary_cross_entropy on CUDA although eta is float32 here
         with torch.autocast(eta.device.type, enabled=False):
             # only to refuse what is no probability, except NaN, which has to reach whoever watches the loss: its slopes
             # stay where they are within 1e-12 of 0 and 1, and its second derivatives cancel long before
-            binary_cross_entropy(eta.detach().where(~eta.isnan(), 0.5), x, reduction="none")
+            known = eta.detach().where(~eta.isnan(), 0.5)
+            try:
+                binary_cross_entropy(known, x, reduction="none")
+            except RuntimeError as error:
+                if "between 0 and 1" not in str(error):
+                    raise
+                raise InputError(
+                    f"the decoder's outputs go from {float(known.min()):.3g} to {float(known.max()):.3g}; Bernoulli() "
+                    "expects probabilities: end the decoder in a sigmoid, or use BernoulliLogits()"
+                ) from None
         # a log with weight 0 is left out: 0 times its infinite slope would be NaN
         on, off = eta.where(x > 0, 1).log(), torch.log1p(-eta.where(x < 1, 0))
         return -per_sample(x * on.clamp(min=-100) + (1 - x) * off.clamp(min=-100))

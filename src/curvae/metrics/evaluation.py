@@ -14,12 +14,14 @@ from curvae.autoencoder import Model
 from curvae.curvature import Columns, Linearised
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
+from curvae.likelihoods.base import check_likelihood
 from curvae.likelihoods.masked import takes_missing
 from curvae.metrics.alignment import correlation, off_diagonal_moments, relative_distance
 from curvae.metrics.codes import conditioned_batches, deployed, has_posterior
 from curvae.metrics.objectives import objective_values
 from curvae.metrics.result import Estimate, Evaluation, Examples
 from curvae.posteriors import Diagonal, Structure
+from curvae.posteriors.structure import check_structure
 
 
 @torch.no_grad()
@@ -68,6 +70,8 @@ def evaluate(
         (9, True)
     """
     positive("beta", beta)
+    check_likelihood(likelihood)
+    check_structure(structure)
     positive_int("samples", samples)
     measure = _Measure(beta, likelihood, structure, generator, samples, Columns(columns))
     found: list[dict[str, Tensor]] = []

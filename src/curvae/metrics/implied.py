@@ -17,7 +17,9 @@ from curvae.curvature.second_differences import second_differences
 from curvae.errors import InputError
 from curvae.forward.statistics import unmoved
 from curvae.likelihoods import Gaussian, Likelihood
+from curvae.likelihoods.base import check_likelihood
 from curvae.posteriors import Diagonal, Full, Normal, Structure, logdet
+from curvae.posteriors.structure import check_structure
 
 
 class Implied(nn.Module):
@@ -69,6 +71,8 @@ class Implied(nn.Module):
         self.beta = positive("beta", beta)
         self.likelihood = Gaussian() if likelihood is None else likelihood
         self.structure = Full() if structure is None else structure
+        check_likelihood(self.likelihood)
+        check_structure(self.structure)
         self.refine = (
             0
             if refine == 0 and isinstance(refine, int) and not isinstance(refine, bool)

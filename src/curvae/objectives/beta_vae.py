@@ -12,6 +12,7 @@ from curvae._typing import Tensor
 from curvae.autoencoder import Model
 from curvae.errors import InputError
 from curvae.likelihoods import Gaussian, Likelihood
+from curvae.likelihoods.base import check_likelihood
 from curvae.objectives.loss import check_model
 from curvae.objectives.terms import Terms
 
@@ -47,6 +48,7 @@ class BetaVAE:
     ) -> None:
         self.beta = non_negative("beta", beta)
         self.likelihood = Gaussian() if likelihood is None else likelihood
+        check_likelihood(self.likelihood)
         self.samples = positive_int("samples", samples)
         self.antithetic = antithetic
         if antithetic and samples % 2:

@@ -24,11 +24,13 @@ from curvae.curvature.hessian import hessian_products
 from curvae.errors import InputError
 from curvae.forward.pushforward import unit_tangents
 from curvae.likelihoods import Gaussian, Likelihood
+from curvae.likelihoods.base import check_likelihood
 from curvae.objectives.expansion import check_expansion, sampled_expansion
 from curvae.objectives.loss import check_model
 from curvae.objectives.orthogonality import sampled_orthogonality
 from curvae.objectives.terms import Terms
 from curvae.posteriors import Full, Structure, logdet
+from curvae.posteriors.structure import check_structure
 
 
 class GRAE:
@@ -83,7 +85,9 @@ class GRAE:
     ) -> None:
         self.beta = positive("beta", beta)
         self.likelihood = Gaussian() if likelihood is None else likelihood
+        check_likelihood(self.likelihood)
         self.structure = Full() if structure is None else structure
+        check_structure(self.structure)
         self.estimator = Exact() if estimator is None else estimator
         check_estimator(self.estimator)
         self.estimator.check(self.structure)

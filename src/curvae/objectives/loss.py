@@ -84,17 +84,23 @@ _ADVICE = "wrap the whole loss, objectives.Loss(model, objective), and call that
 
 
 def check_model(model: Any) -> None:
-    """Refuse a model whose methods do not do what its wrapper promises, or whose weights carry too few digits.
+    """Refuse what is no model, does not do what its wrapper promises, or has weights of too few digits.
 
     Raises:
-        InputError: for a wrapper, what a live wrapper wraps, a network whose ``forward`` accelerate has patched, or
-            weights in half precision.
+        InputError: for what has no ``decode``, a wrapper, what a live wrapper wraps, a network whose ``forward``
+            accelerate has patched, or weights in half precision.
     """
     if isinstance(model, Conditioned):
         model = model.model
+    if isinstance(model, nn.Module):
+        _check_wrapper(model)
+    if not hasattr(model, "decode"):
+        raise InputError(
+            f"the model is a {type(model).__name__}; expected curvae.Autoencoder(encoder, decoder, latents=…) over "
+            "your modules, or anything with its methods encode, posterior and decode"
+        )
     if not isinstance(model, nn.Module):
         return
-    _check_wrapper(model)
     dtype = half_weights(model)
     if dtype is not None:
         raise InputError(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from curvae._checks import non_negative
+from curvae._checks import non_negative, shown
 from curvae._typing import Tensor
 from curvae.autoencoder import Model
 from curvae.curvature import Linearised, Trace
+from curvae.errors import InputError
 from curvae.likelihoods import Gaussian, Likelihood
+from curvae.likelihoods.base import check_likelihood
 from curvae.objectives.loss import check_model
 from curvae.objectives.terms import Terms
 
@@ -31,7 +33,7 @@ class RAE:
         trace: how tr M is computed; default exact, ``Trace(Signs(1))`` for Hutchinson's estimate.
 
     Raises:
-        InputError: if a weight is negative.
+        InputError: if a weight is negative, or ``likelihood`` or ``trace`` is of another kind.
 
     Example:
         >>> from curvae import Autoencoder, curvature
@@ -51,7 +53,10 @@ class RAE:
         self.encoder_weight = non_negative("encoder_weight", encoder_weight)
         self.decoder_weight = non_negative("decoder_weight", decoder_weight)
         self.likelihood = Gaussian() if likelihood is None else likelihood
+        check_likelihood(self.likelihood)
         self.trace = Trace() if trace is None else trace
+        if not isinstance(self.trace, Trace):
+            raise InputError(f"trace is {shown(trace)}; expected curvature.Trace(), such as Trace(Signs(1))")
 
     def __call__(self, model: Model, x: Tensor, generator: torch.Generator | None = None) -> Terms:
         """The parts for a batch ``x`` ``[B, *D]``; ``generator`` draws probes where the trace is estimated."""

@@ -13,9 +13,11 @@ from curvae.curvature.estimator import check_estimator
 from curvae.errors import InputError
 from curvae.forward.pushforward import Decoder
 from curvae.likelihoods import Gaussian, Likelihood
+from curvae.likelihoods.base import check_likelihood
 from curvae.objectives.expansion import check_expansion, sampled_expansion
 from curvae.objectives.loss import check_decoder
 from curvae.posteriors import Diagonal, Full, Structure
+from curvae.posteriors.structure import check_structure
 
 
 @overload
@@ -102,11 +104,13 @@ def regulariser(
     estimator = Columns(1) if estimator is None else estimator
     check_estimator(estimator)
     likelihood = Gaussian() if likelihood is None else likelihood
+    check_likelihood(likelihood)
     if x is None:
         if not isinstance(likelihood, Gaussian):
             raise InputError(f"x is missing; {likelihood} needs the observations to weigh its outputs")
         likelihood = _Blind(likelihood.sigma)
-    structure = structure or _default(estimator)
+    structure = _default(estimator) if structure is None else structure
+    check_structure(structure)
     expansion = non_negative("expansion", expansion)
     beta = non_negative("beta", beta) if expansion > 0 else positive("beta", beta)
     if expansion > 0:

@@ -17,6 +17,7 @@ from curvae.errors import InputError
 from curvae.forward.pushforward import one_hot_tangents
 from curvae.forward.secants import Differences
 from curvae.likelihoods import Gaussian, Likelihood
+from curvae.likelihoods.base import check_likelihood
 from curvae.objectives.loss import check_model
 from curvae.objectives.terms import Terms
 from curvae.posteriors import Normal
@@ -62,6 +63,7 @@ class Taylor:
     ) -> None:
         self.beta = non_negative("beta", beta)
         self.likelihood = Gaussian() if likelihood is None else likelihood
+        check_likelihood(self.likelihood)
         self.curvature = check_curvature(curvature, self.likelihood)
         self.chunk_size = None if chunk_size is None else positive_int("chunk_size", chunk_size)
 

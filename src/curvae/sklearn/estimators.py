@@ -43,7 +43,8 @@ class GRAE(TableAutoencoder):
     activation : {"elu", "relu", "silu", "tanh"}, default="elu"
         Between the layers.
     structure : str or Structure, default="full"
-        The variational family that was optimised away: ``"full"``, ``"diagonal"``, ``"block:B"``, …
+        The variational family that was optimised away: ``"full"``, ``"diagonal"``, ``"block:B"``, … Under ``"full"``
+        every rotation of the codes is as good as any other; ``"diagonal"`` prefers one.
     estimator : str or Estimator, default="exact"
         How its penalty is computed; ``"columns:1"`` with ``structure="diagonal"`` for many latents.
     steps : int, default=500

@@ -1,0 +1,110 @@
+"""What is handed to an objective in the place of something else is named in one line."""
+
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from curvae import Autoencoder, curvature, likelihoods, metrics, objectives, posteriors, regulariser
+from curvae.errors import InputError
+
+pytestmark = pytest.mark.usefixtures("as_shipped")
+DECODER = nn.Linear(2, 3)
+MODEL = Autoencoder(nn.Linear(3, 2), DECODER, latents=2)
+X, Z = torch.rand(4, 3), torch.rand(4, 2)
+OBJECTIVES = {
+    "BetaVAE": objectives.BetaVAE,
+    "Taylor": objectives.Taylor,
+    "GRAE": objectives.GRAE,
+    "RAE": objectives.RAE,
+    "Implied": lambda *given, **named: metrics.Implied(MODEL, *given, **named),
+    "regulariser": lambda *given, **named: regulariser(DECODER, Z, *given, estimator=curvature.Exact(), **named),
+    "evaluate": lambda beta, **named: metrics.evaluate(
+        MODEL,
+        X,
+        beta,
+        **{"likelihood": likelihoods.Gaussian(), "structure": posteriors.Full(), **named},
+        generator=torch.Generator(),
+    ),
+}
+STRUCTURED = ("GRAE", "Implied", "regulariser", "evaluate")
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize(
+    "wrong", ["bernoulli", likelihoods.Bernoulli, posteriors.Full()], ids=["name", "class", "other"]
+)
+def test_no_likelihood(name: str, wrong: object) -> None:
+    with pytest.raises(InputError, match=r"^likelihood is [^\n]*; expected one of curvae.likelihoods[^\n]*$"):
+        OBJECTIVES[name](0.2, likelihood=wrong)
+
+
+@pytest.mark.parametrize("name", [*STRUCTURED, "Autoencoder"])
+@pytest.mark.parametrize("wrong", ["diagonal", posteriors.Diagonal, ""], ids=["name", "class", "empty"])
+def test_no_structure(name: str, wrong: object) -> None:
+    make = OBJECTIVES.get(name, lambda _, structure: Autoencoder(nn.Linear(3, 5), DECODER, 2, structure))
+    with pytest.raises(InputError, match=r"^structure is [^\n]*; expected one of curvae.posteriors[^\n]*$"):
+        make(0.2, structure=wrong)
+
+
+def test_no_trace() -> None:
+    with pytest.raises(InputError, match=r"^trace is Columns\(1\); expected curvature.Trace\(\)"):
+        objectives.RAE(0.2, trace=curvature.Columns(1))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("network", [lambda x: x, nn.Linear, "decoder"], ids=["function", "class", "name"])
+def test_networks_hold_their_weights(network: object) -> None:
+    """The weights that a plain function closes over would not be among the model's, and never be trained."""
+    with pytest.raises(InputError, match=r"^the encoder is [^\n]*; expected a torch.nn.Module"):
+        Autoencoder(network, DECODER, latents=2, features=2)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"^the decoder is [^\n]*; expected a torch.nn.Module"):
+        Autoencoder(nn.Linear(3, 2), network, latents=2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["BetaVAE", "Taylor", "GRAE", "RAE"])
+@pytest.mark.parametrize("model", [nn.Sequential(nn.Linear(3, 2)), X, None], ids=["module", "data", "nothing"])
+def test_no_model(name: str, model: object) -> None:
+    with pytest.raises(InputError, match=rf"^the model is a {type(model).__name__}; expected curvae.Autoencoder"):
+        OBJECTIVES[name](0.2)(model, X)
+
+
+def test_no_generator() -> None:
+    sampled = objectives.GRAE(0.2, structure=posteriors.Diagonal(), estimator=curvature.Columns(1))
+    noisy = Autoencoder(nn.Linear(3, 5), DECODER, latents=2, structure=posteriors.Diagonal())
+    for draw in (
+        lambda: sampled(MODEL, X, 0),
+        lambda: objectives.BetaVAE(0.2)(noisy, X, 0),
+        lambda: MODEL.sample(2, 0),
+    ):
+        with pytest.raises(InputError, match=r"^generator is 0; expected a torch.Generator"):
+            draw()
+
+
+ESTIMATORS = [
+    curvature.Columns(1),
+    curvature.Exact(),
+    curvature.Fraction(curvature.Exact(), 0.5),
+    curvature.Secants(1),
+    curvature.Trace(curvature.Signs(1), step=0.1),
+    curvature.Lanczos(2),
+]
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda estimator: type(estimator).__name__)
+@pytest.mark.parametrize(
+    "decoder",
+    [lambda z: DECODER(z).mean(0), lambda z: DECODER(z).mean(0, keepdim=True), lambda z: DECODER(z)[:2], torch.sum],
+    ids=["no batch axis", "one row", "some rows", "one number"],
+)
+def test_a_decoder_gives_a_row_for_each_sample(estimator: curvature.Estimator, decoder: object) -> None:
+    """One row would be broadcast over the batch, and give a value."""
+    shape = re.escape(str(tuple(decoder(Z).shape)))  # type: ignore[operator]
+    with pytest.raises(InputError, match=rf"^the decoder returned shape {shape} for 4 samples; expected \[B, \*D\]"):
+        regulariser(decoder, Z, 0.2, estimator=estimator)  # type: ignore[arg-type]
+
+
+def test_probabilities_are_asked_for() -> None:
+    objective = objectives.GRAE(0.2, likelihood=likelihoods.Bernoulli())
+    with pytest.raises(InputError, match=r"^the decoder's outputs go from [^\n]* end the decoder in a sigmoid"):
+        objective(Autoencoder(nn.Linear(3, 2), nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 3)), 2), 9 * X)
