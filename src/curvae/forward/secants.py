@@ -32,7 +32,8 @@ class Differences:
     Only forward passes are made, so the decoder may be compiled, scripted or end in kernels without forward mode. Batch
     normalisation in train mode keeps the statistics of z, through which gradients flow, and moves once, as in
     :func:`~curvae.curvature.pushforward`; a compiled or scripted decoder hides it and is refused with it, and a
-    decoder with it is not recomputed in the backward pass, checkpointed or not. Dropout has one mask. Autocast is off: a difference of rounded outputs is mostly rounding.
+    checkpointed layer with it is not recomputed in the backward pass. Dropout has one mask. Autocast is off: a
+    difference of rounded outputs is mostly rounding.
 
     Steps of some samples alone cost no more than these, unless the decoder holds something of each sample or draws
     random numbers: that is found out at its first use, and all samples are then decoded each time.
