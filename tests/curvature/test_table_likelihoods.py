@@ -22,6 +22,7 @@ from curvae.likelihoods import (
     Likelihood,
     Masked,
     Mixed,
+    NegativeBinomial,
     Poisson,
     SizeFactors,
 )
@@ -105,6 +106,13 @@ def test_exact_hessian(at: tuple[nn.Module, Tensor, Tensor, Likelihood]) -> None
         for point, row in zip(z, x, strict=True)
     ]
     torch.testing.assert_close(curvature.hessian(decoder, z, x, likelihood), torch.stack(expected).detach())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_counts_of_nothing_are_flat_and_not_kinked(dtype: torch.dtype) -> None:
+    likelihood, z = SizeFactors(NegativeBinomial(1.0), typical=5.0), torch.zeros(2, LATENTS, dtype=dtype)
+    products = curvature.hessian(lambda z: z, z, torch.zeros(2, LATENTS, dtype=dtype), likelihood)
+    torch.testing.assert_close(products, torch.zeros(2, LATENTS, LATENTS, dtype=dtype))
 
 
 def test_an_objective_trains_what_the_likelihood_learns(seed: int) -> None:

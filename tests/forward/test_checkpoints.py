@@ -11,7 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from curvae.curvature import Columns, Exact, Fraction, Lanczos, Linearised, hessian, pushforward
+from curvae.curvature import (
+    Columns,
+    Exact,
+    Fraction,
+    Lanczos,
+    Linearised,
+    Secants,
+    Signs,
+    Trace,
+    hessian,
+    pushforward,
+)
 from curvae.forward.checkpoints import without_checkpoints
 from curvae.likelihoods import Gaussian
 from curvae.posteriors import Diagonal, Full
@@ -19,6 +30,8 @@ from curvae.posteriors import Diagonal, Full
 BATCH, LATENTS, BETA = 5, 4, 0.3
 INSIDE: dict[str, Callable[[], nn.Module]] = {
     "batch-norm": lambda: nn.Sequential(nn.Linear(LATENTS, 6), nn.BatchNorm1d(6), nn.ELU()),
+    "batch-norm-deployed": lambda: nn.Sequential(nn.Linear(LATENTS, 6), nn.BatchNorm1d(6).eval(), nn.ELU()),
+    "instance-norm": lambda: nn.Sequential(nn.Linear(LATENTS, 6), nn.Unflatten(1, (2, 3)), nn.InstanceNorm1d(2)),
     "layer-norm-dropout": lambda: nn.Sequential(nn.Linear(LATENTS, 6), nn.LayerNorm(6), nn.Dropout(0.3), nn.GLU()),
     "attention": lambda: nn.Sequential(
         nn.Unflatten(1, (2, 2)), nn.Linear(2, 4), nn.TransformerEncoderLayer(4, 2, 8, 0.0, batch_first=True)
@@ -30,6 +43,8 @@ PENALTIES = {
     "columns": (Columns(1), Diagonal()),
     "fraction": (Fraction(Columns(2), 0.5), Diagonal()),
     "lanczos": (Lanczos(4), Full()),
+    "secants": (Fraction(Secants(1, central=True), 0.5), Diagonal()),
+    "steps": (Trace(Signs(1), step=0.1), Full()),
 }
 
 

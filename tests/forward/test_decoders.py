@@ -145,6 +145,7 @@ def _complex(x: Tensor) -> Tensor:
 
 def _norms(x: Tensor) -> Tensor:
     lengths = [x.norm(dim=1), torch.norm(x, 2, 2), torch.linalg.vector_norm(x, dim=(1, 2))[:, None], x.std(1, False)]
+    lengths.append(torch.std_mean(x, 1)[0])
     angles = [functional.cosine_similarity(x, x.sin() + 1, 2), functional.pairwise_distance(x, x.square())]
     return torch.cat([functional.normalize(x, dim=2).flatten(1), *lengths, *angles], 1)
 

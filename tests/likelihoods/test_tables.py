@@ -168,6 +168,29 @@ def test_a_product_is_the_sum_of_its_parts(seed: int) -> None:
     np.testing.assert_allclose(likelihood.log_prob(eta, x), expected, rtol=1e-9)
 
 
+def test_squared_errors_are_those_of_what_was_observed(seed: int) -> None:
+    """Size factors are the sample's own, classes are one-hot, gaps are NaN: written out number by number."""
+    eta, counts = torch.randn(2, 3), torch.tensor([[1.0, 0.0, 4.0], [2.0, 2.0, 1.0]])
+    factors = torch.tensor([[0.5], [3.0]])
+    own = (factors * eta.exp() - counts).square()
+    torch.testing.assert_close(SizeFactors(Poisson()).squared_error(eta, torch.cat([counts, factors], 1)), own)
+    totals = (5 / 2.5 * eta.exp() - counts).square()  # both samples have five
+    torch.testing.assert_close(SizeFactors(Poisson(), 2.5).squared_error(eta, counts), totals)
+    gaps = torch.cat([counts.where(counts > 0, torch.nan), factors], 1)
+    expected = own.where(counts > 0, torch.nan)
+    found = SizeFactors(Masked(Poisson())).squared_error(eta, gaps)
+    torch.testing.assert_close(found, expected, equal_nan=True)
+
+    mixed = Masked(Mixed([(Gaussian(), 1), (Categorical(), 2, 6)]))
+    eta, x = torch.randn(1, 7), torch.tensor([[torch.nan, 2.0, 0.0]])
+    logits = eta[0, 1:].view(3, 2)
+    one_hot = torch.tensor([[0.0, 1.0], [0.0, 0.0], [1.0, 0.0]])
+    expected = torch.cat([torch.tensor([torch.nan]), (logits.softmax(0) - one_hot).square().flatten()])
+    torch.testing.assert_close(mixed.squared_error(eta, x)[0], expected, equal_nan=True)
+    with pytest.raises(InputError, match="they must be equal"):
+        Gaussian().squared_error(torch.zeros(2, 3), torch.zeros(2, 1))
+
+
 def test_parameters_of_a_product_are_its_own() -> None:
     likelihood = Mixed([(LearnedGaussian(torch.ones(2)), 2), (Masked(LearnedNegativeBinomial()), 1)])
     assert len(list(likelihood.parameters())) == 2

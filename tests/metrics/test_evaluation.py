@@ -12,7 +12,7 @@ from torch.func import hessian, jacrev, vmap
 
 from curvae import Autoencoder
 from curvae.errors import InputError
-from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood, Poisson
+from curvae.likelihoods import BernoulliLogits, Categorical, Gaussian, Likelihood, Mixed, Poisson, SizeFactors
 from curvae.metrics import Estimate, Evaluation, evaluate
 from curvae.nn import MLPDecoder, MLPEncoder
 from curvae.posteriors import BlockDiagonal, Diagonal, Full, Structure
@@ -95,6 +95,22 @@ def test_every_deterministic_number(structure: Structure, likelihood: Likelihood
     assert (found.data, found.beta, found.own_posterior) == (11, BETA, own)
     assert found.gap_error < 1e-12
     assert found.grae_full.mean <= found.grae.mean + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "outputs", "x"),
+    [
+        (SizeFactors(Poisson()), 3, torch.tensor([[1.0, 0.0, 2.0, 0.5], [3.0, 1.0, 0.0, 4.0]])),
+        (Mixed([(Gaussian(), 1), (Categorical(), 2, 6)]), 7, torch.tensor([[0.3, 2.0, 0.0], [1.0, 1.0, 2.0]])),
+    ],
+    ids=["size-factors", "classes"],
+)
+def test_data_of_another_shape_than_the_outputs(likelihood: Likelihood, outputs: int, x: torch.Tensor) -> None:
+    model = Autoencoder(nn.Linear(x.shape[1], 2), nn.Linear(2, outputs), latents=2)
+    x = x.double()
+    found = evaluate(model, x, BETA, likelihood, Full(), generator=torch.Generator())
+    expected = likelihood.squared_error(model.decode(model.encode(x)), x).mean()
+    assert found.mse.mean == pytest.approx(float(expected.detach()), rel=1e-9)
 
 
 @pytest.mark.cases(1)

@@ -93,6 +93,12 @@ def test_columns_of_zeros(dtype: torch.dtype, seed: int) -> None:
     # lengths whose squares leave float32's range
     scales = torch.logspace(-30, 30, LATENTS, dtype=dtype)
     torch.testing.assert_close(orthogonality(columns * scales, Diagonal()), value)
+    # and fourth powers float64's, as those of counts whose total is zero
+    if dtype == torch.float64:
+        short = (columns.detach() * 1e-150).requires_grad_()
+        again = orthogonality(short, Diagonal())
+        torch.testing.assert_close(again, value)
+        torch.testing.assert_close(torch.autograd.grad(again.sum(), short)[0] * 1e-150, gradient)
 
 
 def _model() -> Autoencoder:

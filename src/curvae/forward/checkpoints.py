@@ -11,6 +11,7 @@ from typing import Any
 from torch.utils import checkpoint
 
 _plainly: ContextVar[bool] = ContextVar("plainly", default=False)
+_met: ContextVar[list[str] | None] = ContextVar("met", default=None)
 _lock = threading.Lock()
 _inside = 0
 
@@ -41,15 +42,44 @@ def without_checkpoints() -> Iterator[None]:
         _count(-1)
 
 
+@contextmanager
+def noticed_checkpoints() -> Iterator[list[str]]:
+    """Inside this context, and for this thread, what ``torch.utils.checkpoint`` is asked to do is also written down.
+
+    Example:
+        >>> import torch
+        >>> with noticed_checkpoints() as met:
+        ...     y = checkpoint.checkpoint(torch.square, torch.ones(1), use_reentrant=False)
+        >>> len(met)
+        1
+    """
+    _count(1)
+    met: list[str] = []
+    token = _met.set(met)
+    try:
+        yield met
+    finally:
+        _met.reset(token)
+        _count(-1)
+
+
+def _note(kind: str) -> None:
+    met = _met.get()
+    if met is not None:
+        met.append(kind)
+
+
 class _Reentrant(checkpoint.CheckpointFunction):
     @classmethod
     def apply(cls, function: Callable[..., Any], preserve: bool, *args: Any) -> Any:
         """The layer alone, or what PyTorch does with it."""
+        _note("reentrant")
         return function(*args) if _plainly.get() else _ORIGINAL["CheckpointFunction"].apply(function, preserve, *args)
 
 
 def _not_reentrant(*args: Any, **options: Any) -> Iterator[None]:
     """What happens before and after the layer, which ``checkpoint`` calls in between."""
+    _note("not reentrant")
     if _plainly.get():
         yield
     else:

@@ -188,7 +188,13 @@ class _Examination:
         reverse = (pulled * v).sum()
         back = _gradients(reverse, [weights])[0]  # Jv, by reverse mode twice
         beside = (self.z + 1e-3 * self.size * self._draw(self.z)).requires_grad_()
-        size = _differ("derivatives along a direction", pushed, back, lambda: jvp(self._at, (beside,), (v,))[1])
+        # an output that nothing moves has derivatives that are rounding
+        rounding = 100 * torch.finfo(eta.dtype).eps * float(eta.detach().norm())
+        size = _differ(
+            "derivatives along a direction", pushed, back, lambda: jvp(self._at, (beside,), (v,))[1], rounding
+        )
+        if size <= rounding:
+            return
         # below the floor it is the rounding of gradients that are zero
         floor = 1e-3 * size / (1 + float(torch.stack([leaf.detach().norm() for leaf in (point, *leaves)]).norm()))
         _differ(

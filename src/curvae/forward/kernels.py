@@ -160,6 +160,12 @@ def std(input: Tensor, *args: Any, **options: Any) -> Tensor:
     return _root(torch.var(input, *args, **options))
 
 
+def std_mean(input: Tensor, *args: Any, **options: Any) -> tuple[Tensor, Tensor]:
+    """``torch.std_mean``."""
+    variance, mean = torch.var_mean(input, *args, **options)
+    return _root(variance), mean
+
+
 def _root(powers: Tensor, order: float = 2.0) -> Tensor:
     positive = powers > 0
     return torch.where(positive, powers, 1.0).pow(1 / order) * positive
@@ -208,6 +214,7 @@ _NORMS: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys((torch.cosine_similarity, functional.cosine_similarity), cosine_similarity),
     **dict.fromkeys((torch.pairwise_distance, functional.pairwise_distance), pairwise_distance),
     **dict.fromkeys((torch.std, torch.Tensor.std), std),
+    torch.std_mean: std_mean,
 }
 
 SPELLED_OUT: Mapping[Callable[..., Any], Callable[..., Any]] = MappingProxyType(

@@ -16,11 +16,12 @@ from curvae._transforms import in_transform, one_at_a_time
 from curvae._typing import Float, Int, Tensor
 from curvae.conditioned import Conditioned
 from curvae.errors import InputError
+from curvae.forward.checkpoints import noticed_checkpoints, without_checkpoints
 from curvae.forward.first_use import checked
 from curvae.forward.identity import identity, parts
 from curvae.forward.noise import Noise
 from curvae.forward.pushforward import Decoder, check_latents, check_output
-from curvae.forward.statistics import FixedStatistics
+from curvae.forward.statistics import Counters, FixedStatistics
 
 _alone: dict[Hashable, tuple[weakref.ref[Any], bool]] = {}
 
@@ -30,8 +31,9 @@ class Differences:
 
     Only forward passes are made, so the decoder may be compiled, scripted or end in kernels without forward mode. Batch
     normalisation in train mode keeps the statistics of z, through which gradients flow, and moves once, as in
-    :func:`~curvae.curvature.pushforward`; a compiled or scripted decoder hides it and is refused with it. Dropout has
-    one mask. Autocast is off: a difference of rounded outputs is mostly rounding.
+    :func:`~curvae.curvature.pushforward`; a compiled or scripted decoder hides it and is refused with it, and a
+    checkpointed layer with it is not recomputed in the backward pass. Dropout has one mask. Autocast is off: a
+    difference of rounded outputs is mostly rounding.
 
     Steps of some samples alone cost no more than these, unless the decoder holds something of each sample or draws
     random numbers: that is found out at its first use, and all samples are then decoded each time.
@@ -57,9 +59,17 @@ class Differences:
     def __init__(self, fn: Decoder, z: Float[Tensor, "B *L"]) -> None:
         check_latents(z)
         self.z, self._opaque = z, _opaque(fn)
-        self._fn, self._noise, statistics = fn, Noise(z.device), FixedStatistics(derivatives=False)
-        with full_precision(z), nullcontext() if self._opaque else statistics:
-            self.eta = check_output(fn(z), z).to(z.dtype)
+        self._fn, self._noise, self._plain = fn, Noise(z.device), False
+        statistics, counters = FixedStatistics(derivatives=False), Counters()
+        with noticed_checkpoints() as met, counters:
+            self.eta = self._under(statistics, z)
+        # a layer that runs again in the backward pass would do so with other statistics, and move its own again
+        if met and statistics.seen:
+            counters.undo()
+            statistics.forget()
+            self._noise.rewind()
+            self._plain = True
+            self.eta = self._under(statistics, z)
         statistics.update_running(statistics.seen)
         self._seen = statistics.seen
         self._follows_part = self._look()
@@ -86,9 +96,15 @@ class Differences:
         owner, fn = getattr(self._fn, "__self__", None), self._fn
         if chosen is not None and isinstance(owner, Conditioned):
             fn = owner.rows(chosen).decode
-        held = nullcontext() if self._opaque else FixedStatistics(known=self._seen, derivatives=False)
-        with full_precision(point), self._noise.again(), held:
-            return fn(point).to(point.dtype)
+        with self._noise.again():
+            return self._under(FixedStatistics(known=self._seen, derivatives=False), point, fn)
+
+    def _under(
+        self, statistics: FixedStatistics, point: Float[Tensor, "N *L"], fn: Decoder | None = None
+    ) -> Float[Tensor, "N *D"]:
+        held = nullcontext() if self._opaque else statistics
+        with full_precision(point), without_checkpoints() if self._plain else nullcontext(), held:
+            return check_output((fn or self._fn)(point), point).to(point.dtype)
 
     def _look(self) -> bool:
         """Whether samples can be decoded without the others, found out at the first use.

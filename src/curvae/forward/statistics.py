@@ -72,7 +72,8 @@ class FixedStatistics(TorchFunctionMode):
     Args:
         known: statistics that an earlier pass over the same batch saw, to be used again instead of this pass's own;
             the batch is then not counted a second time.
-        derivatives: whether forward mode goes through; without, normalisation of each sample is left to PyTorch.
+        derivatives: whether forward mode goes through; without, normalisation of each sample, and by stored
+            statistics, is left to PyTorch.
     """
 
     def __init__(self, known: Sequence[BatchStatistics] | None = None, derivatives: bool = True) -> None:
@@ -87,10 +88,10 @@ class FixedStatistics(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Replace train- and eval-mode batch normalisation and the per-sample kinds; pass everything else on."""
-        if func is batch_norm:
+        if func is batch_norm and (self._derivatives or _by_batch(args, kwargs or {})):
             return self._normalised(*args, **(kwargs or {}))
         # instance normalisation with running statistics in train mode is refused in there
-        if func in PER_SAMPLE and (self._derivatives or func is instance_norm):
+        if func in PER_SAMPLE and (self._derivatives or (func is instance_norm and _moves(args, kwargs or {}))):
             return PER_SAMPLE[func](*args, **(kwargs or {}))
         if func in CALLED_OTHERWISE:
             with self:  # what it calls is one of those above
@@ -255,6 +256,19 @@ _INSTANCE_NORM = ("input", "running_mean", "running_var", "weight", "bias", "use
 
 def _named(names: Sequence[str], args: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Any]:
     return {**dict(zip(names, args, strict=False)), **options}
+
+
+def _by_batch(args: Sequence[Any], options: Mapping[str, Any]) -> bool:
+    """Whether a call of ``batch_norm`` normalises by the batch's statistics."""
+    given = _named(_BATCH_NORM, args, options)
+    del given["input"]
+    return BatchNorm(**given).stored is None
+
+
+def _moves(args: Sequence[Any], options: Mapping[str, Any]) -> bool:
+    """Whether a call of ``instance_norm`` moves running statistics."""
+    given = _named(_INSTANCE_NORM, args, options)
+    return given.get("running_mean") is not None and given.get("use_input_stats", True)
 
 
 def unmoved(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

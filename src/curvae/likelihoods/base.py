@@ -57,6 +57,16 @@ class Likelihood(ABC):
         what it needs of a sample from them.
         """
 
+    def squared_error(self, eta: Float[Tensor, "B *D"], x: Tensor) -> Tensor:
+        r"""$(\mathbb E[x]-x)^2$ of each number, NaN where it was not observed.
+
+        Raises:
+            InputError: the mean has another shape than the data, and the model does not say which is which.
+        """
+        mean = self.mean(eta)
+        check_same_shape(mean, x)
+        return (mean - x).square()
+
     def nll_each(self, eta: Float[Tensor, "B *D"], x: Tensor) -> Tensor:
         r"""``nll`` of each observed number by itself, shaped like ``x``; :class:`~curvae.likelihoods.Masked` asks.
 

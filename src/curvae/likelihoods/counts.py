@@ -241,6 +241,12 @@ class Categorical(Likelihood):
         """The class probabilities (the mean of the one-hot observation)."""
         return eta.softmax(1)
 
+    def squared_error(self, eta: Float[Tensor, "B C *S"], x: Tensor) -> Float[Tensor, "B C *S"]:
+        """Of the probabilities from the one-hot observation (Brier's score, for each class)."""
+        self._check(eta, x)
+        classes = torch.arange(eta.shape[1], device=eta.device).view(-1, *[1] * (eta.dim() - 2))
+        return (self.mean(eta) - (x.unsqueeze(1) == classes).to(eta.dtype)).square()
+
     def sample(self, eta: Float[Tensor, "B C *S"], generator: torch.Generator | None = None) -> Tensor:
         """Class numbers ``[B, *S]``, int64."""
         probabilities = eta.softmax(1).movedim(1, -1)

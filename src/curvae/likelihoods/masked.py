@@ -77,6 +77,11 @@ class Masked(nn.Module, Likelihood):
         """The mean of all, observed or not."""
         return self.likelihood.mean(eta)
 
+    def squared_error(self, eta: Float[Tensor, "B *D"], x: Tensor) -> Tensor:
+        """The inner model's, NaN where nothing was observed."""
+        at, data, _, outputs = self._filled(eta, x)
+        return self.likelihood.squared_error(at, data).where(outputs, torch.nan)
+
     def sample(self, eta: Float[Tensor, "B *D"], generator: torch.Generator | None = None) -> Tensor:
         """One draw without missing values."""
         return self.likelihood.sample(eta, generator)

@@ -90,6 +90,11 @@ class Mixed(nn.Module, Likelihood):
         """The means of the parts, of a ``Categorical`` the probabilities: shaped like the outputs."""
         return torch.cat([part.mean(outputs).flatten(1) for part, outputs in self._cut(eta)], 1)
 
+    def squared_error(self, eta: Float[Tensor, "B D"], x: Tensor) -> Float[Tensor, "B D"]:
+        """Of each part, shaped like the outputs."""
+        errors = [part.squared_error(outputs, columns).flatten(1) for part, outputs, columns in self._each(eta, x)]
+        return torch.cat(errors, 1)
+
     def sample(self, eta: Float[Tensor, "B D"], generator: torch.Generator | None = None) -> Float[Tensor, "B C"]:
         """One draw of each column, as floating point numbers."""
         return torch.cat([part.sample(outputs, generator).to(eta.dtype) for part, outputs in self._cut(eta)], 1)

@@ -67,6 +67,10 @@ class SizeFactors(nn.Module, Likelihood):
         r"""The mean counts at $s=1$."""
         return self.likelihood.mean(eta)
 
+    def squared_error(self, eta: Float[Tensor, "B *D"], x: Tensor) -> Float[Tensor, "B *D"]:
+        r"""Of the mean counts at the sample's own s."""
+        return self.likelihood.squared_error(*self.parted(eta, x))
+
     def sample(self, eta: Float[Tensor, "B *D"], generator: torch.Generator | None = None) -> Tensor:
         r"""Counts at $s=1$, with that column where ``x`` has one."""
         counts = self.likelihood.sample(eta, generator)

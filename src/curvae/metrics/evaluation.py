@@ -119,11 +119,11 @@ class _Measure:
         return values, {"precision": precision, "implied": implied}
 
     def _squared_error(self, eta: Tensor, x: Tensor) -> Float[Tensor, " B"]:
-        error = (self.likelihood.mean(eta) - x).double().square()
+        error = self.likelihood.squared_error(eta, x).double().flatten(1)
         if not takes_missing(self.likelihood):
-            return error.flatten(1).mean(1)
-        seen = ~x.isnan()  # a sample of which nothing was observed has no error
-        return error.where(seen, 0).flatten(1).sum(1) / seen.flatten(1).sum(1).clamp(min=1)
+            return error.mean(1)
+        seen = ~error.isnan()  # a sample of which nothing was observed has no error
+        return error.where(seen, 0).sum(1) / seen.sum(1).clamp(min=1)
 
     def _penalties(
         self, model: Model, h: Float[Tensor, "B *L"], x: Tensor, curvature: Float[Tensor, "B d d"]

@@ -94,6 +94,9 @@ def _required(structure: Structure, latents: int, like: Tensor) -> Int[Tensor, "
 def _squared_cosines(columns: Float[Tensor, "B *D K"]) -> Float[Tensor, "B K K"]:
     with full_precision(columns):
         flat = columns.flatten(1, -2).double()
+        # cosines do not depend on lengths, whose fourth powers float64 may not hold
+        largest = flat.detach().abs().amax(1, keepdim=True)
+        flat = flat / torch.where(largest > 0, largest, 1.0)
         gram = flat.mT @ flat
         squares = gram.diagonal(dim1=-2, dim2=-1)
         # dividing by one where the column is zero keeps its gradient finite; its products are zero already
