@@ -70,7 +70,7 @@ def continuations(config: RunConfig, lengths: Iterable[int]) -> Iterator[Continu
 
 @torch.no_grad()
 def with_widths(model: Autoencoder, x: Tensor, config: RunConfig, fitted: bool) -> Autoencoder:
-    """The same networks and means with a diagonal posterior, its head fitted by least squares to log σ of (11)."""
+    """The same networks and means with a diagonal posterior, its head fitted by ridge regression to log σ of (11)."""
     vae = Autoencoder(model.encoder, model.decoder, model.latents, Diagonal(), features=model.features)
     vae.mean_head.load_state_dict(model.mean_head.state_dict())
     if fitted:

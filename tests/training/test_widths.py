@@ -10,6 +10,7 @@ from torch import nn
 from curvae.autoencoder import Autoencoder
 from curvae.data import Batch
 from curvae.errors import InputError
+from curvae.metrics import Implied
 from curvae.posteriors import Diagonal, Full
 from curvae.training import fit_widths
 
@@ -43,7 +44,7 @@ class Beside(nn.Module):
 
 
 @pytest.mark.parametrize("condition", [False, True])
-def test_it_is_the_least_squares_solution_and_nothing_else_changes(condition: bool) -> None:
+def test_it_is_the_ridge_solution_and_nothing_else_changes(condition: bool) -> None:
     model, x = made(condition), torch.randn(40, 5, dtype=torch.float64)
     c = torch.randn(40, 2, dtype=torch.float64)
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -61,10 +62,32 @@ def test_it_is_the_least_squares_solution_and_nothing_else_changes(condition: bo
         z = model.encode(one[None], *given)[0].detach()
         jacobian = torch.autograd.functional.jacobian(lambda z, given=given: model.decode(z[None], *given)[0], z)
         logs.append(-0.5 * torch.log1p(jacobian.square().sum(0) / BETA))
-    design = np.column_stack([torch.stack(features).numpy(), np.ones(40)])
-    expected = np.linalg.lstsq(design, torch.stack(logs).numpy(), rcond=None)[0]
+    seen = torch.stack(features).numpy()
+    design, targets = np.column_stack([seen, np.ones(40)]), torch.stack(logs).numpy()
+    # a penalty is so many more samples, of target 0
+    more = np.column_stack([np.sqrt(1e-3 * 40 * seen.var(0).mean()) * np.eye(6), np.zeros(6)])
+    expected = np.linalg.lstsq(np.vstack([design, more]), np.vstack([targets, np.zeros((6, 2))]), rcond=None)[0]
     np.testing.assert_allclose(model.factor_head.weight.detach().numpy(), expected[:-1].T, atol=1e-8)
     np.testing.assert_allclose(model.factor_head.bias.detach().numpy(), expected[-1], atol=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["nearly dependent", "constant"])
+def test_features_that_say_the_same_do_not_get_large_weights(kind: str) -> None:
+    """A step of training moves the features a little, and must not move log σ by much."""
+
+    class Features(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            noise = torch.linspace(-1, 1, 32, dtype=x.dtype) * x[:, 1:2]
+            return x[:, :1] + 1e-6 * noise if kind == "nearly dependent" else torch.ones_like(noise)
+
+    decoder = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 5))
+    model = Autoencoder(Features(), decoder, 2, Diagonal(), features=32).double()
+    x = torch.randn(60, 5, dtype=torch.float64)
+    fit_widths(model, [x], BETA)
+    assert model.factor_head.weight.norm(dim=1).max() < 10
+    best = Implied(model, BETA, structure=Diagonal()).posterior(x).covariance().diagonal(dim1=1, dim2=2).log() / 2
+    mine = model.posterior(x).covariance().diagonal(dim1=1, dim2=2).log() / 2
+    assert (mine - best).mean(0).abs().max() < 1e-8
 
 
 def test_what_it_is_not_for_is_refused() -> None:
