@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 import curvae
+from curvae import Autoencoder
 from curvae.errors import InputError
-from curvae.runs import Run, RunConfig, build_model, save_model
+from curvae.likelihoods import LearnedGaussian
+from curvae.objectives import GRAE
+from curvae.runs import Run, RunConfig, build_model, load_model, save_model
 
 CONFIGS = [
     RunConfig(data="toy", network="paper", width=0.03, latents=4, objective="beta-vae", structure="full"),
@@ -118,3 +122,21 @@ def test_no_such_folder(tmp_path: Path) -> None:
         curvae.load(tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"model\.json does not exist"):
         curvae.load(tmp_path)
+
+
+def test_weights_of_an_observation_model_find_their_place_in_the_model_of_the_function(tmp_path: Path) -> None:
+    def build() -> Autoencoder:
+        return Autoencoder(nn.Linear(4, 2), nn.Linear(2, 4), latents=2)
+
+    def with_likelihood() -> Autoencoder:
+        model = build()
+        model.likelihood = LearnedGaussian(torch.ones(4))
+        return model
+
+    learned = LearnedGaussian(torch.arange(1.0, 5.0))
+    objective = GRAE(0.2, learned)
+    curvae.fit(build(), torch.randn(20, 4), objective, steps=1, out=tmp_path / "run", progress=False)
+    with pytest.raises(InputError, match="expected float32 \\[\\]; .* set model.likelihood to one like it"):
+        load_model(tmp_path / "run", build)
+    again = load_model(tmp_path / "run", with_likelihood)
+    assert torch.equal(again.likelihood.log_sigma, learned.log_sigma)

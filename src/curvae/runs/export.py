@@ -92,8 +92,13 @@ def load_model(path: Path | str, model: Build | None = None, trust: bool = False
         check_tensors(tensors, found.state_dict())
         found.load_state_dict(tensors)
     except (SafetensorError, RuntimeError, OverflowError, MemoryError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} does not fit the model that model.json describes: {reason[:200]}") from error
+        reason = " ".join(str(error).split())[:200]
+        if own is not None and "likelihood." in reason:
+            reason += (
+                "; the run's objective brought an observation model with weights: let the function that makes the "
+                "model set model.likelihood to one like it"
+            )
+        raise InputError(f"{path} does not fit the model that model.json describes: {reason}") from error
     return found.eval()
 
 
