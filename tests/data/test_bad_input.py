@@ -142,7 +142,7 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     "no suffix": (
         lambda p: raw(p, "train-images-idx3-ubyte", idx_file(3, 4)),
         {},
-        "expected mnist, fashion-mnist, avatars, sprites, orl, a .npy",
+        "expected mnist, fashion-mnist, avatars, sprites, tilted-sprites, orl, a .npy",
     ),
     "a single image": (lambda p: pictures(p / "d", (4, 4)) / "p0.png", {}, "is not a kind of file that curvae reads"),
     "special file": (lambda p: "/dev/null", {}, "is not a kind of file that curvae reads"),

@@ -313,7 +313,7 @@ class Stream(IterableDataset[torch.Tensor]):
 
 def bad_models() -> dict[str, tuple[Callable[[], Any], str]]:
     return {
-        "a network": (lambda: nn.Linear(6, 2), "the model is a Linear; expected a curvae.Autoencoder"),
+        "a network": (lambda: nn.Linear(6, 2), "the model is a Linear; expected curvae.Autoencoder"),
         "none": (lambda: None, "the model is a NoneType"),
         "half": (lambda: net().half(), "the model's weights are torch.float16"),
         "frozen": (lambda: net().requires_grad_(False), "without weights to train"),

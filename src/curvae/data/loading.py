@@ -208,7 +208,7 @@ def _read_path(path: Path, wish: _Wish, columns: tuple[Sequence[str], Sequence[s
         return _reading_images("images").load_folder(path, *wish[:5])
     file, key = arrays.locate(path)
     if not file.exists():
-        raise InputError(f"{str(path)!r} does not exist{meant(str(path))}; {EXPECTED}")
+        raise InputError(f"{str(path)!r} does not exist; {EXPECTED}{meant(str(path))}")
     if file.suffix.lower() in tables.SUFFIXES:
         return tables.load(file, wish.split, *columns, layer=key, missing=wish.missing, absent=wish.absent)
     if file.suffix.lower() not in arrays.SUFFIXES:
