@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 from typing import Any
 
-from _numbers import interval, num, percent, read, table
+from _numbers import interval, num, percent, read, span, table
 
 DEMOS = ("beta-vae", "grae")
 
@@ -55,6 +55,29 @@ def blocks_table(figure: str) -> str:
         ])  # fmt: skip
     head = ["", "blocks in Σ", "diagonal Σ", "plain autoencoder", "chance", "p of each seed, latents permuted"]
     return table(head, rows)
+
+
+def blocks_found(figure: str) -> dict[str, str]:
+    """In how many settings the blocks show, by which measure, and how near Σ⁻¹ has come to (11) along training."""
+    summary = read(f"{figure}/summary.json")
+    settings, seeds = summary["settings"], len(summary["config"]["training"]["seeds"])
+    first, last = (
+        [part["along_training"][at]["distance_in_structure"]["blocks"]["value"] for part in settings] for at in (0, -1)
+    )
+
+    def count(true: Any) -> str:
+        return f"{sum(map(true, settings))} of {len(settings)}"
+
+    return {
+        "above_diagonal": count(lambda part: part["share_above"]["diagonal"]["low"] > 0),
+        "above_chance": count(lambda part: part["share"]["blocks"]["low"] > part["share_by_chance"]),
+        "beyond_orders": count(lambda part: all(each["p_value"] < 0.05 for each in part["permuted"]["blocks"])),
+        "steps": f"{settings[0]['along_training'][-1]['step']:,}",
+        "seeds": "one seed" if seeds == 1 else f"{seeds} seeds",
+        "first_step": str(settings[0]["along_training"][0]["step"]),
+        "first": span(first),
+        "last": span(last),
+    }
 
 
 # --- figure 3 -------------------------------------------------------------------------------------------------------

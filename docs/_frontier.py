@@ -58,12 +58,18 @@ def continued_scale() -> str:
 def continued_table() -> str:
     """What more steps of another objective make of models that are trained to the end, less the β-VAE's ends."""
     rows = []
-    for way in sorted((way for way in _ways() if "less_reference" in way), key=_order):
+    for way in sorted(filter(_in_table, _ways()), key=_order):
         what = f"then {way['more_steps']} steps as {way['then']}" if way["then"] else "20 000 steps"
         head = ", head as initialised" if way.get("head") == "as initialised" else ""
         cells = [less_vae(way, key) for key in _MEASURES]
         rows.append([f"{way['first']}, {what}{head}", str(len(way["seeds"])), *cells])
     return table(["trained as", "seeds", *_MEASURES.values()], rows)
+
+
+def _in_table(way: dict[str, Any]) -> bool:
+    """The controls, more steps of the same objective and a head as initialised, stand beside one column alone."""
+    control = way["then"] not in (None, VAE) or way.get("head") == "as initialised"
+    return "less_reference" in way and (not control or way["first"] == COLUMN)
 
 
 def _order(way: dict[str, Any]) -> tuple[Any, ...]:
@@ -131,6 +137,11 @@ def last_lead(way: str) -> str:
 def _led(less: dict[str, Any]) -> str:
     """The three differences, and over how many seeds."""
     return f"{', '.join(num(less[key]['value']) for key in _SHOWN)} ({less['beta_vae']['seeds']})"
+
+
+def equal_steps(way: dict[str, Any], name: str) -> str:
+    """Steps of a β-VAE that take as long as a way's 20 000 and those that follow."""
+    return f"{20_000 * _bench.cost(name) + way['more_steps']:,.0f}".replace(",", " ")
 
 
 def cost(way: str) -> str:

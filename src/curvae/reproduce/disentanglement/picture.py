@@ -32,7 +32,8 @@ def plot(summary: Mapping[str, Any]) -> Figure:
             _line(at, betas, summary["models"][name][key], name)
             _line(at, betas, model[key], name, dashed=True)
     for at, key in zip(below[2:], _SHOWN[:2], strict=True):
-        plain(at).set(xlabel=summary["measures"]["cosine"], ylabel=summary["measures"][key])
+        plain(at).set_title(f"{summary['measures'][key]} against mean |cos|", fontsize=9)
+        at.set_xlabel("mean |cos| of the decoder's columns", fontsize=8)
         for name, model in summary["models"].items():
             x, y = (np.ravel([one["values"] for one in model[each]]) for each in ("cosine", key))
             at.plot(x, y, _mark(name), color=_colour(name), markersize=4, alpha=0.7)

@@ -114,10 +114,10 @@ def along_training(summaries: Sequence[Mapping[str, Any]]) -> Figure:
             plain(at).set_xscale("log")
             at.set_xticks(steps, [str(step) for step in steps], fontsize=6)
             at.minorticks_off()
-            at.set_ylim(bottom=0)
         axes[0, column].axhline(summary["share_by_chance"], color="0.5", linestyle=":", label="chance")
         axes[1, column].set_xlabel("step", fontsize=8)
     for at, label in zip(axes[:, 0], rows.values(), strict=True):
+        at.set_ylim(bottom=0)  # once all is drawn: the row shares its axis, and a limit ends its growing
         at.set_ylabel(label, fontsize=8)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3 if len(summaries) > 2 else 1, fontsize=7)
