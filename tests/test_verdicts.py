@@ -90,6 +90,30 @@ def test_where_the_funnel_closes(
 
 def test_every_figure_with_results_has_a_row() -> None:
     folders = {path.parent.name for path in _verdicts.RESULTS.glob("*/summary.json")}
-    figures = {name for name in folders if name.startswith(("fig", "table"))}
+    figures = {name for name in folders if name.startswith(("fig", "table", "disentanglement"))}
     assert figures <= set(_verdicts.FIGURES)
     assert len(_verdicts.verdicts()) == len(figures)
+
+
+@pytest.mark.parametrize(
+    ("highest", "vae", "grae", "correlation", "verdict"),
+    [
+        (0.3, 0.1, 0.2, -0.4, "shown"),
+        (0.3, 0.1, 0.2, 0.1, "partly"),
+        (0.3, 0.1, 0.0, -0.4, "partly"),
+        (0.3, 0.0, 0.0, -0.4, "not shown"),
+        (0.05, 0.1, 0.2, -0.4, "not shown"),  # no model has disentangled anything
+    ],
+)
+def test_latents_stand_for_factors_where_scores_are_high_and_structure_surely_raises_them(
+    highest: float, vae: float, grae: float, correlation: float, verdict: str
+) -> None:
+    def part(value: float) -> dict[str, float]:
+        return {"value": value, "low": value - 0.05, "high": value + 0.05}
+
+    summary = {
+        "models": {"one": {"mig": [part(highest), part(0.01)]}},
+        "diagonal_less_full": {"vae": {"mig": part(vae)}, "grae": {"mig": part(grae)}},
+        "orthogonality": {"mig": part(correlation)},
+    }
+    assert _verdicts.disentangled(summary)[1] == verdict
