@@ -57,6 +57,11 @@ def blocks_table(figure: str) -> str:
     return table(head, rows)
 
 
+def beyond_orders(setting: dict[str, Any]) -> bool:
+    """Whether the share inside the blocks is beyond 95 % of random orders of the latents, with every seed."""
+    return all(order["p_value"] < 0.05 for order in setting["permuted"]["blocks"])
+
+
 def blocks_found(figure: str) -> dict[str, str]:
     """In how many settings the blocks show, by which measure, and how near Σ⁻¹ has come to (11) along training."""
     summary = read(f"{figure}/summary.json")
@@ -71,7 +76,7 @@ def blocks_found(figure: str) -> dict[str, str]:
     return {
         "above_diagonal": count(lambda part: part["share_above"]["diagonal"]["low"] > 0),
         "above_chance": count(lambda part: part["share"]["blocks"]["low"] > part["share_by_chance"]),
-        "beyond_orders": count(lambda part: all(each["p_value"] < 0.05 for each in part["permuted"]["blocks"])),
+        "beyond_orders": count(beyond_orders),
         "steps": f"{settings[0]['along_training'][-1]['step']:,}",
         "seeds": "one seed" if seeds == 1 else f"{seeds} seeds",
         "first_step": str(settings[0]["along_training"][0]["step"]),

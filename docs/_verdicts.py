@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from _figures import beyond_orders
 from _numbers import RESULTS, interval, num, percent, read, table
 
 SHOWN, PARTLY, NOT_SHOWN, OTHER = "shown", "partly", "not shown", "other than the paper says"
@@ -80,7 +81,7 @@ def funnels(summary: dict[str, Any]) -> Judged:
 def blocks(summary: dict[str, Any]) -> Judged:
     """In how many settings is the share inside the blocks beyond 95 % of random orders of the latents, every seed?"""
     settings = summary["settings"]
-    beyond = sum(all(order["p_value"] < 0.05 for order in each["permuted"]["blocks"]) for each in settings)
+    beyond = sum(map(beyond_orders, settings))
     above = [each["share_above"]["diagonal"] for each in settings]
     low, high = (pick(above, key=lambda part: part["value"]) for pick in (min, max))
     text = (
