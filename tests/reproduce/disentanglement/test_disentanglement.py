@@ -1,12 +1,23 @@
 """The figure at smoke scale, and what it refuses."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import scipy.stats
+import torch
+from torch import nn
 
+from curvae import Autoencoder
 from curvae.errors import InputError
 from curvae.reproduce.disentanglement import reproduce
+from curvae.reproduce.disentanglement.config import CONFIGS
+from curvae.reproduce.disentanglement.numbers import MEASURES, Known, measure
+from curvae.reproduce.disentanglement.scores import summarise
+from curvae.runs import RunConfig
 
 
 @pytest.mark.slow
@@ -31,3 +42,51 @@ def test_bad_settings(changes: dict[str, str], message: str, tmp_path: Path) -> 
     with pytest.raises(InputError, match=message):
         reproduce("disentanglement", "smoke", tmp_path / "out", runs=tmp_path / "runs", changes=changes)
     assert not list(tmp_path.iterdir())
+
+
+def _linear(weight: torch.Tensor) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+    layer.weight.data = weight
+    return layer
+
+
+def test_columns_of_collapsed_latents_are_not_compared() -> None:
+    data, columns = torch.randn(60, 3), torch.randn(3, 3)
+    factors = torch.arange(60).reshape(60, 1) % 3
+    config = replace(CONFIGS["disentanglement", "smoke"], jacobians=20)
+
+    def found(scale: tuple[float, float, float]) -> dict[str, float | None]:
+        model = Autoencoder(_linear(torch.diag(torch.tensor(scale))), _linear(columns), latents=3)
+        run = SimpleNamespace(model=lambda: model, config=RunConfig(data="sprites", likelihood="gaussian"))
+        return measure(run, Known(data, factors, ()), config, torch.device("cpu"))  # type: ignore[arg-type]
+
+    both = found((1.0, 1.0, 0.01))
+    expected = torch.cosine_similarity(columns[:, 0], columns[:, 1], dim=0).abs().item()
+    assert both["active"] == 2
+    assert both["cosine"] == pytest.approx(expected, rel=1e-4)
+    one = found((1.0, 0.01, 0.01))
+    assert (one["active"], one["cosine"]) == (1, None)
+
+
+def test_a_model_without_a_cosine_is_left_out() -> None:
+    generator = np.random.default_rng()
+    config = replace(CONFIGS["disentanglement", "smoke"], betas=(0.3, 3.0), control="none")
+    config = replace(config, training=replace(config.training, seeds=(0, 1)))
+    names = (*config.models, "autoencoder")
+    found = {
+        (name, beta, seed): dict(zip(MEASURES, generator.random(len(MEASURES)).tolist(), strict=True))
+        for name in names
+        for beta in ((None,) if name == "autoencoder" else config.betas)
+        for seed in (0, 1)
+    }
+    found["vae-diagonal", 0.3, 1] = {**found["vae-diagonal", 0.3, 1], "cosine": None}
+    for seed in (0, 1):
+        found["vae-diagonal", 3.0, seed] = {**found["vae-diagonal", 3.0, seed], "cosine": None}
+    summary = summarise(found, {}, config)
+    low, high = summary["models"]["β-VAE, diagonal"]["cosine"]
+    alone = found["vae-diagonal", 0.3, 0]["cosine"]
+    assert low == {"values": [alone, None], "value": alone, "low": None, "high": None}
+    assert high == {"values": [None, None], "value": None, "low": None, "high": None}
+    kept = [one for (name, _, _), one in found.items() if name != "autoencoder" and one["cosine"] is not None]
+    expected = scipy.stats.spearmanr([one["cosine"] for one in kept], [one["mig"] for one in kept]).statistic
+    assert summary["orthogonality"]["mig"]["value"] == pytest.approx(expected)

@@ -116,7 +116,7 @@ CONFIGS: Mapping[tuple[str, str], Disentanglement] = MappingProxyType(
         ("disentanglement", "overnight"): Disentanglement(
             TrainingSettings(8000, 0.5, seeds=tuple(range(8)), lr=1e-3, schedule="cosine", **_SPRITES),
             _ALL,
-            (0.1, 0.3, 1.0, 3.0, 10.0),
+            (0.03, 0.1, 0.3, 1.0, 3.0),
             latents=6,
             control="tilted-sprites",
             points=2000,

@@ -13,7 +13,7 @@ from curvae.data import avatars, is_name, sprites
 from curvae.data.names import count_and_seed
 from curvae.errors import InputError
 from curvae.geometry import mean_cosine
-from curvae.metrics import codes
+from curvae.metrics import active_units, codes
 from curvae.metrics.codes import batches, deployed
 from curvae.metrics.disentanglement import DCI, MIG, SAP, FactorVAEScore
 from curvae.reproduce.disentanglement.config import Disentanglement
@@ -26,6 +26,7 @@ MEASURES: Mapping[str, str] = {
     "informativeness": "DCI: informativeness",
     "sap": "SAP",
     "factor_vae": "FactorVAE's score",
+    "active": "active latents",
     "cosine": "mean absolute cosine of the decoder's columns",
     "mse": "squared error of a pixel",
 }
@@ -71,8 +72,11 @@ def known(source: str, data: Tensor, points: int) -> Known:
     return Known(data[:points], factors[:points], tuple(columns))
 
 
-def measure(run: Run, sample: Known, config: Disentanglement, device: torch.device) -> dict[str, float]:
-    """The measures of a finished run, by the keys of ``MEASURES``."""
+def measure(run: Run, sample: Known, config: Disentanglement, device: torch.device) -> dict[str, float | None]:
+    """The measures of a finished run, by the keys of ``MEASURES``.
+
+    The cosine is of the columns of active latents, as a collapsed one's points anywhere; None where one at most is.
+    """
     model = run.model().to(device)
     found = codes(model, sample.data)
     metrics = {
@@ -81,7 +85,7 @@ def measure(run: Run, sample: Known, config: Disentanglement, device: torch.devi
         "factor_vae": FactorVAEScore(config.votes),
         "dci": DCI(config.predictor, sample.categorical),
     }
-    scores: dict[str, float] = {}
+    scores: dict[str, float | None] = {}
     for name, metric in metrics.items():
         metric.update(found, sample.factors)
         value = metric.compute()
@@ -90,13 +94,16 @@ def measure(run: Run, sample: Known, config: Disentanglement, device: torch.devi
 
 
 @torch.no_grad()
-def _geometry(run: Run, sample: Known, config: Disentanglement, device: torch.device) -> dict[str, float]:
+def _geometry(run: Run, sample: Known, config: Disentanglement, device: torch.device) -> dict[str, float | None]:
     model = run.model().to(device)
+    active = active_units(model, sample.data).active.to(device)
     likelihood = likelihood_of(run.config, model)
     cosines, errors = [], []
     with deployed(model):
         for x in batches(model, sample.data[: config.jacobians], 50):
             h = model.encode(x)
-            cosines.append(mean_cosine(gauss_newton(model.decode, h, x, likelihood)).double().cpu())
+            metric = gauss_newton(model.decode, h, x, likelihood)[:, active][:, :, active]
+            cosines.append(mean_cosine(metric).double().cpu())
             errors.append((likelihood.mean(model.decode(h)) - x).double().square().flatten(1).mean(1).cpu())
-    return {"cosine": float(torch.cat(cosines).mean()), "mse": float(torch.cat(errors).mean())}
+    count, cosine = int(active.sum()), float(torch.cat(cosines).mean())
+    return {"active": count, "cosine": cosine if count > 1 else None, "mse": float(torch.cat(errors).mean())}

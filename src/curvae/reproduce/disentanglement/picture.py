@@ -35,7 +35,7 @@ def plot(summary: Mapping[str, Any]) -> Figure:
         plain(at).set_title(f"{summary['measures'][key]} against mean |cos|", fontsize=9)
         at.set_xlabel("mean |cos| of the decoder's columns", fontsize=8)
         for name, model in summary["models"].items():
-            x, y = (np.ravel([one["values"] for one in model[each]]) for each in ("cosine", key))
+            x, y = (np.ravel(np.array([one["values"] for one in model[each]], float)) for each in ("cosine", key))
             at.plot(x, y, _mark(name), color=_colour(name), markersize=4, alpha=0.7)
     handles, labels = above[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)

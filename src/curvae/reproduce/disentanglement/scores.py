@@ -12,7 +12,7 @@ from curvae.reproduce.disentanglement.config import AUTOENCODER, MODELS, Disenta
 from curvae.reproduce.disentanglement.numbers import MEASURES
 from curvae.reproduce.intervals import paired
 
-RunScores = Mapping[tuple[str, float | None, int], Mapping[str, float]]
+RunScores = Mapping[tuple[str, float | None, int], Mapping[str, float | None]]
 SCORES = ("mig", "disentanglement", "completeness", "sap", "factor_vae")
 
 
@@ -41,11 +41,15 @@ def summarise(plain: RunScores, control: RunScores, config: Disentanglement) -> 
 
 
 def _values(found: RunScores, name: str, beta: float | None, key: str, config: Disentanglement) -> np.ndarray:
-    return np.array([found[name, beta, seed][key] for seed in config.training.seeds])
+    return np.array([found[name, beta, seed][key] for seed in config.training.seeds], float)
 
 
 def _spread(values: np.ndarray) -> dict[str, Any]:
-    return {"values": values.tolist(), **paired(values)}
+    known = np.isfinite(values)
+    return {
+        "values": [float(one) if there else None for one, there in zip(values, known, strict=True)],
+        **(paired(values[known]) if known.any() else {"value": None, "low": None, "high": None}),
+    }
 
 
 def _curves(found: RunScores, name: str, config: Disentanglement) -> dict[str, Any]:
@@ -65,13 +69,20 @@ def _less(one: RunScores, a: str, other: RunScores, b: str, config: Disentanglem
 
 
 def rank_correlation(found: RunScores, key: str, config: Disentanglement) -> dict[str, float | None]:
-    """Spearman's correlation of mean |cos| with a score over all models with a regulariser; seeds are resampled.
+    """Spearman's correlation of mean |cos| with a score over all models with a regulariser and two active
+    latents; seeds are resampled.
 
     Returns:
         Negative where orthogonal columns go with a high score; None where a side does not vary.
     """
     by_seed = {
-        seed: np.array([(v["cosine"], v[key]) for (name, _, s), v in found.items() if s == seed and name in MODELS])
+        seed: np.array(
+            [
+                (one["cosine"], one[key])
+                for (name, _, of), one in found.items()
+                if of == seed and name in MODELS and one["cosine"] is not None
+            ]
+        ).reshape(-1, 2)
         for seed in config.training.seeds
     }
     value = _spearman(np.concatenate(list(by_seed.values())))
