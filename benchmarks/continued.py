@@ -1,15 +1,16 @@
 """What a few more steps of another objective make of the ends of long runs, over seeds.
 
 ``python -m benchmarks.continued RUNS --out results/frontier`` takes the finished runs of ``benchmarks.long`` and trains
-each a little further, as what it was and as a β-VAE, at a small rate that falls to 0. It writes ``continued.json``;
-what was measured before is read from ``--values``.
+each a little further, as what it was and as a β-VAE, at a small rate that falls to 0. β-VAEs there that differ in their
+number of steps alone are the controls at equal time. It writes ``continued.json``; what was measured before is read
+from ``--values``.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,12 @@ def continuations(config: RunConfig, lengths: Iterable[int]) -> Iterator[Continu
         yield Continuation(first, as_vae=False)
 
 
+def is_longer(config: RunConfig, main: RunConfig) -> bool:
+    """Is it a β-VAE that differs from those of the main setting in its number of steps alone, which is larger?"""
+    same = setting(replace(config, steps=main.steps)) == setting(main)
+    return same and name(config) == REFERENCE and config.steps > main.steps
+
+
 @torch.no_grad()
 def with_widths(model: Autoencoder, x: Tensor, config: RunConfig, fitted: bool) -> Autoencoder:
     """The same networks and means with a diagonal posterior, its head fitted by ridge regression to log σ of (11)."""
@@ -113,8 +120,15 @@ def found_of(run: Run, how: Continuation | None, training: Tensor, test: Tensor,
     )
 
 
-def summarise(found: Mapping[tuple[str, Continuation | None], Mapping[int, Values]]) -> list[dict[str, Any]]:
-    """Each way over its seeds, less the run's own end and less the β-VAE's end of the same seeds."""
+def summarise(
+    found: Mapping[tuple[str, Continuation | None], Mapping[int, Values]], longer: Mapping[int, Mapping[int, Values]]
+) -> list[dict[str, Any]]:
+    """Each way over its seeds, less the run's own end and less the β-VAE's end of the same seeds.
+
+    Args:
+        found: by seed.
+        longer: the ends of β-VAEs of more steps, by steps and seed.
+    """
     rows = []
     for (first, how), seeds in found.items():
         ends, reference = found[first, None], found.get((REFERENCE, None), {})
@@ -124,9 +138,10 @@ def summarise(found: Mapping[tuple[str, Continuation | None], Mapping[int, Value
         row |= {"seeds": sorted(seeds), **over(seeds)}
         if how is not None:
             row["less_before"] = over({seed: less(values, ends[seed]) for seed, values in seeds.items()})
-        both = seeds.keys() & reference.keys()
-        if both and (first, how) != (REFERENCE, None):
-            row["less_reference"] = over({seed: less(seeds[seed], reference[seed]) for seed in both})
+        if (first, how) != (REFERENCE, None):
+            row |= {"less_reference": compared(seeds, reference)} if seeds.keys() & reference.keys() else {}
+            pairs = {str(steps): ends for steps, ends in longer.items() if seeds.keys() & ends.keys()}
+            row["less_longer"] = {steps: compared(seeds, ends) for steps, ends in pairs.items()}
         rows.append(row)
     return rows
 
@@ -145,6 +160,11 @@ def over(seeds: Mapping[int, Values]) -> dict[str, Any]:
     return {key: over_seeds([values[key] for values in seeds.values()]) for key in MEASURES}
 
 
+def compared(mine: Mapping[int, Values], theirs: Mapping[int, Values]) -> dict[str, Any]:
+    """Over the seeds that both have, the difference of each."""
+    return over({seed: less(mine[seed], theirs[seed]) for seed in sorted(mine.keys() & theirs.keys())})
+
+
 def less(mine: Values, theirs: Values) -> Values:
     """Sample by sample; the NLL is of fewer samples, the same ones."""
     return {key: mine[key] - theirs[key] for key in MEASURES}
@@ -159,9 +179,11 @@ def evaluate(folder: Path, out: Path, cache: Path, lengths: tuple[int, ...]) -> 
     runs = [Run.open(path.parent) for path in sorted(folder.glob("*/config.json"))]
     runs = [run for run in runs if run.finished]
     settings = [setting(run.config) for run in runs]
-    runs = [run for run in runs if setting(run.config) == max(settings, key=settings.count)]  # controls are others
     if not runs:
         raise InputError(f"{folder} holds no finished run; expected run folders that curvae wrote")
+    main = next(run.config for run in runs if setting(run.config) == max(settings, key=settings.count))
+    controls = [run for run in runs if is_longer(run.config, main)]
+    runs = [run for run in runs if setting(run.config) == setting(main)]
     data = runs[0].dataset()
     training, test = as_float(data.train), as_float(data.test[: Scale().finished])
     tasks = [(run, how) for run in runs for how in (None, *continuations(run.config, lengths))]
@@ -169,13 +191,22 @@ def evaluate(folder: Path, out: Path, cache: Path, lengths: tuple[int, ...]) -> 
     for run, how in track(tasks, "continuing", console=Console(stderr=True)):
         way = found.setdefault((name(run.config), how), {})
         way[run.config.seed] = found_of(run, how, training, test, cache)
+    longer: dict[int, dict[int, Values]] = {}
+    for run in controls:
+        longer.setdefault(run.config.steps, {})[run.config.seed] = found_of(run, None, training, test, cache)
+    reference = found.get((REFERENCE, None), {})
     summary = {
         "setting": setting(runs[0].config),
         "measures": MEASURES,
         "scale": asdict(Scale()),
         "rate": f"{_RATE:g} falling to 0 by half a cosine, Adam anew",
-        "runs": {run.path.name: run.environment["commit"] for run in runs},
-        "ways": summarise(found),
+        "runs": {run.path.name: run.environment["commit"] for run in (*runs, *controls)},
+        "ways": summarise(found, longer),
+        "longer": {
+            str(steps): {"seeds": sorted(ends), **over(ends), "less_reference": compared(ends, reference)}
+            for steps, ends in longer.items()
+            if ends.keys() & reference.keys()
+        },
         "evaluated": {"date": today(), **environment(torch.device("cpu"))},
     }
     out.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +88,10 @@ def test_continued_runs_are_measured_beside_their_ends(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(continued, "Scale", lambda: SCALE)
-    continued.evaluate(runs, tmp_path / "out", tmp_path / "values", (4, 2))
+    folder = tmp_path / "runs"
+    shutil.copytree(runs, folder)
+    train(replace(Run.open(runs / "beta-vae").config, steps=12), folder / "longer")
+    continued.evaluate(folder, tmp_path / "out", tmp_path / "values", (4, 2))
     summary = json.loads((tmp_path / "out" / "continued.json").read_text(encoding="utf-8"))
     ways = {(way["first"], way["then"], way["more_steps"], way.get("head")): way for way in summary["ways"]}
     grae, vae = "grae, exact", "β-VAE"
@@ -107,6 +112,11 @@ def test_continued_runs_are_measured_beside_their_ends(
         assert difference != 0
         behind = end[measure]["value"] - ways[vae, None, 0, None][measure]["value"]
         assert end["less_reference"][measure]["value"] == pytest.approx(behind, abs=1e-4)
+        longer = summary["longer"]["12"]
+        gained = longer[measure]["value"] - ways[vae, None, 0, None][measure]["value"]
+        assert gained != 0
+        assert longer["less_reference"][measure]["value"] == pytest.approx(gained, abs=1e-4)
+        assert end["less_longer"]["12"][measure]["value"] == pytest.approx(behind - gained, abs=1e-4)
 
 
 def test_a_new_head_has_the_widths_of_11(runs: Path) -> None:
