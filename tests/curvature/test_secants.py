@@ -297,6 +297,29 @@ def test_goes_through_a_compiled_decoder() -> None:
     torch.testing.assert_close(*values)
 
 
+def test_a_compiled_decoder_is_compiled_for_its_own_passes_alone() -> None:
+    graphs: list[int] = []
+
+    def backend(graph: torch.fx.GraphModule, _: Any) -> Any:
+        graphs.append(len(list(graph.graph.nodes)))
+        return graph.forward
+
+    decoder = torch.compile(nn.Sequential(nn.Linear(LATENTS, 5), nn.Tanh()), backend=backend)
+    z = torch.ones(4, LATENTS, requires_grad=True)
+    objective_at = Linearised(decoder, z, torch.zeros(4, 5), Gaussian())
+    Secants(1).penalty(objective_at, Diagonal(), BETA, torch.Generator().manual_seed(0))
+    # with and without gradients; not for what looks whether samples are apart, nor for each function of a mode
+    assert 1 <= len(graphs) <= 2
+
+
+def test_batch_normalisation_beside_a_compiled_part_is_refused() -> None:
+    part = nn.Linear(LATENTS, 5)
+    part.compile(backend="eager")
+    at = Linearised(nn.Sequential(part, nn.BatchNorm1d(5)), torch.randn(4, LATENTS), torch.zeros(4, 5), Gaussian())
+    with pytest.raises(InputError, match="compiled or scripted, in part at least, and has batch"):
+        Secants(1).penalty(at, Diagonal(), BETA)
+
+
 def test_what_makes_no_sense_is_refused() -> None:
     decoder, z, x = _problem()
     at = Linearised(decoder, z, x, Gaussian())
@@ -315,7 +338,7 @@ def test_what_makes_no_sense_is_refused() -> None:
             Secants(**arguments)
     with pytest.raises(InputError, match="Secants has 2 steps but there are 3 latents"):
         Secants(1, [0.1, 0.2]).penalty(at, Diagonal(), BETA)
-    with pytest.raises(InputError, match="compiled or scripted and has batch normalisation in train mode"):
+    with pytest.raises(InputError, match="compiled or scripted, in part at least, and has batch"):
         Secants(1).penalty(Linearised(torch.jit.script(decoder), z, x, Gaussian()), Diagonal(), BETA)
     with pytest.raises(InputError, match="mixes the samples of a batch"):
         Secants(1).penalty(Linearised(lambda p: p - p.mean(0), z, x[:, :3], Gaussian()), Diagonal(), BETA)

@@ -61,7 +61,8 @@ class Differences:
         self.z, self._opaque = z, _opaque(fn)
         self._fn, self._noise, self._plain = fn, Noise(z.device), False
         statistics, counters = FixedStatistics(derivatives=False), Counters()
-        with noticed_checkpoints() as met, counters:
+        # without batch normalisation nothing counts, and the compiler would compile what the mode does at each layer
+        with noticed_checkpoints() as met, nullcontext() if self._opaque else counters:
             self.eta = self._under(statistics, z)
         # a layer that runs again in the backward pass would do so with other statistics, and move its own again
         if met and statistics.seen:
@@ -118,7 +119,8 @@ class Differences:
         known = _alone.get(key)
         if owner is not None and known is not None and known[0]() is owner:
             return known[1]
-        with torch.no_grad():
+        # looking costs a few calls without gradients, which the compiler would take a minute to prepare for
+        with torch.no_grad(), torch.compiler.set_stance("force_eager") if self._opaque else nullcontext():
             follows = self._examined()
         if owner is not None:
             _alone[key] = weakref.ref(owner, lambda _: _alone.pop(key, None)), follows
@@ -150,16 +152,16 @@ def _opaque(fn: Decoder) -> bool:
     """Whether part of a decoder is compiled or scripted, so that its functions cannot be seen.
 
     Raises:
-        InputError: that part normalises by the batch.
+        InputError: so it is, and some layer of the decoder normalises by the batch.
     """
-    found = [module for part in _modules(fn) for module in part.modules() if _is_opaque(module)]
-    inside = (layer for module in found for layer in module.modules())
-    if any(layer.training and is_batch_norm(layer) for layer in inside):
+    layers = [layer for part in _modules(fn) for layer in part.modules()]
+    found = any(_is_opaque(layer) for layer in layers)
+    if found and any(layer.training and is_batch_norm(layer) for layer in layers):
         raise InputError(
-            "the decoder is compiled or scripted and has batch normalisation in train mode, whose statistics cannot be "
-            "held fixed there; use the decoder as it was before, or another normalisation"
+            "the decoder is compiled or scripted, in part at least, and has batch normalisation in train mode, whose "
+            "statistics cannot be held fixed then; use the decoder as it was before, or another normalisation"
         )
-    return bool(found) or hasattr(fn, "_torchdynamo_orig_callable") or isinstance(fn, torch.jit.ScriptFunction)
+    return found or hasattr(fn, "_torchdynamo_orig_callable") or isinstance(fn, torch.jit.ScriptFunction)
 
 
 def is_batch_norm(layer: nn.Module) -> bool:
