@@ -64,6 +64,29 @@ def longer(measure: str) -> dict[str, Any]:
     }
 
 
+def distances() -> dict[str, Any]:
+    """How far samples of the finished models are from real digits."""
+    return read("long/distances.json")
+
+
+def distances_table() -> str:
+    """The Fréchet distances of each way's samples, and less those of the β-VAE of the same seed."""
+    keys = ("frechet_prior", "frechet_mixture")
+    rows = []
+    for way, found in distances()["ways"].items():
+        less = found.get("less_reference")
+        parts = [*((found, key, 0) for key in keys), *((less, key, 0) for key in keys), (found, "sharpness_prior", 3)]
+        cells = ["" if part is None else _alone(part[key], digits) for part, key, digits in parts]
+        rows.append([way, str(len(found["seeds"])), *cells])
+    names = ["FD, prior", "FD, mixture", "prior, less the β-VAE's", "mixture, less the β-VAE's", "sharpness"]
+    return table(["after 20 000 steps", "seeds", *names], rows)
+
+
+def _alone(part: dict[str, Any], digits: int) -> str:
+    """With its interval over seeds; a number a model has no other."""
+    return num(part["value"], digits) if part["low"] is None else interval(part, digits)
+
+
 def _ends(found: dict[str, dict[str, Any]]) -> str:
     rows = [
         [way, str(end["beta_vae"]["seeds"]), *(cell(end[key], _DIGITS.get(key, 2)) for key in _SHOWN)]

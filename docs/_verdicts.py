@@ -130,6 +130,18 @@ def distances(summary: dict[str, Any]) -> Judged:
     return text, NOT_SHOWN if times > 3 else _of(sum(answers), len(answers))
 
 
+def digits(found: dict[str, Any]) -> Judged:
+    """The same of digits after long training, at one β: are the distances of GRAE≈ within the intervals of zero?"""
+    ways, real = found["ways"], found["frechet"]["of_training_images"]
+    less = [ways["GRAE≈, one column"]["less_reference"][key] for key in ("frechet_prior", "frechet_mixture")]
+    times = ways["β-VAE"]["frechet_prior"]["value"] / real
+    text = (
+        f"less the β-VAE's: {interval(less[0], 0)} with z from the prior, {interval(less[1], 0)} with z from a mixture; "
+        f"the β-VAE's own distance is {num(times, 1)} times that of real images"
+    )
+    return text, NOT_SHOWN if times > 3 else _of(sum(part["low"] < 0 < part["high"] for part in less), len(less))
+
+
 def samples(summary: dict[str, Any]) -> Judged:
     """Are the samples faces, by a sharpness of at least a third of real images', and as sharp with GRAE≈?"""
     real = read("fig4/summary.json")["sharpness_of_real_images"]
@@ -211,7 +223,22 @@ def verdicts() -> list[tuple[str, str, str, list[str], str]]:
             summary = read(f"{folder}/summary.json")
             text, verdict = judge(summary)
             found.append((name, claim, text, provenance(summary), verdict))
+    long = read("long/distances.json")
+    name, claim, _ = FIGURES["fig4"]
+    text, verdict = digits(long)
+    found.append((f"{name}, digits", f"{claim} (MNIST, one β)", text, _of_long_runs(long), verdict))
     return found
+
+
+def _of_long_runs(found: dict[str, Any]) -> list[str]:
+    commits = list(dict.fromkeys(commit[:7] for commit in found["runs"].values()))
+    seeds = len(found["ways"]["GRAE≈, one column"]["less_reference"]["seeds"])
+    return [
+        found["setting"].replace("mnist", "MNIST"),
+        f"{seeds} seeds",
+        f"`{commits[0]}`, clean",
+        found["evaluated"]["device"],
+    ]
 
 
 def verdict_table() -> str:

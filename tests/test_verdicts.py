@@ -92,7 +92,25 @@ def test_every_figure_with_results_has_a_row() -> None:
     folders = {path.parent.name for path in _verdicts.RESULTS.glob("*/summary.json")}
     figures = {name for name in folders if name.startswith(("fig", "table", "disentanglement"))}
     assert figures <= set(_verdicts.FIGURES)
-    assert len(_verdicts.verdicts()) == len(figures)
+    assert len(_verdicts.verdicts()) == len(figures) + 1  # figure 4 on digits is of the long runs
+
+
+@pytest.mark.parametrize(
+    ("prior", "mixture", "own", "verdict"),
+    [
+        ((-4.0, 6.0), (-9.0, 1.0), 29.0, "shown"),
+        ((-4.0, 6.0), (5.0, 30.0), 29.0, "partly"),
+        ((2.0, 6.0), (5.0, 30.0), 29.0, "not shown"),
+        ((-4.0, 6.0), (-9.0, 1.0), 31.0, "not shown"),  # no digits yet
+    ],
+)
+def test_samples_of_digits(prior: tuple[float, float], mixture: tuple[float, float], own: float, verdict: str) -> None:
+    less = {
+        key: {"value": sum(ends) / 2, "low": ends[0], "high": ends[1]}
+        for key, ends in {"frechet_prior": prior, "frechet_mixture": mixture}.items()
+    }
+    ways = {"β-VAE": {"frechet_prior": {"value": own}}, "GRAE≈, one column": {"less_reference": less}}
+    assert _verdicts.digits({"frechet": {"of_training_images": 10.0}, "ways": ways})[1] == verdict
 
 
 @pytest.mark.parametrize(
