@@ -136,8 +136,8 @@ def digits(found: dict[str, Any]) -> Judged:
     less = [ways["GRAE≈, one column"]["less_reference"][key] for key in ("frechet_prior", "frechet_mixture")]
     times = ways["β-VAE"]["frechet_prior"]["value"] / real
     text = (
-        f"less the β-VAE's: {interval(less[0], 0)} with z from the prior, {interval(less[1], 0)} with z from a mixture; "
-        f"the β-VAE's own distance is {num(times, 1)} times that of real images"
+        f"less the β-VAE's: {interval(less[0], 0)} with z from the prior, {interval(less[1], 0)} with z from a "
+        f"mixture; the β-VAE's own distance is {num(times, 1)} times that of real images"
     )
     return text, NOT_SHOWN if times > 3 else _of(sum(part["low"] < 0 < part["high"] for part in less), len(less))
 

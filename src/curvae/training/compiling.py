@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import AbstractContextManager
 
 import torch
@@ -12,6 +13,8 @@ from curvae.autoencoder import Autoencoder
 from curvae.curvature import Estimator
 from curvae.forward.secants import is_batch_norm
 from curvae.objectives import BetaVAE, Objective
+
+_count = itertools.count()
 
 
 def compile_networks(
@@ -66,7 +69,13 @@ def uncompile(model: Autoencoder) -> None:
 
 def _compiled(network: nn.Module) -> nn.Module:
     # ``network.compile()`` leaves a bare layer or ``nn.Sequential`` eager: the compiler skips PyTorch's own code
-    network._compiled_call_impl = torch.compile(lambda *args: network._call_impl(*args))
+    def call(*args: Tensor) -> Tensor:
+        return network._call_impl(*args)
+
+    # it keeps what it has seen by a code's place and name: under one name for all networks it would take the sizes of
+    # weights for changing ones, reckon with symbols for minutes, and give up after the eighth
+    call.__code__ = call.__code__.replace(co_name=f"call_{next(_count)}")
+    network._compiled_call_impl = torch.compile(call)
     return network
 
 
