@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from curvae.files import write_atomic
-from curvae.reproduce.intervals import Interval
 
 
 def rounded(value: Any) -> Any:
@@ -47,7 +46,9 @@ def write_text(path: Path, text: str) -> None:
 
 def text(found: Mapping[str, Any]) -> str:
     """An estimate with its interval, as a summary has it."""
-    return str(Interval(found["value"], found["low"], found["high"]))
+    if None in (found["value"], found["low"], found["high"]):
+        return "–"
+    return f"{found['value']:.3g} [{found['low']:.3g}, {found['high']:.3g}]"
 
 
 def table_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -59,18 +59,6 @@ def test_interrupted_and_resumed_is_the_same_to_the_bit(tmp_path: Path, monkeypa
     assert len(calls) - 10 == 7 - len(stored)
 
 
-def test_finished_panels_of_a_running_experiment_can_be_read(tmp_path: Path) -> None:
-    other = dataclasses.replace(PANEL, mean_field=False)
-    both = dataclasses.replace(CONFIG, panels=(PANEL, other))
-    with pytest.raises(InputError, match="no finished panel"):
-        runner.load(both, tmp_path)
-    whole = run(CONFIG, tmp_path, quiet=True)
-    PanelStore(tmp_path, both, other, other.name).save(to_rows(whole.of(PANEL))[:3])
-    found = runner.load(both, tmp_path)
-    assert found.config.panels == (PANEL,)
-    _equal(found.of(PANEL), whole.of(PANEL))
-
-
 def test_a_foreign_or_damaged_table_is_refused_before_anything_runs(tmp_path: Path) -> None:
     run(CONFIG, tmp_path, quiet=True)
     path = tmp_path / f"{PANEL.name}.npz"

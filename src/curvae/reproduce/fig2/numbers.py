@@ -110,8 +110,8 @@ def summarise(panel: HeatMapPanel, config: HeatMaps, generator: np.random.Genera
     """The statistics of a setting, fit for JSON."""
     setting = panel.setting
 
-    def interval(values: Values, statistic: Callable[[Values], float | None] = mean) -> dict[str, Any]:
-        return vars(bootstrap(statistic, values, generator, config.resamples))
+    def interval(values: Values) -> Interval:
+        return bootstrap(mean, values, generator, config.resamples)
 
     found = {kind: panel.at(panel.steps[-1], kind) for kind in KINDS}
     shares = {kind: _shares(found[kind], setting.block) for kind in KINDS}
@@ -127,7 +127,7 @@ def summarise(panel: HeatMapPanel, config: HeatMaps, generator: np.random.Genera
         "share_above": {kind: interval(shares["blocks"] - shares[kind]) for kind in controls},
         "share_of_cosines_above": {kind: interval(in_cosines["blocks"] - in_cosines[kind]) for kind in controls},
         "permuted": {
-            kind: [vars(permuted(m.gram, setting.block, generator, config.permutations)) for m in found[kind]]
+            kind: [permuted(m.gram, setting.block, generator, config.permutations) for m in found[kind]]
             for kind in KINDS
         },
         "along_training": [
@@ -152,7 +152,7 @@ def _shares(models: Sequence[Matrices], size: int, scaled: Callable[[np.ndarray]
 
 def alignment(
     models: Sequence[Matrices], setting: Setting, config: HeatMaps, generator: np.random.Generator
-) -> dict[str, Any]:
+) -> dict[str, Interval]:
     r"""How near Σ⁻¹ is to $Q=I+\tfrac1\beta J_g^\top J_g$ (11), and to what of $Q$ its structure can hold.
 
     Returns:
@@ -172,13 +172,12 @@ def alignment(
     def interval(statistic: Callable[[Values], float | None], parts: list[np.ndarray]) -> Interval:
         return bootstrap(statistic, np.stack(parts), generator, config.resamples)
 
-    found = {
+    return {
         "distance": interval(mean, distances),
         "distance_in_structure": interval(mean, list(_distances_in_structure(models, setting))),
         "correlation": interval(_correlation, moments),
         "correlation_in_blocks": interval(_correlation, inner),
     }
-    return {name: vars(value) for name, value in found.items()}
 
 
 def _distances_in_structure(models: Sequence[Matrices], setting: Setting) -> Values:

@@ -20,7 +20,7 @@ from curvae.metrics.codes import batches, deployed, in_double
 from curvae.metrics.objectives import objective_values
 from curvae.posteriors import Structure
 from curvae.reproduce.fig3.config import Curves
-from curvae.reproduce.intervals import Values, bootstrap, mean, slope
+from curvae.reproduce.intervals import Interval, Values, bootstrap, mean, slope
 from curvae.reproduce.sweep.mnist import milestones
 from curvae.runs import Run, RunConfig, build_likelihood, build_structure, load_model
 from curvae.training import snapshot
@@ -190,8 +190,8 @@ def _block(table: Table, config: Curves, block: int, generator: np.random.Genera
         first = _stacked(table, config, block, lambda m: m.values[step][name])
         return first if less is None else first - _stacked(table, config, block, lambda m: m.values[step][less])
 
-    def across(stacked: Values) -> list[dict[str, Any]]:
-        return [vars(interval(mean, stacked[..., k])) for k in range(len(config.betas))]
+    def across(stacked: Values) -> list[Interval]:
+        return [interval(mean, stacked[..., k]) for k in range(len(config.betas))]
 
     names = ("beta_vae", "taylor", "grae", "grae_family", "gap")
     gaps = {**GAPS, "(7) − family": ("taylor", "grae_family"), "family − (13)": ("grae_family", "grae")}
@@ -199,9 +199,7 @@ def _block(table: Table, config: Curves, block: int, generator: np.random.Genera
     return {
         "objectives": [{name: across(values(name, step)) for name in names} for step in range(count)],
         "gaps": [{title: across(values(a, step, b)) for title, (a, b) in gaps.items()} for step in range(count)],
-        "slopes": {
-            title: vars(interval(partial(slope, betas), values(a, count - 1, b))) for title, (a, b) in gaps.items()
-        },
+        "slopes": {title: interval(partial(slope, betas), values(a, count - 1, b)) for title, (a, b) in gaps.items()},
         "exact_hessian": _exact(table, config, block, across),
     }
 
@@ -215,9 +213,7 @@ def _stacked(table: Table, config: Curves, block: int, of: Callable[[MeasuredRun
     return np.stack(by_seed)
 
 
-def _exact(
-    table: Table, config: Curves, block: int, across: Callable[[Values], list[dict[str, Any]]]
-) -> dict[str, Any]:
+def _exact(table: Table, config: Curves, block: int, across: Callable[[Values], list[Interval]]) -> dict[str, Any]:
     """What the exact Hessian changes, at the data where it was computed."""
 
     def values(of: Callable[[MeasuredRun], Values]) -> Values:
