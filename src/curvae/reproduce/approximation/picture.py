@@ -44,16 +44,9 @@ def _draw(panels: Sequence[Axes], row: Row, height: float) -> None:
     y = height - 0.14 if row["trained"] else height + 0.14
     marks = (row["error"], row["taylor_difference"], {"mean": 100 * row["missing"], "se": 0.0})
     for axes, mark in zip(panels, marks, strict=True):
-        axes.errorbar(
-            mark["mean"],
-            y,
-            xerr=2 * mark["se"] or None,
-            marker="o",
-            markersize=5,
-            color=colour,
-            mfc=colour if row["trained"] else "none",
-            capsize=2,
-        )
+        filled = colour if row["trained"] else "none"
+        xerr = 2 * mark["se"] or None
+        axes.errorbar(mark["mean"], y, xerr=xerr, marker="o", markersize=5, color=colour, mfc=filled, capsize=2)
 
 
 def _dress(panels: Sequence[Axes]) -> None:

@@ -18,9 +18,8 @@ from curvae.metrics.codes import batches, deployed, in_double
 from curvae.reproduce.fig2.blocks import chance, cosines, inside, permuted, share_inside
 from curvae.reproduce.fig2.config import HeatMaps, Setting
 from curvae.reproduce.intervals import Interval, Values, bootstrap, mean
-from curvae.reproduce.sweep.mnist import milestones
-from curvae.runs import Run, RunConfig, load_model
-from curvae.training import snapshot
+from curvae.reproduce.sweep.mnist import along_training
+from curvae.runs import Run, RunConfig
 
 KINDS = ("blocks", "diagonal", "autoencoder")
 """The decoder of the figure, and its two trained controls."""
@@ -76,10 +75,8 @@ def runs(config: HeatMaps) -> Iterator[tuple[Setting, int, str, RunConfig]]:
 
 
 def along(run: Run, data: Tensor, device: torch.device) -> dict[int, Matrices]:
-    """Both matrices by step: of a run's snapshots, which only β-VAEs have, and of its finished model."""
-    models = {step: load_model(snapshot(run.path, step)) for step in milestones(run.config)}
-    models[run.config.steps] = run.model()
-    return {step: matrices(model.to(device), data) for step, model in models.items()}
+    """Both matrices by step."""
+    return {step: matrices(model.to(device), data) for step, model in along_training(run).items()}
 
 
 @dataclass(frozen=True)

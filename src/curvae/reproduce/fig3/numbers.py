@@ -14,16 +14,14 @@ import torch
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.curvature import hessian
-from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.metrics.codes import batches, deployed, in_double
 from curvae.metrics.objectives import objective_values
 from curvae.posteriors import Structure
 from curvae.reproduce.fig3.config import Curves
 from curvae.reproduce.intervals import Interval, Values, bootstrap, mean, slope
-from curvae.reproduce.sweep.mnist import milestones
-from curvae.runs import Run, RunConfig, build_likelihood, build_structure, load_model
-from curvae.training import snapshot
+from curvae.reproduce.sweep.mnist import along_training
+from curvae.runs import Run, RunConfig, build_likelihood, build_structure
 
 
 @dataclass(frozen=True)
@@ -41,10 +39,6 @@ class Measure:
     likelihood: Likelihood
     structure: Structure
     draws: int
-
-    def __post_init__(self) -> None:
-        if self.draws < 2 or self.draws % 2:
-            raise InputError(f"draws is {self.draws}; expected an even number, as they come in pairs ±ε")
 
     @torch.no_grad()
     def __call__(
@@ -106,23 +100,17 @@ GAPS: Mapping[str, tuple[str, str]] = {"(2) − (7)": ("beta_vae", "taylor"), "(
 """What is plotted against β: the first value less the second."""
 
 
-@dataclass(frozen=True)
-class Point:
-    """The place of a model in the figure."""
-
-    block: int
-    beta: float
-    seed: int
+Point = tuple[int, float, int]
+"""The place of a model in the figure: block size, β and seed."""
 
 
 def runs(config: Curves) -> dict[Point, RunConfig]:
     """Every model of the figure."""
-    training, points = config.training, config
     return {
-        Point(block, beta, seed): training.beta_vae(seed, beta, points.latents, block)
+        (block, beta, seed): config.training.beta_vae(seed, beta, config.latents, block)
         for block in config.blocks
         for beta in config.betas
-        for seed in training.seeds
+        for seed in config.training.seeds
     }
 
 
@@ -145,16 +133,15 @@ def measure(run: Run, data: Tensor, config: Curves, device: torch.device) -> Mea
     """Measure a run's snapshots and its finished model."""
     likelihood = build_likelihood(run.config.likelihood)
     tool = Measure(run.config.beta, likelihood, build_structure(run.config.structure), config.draws)
-    steps = (*milestones(run.config), run.config.steps)
-    models = [*(load_model(snapshot(run.path, step)) for step in steps[:-1]), run.model()]
+    models = along_training(run)
 
     def values(model: Autoencoder) -> Mapping[str, Values]:
         # the same noise for every model, so that they differ by their weights
         generator = torch.Generator(device).manual_seed(0)
         return _arrays(tool(model.to(device), data, generator))
 
-    found = tuple(values(model) for model in models)
-    return MeasuredRun(steps, found, _arrays(tool.exact(models[-1], data[: config.hessian_points])))
+    found, last = tuple(values(model) for model in models.values()), models[run.config.steps]
+    return MeasuredRun(tuple(models), found, _arrays(tool.exact(last, data[: config.hessian_points])))
 
 
 def _arrays(values: Mapping[str, Tensor]) -> Mapping[str, Values]:
@@ -207,8 +194,7 @@ def _block(table: Table, config: Curves, block: int, generator: np.random.Genera
 def _stacked(table: Table, config: Curves, block: int, of: Callable[[MeasuredRun], Values]) -> Values:
     """``[seeds, points, betas]``."""
     by_seed = [
-        np.stack([of(table[Point(block, beta, seed)]) for beta in config.betas], axis=-1)
-        for seed in config.training.seeds
+        np.stack([of(table[block, beta, seed]) for beta in config.betas], axis=-1) for seed in config.training.seeds
     ]
     return np.stack(by_seed)
 

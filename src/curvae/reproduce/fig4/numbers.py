@@ -145,13 +145,15 @@ def ablation(found: Mapping[tuple[str, int], Mapping[str, float]], beta: float) 
         beta: of all of them.
     """
     names, seeds = list(dict.fromkeys(name for name, _ in found)), list(dict.fromkeys(seed for _, seed in found))
-    models = {}
-    for name in names:
-        columns = {key: np.array([found[name, seed][key] for seed in seeds]) for key in MEASURES}
-        own = {key: np.array([found[CHALLENGER, seed][key] for seed in seeds]) for key in MEASURES}
-        models[name] = {
-            key: {**spread(columns[key]), "difference": paired(columns[key] - own[key])} for key in MEASURES
-        }
+
+    def values(name: str, key: str) -> np.ndarray:
+        return np.array([found[name, seed][key] for seed in seeds])
+
+    def compared(name: str, key: str) -> dict[str, Any]:
+        own = values(name, key)
+        return {**spread(own), "difference": paired(own - values(CHALLENGER, key))}
+
+    models = {name: {key: compared(name, key) for key in MEASURES} for name in names}
     return {"beta": beta, "seeds": seeds, "reference": CHALLENGER, "models": models}
 
 
