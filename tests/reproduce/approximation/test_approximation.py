@@ -16,7 +16,7 @@ from curvae.errors import InputError
 from curvae.likelihoods import BernoulliLogits, Gaussian
 from curvae.posteriors import Diagonal
 from curvae.reproduce import approximation
-from curvae.reproduce.approximation import ApproximationConfig, Observation, plot, reproduce, run
+from curvae.reproduce.approximation import CONFIGS, ApproximationConfig, Observation, plot, reproduce, run
 from curvae.reproduce.approximation.numbers import load_rows, measure, save_rows
 
 
@@ -24,7 +24,9 @@ from curvae.reproduce.approximation.numbers import load_rows, measure, save_rows
 def config(tmp_path: Path) -> ApproximationConfig:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 1, 6, 6), dtype=np.uint8)
     np.save(tmp_path / "pixels.npy", pixels)
-    return dataclasses.replace(ApproximationConfig.smoke(), data=str(tmp_path / "pixels.npy"), batch_size=8, points=4)
+    return dataclasses.replace(
+        CONFIGS["approximation", "smoke"], data=str(tmp_path / "pixels.npy"), batch_size=8, points=4
+    )
 
 
 class Square(nn.Module):
@@ -108,7 +110,7 @@ def test_reproduce_writes_a_document_and_a_small_figure(
     config: ApproximationConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = dataclasses.replace(config, activations=("relu",))
-    monkeypatch.setattr(approximation, "_SCALES", {"smoke": lambda: small})
+    monkeypatch.setattr(approximation, "CONFIGS", {("approximation", "smoke"): small})
     reproduce("approximation", "smoke", tmp_path / "out")
     document = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert document["config"]["scale"] == document["scale"] == "smoke"
@@ -155,7 +157,7 @@ def test_the_figure_has_a_mark_for_every_row_and_panel(config: ApproximationConf
 
 
 def test_paper_scale_and_quick_scale_include_the_papers_network() -> None:
-    for scale in (ApproximationConfig.quick(), ApproximationConfig.paper()):
+    for scale in (CONFIGS["approximation", "quick"], CONFIGS["approximation", "paper"]):
         assert scale.paper_width is not None
         assert scale.steps >= 1000
 

@@ -55,7 +55,8 @@ def run(
 
     Example:
         >>> import dataclasses
-        >>> rows = run(dataclasses.replace(ApproximationConfig.smoke(), activations=("relu",)))
+        >>> from curvae.reproduce.approximation.config import CONFIGS
+        >>> rows = run(dataclasses.replace(CONFIGS["approximation", "smoke"], activations=("relu",)))
         >>> len(rows), rows[0]["observation"], rows[0]["error"]["mean"] < 1e-12   # (6) is exact for relu
         (8, 'Gaussian', True)
     """

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -61,15 +62,16 @@ class Extension:
     points: int = 500
     seed: int = 0
 
-    @classmethod
-    def smoke(cls) -> Extension:
-        """Seconds; shows that it runs."""
-        return cls(ratios=(1.0, 2.0), trials=3, period=20, datasets=1, points=64)
 
-    @classmethod
-    def quick(cls) -> Extension:
-        """A minute or two on two cores."""
-        return cls(trials=12, period=2000, datasets=3, points=200)
+EXTENSIONS: Mapping[str, Extension] = MappingProxyType(
+    {
+        "smoke": Extension(ratios=(1.0, 2.0), trials=3, period=20, datasets=1, points=64),
+        "quick": Extension(trials=12, period=2000, datasets=3, points=200),
+        "overnight": Extension(),
+        "paper": Extension(),
+    }
+)
+"""By scale."""
 
 
 def ratio_curve(config: Extension, nu: Nonlinearity) -> list[dict[str, Any]]:

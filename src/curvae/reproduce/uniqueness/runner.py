@@ -163,9 +163,9 @@ def run(config: Config, out: Path | None = None, quiet: bool = False) -> TrialTa
         KeyboardInterrupt: after the finished trials are stored.
 
     Example:
-        >>> from curvae.reproduce.uniqueness.config import PaperFigure
+        >>> from curvae.reproduce.uniqueness.config import CONFIGS
         >>> import dataclasses
-        >>> cfg = dataclasses.replace(Config.smoke(PaperFigure.FIG1), schedule=((2, 1),))
+        >>> cfg = dataclasses.replace(CONFIGS["fig1", "smoke"], schedule=((2, 1),))
         >>> sorted(run(cfg, quiet=True).tables)[:2]  # of two W
         ['tanh-diagonal-orthogonal-w0-amortised', 'tanh-diagonal-orthogonal-w1-amortised']
     """
