@@ -60,15 +60,14 @@ class Measure:
             >>> torch.allclose(found["taylor"] - found["grae"], found["gap"], atol=1e-4)
             True
         """
-        with deployed(model):
-            found = [self._batch(model, x, generator) for x in batches(model, data, batch_size)]
-        return {name: torch.cat([part[name] for part in found]).cpu() for name in found[0]}
-
-    def _batch(self, model: Autoencoder, x: Float[Tensor, "B *D"], generator: torch.Generator) -> dict[str, Tensor]:
-        given = (model, x, self.beta, self.likelihood, self.structure)
-        found = objective_values(*given, generator=generator, samples=self.draws, paired=True).values
         names = {"beta_vae": "beta_vae", "taylor": "taylor", "grae": "grae_full", "grae_family": "grae", "gap": "gap"}
-        return {name: found[measured] for name, measured in names.items()}
+        noise: Any = {"generator": generator, "samples": self.draws, "paired": True}
+        with deployed(model):
+            found = [
+                objective_values(model, x, self.beta, self.likelihood, self.structure, **noise).values
+                for x in batches(model, data, batch_size)
+            ]
+        return {name: torch.cat([part[measured] for part in found]).cpu() for name, measured in names.items()}
 
     @torch.no_grad()
     def exact(self, model: Autoencoder, data: Tensor, batch_size: int = 20) -> Mapping[str, Float[Tensor, " N"]]:
