@@ -26,6 +26,7 @@ from curvae.curvature import Linearised
 from curvae.curvature.lanczos import bidiagonalise
 from curvae.files import write_atomic
 from curvae.likelihoods import Gaussian
+from curvae.reproduce.summary import write_text
 
 BETAS = (0.01, 0.05, 0.2, 1.0)
 BUDGETS = (4, 8, 16, 32, 64)
@@ -206,8 +207,8 @@ def main() -> None:
         **_provenance(arguments.quick, arguments.seed),
         **measure(*size, steps=arguments.steps, seed=arguments.seed),
     }
-    text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
-    write_atomic(arguments.out / "lanczos.json", lambda path: path.write_text(text))
+    text = json.dumps(result, indent=1, ensure_ascii=False)
+    write_text(arguments.out / "lanczos.json", text)
     write_atomic(arguments.out / "lanczos.png", lambda path: draw(result, path))
     print(text)
 

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from benchmarks.measure import commit
 from curvae import Autoencoder, objectives
 from curvae.data import Dataset
-from curvae.files import write_atomic
 from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood, NegativeBinomial, Poisson, SizeFactors
 from curvae.metrics import Implied, importance_weighted_nll
 from curvae.posteriors import Full, Normal
+from curvae.reproduce.summary import write_text
 from curvae.runs.provenance import environment
 from curvae.training.fit import fit
 
@@ -160,8 +160,7 @@ def main() -> None:
         "commit": commit(),
     }
     arguments.out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(summary, indent=1) + "\n"
-    write_atomic(arguments.out / "summary.json", lambda path: path.write_text(text))
+    write_text(arguments.out / "summary.json", json.dumps(summary, indent=1))
     draw(summary, arguments.out / "calibration.png")
 
 

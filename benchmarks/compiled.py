@@ -7,8 +7,8 @@ from contextlib import nullcontext
 
 import torch
 
-from benchmarks.measure import Row, Stopwatch, interleaved
-from benchmarks.steps import LATENTS, Step
+from benchmarks.measure import Act, Row, Stopwatch, interleaved, training_step
+from benchmarks.steps import LATENTS
 from curvae.runs import RunConfig, build_model, build_objective
 from curvae.training.compiling import compile_networks
 
@@ -27,7 +27,7 @@ WITHOUT_NORM = {
 }
 
 
-def _side(options: dict[str, str], width: float, compiled: bool, x: torch.Tensor) -> tuple[Step, float]:
+def _side(options: dict[str, str], width: float, compiled: bool, x: torch.Tensor) -> tuple[Act, float]:
     config = RunConfig(data="mnist", width=width, latents=LATENTS, **options)
     model, objective = build_model(config, tuple(x.shape[1:])).to(x.device), build_objective(config)
     begin = time.perf_counter()
@@ -38,13 +38,7 @@ def _side(options: dict[str, str], width: float, compiled: bool, x: torch.Tensor
     seconds = time.perf_counter() - begin
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     generator = torch.Generator(x.device).manual_seed(0)
-
-    def step() -> None:
-        optimiser.zero_grad()
-        objective(model, x, generator).mean().backward()
-        optimiser.step()
-
-    return step, seconds
+    return training_step(lambda: objective(model, x, generator).mean(), optimiser), seconds
 
 
 def run(quick: bool, watch: Stopwatch) -> list[Row]:
@@ -54,7 +48,7 @@ def run(quick: bool, watch: Stopwatch) -> list[Row]:
     rows = []
     for network, objectives in (("paper", OBJECTIVES), ("paper-no-norm", WITHOUT_NORM)):
         size = f"{network}'s MNIST networks × {width:g}, batch {BATCH}"
-        steps: dict[str, Step] = {}
+        steps: dict[str, Act] = {}
         compiling = {}
         for name, options in objectives.items():
             steps[name], _ = _side({"network": network, **options}, width, False, x)

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from benchmarks.measure import Row, Stopwatch, in_a_process, interleaved
+from benchmarks.measure import Act, Row, Stopwatch, in_a_process, interleaved, training_step
 from curvae import Autoencoder, curvature, objectives, posteriors
 from curvae.cpu.batch_norm import BATCH_NORM
 from curvae.cpu.page_faults import avoid_page_faults
@@ -21,10 +21,9 @@ from curvae.training.module import Training
 
 LATENTS, BETA = 12, 0.2
 DIAGONAL = posteriors.Diagonal()
-Step = Callable[[], None]
 
 
-def _step(objective: Objective, structure: posteriors.Structure | None, width: float, bf16: bool) -> Step:
+def _step(objective: Objective, structure: posteriors.Structure | None, width: float, bf16: bool) -> Act:
     """A step as the command line trains, on the paper's MNIST networks."""
     x, generator = torch.rand(64, 1, 28, 28), torch.Generator().manual_seed(0)
     model = Autoencoder(MNISTEncoder(width), MNISTDecoder(LATENTS, width), LATENTS, structure)
@@ -32,26 +31,18 @@ def _step(objective: Objective, structure: posteriors.Structure | None, width: f
         model.to(memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     module = Training(model, objective, optimiser, seed=0, bf16=bf16)
-
-    def step() -> None:
-        optimiser.zero_grad()
-        with module.precision():
-            loss = objective(model, x, generator).mean()
-        loss.backward()
-        optimiser.step()
-
-    return step
+    return training_step(lambda: objective(model, x, generator).mean(), optimiser, module.precision)
 
 
-def _vae(width: float, bf16: bool = False) -> Step:
+def _vae(width: float, bf16: bool = False) -> Act:
     return _step(objectives.BetaVAE(BETA), DIAGONAL, width, bf16)
 
 
-def _grae(width: float, estimator: curvature.Estimator) -> Step:
+def _grae(width: float, estimator: curvature.Estimator) -> Act:
     return _step(objectives.GRAE(BETA, structure=DIAGONAL, estimator=estimator), None, width, bf16=False)
 
 
-def _without(step: Step, off: Callable[[], AbstractContextManager[None]]) -> Step:
+def _without(step: Act, off: Callable[[], AbstractContextManager[None]]) -> Act:
     def act() -> None:
         with off():
             step()

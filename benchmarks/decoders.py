@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from benchmarks import first_stage
-from benchmarks.measure import Row, Stopwatch, flops, interleaved
+from benchmarks.measure import Act, Row, Stopwatch, flops, interleaved, training_step
 from curvae import Autoencoder, curvature, objectives, posteriors
 from curvae.curvature import Columns, Fraction, Secants
 from curvae.objectives import Objective
@@ -17,7 +17,6 @@ from curvae.objectives import Objective
 BETA, SHARE = 0.2, 1 / 8
 VAE = "β-VAE"
 WIDTH, TOKENS, PATCH, LATENTS = 128, 64, 48, 32
-Step = Callable[[], None]
 
 
 class Encode(nn.Module):
@@ -91,17 +90,11 @@ NETWORKS: dict[str, tuple[Callable[[], Autoencoder], tuple[int, ...]]] = {
 }
 
 
-def step(model: Autoencoder, objective: Objective, x: Tensor) -> Step:
+def step(model: Autoencoder, objective: Objective, x: Tensor) -> Act:
     """Forwards, backwards and Adam."""
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
     generator = torch.Generator(x.device).manual_seed(0)
-
-    def act() -> None:
-        optimiser.zero_grad()
-        objective(model, x, generator).mean().backward()
-        optimiser.step()
-
-    return act
+    return training_step(lambda: objective(model, x, generator).mean(), optimiser)
 
 
 def objective_of(estimator: curvature.Estimator | None) -> Objective:

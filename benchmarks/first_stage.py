@@ -41,6 +41,7 @@ from curvae.files import write_atomic
 from curvae.metrics.efficientnet import EfficientNetLite0
 from curvae.metrics.frechet import FrechetDistance
 from curvae.reproduce.intervals import paired
+from curvae.reproduce.summary import write_text
 from curvae.runs.provenance import environment, today
 
 KL_SCALE, FRACTION, EVERY = 1e-6, 1 / 4, 2
@@ -305,8 +306,7 @@ def run(scale: Scale, ways: list[str], work: Path, data: Tensor, held_out: Tenso
 def kept(place: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What is in a file, made and put there if it is not."""
     if not place.exists():
-        text = json.dumps(make())
-        write_atomic(place, lambda path: path.write_text(text))
+        write_text(place, json.dumps(make()))
     return json.loads(place.read_text())
 
 
@@ -357,8 +357,7 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         **environment(torch.device("cpu"), "diffusers"),
     }
-    text = json.dumps(summary, indent=1) + "\n"
-    write_atomic(arguments.out / "summary.json", lambda path: path.write_text(text))
+    write_text(arguments.out / "summary.json", json.dumps(summary, indent=1))
     write_atomic(arguments.out / "first_stage.png", lambda path: draw(scale, arguments.ways, work, held_out, path))
 
 

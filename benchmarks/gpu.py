@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks.measure import Stopwatch, flops, interleaved, matrix_throughput
+from benchmarks.measure import Act, Stopwatch, flops, interleaved, matrix_throughput, training_step
 from curvae.cpu.page_faults import avoid_page_faults
 from curvae.files import write_atomic
 from curvae.metrics import evaluate
@@ -39,7 +39,6 @@ from curvae.runs.provenance import environment, today
 from curvae.training.compiling import compile_networks
 
 LATENTS = 12
-Step = Callable[[], object]
 WAYS: dict[str, dict[str, str]] = {
     "β-VAE": {"objective": "beta-vae"},
     "GRAE≈, one column": {"objective": "grae", "estimator": "columns:1"},
@@ -152,7 +151,7 @@ def _measured(row: dict[str, Any], job: Job, watch: Stopwatch, throughput: float
     }
 
 
-def _step(row: dict[str, Any], x: torch.Tensor, mode: str) -> Step:
+def _step(row: dict[str, Any], x: torch.Tensor, mode: str) -> Act:
     """A training step: forwards, backwards, Adam."""
     precision = torch.autocast(x.device.type, torch.bfloat16) if row["precision"] == "bf16" else nullcontext()
     if row["way"] == PYTHAE:
@@ -177,18 +176,11 @@ def _step(row: dict[str, Any], x: torch.Tensor, mode: str) -> Step:
             raise RuntimeError(refused)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True, capturable=mode == "graph")
     generator = torch.Generator(x.device).manual_seed(0)
-
-    def step() -> None:
-        optimiser.zero_grad()
-        with precision:
-            loss = objective(model, x, generator).mean()
-        loss.backward()
-        optimiser.step()
-
+    step = training_step(lambda: objective(model, x, generator).mean(), optimiser, lambda: precision)
     return _graph(step, generator) if mode == "graph" else step
 
 
-def _graph(step: Step, generator: torch.Generator) -> Step:
+def _graph(step: Act, generator: torch.Generator) -> Act:
     """The whole step as one CUDA graph."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())

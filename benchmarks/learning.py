@@ -24,10 +24,10 @@ from torch import Tensor
 from benchmarks.measure import commit
 from curvae import Autoencoder, curvature, objectives, posteriors
 from curvae.data import Batches, as_float, load
-from curvae.files import write_atomic
 from curvae.likelihoods import Gaussian
 from curvae.metrics import evaluate
 from curvae.nn import MNISTDecoder, MNISTEncoder
+from curvae.reproduce.summary import write_text
 from curvae.runs.provenance import environment
 
 LATENTS, BETA, BATCH = 12, 0.2, 64
@@ -165,12 +165,11 @@ def main() -> None:
         schedule = "-cosine" if scale.cosine else ""
         path = runs / f"{list(WAYS).index(way)}-lr{lr:g}-seed{seed}-{scale.width:g}-{scale.steps}{schedule}.json"
         if not path.exists():
-            result = json.dumps(one(way, lr, seed, scale), ensure_ascii=False)
-            write_atomic(path, lambda target, text=result: target.write_text(text + "\n"))
+            write_text(path, json.dumps(one(way, lr, seed, scale), ensure_ascii=False))
     found = [json.loads(path.read_text()) for path in sorted(runs.glob("*.json"))]
     common = {key: value for key, value in found[0].items() if all(run.get(key) == value for run in found)}
     text = json.dumps({"runs": len(found), **common, "rows": summary(found)}, indent=1, ensure_ascii=False)
-    write_atomic(arguments.out / "learning.json", lambda path: path.write_text(text + "\n"))
+    write_text(arguments.out / "learning.json", text)
     print(text)
 
 

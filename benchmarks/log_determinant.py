@@ -22,8 +22,8 @@ from benchmarks.measure import Stopwatch, machine
 from benchmarks.photographs import crops, trained
 from curvae import curvature, posteriors
 from curvae.curvature import Linearised
-from curvae.files import write_atomic
 from curvae.likelihoods import Gaussian
+from curvae.reproduce.summary import write_text
 
 BETAS = (0.01, 0.05, 0.2, 1.0)
 DEPTHS = {16: 8, 32: 8, 64: 16}
@@ -163,8 +163,8 @@ def main() -> None:
     channels, side, steps, calls = size
     rows = measure(channels, side, steps, calls, tuple(arguments.products))
     result = {"machine": machine(Stopwatch(torch.device("cpu"))), "calls": calls, "latents": channels * side**2}
-    text = json.dumps({**result, "rows": rows}, indent=1, ensure_ascii=False) + "\n"
-    write_atomic(arguments.out / "log_determinant.json", lambda path: path.write_text(text))
+    text = json.dumps({**result, "rows": rows}, indent=1, ensure_ascii=False)
+    write_text(arguments.out / "log_determinant.json", text)
 
 
 if __name__ == "__main__":

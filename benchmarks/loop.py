@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from benchmarks.measure import Row, Stopwatch
-from benchmarks.steps import Step, ours
+from benchmarks.measure import Act, Row, Stopwatch
+from benchmarks.steps import ours
 from curvae import objectives, posteriors
 from curvae.runs import RunConfig
 from curvae.training import train
@@ -21,7 +21,7 @@ BATCH, BETA, DATA = 64, 0.2, 20_000
 LOG_EVERY, CHECKPOINT_EVERY = 20, 1000  # the command's own
 
 
-def _bare(step: Step, steps: int, watch: Stopwatch) -> float:
+def _bare(step: Act, steps: int, watch: Stopwatch) -> float:
     begin = watch.now()
     for _ in range(steps):
         step()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,23 @@ def interleaved(sides: Mapping[str, Act], repetitions: int, watch: Stopwatch) ->
             if repetition > 0:  # the first round warms up
                 times[name].append(1e3 * (watch.now() - start))
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def training_step(
+    loss: Callable[[], torch.Tensor],
+    optimiser: torch.optim.Optimizer,
+    precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> Act:
+    """Forwards, backwards and the optimiser's update."""
+
+    def step() -> None:
+        optimiser.zero_grad()
+        with precision():
+            value = loss()
+        value.backward()
+        optimiser.step()
+
+    return step
 
 
 class _Operations(TorchDispatchMode):

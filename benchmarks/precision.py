@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.measure import Stopwatch, machine
 from curvae.data import as_float
-from curvae.files import write_atomic
+from curvae.reproduce.summary import write_text
 from curvae.runs import RunConfig, build_objective, load_data
 from curvae.training import train
 
@@ -70,8 +70,8 @@ def main() -> None:
         "held_out_digits": LIMIT,
         "rows": rows,
     }
-    text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
-    write_atomic(arguments.out / "precision.json", lambda path: path.write_text(text))
+    text = json.dumps(result, indent=1, ensure_ascii=False)
+    write_text(arguments.out / "precision.json", text)
     print(text)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Collection
 
 import torch
 from pythae.data.datasets import DatasetOutput
@@ -13,7 +12,7 @@ from pythae.models.base.base_utils import ModelOutput
 from pythae.models.nn import BaseDecoder, BaseEncoder
 from torch import Tensor, nn
 
-from benchmarks.measure import Row, Stopwatch, flops, interleaved, matrix_throughput
+from benchmarks.measure import Act, Row, Stopwatch, flops, interleaved, matrix_throughput, training_step
 from curvae import Autoencoder, curvature, objectives, posteriors
 from curvae.nn import MNISTDecoder, MNISTEncoder
 from curvae.objectives import Objective
@@ -23,8 +22,6 @@ LATENTS, BETA = 12, 0.2
 PYTHAE, PYTHAE_RAE = "pythae BetaVAE", "pythae RAE_GP"
 VAE = "β-VAE"
 ROUNDS = 4
-
-Step = Callable[[], None]
 
 
 class Encoder(BaseEncoder):
@@ -55,7 +52,7 @@ class Decoder(BaseDecoder):
         return ModelOutput(reconstruction=self.layers(z))
 
 
-def theirs(kind: str, width: float, x: Tensor) -> Step:
+def theirs(kind: str, width: float, x: Tensor) -> Act:
     """A step of one of pythae's models with the optimiser of its trainer."""
     shape = {"input_dim": tuple(x.shape[1:]), "latent_dim": LATENTS}
     if kind == PYTHAE:
@@ -64,10 +61,10 @@ def theirs(kind: str, width: float, x: Tensor) -> Step:
         model = RAE_GP(RAE_GP_Config(**shape), Encoder(width, False), Decoder(width))
     model.to(x.device).train()
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
-    return _step(lambda: model(DatasetOutput(data=x)).loss, optimiser, nullcontext)
+    return training_step(lambda: model(DatasetOutput(data=x)).loss, optimiser)
 
 
-def ours(objective: Objective, structure: posteriors.Structure | None, width: float, x: Tensor, bf16: bool) -> Step:
+def ours(objective: Objective, structure: posteriors.Structure | None, width: float, x: Tensor, bf16: bool) -> Act:
     """A step as :class:`~curvae.training.module.Training` makes it, without the loop around it."""
     model = Autoencoder(MNISTEncoder(width), MNISTDecoder(LATENTS, width), LATENTS, structure).to(x.device)
     if bf16:
@@ -75,23 +72,10 @@ def ours(objective: Objective, structure: posteriors.Structure | None, width: fl
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     module = Training(model, objective, optimiser, seed=0, bf16=bf16)
     generator = torch.Generator(x.device).manual_seed(0)
-    return _step(lambda: objective(model, x, generator).mean(), optimiser, module.precision)
+    return training_step(lambda: objective(model, x, generator).mean(), optimiser, module.precision)
 
 
-def _step(
-    loss: Callable[[], Tensor], optimiser: torch.optim.Optimizer, precision: Callable[[], AbstractContextManager[None]]
-) -> Step:
-    def step() -> None:
-        optimiser.zero_grad()
-        with precision():
-            value = loss()
-        value.backward()
-        optimiser.step()
-
-    return step
-
-
-def _sides(width: float, x: Tensor) -> dict[str, Step]:
+def _sides(width: float, x: Tensor) -> dict[str, Act]:
     diagonal = posteriors.Diagonal()
     column, exact = curvature.Columns(1), curvature.Exact()
 

@@ -14,8 +14,7 @@ import torch
 
 from curvae._typing import Float, Tensor
 from curvae.reproduce.descent import descend
-from curvae.reproduce.uniqueness.activations import Nonlinearity
-from curvae.reproduce.uniqueness.grae import output
+from curvae.reproduce.uniqueness.activations import OF_TENSORS, Nonlinearity
 
 Noise = Callable[[int], Float[Tensor, "R N 2"]]
 """Iteration to standard normal noise for every trial and sample."""
@@ -51,7 +50,7 @@ def negative_elbo(
         noise: standard normal.
     """
     z = mean + (factor @ noise[..., None])[..., 0]
-    misfit = (x - output(nu, z @ decoder.mT) - offset[:, None]).square().sum(-1) / (2 * sigma**2)
+    misfit = (x - OF_TENSORS[nu](z @ decoder.mT) - offset[:, None]).square().sum(-1) / (2 * sigma**2)
     trace = factor.square().sum((-2, -1))
     log_determinant = 2 * torch.linalg.slogdet(factor).logabsdet
     kl = 0.5 * (mean.square().sum(-1) + trace - log_determinant - 2)
@@ -117,7 +116,7 @@ def expected_negative_elbo(
     mean = x @ c.T + d
     deviation = (a @ factor).square().sum(1).sqrt()
     u = (mean @ a.T)[..., None] + deviation[:, None] * at
-    squares = (x[..., None] - output(nu, u) - b[:, None]).square() @ (weights / math.sqrt(2 * math.pi))
+    squares = (x[..., None] - OF_TENSORS[nu](u) - b[:, None]).square() @ (weights / math.sqrt(2 * math.pi))
     misfit = squares.sum(1) / (2 * sigma**2) + math.log(2 * math.pi * sigma**2)
     log_determinant = 2 * torch.linalg.slogdet(factor).logabsdet
     kl = 0.5 * (mean.square().sum(1) + factor.square().sum() - log_determinant - 2)

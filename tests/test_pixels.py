@@ -33,9 +33,9 @@ from curvae.report import pictures, sections, view
 from curvae.reproduce.comparison.distances import train_classifier
 from curvae.reproduce.fig2.numbers import matrices
 from curvae.reproduce.fig3.numbers import Measure
-from curvae.reproduce.sweep.faces import reconstruction_error
+from curvae.reproduce.sweep.faces import CHALLENGER, REFERENCE, reconstruction_error
 from curvae.reproduce.sweep.frechet import frechet_reference
-from curvae.reproduce.table1.picture import _block
+from curvae.reproduce.table1.picture import sheet
 
 PIXELS = torch.from_numpy(np.random.default_rng().integers(0, 256, (12, 1, 28, 28), dtype=np.uint8))
 
@@ -109,7 +109,7 @@ def drawn(picture: pictures.Picture) -> Any:
 
 def classified(x: Any) -> Any:
     digits = torch.arange(len(x)) % 2
-    return train_classifier((x, digits), (x, digits), steps=2).network(as_float(x)).detach()
+    return train_classifier((x, digits), (x, digits), steps=2)[0](as_float(x)).detach()
 
 
 def referred(x: Any) -> Any:
@@ -149,7 +149,7 @@ TAKES_IMAGES: dict[str, Callable[[Any], Any]] = {
     "fig3.Measure": measured,
     "fig2.matrices": lambda x: matrices(model(), x).gram,
     "digits.train_classifier": classified,
-    "table1.picture": lambda x: np.asarray(_block(as_bytes(x) if x.dtype == torch.uint8 else x, 3)).astype(float),
+    "table1.picture": lambda x: np.asarray(sheet({(REFERENCE, 1.0): x, (CHALLENGER, 1.0): x}, (1.0,))).astype(float),
     "cli.pictures.grid": lambda x: sample_grid(x.numpy()).astype(float),
     "report.pictures.to_pixels": lambda x: pictures.to_pixels(x.numpy(), (0.0, 1.0)).astype(float),
     "report.pictures.grid": lambda x: drawn(pictures.grid(x.permute(0, 2, 3, 1).numpy(), 3, "")),

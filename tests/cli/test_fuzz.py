@@ -107,7 +107,9 @@ class Typist:
         )  # fmt: skip
         figure = self.random.choice((*FIGURES, *("fig2", "fig3", "table1") * 4))
         data = ["--data=images.npy", "--set=network=mlp", "--set=batch_size=8"]
-        return ["reproduce", figure, "--scale=smoke", "--out=out", *data, *changes, wrong]
+        # a setting that is given twice would be all that is refused
+        given = {one.rpartition("=")[0]: one for one in (*data, *changes, wrong)}
+        return ["reproduce", figure, "--scale=smoke", "--out=out", *given.values()]
 
     def anything(self) -> list[str]:
         words = (

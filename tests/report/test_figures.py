@@ -21,7 +21,7 @@ from curvae.report import write_report
 from curvae.report.figures import caution
 from curvae.report.grids import number
 from curvae.reproduce import SWEEPS, comparison, fig2, fig3, sections, uniqueness
-from curvae.reproduce.approximation import ApproximationConfig
+from curvae.reproduce.approximation import CONFIGS
 from curvae.runs import Run
 
 FIGURES = ("fig2", "fig3", "comparison")
@@ -252,7 +252,7 @@ def test_approximation_names_what_is_dropped_and_what_it_does(tmp_path: Path) ->
         }  # fmt: skip
 
     rows = [row(n, s, t, 0.16 * (n == "elu")) for n in ("elu", "relu") for s in (0, 1) for t in (False, True)]
-    config = {**dataclasses.asdict(ApproximationConfig.quick()), "seeds": [0, 1]}
+    config = {**dataclasses.asdict(CONFIGS["approximation", "quick"]), "seeds": [0, 1]}
     made = {"device": "cpu", "commit": None, "curvae": "1", "torch": "2", "python": "3"}
     content = {"figure": "approximation", "scale": "quick", "date": "today", "config": config, "environment": made}
     folder = tmp_path / "approximation"

@@ -44,6 +44,8 @@ def test_what_goes_wrong_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     out = ("--out", tmp_path / "out")
     code, _, stderr = call("fig2", *out, "--set", "width")
     assert (code, stderr) == (2, "error: --set is 'width'; expected KEY=VALUE\n")
+    code, _, stderr = call("fig2", *out, "--set", "width=1", "--set", "width=2")
+    assert (code, stderr) == (2, "error: --set gives width twice; keep one of them\n")
     code, _, stderr = call("fig2", *out, "--set", "breadth=1", "--scale", "smoke")
     assert code == 2
     assert stderr.startswith("error: --set breadth is not known here; expected one of steps, width")

@@ -81,10 +81,10 @@ def test_faces_over_night_share_their_runs() -> None:
 
 def test_what_is_no_sweep_over_night() -> None:
     for figure in PaperFigure:
-        night, paper = (uniqueness.SCALES[scale](figure) for scale in ("overnight", "paper"))
+        night, paper = (uniqueness.CONFIGS[figure.value, scale] for scale in ("overnight", "paper"))
         assert (night.panels, night.schedule, night.scale) == (paper.panels, paper.schedule, "overnight")
-    assert uniqueness.BEYOND["overnight"]() == beyond.Extension()
-    config = approximation.ApproximationConfig.overnight()
+    assert beyond.EXTENSIONS["overnight"] == beyond.EXTENSIONS["paper"] == beyond.Extension()
+    config = approximation.CONFIGS["approximation", "overnight"]
     assert (config.scale, config.steps, config.paper_width, len(list(cases(config)))) == (
         "overnight",
         20_000,

@@ -44,8 +44,8 @@ def interpolate(
         conditions = None if first.conditions is None else (first.conditions, last.conditions)
         ways = trained.interpolate(first.values, last.values, steps, condition=conditions, geodesic=geodesic)
         found = ways.cpu().numpy()
-    picture = found.reshape(-1, *found.shape[2:]) if out.suffix.lower() == ".png" else None
-    replaced = using.write(out, {"path": found, "pairs": np.array(ends)}, picture, steps)
+    arrays = {"path": found, "pairs": np.array(ends)}
+    replaced = using.write(out, arrays, found.reshape(-1, *found.shape[2:]), steps)
     told = {"run": str(run), "out": str(out), "pairs": ends, "steps": steps, "geodesic": geodesic}
     using.tell(told, f"{len(ends)} path{'s' * (len(ends) > 1)} of {steps} points", replaced, as_json)
 

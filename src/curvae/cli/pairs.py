@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from curvae.errors import InputError
 
 
-def pairs(option: str, texts: Iterable[str]) -> dict[str, str]:
-    """Texts by name.
+def pairs(option: str, texts: Iterable[str], form: str = "NAME=VALUE") -> dict[str, str]:
+    """Texts by name; ``form`` is how the help of the option writes one.
 
     Raises:
         InputError: a text of another form, or a name that comes twice.
@@ -21,7 +21,7 @@ def pairs(option: str, texts: Iterable[str]) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not name or not equals:
-            raise InputError(f"{option} is {text!r}; expected NAME=VALUE")
+            raise InputError(f"{option} is {text!r}; expected {form}")
         if name in found:
             raise InputError(f"{option} gives {name} twice; keep one of them")
         found[name] = value

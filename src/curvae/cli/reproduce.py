@@ -12,9 +12,11 @@ from typer import Argument, Option
 
 from curvae.cli import options
 from curvae.cli.group import fail
+from curvae.cli.pairs import pairs
 from curvae.cli.places import check_folder, path
 from curvae.reproduce import FIGURES, SCALES, SWEEPS
 
+_PAIR = "KEY=VALUE"
 _FOR_SWEEPS = ", ".join(SWEEPS)
 _SCALE = "smoke (seconds), quick (minutes), overnight (a night) or paper (the paper's settings)."
 _RUNS = f"{_FOR_SWEEPS}: folder of all runs."
@@ -31,8 +33,8 @@ def reproduce(
     ] = None,
     runs: Annotated[Path | None, Option(help=_RUNS, parser=path, show_default="runs/shared")] = None,
     workers: Annotated[int | None, Option(help=f"{_FOR_SWEEPS}: runs to train at a time.", show_default="1")] = None,
-    cluster: Annotated[list[str] | None, Option(help=_CLUSTER, metavar="KEY=VALUE")] = None,
-    change: Annotated[list[str] | None, Option("--set", help=_SET, metavar="KEY=VALUE")] = None,
+    cluster: Annotated[list[str] | None, Option(help=_CLUSTER, metavar=_PAIR)] = None,
+    change: Annotated[list[str] | None, Option("--set", help=_SET, metavar=_PAIR)] = None,
     as_json: options.Json = False,
 ) -> None:
     """Reproduce a figure or table of the paper."""
@@ -46,10 +48,10 @@ def reproduce(
         "data": data,
         "runs": runs,
         "workers": workers,
-        "cluster": _pairs("--cluster", cluster),
-        "changes": _pairs("--set", change),
+        "cluster": {name: _number(value) for name, value in pairs("--cluster", cluster or (), _PAIR).items()},
+        "changes": pairs("--set", change or (), _PAIR),
     }
-    chosen = {name: value for name, value in given.items() if value is not None}
+    chosen = {name: value for name, value in given.items() if value not in (None, {})}
     if chosen and figure not in SWEEPS:
         raise InputError(f"{figure} takes only --scale and --out; the other options are for {', '.join(SWEEPS)}")
     check_folder("--out", out)
@@ -67,17 +69,7 @@ def reproduce(
         typer.echo(f"{figure} at scale {scale} is in {out}", err=True)
 
 
-def _pairs(option: str, texts: list[str] | None) -> dict[str, Any] | None:
-    """``KEY=VALUE`` texts; for the cluster, whole numbers are numbers."""
-    from curvae.errors import InputError
-
-    if not texts:
-        return None
-    found: dict[str, Any] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not key or not equals:
-            raise InputError(f"{option} is {text!r}; expected KEY=VALUE")
-        whole = value.isascii() and value.isdigit() and len(value) < 20
-        found[key] = int(value) if option == "--cluster" and whole else value
-    return found
+def _number(text: str) -> int | str:
+    """Of a setting of the cluster: whole numbers are numbers."""
+    # len before int: Python refuses thousands of digits
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else text

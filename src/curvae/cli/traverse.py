@@ -61,9 +61,8 @@ def traverse(
     x, condition = (None, told_of) if samples is None else (samples.values, samples.conditions)
     with code.errors():
         found = np.asarray(trained.traverse(x, latents=chosen, values=at, condition=condition))
-    picture = found.reshape(-1, *found.shape[3:]) if out.suffix.lower() == ".png" else None
     arrays = {"traversal": found, "latents": np.array(chosen), "values": np.array(at), "index": np.array(starts, int)}
-    replaced = using.write(out, arrays, picture, len(at))
+    replaced = using.write(out, arrays, found.reshape(-1, *found.shape[3:]), len(at))
     told = {"run": str(run), "out": str(out), "index": starts, "latents": chosen, "values": at}
     using.tell(told, f"{len(chosen)} latent{'s' * (len(chosen) > 1)} at {len(at)} values", replaced, as_json)
 

@@ -109,7 +109,11 @@ class ElementwiseLikelihood(Likelihood):
         self, eta: Float[Tensor, "B *D"], x: Tensor, tangents: Float[Tensor, "B *D K"]
     ) -> Float[Tensor, "B *D K"]:
         r"""$\sqrt{-H}\,t$, elementwise over the outputs."""
-        return self.curvature(eta, x).sqrt().unsqueeze(-1) * tangents
+        return self._root_curvature(eta, x).unsqueeze(-1) * tangents
+
+    def _root_curvature(self, eta: Float[Tensor, "B *D"], x: Tensor) -> Float[Tensor, "B *D"]:
+        """The same of a tangent of ones; where :meth:`curvature` underflows its square root has no gradient."""
+        return self.curvature(eta, x).sqrt()
 
     def nll_each(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         """``nll`` of each output, as a sample of its own; a model whose outputs differ has to say it itself."""

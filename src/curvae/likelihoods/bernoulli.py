@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits, logsigmoid
 
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
@@ -65,13 +65,8 @@ class Bernoulli(ElementwiseLikelihood):
 
     def curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         r"""$x/g^2+(1-x)/(1-g)^2$."""
+        # the root has no square of g, which may underflow
         return self._root_curvature(eta, x).square()
-
-    def whiten(
-        self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"], tangents: Float[Tensor, "B *D K"]
-    ) -> Float[Tensor, "B *D K"]:
-        r"""$\sqrt{x/g^2+(1-x)/(1-g)^2}\,t$, with no square of $g$, which may underflow."""
-        return self._root_curvature(eta, x).unsqueeze(-1) * tangents
 
     def _root_curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         x = x.to(eta.dtype)
@@ -118,12 +113,13 @@ class BernoulliLogits(ElementwiseLikelihood):
         r"""$s(\eta)\,s(-\eta)$."""
         return eta.sigmoid() * (-eta).sigmoid()
 
-    def whiten(
-        self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"], tangents: Float[Tensor, "B *D K"]
-    ) -> Float[Tensor, "B *D K"]:
-        r"""$\sqrt{s(\eta)s(-\eta)}\,t$, by logarithms: the square root of an underflowed product has no gradient."""
-        logsigmoid = torch.nn.functional.logsigmoid
-        return (0.5 * (logsigmoid(eta) + logsigmoid(-eta))).exp().unsqueeze(-1) * tangents
+    def _root_curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        return root_of_slope(eta)
 
     def __repr__(self) -> str:
         return "BernoulliLogits()"
+
+
+def root_of_slope(logit: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+    r"""$\sqrt{s(1-s)}$ of a sigmoid, by logarithms: the square root of an underflowed product has no gradient."""
+    return (0.5 * (logsigmoid(logit) + logsigmoid(-logit))).exp()

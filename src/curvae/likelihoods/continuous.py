@@ -54,15 +54,10 @@ class ContinuousBernoulli(ElementwiseLikelihood):
 
     def curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         r"""$A''(\eta)$."""
-        return self._root_curvature(eta).square()
+        # the root has no square of 1/η, which may underflow
+        return self._root_curvature(eta, x).square()
 
-    def whiten(
-        self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"], tangents: Float[Tensor, "B *D K"]
-    ) -> Float[Tensor, "B *D K"]:
-        r"""$\sqrt{A''(\eta)}\,t$, with no square of $1/\eta$, which may underflow."""
-        return self._root_curvature(eta).unsqueeze(-1) * tangents
-
-    def _root_curvature(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+    def _root_curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         small, u, safe = _split(0.5 * eta)
         series = 1 / 3 - u**2 / 15 + 2 * u**4 / 189 - u**6 / 675
         # √(1/u² − 1/sinh²u), and sinh does not overflow

@@ -20,6 +20,7 @@ from curvae.likelihoods.base import (
     positive_parameter,
     span,
 )
+from curvae.likelihoods.bernoulli import root_of_slope
 
 _LARGE = 1e15
 """From here on the normal approximation is exact to float64."""
@@ -54,11 +55,8 @@ class Poisson(ElementwiseLikelihood):
         r"""$e^\eta$."""
         return eta.exp()
 
-    def whiten(
-        self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"], tangents: Float[Tensor, "B *D K"]
-    ) -> Float[Tensor, "B *D K"]:
-        r"""$e^{\eta/2}\,t$."""
-        return (0.5 * eta).exp().unsqueeze(-1) * tangents
+    def _root_curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        return (0.5 * eta).exp()
 
     def __repr__(self) -> str:
         return "Poisson()"
@@ -109,13 +107,8 @@ class NegativeBinomial(ElementwiseLikelihood):
         logit = self._logit(eta)
         return (x + self.dispersion) * logit.sigmoid() * (-logit).sigmoid()
 
-    def whiten(
-        self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"], tangents: Float[Tensor, "B *D K"]
-    ) -> Float[Tensor, "B *D K"]:
-        r"""$\sqrt{(x+r)s(1-s)}\,t$, by logarithms: the square root of an underflowed product has no gradient."""
-        logit = self._logit(eta)
-        root = (x + self.dispersion).sqrt() * (0.5 * (logsigmoid(logit) + logsigmoid(-logit))).exp()
-        return root.unsqueeze(-1) * tangents
+    def _root_curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        return (x + self.dispersion).sqrt() * root_of_slope(self._logit(eta))
 
     def _logit(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         return eta - math.log(self.dispersion)
@@ -189,13 +182,9 @@ class LearnedNegativeBinomial(nn.Module, ElementwiseLikelihood):
         logit = eta - self.log_dispersion.to(eta.dtype)
         return (x + self.dispersion.to(eta.dtype)) * logit.sigmoid() * (-logit).sigmoid()
 
-    def whiten(
-        self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"], tangents: Float[Tensor, "B *D K"]
-    ) -> Float[Tensor, "B *D K"]:
-        r"""$\sqrt{(x+r)s(1-s)}\,t$, by logarithms: the square root of an underflowed product has no gradient."""
-        logit = eta - self.log_dispersion.to(eta.dtype)
-        root = (0.5 * (logsigmoid(logit) + logsigmoid(-logit))).exp()
-        return ((x + self.dispersion.to(eta.dtype)).sqrt() * root).unsqueeze(-1) * tangents
+    def _root_curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        root = root_of_slope(eta - self.log_dispersion.to(eta.dtype))
+        return (x + self.dispersion.to(eta.dtype)).sqrt() * root
 
     def __repr__(self) -> str:
         return f"LearnedNegativeBinomial(dispersion={span(self.dispersion)})"

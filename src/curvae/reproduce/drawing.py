@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,13 @@ def models_in_rows(axes: Axes, models: Mapping[str, Any], key: str, reference: s
     if models[reference][key]["mean"] is not None:
         axes.axvline(models[reference][key]["mean"], color="0.5", linestyle=":", linewidth=1)
     axes.set_yticks([-row for row in range(len(models))], list(models), fontsize=8)
+
+
+def log_axis(axes: Axes, values: Sequence[float], **style: Any) -> None:
+    """A logarithmic horizontal axis, marked at these values alone, in a style of text."""
+    axes.set_xscale("log")
+    axes.set_xticks(values, [f"{value:.10g}" for value in values], **style)
+    axes.minorticks_off()
 
 
 def plain(axes: Axes) -> Axes:

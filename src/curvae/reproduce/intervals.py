@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,20 +14,8 @@ from curvae.errors import InputError
 Values = NDArray[np.float64]
 Statistic = Callable[[Values], float | None]
 """Reduces values ``[seeds, points, …]`` to a number, or None where it is not defined."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate with its 95 % interval; all None where it is not defined."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-    def __str__(self) -> str:
-        if self.value is None or self.low is None or self.high is None:
-            return "–"
-        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+Interval = dict[str, float | None]
+"""An estimate as a summary has it: ``value`` with its 95 % interval ``low`` to ``high``; None where not defined."""
 
 
 def bootstrap(statistic: Statistic, values: Values, generator: np.random.Generator, resamples: int = 1000) -> Interval:
@@ -50,7 +37,7 @@ def bootstrap(statistic: Statistic, values: Values, generator: np.random.Generat
     Example:
         >>> values = np.arange(100.0).reshape(1, 100)
         >>> found = bootstrap(mean, values, np.random.default_rng(0))
-        >>> found.value, 41 < found.low < 49.5 < found.high < 58
+        >>> found["value"], 41 < found["low"] < 49.5 < found["high"] < 58
         (49.5, True)
     """
     if values.size == 0:
@@ -62,7 +49,9 @@ def bootstrap(statistic: Statistic, values: Values, generator: np.random.Generat
         found.append(statistic(drawn))
     value = statistic(values)
     known = [one for one in found if one is not None]
-    return Interval(None, None, None) if value is None or not known else percentile(value, np.array(known))
+    if value is None or not known:
+        return {"value": None, "low": None, "high": None}
+    return percentile(value, np.array(known))
 
 
 def percentile(value: float, resampled: Values) -> Interval:
@@ -70,10 +59,10 @@ def percentile(value: float, resampled: Values) -> Interval:
 
     Example:
         >>> percentile(50.0, np.arange(101.0))
-        Interval(value=50.0, low=2.5, high=97.5)
+        {'value': 50.0, 'low': 2.5, 'high': 97.5}
     """
     low, high = np.quantile(resampled, [0.025, 0.975])
-    return Interval(value, float(low), float(high))
+    return {"value": value, "low": float(low), "high": float(high)}
 
 
 def bootstrap_trials(statistic: Callable[..., Any], values: Values, generator: np.random.Generator) -> Interval:
@@ -86,16 +75,16 @@ def bootstrap_trials(statistic: Callable[..., Any], values: Values, generator: n
 
     Example:
         >>> found = bootstrap_trials(np.mean, np.arange(50.0), np.random.default_rng(0))
-        >>> found.low < 24.5 < found.high
+        >>> found["low"] < 24.5 < found["high"]
         True
     """
     value = float(statistic(values, axis=-1))
     if np.ptp(values) == 0 or values.size < 3:
-        return Interval(value, value, value)
+        return {"value": value, "low": value, "high": value}
     found = scipy.stats.bootstrap(
         (values,), statistic, n_resamples=10_000, vectorized=True, rng=generator, method="percentile", batch=1000
     ).confidence_interval
-    return Interval(value, float(found.low), float(found.high))
+    return {"value": value, "low": float(found.low), "high": float(found.high)}
 
 
 def mean(values: Values) -> float:
@@ -125,7 +114,7 @@ def slope(betas: Values, values: Values) -> float | None:
     return float(x @ y / (x @ x))
 
 
-def paired(differences: np.ndarray) -> dict[str, float | None]:
+def paired(differences: np.ndarray) -> Interval:
     """Mean of differences that are paired by seed, with Student's 95 % interval; no interval from one seed.
 
     Example:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from curvae.files import write_atomic
-from curvae.reproduce.intervals import Interval
+from curvae.report.grids import number
 
 
 def rounded(value: Any) -> Any:
@@ -47,7 +47,20 @@ def write_text(path: Path, text: str) -> None:
 
 def text(found: Mapping[str, Any]) -> str:
     """An estimate with its interval, as a summary has it."""
-    return str(Interval(found["value"], found["low"], found["high"]))
+    if None in (found["value"], found["low"], found["high"]):
+        return "–"
+    return f"{found['value']:.3g} [{found['low']:.3g}, {found['high']:.3g}]"
+
+
+def span(values: Sequence[float]) -> str:
+    """The least and the greatest.
+
+    Example:
+        >>> span([1.1, 0.95]), span([2.0, 2.0])
+        ('0.95 to 1.1', '2')
+    """
+    low, high = number(min(values)), number(max(values))
+    return low if low == high else f"{low} to {high}"
 
 
 def table_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

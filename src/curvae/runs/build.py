@@ -31,7 +31,7 @@ DETERMINISTIC = ("grae", "rae")
 _UNBOUNDED = ("bernoulli-logits", "continuous-bernoulli", "poisson", "negative-binomial")
 
 
-def build_model(config: RunConfig, shape: tuple[int, ...], likelihood: Likelihood | None = None) -> Autoencoder:
+def build_model(config: RunConfig, shape: tuple[int, ...]) -> Autoencoder:
     """The autoencoder of a run, initialised from its seed; PyTorch's global generator stays as it was.
 
     For ``"grae"`` and ``"rae"`` the encoder is deterministic (the structure belongs to the objective, or to the
@@ -41,7 +41,6 @@ def build_model(config: RunConfig, shape: tuple[int, ...], likelihood: Likelihoo
     Args:
         config: the run's.
         shape: of one sample.
-        likelihood: the observation model that the objective has; default a new one.
 
     Returns:
         The model on the CPU, float64 for precision ``"64"`` and float32 else.
@@ -59,7 +58,7 @@ def build_model(config: RunConfig, shape: tuple[int, ...], likelihood: Likelihoo
         # not torch.manual_seed, which would also reseed every GPU
         torch.default_generator.manual_seed(config.seed)
         model = _assembled(config, shape)
-    likelihood = build_likelihood(config.likelihood) if likelihood is None else likelihood
+    likelihood = build_likelihood(config.likelihood)
     if isinstance(likelihood, nn.Module):
         model.add_module("likelihood", likelihood)
     return model.double() if config.precision == "64" else model

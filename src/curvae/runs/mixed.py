@@ -150,7 +150,7 @@ def continued(text: str, stored: str, names: Sequence[str]) -> str:
     """
     if not is_open(text) or not is_mixed(stored) or text.startswith(MASKED) > stored.startswith(MASKED):
         return text
-    kinds = dict(zip(names, (kind for kind, count in pieces(stored) for _ in range(count)), strict=False))
+    kinds = dict(zip(names, _kinds(stored), strict=False))
     return stored if all(kinds.get(name) == kind for name, kind in _named(text)) else text
 
 
@@ -179,7 +179,7 @@ def check_kinds(text: str, dataset: Dataset, training: bool = True) -> None:
         InputError: other columns than it has, or numbers that are not of their kind.
     """
     values = _table(text, dataset)
-    kinds = [kind for kind, count in pieces(text) for _ in range(count)]
+    kinds = _kinds(text)
     if len(kinds) != values.shape[1]:
         raise InputError(f"likelihood is {text!r}, of {len(kinds)} columns, but {dataset.name} has {values.shape[1]}")
     _check_kinds(kinds, values, columns_of(dataset), dataset.name, training)
@@ -187,11 +187,9 @@ def check_kinds(text: str, dataset: Dataset, training: bool = True) -> None:
 
 def told(text: str, dataset: Dataset) -> str:
     """What was taken for what, on one line."""
-    names, groups = columns_of(dataset), dict[str, list[str]]()
-    place = 0
-    for kind, count in pieces(text):
-        groups.setdefault(kind, []).extend(names[place : place + count])
-        place += count
+    groups = dict[str, list[str]]()
+    for kind, name in zip(_kinds(text), columns_of(dataset), strict=True):
+        groups.setdefault(kind, []).append(name)
     each = [f"{len(found)} {kind} ({_listed(found)})" for kind, found in groups.items()]
     return f"columns: {', '.join(each)}; {RULE} (mixed:COLUMN=KIND says otherwise)"
 
@@ -203,8 +201,7 @@ def columns_of(dataset: Dataset) -> list[str]:
 
 def is_counts(text: str) -> Tensor:
     """Which columns are counts, ``[C]``; on the CPU, whatever the default device is."""
-    kinds = [kind == "counts" for kind, count in pieces(text) for _ in range(count)]
-    return torch.tensor(kinds, device="cpu")
+    return torch.tensor([kind == "counts" for kind in _kinds(text)], device="cpu")
 
 
 @torch.no_grad()
@@ -241,6 +238,11 @@ def begin(model: Autoencoder, text: str, dataset: Dataset) -> None:
     if isinstance(model.decoder, Placed):
         model.decoder.centre.copy_(centre)
         model.decoder.scale.copy_(scale)
+
+
+def _kinds(text: str) -> list[str]:
+    """Of each column."""
+    return [kind for kind, count in pieces(text) for _ in range(count)]
 
 
 def _parts(text: str, mixed: Mixed) -> Iterator[tuple[str, Likelihood, tuple[int, int]]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from curvae.curvature import Columns, Coordinates, Estimator, Exact, Fraction, Lanczos, Secants, Signs, Trace
@@ -22,15 +23,22 @@ from curvae.likelihoods import (
 from curvae.objectives import GRAE, RAE, BetaVAE, Taylor, Terms
 from curvae.runs.fields import PYTHON
 from curvae.runs.own_run import structure_name
-from curvae.runs.parts import build_estimator, build_likelihood
+from curvae.runs.parts import build_estimator
 
-_PLAIN = {
-    Bernoulli: "bernoulli",
-    BernoulliLogits: "bernoulli-logits",
-    ContinuousBernoulli: "continuous-bernoulli",
-    Poisson: "poisson",
-    LearnedGaussian: "gaussian:learned",
-}
+# each with the attributes that follow the name
+_NAMES: Mapping[type[Likelihood], tuple[str, ...]] = MappingProxyType(
+    {
+        Gaussian: ("gaussian", "sigma"),
+        LearnedGaussian: ("gaussian:learned",),
+        Laplace: ("laplace", "scale"),
+        StudentT: ("student-t", "dof", "scale"),
+        Bernoulli: ("bernoulli",),
+        BernoulliLogits: ("bernoulli-logits",),
+        ContinuousBernoulli: ("continuous-bernoulli",),
+        Poisson: ("poisson",),
+        NegativeBinomial: ("negative-binomial", "dispersion"),
+    }
+)
 
 
 def spelled(objective: Callable[..., Terms]) -> dict[str, Any]:
@@ -61,23 +69,11 @@ def likelihood_name(likelihood: Likelihood) -> str:
         >>> likelihood_name(StudentT(4.0, 0.1))
         'student-t:4.0:0.1'
     """
-    kind = type(likelihood)
-    if kind in _PLAIN:
-        return _PLAIN[kind]
-    match likelihood:
-        case Gaussian() if kind is Gaussian:
-            text = "gaussian" if likelihood.sigma == 1 else f"gaussian:{likelihood.sigma!r}"
-        case Laplace() if kind is Laplace:
-            text = f"laplace:{likelihood.scale!r}"
-        case StudentT() if kind is StudentT:
-            text = f"student-t:{likelihood.dof!r}:{likelihood.scale!r}"
-        case NegativeBinomial() if kind is NegativeBinomial:
-            text = f"negative-binomial:{likelihood.dispersion!r}"
-        case _:
-            text = PYTHON
-    if text == PYTHON or repr(build_likelihood(text)) != repr(likelihood):
+    if type(likelihood) not in _NAMES:
         raise InputError(f"{likelihood} has no name in a run")
-    return text
+    name, *numbers = _NAMES[type(likelihood)]
+    text = ":".join([name, *(repr(getattr(likelihood, number)) for number in numbers)])
+    return "gaussian" if text == "gaussian:1.0" else text
 
 
 def estimator_name(estimator: Estimator) -> str:

@@ -31,15 +31,15 @@ def config(toy: TrainingSettings) -> Comparison:
 
 def test_lite0_features_say_what_they_are(images: Dataset, config: Comparison) -> None:
     pytest.importorskip(efficientnet._PACKAGE)
-    found = frechet_references(images, config, CPU)
-    assert set(found.found) == {"frechet_lite0"}
-    about = found.summary()["frechet_lite0"]
+    found, _ = frechet_references(images, config, CPU)
+    assert set(found) == {"frechet_lite0"}
+    reference = found["frechet_lite0"]
+    about = reference.summary()
     assert about["extractor"] == "EfficientNet-Lite0"
     assert about["rounding"] == "to uint8"
     assert about["resize"] == "Pillow bicubic, centred crop, to 128 × 128"
     assert about["reference"] == "the first 8 held-out images"
     assert about["images"] == 8
-    reference = found.found["frechet_lite0"]
     assert reference.distance(batches(images.test[:8], CPU)) < 1e-2 * about["of_training_images"]
     assert set(about["by_number_of_images"]) == {2, 4, 8}
 
@@ -48,9 +48,9 @@ def test_without_the_wheel_the_summary_says_why(
     images: Dataset, config: Comparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(efficientnet, "_PACKAGE", "not_installed_anywhere")
-    found = frechet_references(images, config, CPU)
-    assert not found.found
-    reason = found.summary()["frechet_lite0"]["left_out"]
+    found, left_out = frechet_references(images, config, CPU)
+    assert not found
+    reason = left_out["frechet_lite0"]
     assert "not-installed-anywhere" in reason
     assert 'pip install "curvae[features]"' in reason
 
@@ -58,5 +58,5 @@ def test_without_the_wheel_the_summary_says_why(
 @pytest.mark.slow
 def test_no_more_images_than_are_held_out(images: Dataset, config: Comparison) -> None:
     pytest.importorskip(efficientnet._PACKAGE)
-    found = frechet_references(images, dataclasses.replace(config, lite0_images=1000), CPU)
-    assert found.found["frechet_lite0"].images == len(images.test)
+    found, _ = frechet_references(images, dataclasses.replace(config, lite0_images=1000), CPU)
+    assert found["frechet_lite0"].images == len(images.test)

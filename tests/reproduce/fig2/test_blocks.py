@@ -65,20 +65,20 @@ def test_permuted_equals_an_enumeration_of_all_orders() -> None:
     true = np.mean([share_by_loops(matrix, 2) for matrix in matrices])
     exact = np.mean([share >= true - 1e-12 for share in shares])  # the 24 orders have 3 different shares
     found = permuted(matrices, 2, generator, 6000)
-    assert found.p_value == pytest.approx(exact, abs=0.04)
-    assert found.low == pytest.approx(min(shares), rel=1e-9)
-    assert found.high == pytest.approx(max(shares), rel=1e-9)
+    assert found["p_value"] == pytest.approx(exact, abs=0.04)
+    assert found["low"] == pytest.approx(min(shares), rel=1e-9)
+    assert found["high"] == pytest.approx(max(shares), rel=1e-9)
 
 
 def test_the_test_finds_blocks_and_nothing_in_noise() -> None:
     generator = np.random.default_rng(1)
     noise = generator.normal(size=(50, 20, 8))
     gram = noise.swapaxes(1, 2) @ noise
-    assert permuted(gram, 2, generator, 999).p_value > 0.001
+    assert permuted(gram, 2, generator, 999)["p_value"] > 0.001
     blocks = gram + 40 * inside(8, 2)
     found = permuted(blocks, 2, generator, 999)
-    assert found.p_value < 0.01
-    assert share_inside(blocks, 2).mean() > found.high
+    assert found["p_value"] < 0.01
+    assert share_inside(blocks, 2).mean() > found["high"]
 
 
 def test_one_latent_has_no_pairs() -> None:

@@ -99,24 +99,24 @@ def test_where_10_does_not_exist_it_is_nan(float64: None) -> None:
 @pytest.mark.parametrize("draws", [0, 3])
 def test_draws_come_in_pairs(draws: int) -> None:
     with pytest.raises(InputError, match=f"draws is {draws}"):
-        Measure(0.1, Gaussian(), Diagonal(), draws)
+        Curves(TrainingSettings(50, 1.0, (0,)), (0.1,), points=2, hessian_points=1, draws=draws)
 
 
 def made_up(config: Curves) -> dict[Point, MeasuredRun]:
     """Gaps that grow like β and β², with noise over the data."""
     generator = np.random.default_rng(0)
     table = {}
-    for point in runs(config):
+    for block, beta, seed in runs(config):
         taylor = 10 + generator.normal(size=60)
         values = {
-            "beta_vae": taylor + 0.5 * point.beta**2 * generator.uniform(0.9, 1.1, 60),
+            "beta_vae": taylor + 0.5 * beta**2 * generator.uniform(0.9, 1.1, 60),
             "taylor": taylor,
-            "grae": taylor - 3 * point.beta * generator.uniform(0.9, 1.1, 60),
-            "grae_family": taylor - point.beta,
+            "grae": taylor - 3 * beta * generator.uniform(0.9, 1.1, 60),
+            "grae_family": taylor - beta,
         }
         values["gap"] = values["taylor"] - values["grae"]
         closed = np.where(np.arange(4) < 1, np.nan, 8.0)
-        table[point] = MeasuredRun((5, 50), (values, values), {"taylor": taylor[:4] + 0.25, "grae": closed})
+        table[block, beta, seed] = MeasuredRun((5, 50), (values, values), {"taylor": taylor[:4] + 0.25, "grae": closed})
     return table
 
 
@@ -141,15 +141,10 @@ def test_summary_finds_the_powers_and_the_means(config: Curves) -> None:
         one = found["slopes"][title]
         assert one["low"] - 0.02 < power < one["high"] + 0.02, title
         assert one["high"] - one["low"] < 0.1
-    expected = np.mean([table[Point(2, 0.8, seed)].values[-1]["taylor"] for seed in (0, 1)])
+    expected = np.mean([table[2, 0.8, seed].values[-1]["taylor"] for seed in (0, 1)])
     assert found["objectives"][-1]["taylor"][2]["value"] == pytest.approx(expected)
     assert found["gaps"][0]["family − (13)"][1]["value"] == pytest.approx(
-        np.mean(
-            [
-                table[Point(2, 0.2, s)].values[0]["grae_family"] - table[Point(2, 0.2, s)].values[0]["grae"]
-                for s in (0, 1)
-            ]
-        )
+        np.mean([table[2, 0.2, s].values[0]["grae_family"] - table[2, 0.2, s].values[0]["grae"] for s in (0, 1)])
     )
     exact = found["exact_hessian"]
     assert [one["value"] for one in exact["(4) − (7)"]] == pytest.approx([0.25] * 3)
@@ -159,7 +154,7 @@ def test_summary_finds_the_powers_and_the_means(config: Curves) -> None:
 
 
 def test_formula_error_is_the_worst_sample(config: Curves) -> None:
-    one = made_up(config)[Point(1, 0.1, 0)]
+    one = made_up(config)[1, 0.1, 0]
     one.values[0]["gap"][7] += 0.2
     assert formula_error(one) == pytest.approx(0.2 / one.values[0]["taylor"][7], rel=1e-9)
 

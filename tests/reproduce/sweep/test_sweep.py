@@ -18,7 +18,7 @@ from rich.console import Console
 from curvae.errors import InputError
 from curvae.reproduce.sweep.launch import Cluster, Local, Task
 from curvae.reproduce.sweep.mnist import milestones
-from curvae.reproduce.sweep.sweep import ProgressTable, folder, last_step, sweep
+from curvae.reproduce.sweep.sweep import _shown, folder, last_step, sweep
 from curvae.reproduce.sweep.training import TrainingSettings
 from curvae.runs import Run, RunConfig, load_model
 from curvae.training import TrainingError, snapshot, train
@@ -170,7 +170,7 @@ def test_the_table_shows_how_far_each_run_is(tmp_path: Path) -> None:
     assert last_step(tmp_path / "waiting") == 0
     stream = io.StringIO()
     names = ("waiting", "finished", "under-way")
-    with ProgressTable(dict.fromkeys((tmp_path / name for name in names), 100), Console(file=stream, width=120)):
+    with _shown(dict.fromkeys((tmp_path / name for name in names), 100), Console(file=stream, width=120)):
         pass
     assert stream.getvalue().endswith("┘\n")  # what is printed next has a line of its own
     lines = stream.getvalue().splitlines()

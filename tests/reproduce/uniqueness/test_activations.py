@@ -30,7 +30,6 @@ def test_double_precision(nu: Nonlinearity) -> None:
     u = np.linspace(-30, 30, 100_001)
     value, slope = ORACLE[nu]
     np.testing.assert_allclose(nu(u), value(u), rtol=1e-13, atol=1e-15)
-    np.testing.assert_allclose(nu.slope(u), slope(u), atol=1e-14)
     exact = activations.scalar(nu, inspect.unwrap, exact=True)
     np.testing.assert_allclose([exact(v)[0] for v in u[::500]], value(u[::500]), rtol=1e-13, atol=1e-15)
     np.testing.assert_allclose([exact(v)[1] for v in u[::500]], slope(u[::500]), atol=1e-14)

@@ -32,9 +32,9 @@ def test_a_linear_model_gains_nothing(name: str) -> None:
 def test_with_nothing_freed_it_is_the_amortised_optimum() -> None:
     trial = make_trial(MODEL, Guard.OFF, 0, 1)
     start = truth(trial)
-    found = maximise_elbo(MODEL, True, trial.x, start)
+    _, optimum = maximise_elbo(MODEL, True, trial.x, start)
     fit, elbo = climb(MODEL, FREEDOMS["neither"], trial.x, start)
-    assert elbo == pytest.approx(found.elbo, abs=1e-6)
+    assert elbo == pytest.approx(optimum, abs=1e-6)
     assert elbo_terms(MODEL, trial.x, fit).mean() == pytest.approx(elbo, abs=1e-5)
 
 

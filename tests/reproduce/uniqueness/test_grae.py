@@ -62,22 +62,22 @@ def test_axes_angle_is_the_largest_turn_of_an_axis() -> None:
 
 
 def test_the_whole_of_beyond_runs_and_is_drawn(tmp_path: Path) -> None:
-    config = dataclasses.replace(beyond.Extension.smoke(), ratios=(1.0, 2.0), trials=3)
+    config = dataclasses.replace(beyond.EXTENSIONS["smoke"], ratios=(1.0, 2.0), trials=3)
     curve = beyond.ratio_curve(config, Nonlinearity.IDENTITY)
-    assert [point.ratio for point in curve] == [1.0, 2.0]
+    assert [point["ratio"] for point in curve] == [1.0, 2.0]
     # posterior variances are σ²/‖column‖² up to the prior: their ratio is ρ²
-    assert curve[1].variances == pytest.approx(4, rel=0.1)
-    assert curve[0].variances < 1.2
-    assert curve[1].optimum_to_truth.value < 3
+    assert curve[1]["variances"] == pytest.approx(4, rel=0.1)
+    assert curve[0]["variances"] < 1.2
+    assert curve[1]["optimum_to_truth"]["value"] < 3
     summary = {
-        "ratio": {"identity": [dataclasses.asdict(point) for point in curve]},
+        "ratio": {"identity": curve},
         "grae_two_starts": {"identity Diagonal()": {"between": [0.0, 1.0]}},
         "grae_four_dimensions": {"Diagonal()": {"across_blocks": [0.0]}},
     }
     json.dumps(summary)
     beyond.plot(summary, tmp_path / "beyond.png")
     assert (tmp_path / "beyond.png").read_bytes().startswith(b"\x89PNG")
-    assert np.isfinite([point.trained_to_optimum.value for point in curve]).all()
+    assert np.isfinite([point["trained_to_optimum"]["value"] for point in curve]).all()
 
 
 def test_beyond_is_run_once_for_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,8 +89,8 @@ def test_beyond_is_run_once_for_its_settings(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(beyond, "summarise", summarise)
     monkeypatch.setattr(beyond, "plot", lambda summary, path: None)
-    smaller = dataclasses.replace(beyond.Extension.smoke(), trials=2)
-    for config in (beyond.Extension.smoke(), beyond.Extension.smoke(), smaller):
+    smaller = dataclasses.replace(beyond.EXTENSIONS["smoke"], trials=2)
+    for config in (beyond.EXTENSIONS["smoke"], beyond.EXTENSIONS["smoke"], smaller):
         write_beyond(config, "smoke", tmp_path)
-    assert runs == [beyond.Extension.smoke(), smaller]
+    assert runs == [beyond.EXTENSIONS["smoke"], smaller]
     assert json.loads((tmp_path / "beyond.json").read_text())["config"]["trials"] == 2

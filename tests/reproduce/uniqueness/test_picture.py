@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from curvae.reproduce.uniqueness.config import Config, PaperFigure
+from curvae.reproduce.uniqueness.config import CONFIGS
 from curvae.reproduce.uniqueness.numbers import data_moments
 from curvae.reproduce.uniqueness.picture import Scatter, _row, draw
 from curvae.reproduce.uniqueness.runner import run
 
 
 def test_every_plot_stands_under_a_label_that_names_its_own_angle() -> None:
-    result = run(Config.smoke(PaperFigure.FIG5), quiet=True)
+    result = run(CONFIGS["fig5", "smoke"], quiet=True)
     panels = list(result.config.panels)
     moments = {model: data_moments(result.config, model) for model in result.optima}
     rows = [

@@ -10,7 +10,7 @@ import pytest
 from curvae.errors import InputError
 from curvae.reproduce.uniqueness import Config, PaperFigure, reproduce, run, runner
 from curvae.reproduce.uniqueness.activations import Nonlinearity
-from curvae.reproduce.uniqueness.config import Panel, grid
+from curvae.reproduce.uniqueness.config import CONFIGS, Panel, grid
 from curvae.reproduce.uniqueness.engine import TrialRow, run_trial
 from curvae.reproduce.uniqueness.runner import PanelStore, Table, to_rows, to_table
 from curvae.reproduce.uniqueness.trial import GenerativeModel, Guard
@@ -57,18 +57,6 @@ def test_interrupted_and_resumed_is_the_same_to_the_bit(tmp_path: Path, monkeypa
     _equal(resumed.of(PANEL), whole.of(PANEL))
     _equal(run(CONFIG, tmp_path, quiet=True).of(PANEL), whole.of(PANEL))
     assert len(calls) - 10 == 7 - len(stored)
-
-
-def test_finished_panels_of_a_running_experiment_can_be_read(tmp_path: Path) -> None:
-    other = dataclasses.replace(PANEL, mean_field=False)
-    both = dataclasses.replace(CONFIG, panels=(PANEL, other))
-    with pytest.raises(InputError, match="no finished panel"):
-        runner.load(both, tmp_path)
-    whole = run(CONFIG, tmp_path, quiet=True)
-    PanelStore(tmp_path, both, other, other.name).save(to_rows(whole.of(PANEL))[:3])
-    found = runner.load(both, tmp_path)
-    assert found.config.panels == (PANEL,)
-    _equal(found.of(PANEL), whole.of(PANEL))
 
 
 def test_a_foreign_or_damaged_table_is_refused_before_anything_runs(tmp_path: Path) -> None:
@@ -161,7 +149,7 @@ def test_unknown_names(figure: str, scale: str, tmp_path: Path) -> None:
 
 def test_the_papers_scale_is_the_papers() -> None:
     for figure in (PaperFigure.FIG5, PaperFigure.FIG6):
-        config = Config.paper(figure)
+        config = CONFIGS[figure.value, "paper"]
         assert config.trials == 420
         assert sorted(set(config.periods)) == [100, 500, *range(1000, 10_001, 1000), 20_000]
         assert [config.periods.count(n) for n in (100, 9000, 10_000, 20_000)] == [20, 20, 100, 100]
@@ -181,7 +169,7 @@ def test_bad_configurations() -> None:
 @pytest.mark.slow
 def test_tanh_separates_at_the_quick_scale() -> None:
     """The issue's claim for ``--scale quick``."""
-    result = run(Config.quick(PaperFigure.FIG1), quiet=True)
+    result = run(CONFIGS["fig1", "quick"], quiet=True)
     from curvae.reproduce.uniqueness.numbers import summarise
 
     panels = summarise(result, np.random.default_rng(0))["panels"]

@@ -7,43 +7,24 @@ of the two makes of the objectives: (4) against (7) and (10) against (12).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 import torch
 from rich.progress import Progress
 
 from curvae.errors import InputError
-from curvae.reproduce.approximation.config import ApproximationConfig, Observation, cases
-from curvae.reproduce.approximation.numbers import ApproximationResult, ApproximationRow, Store, run
+from curvae.reproduce.approximation.config import CONFIGS, ApproximationConfig, Observation, cases
+from curvae.reproduce.approximation.numbers import Row, load_rows, run, save_rows
 from curvae.reproduce.approximation.picture import plot
 from curvae.reproduce.approximation.section import SECTIONS
 from curvae.reproduce.drawing import save_png
 from curvae.runs.provenance import environment
 from curvae.terminal import console
 
-__all__ = [
-    "SECTIONS",
-    "ApproximationConfig",
-    "ApproximationResult",
-    "ApproximationRow",
-    "Observation",
-    "plot",
-    "reproduce",
-    "run",
-]
+__all__ = ["CONFIGS", "SECTIONS", "ApproximationConfig", "Observation", "plot", "reproduce", "run"]
 
 # of what it was made under
 _KEPT = ("commit", "curvae", "torch", "python", "device")
-_SCALES: Mapping[str, Callable[[], ApproximationConfig]] = MappingProxyType(
-    {
-        "smoke": ApproximationConfig.smoke,
-        "quick": ApproximationConfig.quick,
-        "overnight": ApproximationConfig.overnight,
-        "paper": ApproximationConfig.paper,
-    }
-)
 
 
 def reproduce(figure: str, scale: str, out: Path) -> None:
@@ -59,20 +40,21 @@ def reproduce(figure: str, scale: str, out: Path) -> None:
     Raises:
         InputError: an unknown figure or scale, data that cannot be loaded, or a folder with other rows.
     """
-    if figure != "approximation" or scale not in _SCALES:
-        raise InputError(f"got figure {figure!r}, scale {scale!r}; expected approximation at {', '.join(_SCALES)}")
-    config = _SCALES[scale]()
-    store = Store(out / "summary.json", config)
+    if (figure, scale) not in CONFIGS:
+        scales = ", ".join(scale for _, scale in CONFIGS)
+        raise InputError(f"got figure {figure!r}, scale {scale!r}; expected approximation at {scales}")
+    config = CONFIGS[figure, scale]
+    path = out / "summary.json"
     # what runs is what is there now, whatever happens to the checkout meanwhile
     found = environment(torch.device("cpu"))
-    done, made_under = store.load(), {name: found[name] for name in _KEPT}
+    done, made_under = load_rows(path, config), {name: found[name] for name in _KEPT}
     with Progress(*Progress.get_default_columns(), console=console()) as progress:
         total = 2 * len(config.seeds) * len(list(cases(config)))
         task = progress.add_task("approximation", total=total, completed=len(done))
 
-        def keep(rows: tuple[ApproximationRow, ...]) -> None:
-            store.save(rows, made_under)
+        def keep(rows: tuple[Row, ...]) -> None:
+            save_rows(path, config, rows, made_under)
             progress.update(task, completed=len(rows))
 
-        result = run(config, done, keep)
-    save_png(plot(result), out / "approximation.png")
+        rows = run(config, done, keep)
+    save_png(plot(config, rows), out / "approximation.png")

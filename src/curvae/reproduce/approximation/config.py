@@ -55,7 +55,7 @@ class ApproximationConfig:
         data: what :func:`curvae.data.load` takes; images of 28 × 28 for the paper's networks.
 
     Example:
-        >>> ApproximationConfig.quick().steps, len(list(cases(ApproximationConfig.quick())))
+        >>> CONFIGS["approximation", "quick"].steps, len(list(cases(CONFIGS["approximation", "quick"])))
         (1000, 13)
     """
 
@@ -70,29 +70,27 @@ class ApproximationConfig:
     batch_size: int = 64
     data: str = "mnist"
 
-    @classmethod
-    def smoke(cls) -> ApproximationConfig:
-        """A few steps of tiny networks: shows that it runs, nothing else."""
-        return cls("smoke", steps=3, points=6, seeds=(0,), hidden=(8,), latents=3)
-
-    @classmethod
-    def quick(cls) -> ApproximationConfig:
-        """Small networks; minutes on two cores."""
-        return cls("quick", steps=1000, points=200, seeds=(0, 1, 2), paper_width=0.125)
-
-    @classmethod
-    def overnight(cls) -> ApproximationConfig:
-        """The paper's 20 000 steps at an eighth of its networks' width, with wide perceptrons beside them."""
-        return replace(cls.paper(), scale="overnight", seeds=(0, 1, 2), paper_width=0.125)
-
-    @classmethod
-    def paper(cls) -> ApproximationConfig:
-        """The paper's networks at full width and its 20 000 steps, with wide perceptrons beside them."""
-        return cls("paper", 20_000, 1000, seeds=(0, 1, 2, 3, 4), hidden=(512, 1024), paper_width=1.0)
-
 
 def cases(config: ApproximationConfig) -> Iterator[tuple[str, Observation]]:
     """Every network and observation model of an experiment."""
     yield from itertools.product(config.activations, OBSERVATIONS)
     if config.paper_width is not None:
         yield PAPER_NETWORK, OBSERVATIONS[1]
+
+
+_PAPER = ApproximationConfig("paper", 20_000, 1000, seeds=(0, 1, 2, 3, 4), hidden=(512, 1024), paper_width=1.0)
+CONFIGS: Mapping[tuple[str, str], ApproximationConfig] = MappingProxyType(
+    {
+        ("approximation", config.scale): config
+        for config in (
+            # a few steps of tiny networks: shows that it runs, nothing else
+            ApproximationConfig("smoke", steps=3, points=6, seeds=(0,), hidden=(8,), latents=3),
+            # small networks; minutes on two cores
+            ApproximationConfig("quick", steps=1000, points=200, seeds=(0, 1, 2), paper_width=0.125),
+            # the paper's steps at an eighth of its networks' width, with wide perceptrons beside them
+            replace(_PAPER, scale="overnight", seeds=(0, 1, 2), paper_width=0.125),
+            _PAPER,
+        )
+    }
+)
+"""By figure and scale."""

@@ -6,7 +6,7 @@ import copy
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,52 +27,25 @@ from curvae.reproduce.descent import descend
 from curvae.reproduce.summary import plain
 from curvae.runs.documents import read_document, write_document
 from curvae.runs.provenance import today
-from curvae.runs.schema import anything, listing, mapping
+from curvae.runs.schema import amount, anything, flag, listing, mapping, number, optional, record, text
 
+Row = dict[str, Any]
+r"""One model at one stage, measured over held-out data, as the document has it.
 
-@dataclass(frozen=True)
-class ApproximationRow:
-    r"""One model at one stage, measured over held-out data.
-
-    Attributes:
-        network: activation of the perceptron, or ``PAPER_NETWORK``.
-        observation: name of the observation model.
-        trained: after training; False at initialisation.
-        seed: of the model.
-        error: $\|H+M\|_F/\|H\|_F$, for $H$ and $-M$ the exact Hessian and the first term of (5).
-        taylor_exact: (4), minimised, at the model's own posterior.
-        taylor_difference: (7) less (4).
-        missing: share of the data at which (10) does not exist.
-        closed_exact: (10) where it exists; None if nowhere.
-        closed_difference: (12) less (10) at those data.
-    """
-
-    network: str
-    observation: str
-    trained: bool
-    seed: int
-    error: Estimate
-    taylor_exact: Estimate
-    taylor_difference: Estimate
-    missing: float
-    closed_exact: Estimate | None
-    closed_difference: Estimate | None
-
-
-@dataclass(frozen=True)
-class ApproximationResult:
-    """All rows of an experiment."""
-
-    config: ApproximationConfig
-    rows: tuple[ApproximationRow, ...]
+``network`` (the activation of the perceptron, or ``PAPER_NETWORK``), ``observation``, whether it is ``trained``, and
+``seed``; ``error``, the mean of $\|H+M\|_F/\|H\|_F$ for $H$ and $-M$ the exact Hessian and the first term of (5);
+``taylor_exact``, (4), minimised, at the model's own posterior, and ``taylor_difference``, (7) less (4); ``missing``,
+the share of the data at which (10) does not exist; ``closed_exact``, (10) where it exists, and ``closed_difference``,
+(12) less (10) at those data, both None if it exists nowhere.
+"""
 
 
 def run(
     config: ApproximationConfig,
-    done: tuple[ApproximationRow, ...] = (),
-    progress: Callable[[tuple[ApproximationRow, ...]], object] | None = None,
-) -> ApproximationResult:
-    """Train and measure all models.
+    done: tuple[Row, ...] = (),
+    progress: Callable[[tuple[Row, ...]], object] | None = None,
+) -> tuple[Row, ...]:
+    """Train and measure all models, each before and after training.
 
     Args:
         config: what to run.
@@ -82,29 +55,31 @@ def run(
 
     Example:
         >>> import dataclasses
-        >>> rows = run(dataclasses.replace(ApproximationConfig.smoke(), activations=("relu",))).rows
-        >>> len(rows), rows[0].observation, rows[0].error.mean < 1e-12   # (6) is exact for relu
+        >>> from curvae.reproduce.approximation.config import CONFIGS
+        >>> rows = run(dataclasses.replace(CONFIGS["approximation", "smoke"], activations=("relu",)))
+        >>> len(rows), rows[0]["observation"], rows[0]["error"]["mean"] < 1e-12   # (6) is exact for relu
         (8, 'Gaussian', True)
     """
     dataset = load(config.data)
     rows = done
-    known = {(row.network, row.observation, row.seed) for row in done}
+    known = {(row["network"], row["observation"], row["seed"]) for row in done}
     for (network, observation), seed in itertools.product(cases(config), config.seeds):
         if (network, observation.name, seed) not in known:
             rows += tuple(_rows(config, dataset, network, observation, seed))
             if progress is not None:
                 progress(rows)
-    return ApproximationResult(config, rows)
+    return rows
 
 
 def _rows(
     config: ApproximationConfig, dataset: Dataset, network: str, observation: Observation, seed: int
-) -> Iterator[ApproximationRow]:
+) -> Iterator[Row]:
+    named = {"network": network, "observation": observation.name}
     held_out = as_float(dataset.test[: config.points]).double()
     model = _model(config, dataset.shape, network, observation, seed)
-    yield ApproximationRow(network, observation.name, False, seed, **measure(model, held_out, observation))
+    yield {**named, "trained": False, "seed": seed, **measure(model, held_out, observation)}
     _train(model, config, dataset.train[:], observation, seed)
-    yield ApproximationRow(network, observation.name, True, seed, **measure(model, held_out, observation))
+    yield {**named, "trained": True, "seed": seed, **measure(model, held_out, observation)}
 
 
 def _model(
@@ -138,7 +113,7 @@ def _train(model: Autoencoder, config: ApproximationConfig, data: Tensor, observ
 
 @torch.no_grad()
 def measure(model: Autoencoder, x: Float[Tensor, "N *D"], observation: Observation) -> dict[str, Any]:
-    """The numbers of a :class:`ApproximationRow`, in float64 so that rounding does not pass for curvature.
+    """The numbers of a row, in float64 so that rounding does not pass for curvature.
 
     Args:
         model: left as it is; a copy of it is measured.
@@ -149,12 +124,15 @@ def measure(model: Autoencoder, x: Float[Tensor, "N *D"], observation: Observati
     parts = [_measure_batch(model, batch, observation) for batch in x.split(50)]
     found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     exists = found["exists"].bool()
-    closed = {
-        name: Estimate.of(found[name][exists]) if bool(exists.any()) else None
-        for name in ("closed_exact", "closed_difference")
+
+    def estimate(name: str, kept: Tensor) -> dict[str, float] | None:
+        return vars(Estimate.of(found[name][kept])) if bool(kept.any()) else None
+
+    return {
+        **{name: estimate(name, torch.ones_like(exists)) for name in ("error", "taylor_exact", "taylor_difference")},
+        "missing": float((~exists).double().mean()),
+        **{name: estimate(name, exists) for name in ("closed_exact", "closed_difference")},
     }
-    open_ = {name: Estimate.of(found[name]) for name in ("error", "taylor_exact", "taylor_difference")}
-    return {**open_, **closed, "missing": float((~exists).double().mean())}
 
 
 def _measure_batch(model: Autoencoder, x: Float[Tensor, "B *D"], observation: Observation) -> dict[str, Tensor]:
@@ -179,49 +157,40 @@ def _measure_batch(model: Autoencoder, x: Float[Tensor, "B *D"], observation: Ob
 
 
 _FORM = "curvae-approximation"
+_ESTIMATE = record({"mean": number, "se": amount})
+_ROW = record(
+    {
+        **{"network": text, "observation": text, "trained": flag, "seed": amount, "missing": amount},
+        **dict.fromkeys(("error", "taylor_exact", "taylor_difference"), _ESTIMATE),
+        **dict.fromkeys(("closed_exact", "closed_difference"), optional(_ESTIMATE)),
+    }
+)
 
 
-@dataclass(frozen=True)
-class Store:
-    """The document of one experiment.
+def load_rows(path: Path, config: ApproximationConfig) -> tuple[Row, ...]:
+    """The rows that an experiment's document has; none if there is no file.
 
-    Attributes:
-        path: the JSON file.
-        config: what the rows must have been made with.
+    Raises:
+        InputError: the file is damaged, or of another configuration.
     """
-
-    path: Path
-    config: ApproximationConfig
-
-    def load(self) -> tuple[ApproximationRow, ...]:
-        """The rows that are there; none if there is no file.
-
-        Raises:
-            InputError: the file is damaged, or of another configuration.
-        """
-        if not self.path.exists():
-            return ()
-        document = read_document(self.path, _FORM, {"config": mapping(anything), "rows": listing(mapping(anything))})
-        if document["config"] != plain(asdict(self.config)):
-            raise InputError(f"{self.path} holds another experiment; choose another folder, or remove it")
-        try:
-            return tuple(_row(values) for values in document["rows"])
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{self.path} is damaged at {error}; remove it to start again") from error
-
-    def save(self, rows: tuple[ApproximationRow, ...], made_under: Mapping[str, str | None]) -> None:
-        """Write all rows, with the environment of the latest."""
-        content = {
-            "figure": "approximation",
-            "scale": self.config.scale,
-            "date": today(),
-            "config": asdict(self.config),
-            "environment": dict(made_under),
-            "rows": [asdict(row) for row in rows],
-        }
-        write_document(self.path, _FORM, content)
+    if not path.exists():
+        return ()
+    document = read_document(path, _FORM, {"config": mapping(anything), "rows": listing(_ROW)})
+    if document["config"] != plain(asdict(config)):
+        raise InputError(f"{path} holds another experiment; choose another folder, or remove it")
+    return tuple(document["rows"])
 
 
-def _row(values: dict[str, Any]) -> ApproximationRow:
-    nested = {name: Estimate(**value) for name, value in values.items() if isinstance(value, dict)}
-    return ApproximationRow(**{field.name: {**values, **nested}[field.name] for field in fields(ApproximationRow)})
+def save_rows(
+    path: Path, config: ApproximationConfig, rows: tuple[Row, ...], made_under: Mapping[str, str | None]
+) -> None:
+    """Write all rows, with the environment of the latest."""
+    content = {
+        "figure": "approximation",
+        "scale": config.scale,
+        "date": today(),
+        "config": asdict(config),
+        "environment": dict(made_under),
+        "rows": list(rows),
+    }
+    write_document(path, _FORM, content)

@@ -9,9 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from curvae.metrics import Estimate
-from curvae.reproduce.approximation.config import PAPER_NETWORK, cases
-from curvae.reproduce.approximation.numbers import ApproximationResult, ApproximationRow
+from curvae.reproduce.approximation.config import PAPER_NETWORK, ApproximationConfig, cases
+from curvae.reproduce.approximation.numbers import Row
 from curvae.reproduce.drawing import plain
 
 _COLOURS: Mapping[str, str] = MappingProxyType(
@@ -19,17 +18,17 @@ _COLOURS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def plot(result: ApproximationResult) -> Figure:
+def plot(config: ApproximationConfig, rows: Sequence[Row]) -> Figure:
     """Three panels over the same models: the error of (6), and what it does to (4) and to (10).
 
     Hollow: at initialisation. Filled: trained. One mark a seed; bars are two standard errors over the held-out data.
     """
-    labels = [(observation.name, network) for network, observation in cases(result.config)]
-    labels.sort(key=lambda label: [o.name for _, o in cases(result.config)].index(label[0]))
+    labels = [(observation.name, network) for network, observation in cases(config)]
+    labels.sort(key=lambda label: [o.name for _, o in cases(config)].index(label[0]))
     figure = Figure(figsize=(11, 0.34 * len(labels) + 1.3), dpi=110, layout="constrained")
     panels = list(figure.subplots(1, 3, sharey=True))
-    for row in result.rows:
-        _draw(panels, row, -float(labels.index((row.observation, row.network))))
+    for row in rows:
+        _draw(panels, row, -float(labels.index((row["observation"], row["network"]))))
     panels[0].set_yticks([-i for i in range(len(labels))], [" · ".join(label) for label in labels], fontsize=8)
     panels[0].set_ylim(0.5 - len(labels), 0.5)
     _dress(panels)
@@ -40,21 +39,14 @@ def plot(result: ApproximationResult) -> Figure:
     return figure
 
 
-def _draw(panels: Sequence[Axes], row: ApproximationRow, height: float) -> None:
-    colour = _COLOURS[row.network]
-    y = height - 0.14 if row.trained else height + 0.14
-    marks = (row.error, row.taylor_difference, Estimate(100 * row.missing, 0.0))
+def _draw(panels: Sequence[Axes], row: Row, height: float) -> None:
+    colour = _COLOURS[row["network"]]
+    y = height - 0.14 if row["trained"] else height + 0.14
+    marks = (row["error"], row["taylor_difference"], {"mean": 100 * row["missing"], "se": 0.0})
     for axes, mark in zip(panels, marks, strict=True):
-        axes.errorbar(
-            mark.mean,
-            y,
-            xerr=2 * mark.se if mark.se else None,
-            marker="o",
-            markersize=5,
-            color=colour,
-            mfc=colour if row.trained else "none",
-            capsize=2,
-        )
+        filled = colour if row["trained"] else "none"
+        xerr = 2 * mark["se"] or None
+        axes.errorbar(mark["mean"], y, xerr=xerr, marker="o", markersize=5, color=colour, mfc=filled, capsize=2)
 
 
 def _dress(panels: Sequence[Axes]) -> None:

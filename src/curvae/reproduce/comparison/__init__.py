@@ -20,15 +20,18 @@ def make(figure: str, config: Comparison, context: Context) -> FigureResult:
     """Train, measure and draw."""
     wanted = numbers.runs(config)
     runs = context.runs(wanted.values())
-    references = frechet_references(context.dataset, config, context.device)
-    for reason in references.left_out.values():
+    references, left_out = frechet_references(context.dataset, config, context.device)
+    for reason in left_out.values():
         context.console.print(f"a column is left out: {reason}", soft_wrap=True, highlight=False, markup=False)
-    evaluator = numbers.ModelEvaluator(context.dataset.test[:], config, references.found, context.device)
+    evaluator = numbers.ModelEvaluator(context.dataset.test[:], config, references, context.device)
     measured = context.measure(runs, evaluator)
     summary = numbers.summarise({key: measured[run] for key, run in wanted.items()}, config)
     summary |= {
         "test_points": min(config.points, len(context.dataset.test)),
-        "frechet_distances": references.summary(),
+        "frechet_distances": {
+            **{key: one.summary() for key, one in references.items()},
+            **{key: {"left_out": reason} for key, reason in left_out.items()},
+        },
     }
     return FigureResult(summary, table(summary), {f"{figure}.png": plot(summary)}, tuple(runs.values()))
 

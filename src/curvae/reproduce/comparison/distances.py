@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -49,27 +47,14 @@ class Digits(nn.Module):
         return self.features(x)
 
 
-@dataclass(frozen=True)
-class Classifier:
-    """A trained classifier.
-
-    Attributes:
-        network: in eval mode.
-        accuracy: share of the test images that it names rightly.
-    """
-
-    network: Digits
-    accuracy: float
-
-
 def train_classifier(
     train: tuple[Tensor, Tensor],
     test: tuple[Tensor, Tensor],
     steps: int,
     seed: int = 0,
     device: torch.device | None = None,
-) -> Classifier:
-    """Train by Adam at 1e-3 on batches of 128.
+) -> tuple[Digits, float]:
+    """Train a classifier by Adam at 1e-3 on batches of 128.
 
     Args:
         train: images ``[N, 1, 28, 28]``, uint8 or floating point, and digits ``[N]``.
@@ -77,6 +62,9 @@ def train_classifier(
         steps: of Adam.
         seed: of weights and batches.
         device: where; default the CPU.
+
+    Returns:
+        The network in eval mode, and the share of the test images that it names rightly.
     """
     device = device or torch.device("cpu")
     images, digits = train
@@ -95,28 +83,17 @@ def train_classifier(
     network.eval()
     with torch.no_grad():
         named = [network.head(network(as_float(part).to(device))).argmax(1).cpu() for part in test[0].split(500)]
-    return Classifier(network, float((torch.cat(named) == test[1]).double().mean()))
+    return network, float((torch.cat(named) == test[1]).double().mean())
 
 
 # pixels that digits are brought to for EfficientNet-Lite0
 _SIDE = 128
 
 
-@dataclass(frozen=True)
-class FrechetReferences:
+def frechet_references(
+    dataset: Dataset, config: Comparison, device: torch.device
+) -> tuple[dict[str, FrechetReference], dict[str, str]]:
     """The distances that can be measured, by the keys of ``MEASURES``, and why the others cannot."""
-
-    found: Mapping[str, FrechetReference]
-    left_out: Mapping[str, str]
-
-    def summary(self) -> dict[str, Any]:
-        """What has to stand beside the distances, each with that of as many training images, which models aim at."""
-        found = {key: one.summary() for key, one in self.found.items()}
-        return {**found, **{key: {"left_out": reason} for key, reason in self.left_out.items()}}
-
-
-def frechet_references(dataset: Dataset, config: Comparison, device: torch.device) -> FrechetReferences:
-    """Build every distance that the data and the installed packages allow."""
     makers: Mapping[str, Callable[[], FrechetReference]] = {
         "frechet": lambda: _digits(dataset, config, device),
         "frechet_lite0": lambda: _lite0(dataset, config, device),
@@ -127,7 +104,7 @@ def frechet_references(dataset: Dataset, config: Comparison, device: torch.devic
             found[key] = make()
         except InputError as error:
             left_out[key] = str(error)
-    return FrechetReferences(found, left_out)
+    return found, left_out
 
 
 def _digits(dataset: Dataset, config: Comparison, device: torch.device) -> FrechetReference:
@@ -135,16 +112,16 @@ def _digits(dataset: Dataset, config: Comparison, device: torch.device) -> Frech
         raise InputError("digit features need the labels of MNIST; these are other data")
     labels = [torch.from_numpy(half) for half in mnist.load_labels()]
     train, test = (dataset.train[:], labels[0]), (dataset.test[:], labels[1])
-    classifier = train_classifier(train, test, config.classifier_steps, 0, device)
+    network, accuracy = train_classifier(train, test, config.classifier_steps, 0, device)
     about = {
         "extractor": "classifier of digits, trained on the training images first",
-        "features": classifier.network.num_features,
-        "accuracy": classifier.accuracy,
+        "features": network.num_features,
+        "accuracy": accuracy,
         "rounding": "none",
         "resize": "none",
     }
     # its weights depend on the machine's arithmetic, so that no key would say what they are
-    return frechet_reference(classifier.network, about, dataset, config.generated, device, cache=None)
+    return frechet_reference(network, about, dataset, config.generated, device, cache=None)
 
 
 def _lite0(dataset: Dataset, config: Comparison, device: torch.device) -> FrechetReference:

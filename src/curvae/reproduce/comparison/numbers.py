@@ -16,6 +16,7 @@ from curvae.reproduce.comparison.config import REFERENCE, Comparison, variants
 from curvae.reproduce.intervals import paired
 from curvae.reproduce.sweep.frechet import BATCH, FrechetReference
 from curvae.runs import Run, RunConfig, build_likelihood, build_structure
+from curvae.runs.device import generator
 
 MEASURES: Mapping[str, str] = {
     "beta_vae": "(2)",
@@ -44,7 +45,7 @@ def runs(config: Comparison) -> dict[tuple[str, int], RunConfig]:
 
 @dataclass(frozen=True)
 class ModelEvaluator:
-    """Measures models, all in the same way.
+    """Measures models, all in the same way and with the same noise.
 
     Attributes:
         data: the held-out images.
@@ -73,12 +74,12 @@ class ModelEvaluator:
             beta,
             likelihood,
             build_structure(run.config.structure),
-            generator=self._generator(),
+            generator=generator(0, self.device),
             samples=config.draws,
         )
-        noise = at_unit_beta(likelihood, beta)
-        proposal = Implied(model, 1.0, noise)
-        nll = importance_weighted_nll(proposal, data, noise, samples=config.samples, generator=self._generator())
+        unit = at_unit_beta(likelihood, beta)
+        proposal = Implied(model, 1.0, unit)
+        nll = importance_weighted_nll(proposal, data, unit, samples=config.samples, generator=generator(0, self.device))
         names = ("beta_vae", "taylor", "grae", "grae_full", "mse")
         return {
             **{name: getattr(found, name).mean for name in names},
@@ -94,13 +95,9 @@ class ModelEvaluator:
 
     @torch.no_grad()
     def _samples(self, model: Autoencoder, count: int) -> Iterator[Float[Tensor, "B *D"]]:
-        generator = self._generator()
+        noise = generator(0, self.device)
         for start in range(0, count, BATCH):
-            yield model.sample(min(BATCH, count - start), generator).clamp(0, 1)
-
-    def _generator(self) -> torch.Generator:
-        # the same noise for every model
-        return torch.Generator(self.device).manual_seed(0)
+            yield model.sample(min(BATCH, count - start), noise).clamp(0, 1)
 
 
 Measures = Mapping[str, float | None]

@@ -2,8 +2,6 @@ r"""Does $J_g^\top J_g$ have the blocks of Σ? Shares of squared entries inside,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from curvae._typing import Bool, Float
@@ -71,25 +69,9 @@ def share_inside(matrices: Float[np.ndarray, "N d d"], size: int) -> Float[np.nd
     return (energies(matrices) * inside(matrices.shape[-1], size)).sum((-1, -2))
 
 
-@dataclass(frozen=True)
-class Permuted:
-    """The mean share of one decoder with its latents in random orders.
-
-    Attributes:
-        low: 2.5 % quantile over the orders.
-        high: 97.5 % quantile.
-        p_value: of the hypothesis that the order of the latents means nothing: how many orders, the true one counted
-            in, have a share as large as the true one's.
-    """
-
-    low: float
-    high: float
-    p_value: float
-
-
 def permuted(
     matrices: Float[np.ndarray, "N d d"], size: int, generator: np.random.Generator, count: int = 4999
-) -> Permuted:
+) -> dict[str, float]:
     """Test the blocks of a decoder against those of the same decoder with its latents permuted.
 
     One order serves all data, as for a decoder whose inputs were swapped. The mean over all orders is
@@ -101,9 +83,14 @@ def permuted(
         generator: of the orders.
         count: random orders.
 
+    Returns:
+        ``low`` and ``high``, the 2.5 % and the 97.5 % quantile over the orders, and ``p_value``, of the hypothesis that
+        the order of the latents means nothing: how many orders, the true one counted in, have a share as large as the
+        true one's.
+
     Example:
         >>> blocks = np.kron(np.eye(4), np.ones((2, 2)))[None]
-        >>> permuted(blocks, 2, np.random.default_rng(0), 999).p_value < 0.05
+        >>> permuted(blocks, 2, np.random.default_rng(0), 999)["p_value"] < 0.05
         True
     """
     mean = np.nanmean(energies(matrices), axis=0)
@@ -113,4 +100,4 @@ def permuted(
     # orders within blocks give the same share up to rounding, and count as as large
     p_value = (1 + int((shares >= (mean * mask).sum() - 1e-12).sum())) / (1 + count)
     low, high = np.quantile(shares, [0.025, 0.975])
-    return Permuted(float(low), float(high), p_value)
+    return {"low": float(low), "high": float(high), "p_value": p_value}

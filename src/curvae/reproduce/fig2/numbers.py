@@ -18,9 +18,8 @@ from curvae.metrics.codes import batches, deployed, in_double
 from curvae.reproduce.fig2.blocks import chance, cosines, inside, permuted, share_inside
 from curvae.reproduce.fig2.config import HeatMaps, Setting
 from curvae.reproduce.intervals import Interval, Values, bootstrap, mean
-from curvae.reproduce.sweep.mnist import milestones
-from curvae.runs import Run, RunConfig, load_model
-from curvae.training import snapshot
+from curvae.reproduce.sweep.mnist import along_training
+from curvae.runs import Run, RunConfig
 
 KINDS = ("blocks", "diagonal", "autoencoder")
 """The decoder of the figure, and its two trained controls."""
@@ -76,10 +75,8 @@ def runs(config: HeatMaps) -> Iterator[tuple[Setting, int, str, RunConfig]]:
 
 
 def along(run: Run, data: Tensor, device: torch.device) -> dict[int, Matrices]:
-    """Both matrices by step: of a run's snapshots, which only β-VAEs have, and of its finished model."""
-    models = {step: load_model(snapshot(run.path, step)) for step in milestones(run.config)}
-    models[run.config.steps] = run.model()
-    return {step: matrices(model.to(device), data) for step, model in models.items()}
+    """Both matrices by step."""
+    return {step: matrices(model.to(device), data) for step, model in along_training(run).items()}
 
 
 @dataclass(frozen=True)
@@ -110,8 +107,8 @@ def summarise(panel: HeatMapPanel, config: HeatMaps, generator: np.random.Genera
     """The statistics of a setting, fit for JSON."""
     setting = panel.setting
 
-    def interval(values: Values, statistic: Callable[[Values], float | None] = mean) -> dict[str, Any]:
-        return vars(bootstrap(statistic, values, generator, config.resamples))
+    def interval(values: Values) -> Interval:
+        return bootstrap(mean, values, generator, config.resamples)
 
     found = {kind: panel.at(panel.steps[-1], kind) for kind in KINDS}
     shares = {kind: _shares(found[kind], setting.block) for kind in KINDS}
@@ -127,7 +124,7 @@ def summarise(panel: HeatMapPanel, config: HeatMaps, generator: np.random.Genera
         "share_above": {kind: interval(shares["blocks"] - shares[kind]) for kind in controls},
         "share_of_cosines_above": {kind: interval(in_cosines["blocks"] - in_cosines[kind]) for kind in controls},
         "permuted": {
-            kind: [vars(permuted(m.gram, setting.block, generator, config.permutations)) for m in found[kind]]
+            kind: [permuted(m.gram, setting.block, generator, config.permutations) for m in found[kind]]
             for kind in KINDS
         },
         "along_training": [
@@ -152,7 +149,7 @@ def _shares(models: Sequence[Matrices], size: int, scaled: Callable[[np.ndarray]
 
 def alignment(
     models: Sequence[Matrices], setting: Setting, config: HeatMaps, generator: np.random.Generator
-) -> dict[str, Any]:
+) -> dict[str, Interval]:
     r"""How near Σ⁻¹ is to $Q=I+\tfrac1\beta J_g^\top J_g$ (11), and to what of $Q$ its structure can hold.
 
     Returns:
@@ -172,13 +169,12 @@ def alignment(
     def interval(statistic: Callable[[Values], float | None], parts: list[np.ndarray]) -> Interval:
         return bootstrap(statistic, np.stack(parts), generator, config.resamples)
 
-    found = {
+    return {
         "distance": interval(mean, distances),
         "distance_in_structure": interval(mean, list(_distances_in_structure(models, setting))),
         "correlation": interval(_correlation, moments),
         "correlation_in_blocks": interval(_correlation, inner),
     }
-    return {name: vars(value) for name, value in found.items()}
 
 
 def _distances_in_structure(models: Sequence[Matrices], setting: Setting) -> Values:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 
-from curvae.reproduce.drawing import plain
+from curvae.reproduce.drawing import log_axis, plain
 from curvae.reproduce.fig2.config import setting_name
 from curvae.reproduce.fig2.numbers import HeatMapPanel
 
@@ -111,9 +111,7 @@ def along_training(summaries: Sequence[Mapping[str, Any]]) -> Figure:
                 )
                 at.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
                 at.plot(steps, value, color=colour, marker=marker, markersize=3, linewidth=1, label=label)
-            plain(at).set_xscale("log")
-            at.set_xticks(steps, [str(step) for step in steps], fontsize=6)
-            at.minorticks_off()
+            log_axis(plain(at), steps, fontsize=6)
         axes[0, column].axhline(summary["share_by_chance"], color="0.5", linestyle=":", label="chance")
         axes[1, column].set_xlabel("step", fontsize=8)
     for at, label in zip(axes[:, 0], rows.values(), strict=True):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from curvae.report.figures import Kind
 from curvae.report.grids import Cell, Content, Grid, GridRow, Summary, difference, interval, number, sign
 from curvae.reproduce.fig2.config import setting_name
-from curvae.reproduce.summary import table_of, text
+from curvae.reproduce.summary import span, table_of, text
 
 _ABOVE = ("more than diagonal Σ", "more than autoenc.")
 _CONTROLS = {"diagonal": "decoders trained with a diagonal Σ", "autoencoder": "ordinary autoencoders"}
@@ -90,13 +90,8 @@ def _heat_map_findings(settings: Sequence[Summary]) -> tuple[str, ...]:
         f"Of {count} setting{'s' * (count > 1)}, the share inside the blocks lies above chance in {by_chance}, "
         f"{controls} (the whole 95 % interval does).",
         f"In {ordered} of {count} it is larger than in 95 % of random orders of the latents, with every seed.",
-        f"Σ⁻¹ is at a relative distance of {_range(distances)} from what (11) asks, {_range(inner)} within its blocks.",
+        f"Σ⁻¹ is at a relative distance of {span(distances)} from what (11) asks, {span(inner)} within its blocks.",
     )
-
-
-def _range(values: Sequence[float]) -> str:
-    low, high = number(min(values)), number(max(values))
-    return low if low == high else f"{low} to {high}"
 
 
 def _kind(number: int) -> Kind:

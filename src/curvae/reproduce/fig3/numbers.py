@@ -14,16 +14,14 @@ import torch
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.curvature import hessian
-from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.metrics.codes import batches, deployed, in_double
 from curvae.metrics.objectives import objective_values
 from curvae.posteriors import Structure
 from curvae.reproduce.fig3.config import Curves
-from curvae.reproduce.intervals import Values, bootstrap, mean, slope
-from curvae.reproduce.sweep.mnist import milestones
-from curvae.runs import Run, RunConfig, build_likelihood, build_structure, load_model
-from curvae.training import snapshot
+from curvae.reproduce.intervals import Interval, Values, bootstrap, mean, slope
+from curvae.reproduce.sweep.mnist import along_training
+from curvae.runs import Run, RunConfig, build_likelihood, build_structure
 
 
 @dataclass(frozen=True)
@@ -41,10 +39,6 @@ class Measure:
     likelihood: Likelihood
     structure: Structure
     draws: int
-
-    def __post_init__(self) -> None:
-        if self.draws < 2 or self.draws % 2:
-            raise InputError(f"draws is {self.draws}; expected an even number, as they come in pairs ±ε")
 
     @torch.no_grad()
     def __call__(
@@ -66,15 +60,14 @@ class Measure:
             >>> torch.allclose(found["taylor"] - found["grae"], found["gap"], atol=1e-4)
             True
         """
-        with deployed(model):
-            found = [self._batch(model, x, generator) for x in batches(model, data, batch_size)]
-        return {name: torch.cat([part[name] for part in found]).cpu() for name in found[0]}
-
-    def _batch(self, model: Autoencoder, x: Float[Tensor, "B *D"], generator: torch.Generator) -> dict[str, Tensor]:
-        given = (model, x, self.beta, self.likelihood, self.structure)
-        found = objective_values(*given, generator=generator, samples=self.draws, paired=True).values
         names = {"beta_vae": "beta_vae", "taylor": "taylor", "grae": "grae_full", "grae_family": "grae", "gap": "gap"}
-        return {name: found[measured] for name, measured in names.items()}
+        noise: Any = {"generator": generator, "samples": self.draws, "paired": True}
+        with deployed(model):
+            found = [
+                objective_values(model, x, self.beta, self.likelihood, self.structure, **noise).values
+                for x in batches(model, data, batch_size)
+            ]
+        return {name: torch.cat([part[measured] for part in found]).cpu() for name, measured in names.items()}
 
     @torch.no_grad()
     def exact(self, model: Autoencoder, data: Tensor, batch_size: int = 20) -> Mapping[str, Float[Tensor, " N"]]:
@@ -106,23 +99,17 @@ GAPS: Mapping[str, tuple[str, str]] = {"(2) − (7)": ("beta_vae", "taylor"), "(
 """What is plotted against β: the first value less the second."""
 
 
-@dataclass(frozen=True)
-class Point:
-    """The place of a model in the figure."""
-
-    block: int
-    beta: float
-    seed: int
+Point = tuple[int, float, int]
+"""The place of a model in the figure: block size, β and seed."""
 
 
 def runs(config: Curves) -> dict[Point, RunConfig]:
     """Every model of the figure."""
-    training, points = config.training, config
     return {
-        Point(block, beta, seed): training.beta_vae(seed, beta, points.latents, block)
+        (block, beta, seed): config.training.beta_vae(seed, beta, config.latents, block)
         for block in config.blocks
         for beta in config.betas
-        for seed in training.seeds
+        for seed in config.training.seeds
     }
 
 
@@ -145,16 +132,15 @@ def measure(run: Run, data: Tensor, config: Curves, device: torch.device) -> Mea
     """Measure a run's snapshots and its finished model."""
     likelihood = build_likelihood(run.config.likelihood)
     tool = Measure(run.config.beta, likelihood, build_structure(run.config.structure), config.draws)
-    steps = (*milestones(run.config), run.config.steps)
-    models = [*(load_model(snapshot(run.path, step)) for step in steps[:-1]), run.model()]
+    models = along_training(run)
 
     def values(model: Autoencoder) -> Mapping[str, Values]:
         # the same noise for every model, so that they differ by their weights
         generator = torch.Generator(device).manual_seed(0)
         return _arrays(tool(model.to(device), data, generator))
 
-    found = tuple(values(model) for model in models)
-    return MeasuredRun(steps, found, _arrays(tool.exact(models[-1], data[: config.hessian_points])))
+    found, last = tuple(values(model) for model in models.values()), models[run.config.steps]
+    return MeasuredRun(tuple(models), found, _arrays(tool.exact(last, data[: config.hessian_points])))
 
 
 def _arrays(values: Mapping[str, Tensor]) -> Mapping[str, Values]:
@@ -190,8 +176,8 @@ def _block(table: Table, config: Curves, block: int, generator: np.random.Genera
         first = _stacked(table, config, block, lambda m: m.values[step][name])
         return first if less is None else first - _stacked(table, config, block, lambda m: m.values[step][less])
 
-    def across(stacked: Values) -> list[dict[str, Any]]:
-        return [vars(interval(mean, stacked[..., k])) for k in range(len(config.betas))]
+    def across(stacked: Values) -> list[Interval]:
+        return [interval(mean, stacked[..., k]) for k in range(len(config.betas))]
 
     names = ("beta_vae", "taylor", "grae", "grae_family", "gap")
     gaps = {**GAPS, "(7) − family": ("taylor", "grae_family"), "family − (13)": ("grae_family", "grae")}
@@ -199,9 +185,7 @@ def _block(table: Table, config: Curves, block: int, generator: np.random.Genera
     return {
         "objectives": [{name: across(values(name, step)) for name in names} for step in range(count)],
         "gaps": [{title: across(values(a, step, b)) for title, (a, b) in gaps.items()} for step in range(count)],
-        "slopes": {
-            title: vars(interval(partial(slope, betas), values(a, count - 1, b))) for title, (a, b) in gaps.items()
-        },
+        "slopes": {title: interval(partial(slope, betas), values(a, count - 1, b)) for title, (a, b) in gaps.items()},
         "exact_hessian": _exact(table, config, block, across),
     }
 
@@ -209,15 +193,12 @@ def _block(table: Table, config: Curves, block: int, generator: np.random.Genera
 def _stacked(table: Table, config: Curves, block: int, of: Callable[[MeasuredRun], Values]) -> Values:
     """``[seeds, points, betas]``."""
     by_seed = [
-        np.stack([of(table[Point(block, beta, seed)]) for beta in config.betas], axis=-1)
-        for seed in config.training.seeds
+        np.stack([of(table[block, beta, seed]) for beta in config.betas], axis=-1) for seed in config.training.seeds
     ]
     return np.stack(by_seed)
 
 
-def _exact(
-    table: Table, config: Curves, block: int, across: Callable[[Values], list[dict[str, Any]]]
-) -> dict[str, Any]:
+def _exact(table: Table, config: Curves, block: int, across: Callable[[Values], list[Interval]]) -> dict[str, Any]:
     """What the exact Hessian changes, at the data where it was computed."""
 
     def values(of: Callable[[MeasuredRun], Values]) -> Values:

@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from curvae.reproduce.drawing import plain
+from curvae.reproduce.drawing import log_axis, plain
 from curvae.reproduce.fig3.config import Curves
 from curvae.reproduce.fig3.numbers import GAPS
 
@@ -50,10 +50,8 @@ def plot(summary: Mapping[str, Any], config: Curves) -> Figure:
 
 
 def _beta_axis(at: Axes, betas: Sequence[float]) -> None:
-    at.set_xscale("log")
+    log_axis(at, betas, fontsize=7)
     at.set_xlabel("β", fontsize=8)
-    at.set_xticks(betas, [f"{beta:g}" for beta in betas], fontsize=7)
-    at.set_xticks([], minor=True)
 
 
 def _objectives(at: Axes, found: Mapping[str, Any], config: Curves) -> None:
@@ -74,12 +72,10 @@ def _gaps(at: Axes, found: Mapping[str, Any], config: Curves) -> None:
 
 
 def _along_training(at: Axes, found: Mapping[str, Any], config: Curves, steps: Sequence[int]) -> None:
-    at.set_xscale("log")
+    log_axis(at, steps, fontsize=7)
     at.set_yscale("log")
     at.set_xlabel("step", fontsize=8)
     colours = colormaps["viridis"](np.linspace(0, 0.9, len(config.betas)))
-    at.set_xticks(steps, [f"{step}" for step in steps], fontsize=7)
-    at.set_xticks([], minor=True)
     title = list(GAPS)[1]
     for k, (beta, colour) in enumerate(zip(config.betas, colours, strict=True)):
         gaps = [found["gaps"][step][title][k] for step in range(len(steps))]
@@ -102,15 +98,8 @@ def _line(
     at.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
     at.plot(x, values, color=colour, marker=marker, markersize=4, linewidth=1, label=label)
     if magnitude and negative.any():
-        at.plot(
-            np.asarray(x)[negative],
-            values[negative],
-            color=colour,
-            marker=marker,
-            markersize=4,
-            linestyle="",
-            markerfacecolor="white",
-        )
+        hollow = {"color": colour, "marker": marker, "markersize": 4, "markerfacecolor": "white"}
+        at.plot(np.asarray(x)[negative], values[negative], linestyle="", **hollow)
 
 
 def sizes(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,7 @@ from curvae.reproduce.intervals import paired
 from curvae.reproduce.sweep.faces import CHALLENGER, REFERENCE, reconstruction_error
 from curvae.reproduce.sweep.frechet import FrechetReference
 from curvae.runs import Run, build_structure, likelihood_of
+from curvae.runs.device import generator
 
 MEASURES: Mapping[str, str] = {
     "frechet_prior": "FD, z from the prior",
@@ -76,7 +77,7 @@ class SampleEvaluator:
             run.config.beta,
             likelihood_of(run.config, model),
             build_structure("diagonal"),
-            generator=self._generator(),
+            generator=generator(0, self.device),
             batch_size=_JACOBIANS,
         )
         return {name: getattr(found, name).mean for name in ("beta_vae", "taylor", "grae", "grae_full")}
@@ -90,20 +91,17 @@ class SampleEvaluator:
             yield images
 
     def _prior(self, model: Autoencoder) -> Draw:
-        like, generator = next(model.parameters()), self._generator()
-        return lambda n: torch.randn(n, model.latents, generator=generator, dtype=like.dtype, device=like.device)
+        like, noise = next(model.parameters()), generator(0, self.device)
+        return lambda n: torch.randn(n, model.latents, generator=noise, dtype=like.dtype, device=like.device)
 
     def _mixture(self, model: Autoencoder) -> Draw:
-        like, generator = next(model.parameters()), torch.Generator().manual_seed(0)
+        like, noise = next(model.parameters()), torch.Generator().manual_seed(0)
         known = codes(model, self.dataset.train[: self.config.codes])
         with warnings.catch_warnings():
             # that it did not converge: the density is then a little worse, and no measurement wrong
             warnings.simplefilter("ignore")
             density = fit_mixture(known, min(self.config.components, len(known)))
-        return lambda n: density.sample(n, generator).to(like)
-
-    def _generator(self) -> torch.Generator:
-        return torch.Generator(self.device).manual_seed(0)
+        return lambda n: density.sample(n, noise).to(like)
 
 
 Measures = Mapping[tuple[str, float, int], Mapping[str, float]]
@@ -145,13 +143,15 @@ def ablation(found: Mapping[tuple[str, int], Mapping[str, float]], beta: float) 
         beta: of all of them.
     """
     names, seeds = list(dict.fromkeys(name for name, _ in found)), list(dict.fromkeys(seed for _, seed in found))
-    models = {}
-    for name in names:
-        columns = {key: np.array([found[name, seed][key] for seed in seeds]) for key in MEASURES}
-        own = {key: np.array([found[CHALLENGER, seed][key] for seed in seeds]) for key in MEASURES}
-        models[name] = {
-            key: {**spread(columns[key]), "difference": paired(columns[key] - own[key])} for key in MEASURES
-        }
+
+    def values(name: str, key: str) -> np.ndarray:
+        return np.array([found[name, seed][key] for seed in seeds])
+
+    def compared(name: str, key: str) -> dict[str, Any]:
+        own = values(name, key)
+        return {**spread(own), "difference": paired(own - values(CHALLENGER, key))}
+
+    models = {name: {key: compared(name, key) for key in MEASURES} for name in names}
     return {"beta": beta, "seeds": seeds, "reference": CHALLENGER, "models": models}
 
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from curvae.reproduce.drawing import models_in_rows, plain
+from curvae.reproduce.drawing import log_axis, models_in_rows, plain
 from curvae.reproduce.sweep.faces import CHALLENGER, REFERENCE
 
 _COLOURS = {REFERENCE: "#4063d8", CHALLENGER: "#d8591f"}
@@ -65,9 +65,7 @@ def _panel(at: Axes, summary: Mapping[str, Any], key: str) -> None:
         at.errorbar(betas * shift, means, sds, color=colour, marker="o", markersize=3.5, capsize=3, lw=1.3, label=name)
         for beta, one in zip(betas * shift, found, strict=True):
             at.plot([beta] * len(one["values"]), one["values"], ".", color=colour, alpha=0.45, markersize=4)
-    at.set_xscale("log")
-    at.set_xticks(betas, [f"{beta:g}" for beta in betas], rotation=60 if len(betas) > 6 else 0, fontsize=8)
-    at.minorticks_off()
+    log_axis(at, betas.tolist(), rotation=60 if len(betas) > 6 else 0, fontsize=8)
     at.set_xlabel("β", fontsize=9)
 
 
@@ -89,9 +87,7 @@ def _bias(at: Axes, distance: Mapping[str, Any]) -> None:
     """How the distance of real images from real images falls with their number."""
     counts, values = zip(*sorted((int(n), value) for n, value in distance["by_number_of_images"].items()), strict=True)
     at.plot(counts, values, "o-", color="0.4", markersize=3.5, linewidth=1.3)
-    at.set_xscale("log")
-    at.set_xticks(counts, [str(count) for count in counts], fontsize=8)
-    at.minorticks_off()
+    log_axis(at, counts, fontsize=8)
     at.set_ylim(bottom=0)
     at.set_title("Fréchet distance of real images from\nas many real images: its bias", fontsize=9)
     at.set_xlabel("images in each set", fontsize=9)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from curvae.autoencoder import Autoencoder
 from curvae.reproduce.sweep.training import TrainingSettings
-from curvae.runs import RunConfig
+from curvae.runs import Run, RunConfig, load_model
+from curvae.training import snapshot
 
 PAPER = TrainingSettings(20_000, 1.0, seeds=(0, 1, 2))
 # 0.11 s a step of a β-VAE on one core: a run is forty minutes
@@ -24,3 +26,9 @@ def milestones(config: RunConfig) -> tuple[int, ...]:
     if config.objective != "beta-vae":
         return ()
     return tuple(sorted({config.steps * percent // 100 for percent in (1, 10, 30)} - {0}))
+
+
+def along_training(run: Run) -> dict[int, Autoencoder]:
+    """A run's models by step: of its milestones, which only β-VAEs have, and of its end."""
+    models = {step: load_model(snapshot(run.path, step)) for step in milestones(run.config)}
+    return {**models, run.config.steps: run.model()}

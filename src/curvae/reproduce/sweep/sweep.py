@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
@@ -73,7 +73,7 @@ def sweep(
     """
     folders = {config: folder(cache, config) for config in configs}
     todo = [Task(config, path, keep(config)) for config, path in folders.items() if not _done(config, path, keep)]
-    with ProgressTable({path: config.steps for config, path in folders.items()}, console):
+    with _shown({path: config.steps for config, path in folders.items()}, console):
         launcher.train(todo)
     return {config: Run.open(path) for config, path in folders.items()}
 
@@ -96,52 +96,43 @@ def _done(config: RunConfig, path: Path, keep: Keep) -> bool:
     return run.finished
 
 
-class ProgressTable:
-    """A table that follows the runs while they are trained; on a console that is not a terminal, its last state.
+@contextmanager
+def _shown(steps: Mapping[Path, int], console: Console | None) -> Iterator[None]:
+    """A table that follows the runs while they are trained; on a console that is not a terminal, its last state."""
+    if console is None:
+        yield
+        return
+    with Live(get_renderable=lambda: progress_table(steps), console=console, refresh_per_second=1) as live:
+        try:
+            yield
+        except InputError:  # of what was refused there is nothing to show
+            live.transient = True
+            raise
+    if not console.is_terminal:
+        console.line()  # what is printed next begins a line of its own
+
+
+def progress_table(steps: Mapping[Path, int]) -> Table:
+    """One row a run: those under way first, then those that wait, then as many finished ones as fit.
 
     Args:
         steps: of each run folder, which need not exist yet.
-        console: where to; None shows nothing.
     """
-
-    def __init__(self, steps: Mapping[Path, int], console: Console | None) -> None:
-        self.steps, self.console = steps, console
-        self._live: Live | None = None
-
-    def __enter__(self) -> ProgressTable:
-        if self.console is not None:
-            self._live = Live(get_renderable=self.table, console=self.console, refresh_per_second=1)
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            # of what was refused there is nothing to show
-            refused = kind is not None and issubclass(kind, InputError)
-            self._live.transient = refused
-            self._live.stop()
-            if not self._live.console.is_terminal and not refused:
-                self._live.console.line()  # what is printed next begins a line of its own
-
-    def table(self) -> Table:
-        """One row a run: those under way first, then those that wait, then as many finished ones as fit."""
-        done = {path: self.steps[path] if (path / "model.json").exists() else last_step(path) for path in self.steps}
-        finished = [path for path, step in done.items() if step == self.steps[path]]
-        waiting = [path for path, step in done.items() if step == 0]
-        running = [path for path in self.steps if path not in {*finished, *waiting}]
-        table = Table(title=f"{len(finished)} of {len(self.steps)} runs are finished", title_justify="left")
-        table.add_column("run", overflow="fold")
-        table.add_column("step", justify="right")
-        table.add_column("", width=20)
-        rows = [*running, *waiting, *finished]
-        for path in rows[:_ROWS]:
-            bar = ProgressBar(self.steps[path], done[path], width=20)
-            table.add_row(path.name, f"{done[path]}/{self.steps[path]}", bar)
-        if len(rows) > _ROWS:
-            table.caption = f"and {len(rows) - _ROWS} more"
-        return table
+    done = {path: steps[path] if (path / "model.json").exists() else last_step(path) for path in steps}
+    finished = [path for path, step in done.items() if step == steps[path]]
+    waiting = [path for path, step in done.items() if step == 0]
+    running = [path for path in steps if path not in {*finished, *waiting}]
+    table = Table(title=f"{len(finished)} of {len(steps)} runs are finished", title_justify="left")
+    table.add_column("run", overflow="fold")
+    table.add_column("step", justify="right")
+    table.add_column("", width=20)
+    rows = [*running, *waiting, *finished]
+    for path in rows[:_ROWS]:
+        bar = ProgressBar(steps[path], done[path], width=20)
+        table.add_row(path.name, f"{done[path]}/{steps[path]}", bar)
+    if len(rows) > _ROWS:
+        table.caption = f"and {len(rows) - _ROWS} more"
+    return table
 
 
 def last_step(run: Path) -> int:

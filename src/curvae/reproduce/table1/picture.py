@@ -6,9 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 import matplotlib
-import numpy as np
 import torch
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Float, Shaped
 from PIL import Image, ImageDraw, ImageFont
 
 from curvae._typing import Tensor
@@ -55,24 +54,13 @@ def sheet(found: Mapping[tuple[str, float], Shaped[Tensor, "N C H W"]], betas: S
         pen.text((left + block_width // 2, _TOP // 2), name, "black", font, anchor="mm")
         for band, beta in enumerate(betas):
             top = _TOP + band * (block_height + 3 * _GAP)
-            canvas.paste(_block(found[name, beta], columns), (left, top))
+            pixels = cut_off(found[name, beta]).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous().numpy()
+            for place, image in enumerate(pixels):
+                row, column = divmod(place, columns)
+                canvas.paste(Image.fromarray(image), (left + column * (width + _GAP), top + row * (height + _GAP)))
             if side == 0:
                 pen.text((_LEFT // 2, top + block_height // 2), f"β = {beta:g}", "black", font, anchor="mm")
     return canvas
-
-
-def _block(images: Shaped[Tensor, "N C H W"], columns: int) -> Image.Image:
-    pixels = cut_off(images).permute(0, 2, 3, 1).numpy()
-    count, height, width, _ = pixels.shape
-    rows = math.ceil(count / columns)
-    canvas = np.full((rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3), 255, np.uint8)
-    for place, image in enumerate(pixels):
-        _put(canvas, image, place // columns * (height + _GAP), place % columns * (width + _GAP))
-    return Image.fromarray(canvas)
-
-
-def _put(canvas: UInt8[np.ndarray, "..."], image: UInt8[np.ndarray, "H W C"], top: int, left: int) -> None:
-    canvas[top : top + image.shape[0], left : left + image.shape[1]] = image  # grey goes to all three channels
 
 
 def _font() -> ImageFont.FreeTypeFont:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from curvae.report.figures import Kind
 from curvae.report.grids import Cell, Content, Grid, GridRow, Summary, number
-from curvae.reproduce.summary import table_of
+from curvae.reproduce.summary import span, table_of
 from curvae.reproduce.sweep.faces import CHALLENGER as GRAE
 from curvae.reproduce.sweep.faces import REFERENCE as VAE
 
@@ -34,23 +34,12 @@ def content(summary: Summary) -> Content:
         )
         for one in summary["settings"]
     )
-    errors = [one["models"][GRAE]["mse"] / one["models"][VAE]["mse"] - 1 for one in summary["settings"]]
+    ratios = [one["models"][GRAE]["mse"] / one["models"][VAE]["mse"] for one in summary["settings"]]
     found = (
-        f"Against the {VAE} of the same β, {GRAE} reconstructs held-out images with {_percent(errors)} the squared "
+        f"Against the {VAE} of the same β, {GRAE} reconstructs held-out images with {span(ratios)} times the squared "
         "error; whether its samples are as good is for the eye here, and for figure 4 in numbers.",
     )
     return Content(found, (Grid("The pictured models", heads, rows),), {"rows": summary["rows"]})
-
-
-def _percent(shares: Sequence[float]) -> str:
-    """Relative changes as factors, in words.
-
-    Example:
-        >>> _percent([0.1, -0.05])
-        '0.95 to 1.1 times'
-    """
-    low, high = (number(1 + value) for value in (min(shares), max(shares)))
-    return f"{low} times" if low == high else f"{low} to {high} times"
 
 
 SECTIONS: Mapping[str, Kind] = {

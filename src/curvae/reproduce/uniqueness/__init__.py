@@ -23,7 +23,7 @@ from curvae.errors import InputError
 from curvae.reproduce.summary import as_json, plain, write_text
 from curvae.reproduce.uniqueness import beyond, freed
 from curvae.reproduce.uniqueness.activations import Nonlinearity
-from curvae.reproduce.uniqueness.config import Config, Panel, PaperFigure
+from curvae.reproduce.uniqueness.config import CONFIGS, Config, Panel, PaperFigure
 from curvae.reproduce.uniqueness.numbers import summarise
 from curvae.reproduce.uniqueness.picture import plot
 from curvae.reproduce.uniqueness.runner import TrialTables, run
@@ -32,11 +32,6 @@ from curvae.runs.provenance import environment, today
 
 __all__ = ["SECTIONS", "Config", "Panel", "PaperFigure", "TrialTables", "plot", "reproduce", "run"]
 
-SCALES = {"smoke": Config.smoke, "quick": Config.quick, "overnight": Config.overnight, "paper": Config.paper}
-BEYOND = dict.fromkeys(SCALES, beyond.Extension) | {
-    "smoke": beyond.Extension.smoke,
-    "quick": beyond.Extension.quick,
-}
 FREED = {"quick": freed.Extent(), "overnight": freed.Extent(points=4000), "paper": freed.Extent(points=4000)}
 """Not at ``smoke``: fewer points would hardly take less time."""
 
@@ -55,16 +50,16 @@ def reproduce(figure: str, scale: str, out: Path) -> None:
     Raises:
         InputError: an unknown figure or scale, or ``out`` holds another experiment's results or a damaged file.
     """
-    figures = {f.value: f for f in PaperFigure}
+    figures, scales = (dict.fromkeys(names) for names in zip(*CONFIGS, strict=True))
     if figure not in figures:
         raise InputError(f"figure is {figure!r}; expected one of {', '.join(figures)}")
-    if scale not in SCALES:
-        raise InputError(f"scale is {scale!r}; expected one of {', '.join(SCALES)}")
-    config = SCALES[scale](figures[figure])
+    if scale not in scales:
+        raise InputError(f"scale is {scale!r}; expected one of {', '.join(scales)}")
+    config = CONFIGS[figure, scale]
     _check_folder(figure, out)
     write_results(run(config, out / "tables"), out)
     if config.figure is PaperFigure.FIG5:
-        write_beyond(BEYOND[scale](), scale, out)
+        write_beyond(beyond.EXTENSIONS[scale], scale, out)
     if config.figure is PaperFigure.FIG1 and scale in FREED:
         write_freed(FREED[scale], scale, out)
 

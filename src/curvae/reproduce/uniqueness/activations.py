@@ -10,29 +10,24 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 # tanh(u)/u as a ratio of quartics in u², fitted on |u| <= 8.5 for the smallest relative error (Lawson's reweighting of
 # the linearised least-squares problem); 1.2e-8 in exact arithmetic, and tanh is 1 - 8e-8 at the end of the interval.
-_P = tuple(
-    np.float32(c)
-    for c in (
-        0.9999999881830941,
-        0.1341324675820294,
-        3.5340266719792106e-3,
-        2.125104207252847e-5,
-        1.4269227058623587e-8,
-    )
+_P0, _P1, _P2, _P3, _P4 = map(
+    np.float32,
+    (0.9999999881830941, 0.1341324675820294, 3.5340266719792106e-3, 2.125104207252847e-5, 1.4269227058623587e-8),
 )
-_Q = tuple(
-    np.float32(c) for c in (1.0, 0.4674656949272257, 2.6022750602495672e-2, 3.34886453089101e-4, 8.145122547507419e-7)
+_Q0, _Q1, _Q2, _Q3, _Q4 = map(
+    np.float32, (1.0, 0.4674656949272257, 2.6022750602495672e-2, 3.34886453089101e-4, 8.145122547507419e-7)
 )
-_P0, _P1, _P2, _P3, _P4 = _P
-_Q0, _Q1, _Q2, _Q3, _Q4 = _Q
 _LIMIT, _HALF, _ONE, _ZERO = np.float32(8.5), np.float32(0.5), np.float32(1.0), np.float32(0.0)
 
 ValueAndSlope = Callable[[Any], tuple[Any, Any]]
@@ -62,16 +57,16 @@ class Nonlinearity(enum.Enum):
             return 0.5 + 0.5 * np.tanh(0.5 * u)
         return np.maximum(u, 0) + np.expm1(np.minimum(u, 0))
 
-    def slope(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
-        """ν'(u), elementwise, in double precision."""
-        value = self(u)
-        if self is Nonlinearity.IDENTITY:
-            return np.ones_like(u)
-        if self is Nonlinearity.TANH:
-            return 1 - value**2
-        if self is Nonlinearity.SIGMOID:
-            return value * (1 - value)
-        return 1 + np.minimum(value, 0)
+
+OF_TENSORS: Mapping[Nonlinearity, Callable[[Tensor], Tensor]] = MappingProxyType(
+    {
+        Nonlinearity.IDENTITY: lambda u: u,
+        Nonlinearity.TANH: torch.tanh,
+        Nonlinearity.SIGMOID: torch.sigmoid,
+        Nonlinearity.ELU: torch.nn.functional.elu,
+    }
+)
+"""ν for PyTorch, elementwise, with its derivatives."""
 
 
 def identity(u: Any) -> tuple[Any, Any]:

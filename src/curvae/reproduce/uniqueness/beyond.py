@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,7 +23,7 @@ from matplotlib.figure import Figure as Canvas
 
 from curvae.posteriors import BlockDiagonal, Diagonal, Full
 from curvae.reproduce.drawing import save_png
-from curvae.reproduce.intervals import Interval, bootstrap_trials
+from curvae.reproduce.intervals import bootstrap_trials
 from curvae.reproduce.uniqueness.activations import Nonlinearity
 from curvae.reproduce.uniqueness.config import Panel
 from curvae.reproduce.uniqueness.engine import run_trial
@@ -32,6 +33,11 @@ from curvae.reproduce.uniqueness.optimum import run_optimum
 from curvae.reproduce.uniqueness.runner import Table, to_table
 from curvae.reproduce.uniqueness.trial import GenerativeModel
 
+_CURVES = {
+    "trained_to_truth": "trained → truth",
+    "optimum_to_truth": "optimum → truth",
+    "trained_to_optimum": "trained → optimum",
+}
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
@@ -56,42 +62,30 @@ class Extension:
     points: int = 500
     seed: int = 0
 
-    @classmethod
-    def smoke(cls) -> Extension:
-        """Seconds; shows that it runs."""
-        return cls(ratios=(1.0, 2.0), trials=3, period=20, datasets=1, points=64)
 
-    @classmethod
-    def quick(cls) -> Extension:
-        """A minute or two on two cores."""
-        return cls(trials=12, period=2000, datasets=3, points=200)
+EXTENSIONS: Mapping[str, Extension] = MappingProxyType(
+    {
+        "smoke": Extension(ratios=(1.0, 2.0), trials=3, period=20, datasets=1, points=64),
+        "quick": Extension(trials=12, period=2000, datasets=3, points=200),
+        "overnight": Extension(),
+        "paper": Extension(),
+    }
+)
+"""By scale."""
 
 
-@dataclass(frozen=True)
-class RatioPoint:
-    """One ρ: median |angle| in degrees, with intervals.
+def ratio_curve(config: Extension, nu: Nonlinearity) -> list[dict[str, Any]]:
+    """The curve over ρ of one ν, mean-field, amortised.
 
-    Attributes:
-        ratio: ρ.
-        variances: median ratio of the two posterior variances at the optimum, larger over smaller.
-        trained_to_truth: of the trained model's latents to the true ones.
-        optimum_to_truth: of the ELBO's optimum to the true latents.
-        trained_to_optimum: of the trained model to the optimum on the same data.
+    Returns:
+        Of each ρ, the ``ratio``, ``variances``, the median ratio of the two posterior variances at the optimum, larger
+        over smaller, and with intervals the median |angle| in degrees of the trained model's latents to the true ones
+        (``trained_to_truth``), of the ELBO's optimum to these, and of the trained model to the optimum on these data.
     """
-
-    ratio: float
-    variances: float
-    trained_to_truth: Interval
-    optimum_to_truth: Interval
-    trained_to_optimum: Interval
-
-
-def ratio_curve(config: Extension, nu: Nonlinearity) -> list[RatioPoint]:
-    """The curve over ρ of one ν, mean-field, amortised."""
     return [_ratio_point(config, GenerativeModel(nu, norms=(2.0, 2.0 / ratio)), ratio) for ratio in config.ratios]
 
 
-def _ratio_point(config: Extension, model: GenerativeModel, ratio: float) -> RatioPoint:
+def _ratio_point(config: Extension, model: GenerativeModel, ratio: float) -> dict[str, Any]:
     panel, generator = Panel(model, mean_field=True), np.random.default_rng(config.seed)
 
     def table(work: Callable[..., Any]) -> Table:
@@ -103,7 +97,8 @@ def _ratio_point(config: Extension, model: GenerativeModel, ratio: float) -> Rat
     variances = optimum["variances"][:, :2]
     angles = trained["angle"], optimum["angle"], relative
     medians = [bootstrap_trials(median_size, angle, generator) for angle in angles]
-    return RatioPoint(ratio, float(np.median(variances.max(1) / variances.min(1))), *medians)
+    spread = float(np.median(variances.max(1) / variances.min(1)))
+    return {"ratio": ratio, "variances": spread, **dict(zip(_CURVES, medians, strict=True))}
 
 
 def grae_twins(config: Extension) -> dict[str, dict[str, list[float]]]:
@@ -146,10 +141,9 @@ def _parallel(work: Callable[[_In], _Out], items: Iterable[_In]) -> list[_Out]:
 
 def summarise(config: Extension) -> dict[str, Any]:
     """Run everything; plain numbers for JSON."""
-    curves = {nu.value: ratio_curve(config, nu) for nu in (Nonlinearity.IDENTITY, Nonlinearity.TANH)}
     return {
         "config": dataclasses.asdict(config),
-        "ratio": {name: [dataclasses.asdict(point) for point in curve] for name, curve in curves.items()},
+        "ratio": {nu.value: ratio_curve(config, nu) for nu in (Nonlinearity.IDENTITY, Nonlinearity.TANH)},
         "grae_two_starts": grae_twins(config),
         "grae_four_dimensions": grae_blocks(config),
     }
@@ -176,13 +170,6 @@ def plot(summary: dict[str, Any], path: Path) -> None:
     blocks.set(ylabel="share of the rotation across blocks", title="GRAE, 4-D, identity")
     canvas.suptitle("shaded: 95 % intervals over data sets", fontsize=8)
     save_png(canvas, path)
-
-
-_CURVES = {
-    "trained_to_truth": "trained → truth",
-    "optimum_to_truth": "optimum → truth",
-    "trained_to_optimum": "trained → optimum",
-}
 
 
 def _strips(at: Axes, groups: dict[str, list[float]]) -> None:

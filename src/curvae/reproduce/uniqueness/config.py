@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from curvae.errors import InputError
 from curvae.reproduce.uniqueness.activations import Nonlinearity
@@ -16,8 +17,6 @@ Schedule = tuple[tuple[int, int], ...]
 PAPER_SCHEDULE: Schedule = (
     (100, 20), (500, 20), *((1000 * k, 20) for k in range(1, 10)), (10_000, 100), (20_000, 100)
 )  # fmt: skip
-QUICK_SCHEDULE: Schedule = ((100, 20), (500, 20), (1000, 20), (2000, 20), (5000, 20))
-SMOKE_SCHEDULE: Schedule = ((10, 2), (40, 2))
 DRAWS = 8
 """How many W figure 1 has a panel for: those of the first trials, whatever they are."""
 
@@ -93,7 +92,7 @@ class Config:
         optima: find the ELBO's own optimum on every trial's data as well (amortised panels).
 
     Example:
-        >>> cfg = Config.paper(PaperFigure.FIG5)
+        >>> cfg = CONFIGS["fig5", "paper"]
         >>> cfg.trials, sum(5 * n * k for n, k in cfg.schedule)
         (420, 19560000)
     """
@@ -122,26 +121,6 @@ class Config:
         """n of every trial, in the order of their indices."""
         return tuple(n for n, k in self.schedule for _ in range(k))
 
-    @classmethod
-    def paper(cls, figure: PaperFigure) -> Config:
-        """The paper's own scale: 420 trials a panel, 20 million trial-iterations of 4000 points."""
-        return cls(figure, "paper", _panels(figure, every=True, points=4000), PAPER_SCHEDULE)
-
-    @classmethod
-    def overnight(cls, figure: PaperFigure) -> Config:
-        """The paper's own scale, which two cores finish in an hour (figure 5) to two (figure 6)."""
-        return dataclasses.replace(cls.paper(figure), scale="overnight")
-
-    @classmethod
-    def quick(cls, figure: PaperFigure) -> Config:
-        """Five schedules up to n = 5000, 20 trials each; minutes on two cores."""
-        return cls(figure, "quick", _panels(figure, every=False, points=4000), QUICK_SCHEDULE)
-
-    @classmethod
-    def smoke(cls, figure: PaperFigure) -> Config:
-        """Four trials of 256 points and a few iterations: shows that it runs, nothing else."""
-        return cls(figure, "smoke", _panels(figure, every=False, points=256)[:4], SMOKE_SCHEDULE)
-
 
 def _panels(figure: PaperFigure, every: bool, points: int) -> tuple[Panel, ...]:
     """The figure's panels; ``every`` adds the Gaussian mixing and the other guards to the paper's own."""
@@ -157,3 +136,25 @@ def _panels(figure: PaperFigure, every: bool, points: int) -> tuple[Panel, ...]:
     # figure 6 costs five times as much: its decoder's guard is left out
     guards = (Guard.OFF, Guard.ALL) if amortised else (Guard.OFF,)
     return own + mixed + grid(order, amortised, guards=guards, points=points)
+
+
+# schedule, whether with every mixing and guard, points, and at most how many panels
+_SCALES: Mapping[str, tuple[Schedule, bool, int, int | None]] = MappingProxyType(
+    {
+        # four trials of 256 points and a few iterations: shows that it runs, nothing else
+        "smoke": (((10, 2), (40, 2)), False, 256, 4),
+        # five schedules up to n = 5000, 20 trials each; minutes on two cores
+        "quick": (((100, 20), (500, 20), (1000, 20), (2000, 20), (5000, 20)), False, 4000, None),
+        # the paper's own, which two cores finish in an hour (figure 5) to two (figure 6)
+        "overnight": (PAPER_SCHEDULE, True, 4000, None),
+        "paper": (PAPER_SCHEDULE, True, 4000, None),
+    }
+)
+CONFIGS: Mapping[tuple[str, str], Config] = MappingProxyType(
+    {
+        (figure.value, scale): Config(figure, scale, _panels(figure, every, points)[:most], schedule)
+        for figure in PaperFigure
+        for scale, (schedule, every, points, most) in _SCALES.items()
+    }
+)
+"""By figure and scale."""

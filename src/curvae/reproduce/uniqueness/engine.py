@@ -109,7 +109,7 @@ def train_amortised(panel: Panel, trial: Trial, period: int, stop: int) -> Fit:
             theta, first, second, x, table, trial.rotations, trial.key,
             0, stop, period, RATE, panel.model.sigma, panel.mean_field,
         )  # fmt: skip
-    return amortised_fit(trial, theta, panel.mean_field)
+    return amortised_fit(trial.x, theta, panel.mean_field, trial.rotations)
 
 
 def train_unamortised(panel: Panel, trial: Trial, period: int, stop: int) -> Fit:

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from curvae.identifiability.procrustes import orthogonal_procrustes, rotation_angle
 from curvae.reproduce.uniqueness.trial import Array, GenerativeModel, Trial
 
+_STRAIGHT = np.stack([np.eye(2)] * 3)
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -41,11 +43,11 @@ def _covariance(rotation: Array, spread: Array, mean_field: bool) -> Array:
     return covariance * np.eye(2) if mean_field else covariance
 
 
-def amortised_fit(trial: Trial, theta: Array, mean_field: bool) -> Fit:
-    """Read A, b, C, d and Σ off the kernel's parameters [16]."""
-    o1, o2, o3 = trial.rotations.reshape(3, 2, 2)
+def amortised_fit(x: Array, theta: Array, mean_field: bool, rotations: Array = _STRAIGHT) -> Fit:
+    """Read A, b, C, d and Σ off the kernel's parameters [16], learned in rotated frames or not."""
+    o1, o2, o3 = rotations.reshape(3, 2, 2)
     a, c, spread = theta[:4].reshape(2, 2), theta[6:10].reshape(2, 2), theta[12:].reshape(2, 2)
-    mean = trial.x @ (o1 @ c).T + theta[10:12]
+    mean = x @ (o1 @ c).T + theta[10:12]
     return Fit(a @ o3.T, theta[4:6], mean, _covariance(o2, spread, mean_field)[None])
 
 

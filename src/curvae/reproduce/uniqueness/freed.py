@@ -8,7 +8,7 @@ a damped Newton's method in two or four numbers, so that a quasi-Newton method o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -19,7 +19,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.func import grad, hessian, vmap
 
-from curvae.reproduce.uniqueness.activations import Nonlinearity
+from curvae.reproduce.uniqueness.activations import OF_TENSORS, Nonlinearity
 from curvae.reproduce.uniqueness.config import DRAWS
 from curvae.reproduce.uniqueness.engine import affine_encoder
 from curvae.reproduce.uniqueness.evaluate import Fit, angles
@@ -28,14 +28,6 @@ from curvae.reproduce.uniqueness.trial import Array, GenerativeModel, Guard, Tri
 
 _NODES = 8
 _NEWTON = 60
-_NU: Mapping[Nonlinearity, Callable[[Tensor], Tensor]] = MappingProxyType(
-    {
-        Nonlinearity.IDENTITY: lambda u: u,
-        Nonlinearity.TANH: torch.tanh,
-        Nonlinearity.SIGMOID: torch.sigmoid,
-        Nonlinearity.ELU: torch.nn.functional.elu,
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -99,7 +91,7 @@ class _Objective:
         decoder, offset, variance = shared[:4].reshape(2, 2), shared[4:6], self.model.sigma**2
         mean, logs = self.parts(shared, own, x)
         u = (decoder @ mean)[:, None] + (decoder.square() @ logs.exp()).sqrt()[:, None] * self.at
-        misfit = ((x[:, None] - _NU[self.model.nu](u) - offset[:, None]).square() @ self.weights).sum()
+        misfit = ((x[:, None] - OF_TENSORS[self.model.nu](u) - offset[:, None]).square() @ self.weights).sum()
         kl = 0.5 * (mean @ mean + logs.exp().sum() - logs.sum() - 2)
         return misfit / (2 * variance) + math.log(2 * math.pi * variance) + kl
 

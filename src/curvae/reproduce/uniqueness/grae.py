@@ -22,27 +22,11 @@ from curvae import Autoencoder, objectives
 from curvae._typing import Float, Tensor
 from curvae.identifiability.procrustes import orthogonal_procrustes, rotation_angle
 from curvae.posteriors import Structure
-from curvae.reproduce.uniqueness.activations import Nonlinearity
+from curvae.reproduce.uniqueness.activations import OF_TENSORS, Nonlinearity
 
 Array = NDArray[np.float64]
 PAIRINGS = (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2)))
 """The three ways to put four axes into two blocks."""
-
-
-def output(nu: Nonlinearity, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """ν(u).
-
-    Example:
-        >>> output(Nonlinearity.SIGMOID, torch.zeros(1))
-        tensor([0.5000])
-    """
-    if nu is Nonlinearity.IDENTITY:
-        return u
-    if nu is Nonlinearity.TANH:
-        return torch.tanh(u)
-    if nu is Nonlinearity.SIGMOID:
-        return torch.sigmoid(u)
-    return torch.nn.functional.elu(u)
 
 
 class Decoder(nn.Module):
@@ -56,7 +40,7 @@ class Decoder(nn.Module):
 
     def forward(self, z: Float[Tensor, "B d"]) -> Float[Tensor, "B d"]:
         """The decoder's outputs."""
-        return output(self.nu, self.linear(z)) + self.offset
+        return OF_TENSORS[self.nu](self.linear(z)) + self.offset
 
 
 @dataclass(frozen=True)
@@ -126,7 +110,7 @@ def draw(setting: TwinSetting, generator: torch.Generator) -> tuple[Float[Tensor
 
     mixing = torch.linalg.qr(normal(d)).Q * torch.tensor(setting.norms, dtype=torch.float64)
     z = normal(setting.points)
-    return z, output(setting.nu, z @ mixing.mT) + setting.sigma * normal(setting.points)
+    return z, OF_TENSORS[setting.nu](z @ mixing.mT) + setting.sigma * normal(setting.points)
 
 
 def train(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,14 +25,14 @@ def fraction_within(angle: Values, degrees: float) -> Interval:
     """The fraction of |angle| below a bound, with the exact (Clopper–Pearson) interval.
 
     Example:
-        >>> fraction_within(np.array([0.1, -1.5, 3.0, 40.0]), 2.0).value
+        >>> fraction_within(np.array([0.1, -1.5, 3.0, 40.0]), 2.0)["value"]
         0.5
     """
     if angle.size == 0:
         raise InputError("there are no angles; expected at least one trial")
     test = scipy.stats.binomtest(int((np.abs(angle) < degrees).sum()), angle.size)
     interval = test.proportion_ci(method="exact")
-    return Interval(test.statistic, interval.low, interval.high)
+    return {"value": test.statistic, "low": interval.low, "high": interval.high}
 
 
 def spread(angle: Values, axis: int = -1) -> Any:
@@ -46,19 +45,12 @@ def median_size(angle: Values, axis: int = -1) -> Any:
     return np.median(np.abs(angle), axis)
 
 
-@dataclass(frozen=True)
-class BestWorst:
-    """Mean |angle| among the quarter of runs with the best score and the quarter with the worst."""
+def best_against_worst(angle: Values, score: Values, generator: np.random.Generator) -> dict[str, Interval]:
+    """Mean |angle| in the best and the worst quarter of the runs by ``score`` (an ELBO: larger is better).
 
-    best: Interval
-    worst: Interval
-    difference: Interval
-
-
-def best_against_worst(angle: Values, score: Values, generator: np.random.Generator) -> BestWorst:
-    """Spread of the angle in the best and the worst quarter by ``score`` (an ELBO: larger is better).
-
-    The difference (worst − best) is positive where a higher score goes with a smaller spread.
+    Returns:
+        ``best_quarter``, ``worst_quarter`` and ``worst_minus_best``, which is positive where a higher score goes with a
+        smaller spread.
 
     Raises:
         InputError: fewer than eight trials.
@@ -72,7 +64,7 @@ def best_against_worst(angle: Values, score: Values, generator: np.random.Genera
     differences = worst[draws[0]].mean(1) - best[draws[1]].mean(1)
     difference = percentile(float(worst.mean() - best.mean()), differences)
     means = [bootstrap_trials(np.mean, part, generator) for part in (best, worst)]
-    return BestWorst(means[0], means[1], difference)
+    return {"best_quarter": means[0], "worst_quarter": means[1], "worst_minus_best": difference}
 
 
 def uniformity(angle: Values) -> tuple[float, float]:
@@ -189,9 +181,9 @@ def _panel(table: Table, optimum: Table | None, moments: Values | None, generato
         gap = optimum["elbo"] - table["elbo"]
         relative = angles_to_optimum(table, optimum, moments)
         out["to_elbo_optimum"] = _angles(table, relative, -gap, finite, generator)
-        out["elbo_gap_median_by_n"] = _by_period(table, gap, finite, np.median)
+        out["elbo_gap_median_by_n"] = _medians(table["period"][finite], gap[finite])
         if len(optimum["angle"]) > 1:
-            out["optimum_to_true_latents"] = vars(bootstrap_trials(spread, optimum["angle"], generator))
+            out["optimum_to_true_latents"] = bootstrap_trials(spread, optimum["angle"], generator)
     return out
 
 
@@ -213,26 +205,23 @@ def _angles(table: Table, angle: Values, score: Values, finite: Mask, generator:
     distance, p_value = uniformity(angle)
     last = angle[period >= min(CONVERGED, period.max())]
     last_distance, last_p = uniformity(last)
-    out = {
-        "spread": vars(bootstrap_trials(spread, angle, generator)),
+    out: Json = {
+        "spread": bootstrap_trials(spread, angle, generator),
         "uniform": {"ks_distance": distance, "p_value": p_value},
         "converged": {
             "trials": last.size,
-            "median_abs": vars(bootstrap_trials(median_size, last, generator)),
-            "within": vars(fraction_within(last, WITHIN)),
+            "median_abs": bootstrap_trials(median_size, last, generator),
+            "within": fraction_within(last, WITHIN),
             "uniform": {"ks_distance": last_distance, "p_value": last_p},
         },
-        "median_abs_by_n": _by_period(table, np.abs(angle), finite, np.median, masked=True),
+        "median_abs_by_n": _medians(period, np.abs(angle)),
     }
     if angle.size >= 8:
-        compared = best_against_worst(angle, score, generator)
-        out["best_quarter"], out["worst_quarter"] = vars(compared.best), vars(compared.worst)
-        out["worst_minus_best"] = vars(compared.difference)
+        out |= best_against_worst(angle, score, generator)
     return out
 
 
-def _by_period(table: Table, values: Values, finite: Mask, statistic: Any, masked: bool = False) -> Json:
-    period = table["period"][finite]
-    values = values if masked else values[finite]
-    found = {str(n): float(statistic(values[period == n])) for n in np.unique(period)}
+def _medians(period: NDArray[np.int64], values: Values) -> Json:
+    """By n."""
+    found = {str(n): float(np.median(values[period == n])) for n in np.unique(period)}
     return {n: value if math.isfinite(value) else None for n, value in found.items()}  # JSON has no NaN

@@ -9,7 +9,6 @@ run that has not converged, and an optimum that is not at the true latents.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
@@ -17,29 +16,14 @@ from scipy.optimize import minimize
 from curvae.reproduce.uniqueness.amortised import PARAMETERS, expectation
 from curvae.reproduce.uniqueness.config import Panel
 from curvae.reproduce.uniqueness.engine import TrialRow, affine_encoder, measure
-from curvae.reproduce.uniqueness.evaluate import Fit
+from curvae.reproduce.uniqueness.evaluate import Fit, amortised_fit
 from curvae.reproduce.uniqueness.trial import Array, GenerativeModel, Trial, make_trial
 
 NODES = 6
 
 
-@dataclass(frozen=True)
-class Optimum:
-    """A stationary point of the ELBO.
-
-    Attributes:
-        fit: the model there.
-        elbo: per sample, in nats.
-        gradient: the largest entry of the ELBO's gradient there.
-    """
-
-    fit: Fit
-    elbo: float
-    gradient: float
-
-
-def maximise_elbo(model: GenerativeModel, mean_field: bool, x: Array, fit: Fit) -> Optimum:
-    """Climb from an amortised model to the optimum above it (BFGS in double precision).
+def maximise_elbo(model: GenerativeModel, mean_field: bool, x: Array, fit: Fit) -> tuple[Fit, float]:
+    """Climb from an amortised model to the optimum above it (BFGS in double precision), and its ELBO per sample.
 
     Args:
         model: gives ν and σ.
@@ -53,8 +37,8 @@ def maximise_elbo(model: GenerativeModel, mean_field: bool, x: Array, fit: Fit) 
         >>> from curvae.reproduce.uniqueness.trial import Guard, make_trial
         >>> model = GenerativeModel(Nonlinearity.IDENTITY, points=64)
         >>> trial = make_trial(model, Guard.OFF, seed=0, index=0)
-        >>> found = maximise_elbo(model, True, trial.x, truth(trial))
-        >>> abs(found.elbo - best_linear_elbo(model, trial.x)) < 1e-8
+        >>> _, elbo = maximise_elbo(model, True, trial.x, truth(trial))
+        >>> abs(elbo - best_linear_elbo(model, trial.x)) < 1e-8
         True
     """
     encoder = np.array(affine_encoder(x, fit.mean))
@@ -70,12 +54,7 @@ def maximise_elbo(model: GenerativeModel, mean_field: bool, x: Array, fit: Fit) 
         return loss + math.log(2 * math.pi * model.sigma**2), gradient
 
     found = minimize(value_and_gradient, start, jac=True, method="BFGS", options={"gtol": 1e-6, "maxiter": 2000})
-    theta = found.x
-    spread = theta[12:].reshape(2, 2) @ theta[12:].reshape(2, 2).T
-    covariance = (spread * np.eye(2) if mean_field else spread)[None]
-    mean = x @ theta[6:10].reshape(2, 2).T + theta[10:12]
-    best = Fit(theta[:4].reshape(2, 2), theta[4:6], mean, covariance)
-    return Optimum(best, -float(found.fun), float(np.abs(found.jac).max()))
+    return amortised_fit(x, found.x, mean_field), -float(found.fun)
 
 
 def truth(trial: Trial) -> Fit:
@@ -92,5 +71,5 @@ def run_optimum(panel: Panel, seed: int, index: int, period: int) -> TrialRow:
     """
     trial = make_trial(panel.model, panel.guard, seed, index)
     start = truth(trial)
-    found = maximise_elbo(panel.model, panel.mean_field, trial.x, start)
-    return measure(panel.model, trial, start, found.fit, index, period)
+    best, _ = maximise_elbo(panel.model, panel.mean_field, trial.x, start)
+    return measure(panel.model, trial, start, best, index, period)

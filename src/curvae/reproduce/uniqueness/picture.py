@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 from PIL import Image
 
-from curvae.data.raster import open_image
 from curvae.files import write_atomic
 from curvae.reproduce.intervals import Values
 from curvae.reproduce.uniqueness.config import Panel
@@ -76,9 +74,9 @@ def plot(result: TrialTables, path: Path) -> list[Path]:
 
 def _save(canvas: Canvas, path: Path) -> None:
     """As a PNG with a palette: a third of the size, for thousands of points."""
-    buffer = BytesIO()
-    canvas.savefig(buffer, format="png", dpi=70)
-    image = open_image(buffer.getvalue(), ("PNG",)).convert("RGB")
+    agg = FigureCanvasAgg(canvas)
+    agg.draw()
+    image = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB")
     image.quantize(255, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, format="PNG", optimize=True)
 
 
@@ -121,8 +119,7 @@ def _packed(rows: list[list[Scatter]]) -> list[list[Scatter]]:
 def draw(rows: list[list[Scatter]]) -> Canvas:
     """Draw a grid of scatter plots, one row of axes a list; each run of one kind of angle says which at its left."""
     wide = max(len(row) for row in rows)
-    canvas = Canvas(figsize=(2.9 * wide + 0.8, 2.3 * len(rows) + 0.3), layout="constrained")
-    FigureCanvasAgg(canvas)
+    canvas = Canvas(figsize=(2.9 * wide + 0.8, 2.3 * len(rows) + 0.3), dpi=70, layout="constrained")
     axes = canvas.subplots(len(rows), wide, squeeze=False, sharey=True)
     longest = max(float(s.period.max()) for row in rows for s in row)
     norm = LogNorm(min(float(s.period.min()) for row in rows for s in row), max(longest, 2.0))

@@ -6,7 +6,6 @@ interrupted run loses the trials under way and nothing else, and a resumed one e
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import time
@@ -164,9 +163,9 @@ def run(config: Config, out: Path | None = None, quiet: bool = False) -> TrialTa
         KeyboardInterrupt: after the finished trials are stored.
 
     Example:
-        >>> from curvae.reproduce.uniqueness.config import PaperFigure
+        >>> from curvae.reproduce.uniqueness.config import CONFIGS
         >>> import dataclasses
-        >>> cfg = dataclasses.replace(Config.smoke(PaperFigure.FIG1), schedule=((2, 1),))
+        >>> cfg = dataclasses.replace(CONFIGS["fig1", "smoke"], schedule=((2, 1),))
         >>> sorted(run(cfg, quiet=True).tables)[:2]  # of two W
         ['tanh-diagonal-orthogonal-w0-amortised', 'tanh-diagonal-orthogonal-w1-amortised']
     """
@@ -184,27 +183,6 @@ def run(config: Config, out: Path | None = None, quiet: bool = False) -> TrialTa
             seconds[job.name] = time.monotonic() - begun
     panels = {panel.name: tables[panel.name] for panel in config.panels}
     return TrialTables(config, panels, {model: tables[job.name] for model, job in optima.items()}, seconds)
-
-
-def load(config: Config, folder: Path) -> TrialTables:
-    """The finished tables of an experiment that is still running or was interrupted; unfinished panels are left out.
-
-    Raises:
-        InputError: no panel is finished, or a table belongs to another experiment.
-    """
-
-    def finished(name: str, panel: Panel, trials: int) -> Table | None:
-        rows = PanelStore(folder, config, panel, name).load()
-        return to_table(rows) if len(rows) == trials else None
-
-    tables = {panel.name: table for panel in config.panels if (table := finished(panel.name, panel, config.trials))}
-    panels = tuple(panel for panel in config.panels if panel.name in tables)
-    if not panels:
-        raise InputError(f"{folder} holds no finished panel; run the experiment with this folder first")
-    config = dataclasses.replace(config, panels=panels)
-    jobs = _optimum_jobs(config)
-    optima = {model: table for model, job in jobs.items() if (table := finished(job.name, job.panel, job.trials))}
-    return TrialTables(config, tables, optima, {})
 
 
 def _optimum_jobs(config: Config) -> dict[GenerativeModel, TableJob]:
