@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from rich.console import Console
+from torch import nn
 
+from curvae import Autoencoder, objectives
+from curvae.posteriors import Diagonal
 from curvae.runs import Run, RunConfig
 from curvae.training import train
+from curvae.training.compiling import compile_networks
 
 Configure = Callable[..., RunConfig]
 
@@ -61,6 +68,25 @@ def test_every_objective_has_the_eager_value_and_gradient(name: str, network: st
     if not secants:  # which decode another number of samples, and without gradients
         assert found["graphs"] == len(found["compiled"])  # whole networks, and nothing was compiled again for the step
     assert all(found["equal"])
+
+
+@pytest.mark.usefixtures("fresh_compiler")
+def test_networks_of_one_process_are_compiled_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs: list[list[Any]] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:
+        graphs.append([size for value in inputs for size in getattr(value, "shape", (value,))])
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+    objective = objectives.BetaVAE(0.2)
+    for width in range(4, 14):  # more than the compiler keeps of one function
+        encoder, decoder = nn.Linear(6, width), nn.Sequential(nn.Linear(2, width), nn.ELU(), nn.Linear(width, 6))
+        model = Autoencoder(encoder, decoder, latents=2, structure=Diagonal(), head=True)
+        assert compile_networks(model, objective, torch.rand(5, 6), nullcontext()) is None
+    assert len(graphs) == 20
+    # a symbol in the place of a number would be reckoned with at every use
+    assert all(type(size) is int for sizes in graphs for size in sizes)
 
 
 @needs_compiler
