@@ -151,6 +151,15 @@ def test_crashed_and_resumed_is_the_unbroken_run(crashed: int, x: np.ndarray, tm
     assert csv[0].count("\n") == 1 + len(logs[0])
 
 
+def test_a_finished_run_is_lengthened_with_the_same_arguments(x: np.ndarray, tmp_path: Path) -> None:
+    settings = {"out": tmp_path / "run", **CPU}
+    fit(net(), x, objectives.GRAE(0.2), steps=20, **settings)
+    for length in ({"steps": 40}, {"epochs": 50}):
+        run = fit(net(), x, objectives.GRAE(0.2), resume=True, **length, **settings)
+    assert [line["step"] for line in run.metrics if "held_out" in line] == list(range(2, 51, 2))
+    assert [entry["to"] for entry in run.history] == [{"steps": 40}, {"steps": 50}]
+
+
 def test_early_stop_keeps_the_best_model(x: np.ndarray, tmp_path: Path) -> None:
     """A learning rate at which the held-out objective soon gets worse."""
     settings = {"batch_size": 8, "checkpoint_every": 1, "log_every": 1, "lr": 0.5, "out": tmp_path / "run", **CPU}

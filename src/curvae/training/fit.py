@@ -109,12 +109,14 @@ def fit(
             ``torchrun`` has started them. What a script runs then stands under ``if __name__ == "__main__":``. Needs
             ``out``.
         seed: of the split, the order of the data and the noise. The model is initialised already.
-        checkpoint_every: steps between checkpoints and held-out values; default ten of them, at most 1000 steps apart.
+        checkpoint_every: steps between checkpoints and held-out values; default ten of them, at most 1000 steps apart,
+            and on ``resume`` as the run has it.
         log_every: steps between lines of metrics.
         logger: ``"tensorboard"`` or ``"csv"``, or loggers of Lightning's.
         callbacks: callbacks of Lightning's.
         out: the run folder; default a temporary one that is removed with the run that is returned.
-        resume: go on with the run in ``out``, from its last checkpoint, with more steps if there are to be more.
+        resume: go on with the run in ``out``, from its last checkpoint, with more steps if there are to be more. A
+            ``"cosine"`` is then that of all the steps, so that the rate rises again first.
         progress: show it on stderr.
 
     Returns:
@@ -170,7 +172,7 @@ def fit(
         device=device,
         devices=devices,
         seed=seed,
-        checkpoint_every=min(_SELDOM, -(-many // _LOOKS)) if checkpoint_every is None else checkpoint_every,
+        checkpoint_every=_seldom(many, out, resume) if checkpoint_every is None else checkpoint_every,
         log_every=log_every,
         logger=logger if isinstance(logger, str) else "",
     )
@@ -265,6 +267,13 @@ def _said(objective: Objective, model: Autoencoder) -> dict[str, Any]:
     if "structure" not in found and model.structure is not None:
         found["structure"] = structure_name(model.structure)
     return found
+
+
+def _seldom(steps: int, out: Path | str | None, resume: bool) -> int:
+    """Steps between checkpoints where nobody says: a run that goes on, with more steps perhaps, keeps its own."""
+    if resume and out is not None:
+        return Run.open(out).config.checkpoint_every
+    return min(_SELDOM, -(-steps // _LOOKS))
 
 
 def _precision(model: Autoencoder) -> str:
