@@ -135,7 +135,9 @@ def test_a_lengthened_cosine_says_where_its_rate_goes_on(configure: Configure, t
     train(config, tmp_path / "run")
     said = Console(file=io.StringIO())
     train(replace(config, steps=20), tmp_path / "run", resume=True, console=said)
-    told = "continues after step 10 with steps 20 (was 10); the learning rate goes on from 0.01, on a cosine of 20 steps"
+    told = (
+        "continues after step 10 with steps 20 (was 10); the learning rate goes on from 0.01, on a cosine of 20 steps"
+    )
     assert said.file.getvalue().splitlines()[0] == told  # type: ignore[attr-defined]
 
 
