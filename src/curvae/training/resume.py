@@ -33,8 +33,8 @@ def changes(run: Run, config: RunConfig) -> list[str]:
     if fixed:
         values = ", ".join(f"{name} {getattr(config, name)} (was {getattr(run.config, name)})" for name in fixed)
         raise InputError(
-            f"{run.path} cannot be resumed with another configuration: {values}; leave them as they were or start a new "
-            "run"
+            f"{run.path} cannot be resumed with another configuration: {values}; leave them as they were or start a "
+            "new run"
         )
     return names
 
