@@ -107,4 +107,6 @@ def test_a_decoder_gives_a_row_for_each_sample(estimator: curvature.Estimator, d
 def test_probabilities_are_asked_for() -> None:
     objective = objectives.GRAE(0.2, likelihood=likelihoods.Bernoulli())
     with pytest.raises(InputError, match=r"^the decoder's outputs go from [^\n]* end the decoder in a sigmoid"):
-        objective(Autoencoder(nn.Linear(3, 2), nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 3)), 2), 9 * X)
+        objective(
+            Autoencoder(nn.Linear(3, 2), nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 3)), 2), X.sigmoid()
+        )

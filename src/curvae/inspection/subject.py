@@ -118,6 +118,7 @@ def subject_of(model: Model, x: Tensor | np.ndarray, likelihood: Likelihood | No
         )
     try:  # it refuses what it cannot be of: a shape, values out of range
         given.nll(eta, x[:1])
+        given.check(x)
     except RuntimeError as error:
         raise InputError(f"{given} cannot be the observation model of these data or outputs: {error}") from error
     prior = torch.as_tensor(getattr(model, "prior_std", 1.0)).to(z).expand(shape).flatten()
