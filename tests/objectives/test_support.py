@@ -80,14 +80,6 @@ def test_a_location_and_what_is_not_finite_are_left_alone() -> None:
         check_support(likelihood, torch.tensor([[torch.nan, 1.0, torch.inf, -torch.inf]]))
 
 
-def test_more_classes_than_outputs_are_one_line() -> None:
-    for wrong in (3.0, -1.0):
-        with pytest.raises(
-            InputError, match=rf"the decoder gives 3 classes, numbered from 0 \(Target {wrong:.0f} is out"
-        ):
-            likelihoods.Categorical().nll(torch.zeros(1, 3, 2), torch.tensor([[0.0, wrong]]))
-
-
 def test_measures_refuse_them_too() -> None:
     x = torch.full((40, 4), 0.5)
     with pytest.raises(InputError, match=r"the data have 0.5, but Poisson\(\)"):
