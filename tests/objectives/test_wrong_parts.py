@@ -110,3 +110,9 @@ def test_probabilities_are_asked_for() -> None:
         objective(
             Autoencoder(nn.Linear(3, 2), nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 3)), 2), X.sigmoid()
         )
+
+
+def test_what_is_no_model_is_named_with_its_article() -> None:
+    for wrong, kind in ((3, "an int"), ([], "a list")):
+        with pytest.raises(InputError, match=rf"^the model is {kind}; expected"):
+            objectives.GRAE(0.2)(wrong, X)

@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import Logger
 from torch import nn
 from torch.utils.data import DataLoader
 
-from curvae._checks import positive_int, shown
+from curvae._checks import a_kind, positive_int, shown
 from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset, as_dataset, load
 from curvae.data.samples import Take
@@ -207,7 +207,7 @@ def _check(model: Autoencoder, objective: Objective, steps: int | None, epochs: 
     check_model(model)
     if not isinstance(model, Autoencoder):
         raise InputError(
-            f"the model is a {type(model).__name__}; expected a curvae.Autoencoder(encoder, decoder, latents=…) over "
+            f"the model is {a_kind(model)}; expected a curvae.Autoencoder(encoder, decoder, latents=…) over "
             "your modules"
         )
     if not callable(objective):
