@@ -152,7 +152,7 @@ def test_crashed_and_resumed_is_the_unbroken_run(crashed: int, x: np.ndarray, tm
 
 
 def test_a_finished_run_is_lengthened_with_the_same_arguments(x: np.ndarray, tmp_path: Path) -> None:
-    settings = {"out": tmp_path / "run", **CPU}
+    settings = {"out": tmp_path / "run", **CPU, "device": torch.device("cpu")}
     fit(net(), x, objectives.GRAE(0.2), steps=20, **settings)
     for length in ({"steps": 40}, {"epochs": 50}):
         run = fit(net(), x, objectives.GRAE(0.2), resume=True, **length, **settings)
@@ -373,6 +373,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "early stop": ({"early_stop": -1}, "early_stop is -1"),
     "precision": ({"precision": "16"}, "precision is '16'"),
     "device": ({"device": "tpu"}, "device is 'tpu'"),
+    "device of PyTorch": ({"device": torch.device("meta")}, "device is 'meta'; expected one of auto, cpu, cuda"),
     "seed": ({"seed": -1}, "^seed is -1"),
     "no seed": ({"seed": None}, "^seed is None; expected a whole number"),
     "precision as a number": ({"precision": 64}, "precision is 64; expected one of 32, bf16, 64"),

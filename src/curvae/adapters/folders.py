@@ -52,8 +52,8 @@ def open_diffusers(path: Path) -> nn.Module:
     kind = getattr(diffusers, name, None) if name.startswith("Autoencoder") else None
     if kind is None:
         raise InputError(
-            f"{path} holds {with_article(name)}, which is not an autoencoder of diffusers {diffusers.__version__}; expected "
-            "AutoencoderKL, AutoencoderTiny, AutoencoderDC or another Autoencoder…"
+            f"{path} holds {with_article(name)}, which is not an autoencoder of diffusers {diffusers.__version__}; "
+            "expected AutoencoderKL, AutoencoderTiny, AutoencoderDC or another Autoencoder…"
         )
     try:
         model: nn.Module = kind.from_pretrained(

@@ -265,6 +265,9 @@ def one_hot_tangents(z: Float[Tensor, "B *L"], indices: Int[Tensor, "B K"]) -> F
 
 
 def check_latents(z: Tensor) -> None:
-    """Refuse latents without an axis beside the batch's."""
+    """Refuse latents that are no real numbers, or without an axis beside the batch's."""
+    if not isinstance(z, Tensor) or not z.is_floating_point():
+        what = f"a tensor of {z.dtype}" if isinstance(z, Tensor) else a_kind(z)
+        raise InputError(f"z is {what}; expected codes [B, *L] as a tensor of floating-point numbers")
     if z.dim() < 2:
         raise InputError(f"z has shape {tuple(z.shape)}; expected [B, d] or [B, *L]")

@@ -58,7 +58,7 @@ def fit(
     condition: Any = None,
     precision: str | None = None,
     compile: bool = False,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     devices: int = 1,
     seed: int = 0,
     checkpoint_every: int | None = None,
@@ -104,7 +104,7 @@ def fit(
             :func:`curvae.data.load` takes, such as ``"labels"``.
         precision: ``"32"``, ``"bf16"`` (networks under autocast) or ``"64"``; default that of the model's weights.
         compile: compile the networks.
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``, or such a ``torch.device``.
         devices: how many processes share each batch, with a GPU each or on the CPU; they are started here unless
             ``torchrun`` has started them. What a script runs then stands under ``if __name__ == "__main__":``. Needs
             ``out``.
@@ -169,7 +169,7 @@ def fit(
         early_stop=early_stop,
         precision=_precision(model) if precision is None else precision,
         compile=compile,
-        device=device,
+        device=str(device) if isinstance(device, torch.device) else device,
         devices=devices,
         seed=seed,
         checkpoint_every=_seldom(many, out, resume) if checkpoint_every is None else checkpoint_every,
