@@ -24,6 +24,7 @@ from curvae.errors import InputError
 from curvae.objectives import Terms
 from curvae.runs import Run, load_model
 from curvae.training.checkpoint import Checkpoint
+from curvae.training.errors import TrainingError
 from curvae.training.noise import step_generator
 
 CPU = {"device": "cpu", "progress": False}
@@ -424,6 +425,15 @@ def test_bad_arguments_are_one_line_and_nothing_is_written(name: str, x: np.ndar
         fit(net(), **given)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_errors_name_arguments_and_not_options(x: np.ndarray, tmp_path: Path) -> None:
+    settings = {"steps": 2, "out": tmp_path / "run", **CPU}
+    fit(net(), x, objectives.GRAE(0.2), **settings)
+    with pytest.raises(InputError, match="use resume to continue it, or another out$"):
+        fit(net(), x, objectives.GRAE(0.2), **settings)
+    with pytest.raises(TrainingError, match="; lower lr or raise beta; no checkpoint"):
+        fit(net(), x, objectives.GRAE(0.2), steps=9, lr=1e30, **CPU)
 
 
 def test_a_folder_is_a_path(x: np.ndarray) -> None:
