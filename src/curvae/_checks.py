@@ -74,6 +74,21 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
+def a_kind(value: object) -> str:
+    """The name of a value's type with its article, for errors.
+
+    Example:
+        >>> a_kind(1), a_kind([])
+        ('an int', 'a list')
+    """
+    return with_article(type(value).__name__)
+
+
+def with_article(name: str) -> str:
+    """A name with *a* or *an* before it."""
+    return f"{'an' if name[:1] in 'aeioAEIO' else 'a'} {name}"
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """What to add to the line about an unknown name: one that is spelled much the same, if there is one.
 

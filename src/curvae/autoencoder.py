@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 import torch
 from torch import nn
 
-from curvae._checks import positive_int, shape_of, shown
+from curvae._checks import a_kind, positive_int, shape_of, shown
 from curvae._precision import as_weights, at_least_float32
 from curvae._random import stream
 from curvae._repr import line, weights
@@ -304,4 +304,4 @@ _UNCONDITIONAL = (
 def _kind(answer: object) -> str:
     if isinstance(answer, dict):
         return f"a dict with {', '.join(map(repr, answer))}"
-    return f"a {type(answer).__name__}" + (f" of {len(answer)}" if isinstance(answer, tuple | list) else "")
+    return a_kind(answer) + (f" of {len(answer)}" if isinstance(answer, tuple | list) else "")

@@ -183,7 +183,7 @@ def test_a_folder_of_diffusers(tmp_path):
         adapters.diffusers(tmp_path / "pickled")
     weights = next((tmp_path / "vae").glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:100])
-    with pytest.raises(InputError, match="cannot be opened as a AutoencoderKL"):
+    with pytest.raises(InputError, match="cannot be opened as an AutoencoderKL"):
         adapters.folder(tmp_path / "vae")
 
 

@@ -78,6 +78,11 @@ BAD: dict[str, tuple[str, dict[str, list[str]], str]] = {
     "twice": ("a,a\n1,2\n3,4\n", {}, "two columns called 'a'"),
     "text": (TABLE, {}, "column 'kind' holds no numbers .*--labels kind"),
     "no such column": (TABLE, {"drop": ["depth"]}, "drop names 'depth', but .* has 'length', 'width'"),
+    "labels of images": (
+        TABLE,
+        {"labels": ["kind"], "condition": ["labels"]},
+        "names 'labels', .*; a table has columns, so name these: --condition kind$",
+    ),
     "a name misspelt": (TABLE, {"labels": ["knid"]}, "labels or condition names 'knid', .*; did you mean kind\\?"),
     "nothing left": (TABLE, {"drop": ["length", "width", "kind", "batch"]}, "has no columns left"),
     "a gap": ("a,b\n1,2\n3,\n5,6\n", {}, "row 1 has no finite number in column 'b'"),

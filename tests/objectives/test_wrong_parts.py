@@ -1,13 +1,14 @@
 """What is handed to an objective in the place of something else is named in one line."""
 
 import re
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from curvae import Autoencoder, curvature, likelihoods, metrics, objectives, posteriors, regulariser
-from curvae.errors import InputError
+from curvae.errors import DerivativeError, InputError
 
 pytestmark = pytest.mark.usefixtures("as_shipped")
 DECODER = nn.Linear(2, 3)
@@ -107,4 +108,40 @@ def test_a_decoder_gives_a_row_for_each_sample(estimator: curvature.Estimator, d
 def test_probabilities_are_asked_for() -> None:
     objective = objectives.GRAE(0.2, likelihood=likelihoods.Bernoulli())
     with pytest.raises(InputError, match=r"^the decoder's outputs go from [^\n]* end the decoder in a sigmoid"):
-        objective(Autoencoder(nn.Linear(3, 2), nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 3)), 2), 9 * X)
+        objective(
+            Autoencoder(nn.Linear(3, 2), nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 3)), 2), X.sigmoid()
+        )
+
+
+def test_what_is_no_model_is_named_with_its_article() -> None:
+    for wrong, kind in ((3, "an int"), ([], "a list")):
+        with pytest.raises(InputError, match=rf"^the model is {kind}; expected"):
+            objectives.GRAE(0.2)(wrong, X)
+
+
+class Eigenvalues(nn.Module):
+    """Two of them are equal, where PyTorch's second derivatives of them are not finite."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 1)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.eigvalsh(torch.diag_embed(self.linear(z) * torch.tensor([1.0, 1.0, 2.0])))
+
+
+@pytest.mark.parametrize("kind", ["taylor", "grae"])
+def test_second_derivatives_that_are_not_finite_are_one_line(kind: str) -> None:
+    structure = posteriors.Diagonal() if kind == "taylor" else None
+    model = Autoencoder(nn.Linear(3, 8), Eigenvalues(), 2, structure)
+    made = objectives.Taylor if kind == "taylor" else objectives.GRAE
+    with pytest.raises(DerivativeError, match="second derivatives are not finite .* use curvature 'gauss-newton'$"):
+        made(5.0, curvature="hessian")(model, X)
+    assert made(5.0)(model, X).total.isfinite().all()
+
+
+@pytest.mark.parametrize("z", [torch.zeros(4, 2, dtype=torch.long), torch.zeros(4, 2) > 0, [[1.0, 2.0]]], ids=repr)
+def test_codes_that_are_no_real_numbers_are_one_line(z: Any) -> None:
+    for use in (lambda: regulariser(nn.Linear(2, 3), z, 0.2), lambda: curvature.jacobian(nn.Linear(2, 3), z)):
+        with pytest.raises(InputError, match=r"^z is a (tensor of torch\.(int64|bool)|list); expected codes"):
+            use()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+import torch
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV
@@ -16,7 +17,16 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from curvae.errors import InputError
-from curvae.likelihoods import BernoulliLogits, Gaussian, Mixed
+from curvae.likelihoods import (
+    BernoulliLogits,
+    Gaussian,
+    LearnedGaussian,
+    LearnedNegativeBinomial,
+    Likelihood,
+    Masked,
+    Mixed,
+    Poisson,
+)
 from curvae.sklearn import GRAE, BetaVAE
 
 SMALL: dict[str, Any] = {"steps": 3, "hidden_layer_sizes": (8,), "importance_samples": 8, "random_state": 0}
@@ -203,6 +213,59 @@ def test_counts(likelihood: str, size_factors: str | None) -> None:
     assert drawn.shape == (7, x.shape[1])
     assert (drawn == drawn.round()).all()
     assert model.inverse_transform(model.transform(x)).shape == x.shape
+
+
+def _of_kinds(count: int = 60) -> np.ndarray:
+    """Columns far from 0 and of large spread, of 0 and 1, and of counts."""
+    rng = np.random.default_rng(2)
+    return np.stack([rng.normal(100, 30, count), rng.random(count) < 0.3, rng.poisson(5, count)], 1).astype(float)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_mixed_by_its_name_begins_where_the_columns_are(gaps: bool) -> None:
+    x = _of_kinds()
+    x[3, 0] = np.nan if gaps else x[3, 0]
+    model = GRAE(likelihood="mixed", **SMALL | {"steps": 1}).fit(x)
+    assert isinstance(model.likelihood_, Masked) == gaps
+    inner = model.likelihood_.likelihood if gaps else model.likelihood_
+    kinds = [type(part.likelihood) for part in inner.parts]
+    assert kinds == [LearnedGaussian, BernoulliLogits, LearnedNegativeBinomial]
+    np.testing.assert_allclose(inner.parts[0].likelihood.sigma.detach(), np.nanstd(x[:, 0]), rtol=0.02)
+    begun = model.likelihood_.mean(model.model_.decoder[-1].centre[None])[0]
+    np.testing.assert_allclose(begun, np.nanmean(x, 0), rtol=0.02)
+
+
+def test_mixed_by_its_name_with_columns_named() -> None:
+    frame = pytest.importorskip("pandas").DataFrame(_of_kinds(), columns=["age", "ill", "visits"])
+    model = GRAE(likelihood="mixed:visits=continuous", condition="ill", **SMALL).fit(frame)
+    assert [type(part.likelihood) for part in model.likelihood_.parts] == [LearnedGaussian]
+    wrong = frame.assign(visits=frame.visits + 0.5)
+    plain = GRAE(likelihood="mixed", **SMALL).fit(frame)
+    with pytest.raises(InputError, match=r"X has 2.5 in column 'visits', which is counts: whole numbers >= 0"):
+        plain.transform(wrong.assign(visits=2.5))
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [
+        ("masked:poisson", Masked(Poisson())),
+        ("masked:gaussian:30", Masked(Gaussian(30.0))),
+        ("poisson", Poisson()),
+        ("mixed:continuous:1", Mixed([(LearnedGaussian(), 1)])),
+    ],
+)
+def test_names_and_objects_have_outputs_in_the_same_place(name: str, same: Likelihood) -> None:
+    """And masked ones are checked like others."""
+    x = _of_kinds()[:, [0 if "gauss" in name or "cont" in name else 2]]
+    places = []
+    for likelihood in (name, same):
+        model = GRAE(1, likelihood=likelihood, **SMALL).fit(x)
+        places.append(model.model_.decoder[-1].centre)
+    torch.testing.assert_close(places[0], places[1])
+    assert places[0].abs().min() > 1
+    if "poisson" in name:
+        with pytest.raises(InputError, match="Negative values or fractions"):
+            GRAE(1, likelihood=name).fit(x - 20)
 
 
 def test_binary_and_mixed_columns() -> None:

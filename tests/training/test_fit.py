@@ -24,6 +24,7 @@ from curvae.errors import InputError
 from curvae.objectives import Terms
 from curvae.runs import Run, load_model
 from curvae.training.checkpoint import Checkpoint
+from curvae.training.errors import TrainingError
 from curvae.training.noise import step_generator
 
 CPU = {"device": "cpu", "progress": False}
@@ -149,6 +150,15 @@ def test_crashed_and_resumed_is_the_unbroken_run(crashed: int, x: np.ndarray, tm
     csv = [(run.path / "logs" / "csv" / "metrics.csv").read_text() for run in (whole, again)]
     assert csv[0] == csv[1]
     assert csv[0].count("\n") == 1 + len(logs[0])
+
+
+def test_a_finished_run_is_lengthened_with_the_same_arguments(x: np.ndarray, tmp_path: Path) -> None:
+    settings = {"out": tmp_path / "run", **CPU, "device": torch.device("cpu")}
+    fit(net(), x, objectives.GRAE(0.2), steps=20, **settings)
+    for length in ({"steps": 40}, {"epochs": 50}):
+        run = fit(net(), x, objectives.GRAE(0.2), resume=True, **length, **settings)
+    assert [line["step"] for line in run.metrics if "held_out" in line] == list(range(2, 51, 2))
+    assert [entry["to"] for entry in run.history] == [{"steps": 40}, {"steps": 50}]
 
 
 def test_early_stop_keeps_the_best_model(x: np.ndarray, tmp_path: Path) -> None:
@@ -364,6 +374,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "early stop": ({"early_stop": -1}, "early_stop is -1"),
     "precision": ({"precision": "16"}, "precision is '16'"),
     "device": ({"device": "tpu"}, "device is 'tpu'"),
+    "device of PyTorch": ({"device": torch.device("meta")}, "device is 'meta'; expected one of auto, cpu, cuda"),
     "seed": ({"seed": -1}, "^seed is -1"),
     "no seed": ({"seed": None}, "^seed is None; expected a whole number"),
     "precision as a number": ({"precision": 64}, "precision is 64; expected one of 32, bf16, 64"),
@@ -414,6 +425,15 @@ def test_bad_arguments_are_one_line_and_nothing_is_written(name: str, x: np.ndar
         fit(net(), **given)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_errors_name_arguments_and_not_options(x: np.ndarray, tmp_path: Path) -> None:
+    settings = {"steps": 2, "out": tmp_path / "run", **CPU}
+    fit(net(), x, objectives.GRAE(0.2), **settings)
+    with pytest.raises(InputError, match="use resume to continue it, or another out$"):
+        fit(net(), x, objectives.GRAE(0.2), **settings)
+    with pytest.raises(TrainingError, match="; lower lr or raise beta; no checkpoint"):
+        fit(net(), x, objectives.GRAE(0.2), steps=9, lr=1e30, **CPU)
 
 
 def test_a_folder_is_a_path(x: np.ndarray) -> None:

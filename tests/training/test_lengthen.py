@@ -1,5 +1,6 @@
 """A run that goes on longer, with its data at another place, or on another device, and says so."""
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from curvae.errors import InputError
 from curvae.runs import Run, RunConfig, load_model
@@ -126,6 +128,17 @@ def test_another_device(configure: Configure, tmp_path: Path, monkeypatch: pytes
     with pytest.raises(InputError, match="finds no GPU"):
         train(replace(config, steps=20, device="cuda"), tmp_path / "run", resume=True)
     assert Run.open(tmp_path / "run").config.steps == 15
+
+
+def test_a_lengthened_cosine_says_where_its_rate_goes_on(configure: Configure, tmp_path: Path) -> None:
+    config = configure(**EVERY, steps=10, schedule="cosine", lr=0.02)
+    train(config, tmp_path / "run")
+    said = Console(file=io.StringIO())
+    train(replace(config, steps=20), tmp_path / "run", resume=True, console=said)
+    told = (
+        "continues after step 10 with steps 20 (was 10); the learning rate goes on from 0.01, on a cosine of 20 steps"
+    )
+    assert said.file.getvalue().splitlines()[0] == told  # type: ignore[attr-defined]
 
 
 def test_what_makes_another_training_is_refused_still(configure: Configure, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from curvae._checks import positive, shape_of
+from curvae._checks import a_kind, positive, shape_of
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
@@ -86,7 +86,7 @@ class Adapted(nn.Module):
             z = z.unflatten(1, self.shape)
         eta = self._decode(z)
         if not isinstance(eta, torch.Tensor):
-            raise InputError(f"decode returned a {type(eta).__name__}; expected one tensor [B, *D]")
+            raise InputError(f"decode returned {a_kind(eta)}; expected one tensor [B, *D]")
         return eta
 
     def posterior(self, x: Float[Tensor, "B *D"]) -> Normal:
@@ -166,9 +166,7 @@ def callables(
 def _pair(answer: Any) -> tuple[Tensor, Tensor]:
     if isinstance(answer, tuple | list) and len(answer) == 2 and all(isinstance(a, torch.Tensor) for a in answer):
         return answer[0], answer[1]
-    raise InputError(
-        f"encode returned a {type(answer).__name__}; expected the mean [B, *L], or (mean, standard deviation)"
-    )
+    raise InputError(f"encode returned {a_kind(answer)}; expected the mean [B, *L], or (mean, standard deviation)")
 
 
 def _owners(*functions: Any) -> list[nn.Module]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from curvae._checks import a_kind, with_article
 from curvae._extras import require
 from curvae.adapters import makers
 from curvae.adapters.adapted import Adapted
@@ -51,8 +52,8 @@ def open_diffusers(path: Path) -> nn.Module:
     kind = getattr(diffusers, name, None) if name.startswith("Autoencoder") else None
     if kind is None:
         raise InputError(
-            f"{path} holds a {name}, which is not an autoencoder of diffusers {diffusers.__version__}; expected "
-            "AutoencoderKL, AutoencoderTiny, AutoencoderDC or another Autoencoder…"
+            f"{path} holds {with_article(name)}, which is not an autoencoder of diffusers {diffusers.__version__}; "
+            "expected AutoencoderKL, AutoencoderTiny, AutoencoderDC or another Autoencoder…"
         )
     try:
         model: nn.Module = kind.from_pretrained(
@@ -62,7 +63,7 @@ def open_diffusers(path: Path) -> nn.Module:
             low_cpu_mem_usage=importlib.util.find_spec("accelerate") is not None,  # else diffusers warns at length
         )
     except Exception as error:  # a damaged file, a wrong shape: diffusers and safetensors have no common ancestor
-        raise InputError(f"{path} cannot be opened as a {name}: {error}") from error
+        raise InputError(f"{path} cannot be opened as {with_article(name)}: {error}") from error
     return model.eval()
 
 
@@ -89,7 +90,7 @@ def adapt(model: Any) -> Model:
     ):
         return model
     raise InputError(
-        f"a {type(model).__name__} is not a model that curvae knows; wrap it: adapters.callables(encode=…, decode=…), "
+        f"{a_kind(model)} is not a model that curvae knows; wrap it: adapters.callables(encode=…, decode=…), "
         'or adapters.lightning(module, spread="log-variance")'
     )
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from curvae import beta as betas
+from curvae._checks import a_kind
 from curvae._typing import Tensor
 from curvae.adapters.adapted import Adapted
 from curvae.errors import InputError
@@ -50,9 +51,7 @@ def diffusers(vae: nn.Module | str | Path, scaled: bool = True) -> Adapted:
         vae = open_diffusers(Path(vae))
     model: Any = vae
     if not all(hasattr(model, name) for name in ("config", "encode", "decode")):
-        raise InputError(
-            f"a {type(vae).__name__} is not an autoencoder of diffusers; expected config, encode and decode"
-        )
+        raise InputError(f"{a_kind(vae)} is not an autoencoder of diffusers; expected config, encode and decode")
     shift, scale = _affine(model) if scaled and type(model).__name__ != _RAE else (0.0, torch.tensor(1.0))
 
     def encode(x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
@@ -98,9 +97,7 @@ def pythae(model: nn.Module) -> Adapted:
     """
     source: Any = model
     if not all(hasattr(source, name) for name in ("encoder", "decoder", "model_config")):
-        raise InputError(
-            f"a {type(model).__name__} is not a model of pythae; expected encoder, decoder and model_config"
-        )
+        raise InputError(f"{a_kind(model)} is not a model of pythae; expected encoder, decoder and model_config")
     loss = getattr(source.model_config, "reconstruction_loss", "mse")
     own = getattr(source, "beta", 1.0)
 
@@ -153,8 +150,7 @@ def lightning(module: nn.Module, spread: Spread, *, beta: float | None = None, c
             return source.fc_mu(features), source.fc_var(features)
     else:
         raise InputError(
-            f"a {type(module).__name__} has no encode and decode; say what they are with "
-            "adapters.callables(encode=…, decode=…)"
+            f"{a_kind(module)} has no encode and decode; say what they are with adapters.callables(encode=…, decode=…)"
         )
 
     def encode(x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
@@ -181,9 +177,7 @@ def scvi(model: Any, likelihood: Any = None) -> Adapted:
     """
     module: Any = getattr(model, "module", model)
     if not all(hasattr(module, name) for name in ("inference", "generative", "z_encoder")):
-        raise InputError(
-            f"a {type(model).__name__} is not a model of scvi-tools; expected inference, generative and z_encoder"
-        )
+        raise InputError(f"{a_kind(model)} is not a model of scvi-tools; expected inference, generative and z_encoder")
 
     def encode(x: Tensor) -> tuple[Tensor, Tensor]:
         q = module.inference(x=x, batch_index=x.new_zeros(len(x), 1))["qz"]

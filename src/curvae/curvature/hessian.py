@@ -9,9 +9,9 @@ from torch.func import grad, jvp, vmap
 
 from curvae._checks import positive_int
 from curvae._precision import full_precision
-from curvae._transforms import one_at_a_time
+from curvae._transforms import in_transform, one_at_a_time
 from curvae._typing import Float, Tensor
-from curvae.errors import InputError
+from curvae.errors import DerivativeError, InputError
 from curvae.forward.first_use import check_first_use
 from curvae.forward.kernels import differentiable
 from curvae.forward.noise import Noise
@@ -65,6 +65,7 @@ def hessian_products(
 
     Raises:
         InputError: if the likelihood has no second derivative in its outputs.
+        DerivativeError: (one of these) second derivatives are not finite where output and data of a sample are.
 
     Example:
         >>> from curvae.likelihoods import Gaussian
@@ -110,7 +111,20 @@ def hessian_products(
         return ReverseMode(gradient, z, refused).pull(tangents.movedim(-1, 0)).movedim(0, -1)
 
     size = None if chunk_size is None else positive_int("chunk_size", chunk_size)
-    return eta.to(z.dtype), attempt(forward, reverse)
+    products = attempt(forward, reverse)
+    _check_finite(eta, x, products)
+    return eta.to(z.dtype), products
+
+
+@torch.no_grad()
+def _check_finite(eta: Float[Tensor, "B *D"], x: Tensor, products: Float[Tensor, "B *L K"]) -> None:
+    """Refuse second derivatives that are not finite where everything else of a sample is."""
+    eta_is, x_is, products_are = (values.flatten(1).isfinite().all(1) for values in (eta, x.unsqueeze(-1), products))
+    if not in_transform() and bool((eta_is & x_is & ~products_are).any()):
+        raise DerivativeError(
+            "the decoder's second derivatives are not finite where its outputs are: PyTorch has none there for one of "
+            "its operations (such as eigvalsh at equal eigenvalues), or they overflow; use curvature 'gauss-newton'"
+        )
 
 
 @torch.no_grad()

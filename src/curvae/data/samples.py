@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data._utils.collate import default_collate
 
-from curvae._checks import shown
+from curvae._checks import a_kind, shown
 from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 from curvae.data.convert import as_samples
@@ -158,7 +158,7 @@ def taken(batch: Any, take: Take | None, name: str = "take") -> Any:
 def _kind(batch: Any) -> str:
     if isinstance(batch, Mapping):
         return f"a mapping with {', '.join(map(shown, batch))}"
-    return f"a {type(batch).__name__}" + (f" of {len(batch)}" if isinstance(batch, tuple | list) else "")
+    return a_kind(batch) + (f" of {len(batch)}" if isinstance(batch, tuple | list) else "")
 
 
 class _drawn_from:

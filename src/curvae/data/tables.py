@@ -190,6 +190,9 @@ def _check_named(name: str, asked: Sequence[str], there: Any, option: str) -> No
         if column not in there:
             listed = ", ".join(map(repr, list(there)[:8])) + (", …" if len(there) > 8 else "")
             near = nearest(column, map(str, there))
+            if column == "labels" and option != "drop":  # what the one label of an image or an array is called
+                others = ",".join(one for one in asked if one in there) or "COLUMN"
+                near = f"; a table has columns, so name these: --condition {others}"
             raise InputError(f"{option} names {column!r}, but {name} has {listed or 'no such columns'}{near}")
 
 

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import torch
 from torch.func import jvp, vmap
 
-from curvae._checks import positive_int
+from curvae._checks import a_kind, positive_int
 from curvae._transforms import in_transform, one_at_a_time
 from curvae._typing import Float, Int, Tensor
 from curvae.errors import InputError
@@ -200,7 +200,7 @@ def check_output(eta: object, z: Float[Tensor, "B *L"]) -> Tensor:
             )
         return eta
     raise InputError(
-        f"the decoder returned a {type(eta).__name__}; expected one tensor [B, *D]: pass a function that takes it out, "
+        f"the decoder returned {a_kind(eta)}; expected one tensor [B, *D]: pass a function that takes it out, "
         "e.g. lambda z: decoder(z)[0], or Autoencoder(…, output=lambda answer: answer[0])"
     )
 
@@ -265,6 +265,9 @@ def one_hot_tangents(z: Float[Tensor, "B *L"], indices: Int[Tensor, "B K"]) -> F
 
 
 def check_latents(z: Tensor) -> None:
-    """Refuse latents without an axis beside the batch's."""
+    """Refuse latents that are no real numbers, or without an axis beside the batch's."""
+    if not isinstance(z, Tensor) or not z.is_floating_point():
+        what = f"a tensor of {z.dtype}" if isinstance(z, Tensor) else a_kind(z)
+        raise InputError(f"z is {what}; expected codes [B, *L] as a tensor of floating-point numbers")
     if z.dim() < 2:
         raise InputError(f"z has shape {tuple(z.shape)}; expected [B, d] or [B, *L]")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from curvae._checks import a_kind
 from curvae._precision import half_weights
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
@@ -118,6 +119,7 @@ def subject_of(model: Model, x: Tensor | np.ndarray, likelihood: Likelihood | No
         )
     try:  # it refuses what it cannot be of: a shape, values out of range
         given.nll(eta, x[:1])
+        given.check(x)
     except RuntimeError as error:
         raise InputError(f"{given} cannot be the observation model of these data or outputs: {error}") from error
     prior = torch.as_tensor(getattr(model, "prior_std", 1.0)).to(z).expand(shape).flatten()
@@ -144,9 +146,7 @@ def flat_count(shape: Sequence[int]) -> int:
 
 def _as_taken(model: Any, x: Tensor | np.ndarray, missing: bool) -> Tensor:
     if not isinstance(x, torch.Tensor | np.ndarray) or x.ndim < 2 or not len(x):
-        raise InputError(
-            f"x is a {type(x).__name__} of shape {tuple(getattr(x, 'shape', ()))}; expected samples [B, *D]"
-        )
+        raise InputError(f"x is {a_kind(x)} of shape {tuple(getattr(x, 'shape', ()))}; expected samples [B, *D]")
     low, high = getattr(model, "pixels", (0.0, 1.0))
     pixels = x.dtype in (torch.uint8, np.uint8)
     x = as_float(x)

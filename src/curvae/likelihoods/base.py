@@ -11,6 +11,8 @@ from curvae._checks import positive, shown
 from curvae._typing import Bool, Float, Tensor
 from curvae.errors import InputError
 
+_COUNTS = "counts 0, 1, 2, …; give them as they were counted, or use Gaussian()"
+
 
 class Likelihood(ABC):
     r"""An observation model $p(x; \eta)$ whose outputs are independent given the decoder's output $\eta = g(z)$.
@@ -55,6 +57,16 @@ class Likelihood(ABC):
 
         ``eta`` and ``x`` may be some of a batch (:class:`~curvae.curvature.Fraction`), so a model of your own takes
         what it needs of a sample from them.
+        """
+
+    def check(self, x: Tensor) -> None:  # noqa: B027 - most models take any numbers
+        """Refuse data that no parameters of this model give; NaN and infinities are left alone, which every loss shows.
+
+        Here nothing is refused. A loss of such data is a number like any other, so that nothing else would tell: the
+        objectives ask.
+
+        Raises:
+            InputError: such data, with one of their values.
         """
 
     def squared_error(self, eta: Float[Tensor, "B *D"], x: Tensor) -> Tensor:
@@ -165,6 +177,29 @@ def positive_parameter(name: str, value: float | Tensor) -> Float[Tensor, "*D"]:
     if not bool((copy.isfinite() & (copy > 0)).all()):
         raise InputError(f"{name} holds values that are not > 0; expected a finite number > 0 of each output")
     return copy
+
+
+def check_unit_interval(likelihood: Likelihood, x: Tensor) -> None:
+    """Refuse values outside [0, 1]."""
+    # one quick pass where all is well, also with no data; NaN takes the longer way
+    if x.numel() and not (x.amin() >= 0 and x.amax() <= 1):
+        _refuse(
+            likelihood, x, (x < 0) | (x > 1), "values in [0, 1]; scale the data, or use another, such as Gaussian()"
+        )
+
+
+def check_counts(likelihood: Likelihood, x: Tensor) -> None:
+    """Refuse what are no whole numbers from 0 on."""
+    if not x.is_floating_point():
+        _refuse(likelihood, x, x < 0, _COUNTS)
+    elif x.numel() and not (x.amin() >= 0 and torch.equal(x, x.floor())):
+        _refuse(likelihood, x, (x < 0) | (x != x.floor()), _COUNTS)
+
+
+def _refuse(likelihood: Likelihood, x: Tensor, wrong: Tensor, expected: str) -> None:
+    wrong = wrong & x.isfinite()
+    if bool(wrong.any()):
+        raise InputError(f"the data have {float(x[wrong][0]):.6g}, but {likelihood} is for {expected}")
 
 
 def check_number_of_outputs(likelihood: Likelihood, parameter: Tensor, eta: Tensor) -> None:

@@ -7,7 +7,7 @@ from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_
 
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
-from curvae.likelihoods.base import ElementwiseLikelihood, check_same_shape, per_sample
+from curvae.likelihoods.base import ElementwiseLikelihood, check_same_shape, check_unit_interval, per_sample
 
 
 class Bernoulli(ElementwiseLikelihood):
@@ -77,6 +77,10 @@ class Bernoulli(ElementwiseLikelihood):
         grey = (x > 0) & (x < 1)
         return torch.hypot(on.where(grey, 1), off.where(grey, 1)).where(grey, on + off)
 
+    def check(self, x: Tensor) -> None:
+        """Values outside [0, 1] are refused."""
+        check_unit_interval(self, x)
+
     def __repr__(self) -> str:
         return "Bernoulli()"
 
@@ -115,6 +119,10 @@ class BernoulliLogits(ElementwiseLikelihood):
 
     def _root_curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         return root_of_slope(eta)
+
+    def check(self, x: Tensor) -> None:
+        """Values outside [0, 1] are refused."""
+        check_unit_interval(self, x)
 
     def __repr__(self) -> str:
         return "BernoulliLogits()"

@@ -8,7 +8,7 @@ import torch
 
 from curvae._checks import positive
 from curvae._typing import Float, Tensor
-from curvae.likelihoods.base import ElementwiseLikelihood, Location, check_same_shape, per_sample
+from curvae.likelihoods.base import ElementwiseLikelihood, Location, check_same_shape, check_unit_interval, per_sample
 
 
 class ContinuousBernoulli(ElementwiseLikelihood):
@@ -65,6 +65,10 @@ class ContinuousBernoulli(ElementwiseLikelihood):
         ratio = 2 * size * (-size).exp() / (1 - (-2 * size).exp())
         exact = size.reciprocal() * (1 - ratio.square()).sqrt()
         return 0.5 * torch.where(small, series.sqrt(), exact)
+
+    def check(self, x: Tensor) -> None:
+        """Values outside [0, 1] are refused."""
+        check_unit_interval(self, x)
 
     def __repr__(self) -> str:
         return "ContinuousBernoulli()"

@@ -14,6 +14,7 @@ from curvae.errors import InputError
 from curvae.likelihoods.base import (
     ElementwiseLikelihood,
     Likelihood,
+    check_counts,
     check_number_of_outputs,
     check_same_shape,
     per_sample,
@@ -57,6 +58,10 @@ class Poisson(ElementwiseLikelihood):
 
     def _root_curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         return (0.5 * eta).exp()
+
+    def check(self, x: Tensor) -> None:
+        """What are no counts is refused."""
+        check_counts(self, x)
 
     def __repr__(self) -> str:
         return "Poisson()"
@@ -112,6 +117,10 @@ class NegativeBinomial(ElementwiseLikelihood):
 
     def _logit(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         return eta - math.log(self.dispersion)
+
+    def check(self, x: Tensor) -> None:
+        """What are no counts is refused."""
+        check_counts(self, x)
 
     def __repr__(self) -> str:
         return f"NegativeBinomial(dispersion={self.dispersion:g})"
@@ -186,6 +195,10 @@ class LearnedNegativeBinomial(nn.Module, ElementwiseLikelihood):
         root = root_of_slope(eta - self.log_dispersion.to(eta.dtype))
         return (x + self.dispersion.to(eta.dtype)).sqrt() * root
 
+    def check(self, x: Tensor) -> None:
+        """What are no counts is refused."""
+        check_counts(self, x)
+
     def __repr__(self) -> str:
         return f"LearnedNegativeBinomial(dispersion={span(self.dispersion)})"
 
@@ -206,7 +219,11 @@ class Categorical(Likelihood):
         r"""$\log\sum_ce^{\eta_c}-\eta_x$, summed over positions."""
         self._check(eta, x)
         # PyTorch ignores class −100 by default; here there is no such class
-        return per_sample(cross_entropy(eta, x.long(), reduction="none", ignore_index=torch.iinfo(torch.long).min))
+        try:
+            scores = cross_entropy(eta, x.long(), reduction="none", ignore_index=torch.iinfo(torch.long).min)
+        except IndexError as error:  # of the CPU; on a GPU PyTorch stops the process
+            raise InputError(f"the decoder gives {eta.shape[1]} classes, numbered from 0 ({error})") from None
+        return per_sample(scores)
 
     def log_prob(self, eta: Float[Tensor, "B C *S"], x: Tensor) -> Float[Tensor, " B"]:
         """Minus the nll, which is normalised already."""
@@ -255,6 +272,10 @@ class Categorical(Likelihood):
                 f"the decoder's logits have shape {tuple(eta.shape)} and the classes {tuple(x.shape)}; "
                 "expected [B, C, *S] and [B, *S]"
             )
+
+    def check(self, x: Tensor) -> None:
+        """What are no classes 0, 1, 2, … is refused."""
+        check_counts(self, x)
 
     def __repr__(self) -> str:
         return "Categorical()"

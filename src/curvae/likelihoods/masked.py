@@ -101,5 +101,9 @@ class Masked(nn.Module, Likelihood):
         outputs = self.likelihood.at_outputs(seen, eta)
         return eta.where(outputs, _OUTPUT), x.where(seen, _OBSERVED), seen, outputs
 
+    def check(self, x: Tensor) -> None:
+        """As the inner model has it."""
+        self.likelihood.check(x)
+
     def __repr__(self) -> str:
         return f"Masked({self.likelihood})"

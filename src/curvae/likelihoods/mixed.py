@@ -126,6 +126,12 @@ class Mixed(nn.Module, Likelihood):
             classes = _is_categorical(part.likelihood)
             yield part.likelihood, piece.unflatten(1, (-1, part.columns)) if classes else piece
 
+    def check(self, x: Tensor) -> None:
+        """Each part's columns, if there are as many as the parts have."""
+        if x.dim() == 2 and x.shape[1] == self.columns:
+            for part, columns in zip(self.parts, x.split([part.columns for part in self.parts], 1), strict=True):
+                part.likelihood.check(columns)
+
     def __repr__(self) -> str:
         return f"Mixed({', '.join(f'{part.likelihood}: {part.columns}' for part in self.parts)})"
 

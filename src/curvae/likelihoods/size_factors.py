@@ -103,6 +103,10 @@ class SizeFactors(nn.Module, Likelihood):
             raise InputError("a size factor, the last column of the data, is not > 0; expected finite numbers > 0")
         return eta + factors.to(eta.dtype).log(), x[:, :-1]
 
+    def check(self, x: Tensor) -> None:
+        """What are no counts, beside the size factors, is refused."""
+        self.likelihood.check(x if self.typical is not None else x[..., :-1])
+
     def __repr__(self) -> str:
         typical = "" if self.typical is None else f", typical={self.typical:g}"
         return f"SizeFactors({self.likelihood}{typical})"

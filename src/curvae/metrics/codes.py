@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import IterableDataset
 
-from curvae._checks import positive_int
+from curvae._checks import a_kind, positive_int
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder, Model
 from curvae.conditioned import Conditioned
@@ -157,7 +157,7 @@ def has_posterior(model: object) -> bool:
 def _pieces(data: Any, size: int) -> Iterator[tuple[Any, Any]]:
     """Of each piece x and what stands beside it."""
     if isinstance(data, TorchDataset) and not isinstance(data, IterableDataset):
-        raise InputError(f"data is a {type(data).__name__}, one sample at a time; expected a DataLoader over it")
+        raise InputError(f"data is {a_kind(data)}, one sample at a time; expected a DataLoader over it")
     if isinstance(data, Iterable) and not isinstance(data, list | tuple | str | Mapping) and not _is_array(data):
         for batch in data:
             if isinstance(batch, Mapping):

@@ -110,6 +110,7 @@ def importance_weighted_nll(
     found: list[Float[Tensor, "2 B"]] = []
     with deployed(model):
         for at, x in conditioned_batches(model, data, batch_size):
+            likelihood.check(x)
             q = in_double(at.posterior(x))
             weights = _log_weights(at, q, x, likelihood, samples, chunk_size, generator, noise)
             found.append(_log_moments(weights).cpu())

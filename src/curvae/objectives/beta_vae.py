@@ -14,6 +14,7 @@ from curvae.errors import InputError
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.likelihoods.base import check_likelihood
 from curvae.objectives.loss import check_model
+from curvae.objectives.support import check_support
 from curvae.objectives.terms import Terms
 
 
@@ -57,6 +58,7 @@ class BetaVAE:
     def __call__(self, model: Model, x: Tensor, generator: torch.Generator | None = None) -> Terms:
         """The parts for a batch ``x`` ``[B, *D]``; noise comes from ``generator``."""
         check_model(model)
+        check_support(self.likelihood, x)
         q = model.posterior(x)
         draws = list(q.rsample(generator, (self.samples // (1 + self.antithetic),)))
         if self.antithetic:

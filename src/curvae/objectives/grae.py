@@ -28,6 +28,7 @@ from curvae.likelihoods.base import check_likelihood
 from curvae.objectives.expansion import check_expansion, sampled_expansion
 from curvae.objectives.loss import check_model
 from curvae.objectives.orthogonality import sampled_orthogonality
+from curvae.objectives.support import check_support
 from curvae.objectives.terms import Terms
 from curvae.posteriors import Full, Structure, logdet
 from curvae.posteriors.structure import check_structure
@@ -112,6 +113,7 @@ class GRAE:
     def __call__(self, model: Model, x: Tensor, generator: torch.Generator | None = None) -> Terms:
         """The parts for a batch ``x`` ``[B, *D]``; ``generator`` draws columns where the estimator samples them."""
         check_model(model)
+        check_support(self.likelihood, x)
         h = model.encode(x)
         estimate = self._estimate(model, h, x, generator)
         parts = {

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from curvae._checks import a_kind
 from curvae._part import own_part
 from curvae._precision import half_weights
 from curvae._repr import line
@@ -96,7 +97,7 @@ def check_model(model: Any) -> None:
         _check_wrapper(model)
     if not hasattr(model, "decode"):
         raise InputError(
-            f"the model is a {type(model).__name__}; expected curvae.Autoencoder(encoder, decoder, latents=…) over "
+            f"the model is {a_kind(model)}; expected curvae.Autoencoder(encoder, decoder, latents=…) over "
             "your modules, or anything with its methods encode, posterior and decode"
         )
     if not isinstance(model, nn.Module):

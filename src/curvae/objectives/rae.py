@@ -12,6 +12,7 @@ from curvae.errors import InputError
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.likelihoods.base import check_likelihood
 from curvae.objectives.loss import check_model
+from curvae.objectives.support import check_support
 from curvae.objectives.terms import Terms
 
 
@@ -61,6 +62,7 @@ class RAE:
     def __call__(self, model: Model, x: Tensor, generator: torch.Generator | None = None) -> Terms:
         """The parts for a batch ``x`` ``[B, *D]``; ``generator`` draws probes where the trace is estimated."""
         check_model(model)
+        check_support(self.likelihood, x)
         h = model.encode(x)
         if self.decoder_weight == 0:  # nothing of the decoder's derivatives is left
             eta, trace = model.decode(h), h.new_zeros(len(h))

@@ -16,6 +16,7 @@ from curvae.likelihoods import Gaussian, Likelihood
 from curvae.likelihoods.base import check_likelihood
 from curvae.objectives.expansion import check_expansion, sampled_expansion
 from curvae.objectives.loss import check_decoder
+from curvae.objectives.support import check_support
 from curvae.posteriors import Diagonal, Full, Structure
 from curvae.posteriors.structure import check_structure
 
@@ -109,6 +110,8 @@ def regulariser(
         if not isinstance(likelihood, Gaussian):
             raise InputError(f"x is missing; {likelihood} needs the observations to weigh its outputs")
         likelihood = _Blind(likelihood.sigma)
+    else:
+        check_support(likelihood, x)
     structure = _default(estimator) if structure is None else structure
     check_structure(structure)
     expansion = non_negative("expansion", expansion)

@@ -19,6 +19,7 @@ from curvae.forward.secants import Differences
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.likelihoods.base import check_likelihood
 from curvae.objectives.loss import check_model
+from curvae.objectives.support import check_support
 from curvae.objectives.terms import Terms
 from curvae.posteriors import Normal
 
@@ -74,6 +75,7 @@ class Taylor:
     def __call__(self, model: Model, x: Tensor, generator: torch.Generator | None = None) -> Terms:
         """The parts for a batch ``x`` ``[B, *D]``; ``generator`` draws secants, where there are any."""
         check_model(model)
+        check_support(self.likelihood, x)
         q = model.posterior(x)
         if self.estimator is not None:
             eta, trace = self._secants(self.estimator, model, q, x, generator)

@@ -42,12 +42,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Axis:
-    """How an axis is drawn: label, limits (None: from the data), scale, and whether only whole numbers are marked."""
+    """How an axis is drawn: label, limits (None: from the data), scale, whether only whole numbers are marked, and what
+    the numbers from 1 on are called there."""
 
     label: str = ""
     limits: tuple[float, float] | None = None
     log: bool = False
     whole: bool = False
+    names: tuple[str, ...] = ()
 
 
 def chart(
@@ -83,7 +85,9 @@ def _dress(axes: Axes, x: Axis, y: Axis) -> None:
     axes.patch.set_alpha(0)
     axes.set_xlabel(x.label, color=INK, fontsize=8)
     axes.set_ylabel(y.label, color=INK, fontsize=8)
-    if x.whole:
+    if x.names:
+        axes.set_xticks(range(1, len(x.names) + 1), x.names, rotation=45, ha="right", rotation_mode="anchor")
+    elif x.whole:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if x.limits is not None:
         axes.set_xlim(*x.limits)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
 from matplotlib.colors import LinearSegmentedColormap, to_hex
@@ -12,12 +14,23 @@ from curvae.report.pictures import Picture
 from curvae.report.subjects import ShownRun
 
 LINE_AMOUNTS = Amounts(examples=6, samples=30, latents=4)
-_ENTRIES = Axis("entry of the sample", whole=True)
+# names that fit below a chart, and letters of each
+_MOST_NAMES, _LONGEST = 12, 16
 _SHADES = LinearSegmentedColormap.from_list("shades", ["#3268c8", "#8f8f8f", "#d0453f"])
 
 
 class LineDrawing(Drawing):
-    """Each sample is a line: the entry's number across, its value up."""
+    """Each sample is a line: the entry's number across, or its name where there are few, and its value up.
+
+    Args:
+        names: of the entries; none where they have none.
+    """
+
+    def __init__(self, names: Sequence[str] = ()) -> None:
+        short = tuple(name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in names)
+        self._entries = Axis("entry of the sample", whole=True)
+        if 0 < len(short) <= _MOST_NAMES:
+            self._entries = Axis(names=short)
 
     def rebuilt(self, originals: Float[np.ndarray, "B *D"], outputs: Outputs) -> list[Captioned]:
         """A chart for each sample: the original as a broad grey line, the runs on top."""
@@ -28,7 +41,7 @@ class LineDrawing(Drawing):
             lines = [_line(INK, flat[0][i], width=4.0, opacity=0.5)]
             lines += [_line(s.colour, values[i], width=1.2) for (s, _), values in zip(outputs, flat[1:], strict=True)]
             caption = f"held-out sample {i + 1}"
-            figures.append(Captioned(caption, chart(lines, f"{caption} and its reconstructions", _ENTRIES, y)))
+            figures.append(Captioned(caption, chart(lines, f"{caption} and its reconstructions", self._entries, y)))
         return figures
 
     def sampled(self, outputs: Outputs, originals: Float[np.ndarray, "N *D"]) -> list[Captioned]:
@@ -40,7 +53,9 @@ class LineDrawing(Drawing):
             ours, theirs = _flat(values), _flat(originals)
             two = ours.shape[1] == 2
             picture = (
-                _cloud(subject.colour, ours, theirs, alt) if two else _bundle(subject.colour, ours, theirs, y, alt)
+                _cloud(subject.colour, ours, theirs, self._entries.names, alt)
+                if two
+                else _bundle(subject.colour, ours, theirs, self._entries, y, alt)
             )
             figures.append(Captioned(subject.name, picture, subject))
         return figures
@@ -49,7 +64,7 @@ class LineDrawing(Drawing):
         """A line for each of one latent's values, from blue (lowest) to red (highest)."""
         shades = _SHADES(np.linspace(0, 1, len(row)))
         lines = [_line(to_hex(shade), values, width=1.2) for shade, values in zip(shades, _flat(row), strict=True)]
-        return chart(lines, alt, _ENTRIES, common_axis([row.ravel()], "value"))
+        return chart(lines, alt, self._entries, common_axis([row.ravel()], "value"))
 
     def thumbnails(self, data: Float[np.ndarray, "B *D"]) -> list[Picture | None]:
         """None: a vector has no small picture."""
@@ -67,19 +82,26 @@ def code_cloud(subject: ShownRun, points: Float[np.ndarray, "N 2"], latents: tup
     )
 
 
-def _cloud(colour: str, values: Float[np.ndarray, "N 2"], originals: Float[np.ndarray, "M 2"], alt: str) -> Picture:
+def _cloud(
+    colour: str,
+    values: Float[np.ndarray, "N 2"],
+    originals: Float[np.ndarray, "M 2"],
+    names: tuple[str, ...],
+    alt: str,
+) -> Picture:
+    x, y = map(Axis, names or ("first number", "second number"))
     points = [
         Line(INK, originals[:, 0], originals[:, 1], width=0.0),
         Line(colour, values[:, 0], values[:, 1], width=0.0),
     ]
-    return chart(points, alt, Axis("first number"), Axis("second number"), square=True)
+    return chart(points, alt, x, y, square=True)
 
 
 def _bundle(
-    colour: str, values: Float[np.ndarray, "N D"], originals: Float[np.ndarray, "M D"], y: Axis, alt: str
+    colour: str, values: Float[np.ndarray, "N D"], originals: Float[np.ndarray, "M D"], x: Axis, y: Axis, alt: str
 ) -> Picture:
     lines = [_line(INK, one, width=2.0, opacity=0.35) for one in originals]
-    return chart([*lines, *(_line(colour, one, width=0.8, opacity=0.6) for one in values)], alt, _ENTRIES, y)
+    return chart([*lines, *(_line(colour, one, width=0.8, opacity=0.6) for one in values)], alt, x, y)
 
 
 def _line(colour: str, values: Float[np.ndarray, " N"], width: float, opacity: float = 1.0) -> Line:

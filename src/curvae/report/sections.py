@@ -131,7 +131,7 @@ def look(group: RunGroup, runs: int) -> Looks | None:
     images = is_image(dataset.shape)
     amounts = image_amounts(dataset.shape, runs) if images else LINE_AMOUNTS
     shown = held_out(dataset, amounts.examples)
-    drawing = ImageDrawing(value_limits(dataset, shown), amounts.side) if images else LineDrawing()
+    drawing = ImageDrawing(value_limits(dataset, shown), amounts.side) if images else LineDrawing(dataset.columns or ())
     noise = prior_noise(amounts.samples, max(view.model.latents for _, view in group.trained), _SEED)
     beside, drawn = conditions(dataset, amounts.examples), conditions(dataset, amounts.samples, repeat=True)
     rebuilt = [(subject, view.at(beside).reconstruct(shown)) for subject, view in group.trained]

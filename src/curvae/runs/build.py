@@ -18,8 +18,9 @@ from curvae.nn.columns import Placed, Standardised
 from curvae.posteriors import Banded, BlockDiagonal, Shared, Structure
 from curvae.runs.config import RunConfig
 from curvae.runs.fields import AUTO
-from curvae.runs.mixed import MASKED, bare, is_counts, is_mixed
+from curvae.runs.mixed import MASKED, bare, is_mixed
 from curvae.runs.parts import build_likelihood, build_structure
+from curvae.runs.placing import counted
 
 _HIDDEN = (512, 256)
 _Make = Callable[[RunConfig, tuple[int, ...], tuple[int, ...]], tuple[nn.Module, nn.Module]]
@@ -190,7 +191,8 @@ def _of_columns(config: RunConfig, shape: tuple[int, ...], make: _Make) -> tuple
     if masked:
         encoder = networks.Observed(encoder)
     if is_mixed(config.likelihood):
-        encoder, decoder = Standardised(encoder, is_counts(config.likelihood)), Placed(decoder, math.prod(shape))
+        counts = counted(build_likelihood(config.likelihood), math.prod(shape))
+        encoder, decoder = Standardised(encoder, counts), Placed(decoder, math.prod(shape))
     return encoder, decoder
 
 

@@ -13,7 +13,8 @@ from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset
 from curvae.errors import InputError
 from curvae.likelihoods import BernoulliLogits, LearnedGaussian, LearnedNegativeBinomial, Likelihood, Masked, Mixed
-from curvae.nn.columns import Placed, Standardised, dispersions, moments
+from curvae.nn.columns import Placed, Standardised
+from curvae.runs.placing import placed, start
 
 MIXED, MASKED = "mixed", "masked:"
 KINDS = ("continuous", "binary", "counts")
@@ -199,11 +200,6 @@ def columns_of(dataset: Dataset) -> list[str]:
     return list(dataset.columns or map(str, range(dataset.shape[0])))
 
 
-def is_counts(text: str) -> Tensor:
-    """Which columns are counts, ``[C]``; on the CPU, whatever the default device is."""
-    return torch.tensor([kind == "counts" for kind in _kinds(text)], device="cpu")
-
-
 @torch.no_grad()
 def begin(model: Autoencoder, text: str, dataset: Dataset) -> None:
     """Put a new model of a mixed table where the training half is: what its networks see and say, and its scales.
@@ -218,21 +214,8 @@ def begin(model: Autoencoder, text: str, dataset: Dataset) -> None:
     inner = own.likelihood if isinstance(own, Masked) else own
     if not isinstance(inner, Mixed) or repr(inner) != repr(build_mixed(bare(text))):
         return  # a model of one's own has begun it elsewhere
-    centre, scale = moments(x)
-    for kind, part, columns in _parts(text, inner):
-        here = slice(*columns)
-        values = x[:, here]
-        if isinstance(part, LearnedGaussian):
-            # from where nothing is explained: a smaller scale makes the networks' task stiff before they have begun
-            part.start(scale[here])
-        elif isinstance(part, LearnedNegativeBinomial):
-            part.log_dispersion.copy_(dispersions(values).log())
-        if kind == "binary":
-            centre[here] = (centre[here] * 0.98 + 0.01).logit()
-        elif kind == "counts":
-            centre[here] = (centre[here] + 1e-2).log()
-        if kind != "continuous":
-            scale[here] = 1.0
+    start(inner, x)
+    centre, scale = placed(inner, x, inner.outputs)
     if isinstance(model.encoder, Standardised):
         model.encoder.fit(x.to(model.encoder.centre))
     if isinstance(model.decoder, Placed):
@@ -243,13 +226,6 @@ def begin(model: Autoencoder, text: str, dataset: Dataset) -> None:
 def _kinds(text: str) -> list[str]:
     """Of each column."""
     return [kind for kind, count in pieces(text) for _ in range(count)]
-
-
-def _parts(text: str, mixed: Mixed) -> Iterator[tuple[str, Likelihood, tuple[int, int]]]:
-    place = 0
-    for (kind, count), part in zip(pieces(text), mixed.parts, strict=True):
-        yield kind, part.likelihood, (place, place + count)
-        place += count
 
 
 def _one(kind: str, count: int) -> Likelihood:

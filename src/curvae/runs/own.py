@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from curvae._checks import a_kind
 from curvae.autoencoder import Autoencoder
 from curvae.errors import InputError
 from curvae.runs.builder import name_of
@@ -49,9 +50,9 @@ def build_own(
             )
         return build
     if not callable(build):
-        raise InputError(f"the model is a {type(build).__name__}; expected an Autoencoder or a function that makes one")
+        raise InputError(f"the model is {a_kind(build)}; expected an Autoencoder or a function that makes one")
     values = settings_of(build, settings)
     model = build(*((shape,) if takes_shape(build) else ()), **values, **(options or {}))
     if not isinstance(model, Autoencoder):
-        raise InputError(f"{name_of(build)} returned a {type(model).__name__}; expected a curvae.Autoencoder")
+        raise InputError(f"{name_of(build)} returned {a_kind(model)}; expected a curvae.Autoencoder")
     return model

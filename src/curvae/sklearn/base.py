@@ -273,6 +273,8 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             raise InputError(f"device is {shown(self.device)}, which PyTorch does not find here; use 'cpu'") from error
         if reset:
             self._coding = Coding.of(chosen.names, known, known) if known else None
+            names = getattr(self, "feature_names_in_", None)
+            self._names = None if names is None else tuple(map(str, np.delete(names, chosen.places)))
         return Told(x, None if self._coding is None else self._coding.code(known).to(x))
 
     def _told(self, condition: Any, count: int) -> Tensor | None:
@@ -287,7 +289,7 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """A table that the fitted model is asked about."""
         check_is_fitted(self)
         told = self._validated(X, reset=False)
-        table = Table(told.x, self.likelihood, self.size_factors)
+        table = Table(told.x, self._said, self.size_factors, self._names)
         table.check()
         if table.gaps and not self._features.gaps:
             raise InputError("X has missing values (NaN) but the samples that the model was fitted on had none")
@@ -295,9 +297,9 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _build(self, told: Told) -> None:
         """New networks for this table, from the seed."""
-        table = Table(told.x, self.likelihood, self.size_factors)
+        table = Table(told.x, self.likelihood, self.size_factors, self._names).resolved()
         table.check()
-        likelihood = likelihood_for(table)
+        likelihood, self._said = likelihood_for(table), table.likelihood
         latents = positive_int("n_components", self.n_components)
         self.seed_ = _seed(self.random_state)
         self.model_, self._features = build_networks(

@@ -29,8 +29,9 @@ class GRAE(TableAutoencoder):
     likelihood : str or Likelihood, default="gaussian"
         The observation model. ``"gaussian"`` learns a noise scale for each column and ``"gaussian:learned"`` one for
         all, ``"bernoulli"`` is of values in [0, 1], ``"poisson"`` and ``"negative-binomial"`` (which learns a
-        dispersion for each column) of counts; the command line's other names are known too. Or an object of
-        :mod:`curvae.likelihoods`, for instance ``Mixed`` for columns of different kinds.
+        dispersion for each column) of counts, and ``"mixed"`` (``"mixed:COLUMN=KIND"``) takes each column for what it
+        looks like, as on the command line, whose other names are known too. Or an object of
+        :mod:`curvae.likelihoods`, for instance ``Mixed`` with kinds of your own.
     size_factors : {None, "total", "column"}, default=None
         Of counts: what makes one sample count more than another. ``"total"`` is each sample's own total over the
         median of them all, ``"column"`` the last column of ``X`` (without conditions).

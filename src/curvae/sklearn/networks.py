@@ -16,7 +16,7 @@ from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.nn import Beside, MLPDecoder, MLPEncoder, linear_decoder
 from curvae.posteriors import Structure
-from curvae.sklearn.table import Features, Table, outputs_for, outputs_of
+from curvae.sklearn.table import Features, Table, counts_of, outputs_for, outputs_of
 
 ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU}
 
@@ -70,12 +70,12 @@ def build_networks(
     between = ACTIVATIONS[activation]
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        features = Features(table)
+        features = Features(table, counts_of(table, likelihood))
         width = features.out_features
         seen, codes = width + conditions, latents + conditions
         encoder = MLPEncoder((seen,), hidden, between) if hidden else nn.Identity()
         decoder = MLPDecoder(codes, (outputs,), hidden[::-1], between) if hidden else linear_decoder(codes, (outputs,))
-        placed = nn.Sequential(decoder, outputs_of(table, outputs))
+        placed = nn.Sequential(decoder, outputs_of(table, likelihood, outputs))
         model = Autoencoder(
             _Before(features, Beside(encoder)) if conditions else nn.Sequential(features, encoder),
             Beside(placed) if conditions else placed,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
 from curvae._checks import shown
-from curvae._typing import Float, Tensor
+from curvae._typing import Bool, Float, Tensor
+from curvae.data import Dataset
 from curvae.errors import InputError
 from curvae.likelihoods import (
     BernoulliLogits,
@@ -20,9 +21,10 @@ from curvae.likelihoods import (
     Mixed,
     SizeFactors,
 )
-from curvae.likelihoods.base import Location
 from curvae.nn.columns import dispersions, moments
+from curvae.runs.mixed import MASKED, bare, check_kinds, is_mixed, is_open, resolved
 from curvae.runs.parts import build_likelihood
+from curvae.runs.placing import counted, placed, start
 
 COUNTS = ("poisson", "negative-binomial")
 BINARY = ("bernoulli", "bernoulli-logits")
@@ -34,22 +36,38 @@ _FLOOR = 0.01
 
 @dataclass(frozen=True)
 class Table:
-    """A training table and how its numbers are to be understood.
+    """A table and how its numbers are to be understood.
 
     Attributes:
         x: the data, NaN where a number is missing; with ``size_factors="column"`` their factors are the last column.
         likelihood: name of the observation model, or one.
         size_factors: ``None``, ``"total"`` or ``"column"``.
+        names: of the columns, for errors and for ``"mixed"``; None for their positions.
     """
 
     x: Float[Tensor, "N C"]
     likelihood: str | Likelihood
     size_factors: str | None
+    names: tuple[str, ...] | None = None
+
+    def resolved(self) -> Table:
+        """Itself, with the kinds of the columns where ``"mixed"`` leaves them to the training data.
+
+        Raises:
+            InputError: no such column or kind, or numbers that are not of that kind.
+        """
+        if not (isinstance(self.likelihood, str) and is_open(self.likelihood)):
+            return self
+        return replace(self, likelihood=resolved(self.likelihood, self._dataset()))
+
+    def _dataset(self) -> Dataset:
+        x = self.x.float().cpu()
+        return Dataset("X", x, x, {}, columns=self.names)
 
     @property
     def name(self) -> str:
         """The observation model's name without its numbers; empty where an object was given."""
-        return self.likelihood.partition(":")[0] if isinstance(self.likelihood, str) else ""
+        return bare(self.likelihood).partition(":")[0] if isinstance(self.likelihood, str) else ""
 
     @property
     def counts(self) -> bool:
@@ -63,8 +81,9 @@ class Table:
 
     @property
     def gaps(self) -> bool:
-        """Whether some are missing."""
-        return bool(self.values.isnan().any())
+        """Whether some are missing, or may be."""
+        said = isinstance(self.likelihood, str) and self.likelihood.startswith(MASKED)
+        return said or bool(self.values.isnan().any())
 
     @property
     def typical(self) -> float | None:
@@ -86,6 +105,8 @@ class Table:
                 f"size_factors is {self.size_factors!r} but likelihood is {self.likelihood!r}; they go with 'poisson' "
                 "and 'negative-binomial' (for an object of your own, likelihoods.SizeFactors)"
             )
+        if isinstance(self.likelihood, str) and is_mixed(self.likelihood):
+            check_kinds(self.likelihood, self._dataset(), training=False)
         values = self.values[~self.values.isnan()]
         if self.counts and bool(((values < 0) | (values != values.floor())).any()):
             raise InputError(
@@ -103,12 +124,14 @@ class Features(nn.Module):
 
     Args:
         table: the training data, for the columns' centres and scales.
+        counts: which columns are counts, ``[D]``.
     """
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, counts: Bool[Tensor, " D"]) -> None:
         super().__init__()
-        self.counts, self.factors, self.typical = table.counts, table.size_factors, table.typical
+        self.factors, self.typical = table.size_factors, table.typical
         self.gaps = table.gaps
+        self.register_buffer("counts", counts.to(table.x.device), persistent=False)
         raw = self._raw(table.x)
         centre, scale = moments(raw)
         self.register_buffer("centre", centre)
@@ -117,6 +140,7 @@ class Features(nn.Module):
 
     centre: Tensor
     scale: Tensor
+    counts: Tensor
 
     def forward(self, x: Float[Tensor, "B C"]) -> Float[Tensor, "B F"]:
         """The features."""
@@ -126,10 +150,8 @@ class Features(nn.Module):
         return torch.cat([features, (~seen).to(features)], 1) if self.gaps else features
 
     def _raw(self, x: Tensor) -> Tensor:
-        if not self.counts:
-            return x
         if self.factors is None:
-            return x.log1p()
+            return torch.where(self.counts, x.clamp(min=0).log1p(), x)
         values, factors = x, x[:, -1:]
         if self.factors == "column":
             values = x[:, :-1]
@@ -159,18 +181,14 @@ class Outputs(nn.Module):
         return self.centre + self.scale * y
 
 
-def outputs_of(table: Table, outputs: int) -> Outputs:
+def outputs_of(table: Table, likelihood: Likelihood, outputs: int) -> Outputs:
     """Where the observation model's parameters are without any latents."""
-    values = table.values
-    centre, scale = values.new_zeros(outputs), values.new_ones(outputs)
-    if table.counts:
-        return Outputs((_at_one(table).nanmean(0).nan_to_num(0) + 1e-2).log(), scale)
-    if table.name in BINARY:
-        frequency = (values.nanmean(0).nan_to_num(0.5) * 0.98 + 0.01).clamp(0.01, 0.99)
-        return Outputs(frequency.logit(), scale)
-    if _is_location(table):
-        return Outputs(*moments(values))
-    return Outputs(centre, scale)
+    return Outputs(*placed(_inner(likelihood), _at_one(table), outputs))
+
+
+def counts_of(table: Table, likelihood: Likelihood) -> Bool[Tensor, " D"]:
+    """Which columns are counts to the observation model."""
+    return counted(_inner(likelihood), table.values.shape[1])
 
 
 def likelihood_for(table: Table) -> Likelihood:
@@ -182,18 +200,21 @@ def likelihood_for(table: Table) -> Likelihood:
     own = table.likelihood
     if not isinstance(own, str | Likelihood):
         raise InputError(f"likelihood is {shown(own)}; expected a name, such as 'gaussian', or one of likelihoods")
+    text = bare(own) if isinstance(own, str) else ""
     if not isinstance(own, str):
         likelihood = copy.deepcopy(own)
-    elif own in ("gaussian", "gaussian:learned"):
+    elif text in ("gaussian", "gaussian:learned"):
         # from where nothing is explained: a smaller scale makes the networks' task stiff before they have begun
         sigma = moments(table.values)[1]
-        likelihood = LearnedGaussian(sigma if own == "gaussian" else sigma.square().mean().sqrt(), floor=_FLOOR)
-    elif own == "negative-binomial":
+        likelihood = LearnedGaussian(sigma if text == "gaussian" else sigma.square().mean().sqrt(), floor=_FLOOR)
+    elif text == "negative-binomial":
         likelihood = LearnedNegativeBinomial(dispersions(_at_one(table)))
-    elif own == "bernoulli":
+    elif text == "bernoulli":
         likelihood = BernoulliLogits()
     else:
-        likelihood = build_likelihood(own)
+        likelihood = build_likelihood(text)
+        if is_mixed(text):
+            start(likelihood, table.values)
     if table.gaps and isinstance(likelihood, Likelihood) and not _is_masked(likelihood):
         likelihood = Masked(likelihood)
     if table.size_factors is not None:
@@ -221,12 +242,8 @@ def _at_one(table: Table) -> Float[Tensor, "N D"]:
     return values
 
 
-def _is_location(table: Table) -> bool:
-    own = table.likelihood
-    if isinstance(own, str):
-        return table.name in ("gaussian", "laplace", "student-t")
-    inner = own.likelihood if isinstance(own, Masked) else own
-    return isinstance(inner, Location)
+def _inner(likelihood: Likelihood) -> Likelihood:
+    return likelihood.likelihood if isinstance(likelihood, SizeFactors) else likelihood
 
 
 def _is_masked(likelihood: Likelihood) -> bool:

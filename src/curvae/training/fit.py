@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import replace
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from lightning.pytorch.loggers import Logger
 from torch import nn
 from torch.utils.data import DataLoader
 
-from curvae._checks import positive_int, shown
+from curvae._checks import a_kind, positive_int, shown
 from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset, as_dataset, load
 from curvae.data.samples import Take
@@ -37,6 +39,29 @@ _LOOKS = 10
 _SELDOM = 1000
 
 
+# options of the command, where messages of what both share name them; "curvae train …" is itself one to be typed
+_OPTIONS = {one.name for one in fields(RunConfig)} | {"out", "resume"}
+
+
+@contextmanager
+def _with_arguments() -> Iterator[None]:
+    """Name in errors the arguments of a call, ``lr``, in the place of options, ``--lr``."""
+    try:
+        yield
+    except (InputError, TrainingError) as error:
+        error.args = tuple(_renamed(text) if isinstance(text, str) else text for text in error.args)
+        raise
+
+
+def _renamed(text: str) -> str:
+    def argument(found: re.Match[str]) -> str:
+        name = found[1].replace("-", "_")
+        return name if name in _OPTIONS else found[0]
+
+    return text if "curvae train" in text else re.sub(r"(?<!\S)--([a-z-]+)", argument, text)
+
+
+@_with_arguments()
 def fit(
     model: Autoencoder,
     data: Any,
@@ -58,7 +83,7 @@ def fit(
     condition: Any = None,
     precision: str | None = None,
     compile: bool = False,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     devices: int = 1,
     seed: int = 0,
     checkpoint_every: int | None = None,
@@ -104,17 +129,19 @@ def fit(
             :func:`curvae.data.load` takes, such as ``"labels"``.
         precision: ``"32"``, ``"bf16"`` (networks under autocast) or ``"64"``; default that of the model's weights.
         compile: compile the networks.
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``, or such a ``torch.device``.
         devices: how many processes share each batch, with a GPU each or on the CPU; they are started here unless
             ``torchrun`` has started them. What a script runs then stands under ``if __name__ == "__main__":``. Needs
             ``out``.
         seed: of the split, the order of the data and the noise. The model is initialised already.
-        checkpoint_every: steps between checkpoints and held-out values; default ten of them, at most 1000 steps apart.
+        checkpoint_every: steps between checkpoints and held-out values; default ten of them, at most 1000 steps apart,
+            and on ``resume`` as the run has it.
         log_every: steps between lines of metrics.
         logger: ``"tensorboard"`` or ``"csv"``, or loggers of Lightning's.
         callbacks: callbacks of Lightning's.
         out: the run folder; default a temporary one that is removed with the run that is returned.
-        resume: go on with the run in ``out``, from its last checkpoint, with more steps if there are to be more.
+        resume: go on with the run in ``out``, from its last checkpoint, with more steps if there are to be more. A
+            ``"cosine"`` is then that of all the steps, so that the rate rises again first.
         progress: show it on stderr.
 
     Returns:
@@ -167,10 +194,10 @@ def fit(
         early_stop=early_stop,
         precision=_precision(model) if precision is None else precision,
         compile=compile,
-        device=device,
+        device=str(device) if isinstance(device, torch.device) else device,
         devices=devices,
         seed=seed,
-        checkpoint_every=min(_SELDOM, -(-many // _LOOKS)) if checkpoint_every is None else checkpoint_every,
+        checkpoint_every=_seldom(many, out, resume) if checkpoint_every is None else checkpoint_every,
         log_every=log_every,
         logger=logger if isinstance(logger, str) else "",
     )
@@ -205,7 +232,7 @@ def _check(model: Autoencoder, objective: Objective, steps: int | None, epochs: 
     check_model(model)
     if not isinstance(model, Autoencoder):
         raise InputError(
-            f"the model is a {type(model).__name__}; expected a curvae.Autoencoder(encoder, decoder, latents=…) over "
+            f"the model is {a_kind(model)}; expected a curvae.Autoencoder(encoder, decoder, latents=…) over "
             "your modules"
         )
     if not callable(objective):
@@ -265,6 +292,13 @@ def _said(objective: Objective, model: Autoencoder) -> dict[str, Any]:
     if "structure" not in found and model.structure is not None:
         found["structure"] = structure_name(model.structure)
     return found
+
+
+def _seldom(steps: int, out: Path | str | None, resume: bool) -> int:
+    """Steps between checkpoints where nobody says: a run that goes on, with more steps perhaps, keeps its own."""
+    if resume and out is not None:
+        return Run.open(out).config.checkpoint_every
+    return min(_SELDOM, -(-steps // _LOOKS))
 
 
 def _precision(model: Autoencoder) -> str:

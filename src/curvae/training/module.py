@@ -13,7 +13,7 @@ from curvae._part import Part
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder, Model
 from curvae.data import Batch
-from curvae.errors import IndefiniteError
+from curvae.errors import DerivativeError, IndefiniteError
 from curvae.forward.whole_batch import whole_batch
 from curvae.nn import MatrixWeightGradients
 from curvae.objectives import Objective, Terms
@@ -152,7 +152,7 @@ class Training(LightningModule):
             raise TrainingError(
                 f"the penalty cannot be computed at step {step}: the decoder's derivatives are not finite; {self.cure}"
             ) from None
-        except IndefiniteError as error:
+        except (IndefiniteError, DerivativeError) as error:
             raise TrainingError(f"the objective does not exist at step {step}: {error}") from None
 
     def total(self) -> float:

@@ -13,6 +13,7 @@ from curvae.errors import InputError
 from curvae.files import write_atomic
 from curvae.runs import Run, RunConfig
 from curvae.training.checkpoint import Checkpoint
+from curvae.training.schedule import learning_rate
 from curvae.training.snapshots import snapshot
 
 # the same training, longer, elsewhere, or with the data or the code of the model at another place
@@ -32,7 +33,8 @@ def changes(run: Run, config: RunConfig) -> list[str]:
     if fixed:
         values = ", ".join(f"{name} {getattr(config, name)} (was {getattr(run.config, name)})" for name in fixed)
         raise InputError(
-            f"{run.path} cannot be resumed with another configuration: {values}; leave them out or start a new run"
+            f"{run.path} cannot be resumed with another configuration: {values}; leave them as they were or start a "
+            "new run"
         )
     return names
 
@@ -89,6 +91,9 @@ def changed(
         raise InputError(f"{run.path} cannot be written: {reason(error)}; nothing was changed") from error
     if console is not None:
         values = ", ".join(f"{name} {getattr(config, name)} (was {getattr(run.config, name)})" for name in names)
+        if "steps" in names and config.schedule != "constant":
+            rate = learning_rate(config, step)
+            values += f"; the learning rate goes on from {rate:.3g}, on a {config.schedule} of {config.steps} steps"
         console.print(f"continues after step {step} with {values}", markup=False, highlight=False, soft_wrap=True)
     return lengthened
 

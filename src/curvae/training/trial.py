@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from curvae._checks import a_kind
 from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder, Model
 from curvae.data import Batch, Dataset, as_float
@@ -38,7 +39,7 @@ def try_out(config: RunConfig, model: Autoencoder, objective: Objective, dataset
             terms = first(at, x, torch.Generator())
             if not isinstance(terms, Terms):
                 raise InputError(
-                    f"the objective returned a {type(terms).__name__}; expected curvae.objectives.Terms, named parts "
+                    f"the objective returned {a_kind(terms)}; expected curvae.objectives.Terms, named parts "
                     "with a number for each sample"
                 )
             terms.mean().backward()
