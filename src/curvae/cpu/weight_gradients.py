@@ -21,7 +21,15 @@ Pair = tuple[int, int]
 Sizes = int | Sequence[int]
 HALF = torch.bfloat16
 WEIGHT_GRADIENTS = Switch()
-_inside = threading.local()
+
+
+class _Inside(threading.local):
+    """How many of the modes this thread is in."""
+
+    count = 0
+
+
+_inside = _Inside()
 
 
 class MatrixWeightGradients(TorchFunctionMode):
@@ -51,7 +59,7 @@ class MatrixWeightGradients(TorchFunctionMode):
 
     def __enter__(self) -> MatrixWeightGradients:
         """Replace them from here on, in this thread."""
-        _inside.count = getattr(_inside, "count", 0) + 1
+        _inside.count += 1
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
@@ -67,7 +75,7 @@ class MatrixWeightGradients(TorchFunctionMode):
         if func not in _REPLACED or not WEIGHT_GRADIENTS.on:
             return func(*args, **(kwargs or {}))
         # a tensor of another kind has its own rule, which will come back here with plain tensors or ask by_products
-        if types and not getattr(types[0], "asks_by_products", False):
+        if types and not hasattr(types[0], "asks_by_products"):
             with self:
                 return types[0].__torch_function__(func, types, args, kwargs)
         if types:
@@ -77,7 +85,7 @@ class MatrixWeightGradients(TorchFunctionMode):
 
 def by_products(func: Callable[..., Any]) -> Callable[..., Any]:
     """What the mode calls in a function's place where modes are switched off, inside :class:`MatrixWeightGradients`."""
-    return _REPLACED.get(func, func) if WEIGHT_GRADIENTS.on and getattr(_inside, "count", 0) else func
+    return _REPLACED.get(func, func) if WEIGHT_GRADIENTS.on and _inside.count else func
 
 
 def weight_gradient(
