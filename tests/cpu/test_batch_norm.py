@@ -74,12 +74,29 @@ def test_what_needs_no_gradient_gets_none(frozen: str, seed: int) -> None:
     torch.testing.assert_close(gradients(True, fixed), expected)
 
 
+def test_statistics_alone_have_gradients(seed: int) -> None:
+    inputs = _inputs((3,), True)
+    for place in (1, 2):
+        got, expected = (of(*inputs)[place].sin().sum() for of in (lambda *x: normalise(*x, DATA, EPS), _written_out))
+        torch.testing.assert_close(*(torch.autograd.grad(of, inputs[0])[0] for of in (got, expected)))
+
+
 def test_takes_any_layout_of_memory(seed: int) -> None:
     rows, weight, bias = _inputs((3, 2), True)
-    last = rows.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
-    for of in (rows, last):
-        normalise(of, weight, bias, DATA, EPS)[0].sum().backward()  # an expanded gradient
-    torch.testing.assert_close(rows.grad, last.grad)
+    expected, weights = normalise(rows, weight, bias, DATA, EPS), torch.randn_like(rows)
+
+    def gradients(output: Tensor, of: Tensor) -> list[Tensor]:
+        losses = (output * weights).sum(), output.sum()  # the gradient of the second is an expanded one
+        return [torch.autograd.grad(loss, of, retain_graph=True)[0] for loss in losses]
+
+    wanted = gradients(expected[0], rows)
+    padded = torch.nn.functional.pad(rows.detach(), (1, 1))[..., 1:-1]  # with gaps
+    turned = rows.detach().permute(3, 0, 2, 1).contiguous().permute(1, 3, 2, 0)
+    for of in (padded, turned, rows.detach().contiguous(memory_format=torch.channels_last)):
+        of.requires_grad_()
+        got = normalise(of, weight, bias, DATA, EPS)
+        torch.testing.assert_close(got, expected)
+        torch.testing.assert_close(gradients(got[0], of), wanted)
 
 
 class _Twice(nn.Module):

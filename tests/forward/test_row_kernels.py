@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.func import jacrev
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 
+from curvae.cpu.weight_gradients import MatrixWeightGradients
 from curvae.forward.pushforward import pushforward
 from curvae.forward.row_rules import CannotFollow
 from curvae.forward.rows import push_rows
@@ -71,6 +73,7 @@ LAYERS: dict[str, tuple[Callable[[], Layer], tuple[int, ...]]] = {
     "sum": (lambda: lambda x: torch.sub(x, x.tanh(), alpha=2), (5,)),
     "plus one for each": (lambda: lambda x: EACH - x, (5,)),
     "times one for each": (lambda: lambda x: EACH * x / (EACH + 1), (5,)),
+    "sum with a vector, and the rows again": (lambda: lambda x: (x + MORE[0]) * x + EACH, (4,)),
     "sum that grows": (lambda: lambda x: MORE - x[:, None], (4,)),
     "product that grows": (lambda: lambda x: x[:, None] * MORE, (4,)),
     "product": (lambda: lambda x: x * x.tanh() * x, (5,)),
@@ -153,6 +156,23 @@ def test_what_was_drawn_before_rows_gave_up_is_drawn_again(seed: int) -> None:
     eta = pushforward(decoder, z, unit)[0]
     torch.manual_seed(3)
     torch.testing.assert_close(eta, decoder(z))
+
+
+class _Halved(TorchFunctionMode):
+    """A caller's mode, which sees to it that half of everything is bent."""
+
+    def __torch_function__(self, func: Callable, types: object, args: tuple = (), kwargs: dict | None = None) -> object:
+        if func is functional.elu:
+            args = (args[0] * 0.5, *args[1:])
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_mode_of_the_caller_sees_what_is_done_to_rows(seed: int) -> None:
+    first, z, tangents = nn.Linear(2, 3), torch.randn(BATCH, 2), torch.randn(1, BATCH, 2)
+    expected = push_rows(lambda z: functional.elu(0.5 * first(z)), z, tangents, None, FixedStatistics())
+    with _Halved(), MatrixWeightGradients():
+        got = push_rows(lambda z: functional.elu(first(z)), z, tangents, None, FixedStatistics())
+    torch.testing.assert_close(got, expected)
 
 
 def test_a_decoder_that_rows_cannot_follow_is_tried_once() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from curvae._again import gradients_again
+from curvae._again import gradients_again, many_at_once
 from curvae._typing import Float, Tensor
 from curvae.cpu.switch import Switch
 
@@ -51,41 +51,53 @@ def normalise(
 
 
 class _Normalised(torch.autograd.Function):
+    # with a setup_context PyTorch would look up the signature at every call, which costs more than a small layer
     @staticmethod
     def forward(
-        rows: Tensor, weight: Tensor | None, bias: Tensor | None, data: int, eps: float
+        ctx: Any, rows: Tensor, weight: Tensor | None, bias: Tensor | None, data: int, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        output = torch.empty_like(rows)
-        output[:data], mean, inverse = torch.native_batch_norm(rows[:data], weight, bias, None, None, True, 0.0, eps)
+        # of any other layout PyTorch's kernel writes wrong values into memory that it is given
+        if not (rows.dim() == 4 and rows.is_contiguous(memory_format=torch.channels_last)):
+            rows = rows.contiguous()
+        output, (mean, inverse) = torch.empty_like(rows), (rows.new_empty(0) for _ in range(2))
+        results = output.narrow(0, 0, data), mean, inverse
+        torch.native_batch_norm(rows.narrow(0, 0, data), weight, bias, None, None, True, 0.0, eps, out=results)
         scale = inverse if weight is None else inverse * weight
-        torch.mul(rows[data:], _wide(scale, rows), out=output[data:])
+        count = len(rows) - data
+        torch.mul(rows.narrow(0, data, count), _wide(scale, rows), out=output.narrow(0, data, count))
+        ctx.data, ctx.eps = data, eps
+        ctx.set_materialize_grads(False)  # nobody may have used the statistics
+        ctx.save_for_backward(rows, weight, bias, mean, inverse, scale)
         return output, mean, (inverse.pow(-2) - eps).clamp(min=0)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        *given, ctx.data, ctx.eps = inputs
-        ctx.save_for_backward(*given, *output[1:])
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor, of_mean: Tensor, of_variance: Tensor) -> tuple[Tensor | None, ...]:
-        rows, weight, bias, mean, variance = ctx.saved_tensors
-        if torch.is_grad_enabled():  # to be differentiated again
+    def backward(
+        ctx: Any, gradient: Tensor | None, of_mean: Tensor | None, of_variance: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        rows, weight, bias, mean, inverse, scale = ctx.saved_tensors
+        gradient = torch.zeros_like(rows) if gradient is None else gradient
+        if torch.is_grad_enabled() or many_at_once(gradient):  # to be differentiated again, or many gradients at once
             plain = partial(_plain, data=ctx.data, eps=ctx.eps)
-            return *gradients_again(plain, (rows, weight, bias), (gradient, of_mean, of_variance)), None, None
-        data, (primal, tangents) = ctx.data, (rows[: ctx.data], rows[ctx.data :])
-        inverse = (variance + ctx.eps).rsqrt()
-        scale = inverse if weight is None else inverse * weight
+            of_statistics = (torch.zeros_like(mean) if of is None else of for of in (of_mean, of_variance))
+            return *gradients_again(plain, (rows, weight, bias), (gradient, *of_statistics)), None, None
+        sizes = [ctx.data, len(rows) - ctx.data]
+        (primal, tangents), (u, v) = rows.split_with_sizes(sizes), gradient.split_with_sizes(sizes)
+        of_rows = torch.empty_like(rows)
+        to_primal, to_tangents = of_rows.split_with_sizes(sizes)
         wanted = [True, weight is not None, bias is not None]
-        of_primal, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-            gradient[:data], primal, weight, None, None, mean, inverse, True, ctx.eps, wanted
+        through, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+            u, primal, weight, None, None, mean, inverse, True, ctx.eps, wanted
         )
         # what the tangents add: to the weight, and through the variance to the primals
-        of_scale = (gradient[data:] * tangents).sum([0, *range(2, rows.dim())])
-        slope = (2 * of_variance - of_scale * scale * inverse.square()) * (len(mean) / primal.numel())
-        shift = of_mean * (len(mean) / primal.numel()) - slope * mean
-        of_primal = torch.addcmul(of_primal, primal, _wide(slope, rows)) + _wide(shift, rows)
-        of_rows = torch.cat([of_primal, gradient[data:] * _wide(scale, rows)])
-        return of_rows, None if weight is None else of_weight + of_scale * inverse, of_bias, None, None
+        of_scale = (v * tangents).sum([0, *range(2, rows.dim())]) * inverse
+        share = len(mean) / primal.numel()
+        slope = torch.mul(of_scale * scale, inverse).mul_(-share)
+        slope = slope if of_variance is None else slope.add_(of_variance, alpha=2 * share)
+        shift = slope * mean
+        shift = shift if of_mean is None else shift.sub_(of_mean, alpha=share)
+        torch.addcmul(through, primal, _wide(slope, rows), out=to_primal).sub_(_wide(shift, rows))
+        torch.mul(v, _wide(scale, rows), out=to_tangents)
+        return of_rows, None if weight is None else of_weight.add_(of_scale), of_bias, None, None
 
 
 def _plain(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +21,15 @@ Pair = tuple[int, int]
 Sizes = int | Sequence[int]
 HALF = torch.bfloat16
 WEIGHT_GRADIENTS = Switch()
+
+
+class _Inside(threading.local):
+    """How many of the modes this thread is in."""
+
+    count = 0
+
+
+_inside = _Inside()
 
 
 class MatrixWeightGradients(TorchFunctionMode):
@@ -47,16 +57,35 @@ class MatrixWeightGradients(TorchFunctionMode):
         (torch.bfloat16, torch.float32)
     """
 
+    def __enter__(self) -> MatrixWeightGradients:
+        """Replace them from here on, in this thread."""
+        _inside.count += 1
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """And no longer."""
+        _inside.count -= 1
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Replace convolutions that are covered; pass everything else on."""
         if func not in _REPLACED or not WEIGHT_GRADIENTS.on:
             return func(*args, **(kwargs or {}))
-        if types:  # a tensor of another kind has its own rule, which will come back here with plain tensors
+        # a tensor of another kind has its own rule, which will come back here with plain tensors or ask by_products
+        if types and not hasattr(types[0], "asks_by_products"):
             with self:
                 return types[0].__torch_function__(func, types, args, kwargs)
+        if types:
+            return types[0].__torch_function__(func, types, args, kwargs)
         return _REPLACED[func](*args, **(kwargs or {}))
+
+
+def by_products(func: Callable[..., Any]) -> Callable[..., Any]:
+    """What the mode calls in a function's place where modes are switched off, inside :class:`MatrixWeightGradients`."""
+    return _REPLACED.get(func, func) if WEIGHT_GRADIENTS.on and _inside.count else func
 
 
 def weight_gradient(

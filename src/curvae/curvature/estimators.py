@@ -97,17 +97,17 @@ class Columns(ForwardModeEstimator):
         """Draw the latents with ``generator``; their blocks are weighed by their probabilities."""
         indices = self.draw(z, generator)
         p = self._distribution(z)
-        latents, size = z.shape[1], 1
-        order = torch.arange(latents, device=z.device)
+        latents, size, order = z.shape[1], 1, None
         if isinstance(structure, Along):
             size, order = structure.blocks.size, structure.order(z.device)
         elif isinstance(structure, BlockDiagonal):
             size = structure.block_size(latents)
-        place = order.argsort()[indices]
+        place = indices if order is None else order.argsort()[indices]
         start = place - place % size
         members = start.unsqueeze(-1) + torch.arange(size, device=z.device)
         inside = members < latents
-        tangents = one_hot_tangents(z, order[members.clamp(max=latents - 1)].flatten(1))
+        drawn_too = members.clamp(max=latents - 1).flatten(1)
+        tangents = one_hot_tangents(z, drawn_too if order is None else order[drawn_too])
         # the last block may be smaller than the rest: its missing columns are zero and add nothing to a determinant
         tangents = tangents * inside.flatten(1).unsqueeze(1)
 

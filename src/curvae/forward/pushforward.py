@@ -261,7 +261,8 @@ def one_hot_tangents(z: Float[Tensor, "B *L"], indices: Int[Tensor, "B K"]) -> F
     # what a transform runs over, vmap over an ensemble say, cannot be asked for its values
     if not in_transform() and indices.numel() and not bool(((indices >= 0) & (indices < latents)).all()):
         raise InputError(f"column indices must be 0 … {latents - 1}; got {int(indices.min())} … {int(indices.max())}")
-    return torch.nn.functional.one_hot(indices, latents).to(z.dtype).mT.unflatten(1, z.shape[1:])
+    none = z.new_zeros(*indices.shape, latents)
+    return none.scatter(-1, indices.unsqueeze(-1), 1).mT.unflatten(1, z.shape[1:])
 
 
 def check_latents(z: Tensor) -> None:

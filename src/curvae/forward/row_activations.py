@@ -27,13 +27,13 @@ class Kernels(NamedTuple):
     Attributes:
         value: $f(x)$, into ``out=``.
         push: $(t, x)\mapsto f'(x)\,t$, into ``grad_input=``.
-        bend: $f''(x)$; ``None`` where it is 0.
+        bend: $(t, u, f'(x)\,u, x)\mapsto f''(x)\,t\,u$; ``None`` where it is 0.
         of_output: whether the last two are functions of $f(x)$ instead of x.
     """
 
     value: Callable[..., Tensor]
     push: Callable[..., Tensor]
-    bend: Function | None
+    bend: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] | None
     of_output: bool
 
 
@@ -63,26 +63,26 @@ class _Elementwise(torch.autograd.Function):
         points = arrangement.points(values if kernels.of_output else primal)
         _push(kernels, arrangement, tangents, points, pushed)
         ctx.given = arrangement, function, kernels
-        ctx.save_for_backward(rows, output if kernels.of_output else None)
+        ctx.save_for_backward(rows, output if kernels.of_output else None, None if arrangement.everyone else points)
         return output
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        (rows, output), (arrangement, function, kernels) = ctx.saved_tensors, ctx.given
+        (rows, output, points), (arrangement, function, kernels) = ctx.saved_tensors, ctx.given
         # to be differentiated again, or many gradients at once
         if torch.is_grad_enabled() or many_at_once(gradient):
             plain = partial(_plain, arrangement=arrangement, function=function)
             return *gradients_again(plain, [rows], [gradient]), None, None, None
         result = torch.empty_like(rows)
-        (_, tangents), (of_primal, of_tangents) = arrangement.halves(rows), arrangement.halves(gradient)
-        to_primal, to_tangents = arrangement.halves(result)
-        at = arrangement.halves(rows if output is None else output)[0]
-        points = arrangement.points(at)
+        (of_primal, of_tangents), (to_primal, to_tangents) = map(arrangement.halves, (gradient, result))
+        at = (rows if output is None else output).narrow(0, 0, arrangement.data)
+        points = at if points is None else points
         kernels.push(of_primal, at, grad_input=to_primal)
         _push(kernels, arrangement, of_tangents, points, to_tangents)
         if kernels.bend is not None:
-            bend = arrangement.along(kernels.bend(points))
-            arrangement.add_at_points(to_primal, (of_tangents * tangents).mul_(bend))
+            tangents = arrangement.halves(rows)[1]
+            bent = kernels.bend(tangents, of_tangents, to_tangents, arrangement.along(points))
+            arrangement.add_at_points(to_primal, bent)
         return result, None, None, None
 
 
@@ -96,9 +96,9 @@ def _push(kernels: Kernels, arrangement: Arrangement, tangents: Tensor, points: 
 
 
 def _silu(inplace: bool = False) -> Kernels | None:
-    def bend(x: Tensor) -> Tensor:
+    def bend(t: Tensor, u: Tensor, _: Tensor, x: Tensor) -> Tensor:
         s = torch.sigmoid(x)
-        return torch.addcmul(s, s, s, value=-1).mul_(torch.rsub(s, 1, alpha=2).mul_(x).add_(2))
+        return torch.addcmul(s, s, s, value=-1).mul_(torch.rsub(s, 1, alpha=2).mul_(x).add_(2)).mul_(t).mul_(u)
 
     return None if inplace else Kernels(_aten.silu.out, _aten.silu_backward.grad_input, bend, of_output=False)
 
@@ -115,18 +115,21 @@ def _gelu(approximate: str = "none") -> Kernels:
         slope = scale * (1 + 3 * cubic * squares)
         return (1 - t.square()) * (slope + x * (3 * scale * cubic * x - t * slope.square()))
 
+    def bend(t: Tensor, u: Tensor, _: Tensor, x: Tensor) -> Tensor:
+        return (exact if approximate == "none" else by_tanh)(x).mul_(t).mul_(u)
+
     value = partial(_aten.gelu.out, approximate=approximate)
     push = partial(_aten.gelu_backward.grad_input, approximate=approximate)
-    return Kernels(value, push, exact if approximate == "none" else by_tanh, of_output=False)
+    return Kernels(value, push, bend, of_output=False)
 
 
 def _elu(alpha: float = 1.0, inplace: bool = False) -> Kernels | None:
     def push(tangents: Tensor, y: Tensor, grad_input: Tensor) -> Tensor:
         return _aten.elu_backward.grad_input(tangents, alpha, 1.0, 1.0, True, y, grad_input=grad_input)
 
-    def bend(y: Tensor) -> Tensor:
-        # y + α where y ≤ 0; torch.where is many times slower on a CPU
-        return _aten.threshold_backward(y + alpha, y.neg(), -torch.finfo(y.dtype).tiny)
+    def bend(t: Tensor, _: Tensor, pushed: Tensor, y: Tensor) -> Tensor:
+        # the slope again where y ≤ 0; torch.where is many times slower on a CPU
+        return _aten.hardtanh_backward(pushed * t, y, -math.inf, torch.finfo(y.dtype).tiny)
 
     usable = not inplace and alpha > 0  # or the output does not tell
     return Kernels(lambda x, out: _aten.elu.out(x, alpha, out=out), push, bend, of_output=True) if usable else None
@@ -150,14 +153,15 @@ def _relu(inplace: bool = False) -> Kernels | None:
 
 
 def _tanh() -> Kernels:
-    return Kernels(
-        _aten.tanh.out, _aten.tanh_backward.grad_input, lambda y: y.square().sub_(1).mul_(y).mul_(2), of_output=True
-    )
+    def bend(t: Tensor, _: Tensor, pushed: Tensor, y: Tensor) -> Tensor:
+        return (pushed * t).mul_(y).mul_(-2)
+
+    return Kernels(_aten.tanh.out, _aten.tanh_backward.grad_input, bend, of_output=True)
 
 
 def _sigmoid() -> Kernels:
-    def bend(y: Tensor) -> Tensor:
-        return torch.addcmul(y, y, y, value=-1).mul_(torch.rsub(y, 1, alpha=2))
+    def bend(t: Tensor, _: Tensor, pushed: Tensor, y: Tensor) -> Tensor:
+        return (pushed * t).mul_(torch.rsub(y, 1, alpha=2))
 
     return Kernels(_aten.sigmoid.out, _aten.sigmoid_backward.grad_input, bend, of_output=True)
 

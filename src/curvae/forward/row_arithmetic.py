@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from curvae._typing import Float, Tensor
-from curvae.forward.row_products import bilinear
+from curvae.forward.row_products import bilinear, shifted
 from curvae.forward.row_rules import Call
 
 _tensor = torch.Tensor
@@ -41,6 +41,9 @@ def _sum(call: Call) -> Float[Tensor, "R *S"]:
     """What is constant moves the primals alone, and may have more elements."""
     if call.places == list(range(len(call.args))):
         return call.same(call.func(*call.args, **call.options))
+    if _is_bias(call):
+        rows, bias = call.args
+        return shifted(rows.clone(), bias, call.arrangement)
     primal, tangents = list(call.args), list(call.args)
     for place, value in enumerate(call.args):
         if place in call.places:
@@ -49,6 +52,17 @@ def _sum(call: Call) -> Float[Tensor, "R *S"]:
             tangents[place] = value.new_zeros(()) if isinstance(value, torch.Tensor) else 0
     values, pushed = call.func(*primal, **call.options), call.func(*tangents, **call.options)
     return torch.cat([values, pushed.to(values.dtype).expand(len(pushed), *values.shape[1:])])
+
+
+def _is_bias(call: Call) -> bool:
+    """Whether a tensor is added that neither grows the rows nor changes their type."""
+    if call.func not in (torch.add, _tensor.add) or call.places != [0] or call.options or len(call.args) != 2:
+        return False
+    rows, bias = call.args
+    if not isinstance(bias, torch.Tensor) or bias.dtype is not rows.dtype or bias.device != rows.device:
+        return False
+    sides = zip(reversed(bias.shape), (*reversed(rows.shape[1:]), call.arrangement.data), strict=False)
+    return all(side in (1, expected) for side, expected in sides)
 
 
 def _scaled(call: Call, own: list[int]) -> Float[Tensor, "R *S"]:

@@ -19,6 +19,7 @@ from curvae._precision import at_least_float32
 from curvae._transforms import in_transform
 from curvae._typing import Float, Tensor
 from curvae.cpu.batch_norm import BATCH_NORM, normalise
+from curvae.cpu.weight_gradients import by_products
 from curvae.forward.arrangement import Arrangement
 from curvae.forward.elementwise import ELEMENTWISE
 from curvae.forward.linear import LINEAR_IN_INPUT
@@ -88,7 +89,7 @@ def _linear(call: Call) -> Tensor:
         call.require(rows.dim() == weight.dim())
         axis = 1
     # without its bias the layer is the same map for primal and tangent
-    output = call.same(call.func(rows, weight, None, *rest, **options))
+    output = call.same(by_products(call.func)(rows, weight, None, *rest, **options))
     return output if bias is None else shifted(output, _along(bias, axis, output.dim()), call.arrangement)
 
 

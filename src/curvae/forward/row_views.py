@@ -41,6 +41,8 @@ def view(
         parts = rest[0] if isinstance(rest[0], tuple) else (rest[0],)
         if not all(part is None or isinstance(part, int | slice | type(...)) for part in parts):
             raise CannotFollow("an index that copies")
+        if axis == 0 and parts[0] is ... and len(parts) <= rows.dim():  # nothing of it is about the batch
+            return rows[rest[0]], 0
     before = torch.empty(rows.shape, device="meta").movedim(0, axis)
     places, outputs = func(before, *rest, **options), func(rows.movedim(0, axis), *rest, **options)
     if isinstance(outputs, torch.Tensor):

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from curvae._typing import Float, Int, Tensor
 from curvae.cpu.switch import Switch
+from curvae.cpu.weight_gradients import MatrixWeightGradients
 from curvae.forward import row_arithmetic, row_attention, row_rules
 from curvae.forward.arrangement import Arrangement
 from curvae.forward.checkpoints import without_checkpoints
@@ -46,6 +47,7 @@ class Rows(torch.Tensor):
     rows: Tensor
     arrangement: Arrangement
     axis: int
+    asks_by_products = True
 
     @staticmethod
     def __new__(cls, rows: Float[Tensor, "R *S"], arrangement: Arrangement, axis: int = 0) -> Rows:
@@ -62,10 +64,11 @@ class Rows(torch.Tensor):
         cls, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """The rule of one function."""
-        options = dict(kwargs or {})
+        options = kwargs or {}
         if func in _ABOUT:
-            with torch._C.DisableTorchFunctionSubclass():
+            with torch._C.DisableTorchFunction():
                 return func(*args, **options)
+        options = dict(options)
         several = bool(args) and isinstance(args[0], list | tuple)  # as of torch.cat
         inputs = [*args[0], *args[1:]] if several else list(args)
         places = [place for place, value in enumerate(inputs) if isinstance(value, Rows)]
@@ -82,7 +85,8 @@ class Rows(torch.Tensor):
         if any(inputs[place].arrangement is not arrangement for place in places):
             raise CannotFollow("rows of two passes")
         plain = [value.rows if isinstance(value, Rows) else value for value in inputs]
-        with torch._C.DisableTorchFunctionSubclass(), torch.set_grad_enabled(arrangement.grad):
+        # modes have seen the call; what a rule does is no business of theirs
+        with torch._C.DisableTorchFunction(), torch.set_grad_enabled(arrangement.grad):
             if func in VIEWS and places == [0]:
                 found = view(func, plain[0], inputs[0].axis, plain[1:], options)
                 if isinstance(found, list):
@@ -125,12 +129,20 @@ _ABOUT = frozenset(
 class _Watch(Counters):
     """Sees to it that nothing has happened where the rows cannot be followed to the end."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        # modes of others have to see what is done to rows; ours has nothing to add, and each takes its time
+        others = torch.overrides._get_current_function_mode_stack()
+        self._alone = all(type(mode) is MatrixWeightGradients for mode in others)
+
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Stop before a batch normalisation of something else than rows, which moves statistics that stay moved."""
         if func is functional.batch_norm and not (args and isinstance(args[0], Rows)):
             raise CannotFollow("batch_norm")
+        if self._alone and args and isinstance(args[0], Rows):
+            return Rows.__torch_function__(func, types, args, kwargs)
         return super().__torch_function__(func, types, args, kwargs)
 
 
