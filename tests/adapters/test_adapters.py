@@ -302,7 +302,7 @@ def test_an_objective_takes_an_adapter(float64):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x: adapters.callables(lambda x: 3, nn.Linear(2, 5)).encode(x), "encode returned a int"),
+        (lambda x: adapters.callables(lambda x: 3, nn.Linear(2, 5)).encode(x), "encode returned an int"),
         (lambda x: adapters.callables(lambda x: x[0], nn.Linear(2, 5)).encode(x), "expected \\[B, \\*L\\]"),
         (lambda x: adapters.callables(lambda x: (x, -x * 0), lambda z: z).posterior(x), "and > 0"),
         (lambda x: adapters.callables(lambda x: x, lambda z: [z]).decode(x), "decode returned a list"),
