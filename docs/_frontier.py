@@ -51,7 +51,7 @@ def continued_scale() -> str:
     own = found["evaluated"]["commit"][:7]
     return (
         f"{scale['finished']} digits, NLL of {scale['nll']}; rate {found['rate']}; long runs from "
-        f"{', '.join(f'`{commit}`' for commit in commits)}, continued at `{own}`"
+        f"{', '.join(f'`{commit}`' for commit in commits)}, continued and measured by `{own}`"
     )
 
 
@@ -139,9 +139,29 @@ def _led(less: dict[str, Any]) -> str:
     return f"{', '.join(num(less[key]['value']) for key in _SHOWN)} ({less['beta_vae']['seeds']})"
 
 
-def equal_steps(way: dict[str, Any], name: str) -> str:
-    """Steps of a β-VAE that take as long as a way's 20 000 and those that follow."""
-    return f"{20_000 * _bench.cost(name) + way['more_steps']:,.0f}".replace(",", " ")
+def equal_time(first: str, name: str) -> dict[str, Any]:
+    """GRAE first and the β-VAE last, less a β-VAE of about as many steps as the same time pays for.
+
+    Args:
+        first: how the first 20 000 steps were trained.
+        name: of its cost.
+    """
+    way = continued(first, VAE, 1000, "fitted")
+    paid = 20_000 * _bench.cost(name) + way["more_steps"]
+    steps = min(way["less_longer"], key=lambda each: abs(int(each) - paid))
+    return {"paid": paid, "steps": int(steps), "less": way["less_longer"][steps]}
+
+
+def equal_time_table() -> str:
+    """Both ways to begin."""
+    rows = []
+    for first, name in ((COLUMN, "one column"), (f"{COLUMN} on 1/4", "one column on 1/4")):
+        found = equal_time(first, name)
+        cells = [_long.cell(found["less"][key]) for key in _MEASURES]
+        steps = [f"{each:,.0f}".replace(",", " ") for each in (found["paid"], found["steps"])]
+        rows.append([first, *steps, str(found["less"]["nll"]["seeds"]), *cells])
+    heads = ["first trained as", "costs as many steps", "less a β-VAE of", "seeds"]
+    return table([*heads, *_MEASURES.values()], rows)
 
 
 def cost(way: str) -> str:

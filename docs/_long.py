@@ -50,20 +50,6 @@ def tables() -> str:
     return "\n\n".join(parts)
 
 
-def longer(measure: str) -> dict[str, Any]:
-    """One measure of the β-VAE that was trained for longer, less that of the one of the same seed; and both lengths."""
-    runs = [run for run in _summary()["runs"] if run["trained as"] == _summary()["reference"] and run["finished"]]
-    steps = {run["run"]: max(map(int, run["steps"])) for run in runs}
-    long = max(runs, key=lambda run: steps[run["run"]])
-    short = next(run for run in runs if run["seed"] == long["seed"] and run is not long)
-    values = [run["steps"][str(steps[run["run"]])][measure]["mean"] for run in (long, short)]
-    return {
-        "steps": steps[long["run"]],
-        "times": steps[long["run"]] / steps[short["run"]],
-        "less": values[0] - values[1],
-    }
-
-
 def distances() -> dict[str, Any]:
     """How far samples of the finished models are from real digits."""
     return read("long/distances.json")
