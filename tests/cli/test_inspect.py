@@ -148,7 +148,7 @@ def test_a_folder_of_diffusers(curvae: Curvae, tmp_path: Path):
         ),
         (["{file}:model", "--data", "prior:4", "--model", "{file}:model"], "--model and --trust are for run folders"),
         (["no.such:model", "--data", "prior:4"], "there is no module no.such"),
-        (["{file}:number", "--data", "prior:4"], "a int is not a model that curvae knows"),
+        (["{file}:number", "--data", "prior:4"], "an int is not a model that curvae knows"),
         (["{file}:shapeless", "--data", "prior:4"], "does not say how many latents it has"),
         (["{file}:model"], "--data is missing"),
         (["{file}:model", "--data", "prior:0"], "prior:N is 0"),
