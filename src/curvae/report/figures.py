@@ -54,6 +54,8 @@ class Kind:
         more: pictures that only some summaries have, after the others; as ``pictures``.
         conditions: under what it was made, as label and text.
         scales: what each scale does not allow to conclude; none is missing but those that are the paper's.
+        template: the explanation, a file, of which :class:`Section` is the ``section``; default ``section.html`` beside
+            the module of ``content``.
     """
 
     title: str
@@ -63,11 +65,12 @@ class Kind:
     more: Callable[[Summary], Mapping[str, str]] = lambda _: {}
     conditions: Callable[[Summary], Sequence[tuple[str, str]]] = sweep_conditions
     scales: Mapping[str, str] = field(default_factory=lambda: SCALES)
+    template: Path = Path()
 
-    @property
-    def template(self) -> Path:
-        """The explanation, of which :class:`Section` is the ``section``: a file beside the module of ``content``."""
-        return Path(str(sys.modules[self.content.__module__].__file__)).with_name("section.html")
+    def __post_init__(self) -> None:
+        if self.template == Path():
+            beside = str(sys.modules[self.content.__module__].__file__)
+            object.__setattr__(self, "template", Path(beside).with_name("section.html"))
 
 
 @dataclass(frozen=True)
