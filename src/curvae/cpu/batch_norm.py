@@ -47,8 +47,8 @@ def normalise(
                 [ 1.],
                 [ 2.]]), tensor([2.]), tensor([1.]))
     """
-    # of any other layout PyTorch's kernel writes wrong values into memory that it is given; here and not inside, so that
-    # what is saved is the input, through which second derivatives go
+    # of any other layout PyTorch's kernel writes wrong values into memory that it is given; here and not inside, so
+    # that what is saved is the input, through which second derivatives go
     if not (rows.dim() == 4 and rows.is_contiguous(memory_format=torch.channels_last)):
         rows = rows.contiguous()
     return _Normalised.apply(rows, weight, bias, data, eps)  # type: ignore[no-untyped-call]
