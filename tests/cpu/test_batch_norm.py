@@ -97,6 +97,7 @@ def test_takes_any_layout_of_memory(seed: int) -> None:
         got = normalise(of, weight, bias, DATA, EPS)
         torch.testing.assert_close(got, expected)
         torch.testing.assert_close(gradients(got[0], of), wanted)
+        assert torch.autograd.gradgradcheck(lambda *given: normalise(*given, DATA, EPS), (of, weight, bias))
 
 
 class _Twice(nn.Module):

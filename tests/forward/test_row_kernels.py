@@ -50,6 +50,7 @@ LAYERS: dict[str, tuple[Callable[[], Layer], tuple[int, ...]]] = {
     "layer norm": (lambda: nn.LayerNorm(4, eps=0.1), (3, 4)),
     "layer norm, two axes": (lambda: nn.LayerNorm((3, 4)), (3, 4)),
     "layer norm, no bias": (lambda: nn.LayerNorm(4, bias=False), (4,)),
+    "layer norm, another layout": (lambda: lambda x: functional.layer_norm(x.mT, (3,), eps=0.1), (3, 4)),
     "instance norm": (lambda: nn.InstanceNorm2d(2, affine=True), (2, 3, 2)),
     "RMS norm": (lambda: nn.RMSNorm(4), (3, 4)),
     "RMS norm, two axes": (lambda: nn.RMSNorm((3, 4), eps=0.1), (3, 4)),

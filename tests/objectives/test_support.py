@@ -7,6 +7,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from curvae import Autoencoder, curvature, likelihoods, objectives, posteriors
 from curvae.errors import InputError
@@ -117,3 +118,20 @@ def test_transforms_of_an_objective_go_on() -> None:
         return objective.likelihood.nll(at.decode(z[None]), x[None])[0]
 
     assert torch.func.vmap(loss)(z, torch.rand(3, 4)).shape == (3,)
+
+
+def test_rounding_of_a_scaler_passes_where_the_formulas_bear_it() -> None:
+    x = torch.tensor([[1 + 2**-20, -(2**-20), 1.0, 0.0]])
+    for likelihood in UNIT[1:]:
+        assert OBJECTIVES["grae"](likelihood)(model(False), x).total.isfinite().all()
+    with pytest.raises(InputError, match=r"^the data have 1\.00000095\d*, but Bernoulli\(\) is for"):
+        UNIT[0].check(x)
+
+
+@pytest.mark.parametrize("likelihood", [UNIT[1], COUNTS[0]], ids=str)
+def test_tensors_without_values_pass(likelihood: Likelihood) -> None:
+    """As those of a model on the meta device, or under PyTorch's fake tensors, whose shapes alone are asked for."""
+    with torch.device("meta"):
+        assert objectives.BetaVAE(0.2, likelihood)(model(), torch.rand(5, 4)).total.shape == (5,)
+    with FakeTensorMode():
+        assert objectives.BetaVAE(0.2, likelihood)(model(), torch.rand(5, 4)).total.shape == (5,)

@@ -47,6 +47,10 @@ def normalise(
                 [ 1.],
                 [ 2.]]), tensor([2.]), tensor([1.]))
     """
+    # of any other layout PyTorch's kernel writes wrong values into memory that it is given; here and not inside, so
+    # that what is saved is the input, through which second derivatives go
+    if not (rows.dim() == 4 and rows.is_contiguous(memory_format=torch.channels_last)):
+        rows = rows.contiguous()
     return _Normalised.apply(rows, weight, bias, data, eps)  # type: ignore[no-untyped-call]
 
 
@@ -56,9 +60,6 @@ class _Normalised(torch.autograd.Function):
     def forward(
         ctx: Any, rows: Tensor, weight: Tensor | None, bias: Tensor | None, data: int, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        # of any other layout PyTorch's kernel writes wrong values into memory that it is given
-        if not (rows.dim() == 4 and rows.is_contiguous(memory_format=torch.channels_last)):
-            rows = rows.contiguous()
         output, (mean, inverse) = torch.empty_like(rows), (rows.new_empty(0) for _ in range(2))
         results = output.narrow(0, 0, data), mean, inverse
         torch.native_batch_norm(rows.narrow(0, 0, data), weight, bias, None, None, True, 0.0, eps, out=results)

@@ -67,7 +67,8 @@ def normalise(
         tensor([[-1.,  1.],
                 [ 0.,  0.]])
     """
-    return _Normalised.apply(rows, weight, bias, arrangement, groups)  # type: ignore[no-untyped-call]
+    # here and not inside, so that what is saved is the input, through which second derivatives go
+    return _Normalised.apply(rows.contiguous(), weight, bias, arrangement, groups)  # type: ignore[no-untyped-call]
 
 
 def _derivative(
@@ -84,7 +85,6 @@ class _Normalised(torch.autograd.Function):
     def forward(
         ctx: Any, rows: Tensor, weight: Tensor | None, bias: Tensor | None, arrangement: Arrangement, groups: Groups
     ) -> Tensor:
-        rows = rows.contiguous()
         primal, tangents = arrangement.halves(rows)
         y, mean, inverse = _values(primal, weight, bias, groups)
         at = _points(primal, mean, inverse, arrangement, groups)

@@ -11,6 +11,7 @@ from curvae._checks import positive, shown
 from curvae._typing import Bool, Float, Tensor
 from curvae.errors import InputError
 
+_UNIT = "values in [0, 1]; scale the data, or use another, such as Gaussian()"
 _COUNTS = "counts 0, 1, 2, …; give them as they were counted, or use Gaussian()"
 
 
@@ -179,27 +180,36 @@ def positive_parameter(name: str, value: float | Tensor) -> Float[Tensor, "*D"]:
     return copy
 
 
-def check_unit_interval(likelihood: Likelihood, x: Tensor) -> None:
-    """Refuse values outside [0, 1]."""
+def check_unit_interval(likelihood: Likelihood, x: Tensor, rounding: float = 1e-5) -> None:
+    """Refuse values that are further outside [0, 1] than scaling and resizing bring them by rounding."""
+    low, high = -rounding, 1 + rounding
     # one quick pass where all is well, also with no data; NaN takes the longer way
-    if x.numel() and not (x.amin() >= 0 and x.amax() <= 1):
-        _refuse(
-            likelihood, x, (x < 0) | (x > 1), "values in [0, 1]; scale the data, or use another, such as Gaussian()"
-        )
+    if _has_values(x) and not (x.amin() >= low and x.amax() <= high):
+        _refuse(likelihood, x, (x < low) | (x > high), _UNIT)
 
 
 def check_counts(likelihood: Likelihood, x: Tensor) -> None:
     """Refuse what are no whole numbers from 0 on."""
+    if not _has_values(x):
+        return
     if not x.is_floating_point():
         _refuse(likelihood, x, x < 0, _COUNTS)
-    elif x.numel() and not (x.amin() >= 0 and torch.equal(x, x.floor())):
+    elif not (x.amin() >= 0 and torch.equal(x, x.floor())):
         _refuse(likelihood, x, (x < 0) | (x != x.floor()), _COUNTS)
+
+
+def _has_values(x: Tensor) -> bool:
+    """Whether there are any numbers: a meta or fake tensor is a shape alone."""
+    return x.numel() > 0 and not x.is_meta and not hasattr(x, "fake_mode")
 
 
 def _refuse(likelihood: Likelihood, x: Tensor, wrong: Tensor, expected: str) -> None:
     wrong = wrong & x.isfinite()
     if bool(wrong.any()):
-        raise InputError(f"the data have {float(x[wrong][0]):.6g}, but {likelihood} is for {expected}")
+        value = float(x[wrong][0].item())
+        text = f"{value:.6g}"
+        text = repr(value) if float(text).is_integer() and float(text) != value else text  # 1.0000001, not 1
+        raise InputError(f"the data have {text}, but {likelihood} is for {expected}")
 
 
 def check_number_of_outputs(likelihood: Likelihood, parameter: Tensor, eta: Tensor) -> None:

@@ -78,8 +78,8 @@ class Bernoulli(ElementwiseLikelihood):
         return torch.hypot(on.where(grey, 1), off.where(grey, 1)).where(grey, on + off)
 
     def check(self, x: Tensor) -> None:
-        """Values outside [0, 1] are refused."""
-        check_unit_interval(self, x)
+        """Values outside [0, 1] are refused, by rounding too: √(1 − x) is among the curvature's terms."""
+        check_unit_interval(self, x, rounding=0.0)
 
     def __repr__(self) -> str:
         return "Bernoulli()"
