@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from curvae.reproduce.disentanglement import reproduce
 from curvae.reproduce.disentanglement.config import CONFIGS
 from curvae.reproduce.disentanglement.numbers import MEASURES, Known, measure
 from curvae.reproduce.disentanglement.scores import summarise
-from curvae.runs import RunConfig
+from curvae.runs import Run, RunConfig
 
 
 @pytest.mark.slow
@@ -57,8 +57,8 @@ def test_columns_of_collapsed_latents_are_not_compared() -> None:
 
     def found(scale: tuple[float, float, float]) -> dict[str, float | None]:
         model = Autoencoder(_linear(torch.diag(torch.tensor(scale))), _linear(columns), latents=3)
-        run = SimpleNamespace(model=lambda: model, config=RunConfig(data="sprites", likelihood="gaussian"))
-        return measure(run, Known(data, factors, ()), config, torch.device("cpu"))  # type: ignore[arg-type]
+        run = Mock(spec=Run, model=lambda: model, config=RunConfig(data="sprites", likelihood="gaussian"))
+        return measure(run, Known(data, factors, ()), config, torch.device("cpu"))
 
     both = found((1.0, 1.0, 0.01))
     expected = torch.cosine_similarity(columns[:, 0], columns[:, 1], dim=0).abs().item()

@@ -7,6 +7,7 @@ ordinary autoencoder, and with data whose principal directions do not lie along 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from curvae.data import load
 from curvae.reproduce.disentanglement.config import CONFIGS, Disentanglement, autoencoders, runs
@@ -25,20 +26,21 @@ def make(figure: str, config: Disentanglement, context: Context) -> FigureResult
     sample = known(training.data, context.dataset.test[:], config.points)
     if config.control != "none":  # before anything is trained
         known(config.control, context.dataset.test[:], config.points)
-    wanted = {**runs(config, training.data, config.models), **autoencoders(config)}
-    trained = context.runs(wanted.values())
-    found = context.measure(trained, lambda run: measure(run, sample, config, context.device))
-    plain = {place: found[key] for place, key in wanted.items()}
-    control, all_runs = {}, list(trained.values())
+    plans = [(context, sample, {**runs(config, training.data, config.models), **autoencoders(config)})]
     if config.controlled:
         dataset = load(config.control, size=training.size or None)
-        other, tilted = replace(context, dataset=dataset), known(config.control, dataset.test[:], config.points)
-        wanted = runs(config, config.control, config.controlled)
-        trained = other.runs(wanted.values())
-        found = other.measure(trained, lambda run: measure(run, tilted, config, context.device))
-        control, all_runs = {place: found[key] for place, key in wanted.items()}, [*all_runs, *trained.values()]
+        tilted = known(config.control, dataset.test[:], config.points)
+        plans.append((replace(context, dataset=dataset), tilted, runs(config, config.control, config.controlled)))
+    # all training first: what was trained is kept when the command is stopped, what was measured is not
+    trained = [at.runs(wanted.values()) for at, _, wanted in plans]
+    values = []
+    for (at, known_sample, wanted), found in zip(plans, trained, strict=True):
+        measured = at.measure(found, partial(measure, sample=known_sample, config=config, device=context.device))
+        values.append({place: measured[key] for place, key in wanted.items()})
+    plain, control = values if config.controlled else (*values, {})
     summary = {"test_points": len(sample.data), **summarise(plain, control, config)}
-    return FigureResult(summary, table(summary), {f"{figure}.png": plot(summary)}, tuple(all_runs))
+    every = tuple(run for part in trained for run in part.values())
+    return FigureResult(summary, table(summary), {f"{figure}.png": plot(summary)}, every)
 
 
 reproduce = Sweep(CONFIGS, make)

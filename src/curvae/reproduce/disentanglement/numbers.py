@@ -106,4 +106,4 @@ def _geometry(run: Run, sample: Known, config: Disentanglement, device: torch.de
             cosines.append(mean_cosine(metric).double().cpu())
             errors.append((likelihood.mean(model.decode(h)) - x).double().square().flatten(1).mean(1).cpu())
     count, cosine = int(active.sum()), float(torch.cat(cosines).mean())
-    return {"active": count, "cosine": cosine if count > 1 else None, "mse": float(torch.cat(errors).mean())}
+    return {"active": float(count), "cosine": cosine if count > 1 else None, "mse": float(torch.cat(errors).mean())}
