@@ -49,7 +49,7 @@ def _long() -> str:
 
 def _results() -> str:
     vae, column, few = (bench.learned(way)["last"]["grae_full"] for way in ("β-VAE", bench.COLUMN, bench.EXACT_32))
-    buys, blocks = f"{SITE}results.html#what-a-step-buys", figures.blocks_found("fig2")
+    buys, blocks = f"{SITE}results.html#what-a-step-buys", figures.blocks_found("fig7")
     lines = [
         "- **A step without noise learns more.** After 1500 steps on MNIST, objective (13) on held-out digits (lower "
         f"is better) is {bench.plus_minus(column, 2)} with GRAE≈, {bench.plus_minus(few, 2)} with all columns of 1/32 "
