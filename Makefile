@@ -105,7 +105,7 @@ package: $(READY)
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation > $(READY).build || { cat $(READY).build; exit 1; }
 	$(BIN)/twine check --strict dist/*
-	test -n "$$(find dist -name '*.tar.gz' -size -1000k)"  # neither results nor the documentation
+	! tar tzf dist/*.tar.gz | grep -E '^[^/]+/(results|docs)/'  # neither results nor the documentation
 	$(PYTHON) -m venv --clear $(EMPTY)
 	$(EMPTY_PIP) install --quiet torch==$(TORCH)
 	$(EMPTY_PIP) install --quiet --constraint constraints.txt dist/*.whl

@@ -106,11 +106,11 @@ def test_a_decoder_gives_a_row_for_each_sample(estimator: curvature.Estimator, d
 
 
 def test_probabilities_are_asked_for() -> None:
-    objective = objectives.GRAE(0.2, likelihood=likelihoods.Bernoulli())
+    objective, last = objectives.GRAE(0.2, likelihood=likelihoods.Bernoulli()), nn.Linear(3, 3)
+    nn.init.constant_(last.bias, -5.0)
+    model = Autoencoder(nn.Linear(3, 2), nn.Sequential(nn.Linear(2, 3), nn.ReLU(), last), 2)
     with pytest.raises(InputError, match=r"^the decoder's outputs go from [^\n]* end the decoder in a sigmoid"):
-        objective(
-            Autoencoder(nn.Linear(3, 2), nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 3)), 2), X.sigmoid()
-        )
+        objective(model, X.sigmoid())
 
 
 def test_what_is_no_model_is_named_with_its_article() -> None:
