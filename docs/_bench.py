@@ -43,6 +43,11 @@ def row(suite: str, name: str, size: str, reference: str) -> dict[str, Any]:
     return found[0]
 
 
+def compiled_secant(share: str) -> str:
+    """A compiled step with one secant of a share of the batch, in compiled steps of the β-VAE."""
+    return num(row("compiled", f"GRAE, one secant of {share}, --compile", "no-norm", "β-VAE, --compile")["ratio"])
+
+
 def cost(way: str, reference: str = "β-VAE", size: str = "× 1,") -> float:
     """The time of a training step, in steps of ``reference``, at the paper's width."""
     return 1.0 if way == reference == "β-VAE" else row("steps", _WAYS[way][0], size, reference)["ratio"]
