@@ -25,6 +25,7 @@ from benchmarks.long import (
     REFERENCE,
     Scale,
     Values,
+    finished_runs,
     kept,
     measure,
     measured,
@@ -36,7 +37,6 @@ from benchmarks.long import (
 from curvae.autoencoder import Autoencoder
 from curvae.cpu.page_faults import avoid_page_faults
 from curvae.data import as_float
-from curvae.errors import InputError
 from curvae.objectives import BetaVAE
 from curvae.posteriors import Diagonal
 from curvae.reproduce.summary import as_json, write_text
@@ -176,14 +176,8 @@ def evaluate(folder: Path, out: Path, cache: Path, lengths: tuple[int, ...]) -> 
     Raises:
         InputError: no finished run there.
     """
-    runs = [Run.open(path.parent) for path in sorted(folder.glob("*/config.json"))]
-    runs = [run for run in runs if run.finished]
-    settings = [setting(run.config) for run in runs]
-    if not runs:
-        raise InputError(f"{folder} holds no finished run; expected run folders that curvae wrote")
-    main = next(run.config for run in runs if setting(run.config) == max(settings, key=settings.count))
-    controls = [run for run in runs if is_longer(run.config, main)]
-    runs = [run for run in runs if setting(run.config) == setting(main)]
+    runs, others = finished_runs(folder)
+    controls = [run for run in others if is_longer(run.config, runs[0].config)]
     data = runs[0].dataset()
     training, test = as_float(data.train), as_float(data.test[: Scale().finished])
     tasks = [(run, how) for run in runs for how in (None, *continuations(run.config, lengths))]

@@ -16,17 +16,15 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.long import REFERENCE, name, one_estimate_a_line, setting
+from benchmarks.long import REFERENCE, finished_runs, name, one_estimate_a_line, setting
 from curvae.cpu.page_faults import avoid_page_faults
 from curvae.data import cache
-from curvae.errors import InputError
 from curvae.metrics.sharpness import mean_sharpness
 from curvae.reproduce.fig4.config import CONFIGS
 from curvae.reproduce.fig4.numbers import MEASURES, SampleEvaluator
 from curvae.reproduce.intervals import paired
 from curvae.reproduce.summary import as_json, write_text
 from curvae.reproduce.sweep.frechet import batches, frechet_reference, image_extractor
-from curvae.runs import Run
 from curvae.runs.provenance import environment, today
 
 _CPU = torch.device("cpu")
@@ -57,12 +55,7 @@ def evaluate(folder: Path, out: Path, images: int) -> None:
     Raises:
         InputError: no finished run there.
     """
-    runs = [Run.open(path.parent) for path in sorted(folder.glob("*/config.json"))]
-    settings = [setting(run.config) for run in runs if run.finished]
-    if not settings:
-        raise InputError(f"{folder} holds no finished run; expected run folders that curvae wrote")
-    main = max(settings, key=settings.count)
-    runs = [run for run in runs if run.finished and setting(run.config) == main]
+    runs, _ = finished_runs(folder)
     dataset, config = runs[0].dataset(), CONFIGS["fig4", "overnight"]
     extractor = image_extractor(config.features, config.side, dataset)
     reference = frechet_reference(extractor, extractor.about, dataset, images, _CPU, cache.default())
@@ -72,7 +65,7 @@ def evaluate(folder: Path, out: Path, images: int) -> None:
         found.setdefault(name(run.config), {})[run.config.seed] = evaluator(run)
     real = batches(dataset.test[: reference.images], _CPU)
     summary = {
-        "setting": main,
+        "setting": setting(runs[0].config),
         "measures": {key: MEASURES[key] for key in _SHOWN},
         "runs": {run.path.name: run.environment["commit"] for run in runs},
         "frechet": reference.summary(),

@@ -143,6 +143,24 @@ def setting(config: RunConfig) -> str:
     )
 
 
+def finished_runs(folder: Path) -> tuple[list[Run], list[Run]]:
+    """The finished runs in a folder: those of the setting that most of them have, and the others.
+
+    Raises:
+        InputError: no finished run there.
+    """
+    runs = [Run.open(path.parent) for path in sorted(folder.glob("*/config.json"))]
+    runs = [run for run in runs if run.finished]
+    if not runs:
+        raise InputError(f"{folder} holds no finished run; expected run folders that curvae wrote")
+    settings = [setting(run.config) for run in runs]
+    main = max(settings, key=settings.count)
+    found: dict[bool, list[Run]] = {True: [], False: []}
+    for run, its in zip(runs, settings, strict=True):
+        found[its == main].append(run)
+    return found[True], found[False]
+
+
 def name(config: RunConfig) -> str:
     """What a run's way to train is called."""
     estimator = None if config.objective == "beta-vae" else config.estimator
