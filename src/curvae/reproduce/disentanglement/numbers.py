@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import torch
 
 from curvae._typing import Int, Tensor
+from curvae.autoencoder import Autoencoder
 from curvae.curvature import gauss_newton
 from curvae.data import avatars, is_name, sprites
 from curvae.data.names import count_and_seed
 from curvae.errors import InputError
 from curvae.geometry import mean_cosine
+from curvae.likelihoods import Likelihood
 from curvae.metrics import active_units, codes
 from curvae.metrics.codes import batches, deployed
 from curvae.metrics.disentanglement import DCI, MIG, SAP, FactorVAEScore
@@ -90,20 +92,20 @@ def measure(run: Run, sample: Known, config: Disentanglement, device: torch.devi
         metric.update(found, sample.factors)
         value = metric.compute()
         scores |= {key: float(one) for key, one in (value if isinstance(value, dict) else {name: value}).items()}
-    return {**scores, **_geometry(run, sample, config, device)}
+    return {**scores, **_geometry(model, likelihood_of(run.config, model), sample, config)}
 
 
 @torch.no_grad()
-def _geometry(run: Run, sample: Known, config: Disentanglement, device: torch.device) -> dict[str, float | None]:
-    model = run.model().to(device)
-    active = active_units(model, sample.data).active.to(device)
-    likelihood = likelihood_of(run.config, model)
+def _geometry(
+    model: Autoencoder, likelihood: Likelihood, sample: Known, config: Disentanglement
+) -> dict[str, float | None]:
+    active = active_units(model, sample.data).active.cpu()
     cosines, errors = [], []
     with deployed(model):
         for x in batches(model, sample.data[: config.jacobians], 50):
             h = model.encode(x)
-            metric = gauss_newton(model.decode, h, x, likelihood)[:, active][:, :, active]
-            cosines.append(mean_cosine(metric).double().cpu())
+            metric = gauss_newton(model.decode, h, x, likelihood).cpu()
+            cosines.append(mean_cosine(metric[:, active][:, :, active]).double())
             errors.append((likelihood.mean(model.decode(h)) - x).double().square().flatten(1).mean(1).cpu())
     count, cosine = int(active.sum()), float(torch.cat(cosines).mean())
     return {"active": float(count), "cosine": cosine if count > 1 else None, "mse": float(torch.cat(errors).mean())}
