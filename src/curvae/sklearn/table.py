@@ -27,7 +27,7 @@ from curvae.runs.parts import build_likelihood
 from curvae.runs.placing import counted, placed, start
 
 COUNTS = ("poisson", "negative-binomial")
-BINARY = ("bernoulli", "bernoulli-logits")
+UNIT = ("bernoulli", "bernoulli-logits", "continuous-bernoulli")
 SIZE_FACTORS = (None, "total", "column")
 
 # of a feature's standard deviation before the fit: a feature that is reproduced exactly has no best noise scale
@@ -112,7 +112,7 @@ class Table:
             raise InputError(
                 f"Negative values or fractions in data passed to likelihood {self.likelihood!r}, which is for counts"
             )
-        unit = self.name in (*BINARY, "continuous-bernoulli")
+        unit = self.name in UNIT
         if unit and bool(((values < 0) | (values > 1)).any()):
             raise InputError(f"X has values outside [0, 1], the range of likelihood {self.likelihood!r}; scale them")
         if self.size_factors == "column" and not bool((self.x[:, -1] > 0).all()):
