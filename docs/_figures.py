@@ -195,8 +195,8 @@ def approximation_table() -> str:
         "decoder",
         "observation model",
         "dropped part of the Hessian",
-        "(4) − (7), as a share",
-        "(10) − (13)",
+        "(7) − (4), as a share",
+        "(12) − (10)",
         "no (10)",
     ]
     return table(head, rows)

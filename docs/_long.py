@@ -41,12 +41,9 @@ def tables() -> str:
     for title, ways in summary["settings"].items():
         found = ends(ways)
         if summary["reference"] in found:
-            parts += [
-                f"**{title.replace('mnist', 'MNIST', 1)}.**",
-                _ends(found),
-                _differences(ways, found),
-                _said(found),
-            ]
+            parts += [f"**{title.replace('mnist', 'MNIST', 1)}.**", _ends(found)]
+            if len(found) > 1:
+                parts += [_differences(ways, found), _said(found)]
     return "\n\n".join(parts)
 
 

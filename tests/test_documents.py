@@ -87,6 +87,27 @@ def test_a_changed_number_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [page.name for page in _generate.outdated()] == ["results.md"]
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "compared", "gain"),
+    [
+        (-2, -1, "better", "small"),
+        (-2, 1, "no sure difference", "small and not certain"),
+        (-1, 2, "no sure difference", "none"),
+        (1, 2, "worse", "none"),
+    ],
+)
+def test_the_readme_says_no_more_than_an_interval(low: float, high: float, compared: str, gain: str) -> None:
+    part = {"value": (low + high) / 2, "low": low, "high": high}
+    assert (_generate._readme._compared(part), _generate._readme._gain(part)) == (compared, gain)
+
+
+def test_the_readme_has_no_conclusion_that_the_numbers_deny(monkeypatch: pytest.MonkeyPatch) -> None:
+    part = _generate._long.lead("GRAE≈, one column")["grae_full"]
+    monkeypatch.setitem(part, "high", 0.1)
+    with pytest.raises(AssertionError, match="write another"):
+        _generate._readme.parts()
+
+
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
 def test_published_addresses_lead_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
