@@ -162,6 +162,8 @@ def test_mean_and_log_variance_do_not_get_heads_in_silence() -> None:
     with pytest.warns(UserWarning, match=r"twice as many outputs \(6\).*head=False.*head=True"):
         Autoencoder(encoder, decoder, 3, Diagonal())
     assert _silent(encoder, decoder, 3, Diagonal(), head=True).mean_head.in_features == 6
+    with pytest.warns(UserWarning, match=r"ends in Conv2d with twice as many outputs \(8\).*half of log-variances"):
+        Autoencoder(nn.Sequential(nn.Conv2d(3, 8, 1)), nn.Identity(), (4, 2, 2), Diagonal())
     _silent(encoder, decoder, 3)  # deterministic: features
     _silent(nn.Sequential(encoder, nn.ELU()), decoder, 3, Diagonal())
     with pytest.raises(InputError, match=r"the encoder returned a tuple of 2; .*head=False"):
