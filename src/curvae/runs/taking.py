@@ -39,7 +39,7 @@ def locked(path: Path) -> Iterator[None]:
     except Timeout:
         raise InputError(f"{path} is being trained by another process; wait for it or stop it") from None
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}; choose another --out") from error
+        raise InputError(f"{path} cannot be written: {error.strerror or error}; choose another place") from error
     try:
         yield
     finally:

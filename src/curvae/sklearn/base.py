@@ -292,7 +292,11 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         table = Table(told.x, self._said, self.size_factors, self._names)
         table.check()
         if table.gaps and not self._features.gaps:
-            raise InputError("X has missing values (NaN) but the samples that the model was fitted on had none")
+            allowed = f"'masked:{self.likelihood}'" if isinstance(self.likelihood, str) else "likelihoods.Masked(…)"
+            raise InputError(
+                "X has missing values (NaN) but the samples that the model was fitted on had none; fit with "
+                f"likelihood={allowed}, which expects them"
+            )
         return told
 
     def _build(self, told: Told) -> None:
