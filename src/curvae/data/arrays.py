@@ -203,7 +203,7 @@ def _to_data(array: object, name: str, missing: bool = False) -> Shaped[np.ndarr
     if not finite.all():
         row = int(np.argmin(finite))
         if not missing and np.isnan(values[row]).any():
-            cure = "; fill it in, or train with --likelihood masked:gaussian (masked: before any), which leaves gaps out"
-            raise InputError(f"{name}: sample {row} holds NaN{cure}")
+            cure = "train with --likelihood masked:gaussian (masked: before any), which leaves gaps out"
+            raise InputError(f"{name}: sample {row} holds NaN; fill it in, or {cure}")
         raise InputError(f"{name}: sample {row} holds infinity or a value beyond float32; expected finite numbers")
     return values
