@@ -91,7 +91,7 @@ def check_free(path: Path) -> None:
         >>> _ = (folder / "config.json").write_text("{}")
         >>> check_free(folder)
         Traceback (most recent call last):
-        curvae.errors.InputError: ... already holds a run; use --resume (in Python resume=True) to continue it, or another place
+        curvae.errors.InputError: ... already holds a run; --resume (in Python resume=True) continues it
     """
     if any(0xD800 <= ord(letter) <= 0xDFFF for letter in str(path)):  # safetensors reads no such path
         raise InputError(f"{str(path)!r} is not UTF-8; expected a name that is")
@@ -99,7 +99,7 @@ def check_free(path: Path) -> None:
         raise InputError(f"{path} is a file; expected a new or empty folder for the run")
     if (path / "config.json").exists():
         raise InputError(
-            f"{path} already holds a run; use --resume (in Python resume=True) to continue it, or another place"
+            f"{path} already holds a run; --resume (in Python resume=True) continues it"
         )
     if path.is_dir() and any(entry not in _remains(path) for entry in path.iterdir()):
         raise InputError(f"{path} is not empty and holds no run; expected a new or empty folder")
