@@ -81,6 +81,14 @@ def test_generated_pages_are_what_results_and_commands_say() -> None:
     assert [page.name for page in _generate.outdated()] == [], "run python docs/_generate.py"
 
 
+def test_the_page_of_commands_has_the_default_0() -> None:
+    seeds = re.findall(
+        r"^\| `--seed` \|.*$", (ROOT / "docs" / "cli.md").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    assert len(seeds) >= 4
+    assert all(row.endswith("| `0` |") for row in seeds)
+
+
 def test_a_changed_number_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     part = _generate._figures.demo("grae")["grae_full"]
     monkeypatch.setitem(part, "mean", part["mean"] + 1)
