@@ -98,9 +98,7 @@ def check_free(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; expected a new or empty folder for the run")
     if (path / "config.json").exists():
-        raise InputError(
-            f"{path} already holds a run; --resume (in Python resume=True) continues it"
-        )
+        raise InputError(f"{path} already holds a run; --resume (in Python resume=True) continues it")
     if path.is_dir() and any(entry not in _remains(path) for entry in path.iterdir()):
         raise InputError(f"{path} is not empty and holds no run; expected a new or empty folder")
 
