@@ -103,7 +103,7 @@ class Folder(OneLine):
         try:
             run._write()
         except OSError as error:
-            raise InputError(f"{path} cannot be written: {error.strerror}; choose another place") from error
+            raise InputError(f"{path} cannot be written: {error.strerror}; choose another --out") from error
         return run
 
     @classmethod

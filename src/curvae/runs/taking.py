@@ -39,7 +39,7 @@ def locked(path: Path) -> Iterator[None]:
     except Timeout:
         raise InputError(f"{path} is being trained by another process; wait for it or stop it") from None
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}; choose another place") from error
+        raise InputError(f"{path} cannot be written: {error.strerror or error}; choose another --out") from error
     try:
         yield
     finally:
@@ -91,14 +91,14 @@ def check_free(path: Path) -> None:
         >>> _ = (folder / "config.json").write_text("{}")
         >>> check_free(folder)
         Traceback (most recent call last):
-        curvae.errors.InputError: ... already holds a run; --resume (in Python resume=True) continues it
+        curvae.errors.InputError: ... already holds a run; use --resume to continue it, or another --out
     """
     if any(0xD800 <= ord(letter) <= 0xDFFF for letter in str(path)):  # safetensors reads no such path
         raise InputError(f"{str(path)!r} is not UTF-8; expected a name that is")
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; expected a new or empty folder for the run")
     if (path / "config.json").exists():
-        raise InputError(f"{path} already holds a run; --resume (in Python resume=True) continues it")
+        raise InputError(f"{path} already holds a run; use --resume to continue it, or another --out")
     if path.is_dir() and any(entry not in _remains(path) for entry in path.iterdir()):
         raise InputError(f"{path} is not empty and holds no run; expected a new or empty folder")
 
