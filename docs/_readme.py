@@ -48,8 +48,8 @@ def _results() -> str:
         "in (13) on held-out MNIST digits, with 95 % intervals over seeds (negative is better; networks 1/16 as wide "
         "as the paper's):",
         "",
-        f"- [After 1500 steps]({RESULTS}what-a-step-buys): {interval(few)}, from the β-VAE's {before}; in its own "
-        f"objective, (2): {_compared(bench.lead('beta_vae'))}.",
+        f"- [After 1500 steps]({RESULTS}what-a-step-buys): {interval(few)}, from the β-VAE's {before}; "
+        f"in the β-VAE's own objective, (2): {_compared(bench.lead('beta_vae'))}.",
         f"- [After {end['step']:,} steps]({RESULTS}and-after-the-papers-20-000-steps): {interval(end['grae_full'])}; "
         f"in (2): {_compared(end['beta_vae'])}, and {_compared(more['beta_vae'])} after "
         f"[1000 more steps as a β-VAE]({LAST}).",
