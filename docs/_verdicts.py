@@ -161,17 +161,34 @@ def samples(summary: dict[str, Any]) -> Judged:
 def disentangled(summary: dict[str, Any]) -> Judged:
     """Is MIG surely higher with diagonal Σ than with full Σ, for both objectives, and where columns are orthogonal?"""
     less = {name: summary["diagonal_less_full"][key]["mig"] for name, key in (("β-VAE", "vae"), ("GRAE", "grae"))}
-    highest = max(part["value"] for model in summary["models"].values() for part in model["mig"])
+    highest = highest_mig(summary)
     correlation = summary["orthogonality"]["mig"]
     higher = sum(part["low"] > 0 for part in less.values())
     text = (
-        f"MIG with diagonal Σ less that with full Σ: {', '.join(f'{n} {interval(p)}' for n, p in less.items())}; rank "
-        f"correlation of MIG with the columns' mean absolute cosine {interval(correlation)}; highest mean MIG of any "
+        f"MIG with diagonal Σ less that with full Σ: {', '.join(f'{n} {interval(p, 3)}' for n, p in less.items())}; "
+        f"rank correlation of MIG with the columns' mean absolute cosine {interval(correlation)}; highest mean MIG of any "
         f"model {num(highest)} of 1"
     )
     if higher == len(less) and correlation["high"] < 0 and highest > _DISENTANGLED:
         return text, SHOWN
     return text, PARTLY if higher and highest > _DISENTANGLED else NOT_SHOWN
+
+
+def highest_mig(summary: dict[str, Any]) -> float:
+    """The highest mean over seeds of any model at any β."""
+    return float(max(part["value"] for model in summary["models"].values() for part in model["mig"]))
+
+
+def surely_higher(summary: dict[str, Any], difference: str) -> str:
+    """In words, the scores of which a difference between models with diagonal Σ and others surely is positive."""
+    names = {score: name.removeprefix("DCI: ") for score, name in summary["measures"].items()}
+    found = [
+        f"{names[score]} ({'GRAE' if 'grae' in model else 'β-VAE'}: {interval(part, 3)})"
+        for model, scores in summary[difference].items()
+        for score, part in scores.items()
+        if part["low"] > 0
+    ]
+    return " and ".join(found) or "none of the scores"
 
 
 # a tenth of a factor's entropy: below it no latent stands for a factor, and there is nothing to compare
