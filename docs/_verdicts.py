@@ -166,8 +166,8 @@ def disentangled(summary: dict[str, Any]) -> Judged:
     higher = sum(part["low"] > 0 for part in less.values())
     text = (
         f"MIG with diagonal Σ less that with full Σ: {', '.join(f'{n} {interval(p, 3)}' for n, p in less.items())}; "
-        f"rank correlation of MIG with the columns' mean absolute cosine {interval(correlation)}; highest mean MIG of any "
-        f"model {num(highest)} of 1"
+        f"rank correlation of MIG with the columns' mean absolute cosine {interval(correlation)}; highest mean MIG of "
+        f"any model {num(highest)} of 1"
     )
     if higher == len(less) and correlation["high"] < 0 and highest > _DISENTANGLED:
         return text, SHOWN
