@@ -17,6 +17,7 @@ from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
 from curvae.data import as_float
 from curvae.errors import InputError
+from curvae.forward.first_use import checked
 from curvae.inspection.channels import FirstLayer
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.likelihoods.masked import takes_missing
@@ -133,7 +134,8 @@ def subject_of(model: Model, x: Tensor | np.ndarray, likelihood: Likelihood | No
         )
     try:  # it refuses what it cannot be of: a shape, values out of range
         given.nll(eta, x[:1])
-        given.check(x)
+        if checked():
+            given.check(x)
     except RuntimeError as error:
         raise InputError(f"{given} cannot be the observation model of these data or outputs: {error}") from error
     prior = torch.as_tensor(getattr(model, "prior_std", 1.0)).to(z).expand(shape).flatten()

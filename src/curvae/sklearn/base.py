@@ -291,6 +291,7 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         told = self._validated(X, reset=False)
         table = Table(told.x, self._said, self.size_factors, self._names)
         table.check()
+        self.likelihood_.check(told.x)
         if table.gaps and not self._features.gaps:
             raise InputError("X has missing values (NaN) but the samples that the model was fitted on had none")
         return told
@@ -300,6 +301,7 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         table = Table(told.x, self.likelihood, self.size_factors, self._names).resolved()
         table.check()
         likelihood, self._said = likelihood_for(table), table.likelihood
+        likelihood.check(told.x)
         latents = positive_int("n_components", self.n_components)
         self.seed_ = _seed(self.random_state)
         self.model_, self._features = build_networks(

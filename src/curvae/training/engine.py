@@ -22,6 +22,7 @@ from curvae.data.paired import Paired, values
 from curvae.data.reasons import reason
 from curvae.errors import InputError
 from curvae.objectives import Objective
+from curvae.objectives.support import known_to_fit
 from curvae.runs import save_model
 from curvae.runs.checks import cure
 from curvae.runs.lines import HELD_OUT, cut_lines
@@ -79,7 +80,9 @@ def run_job(job: Job) -> Outcome:
             callbacks = [interrupts, recorder, snapshots, *_beside(job, recorder, checkpoints, start)]
             if job.group is not None:  # the last, so that all have had their say
                 callbacks.append(Together(job.group, interrupts, config.checkpoint_every))
-            with _quiet(), _generators(module, device), plainly_normalised(model):
+            # samples that are read one by one were not all looked at
+            seen = None if isinstance(dataset.train, Samples) else getattr(job.objective, "likelihood", None)
+            with _quiet(), _generators(module, device), plainly_normalised(model), known_to_fit(seen):
                 _trainer(device, run.path, callbacks).fit(module, _loader(job, start))
             ended = stop is not None and stop.due
         uncompile(model)
