@@ -26,7 +26,11 @@ def dataset(values: torch.Tensor) -> Dataset:
         ({"batch_size": 1, "network": "paper"}, torch.rand(10, 1, 28, 28), "at least 2"),
         ({"batch_size": 2, "likelihood": "bernoulli"}, torch.rand(10, 3) + 0.5, r"is for values in \[0, 1\]"),
         ({"batch_size": 2, "likelihood": "bernoulli-logits"}, torch.rand(10, 3) - 0.5, r"is for values in \[0, 1\]"),
-        ({"batch_size": 2, "likelihood": "continuous-bernoulli"}, torch.rand(10, 3) - 0.5, r"is for values in \[0, 1\]"),
+        (
+            {"batch_size": 2, "likelihood": "continuous-bernoulli"},
+            torch.rand(10, 3) - 0.5,
+            r"is for values in \[0, 1\]",
+        ),
         (
             {"batch_size": 2, "likelihood": "negative-binomial:2"},
             torch.rand(10, 3),

@@ -39,11 +39,11 @@ def watched(fn: Callable[..., Any], z: Float[Tensor, "B *L"]) -> tuple[Float[Ten
         return z, lambda *_: None
     arrived: list[Tensor] = []
 
-    def check(gradient: Tensor) -> None:
+    def check(gradient: Tensor | None) -> None:
         came = [float(each) for each in arrived]
         arrived.clear()
         # a sum is one quick pass
-        if math.isfinite(float(gradient.detach().sum())) or bool(gradient.isfinite().all()):
+        if gradient is None or math.isfinite(float(gradient.detach().sum())) or bool(gradient.isfinite().all()):
             return
         if all(map(math.isfinite, came)):
             raise DerivativeError(
@@ -52,10 +52,14 @@ def watched(fn: Callable[..., Any], z: Float[Tensor, "B *L"]) -> tuple[Float[Ten
                 "or it overflows; use other operations, or estimator Secants"
             )
 
+    def note(gradient: Tensor | None) -> None:
+        if gradient is not None:  # of an output that the loss does not use
+            arrived.append(gradient.detach().sum())
+
     def watch(*outputs: Tensor) -> None:
         for output in outputs:
             if output.requires_grad:
-                output.register_hook(lambda gradient: arrived.append(gradient.detach().sum()))
+                output.register_hook(note)
 
     point = z.view_as(z) if z.requires_grad else z.detach().requires_grad_()
     point.register_hook(check)

@@ -26,6 +26,7 @@ from curvae.objectives.support import known_to_fit
 from curvae.runs import save_model
 from curvae.runs.checks import cure
 from curvae.runs.lines import HELD_OUT, cut_lines
+from curvae.training.arguments import named
 from curvae.training.average import WeightAverage
 from curvae.training.batch_norm import PreciseBatchNorm
 from curvae.training.callbacks import Checkpoints, Recorder, Together
@@ -194,6 +195,7 @@ def _compile(module: Training, x: Tensor, console: Console | None) -> None:
 
 def tell(line: str, console: Console | None) -> None:
     """To the person at the console, or to whoever called without one."""
+    line = named(line)
     if console:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     else:
