@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
+import curvae
 from curvae.errors import InputError
 from curvae.likelihoods import (
     BernoulliLogits,
@@ -266,6 +267,21 @@ def test_names_and_objects_have_outputs_in_the_same_place(name: str, same: Likel
     if "poisson" in name:
         with pytest.raises(InputError, match="is for counts"):
             GRAE(1, likelihood=name).fit(x - 20)
+
+
+def test_pickles_of_other_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted = GRAE(1, **SMALL).fit(_blob())
+    old = fitted.__getstate__()
+    del old["_said"], old["_curvae_version"]
+    with pytest.raises(InputError, match=r"^this GRAE was pickled by an earlier curvae, and curvae .* cannot open it"):
+        GRAE().__setstate__(old)
+    pickled = pickle.dumps([fitted, GRAE(3)])
+    monkeypatch.setattr(curvae, "__version__", "99.0")
+    with pytest.warns(UserWarning, match=r"^this GRAE was pickled by curvae 0\S+ and is opened by curvae 99.0; fit"):
+        loaded, unfitted = pickle.loads(pickled)
+    np.testing.assert_array_equal(loaded.transform(_blob()), fitted.transform(_blob()))
+    assert unfitted.get_params() == GRAE(3).get_params()
+    assert vars(loaded).keys() == vars(fitted).keys()
 
 
 def test_binary_and_mixed_columns() -> None:
