@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import torch
 from torch.func import jvp, vmap
 
-from curvae._checks import a_kind, positive_int
+from curvae._checks import an_answer, positive_int
 from curvae._transforms import in_transform, one_at_a_time
 from curvae._typing import Float, Int, Tensor
 from curvae.errors import InputError
@@ -205,7 +205,7 @@ def check_output(eta: object, z: Float[Tensor, "B *L"]) -> Tensor:
             )
         return eta
     raise InputError(
-        f"the decoder returned {a_kind(eta)}; expected one tensor [B, *D]: pass a function that takes it out, "
+        f"the decoder returned {an_answer(eta)}; expected one tensor [B, *D]: pass a function that takes it out, "
         "e.g. lambda z: decoder(z)[0], or Autoencoder(…, output=lambda answer: answer[0])"
     )
 
