@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import torch
 from torch.func import jvp, vmap
 
-from curvae._checks import an_answer, positive_int
+from curvae._checks import a_kind, an_answer, positive_int
 from curvae._transforms import in_transform, one_at_a_time
 from curvae._typing import Float, Int, Tensor
 from curvae.errors import InputError
