@@ -167,7 +167,7 @@ def std_mean(input: Tensor, *args: Any, **options: Any) -> tuple[Tensor, Tensor]
 
 
 def _root(powers: Tensor, order: float = 2.0) -> Tensor:
-    positive = powers > 0
+    positive = powers != 0  # NaN stays NaN
     return torch.where(positive, powers, 1.0).pow(1 / order) * positive
 
 

@@ -106,7 +106,7 @@ def mean_cosine(metric: Float[Tensor, "B d d"]) -> Float[Tensor, " B"]:
 
 def _root(square: Float[Tensor, ""]) -> Float[Tensor, ""]:
     """The square root; that of zero has the derivative zero."""
-    return torch.where(square > 0, square, 1.0).sqrt() * (square > 0)
+    return torch.where(square != 0, square, 1.0).sqrt() * (square != 0)
 
 
 @torch.no_grad()
