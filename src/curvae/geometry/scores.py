@@ -9,6 +9,7 @@ import torch
 from curvae._once import with_gradient_of
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
+from curvae.forward.kernels import root
 from curvae.geometry.metric import check_metric, cosines, log_det
 
 _KARCHER_STEPS, _KARCHER_TOLERANCE = 200, 1e-10
@@ -36,7 +37,7 @@ def flatness(metrics: Float[Tensor, "N d d"]) -> Float[Tensor, ""]:
     size = torch.linalg.matrix_norm(mean)
     if not (size > 0 and torch.isfinite(size)):
         raise InputError(f"the mean metric has norm {size.item():.3g}; expected a finite number > 0")
-    return _root((metrics - mean).square().sum((-2, -1)).mean()) / size
+    return root((metrics - mean).square().sum((-2, -1)).mean()) / size
 
 
 def affine_flatness(metrics: Float[Tensor, "N d d"]) -> Float[Tensor, ""]:
@@ -64,7 +65,7 @@ def affine_flatness(metrics: Float[Tensor, "N d d"]) -> Float[Tensor, ""]:
     whitened = inverse @ metrics @ inverse
     logs = torch.linalg.eigvalsh((whitened + whitened.mT) / 2).log()
     dispersion = logs.square().sum(-1).mean() / metrics.shape[-1]
-    return _root(with_gradient_of(dispersion, dispersion, "the dispersion around a Karcher mean")).to(dtype)
+    return root(with_gradient_of(dispersion, dispersion, "the dispersion around a Karcher mean")).to(dtype)
 
 
 def hadamard_gap(metric: Float[Tensor, "B d d"]) -> Float[Tensor, " B"]:
@@ -104,22 +105,17 @@ def mean_cosine(metric: Float[Tensor, "B d d"]) -> Float[Tensor, " B"]:
     return (total / (live * (live - 1)).clamp(min=1)).to(metric.dtype)
 
 
-def _root(square: Float[Tensor, ""]) -> Float[Tensor, ""]:
-    """The square root; that of zero has the derivative zero."""
-    return torch.where(square != 0, square, 1.0).sqrt() * (square != 0)
-
-
 @torch.no_grad()
 def _inverse_root_of_karcher_mean(metrics: Tensor) -> Tensor:
     r"""$\hat G^{-1/2}$ of the mean, where $\log(\hat G^{-1/2}G_n\hat G^{-1/2})$ sum to zero: its own equation."""
     mean = _spectral(_spectral(metrics, torch.log).mean(0), torch.exp)
     for _ in range(_KARCHER_STEPS):
-        root, inverse = _spectral(mean, torch.sqrt), _spectral(mean, torch.rsqrt)
+        half, inverse = _spectral(mean, torch.sqrt), _spectral(mean, torch.rsqrt)
         logs = _spectral(inverse @ metrics @ inverse, torch.log)
         gradient = logs.mean(0)
         if torch.linalg.matrix_norm(gradient) < _KARCHER_TOLERANCE:
             break
-        mean = root @ _spectral(_step_size(logs) * gradient, torch.exp) @ root
+        mean = half @ _spectral(_step_size(logs) * gradient, torch.exp) @ half
     return inverse
 
 

@@ -10,6 +10,7 @@ from curvae._rank import finite_or_zero, negligible
 from curvae._typing import Float, Tensor
 from curvae.curvature import Columns, Estimator, Exact, Fraction, SampledColumns
 from curvae.errors import InputError
+from curvae.forward.kernels import root
 from curvae.posteriors import Along, BlockDiagonal, Diagonal, Full, Structure
 
 
@@ -125,8 +126,7 @@ def _check_single(structure: Structure) -> None:
 def _minimum(squares: Float[Tensor, "*S"], weight: float, beta: float) -> Float[Tensor, "*S"]:
     """f; where it has a kink, at 0 with β = 0, its derivatives are zero."""
     if beta == 0:
-        seen = squares != 0
-        return (2 * weight) ** 0.5 * torch.where(seen, squares, 1.0).sqrt() * seen
+        return (2 * weight) ** 0.5 * root(squares)
     squares = squares + beta
     u = squares / (beta / 2 + (beta**2 / 4 + 2 * weight * squares).sqrt())
     return 2 * weight * u + beta / 2 * u.log()
