@@ -35,7 +35,7 @@ def watched(fn: Callable[..., Any], z: Float[Tensor, "B *L"]) -> tuple[Float[Ten
     scaled = z.device.type != "cpu" and torch.is_autocast_enabled(z.device.type)
     if scaled or z.is_meta or not torch.is_grad_enabled() or not ordinary(z):
         return z, lambda *_: None
-    if not (z.requires_grad or _trains(fn)) or not looks(_owner(fn), z):
+    if not (z.requires_grad or _trains(fn)) or not looks(_owner(fn, z), z):
         return z, lambda *_: None
     arrived: list[Tensor] = []
 
@@ -66,8 +66,9 @@ def watched(fn: Callable[..., Any], z: Float[Tensor, "B *L"]) -> tuple[Float[Ten
     return point, watch
 
 
-def _owner(fn: Callable[..., Any]) -> object:
-    owner = identity(fn)[0]
+def _owner(fn: Callable[..., Any], z: Tensor) -> object:
+    """By what the calls on an accelerator are counted; a method is another object in each."""
+    owner = None if z.device.type == "cpu" else identity(fn)[0]
     return fn if owner is None else owner
 
 
