@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from _numbers import num, read, table
+from scipy.stats import t as student
 
 # how the benchmarks and the learning curves name the ways to train, and what they are called here
 COLUMN, QUARTER, EXACT, EXACT_32 = "one column", "one column on 1/4", "exact", "exact on 1/32"
@@ -70,6 +71,20 @@ def learned(way: str, networks: str = "0.0625", rate: str = "0.002") -> dict[str
     """What 1500 steps at a rate that falls to 0 have made of a model."""
     rows = read("bench/learning/learning.json")["rows"]
     return rows[f"{_WAYS[way][1]}, networks × {networks}, 1500 steps, lr {rate} falling to 0"]
+
+
+def lead(measure: str) -> dict[str, float]:
+    """One column less the β-VAE of the same seeds after 1500 steps, with Student's 95 % interval."""
+    vae = learned("β-VAE")
+    part, seeds = vae["minus_one_column"][measure], len(vae["seeds"])
+    half = float(student.ppf(0.975, seeds - 1)) * part["standard_error"]
+    return {"value": -part["mean"], "low": -part["mean"] - half, "high": -part["mean"] + half}
+
+
+def kept(way: str, measure: str) -> float:
+    """Which share of one column's lead over the β-VAE another way keeps."""
+    behind, vae = (learned(name)["minus_one_column"][measure]["mean"] for name in (way, "β-VAE"))
+    return float(1 - behind / vae)
 
 
 def plus_minus(part: dict[str, float], digits: int = 3) -> str:

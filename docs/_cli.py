@@ -49,4 +49,5 @@ def _default(parameter: Any) -> str:
     shown = parameter.show_default  # a text where the signature has None and the configuration decides
     if isinstance(shown, str):
         return f"`{shown}`"
-    return "" if parameter.default in (None, False) else f"`{parameter.default}`"
+    absent = parameter.default is None or parameter.default is False  # 0 is a default
+    return "" if absent else f"`{parameter.default}`"

@@ -41,12 +41,9 @@ def tables() -> str:
     for title, ways in summary["settings"].items():
         found = ends(ways)
         if summary["reference"] in found:
-            parts += [
-                f"**{title.replace('mnist', 'MNIST', 1)}.**",
-                _ends(found),
-                _differences(ways, found),
-                _said(found),
-            ]
+            parts += [f"**{title.replace('mnist', 'MNIST', 1)}.**", _ends(found)]
+            if len(found) > 1:
+                parts += [_differences(ways, found), _said(found)]
     return "\n\n".join(parts)
 
 
@@ -100,7 +97,7 @@ def _from_tenth(last: int) -> Any:
 
 
 def _said(found: dict[str, dict[str, Any]]) -> str:
-    """Lost and gained are what intervals over seeds leave no doubt of, lower being better; one seed says nothing."""
+    """What intervals over seeds leave no doubt of, lower being better; one seed says nothing."""
     sentences, alone = [], []
     for way, end in found.items():
         less = end.get("less_reference")
@@ -111,17 +108,17 @@ def _said(found: dict[str, dict[str, Any]]) -> str:
             alone.append(way)
             continue
         words = []
-        for word, sure in (("gained", lambda part: part["high"] < 0), ("lost", lambda part: part["low"] > 0)):
+        for word, sure in (("lower", lambda part: part["high"] < 0), ("higher", lambda part: part["low"] > 0)):
             names = [
                 _summary()["measures"][key].removesuffix(", nats")
                 for key in _SHOWN
                 if key != "left_out" and sure(less[key])
             ]
-            words.append(f"{word}: {', '.join(names) or 'nothing that is certain'}")
-        sentences.append(f"{way}, {seeds} seeds, at the end: {'; '.join(words)}.")
+            words.append(f"{word} in {', '.join(names) or 'none'}")
+        sentences.append(f"- {way} ({seeds} seeds): {'; '.join(words)}.")
     if alone:
-        sentences.append(f"One seed, which says nothing about the next one (± is over digits): {'; '.join(alone)}.")
-    return " ".join(sentences)
+        sentences.append(f"- One seed, which says nothing about the next one (± is over digits): {'; '.join(alone)}.")
+    return "Beside the β-VAE at the end, surely:\n\n" + "\n".join(sentences)
 
 
 def made() -> str:

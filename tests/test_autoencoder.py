@@ -162,6 +162,8 @@ def test_mean_and_log_variance_do_not_get_heads_in_silence() -> None:
     with pytest.warns(UserWarning, match=r"twice as many outputs \(6\).*head=False.*head=True"):
         Autoencoder(encoder, decoder, 3, Diagonal())
     assert _silent(encoder, decoder, 3, Diagonal(), head=True).mean_head.in_features == 6
+    with pytest.warns(UserWarning, match=r"ends in Conv2d with twice as many outputs \(8\).*half of log-variances"):
+        Autoencoder(nn.Sequential(nn.Conv2d(3, 8, 1)), nn.Identity(), (4, 2, 2), Diagonal())
     _silent(encoder, decoder, 3)  # deterministic: features
     _silent(nn.Sequential(encoder, nn.ELU()), decoder, 3, Diagonal())
     with pytest.raises(InputError, match=r"the encoder returned a tuple of 2; .*head=False"):
@@ -172,6 +174,10 @@ def test_mean_and_log_variance_do_not_get_heads_in_silence() -> None:
         Autoencoder(encoder, decoder, 3, features=4, head=False)
     with pytest.raises(InputError, match=r"shape \(4, 6\); expected \[B, 5\]; pass features="):
         Autoencoder(encoder, decoder, 3, features=5).encode(x)
+    encoder.add_module("unused", nn.Linear(2, 7))  # stands last, as what embeds a condition may
+    encoder.forward = lambda x: encoder[:3](x)
+    with pytest.raises(InputError, match=r"shape \(4, 6\); expected \[B, 7\], as many as its last linear layer has"):
+        Autoencoder(encoder, decoder, 3).encode(x)
 
 
 class _Answer(nn.Module):

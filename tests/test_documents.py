@@ -81,10 +81,39 @@ def test_generated_pages_are_what_results_and_commands_say() -> None:
     assert [page.name for page in _generate.outdated()] == [], "run python docs/_generate.py"
 
 
+def test_the_page_of_commands_has_the_default_0() -> None:
+    seeds = re.findall(
+        r"^\| `--seed` \|.*$", (ROOT / "docs" / "cli.md").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    assert len(seeds) >= 4
+    assert all(row.endswith("| `0` |") for row in seeds)
+
+
 def test_a_changed_number_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     part = _generate._figures.demo("grae")["grae_full"]
     monkeypatch.setitem(part, "mean", part["mean"] + 1)
     assert [page.name for page in _generate.outdated()] == ["results.md"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "compared", "gain"),
+    [
+        (-2, -1, "better", "small"),
+        (-2, 1, "no sure difference", "small and not certain"),
+        (-1, 2, "no sure difference", "none"),
+        (1, 2, "worse", "none"),
+    ],
+)
+def test_the_readme_says_no_more_than_an_interval(low: float, high: float, compared: str, gain: str) -> None:
+    part = {"value": (low + high) / 2, "low": low, "high": high}
+    assert (_generate._readme._compared(part), _generate._readme._gain(part)) == (compared, gain)
+
+
+def test_the_readme_has_no_conclusion_that_the_numbers_deny(monkeypatch: pytest.MonkeyPatch) -> None:
+    part = _generate._long.lead("GRAE≈, one column")["grae_full"]
+    monkeypatch.setitem(part, "high", 0.1)
+    with pytest.raises(AssertionError, match="write another"):
+        _generate._readme.parts()
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)

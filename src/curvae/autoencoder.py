@@ -126,6 +126,7 @@ class Autoencoder(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
         self.output = output
+        self._guessed = features is None
         self.mean_head: nn.Module | None = None
         self.factor_head: nn.Module | None = None
         # where the channels of a batch of maps stand; for vectors and tokens the features are last
@@ -280,7 +281,8 @@ class Autoencoder(nn.Module):
             )
         if answer.shape[1:] != self._expected():
             sizes = ", ".join(map(str, self._expected()))
-            expected = self._given() if self.mean_head is None else f"[B, {sizes}]; pass features=…"
+            why = ", as many as its last linear layer has" if self._guessed else ""
+            expected = self._given() if self.mean_head is None else f"[B, {sizes}]{why}; pass features=…"
             raise InputError(f"the encoder's features have shape {tuple(answer.shape)}; expected {expected}")
         return answer
 

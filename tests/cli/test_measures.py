@@ -118,6 +118,29 @@ def test_active_units(curvae: Curvae, vectors: Path, tmp_path: Path) -> None:
     assert "active_units" not in curvae("evaluate", run.path, "--limit", 1, "--json").json  # one sample has no variance
 
 
+SPATIAL = """
+from torch import nn
+from curvae import Autoencoder
+
+def build(shape):
+    return Autoencoder(nn.Conv2d(1, 2, 3, 2, 1), nn.ConvTranspose2d(2, 1, 2, 2), (2, 2, 2))
+"""
+
+
+def test_a_run_with_latents_of_several_axes_is_measured_sampled_and_shown(curvae: Curvae, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((30, 1, 4, 4), dtype=np.float32))
+    (tmp_path / "maps.py").write_text(SPATIAL)
+    run, own = tmp_path / "run", ("--model", f"{tmp_path / 'maps.py'}:build")
+    options = ("--estimator", "columns:1", "--steps", 2, "--batch-size", 8)
+    assert curvae("train", "--data", tmp_path / "x.npy", *own, *options, "--out", run).code == 0
+    assert curvae("evaluate", run, *own, "--json").json["active_units"]["latents"] == 8
+    assert "of 8" in curvae("evaluate", run, *own).stdout
+    drawn = tmp_path / "s.npy"
+    assert curvae("sample", run, *own, "-n", 3, "--from", "mixture:1", "--out", drawn).code == 0
+    assert np.load(drawn).shape == (3, 1, 4, 4)
+    assert curvae("report", run, *own, "--out", tmp_path / "page.html").code == 0
+
+
 def test_samples_from_a_mixture(curvae: Curvae, run: Path, tmp_path: Path) -> None:
     out = tmp_path / "s.npy"
     answer = curvae("sample", run, "-n", 400, "--from", "mixture:1", "--out", out, "--json")

@@ -274,5 +274,5 @@ def test_a_place_that_cannot_be_written_is_an_input_error(tmp_path: Path, digits
     with pytest.raises(InputError, match=r"is a folder; expected the name of a file"):
         write_report([run.path], tmp_path)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(InputError, match=r"cannot be written: .*; choose another --out"):
+    with pytest.raises(InputError, match=r"cannot be written: .*; choose another place"):
         write_report([run.path], tmp_path / "file" / "report.html")

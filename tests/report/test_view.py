@@ -104,6 +104,24 @@ def test_traversal_moves_one_latent_at_a_time() -> None:
             np.testing.assert_allclose(found[row, column], expected, rtol=1e-12)
 
 
+def test_latents_of_several_axes_are_one_vector_to_the_page() -> None:
+    """A model with latents (2, 1, 2) beside the same one with a vector of four."""
+    flat = _model(None, 8)
+    maps = nn.Sequential(flat.encoder, flat.mean_head, nn.Unflatten(1, (2, 1, 2)))
+    several = Autoencoder(maps, nn.Sequential(nn.Flatten(), flat.decoder), (2, 1, 2), features=2).eval()
+    x = _data(8)
+    one, two = (View(model, Gaussian(), Diagonal(), BETA) for model in (flat, several))
+    code = two.codes(x)
+    np.testing.assert_allclose(code, one.codes(x))
+    np.testing.assert_allclose(two.reconstruct(x), one.reconstruct(x))
+    np.testing.assert_allclose(two.traverse(code[0], [3, 1], [-1.0, 2.0]), one.traverse(code[0], [3, 1], [-1.0, 2.0]))
+    np.testing.assert_allclose(two.effects(x), one.effects(x))
+    np.testing.assert_allclose(two.precisions(x).implied, one.precisions(x).implied)
+    ways, expected = (view.interpolate(code[:1], code[1:2], 3) for view in (two, one))
+    np.testing.assert_allclose(ways.straight, expected.straight)
+    np.testing.assert_allclose(ways.geodesic, expected.geodesic, rtol=1e-6)
+
+
 def test_reconstructions_of_many_data_are_those_of_each() -> None:
     model = _model(None, 7).float()  # the page gives float64 and gets it, whatever the model computes in
     x = torch.rand(150, D, generator=torch.Generator().manual_seed(0))

@@ -186,8 +186,9 @@ def test_gaps(kind: type) -> None:
     assert np.isfinite(model.transform(gaps)).all()
     assert np.isfinite(model.score_samples(gaps)).all()
     assert np.isfinite(model.inverse_transform(model.transform(gaps))).all()
-    with pytest.raises(InputError, match="had none"):
+    with pytest.raises(InputError, match="had none; fit with likelihood='masked:gaussian'"):
         kind(**SMALL).fit(x).transform(gaps)
+    assert np.isfinite(kind(likelihood="masked:gaussian", **SMALL).fit(x).score_samples(gaps)).all()
 
 
 def test_sparse_is_dense() -> None:

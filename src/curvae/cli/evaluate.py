@@ -119,7 +119,7 @@ class _Found:
         if self.units is not None:
             found["active_units"] = {
                 "count": self.units.count,
-                "latents": len(self.units.variance),
+                "latents": self.units.variance.numel(),
                 "threshold": self.units.threshold,
                 "variance": self.units.variance.tolist(),
             }
@@ -248,7 +248,7 @@ def _table(run: Path, found: _Found) -> Table:
     if evaluation.alignment_correlation is not None:
         table.add_row("correlation off the diagonal", f"{evaluation.alignment_correlation:.4f}", "")
     if found.units is not None:
-        table.add_row("active units", f"{found.units.count} of {len(found.units.variance)}", "")
+        table.add_row("active units", f"{found.units.count} of {found.units.variance.numel()}", "")
     notes = [f"observation model {found.likelihood}"]
     if not evaluation.own_posterior:
         notes.append(

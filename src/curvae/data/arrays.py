@@ -202,6 +202,8 @@ def _to_data(array: object, name: str, missing: bool = False) -> Shaped[np.ndarr
     finite = good.reshape(len(values), -1).all(axis=1)
     if not finite.all():
         row = int(np.argmin(finite))
-        what, cure = ("infinity", "") if missing else ("NaN, infinity", ", or --likelihood masked:gaussian for NaN")
-        raise InputError(f"{name}: sample {row} holds {what} or a value beyond float32; expected finite numbers{cure}")
+        if not missing and np.isnan(values[row]).any():
+            cure = "train with --likelihood masked:gaussian (masked: before any), which leaves gaps out"
+            raise InputError(f"{name}: sample {row} holds NaN; fill it in, or {cure}")
+        raise InputError(f"{name}: sample {row} holds infinity or a value beyond float32; expected finite numbers")
     return values

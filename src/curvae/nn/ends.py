@@ -14,6 +14,7 @@ _BOUNDED = (
     *(nn.Sigmoid, nn.Hardsigmoid, nn.Hardswish, nn.Tanh, nn.Hardtanh, nn.Softsign, nn.Softmax, nn.LogSoftmax),
 )
 """Activations whose outputs end somewhere."""
+_LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class Pointwise(nn.Linear):
@@ -41,8 +42,7 @@ def out_features(encoder: nn.Module, maps: bool) -> int:
     declared = getattr(encoder, "out_features", None)
     if isinstance(declared, int):
         return declared
-    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d) if maps else (nn.Linear,)
-    linear = [module for module in encoder.modules() if isinstance(module, kinds)]
+    linear = [module for module in encoder.modules() if isinstance(module, _LINEAR if maps else nn.Linear)]
     if not linear:
         raise InputError(f"cannot tell how many features {type(encoder).__name__} gives; pass features=…")
     last = linear[-1]
@@ -65,10 +65,11 @@ def warn_of_doubt(encoder: nn.Module, features: int, latents: int, posterior: bo
             "outputs are the means; pass head=True for a linear head on them",
             stacklevel=3,
         )
-    elif posterior and features == 2 * latents and isinstance(last, nn.Linear):
+    elif posterior and features == 2 * latents and isinstance(last, _LINEAR):
         warnings.warn(
-            f"the encoder ends in a linear layer with twice as many outputs ({features}) as latents, and gets linear "
-            "heads of its own; pass head=False if they are means and entries of the factor, head=True if features",
+            f"the encoder ends in {type(last).__name__} with twice as many outputs ({features}) as latents, and gets "
+            "linear heads of its own; pass head=False if they are means and log standard deviations (half of "
+            "log-variances), head=True if features",
             stacklevel=3,
         )
 

@@ -68,7 +68,7 @@ def write_report(
     try:
         write_atomic(out, lambda temporary: temporary.write_text(page, encoding="utf-8", errors="backslashreplace"))
     except OSError as error:
-        raise InputError(f"{out} cannot be written: {error.strerror}; choose another --out") from error
+        raise InputError(f"{out} cannot be written: {error.strerror}; choose another place") from error
 
 
 def render(subjects: list[ShownRun], figures: list[Section]) -> str:

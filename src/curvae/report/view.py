@@ -60,7 +60,7 @@ class Paths:
 
 @dataclass(frozen=True)
 class View:
-    r"""A trained model with what its objective knew.
+    r"""A trained model with what its objective knew. The latents of a sample are one vector, whatever their shape.
 
     Args:
         model: in eval mode, on the CPU.
@@ -87,7 +87,7 @@ class View:
     @torch.no_grad()
     def codes(self, x: Shaped[Tensor, "B *D"]) -> Float[np.ndarray, "B d"]:
         """The posterior's means."""
-        return np.concatenate([at.encode(self.own(part)).double().numpy() for at, part in self.pieces(x)])
+        return np.concatenate([at.encode(self.own(part)).flatten(1).double().numpy() for at, part in self.pieces(x)])
 
     @torch.no_grad()
     def decode(self, z: Float[np.ndarray, "B d"]) -> Float[np.ndarray, "B *D"]:
@@ -126,7 +126,7 @@ class View:
         return Paths(straight, shortest, np.maximum(0.0, (lengths[0] - lengths[1]) / whole))
 
     def _mean(self, at: Model, z: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:
-        return self.likelihood.mean(at.decode(z))
+        return self.likelihood.mean(at.decode(z.unflatten(1, self.model.shape)))
 
     def at(self, c: Tensor | None) -> View:
         """Of a conditional model the view at conditions: of each sample, or of each sample's codes."""

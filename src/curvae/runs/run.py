@@ -180,5 +180,6 @@ class Run(Folder):
         if mixture is None:
             return trained.sample(n, condition=condition, seed=seed)
         generator(seed, torch.device("cpu"))  # refuses a seed before the work; scikit-learn takes those of 32 bits
-        density = fit_mixture(codes(*at_conditions(trained.model, self.dataset(), test=False)), mixture, seed % 2**32)
+        known_codes = codes(*at_conditions(trained.model, self.dataset(), test=False)).flatten(1)
+        density = fit_mixture(known_codes, mixture, seed % 2**32)
         return trained.sample(n, condition=condition, seed=seed, density=density)

@@ -259,7 +259,8 @@ class Trained(OneLine):
                 self.model.sample(place.stop - place.start, draws, None if c is None else c[place]) for place in places
             )
         else:
-            latents = density.sample(n, generator(seed, torch.device("cpu"))).to(self._like)
+            flat = density.sample(n, generator(seed, torch.device("cpu"))).to(self._like)
+            latents = flat.unflatten(1, self.model.shape)
             outputs = (self._at(c, place).decode(latents[place]) for place in places)
         return collected(((at_least_float32(self.likelihood.mean(eta)),) for eta in outputs), n)[0].numpy()
 

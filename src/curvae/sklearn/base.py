@@ -51,7 +51,6 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableR
 
     n_components: int
     beta: float
-    likelihood: str | Likelihood
     hidden_layer_sizes: tuple[int, ...]
     activation: str
     structure: str | Structure

@@ -29,6 +29,7 @@ _FITTED = frozenset({"model_", "likelihood_", "seed_", "_coding", "_names", "_sa
 class TableReader(BaseEstimator):  # type: ignore[misc]
     """An estimator that reads tables, of which some columns may be conditions."""
 
+    likelihood: str | Likelihood
     size_factors: str | None
     condition: Named
     device: str
@@ -96,5 +97,9 @@ class TableReader(BaseEstimator):  # type: ignore[misc]
         table.check()
         self.likelihood_.check(told.x)
         if table.gaps and not self._features.gaps:
-            raise InputError("X has missing values (NaN) but the samples that the model was fitted on had none")
+            allowed = f"'masked:{self.likelihood}'" if isinstance(self.likelihood, str) else "likelihoods.Masked(…)"
+            raise InputError(
+                "X has missing values (NaN) but the samples that the model was fitted on had none; fit with "
+                f"likelihood={allowed}, which expects them"
+            )
         return told

@@ -239,7 +239,7 @@ def _tried(config: RunConfig, model: Autoencoder, dataset: Dataset, handed: Hand
     if model.condition is not None and not dataset.conditional:
         raise InputError(
             f"the model takes a condition (condition={model.condition!r}) but the data have none; say which with "
-            "condition (in curvae.fit condition=…, on the command line --condition)"
+            "--condition"
         )
     objective = handed.objective or build_objective(config, likelihood_of(config, model))
     if config.beta_warmup and not hasattr(objective, "with_beta"):
