@@ -84,6 +84,18 @@ def a_kind(value: object) -> str:
     return with_article(type(value).__name__)
 
 
+def an_answer(value: object) -> str:
+    """The same of what a network returned that was to be one tensor: of what is in it too.
+
+    Example:
+        >>> an_answer({"mean": 0}), an_answer((1, 2)), an_answer(None)
+        ("a dict with 'mean'", 'a tuple of 2', 'a NoneType')
+    """
+    if isinstance(value, dict):
+        return f"a dict with {', '.join(map(repr, value))}"
+    return a_kind(value) + (f" of {len(value)}" if isinstance(value, tuple | list) else "")
+
+
 def with_article(name: str) -> str:
     """A name with *a* or *an* before it."""
     return f"{'an' if name[:1] in 'aeioAEIO' else 'a'} {name}"

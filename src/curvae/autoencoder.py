@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 import torch
 from torch import nn
 
-from curvae._checks import a_kind, positive_int, shape_of, shown
+from curvae._checks import an_answer, positive_int, shape_of, shown
 from curvae._precision import as_weights, at_least_float32
 from curvae._random import stream
 from curvae._repr import line, weights
@@ -224,7 +224,7 @@ class Autoencoder(nn.Module):
             answer = self.output(answer)
         if not isinstance(answer, torch.Tensor):
             raise InputError(
-                f"the decoder returned {_kind(answer)}; expected one tensor [B, *D]: say which with "
+                f"the decoder returned {an_answer(answer)}; expected one tensor [B, *D]: say which with "
                 "Autoencoder(…, output=lambda answer: …)"
             )
         return answer
@@ -276,8 +276,8 @@ class Autoencoder(nn.Module):
             answer = torch.cat(list(answer), self._axis)
         if not isinstance(answer, torch.Tensor):
             raise InputError(
-                f"the encoder returned {_kind(answer)}; expected one tensor of features [B, {self.features}], or build "
-                "the Autoencoder with head=False if it gives mean and factor of the posterior"
+                f"the encoder returned {an_answer(answer)}; expected one tensor of features [B, {self.features}], or "
+                "build the Autoencoder with head=False if it gives mean and factor of the posterior"
             )
         if answer.shape[1:] != self._expected():
             sizes = ", ".join(map(str, self._expected()))
@@ -301,9 +301,3 @@ _UNCONDITIONAL = (
     "a condition is given but this autoencoder takes none; build it with condition='both' (or 'encoder', 'decoder') "
     "over networks with a second argument"
 )
-
-
-def _kind(answer: object) -> str:
-    if isinstance(answer, dict):
-        return f"a dict with {', '.join(map(repr, answer))}"
-    return a_kind(answer) + (f" of {len(answer)}" if isinstance(answer, tuple | list) else "")

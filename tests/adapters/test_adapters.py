@@ -236,6 +236,78 @@ def test_statistics_of_each_channel_of_sound_images_and_films(kernel, sides, as_
         model.encode(torch.randn(2, 3, *sides))
 
 
+@needs("diffusers")
+def test_sound_has_channels_first():
+    from diffusers import AutoencoderOobleck
+
+    vae = AutoencoderOobleck(
+        encoder_hidden_size=4,
+        downsampling_ratios=[2, 2],
+        channel_multiples=[1, 1],
+        decoder_channels=4,
+        decoder_input_channels=2,
+        audio_channels=1,
+    ).eval()
+    found = curvae.inspect(vae, torch.randn(2, 1, 24), beta=1.0)
+    assert found.latents == (2, 6)
+    assert len(found.per_channel) == 2
+
+
+class _Layered(nn.Module):
+    """Given latents, and one layer behind another for a decoder."""
+
+    def __init__(self, z, first, layer):
+        super().__init__()
+        self.z, self.first, self.layer, self.config = z, first, layer, SimpleNamespace()
+
+    def encode(self, x):
+        return SimpleNamespace(latents=self.z[: len(x)])
+
+    def decode(self, z):
+        return SimpleNamespace(sample=self.layer(self.first(z)))
+
+
+class _Turned(nn.Module):
+    def forward(self, z):
+        return z.mT
+
+
+@pytest.mark.parametrize(
+    ("first", "layer", "shape", "axis"),
+    [
+        (nn.Identity(), nn.Conv1d(3, 2, 3), (3, 7), 0),
+        (nn.Identity(), nn.ConvTranspose1d(5, 2, 3), (5, 5), 0),
+        (_Turned(), nn.Linear(3, 2), (3, 7), 0),
+        (_Turned(), nn.Conv1d(7, 2, 2), (3, 7), 1),
+        (nn.Identity(), nn.Linear(7, 2), (3, 7), 1),
+        (nn.Identity(), nn.Linear(5, 2), (2, 3, 5), 2),
+        (nn.Identity(), nn.Conv2d(2, 2, 2), (2, 3, 5), 0),
+    ],
+)
+def test_the_decoder_says_which_axis_holds_the_channels(first, layer, shape, axis):
+    z = torch.randn(2, *shape)
+    model = adapters.diffusers(_Layered(z, first, layer))
+    with torch.no_grad():
+        found = curvae.inspect(model, torch.randn_like(model.decode(z)), beta=1.0)
+    squares = torch.autograd.functional.jacobian(lambda z: model.decode(z).sum(0), z).square()
+    expected = squares.flatten(0, -2 - len(shape)).sum(0).movedim(1 + axis, 0).flatten(1).mean(1)
+    assert [group.curvature for group in found.per_channel] == pytest.approx(expected.tolist(), rel=1e-4)
+    assert bool(found.per_frequency) == (len(shape) == 3 and axis == 0)
+
+
+def test_axes_that_nothing_tells_apart(as_shipped):
+    model, x = adapters.diffusers(_Layered(torch.randn(3, 5, 5), nn.Identity(), nn.Linear(5, 2))), torch.randn(3, 5, 2)
+    with pytest.raises(InputError, match=r"latents of shape \(5, 5\) may be .* set channel_axis .* to 0"):
+        curvae.inspect(model, x, beta=1.0)
+    model.channel_axis = -1
+    assert len(curvae.inspect(model, x, beta=1.0).per_channel) == 5
+    model.channel_axis = 2
+    with pytest.raises(InputError, match="channel_axis is 2"):
+        curvae.inspect(model, x, beta=1.0)
+    plain = adapters.callables(encode=lambda x: x, decode=lambda z: 3 * z, channel_axis=0)
+    assert len(curvae.inspect(plain, torch.randn(3, 2, 4), beta=1.0).per_channel) == 2
+
+
 @needs("pythae")
 @pytest.mark.parametrize(("loss", "beta"), [("mse", 3.0), ("bce", 3.0)])
 def test_pythae(loss, beta):

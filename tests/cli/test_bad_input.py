@@ -92,10 +92,10 @@ SETTINGS: list[tuple[list[str], str]] = [
     (["--likelihood", "laplace:0"], "scale is 0.0"),
     (["--likelihood", "student-t"], "likelihood is 'student-t'"),
     (["--likelihood", "student-t:0"], "dof is 0.0"),
-    (["--likelihood", "negative-binomial:2"], "vectors has values other than counts"),
+    (["--likelihood", "negative-binomial:2"], "vectors: the data have"),
     (["--likelihood", "gaussian:learnt"], "or gaussian:learned"),
     (["--likelihood", "gaussian:0"], "sigma is 0.0"),
-    (["--likelihood", "poisson"], "likelihood is poisson but vectors has values other than counts"),
+    (["--likelihood", "poisson"], "but Poisson() is for counts"),
     (["--network", "linear", "--likelihood", "bernoulli"], "use bernoulli-logits"),
     (["--network", "unet"], "network is 'unet'"),
     (["--network", "paper"], "network is paper"),
@@ -165,7 +165,9 @@ def test_data(name: str, curvae: Curvae, tmp_path: Path) -> None:
 def test_bernoulli_with_values_beyond_one(curvae: Curvae, tmp_path: Path) -> None:
     np.save(tmp_path / "wide.npy", np.full((30, 4), 1.5, np.float32))
     arguments = ("--data", tmp_path / "wide.npy", "--likelihood", "bernoulli", "--out", tmp_path / "out", *SMALL)
-    assert "wide has values outside [0, 1]" in refused(curvae, tmp_path, "train", *arguments)
+    assert "wide: the data have 1.5, but Bernoulli() is for values in [0, 1]" in refused(
+        curvae, tmp_path, "train", *arguments
+    )
 
 
 def test_settings_are_looked_at_before_the_data(curvae: Curvae, tmp_path: Path) -> None:

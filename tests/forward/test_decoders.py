@@ -556,3 +556,22 @@ def test_a_checkpoint_around_everything() -> None:
     plain = torch.autograd.grad(penalty(z), (z, *decoder.parameters()))
     again = torch.autograd.grad(checkpoint(penalty, z, use_reentrant=False), (z, *decoder.parameters()))
     torch.testing.assert_close(again, plain)
+
+
+NORMS: dict[str, Callable[[Tensor], Tensor]] = {
+    "vector_norm": lambda y: torch.linalg.vector_norm(y, dim=1, keepdim=True),
+    "norm": lambda y: y.norm(3, dim=1, keepdim=True),
+    "std": lambda y: y.std(1, keepdim=True),
+    "cosine_similarity": lambda y: functional.cosine_similarity(y, y.roll(1, 1)).unsqueeze(1),
+    "pairwise_distance": lambda y: functional.pairwise_distance(y, y.roll(1, 1)).unsqueeze(1),
+    "cdist": lambda y: torch.cdist(y.unsqueeze(1), y.roll(1, 1).unsqueeze(1)).flatten(1),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_a_norm_of_what_is_not_a_number_is_none(name: str) -> None:
+    z = torch.randn(BATCH, LATENTS)
+    z[1, 2] = torch.nan
+    torch.testing.assert_close(
+        pushforward(NORMS[name], z, torch.ones(BATCH, LATENTS, 1))[0], NORMS[name](z), equal_nan=True
+    )

@@ -76,3 +76,28 @@ def test_bad_input_is_one_clear_line() -> None:
             measure(helix, torch.zeros(1, 1, 2))
     with pytest.raises(InputError, match="T >= 2"):
         metric_length(lambda z: pullback(helix, z), torch.zeros(1, 1, 2))
+
+
+def test_what_is_no_metric_has_no_length() -> None:
+    """Negative by rounding is zero; by more it is not clamped."""
+    curve = torch.tensor([[[0.0, 0.0], [1.0, 2.0]]], dtype=D)
+    for corner, expected in ((-1.0, math.nan), (1.0, math.sqrt(5)), (-0.25 - 1e-17, 0.0)):
+        metric = torch.diag(torch.tensor([1.0, corner], dtype=D))
+        found = metric_length(lambda z, metric=metric: metric.expand(len(z), 2, 2), curve).item()
+        assert found == pytest.approx(expected, nan_ok=True)
+
+
+def test_curves_that_wait_have_a_gradient() -> None:
+    curve = torch.tensor([[[0.0, 0.0], [1.0, 1.0], [1.0, 1.0], [2.0, 3.0]]], dtype=D)
+    for waits, measure in itertools.product(
+        (True, False), (length, lambda f, c: metric_length(lambda z: pullback(f, z), c))
+    ):
+        part = curve if waits else curve[:, [0, 1, 3]]
+        part = part.clone().requires_grad_()
+        slope = torch.autograd.grad(measure(lambda z: z * torch.tensor([2.0, 1.0]), part).sum(), part)[0]
+        # by the unit vectors of the steps that there are: 4 sqrt(5) and so on
+        w = torch.tensor([2.0, 1.0], dtype=D)
+        units = [w * w * step / (w * step).norm() for step in (curve[0, 1], curve[0, 3] - curve[0, 1])]
+        torch.testing.assert_close(slope[0, 0], -units[0])
+        torch.testing.assert_close(slope[0, -1], units[1])
+        assert slope.isfinite().all()

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import scipy.linalg
 import torch
 from scipy.optimize import minimize
 
-from curvae.errors import InputError
+from curvae.errors import DerivativeError, InputError
 from curvae.geometry import (
     affine_flatness,
     christoffel,
@@ -179,3 +180,25 @@ def test_the_volume_is_twice_differentiable_where_stretches_are_equal() -> None:
 
     assert torch.autograd.gradgradcheck(lambda z: log_magnification_of(bowl, z), z)
     assert torch.autograd.gradgradcheck(lambda z: log_magnification(pullback(bowl, z)), z)
+
+
+@pytest.mark.parametrize("score", [flatness, affine_flatness])
+def test_gradients_where_eigenvalues_are_equal(score: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Of spheres of other sizes, by differences; and of the same metric everywhere, the minimum, which has none."""
+    sizes = torch.tensor([1.0, 2.0, 5.0], dtype=torch.float64)
+    metrics = (sizes[:, None, None] * torch.eye(2, dtype=torch.float64)).requires_grad_()
+    (slope,) = torch.autograd.grad(score(metrics), metrics)
+    way = torch.randn(3, 2, 2, dtype=torch.float64)
+    way, h = way + way.mT, 1e-5
+    ahead, back = (score(metrics.detach() + h * sign * way) for sign in (1, -1))
+    assert (slope * way).sum().item() == pytest.approx((ahead - back).item() / (2 * h), rel=1e-6)
+    same = torch.eye(2, dtype=torch.float64).repeat(3, 1, 1).requires_grad_()
+    assert not torch.autograd.grad(score(same), same)[0].any()
+
+
+def test_second_derivatives_of_the_affine_flatness_are_refused() -> None:
+    g = torch.randn(4, 3, 2, dtype=torch.float64)
+    metrics = (g.mT @ g).requires_grad_()
+    (slope,) = torch.autograd.grad(affine_flatness(metrics), metrics, create_graph=True)
+    with pytest.raises(DerivativeError, match="the dispersion around a Karcher mean has first derivatives only"):
+        slope.square().sum().backward()

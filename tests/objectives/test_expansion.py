@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from curvae import Autoencoder, regulariser
 from curvae.curvature import Columns, Estimator, Exact, Fraction, Lanczos, SampledColumns, Secants, Trace
-from curvae.errors import InputError
+from curvae.errors import DerivativeError, InputError
 from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood
 from curvae.objectives import GRAE, expansion, sampled_expansion
 from curvae.posteriors import Along, Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
@@ -188,3 +188,28 @@ def test_structures_without_a_closed_form_are_refused() -> None:
         regulariser(nn.Linear(4, 6), z, 0.3, expansion=-1.0)
     with pytest.raises(InputError, match=r"is for 4 latents; got 6"):
         expansion(torch.randn(2, 5, 6), Along((2, 2), axis=0), LAMBDA)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.4])
+def test_second_derivatives_are_right_or_refused(beta: float) -> None:
+    """Columns of zeros and equal singular values among them, where they used to be NaN."""
+    root = torch.linalg.qr(torch.randn(2, 6, 4)).Q * torch.tensor([1.0, 1.0, 0.0, 1.0])
+    way = torch.randn_like(root) * torch.tensor([1.0, 1.0, float(beta > 0), 1.0])  # along the kink at β = 0
+
+    def slope(at: Tensor, structure: Structure) -> Tensor:
+        at = at.detach().requires_grad_()
+        return (torch.autograd.grad(expansion(at, structure, LAMBDA, beta).sum(), at, create_graph=True)[0] * way).sum()
+
+    point = root.clone().requires_grad_()
+    value = expansion(point, Diagonal(), LAMBDA, beta).sum()
+    (gradient,) = torch.autograd.grad(value, point, create_graph=True)
+    (product,) = torch.autograd.grad((gradient * way).sum(), point)
+    assert product.isfinite().all()
+    other, h = torch.randn_like(way) * way.ne(0), 1e-5
+    ahead, back = (slope(root + h * sign * other, Diagonal()) for sign in (1, -1))
+    assert (product * other).sum().item() == pytest.approx((ahead - back).item() / (2 * h), rel=1e-5)
+    for structure in (Full(), BlockDiagonal(3), Along((2, 2), axis=0)):
+        (gradient,) = torch.autograd.grad(expansion(point, structure, LAMBDA, beta).sum(), point, create_graph=True)
+        assert gradient.isfinite().all()
+        with pytest.raises(DerivativeError, match="an expansion over singular values has first derivatives only"):
+            gradient.sum().backward()

@@ -1,21 +1,26 @@
 """Data that an observation model cannot have made are refused by every objective, and nothing else is."""
 
+import dataclasses
+import gc
 import re
+import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import ClassVar
 
 import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from curvae import Autoencoder, curvature, likelihoods, objectives, posteriors
+from curvae import Autoencoder, curvature, fit, likelihoods, objectives, posteriors
 from curvae.errors import InputError
+from curvae.forward import looks
 from curvae.inspection import inspect
 from curvae.likelihoods import Likelihood
 from curvae.metrics import importance_weighted_nll
 from curvae.objectives.objective import Objective
-from curvae.objectives.support import check_support
+from curvae.objectives.support import check_support, known_to_fit
 
 UNIT = (likelihoods.Bernoulli(), likelihoods.BernoulliLogits(), likelihoods.ContinuousBernoulli())
 COUNTS = (likelihoods.Poisson(), likelihoods.NegativeBinomial(2.0), likelihoods.LearnedNegativeBinomial())
@@ -135,3 +140,54 @@ def test_tensors_without_values_pass(likelihood: Likelihood) -> None:
         assert objectives.BetaVAE(0.2, likelihood)(model(), torch.rand(5, 4)).total.shape == (5,)
     with FakeTensorMode():
         assert objectives.BetaVAE(0.2, likelihood)(model(), torch.rand(5, 4)).total.shape == (5,)
+
+
+@dataclasses.dataclass
+class Own(likelihoods.Poisson):
+    """A dataclass that compares, and so has no hash."""
+
+    scale: float = 1.0
+    seen: ClassVar[int] = 0
+
+    def check(self, x: torch.Tensor) -> None:
+        type(self).seen += 1
+        super().check(x)
+
+
+def test_an_observation_model_without_a_hash_is_told_by_itself() -> None:
+    Own.seen = 0
+    one, same = Own(), Own()
+    assert one == same
+    for likelihood in (one, same):
+        for _ in range(5):
+            check_support(likelihood, torch.zeros(2, 2, device="meta"))
+    assert Own.seen == 6  # 1, 2, 4 of each
+    dead, alive = weakref.ref(one), len(looks._calls)
+    del one, likelihood
+    gc.collect()
+    assert dead() is None
+    assert len(looks._calls) == alive - 1
+
+
+def test_a_run_looks_at_its_data_once() -> None:
+    Own.seen = 0
+    likelihood, x = Own(), torch.poisson(torch.ones(40, 4))
+    objective = objectives.GRAE(0.2, likelihood, posteriors.Diagonal())
+    fit(model(False), x, objective, steps=3, batch_size=8, device="cpu", progress=False)
+    few = Own.seen
+    fit(model(False), x, objective, steps=9, batch_size=8, device="cpu", progress=False)
+    assert Own.seen == 2 * few
+    x[-1, -1] = 0.5
+    for wrong in (x, x.flip(0)):
+        with pytest.raises(InputError, match=r"^data: the data have 0.5, but Own\(scale=1.0\) is for counts"):
+            fit(model(False), wrong, objective, steps=3, batch_size=8, device="cpu", progress=False)
+    with known_to_fit(likelihood), pytest.raises(InputError, match="the data have 0.5"):
+        objectives.GRAE(0.2, likelihoods.Poisson(), posteriors.Diagonal())(model(False), x)
+
+
+def test_measures_can_be_left_unchecked() -> None:
+    x = torch.full((40, 4), 0.5)
+    with curvature.unchecked():
+        found = importance_weighted_nll(model(), x, likelihoods.Poisson(), samples=2, generator=torch.Generator())
+        assert found.nll.isfinite().all()
+        assert inspect(model(), x, likelihood=likelihoods.Poisson()).trace > 0

@@ -24,17 +24,21 @@ def dataset(values: torch.Tensor) -> Dataset:
     [
         ({"batch_size": 11}, torch.rand(10, 3), "only 10 training samples"),
         ({"batch_size": 1, "network": "paper"}, torch.rand(10, 1, 28, 28), "at least 2"),
-        ({"batch_size": 2, "likelihood": "bernoulli"}, torch.rand(10, 3) + 0.5, r"outside \[0, 1\]"),
-        ({"batch_size": 2, "likelihood": "bernoulli-logits"}, torch.rand(10, 3) - 0.5, r"outside \[0, 1\]"),
-        ({"batch_size": 2, "likelihood": "continuous-bernoulli"}, torch.rand(10, 3) - 0.5, r"outside \[0, 1\]"),
+        ({"batch_size": 2, "likelihood": "bernoulli"}, torch.rand(10, 3) + 0.5, r"is for values in \[0, 1\]"),
+        ({"batch_size": 2, "likelihood": "bernoulli-logits"}, torch.rand(10, 3) - 0.5, r"is for values in \[0, 1\]"),
+        (
+            {"batch_size": 2, "likelihood": "continuous-bernoulli"},
+            torch.rand(10, 3) - 0.5,
+            r"is for values in \[0, 1\]",
+        ),
         (
             {"batch_size": 2, "likelihood": "negative-binomial:2"},
             torch.rand(10, 3),
-            "negative-binomial:2 .*other than counts",
+            r"toy: the data have .*, but NegativeBinomial\(.*\) is for counts",
         ),
         ({"batch_size": 2, "likelihood": "negative-binomial:2"}, torch.ones(10, 3, dtype=torch.uint8), "pixels"),
-        ({"batch_size": 2, "likelihood": "poisson"}, torch.rand(10, 3), "other than counts"),
-        ({"batch_size": 2, "likelihood": "poisson"}, -torch.ones(10, 3), "other than counts"),
+        ({"batch_size": 2, "likelihood": "poisson"}, torch.rand(10, 3), "is for counts"),
+        ({"batch_size": 2, "likelihood": "poisson"}, -torch.ones(10, 3), "the data have -1, .* is for counts"),
         ({"batch_size": 2, "likelihood": "poisson"}, torch.ones(10, 3, dtype=torch.uint8), "pixels"),
     ],
 )
@@ -66,7 +70,7 @@ IMAGES = torch.rand(10, 1, 28, 28)
 )
 def test_values_that_a_sigmoid_cannot_give(network: str, likelihood: str, values: torch.Tensor, told: str) -> None:
     asked = config(batch_size=2, network=network, likelihood=likelihood)
-    with pytest.raises(InputError, match=f"network is {network}, whose decoder ends in a sigmoid .*{told}"):
+    with pytest.raises(InputError, match=f"network {network}, whose decoder ends in a sigmoid, .*{told}"):
         check_data(asked, dataset(values))
     # it may be the held-out half alone that shows it
     with pytest.raises(InputError, match="ends in a sigmoid"):
@@ -81,11 +85,13 @@ def test_a_decoder_without_a_sigmoid_gives_any_value(changes: dict[str, str]) ->
 def test_what_an_observation_model_cannot_have_made_is_shown() -> None:
     values = torch.tensor([[0.0, 3.0], [2.5, 1.0]])
     with pytest.raises(
-        InputError, match=r"other than counts 0, 1, 2, …, such as 2.5; give the counts .* or use likelihood"
+        InputError,
+        match=r"^toy: the data have 2.5, but Poisson\(\) is for counts 0, 1, 2, …; give them .* or use Gaussian",
     ):
         check_data(config(batch_size=2, likelihood="poisson"), dataset(values))
     with pytest.raises(
-        InputError, match=r"in \[0, 1\], but toy has values outside \[0, 1\], from 0 to 3; .* x / 255, or"
+        InputError,
+        match=r"^toy: .* Bernoulli\(\) is for values in \[0, 1\]; they go from 0 to 3; .* x / 255, or use another",
     ):
         check_data(config(batch_size=2, likelihood="bernoulli"), dataset(values))
 

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import gc
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -434,6 +435,18 @@ def test_errors_name_arguments_and_not_options(x: np.ndarray, tmp_path: Path) ->
         fit(net(), x, objectives.GRAE(0.2), **settings)
     with pytest.raises(TrainingError, match="; lower lr or raise beta; no checkpoint"):
         fit(net(), x, objectives.GRAE(0.2), steps=9, lr=1e30, **CPU)
+
+
+@pytest.mark.parametrize("progress", [False, True])
+def test_notes_name_arguments_and_not_options(
+    x: np.ndarray, progress: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of data with less variance than β σ²."""
+    with nullcontext() if progress else pytest.warns(RuntimeWarning) as caught:
+        fit(net(), 1e-3 * x, objectives.GRAE(0.2), steps=1, device="cpu", progress=progress)
+    told = " ".join(capsys.readouterr().err.split()) if progress else str([each.message for each in caught])
+    assert "or take a smaller gaussian:SIGMA or beta" in told
+    assert "--" not in told
 
 
 def test_a_folder_is_a_path(x: np.ndarray) -> None:

@@ -37,6 +37,8 @@ class Adapted(nn.Module):
             the latents are scaled for a model that comes after.
         pixels: the range that images are meant to have.
         likelihood: observation model of what ``decode`` gives; None for Gaussian with σ = 1.
+        channel_axis: of L, that of the channels: 0 for ``[C, *places]``, −1 for tokens × features; None for what the
+            decoder's first layer takes.
 
     Raises:
         InputError: (when called) if the callables return something else.
@@ -58,6 +60,7 @@ class Adapted(nn.Module):
         prior_std: float | Tensor = 1.0,
         pixels: tuple[float, float] = (0.0, 1.0),
         likelihood: Likelihood | None = None,
+        channel_axis: int | None = None,
     ) -> None:
         super().__init__()
         owners = _owners(encode, decode) if module is None else [module] if isinstance(module, nn.Module) else module
@@ -68,6 +71,7 @@ class Adapted(nn.Module):
         self.convention = convention
         self.pixels = pixels
         self.likelihood = likelihood
+        self.channel_axis = channel_axis
         self.stochastic: bool | None = None
         self.register_buffer("prior_std", torch.as_tensor(prior_std, dtype=torch.get_default_dtype()), persistent=False)
 
@@ -132,6 +136,7 @@ def callables(
     prior_std: float | Tensor = 1.0,
     pixels: tuple[float, float] = (0.0, 1.0),
     likelihood: Likelihood | None = None,
+    channel_axis: int | None = None,
 ) -> Adapted:
     r"""Any two functions as a model.
 
@@ -144,6 +149,7 @@ def callables(
         prior_std: standard deviation of the prior in these latents.
         pixels: the range that images are meant to have.
         likelihood: observation model of what ``decode`` gives; default Gaussian with σ = 1.
+        channel_axis: of L, that of the channels, as of :class:`Adapted`.
 
     Example:
         >>> model = callables(encode=lambda x: (x[:, :2], 0.1 + 0 * x[:, :2]), decode=nn.Linear(2, 3))
@@ -160,6 +166,7 @@ def callables(
         prior_std=prior_std,
         pixels=pixels,
         likelihood=likelihood,
+        channel_axis=channel_axis,
     )
 
 

@@ -79,6 +79,7 @@ def diffusers(vae: nn.Module | str | Path, scaled: bool = True) -> Adapted:
         convention="kl_scale: summed squares without the half, see curvae.beta.from_diffusers",
         prior_std=scale,
         pixels=(0.0, 1.0) if type(model).__name__ == _RAE else (-1.0, 1.0),
+        channel_axis=0 if any(isinstance(each, Tensor) and each.dim() for each in (shift, scale)) else None,
     )
 
 

@@ -18,6 +18,7 @@ from curvae.forward.noise import Noise
 from curvae.forward.pushforward import Decoder, check_latents, check_output, unit_tangents
 from curvae.forward.reverse import ReverseMode, attempt, explained
 from curvae.forward.statistics import FixedStatistics
+from curvae.forward.watched import watched
 from curvae.likelihoods import Likelihood
 
 Curvature = Literal["gauss-newton", "hessian"]
@@ -77,6 +78,7 @@ def hessian_products(
     check_latents(z)
     z = z.contiguous()  # forward mode refuses an expanded tensor
     check_first_use(fn, z)
+    z, watch = watched(fn, z)
     statistics, noise = FixedStatistics(), Noise(z.device)
     with statistics, differentiable():
         eta = check_output(fn(z), z)
@@ -113,6 +115,7 @@ def hessian_products(
     size = None if chunk_size is None else positive_int("chunk_size", chunk_size)
     products = attempt(forward, reverse)
     _check_finite(eta, x, products)
+    watch(eta, products)
     return eta.to(z.dtype), products
 
 

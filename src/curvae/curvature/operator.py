@@ -21,6 +21,7 @@ from curvae.forward.noise import Noise
 from curvae.forward.pushforward import Decoder, check_latents, check_output
 from curvae.forward.reverse import ReverseMode, attempt
 from curvae.forward.statistics import BatchStatistics, FixedStatistics
+from curvae.forward.watched import watched
 from curvae.likelihoods import Likelihood
 
 
@@ -95,7 +96,10 @@ class Operator(OneLine):
     @one_at_a_time()
     def root(self, tangents: Float[Tensor, "B *L K"]) -> Float[Tensor, "B *E K"]:
         r"""$L\,Jv$ for K tangents of each sample, differentiable in z and the decoder's parameters; E is D or (1,)."""
-        return self._white(self.eta, self._push(self.z, tangents, self._seen))
+        z, watch = watched(self.fn, self.z)
+        pushed = self._push(z, tangents, self._seen)
+        watch(pushed)
+        return self._white(self.eta, pushed)
 
     def _white(self, eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "B *D K"]) -> Float[Tensor, "B *E K"]:
         with full_precision(pushed):

@@ -88,7 +88,7 @@ def check_first_use(fn: Map, z: Float[Tensor, "B *L"]) -> None:
         InputError: it does not do what is assumed.
     """
     # in a part of a batch it would ask other processes, which may have nothing to look at
-    if own_part() or not _checking.get() or in_transform() or torch.compiler.is_compiling() or not _ordinary(z):
+    if own_part() or not _checking.get() or in_transform() or torch.compiler.is_compiling() or not ordinary(z):
         return
     owner, key = identity(fn)
     key = (key, len(z) > 1, torch.is_grad_enabled())
@@ -219,7 +219,7 @@ def _differ(what: str, forward: Tensor, reverse: Tensor, beside: Callable[[], Te
     return max(ahead, back)
 
 
-def _ordinary(z: Tensor) -> bool:
+def ordinary(z: Tensor) -> bool:
     """Whether a batch can be looked at: not while a graph is traced or recorded.
 
     What is saved for backward under a caller's hooks must be saved by every call: his checkpoint counts.

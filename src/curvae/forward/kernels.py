@@ -130,7 +130,7 @@ def vector_norm(x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False,
     if not 1 < ord < math.inf or options:
         return torch.linalg.vector_norm(x, ord, dim, keepdim, **options)
     size = x.abs() if x.is_complex() or ord != 2 else x
-    return _root(size.pow(ord).sum(dim, keepdim), float(ord))
+    return root(size.pow(ord).sum(dim, keepdim), float(ord))
 
 
 def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, **options: Any) -> Tensor:
@@ -157,17 +157,23 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: Any = 2.0, eps: float = 1e-6, k
 
 def std(input: Tensor, *args: Any, **options: Any) -> Tensor:
     """``torch.std``."""
-    return _root(torch.var(input, *args, **options))
+    return root(torch.var(input, *args, **options))
 
 
 def std_mean(input: Tensor, *args: Any, **options: Any) -> tuple[Tensor, Tensor]:
     """``torch.std_mean``."""
     variance, mean = torch.var_mean(input, *args, **options)
-    return _root(variance), mean
+    return root(variance), mean
 
 
-def _root(powers: Tensor, order: float = 2.0) -> Tensor:
-    positive = powers > 0
+def root(powers: Tensor, order: float = 2.0) -> Tensor:
+    """Of numbers ≥ 0; the root of zero has the derivative zero.
+
+    Example:
+        >>> root(torch.tensor([9.0, 0.0, torch.nan]))
+        tensor([3., 0., nan])
+    """
+    positive = powers != 0  # NaN stays NaN
     return torch.where(positive, powers, 1.0).pow(1 / order) * positive
 
 

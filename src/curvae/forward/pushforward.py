@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import torch
 from torch.func import jvp, vmap
 
-from curvae._checks import a_kind, positive_int
+from curvae._checks import a_kind, an_answer, positive_int
 from curvae._transforms import in_transform, one_at_a_time
 from curvae._typing import Float, Int, Tensor
 from curvae.errors import InputError
@@ -21,6 +21,7 @@ from curvae.forward.reverse import ReverseMode, attempt
 from curvae.forward.row_rules import CannotFollow
 from curvae.forward.rows import ROWS, push_rows
 from curvae.forward.statistics import BatchStatistics, Counters, FixedStatistics
+from curvae.forward.watched import watched
 
 Decoder = Callable[[Float[Tensor, "B *L"]], Float[Tensor, "B *D"]]
 """Any map from latents to the parameters of an observation model, acting on each sample of a batch by itself."""
@@ -61,6 +62,7 @@ def pushforward(
         InputError: if the shapes do not fit, ``chunk_size`` is not ≥ 1, ``chosen`` are not m different samples, ``fn``
             does not return one tensor or cannot be differentiated, batch normalisation in train mode gets one value
             for each channel, or at the decoder's first use (:func:`~curvae.forward.first_use.check_first_use`).
+        DerivativeError: (one of these) in a backward pass, where ``fn`` has no finite second derivatives.
 
     Example:
         >>> eta, columns = pushforward(torch.sin, torch.zeros(1, 2), torch.ones(1, 2, 1))
@@ -73,6 +75,7 @@ def pushforward(
     size = tangents.shape[-1] if chunk_size is None else positive_int("chunk_size", chunk_size)
     z = z.contiguous()  # forward mode refuses an expanded tensor
     check_first_use(fn, z)
+    z, watch = watched(fn, z)
     noise = Noise(z.device)
     first, *rest = tangents.movedim(-1, 0).split(size)
     eta, columns, seen = _push_chosen(fn, z, first, chosen, noise)
@@ -80,7 +83,9 @@ def pushforward(
     for chunk in rest:
         with noise.again():
             chunks.append(_push_chosen(fn, z, chunk, chosen, noise, seen)[1])
-    return eta, torch.cat(chunks).movedim(0, -1)
+    pushed = torch.cat(chunks).movedim(0, -1)
+    watch(eta, pushed)
+    return eta, pushed
 
 
 def _check(z: Tensor, tangents: Tensor, chosen: Tensor | None) -> None:
@@ -200,7 +205,7 @@ def check_output(eta: object, z: Float[Tensor, "B *L"]) -> Tensor:
             )
         return eta
     raise InputError(
-        f"the decoder returned {a_kind(eta)}; expected one tensor [B, *D]: pass a function that takes it out, "
+        f"the decoder returned {an_answer(eta)}; expected one tensor [B, *D]: pass a function that takes it out, "
         "e.g. lambda z: decoder(z)[0], or Autoencoder(…, output=lambda answer: answer[0])"
     )
 

@@ -11,6 +11,7 @@ import torch
 
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
+from curvae.forward.kernels import root
 from curvae.forward.pushforward import Decoder
 from curvae.forward.statistics import unmoved
 from curvae.geometry.metric import Metric
@@ -33,7 +34,7 @@ def length(decoder: Decoder, curve: Float[Tensor, "B T d"]) -> Float[Tensor, " B
         >>> length(lambda z: 3 * z, torch.tensor([[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]]))
         tensor([6.])
     """
-    return _decoded_steps(decoder, curve).sqrt().sum(-1)
+    return root(_decoded_steps(decoder, curve)).sum(-1)
 
 
 def energy(decoder: Decoder, curve: Float[Tensor, "B T d"]) -> Float[Tensor, " B"]:
@@ -56,6 +57,8 @@ def energy(decoder: Decoder, curve: Float[Tensor, "B T d"]) -> Float[Tensor, " B
 def metric_length(metric: Metric, curve: Float[Tensor, "B T d"]) -> Float[Tensor, " B"]:
     r"""Length under a metric, $\sum_t\sqrt{\Delta_t^\top G(\bar z_t)\,\Delta_t}$ $\bar z_t$ a step's midpoint.
 
+    NaN where a step's square is negative beyond rounding, which that of no metric is.
+
     Args:
         metric: ``[B, d] → [B, d, d]``, for instance ``lambda z: pullback(decoder, z)`` or one from a posterior.
         curve: latents along each curve.
@@ -68,7 +71,9 @@ def metric_length(metric: Metric, curve: Float[Tensor, "B T d"]) -> Float[Tensor
         >>> metric_length(lambda z: flat.expand(len(z), 2, 2), torch.tensor([[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]]))
         tensor([3.])
     """
-    return _metric_steps(metric, curve).clamp(min=0.0).sqrt().sum(-1)
+    squares, sizes = _metric_steps(metric, curve)
+    rounding = 8 * torch.finfo(squares.dtype).eps * sizes
+    return root(torch.where(squares.abs() <= rounding, 0.0, squares)).sum(-1)
 
 
 def metric_energy(metric: Metric, curve: Float[Tensor, "B T d"]) -> Float[Tensor, " B"]:
@@ -85,7 +90,7 @@ def metric_energy(metric: Metric, curve: Float[Tensor, "B T d"]) -> Float[Tensor
         >>> metric_energy(lambda z: torch.eye(1).expand(len(z), 1, 1), torch.tensor([[[0.0], [0.5], [1.0]]]))
         tensor([0.5000])
     """
-    return _metric_steps(metric, curve).sum(-1) * (curve.shape[1] - 1) / 2
+    return _metric_steps(metric, curve)[0].sum(-1) * (curve.shape[1] - 1) / 2
 
 
 def _decoded_steps(decoder: Decoder, curve: Tensor) -> Tensor:
@@ -95,12 +100,13 @@ def _decoded_steps(decoder: Decoder, curve: Tensor) -> Tensor:
     return decoded.diff(dim=1).square().sum(-1)
 
 
-def _metric_steps(metric: Metric, curve: Tensor) -> Tensor:
-    """Squared lengths of the steps under the metric at their midpoints, [B, T − 1]."""
+def _metric_steps(metric: Metric, curve: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared lengths of the steps under the metric at their midpoints, [B, T − 1], and the most that they may be."""
     _check_curve(curve)
     steps, midpoints = curve.diff(dim=1), (curve[:, 1:] + curve[:, :-1]) / 2
     at = unmoved(metric)(midpoints.flatten(0, 1)).unflatten(0, midpoints.shape[:2])
-    return torch.einsum("bti,btij,btj->bt", steps, at, steps)
+    columns = torch.diagonal(at.detach(), dim1=-2, dim2=-1).abs().sqrt()
+    return torch.einsum("bti,btij,btj->bt", steps, at, steps), (steps.detach().abs() * columns).sum(-1).square()
 
 
 def _check_curve(curve: Tensor) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import torch
 
+from curvae._once import with_gradient_of
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
+from curvae.forward.kernels import root
 from curvae.geometry.metric import check_metric, cosines, log_det
 
 _KARCHER_STEPS, _KARCHER_TOLERANCE = 200, 1e-10
@@ -35,7 +37,7 @@ def flatness(metrics: Float[Tensor, "N d d"]) -> Float[Tensor, ""]:
     size = torch.linalg.matrix_norm(mean)
     if not (size > 0 and torch.isfinite(size)):
         raise InputError(f"the mean metric has norm {size.item():.3g}; expected a finite number > 0")
-    return torch.linalg.matrix_norm(metrics - mean).square().mean().sqrt() / size
+    return root((metrics - mean).square().sum((-2, -1)).mean()) / size
 
 
 def affine_flatness(metrics: Float[Tensor, "N d d"]) -> Float[Tensor, ""]:
@@ -44,7 +46,8 @@ def affine_flatness(metrics: Float[Tensor, "N d d"]) -> Float[Tensor, ""]:
     $\delta(A,B)=\|\log(A^{-1/2}BA^{-1/2})\|_F$ and $\hat G$ is the Karcher mean, which minimises the sum. It is
     unchanged by any linear change of the latents, and it is the root mean square of the log of the factor by which
     squared lengths differ between places: 0 iff flat, 0.1 for about 10 %. Linear in the log, so all d directions
-    count alike, strong or weak.
+    count alike, strong or weak. Its gradient holds $\hat G$ fixed, which minimises the sum (envelope theorem), so that
+    eigenvalues that are equal do no harm; second derivatives are refused.
 
     Args:
         metrics: G at N latents, positive definite.
@@ -57,9 +60,12 @@ def affine_flatness(metrics: Float[Tensor, "N d d"]) -> Float[Tensor, ""]:
         1.0
     """
     check_metric(metrics, "leave dead latents out, or use flatness")
-    logs = _logs_at_karcher_mean(metrics.double())
-    dispersion = logs.square().sum((-2, -1)).mean() / metrics.shape[-1]
-    return dispersion.sqrt().to(metrics.dtype)
+    metrics, dtype = metrics.double(), metrics.dtype
+    inverse = _inverse_root_of_karcher_mean(metrics)
+    whitened = inverse @ metrics @ inverse
+    logs = torch.linalg.eigvalsh((whitened + whitened.mT) / 2).log()
+    dispersion = logs.square().sum(-1).mean() / metrics.shape[-1]
+    return root(with_gradient_of(dispersion, dispersion, "the dispersion around a Karcher mean")).to(dtype)
 
 
 def hadamard_gap(metric: Float[Tensor, "B d d"]) -> Float[Tensor, " B"]:
@@ -99,17 +105,18 @@ def mean_cosine(metric: Float[Tensor, "B d d"]) -> Float[Tensor, " B"]:
     return (total / (live * (live - 1)).clamp(min=1)).to(metric.dtype)
 
 
-def _logs_at_karcher_mean(metrics: Tensor) -> Tensor:
-    r"""$\log(\hat G^{-1/2}G_n\hat G^{-1/2})$ at the mean $\hat G$, where they sum to zero: the mean's own equation."""
+@torch.no_grad()
+def _inverse_root_of_karcher_mean(metrics: Tensor) -> Tensor:
+    r"""$\hat G^{-1/2}$ of the mean, where $\log(\hat G^{-1/2}G_n\hat G^{-1/2})$ sum to zero: its own equation."""
     mean = _spectral(_spectral(metrics, torch.log).mean(0), torch.exp)
     for _ in range(_KARCHER_STEPS):
-        root, inverse = _spectral(mean, torch.sqrt), _spectral(mean, torch.rsqrt)
+        half, inverse = _spectral(mean, torch.sqrt), _spectral(mean, torch.rsqrt)
         logs = _spectral(inverse @ metrics @ inverse, torch.log)
         gradient = logs.mean(0)
         if torch.linalg.matrix_norm(gradient) < _KARCHER_TOLERANCE:
             break
-        mean = root @ _spectral(_step_size(logs) * gradient, torch.exp) @ root
-    return logs
+        mean = half @ _spectral(_step_size(logs) * gradient, torch.exp) @ half
+    return inverse
 
 
 def _step_size(logs: Tensor) -> Tensor:

@@ -11,16 +11,6 @@ from scipy.fft import idctn
 _COUNT = 4
 
 
-def has_bands(shape: Sequence[int]) -> bool:
-    """Whether latents of this shape are images: channels × height × width, with at least 2 × 2 places.
-
-    Example:
-        >>> has_bands((4, 8, 8)), has_bands((64, 16)), has_bands((12,))
-        (True, False, False)
-    """
-    return len(shape) == 3 and min(shape[-2:]) >= 2
-
-
 def edges() -> Float[np.ndarray, " edges"]:
     """Limits of the bands, in units of the highest frequency along both axes."""
     return np.linspace(0, 1, _COUNT + 1)

@@ -17,13 +17,12 @@ from curvae.adapters import adapt
 from curvae.conditioned import Conditioned
 from curvae.errors import InputError
 from curvae.inspection.advice import advise
-from curvae.inspection.bands import has_bands
 from curvae.inspection.budget import Budget, how_many
 from curvae.inspection.measure import Measured, Progress, Tangents, draw, measure, spectra
 from curvae.inspection.noise import LEVELS, check_levels, radius, standard_error, summarise
 from curvae.inspection.result import BetaHat, Cost, Group, Inspection
 from curvae.inspection.spectrum import spectral
-from curvae.inspection.subject import Subject, channels, subject_of
+from curvae.inspection.subject import Subject, subject_of
 from curvae.inspection.theory import beta_hat, groups, log_variance_correlation, used_entries
 from curvae.likelihoods import Likelihood
 from curvae.metrics.codes import deployed
@@ -90,10 +89,9 @@ def inspect(
     model = adapt(model)
     with deployed(model):
         subject = subject_of(model, _some(x, 1, None), likelihood)  # d, before the number of samples is chosen
-        bands = has_bands(subject.shape)
-        budget = Budget.of(products, subject.latents, bands)
+        budget = Budget.of(products, subject.latents, subject.bands)
         subject = subject_of(model, _some(x, how_many(samples, products, subject.latents), generator), likelihood)
-        tangents = draw(subject, budget, _DRAWS, bands, stream(generator))
+        tangents = draw(subject, budget, _DRAWS, subject.bands, stream(generator))
         found = measure(subject, tangents, budget, torch.tensor(levels, dtype=torch.float64), progress)
         return _result(subject, budget, tangents, found, levels, given, products, began, generator)
 
@@ -121,7 +119,7 @@ def _result(
     generator: torch.Generator | None,
 ) -> Inspection:
     rng = np.random.default_rng(0)
-    columns, channel = tangents.columns.cpu().numpy(), channels(subject.shape)
+    columns, channel = tangents.columns.cpu().numpy(), subject.channels
     curvature = found.curvature.numpy()
     precision = _precision(subject, tangents, columns=True)
     hat = None if precision is None else beta_hat(curvature, precision, columns, channel, rng)
@@ -198,7 +196,7 @@ def _advice(
     edge: float | None,
 ) -> Any:
     beta, maker = betas
-    prior, channel = subject.prior.double().cpu().numpy(), channels(subject.shape)
+    prior, channel = subject.prior.double().cpu().numpy(), subject.channels
     in_use = curvature if precision is None else curvature[used_entries(precision)]
     typical = float(np.median(in_use)) if in_use.size else 0.0
     width: float | None = None

@@ -15,7 +15,7 @@ from curvae.errors import InputError
 from curvae.geometry import mean_cosine
 from curvae.inspection.bands import band_of, waves
 from curvae.inspection.budget import Budget
-from curvae.inspection.subject import Subject, channels
+from curvae.inspection.subject import Subject
 
 Progress = Callable[[int, int], None]
 # numbers in the columns that are held at a time
@@ -81,7 +81,7 @@ def draw(subject: Subject, budget: Budget, draws: int, bands: bool, generator: t
     random = partial(torch.rand, generator=generator, device=z.device, dtype=torch.float64)
     count = draws if budget.exact else budget.draws
     noise = torch.randn(*z.shape, count, generator=generator, device=z.device, dtype=z.dtype)
-    columns = _spread(random(len(z), d), channels(subject.shape), budget.columns)
+    columns = _spread(random(len(z), d), subject.channels, budget.columns)
     basis, band = torch.zeros(0, d, dtype=z.dtype), np.zeros(0, int)
     if bands and budget.exact:
         band = band_of(subject.shape)

@@ -17,6 +17,8 @@ from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
 from curvae.data import as_float
 from curvae.errors import InputError
+from curvae.forward.first_use import checked
+from curvae.inspection.channels import FirstLayer
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.likelihoods.masked import takes_missing
 from curvae.posteriors import DiagonalFactor, Normal
@@ -38,6 +40,7 @@ class Subject:
         factor: of the posterior's covariance; None for a deterministic model.
         shape: of one sample's latents.
         prior: $p$, ``[d]``.
+        axis: of ``shape``, that of the channels; None for latents that are vectors.
     """
 
     model: Model
@@ -47,6 +50,7 @@ class Subject:
     factor: Factor | None
     shape: tuple[int, ...]
     prior: Float[Tensor, " d"]
+    axis: int | None
 
     @property
     def latents(self) -> int:
@@ -57,6 +61,16 @@ class Subject:
     def outputs(self) -> int:
         """D."""
         return self.model.decode(self.z[:1].unflatten(1, self.shape)).numel()
+
+    @property
+    def channels(self) -> np.ndarray | None:
+        """The channel of each flat latent, ``[d]``; None for latents that are vectors."""
+        return None if self.axis is None else np.indices(self.shape)[self.axis].ravel()
+
+    @property
+    def bands(self) -> bool:
+        """Whether the latents are images, channels × height × width, with at least 2 × 2 places."""
+        return len(self.shape) == 3 and self.axis == 0 and min(self.shape[1:]) >= 2
 
     @property
     def u(self) -> Float[Tensor, "B d"]:
@@ -96,7 +110,8 @@ def subject_of(model: Model, x: Tensor | np.ndarray, likelihood: Likelihood | No
     try:
         z = model.encode(x)
         normal = _posterior(model, x)
-        eta = model.decode(z[:1])
+        with FirstLayer() as first:
+            eta = model.decode(z[:1])
     except InputError:
         raise
     except Exception as error:  # of a foreign model: anything
@@ -119,24 +134,12 @@ def subject_of(model: Model, x: Tensor | np.ndarray, likelihood: Likelihood | No
         )
     try:  # it refuses what it cannot be of: a shape, values out of range
         given.nll(eta, x[:1])
-        given.check(x)
+        if checked():
+            given.check(x)
     except RuntimeError as error:
         raise InputError(f"{given} cannot be the observation model of these data or outputs: {error}") from error
     prior = torch.as_tensor(getattr(model, "prior_std", 1.0)).to(z).expand(shape).flatten()
-    return Subject(model, given, x, z.flatten(1), _factor(normal), shape, prior)
-
-
-def channels(shape: Sequence[int]) -> np.ndarray | None:
-    """The channel of each flat latent: the first axis of images and volumes, the last of tokens × features.
-
-    Example:
-        >>> channels((2, 1, 2)), channels((2, 2)), channels((4,))
-        (array([0, 0, 1, 1]), array([0, 1, 0, 1]), None)
-    """
-    if len(shape) < 2:
-        return None
-    axis = 0 if len(shape) > 2 else -1
-    return np.indices(shape)[axis].ravel()
+    return Subject(model, given, x, z.flatten(1), _factor(normal), shape, prior, first.axis(model, shape))
 
 
 def flat_count(shape: Sequence[int]) -> int:

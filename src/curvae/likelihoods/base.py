@@ -11,7 +11,6 @@ from curvae._checks import positive, shown
 from curvae._typing import Bool, Float, Tensor
 from curvae.errors import InputError
 
-_UNIT = "values in [0, 1]; scale the data, or use another, such as Gaussian()"
 _COUNTS = "counts 0, 1, 2, …; give them as they were counted, or use Gaussian()"
 
 
@@ -180,12 +179,35 @@ def positive_parameter(name: str, value: float | Tensor) -> Float[Tensor, "*D"]:
     return copy
 
 
-def check_unit_interval(likelihood: Likelihood, x: Tensor, rounding: float = 1e-5) -> None:
+def check_unit_interval(
+    model: object, x: Tensor, rounding: float = 1e-5, instead: str = "another, such as Gaussian()"
+) -> None:
     """Refuse values that are further outside [0, 1] than scaling and resizing bring them by rounding."""
     low, high = -rounding, 1 + rounding
     # one quick pass where all is well, also with no data; NaN takes the longer way
-    if _has_values(x) and not (x.amin() >= low and x.amax() <= high):
-        _refuse(likelihood, x, (x < low) | (x > high), _UNIT)
+    if not _has_values(x) or (x.amin() >= low and x.amax() <= high):
+        return
+    seen = x[x.isfinite()]
+    if len(seen):
+        least, most = (float(end) for end in seen.aminmax())
+        how = (
+            f"they go from {least:.4g} to {most:.4g}; scale them, for example {_scaling(least, most)}, or use {instead}"
+        )
+        _refuse(model, x, (x < low) | (x > high), f"values in [0, 1]; {how}")
+
+
+def _scaling(low: float, high: float) -> str:
+    """The likely way from these values to [0, 1]."""
+    if low > -0.1 and high < 1.1:
+        return "clipped, np.clip(x, 0, 1)"
+    if low >= -0.5 and high <= 0.5:
+        return "x + 0.5"
+    if low >= -1 and high <= 1:
+        return "(x + 1) / 2"
+    if low >= 0:
+        white = next((white for white in (255, 1023, 4095, 16_383, 65_535) if high <= white), None)
+        return f"x / {white if white else format(high, '.6g')}"
+    return f"(x - {low:.6g}) / {high - low:.6g}".replace("- -", "+ ")
 
 
 def check_counts(likelihood: Likelihood, x: Tensor) -> None:
@@ -203,13 +225,13 @@ def _has_values(x: Tensor) -> bool:
     return x.numel() > 0 and not x.is_meta and not hasattr(x, "fake_mode")
 
 
-def _refuse(likelihood: Likelihood, x: Tensor, wrong: Tensor, expected: str) -> None:
+def _refuse(model: object, x: Tensor, wrong: Tensor, expected: str) -> None:
     wrong = wrong & x.isfinite()
     if bool(wrong.any()):
         value = float(x[wrong][0].item())
         text = f"{value:.6g}"
         text = repr(value) if float(text).is_integer() and float(text) != value else text  # 1.0000001, not 1
-        raise InputError(f"the data have {text}, but {likelihood} is for {expected}")
+        raise InputError(f"the data have {text}, but {model} is for {expected}")
 
 
 def check_number_of_outputs(likelihood: Likelihood, parameter: Tensor, eta: Tensor) -> None:

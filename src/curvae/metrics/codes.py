@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import IterableDataset
 
-from curvae._checks import a_kind, positive_int
+from curvae._checks import a_kind, an_answer, positive_int
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder, Model
 from curvae.conditioned import Conditioned
@@ -161,8 +161,7 @@ def _pieces(data: Any, size: int) -> Iterator[tuple[Any, Any]]:
     if isinstance(data, Iterable) and not isinstance(data, list | tuple | str | Mapping) and not _is_array(data):
         for batch in data:
             if isinstance(batch, Mapping):
-                names = ", ".join(map(repr, batch))
-                raise InputError(f"a batch is a dict with {names}; expected x: give (batch[…] for batch in data)")
+                raise InputError(f"a batch is {an_answer(batch)}; expected x: give (batch[…] for batch in data)")
             several = isinstance(batch, list | tuple) and len(batch) and _is_array(batch[0])
             yield (batch[0], batch[1] if len(batch) > 1 else None) if several else (batch, None)
         return

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from curvae._once import with_gradient_of
 from curvae._precision import full_precision
 from curvae._rank import finite_or_zero, negligible
 from curvae._typing import Float, Tensor
 from curvae.curvature import Columns, Estimator, Exact, Fraction, SampledColumns
 from curvae.errors import InputError
+from curvae.forward.kernels import root
 from curvae.posteriors import Along, BlockDiagonal, Diagonal, Full, Structure
 
 
@@ -39,6 +41,7 @@ def expansion(
 
     Raises:
         InputError: another structure.
+        DerivativeError: the gradient is differentiated, where it is of singular values.
 
     Example:
         >>> from curvae.posteriors import Diagonal
@@ -50,7 +53,7 @@ def expansion(
     with full_precision(columns):
         flat = columns.flatten(1, -2).double()
         if isinstance(structure, Diagonal):
-            return _minimum(_norms(flat), weight, beta).sum(-1).to(columns.dtype)
+            return _minimum(flat.square().sum(1), weight, beta).sum(-1).to(columns.dtype)
         finite, broken = finite_or_zero(_blocks(flat, structure))
         values = torch.linalg.svdvals(finite)
         # their singular vectors, and so the gradients of their roots, are arbitrary
@@ -58,7 +61,8 @@ def expansion(
         # what has no singular value, because D is smaller or the last block is, has zero; padding is no latent
         zeros = latents - values.shape[1] * values.shape[2]
         rest = zeros * _minimum(values.new_zeros(()), weight, beta)
-        total = _minimum(values, weight, beta).sum((-1, -2)) + rest
+        total = _minimum(values.square(), weight, beta).sum((-1, -2)) + rest
+        total = with_gradient_of(total, total, "an expansion over singular values")
         return total.masked_fill(broken.any(-1), torch.nan).to(columns.dtype)
 
 
@@ -84,7 +88,7 @@ def sampled_expansion(
     else:
         _check_single(structure)
         with full_precision(sampled.columns):
-            terms = _minimum(_norms(sampled.columns.flatten(1, -2).double()), weight, beta)
+            terms = _minimum(sampled.columns.flatten(1, -2).double().square().sum(1), weight, beta)
             values = (terms / sampled.probabilities[sampled.indices]).mean(-1).to(sampled.columns.dtype)
     return values if sampled.subsample is None else sampled.subsample.spread(values)
 
@@ -119,17 +123,13 @@ def _check_single(structure: Structure) -> None:
         )
 
 
-def _minimum(root: Float[Tensor, "*S"], weight: float, beta: float) -> Float[Tensor, "*S"]:
-    """f of the square."""
-    if beta == 0:  # as a square, its derivative at zero would be 0 · ∞
-        return (2 * weight) ** 0.5 * root
-    squares = root.square() + beta
+def _minimum(squares: Float[Tensor, "*S"], weight: float, beta: float) -> Float[Tensor, "*S"]:
+    """f; where it has a kink, at 0 with β = 0, its derivatives are zero."""
+    if beta == 0:
+        return (2 * weight) ** 0.5 * root(squares)
+    squares = squares + beta
     u = squares / (beta / 2 + (beta**2 / 4 + 2 * weight * squares).sqrt())
     return 2 * weight * u + beta / 2 * u.log()
-
-
-def _norms(flat: Float[Tensor, "B D K"]) -> Float[Tensor, "B K"]:
-    return torch.linalg.vector_norm(flat, dim=1)
 
 
 def _blocks(flat: Float[Tensor, "B D d"], structure: Structure) -> Float[Tensor, "B n D b"]:

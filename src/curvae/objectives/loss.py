@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import weakref
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
@@ -20,6 +19,7 @@ from curvae.autoencoder import Autoencoder, Model
 from curvae.conditioned import Conditioned
 from curvae.errors import InputError
 from curvae.forward.identity import parts
+from curvae.forward.looks import rarely
 from curvae.objectives.objective import Objective
 from curvae.objectives.terms import Terms
 
@@ -144,10 +144,6 @@ def _check_wrapper(model: nn.Module) -> None:
         raise InputError(f"accelerate has prepared this {name}, and an objective goes past its forward(); {_ADVICE}")
 
 
-_CALLS: weakref.WeakKeyDictionary[nn.Module, int] = weakref.WeakKeyDictionary()
-"""How often each model was handed over outside any wrapper's forward pass."""
-
-
 def _unsynchronised(model: nn.Module) -> bool:
     """Whether a DistributedDataParallel holds the model and is not the one that calls."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
@@ -157,8 +153,7 @@ def _unsynchronised(model: nn.Module) -> bool:
     # a backward pass recomputes what was checkpointed after the wrapper's forward pass
     if DistributedDataParallel._active_ddp_module is not None or torch._C._current_graph_task_id() != -1:
         return False
-    calls = _CALLS[model] = _CALLS.get(model, 0) + 1
-    if calls & (calls - 1):  # no power of two: the search below reads every object that there is
+    if not rarely(model):  # the search below reads every object that there is
         return False
     # nothing on the model or its weights tells of the wrapper
     # its metaclass answers isinstance and issubclass by a search that takes seconds for so many

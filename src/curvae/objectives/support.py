@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
-import torch
-
-from curvae._transforms import in_transform
 from curvae._typing import Tensor
-from curvae.forward.first_use import checked
+from curvae.forward.looks import looks
 from curvae.likelihoods import Likelihood
 
-_CALLS: weakref.WeakKeyDictionary[Likelihood, int] = weakref.WeakKeyDictionary()
-"""How often each observation model has met data on an accelerator."""
+_known: ContextVar[Likelihood | None] = ContextVar("known", default=None)
 
 
 def check_support(likelihood: Likelihood, x: Tensor) -> None:
@@ -25,15 +23,30 @@ def check_support(likelihood: Likelihood, x: Tensor) -> None:
         InputError: some of the values are none of the model's.
 
     Example:
+        >>> import torch
         >>> from curvae.likelihoods import Poisson
         >>> check_support(Poisson(), torch.tensor([[0.5]]))
         Traceback (most recent call last):
         curvae.errors.InputError: the data have 0.5, but Poisson() is for counts 0, 1, 2, …; ...
     """
-    if type(likelihood).check is Likelihood.check or not checked() or in_transform() or torch.compiler.is_compiling():
-        return
-    if x.device.type != "cpu":
-        calls = _CALLS[likelihood] = _CALLS.get(likelihood, 0) + 1
-        if calls & (calls - 1):
-            return
-    likelihood.check(x)
+    plain = type(likelihood).check is Likelihood.check
+    if not plain and likelihood is not _known.get() and looks(likelihood, x):
+        likelihood.check(x)
+
+
+@contextmanager
+def known_to_fit(likelihood: Likelihood | None) -> Iterator[None]:
+    """Inside this context batches are not looked at for one observation model: the data they are of were, all at once.
+
+    Example:
+        >>> import torch
+        >>> from curvae.likelihoods import Poisson
+        >>> likelihood = Poisson()
+        >>> with known_to_fit(likelihood):
+        ...     check_support(likelihood, torch.tensor([[0.5]]))
+    """
+    token = _known.set(likelihood)
+    try:
+        yield
+    finally:
+        _known.reset(token)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 
+from curvae._typing import Tensor
 from curvae.data import Dataset, as_float
 from curvae.data.given import peeked
 from curvae.errors import InputError
-from curvae.likelihoods import Gaussian
+from curvae.likelihoods import Gaussian, Likelihood
+from curvae.likelihoods.base import check_unit_interval
 from curvae.runs.build import ends_in_sigmoid, network_of
 from curvae.runs.config import RunConfig
 from curvae.runs.fields import PYTHON
@@ -24,6 +27,8 @@ _DIM = 0.25
 _LARGE = 10.0
 # enough data to see a scale
 _SEEN = 500
+# of samples in memory as floating-point numbers
+_AT_ONCE = 5000
 
 
 def choose_network(config: RunConfig, dataset: Dataset) -> RunConfig:
@@ -47,8 +52,13 @@ def choose_network(config: RunConfig, dataset: Dataset) -> RunConfig:
     return replace(config, network=network_of(config, dataset.shape, resizable))
 
 
-def check_data(config: RunConfig, dataset: Dataset) -> None:
+def check_data(config: RunConfig, dataset: Dataset, likelihood: Likelihood | None = None) -> None:
     """Refuse data that the configuration cannot be trained on.
+
+    Args:
+        config: what is to be trained.
+        dataset: the data, all of which are looked at unless they are read one by one.
+        likelihood: the observation model, where it is one that the configuration does not name.
 
     Raises:
         InputError: too few data for a batch, or values that the decoder cannot give or the observation model cannot
@@ -58,7 +68,7 @@ def check_data(config: RunConfig, dataset: Dataset) -> None:
         >>> data = Dataset("toy", torch.rand(9, 3), torch.rand(2, 3), {})
         >>> check_data(RunConfig(data="toy", network="mlp", batch_size=4, likelihood="poisson"), data)
         Traceback (most recent call last):
-        curvae.errors.InputError: likelihood is poisson but toy has values other than counts 0, 1, 2, …, such as ...
+        curvae.errors.InputError: toy: the data have ..., but Poisson() is for counts 0, 1, 2, …; ...
     """
     config = choose_network(config, dataset)
     if config.batch_size * config.accumulate > len(dataset.train):
@@ -75,27 +85,33 @@ def check_data(config: RunConfig, dataset: Dataset) -> None:
     dataset = peeked(dataset)
     if config.network == "paper" and config.batch_size < 2:
         raise InputError("batch_size is 1 but the paper's networks normalise over the batch; expected at least 2")
-    kind = bare(config.likelihood).partition(":")[0]
     if is_mixed(config.likelihood):
         check_kinds(config.likelihood, dataset)
-    if dataset.train.dtype == torch.uint8:
-        if kind in _COUNTS:
-            raise InputError(
-                f"likelihood is {config.likelihood} but {dataset.name} holds pixels; give counts as floating-point data"
-            )
-        return  # pixels become numbers in [0, 1], which every other model takes
-    if kind in _COUNTS:
-        _check_counts(config, dataset)
-    elif kind in _UNIT_INTERVAL:
-        _check_unit_interval(
-            dataset, f"likelihood is {config.likelihood}, which is for values in [0, 1],", "likelihood gaussian"
-        )
-    elif ends_in_sigmoid(config):
-        _check_unit_interval(
-            dataset,
-            f"network is {config.network}, whose decoder ends in a sigmoid and gives values in [0, 1],",
-            "network mlp or linear",
-        )
+    if config.likelihood != PYTHON:
+        likelihood = build_likelihood(config.likelihood)
+        if dataset.train.dtype == torch.uint8:
+            if bare(config.likelihood).partition(":")[0] in _COUNTS:
+                raise InputError(
+                    f"likelihood is {config.likelihood} but {dataset.name} holds pixels; give counts as floating-point "
+                    "data"
+                )
+            return  # pixels become numbers in [0, 1], which every other model takes
+    sigmoid = f"network {config.network}, whose decoder ends in a sigmoid," if ends_in_sigmoid(config) else None
+    try:
+        for x in _parts(dataset):
+            if likelihood is not None:
+                likelihood.check(x)
+            if sigmoid is not None and bare(config.likelihood).partition(":")[0] not in _COUNTS:
+                check_unit_interval(sigmoid, x, instead="network mlp or linear")
+    except InputError as error:
+        raise InputError(f"{dataset.name}: {error}") from None
+
+
+def _parts(dataset: Dataset) -> Iterator[Tensor]:
+    """All the data, some thousands of samples at a time."""
+    for half in (dataset.train, dataset.test):
+        for start in range(0, len(half), _AT_ONCE):
+            yield as_float(half[start : start + _AT_ONCE])
 
 
 def remarks(config: RunConfig, dataset: Dataset) -> list[str]:
@@ -218,40 +234,3 @@ def _stored(dataset: Dataset) -> list[str]:
 
 def _on_unit_interval(config: RunConfig) -> bool:
     return bare(config.likelihood).partition(":")[0] in _UNIT_INTERVAL or ends_in_sigmoid(config)
-
-
-def _check_counts(config: RunConfig, dataset: Dataset) -> None:
-    for values in (dataset.train[:], dataset.test[:]):
-        wrong = values[(values < 0) | (values != values.floor()) & ~values.isnan()]
-        if len(wrong):
-            raise InputError(
-                f"likelihood is {config.likelihood} but {dataset.name} has values other than counts 0, 1, 2, …, such "
-                f"as {float(wrong[0]):.6g}; give the counts as they were counted, or use likelihood gaussian"
-            )
-
-
-def _check_unit_interval(dataset: Dataset, what: str, instead: str) -> None:
-    halves = (dataset.train[:], dataset.test[:])
-    seen = torch.cat([half[~half.isnan()] for half in halves])
-    if not len(seen):
-        return
-    low, high = (float(end) for end in seen.aminmax())
-    if low < 0 or high > 1:
-        raise InputError(
-            f"{what} but {dataset.name} has values outside [0, 1], from {low:.4g} to {high:.4g}; scale them, for "
-            f"example {_scaling(low, high)}, or use {instead}"
-        )
-
-
-def _scaling(low: float, high: float) -> str:
-    """The likely way from these values to [0, 1]."""
-    if low > -0.1 and high < 1.1:
-        return "clipped, np.clip(x, 0, 1)"
-    if low >= -0.5 and high <= 0.5:
-        return "x + 0.5"
-    if low >= -1 and high <= 1:
-        return "(x + 1) / 2"
-    if low >= 0:
-        white = next((white for white in (255, 1023, 4095, 16_383, 65_535) if high <= white), None)
-        return f"x / {white if white else format(high, '.6g')}"
-    return f"(x - {low:.6g}) / {high - low:.6g}".replace("- -", "+ ")

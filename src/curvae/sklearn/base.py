@@ -5,36 +5,33 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from jaxtyping import Shaped
 from scipy.stats import qmc
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from curvae._checks import positive, positive_int, shown
+from curvae._checks import positive, positive_int
 from curvae._typing import Tensor
 from curvae.autoencoder import Model
-from curvae.data import Coding
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.metrics import Implied, at_unit_beta, importance_weighted_nll
 from curvae.objectives import GRAE, BetaVAE
 from curvae.posteriors import Full, Normal, Structure
-from curvae.sklearn.conditions import Conditions, Named, Told, coded
+from curvae.sklearn.conditions import Told
 from curvae.sklearn.networks import build_networks
+from curvae.sklearn.reader import DTYPES, TableReader
 from curvae.sklearn.reporting import About, write
 from curvae.sklearn.table import COUNTS, Table, likelihood_for
 from curvae.sklearn.training import train
 
-_DTYPES = [np.float64, np.float32]
 # rows at a time where nothing is trained
 _CHUNK = 500
-
-T = TypeVar("T", bound="TableAutoencoder")
 
 
 class Posterior(NamedTuple):
@@ -49,14 +46,11 @@ class Posterior(NamedTuple):
     covariance: Shaped[np.ndarray, "N d d"]
 
 
-class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableReader):  # type: ignore[misc]
     """An autoencoder of tables behind scikit-learn's methods; the two estimators say what is trained."""
 
     n_components: int
     beta: float
-    likelihood: str | Likelihood
-    size_factors: str | None
-    condition: Named
     hidden_layer_sizes: tuple[int, ...]
     activation: str
     structure: str | Structure
@@ -65,7 +59,6 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     lr: float
     importance_samples: int
     random_state: Any
-    device: str
 
     def _keep(self, given: dict[str, Any]) -> None:
         """The parameters as they are: all that scikit-learn lets ``__init__`` do."""
@@ -79,7 +72,7 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     def _structure(self) -> Structure | None:
         """The covariance structure that the encoder itself gives, if any."""
 
-    def fit(self: T, X: Any, y: Any = None) -> T:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Train from new weights.
 
         Args:
@@ -97,7 +90,7 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self._train(told, positive_int("steps", self.steps), falling=True)
         return self
 
-    def partial_fit(self: T, X: Any, y: Any = None) -> T:
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
         """One more pass over these samples, at the full learning rate.
 
         The first call builds the networks and learns from its samples where the columns are and how they are spread,
@@ -160,7 +153,7 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             classes of categorical columns have a probability each. Conditions are not among them.
         """
         check_is_fitted(self)
-        z = check_array(X, dtype=_DTYPES)
+        z = check_array(X, dtype=DTYPES)
         if z.shape[1] != self.model_.latents:
             raise InputError(f"X has {z.shape[1]} columns, but this model has {self.model_.latents} components")
         codes = torch.from_numpy(np.array(z))
@@ -251,59 +244,12 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     def _beta(self) -> float:
         return positive("beta", self.beta)
 
-    def _validated(self, X: Any, reset: bool) -> Told:
-        """A table as a tensor, with scikit-learn's own checks and messages, and its conditions."""
-        chosen = Conditions.of(self.condition, X)
-        X, known = chosen.cut(X)
-        least = 2 if reset else 1
-        found = validate_data(
-            self,
-            X,
-            reset=reset,
-            dtype=_DTYPES,
-            accept_sparse="csr",
-            ensure_all_finite="allow-nan",
-            ensure_min_samples=least,
-        )
-        dense = found.toarray() if hasattr(found, "toarray") else found
-        x = torch.from_numpy(np.delete(dense, chosen.places, 1) if known else np.array(dense))
-        try:
-            x = x.to(self.device)
-        except (RuntimeError, AssertionError, TypeError) as error:  # by PyTorch's builds: no such kind, or none here
-            raise InputError(f"device is {shown(self.device)}, which PyTorch does not find here; use 'cpu'") from error
-        if reset:
-            self._coding = Coding.of(chosen.names, known, known) if known else None
-            names = getattr(self, "feature_names_in_", None)
-            self._names = None if names is None else tuple(map(str, np.delete(names, chosen.places)))
-        return Told(x, None if self._coding is None else self._coding.code(known).to(x))
-
-    def _told(self, condition: Any, count: int) -> Tensor | None:
-        """The conditions that a person says beside codes."""
-        if self._coding is not None:
-            return coded(self._coding, condition, count)
-        if condition is not None:
-            raise InputError("a condition is given but the model was fitted without any; leave it out")
-        return None
-
-    def _seen(self, X: Any) -> Told:
-        """A table that the fitted model is asked about."""
-        check_is_fitted(self)
-        told = self._validated(X, reset=False)
-        table = Table(told.x, self._said, self.size_factors, self._names)
-        table.check()
-        if table.gaps and not self._features.gaps:
-            allowed = f"'masked:{self.likelihood}'" if isinstance(self.likelihood, str) else "likelihoods.Masked(…)"
-            raise InputError(
-                "X has missing values (NaN) but the samples that the model was fitted on had none; fit with "
-                f"likelihood={allowed}, which expects them"
-            )
-        return told
-
     def _build(self, told: Told) -> None:
         """New networks for this table, from the seed."""
         table = Table(told.x, self.likelihood, self.size_factors, self._names).resolved()
         table.check()
         likelihood, self._said = likelihood_for(table), table.likelihood
+        likelihood.check(told.x)
         latents = positive_int("n_components", self.n_components)
         self.seed_ = _seed(self.random_state)
         self.model_, self._features = build_networks(

@@ -27,7 +27,6 @@ from curvae.runs.parts import build_likelihood
 from curvae.runs.placing import counted, placed, start
 
 COUNTS = ("poisson", "negative-binomial")
-UNIT = ("bernoulli", "bernoulli-logits", "continuous-bernoulli")
 SIZE_FACTORS = (None, "total", "column")
 
 # of a feature's standard deviation before the fit: a feature that is reproduced exactly has no best noise scale
@@ -93,7 +92,7 @@ class Table:
         return float(self.values.nansum(1).median().clamp(min=1.0))
 
     def check(self) -> None:
-        """Refuse numbers that the observation model cannot have made.
+        """Refuse size factors that do not go with the rest, and columns that are not of their kinds.
 
         Raises:
             InputError: one line.
@@ -107,14 +106,6 @@ class Table:
             )
         if isinstance(self.likelihood, str) and is_mixed(self.likelihood):
             check_kinds(self.likelihood, self._dataset(), training=False)
-        values = self.values[~self.values.isnan()]
-        if self.counts and bool(((values < 0) | (values != values.floor())).any()):
-            raise InputError(
-                f"Negative values or fractions in data passed to likelihood {self.likelihood!r}, which is for counts"
-            )
-        unit = self.name in UNIT
-        if unit and bool(((values < 0) | (values > 1)).any()):
-            raise InputError(f"X has values outside [0, 1], the range of likelihood {self.likelihood!r}; scale them")
         if self.size_factors == "column" and not bool((self.x[:, -1] > 0).all()):
             raise InputError("the last column of X holds the size factors; expected finite numbers > 0")
 

@@ -22,9 +22,11 @@ from curvae.data.paired import Paired, values
 from curvae.data.reasons import reason
 from curvae.errors import InputError
 from curvae.objectives import Objective
+from curvae.objectives.support import known_to_fit
 from curvae.runs import save_model
 from curvae.runs.checks import cure
 from curvae.runs.lines import HELD_OUT, cut_lines
+from curvae.training.arguments import named
 from curvae.training.average import WeightAverage
 from curvae.training.batch_norm import PreciseBatchNorm
 from curvae.training.callbacks import Checkpoints, Recorder, Together
@@ -79,7 +81,9 @@ def run_job(job: Job) -> Outcome:
             callbacks = [interrupts, recorder, snapshots, *_beside(job, recorder, checkpoints, start)]
             if job.group is not None:  # the last, so that all have had their say
                 callbacks.append(Together(job.group, interrupts, config.checkpoint_every))
-            with _quiet(), _generators(module, device), plainly_normalised(model):
+            # samples that are read one by one were not all looked at
+            seen = None if isinstance(dataset.train, Samples) else getattr(job.objective, "likelihood", None)
+            with _quiet(), _generators(module, device), plainly_normalised(model), known_to_fit(seen):
                 _trainer(device, run.path, callbacks).fit(module, _loader(job, start))
             ended = stop is not None and stop.due
         uncompile(model)
@@ -191,6 +195,7 @@ def _compile(module: Training, x: Tensor, console: Console | None) -> None:
 
 def tell(line: str, console: Console | None) -> None:
     """To the person at the console, or to whoever called without one."""
+    line = named(line)
     if console:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     else:

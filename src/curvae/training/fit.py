@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import fields, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ from curvae.runs.handed import Handed, Temporary
 from curvae.runs.own_run import structure_name
 from curvae.runs.spelling import spelled
 from curvae.terminal import console as stderr
+from curvae.training.arguments import with_arguments
 from curvae.training.devices import is_launched
 from curvae.training.errors import TrainingError
 from curvae.training.loop import train
@@ -39,29 +38,7 @@ _LOOKS = 10
 _SELDOM = 1000
 
 
-# options of the command, where messages of what both share name them; "curvae train …" is itself one to be typed
-_OPTIONS = {one.name for one in fields(RunConfig)} | {"out", "resume"}
-
-
-@contextmanager
-def _with_arguments() -> Iterator[None]:
-    """Name in errors the arguments of a call, ``lr``, in the place of options, ``--lr``."""
-    try:
-        yield
-    except (InputError, TrainingError) as error:
-        error.args = tuple(_renamed(text) if isinstance(text, str) else text for text in error.args)
-        raise
-
-
-def _renamed(text: str) -> str:
-    def argument(found: re.Match[str]) -> str:
-        name = found[1].replace("-", "_")
-        return name if name in _OPTIONS else found[0]
-
-    return text if "curvae train" in text else re.sub(r"(?<!\S)--([a-z-]+)", argument, text)
-
-
-@_with_arguments()
+@with_arguments()
 def fit(
     model: Autoencoder,
     data: Any,

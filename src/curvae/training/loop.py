@@ -160,7 +160,7 @@ def _begun(call: _Call) -> Outcome:
     chosen = choose_network(config, dataset)
     told_network = chosen.network == "mlp" and chosen.network != config.network
     config = _in_steps(chosen, len(dataset.train))
-    check_data(config, dataset)
+    check_data(config, dataset, getattr(handed.objective, "likelihood", None))
     if config.model and handed.model is not None:
         built, config = build_for_run(handed.model, config, dataset.shape, call.free)
     else:
@@ -194,7 +194,7 @@ def _resumed(call: _Call) -> Outcome:
         checkpoint = last_checkpoint(run, config)
         dataset = run.dataset_of(config)
         config = choose_network(config, dataset)
-        check_data(config, dataset)
+        check_data(config, dataset, getattr(handed.objective, "likelihood", None))
         model = rebuilt(config, dataset.shape, handed.model, folder=out)
         if checkpoint is None:
             _started(config, model, dataset)

@@ -115,7 +115,8 @@ class Training(LightningModule):
         if self.part is None and self.device.type == "cpu":
             # a GPU would have to be waited for: there the recorder checks now and then
             self.check(loss, self.step + 1)
-        self.manual_backward(loss if self.pieces == 1 else loss / self.pieces)
+        with _existing(self.step + 1):
+            self.manual_backward(loss if self.pieces == 1 else loss / self.pieces)
         return terms
 
     def _shared(self, terms: Terms, group: Group) -> Terms:
@@ -146,14 +147,12 @@ class Training(LightningModule):
             TrainingError: at this step it has no value.
         """
         try:
-            with self.precision():
+            with self.precision(), _existing(step):
                 return (objective or self.objective)(*at_its_conditions(self.model, batch), generator)
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             raise TrainingError(
                 f"the penalty cannot be computed at step {step}: the decoder's derivatives are not finite; {self.cure}"
             ) from None
-        except (IndefiniteError, DerivativeError) as error:
-            raise TrainingError(f"the objective does not exist at step {step}: {error}") from None
 
     def total(self) -> float:
         """The last step's objective, averaged over its batch."""
@@ -177,6 +176,14 @@ class Training(LightningModule):
         faster = MatrixWeightGradients() if self.device.type == "cpu" and not self.compiled else nullcontext()
         with torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext(), faster:
             yield
+
+
+@contextmanager
+def _existing(step: int) -> Iterator[None]:
+    try:
+        yield
+    except (IndefiniteError, DerivativeError) as error:
+        raise TrainingError(f"the objective does not exist at step {step}: {error}") from None
 
 
 def own_seed(seed: int, part: Part | None) -> int:

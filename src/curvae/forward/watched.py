@@ -1,0 +1,78 @@
+"""Gradients of a decoder's derivatives that do not exist are an error where they would be NaN without a word."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from curvae._typing import Float, Tensor
+from curvae.errors import DerivativeError
+from curvae.forward.first_use import ordinary
+from curvae.forward.identity import identity, parts
+from curvae.forward.looks import looks
+
+
+def watched(fn: Callable[..., Any], z: Float[Tensor, "B *L"]) -> tuple[Float[Tensor, "B *L"], Callable[..., None]]:
+    """Latents for a decoder that is differentiated, and a function that takes what is made of them.
+
+    A backward pass in which finite gradients of the latter come out as others of the latents raises a
+    ``DerivativeError``. Under autocast on a GPU a loss may be scaled up to where its gradients overflow on purpose, and
+    none is looked at.
+
+    Example:
+        >>> z = torch.zeros(1, 2, requires_grad=True)
+        >>> point, watch = watched(torch.sqrt, z)
+        >>> output = point.sqrt()
+        >>> watch(output)
+        >>> output.sum().backward()
+        Traceback (most recent call last):
+        curvae.errors.DerivativeError: the gradient of the decoder's derivatives is not finite where that of ...
+    """
+    scaled = z.device.type != "cpu" and torch.is_autocast_enabled(z.device.type)
+    if scaled or z.is_meta or not torch.is_grad_enabled() or not ordinary(z):
+        return z, lambda *_: None
+    if not (z.requires_grad or _trains(fn)) or not looks(_owner(fn, z), z):
+        return z, lambda *_: None
+    arrived: list[Tensor] = []
+
+    def check(gradient: Tensor | None) -> None:
+        came = [float(each) for each in arrived]
+        arrived.clear()
+        # a sum is one quick pass
+        if gradient is None or math.isfinite(float(gradient.detach().sum())) or bool(gradient.isfinite().all()):
+            return
+        if all(map(math.isfinite, came)):
+            raise DerivativeError(
+                "the gradient of the decoder's derivatives is not finite where that of the loss is: PyTorch has no "
+                "second derivative there of one of the decoder's operations (such as eigvalsh at equal eigenvalues), "
+                "or it overflows; use other operations, or estimator Secants"
+            )
+
+    def note(gradient: Tensor | None) -> None:
+        if gradient is not None:  # of an output that the loss does not use
+            arrived.append(gradient.detach().sum())
+
+    def watch(*outputs: Tensor) -> None:
+        for output in outputs:
+            if output.requires_grad:
+                output.register_hook(note)
+
+    point = z.view_as(z) if z.requires_grad else z.detach().requires_grad_()
+    point.register_hook(check)
+    return point, watch
+
+
+def _owner(fn: Callable[..., Any], z: Tensor) -> object:
+    """By what the calls on an accelerator are counted; a method is another object in each."""
+    owner = None if z.device.type == "cpu" else identity(fn)[0]
+    return fn if owner is None else owner
+
+
+def _trains(fn: Callable[..., Any]) -> bool:
+    """Whether a decoder has weights to train, so that its output has a gradient also where its latents have none."""
+    modules = (part for part in parts(fn) if isinstance(part, nn.Module))
+    return any(weight.requires_grad for module in modules for weight in module.parameters())

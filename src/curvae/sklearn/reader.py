@@ -1,0 +1,105 @@
+"""What an estimator is given: tables, their conditions, and itself out of a pickle."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+import curvae
+from curvae._checks import shown
+from curvae._typing import Tensor
+from curvae.autoencoder import Autoencoder
+from curvae.data import Coding
+from curvae.errors import InputError
+from curvae.likelihoods import Likelihood
+from curvae.sklearn.conditions import Conditions, Named, Told, coded
+from curvae.sklearn.table import Features, Table
+
+DTYPES = [np.float64, np.float32]
+_VERSION = "_curvae_version"
+# of an estimator that is fitted
+_FITTED = frozenset({"model_", "likelihood_", "seed_", "_coding", "_names", "_said", "_features", "_logged", "_rows"})
+
+
+class TableReader(BaseEstimator):  # type: ignore[misc]
+    """An estimator that reads tables, of which some columns may be conditions."""
+
+    likelihood: str | Likelihood
+    size_factors: str | None
+    condition: Named
+    device: str
+    model_: Autoencoder
+    likelihood_: Likelihood
+    _coding: Coding | None
+    _names: tuple[str, ...] | None
+    _said: str | Likelihood
+    _features: Features
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), _VERSION: curvae.__version__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        now, then = curvae.__version__, state.get(_VERSION)
+        told = f"this {type(self).__name__} was pickled by {f'curvae {then}' if then else 'an earlier curvae'}"
+        if "model_" in state and not state.keys() >= _FITTED:
+            raise InputError(
+                f"{told}, and curvae {now} cannot open it, which keeps more of a fit; fit it again, or open it with "
+                "the version that made it"
+            )
+        if then not in (None, now):
+            warnings.warn(f"{told} and is opened by curvae {now}; fit it again if it fails", stacklevel=2)
+        super().__setstate__({name: value for name, value in state.items() if name != _VERSION})
+
+    def _validated(self, X: Any, reset: bool) -> Told:
+        """A table as a tensor, with scikit-learn's own checks and messages, and its conditions."""
+        chosen = Conditions.of(self.condition, X)
+        X, known = chosen.cut(X)
+        least = 2 if reset else 1
+        found = validate_data(
+            self,
+            X,
+            reset=reset,
+            dtype=DTYPES,
+            accept_sparse="csr",
+            ensure_all_finite="allow-nan",
+            ensure_min_samples=least,
+        )
+        dense = found.toarray() if hasattr(found, "toarray") else found
+        x = torch.from_numpy(np.delete(dense, chosen.places, 1) if known else np.array(dense))
+        try:
+            x = x.to(self.device)
+        except (RuntimeError, AssertionError, TypeError) as error:  # by PyTorch's builds: no such kind, or none here
+            raise InputError(f"device is {shown(self.device)}, which PyTorch does not find here; use 'cpu'") from error
+        if reset:
+            self._coding = Coding.of(chosen.names, known, known) if known else None
+            names = getattr(self, "feature_names_in_", None)
+            self._names = None if names is None else tuple(map(str, np.delete(names, chosen.places)))
+        return Told(x, None if self._coding is None else self._coding.code(known).to(x))
+
+    def _told(self, condition: Any, count: int) -> Tensor | None:
+        """The conditions that a person says beside codes."""
+        if self._coding is not None:
+            return coded(self._coding, condition, count)
+        if condition is not None:
+            raise InputError("a condition is given but the model was fitted without any; leave it out")
+        return None
+
+    def _seen(self, X: Any) -> Told:
+        """A table that the fitted model is asked about."""
+        check_is_fitted(self)
+        told = self._validated(X, reset=False)
+        table = Table(told.x, self._said, self.size_factors, self._names)
+        table.check()
+        self.likelihood_.check(told.x)
+        if table.gaps and not self._features.gaps:
+            allowed = f"'masked:{self.likelihood}'" if isinstance(self.likelihood, str) else "likelihoods.Masked(…)"
+            raise InputError(
+                "X has missing values (NaN) but the samples that the model was fitted on had none; fit with "
+                f"likelihood={allowed}, which expects them"
+            )
+        return told

@@ -1,0 +1,79 @@
+"""Gradients of a decoder's derivatives that do not exist are refused, and no others."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from curvae import Autoencoder, curvature, objectives, posteriors, regulariser
+from curvae.errors import DerivativeError
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+B, D = 6, 4
+
+
+class Spectrum(nn.Module):
+    """Eigenvalues that meet at z = 0 alone, for whatever weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, D, bias=False)
+
+    def forward(self, z: Tensor) -> Tensor:
+        y = self.linear(z)
+        return torch.linalg.eigvalsh(torch.diag_embed(y) + y.unsqueeze(-1) * y.unsqueeze(-2) + torch.eye(D).to(y))
+
+
+def _model(decoder: nn.Module, structure: posteriors.Structure | None, at_zero: bool) -> Autoencoder:
+    model = Autoencoder(nn.Linear(D, 8), decoder, 2, structure)
+    if at_zero:
+        assert isinstance(model.mean_head, nn.Linear)
+        nn.init.zeros_(model.mean_head.weight)
+        nn.init.zeros_(model.mean_head.bias)
+    return model
+
+
+OBJECTIVES = [
+    objectives.GRAE(0.5),
+    objectives.GRAE(0.5, structure=posteriors.Diagonal(), estimator=curvature.Columns(1)),
+    objectives.GRAE(0.5, estimator=curvature.Lanczos(2)),
+    objectives.Taylor(0.5),
+    objectives.RAE(0.5),
+]
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
+def test_equal_eigenvalues_have_no_second_derivatives(objective: objectives.Objective) -> None:
+    structure = posteriors.Diagonal() if isinstance(objective, objectives.Taylor) else None
+    total = objective(_model(Spectrum(), structure, True), torch.randn(B, D), torch.Generator()).total.mean()
+    assert total.isfinite()
+    with pytest.raises(DerivativeError, match=r"^the gradient of the decoder's derivatives is not finite where .*eigv"):
+        total.backward()
+    model = _model(Spectrum(), structure, False)
+    objective(model, torch.randn(B, D), torch.Generator()).total.mean().backward()
+    assert all(weight.grad.isfinite().all() for weight in model.parameters() if weight.grad is not None)
+
+
+def test_codes_without_a_gradient() -> None:
+    decoder = Spectrum()
+    penalty = regulariser(decoder, torch.zeros(B, 2), 0.5)
+    with pytest.raises(DerivativeError, match="no second derivative"):
+        penalty.sum().backward()
+    with curvature.unchecked():
+        penalty = regulariser(decoder, torch.zeros(B, 2), 0.5)
+    penalty.sum().backward()
+    assert decoder.linear.weight.grad is not None
+    assert decoder.linear.weight.grad.isnan().any()
+    assert not regulariser(lambda z: 3 * z, torch.zeros(B, 2), 0.5).requires_grad
+
+
+def test_a_sample_that_is_not_finite_is_not_refused() -> None:
+    """Its loss shows it, and so does its gradient."""
+    model, x = _model(nn.Sequential(nn.Linear(2, D), nn.Tanh()), None, False), torch.randn(B, D)
+    x[1, 2] = torch.nan
+    for objective in OBJECTIVES[:3]:
+        total = objective(model, x, torch.Generator()).total
+        assert total.isnan().sum() == 1
+        total.sum().backward()
+        total = objective(model, x.nan_to_num(), torch.Generator()).total
+        (total.sum() * torch.inf).backward()  # as where a loss is scaled too far
