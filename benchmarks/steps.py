@@ -124,7 +124,16 @@ def _rows(width: float, batch: int, repetitions: int, watch: Stopwatch) -> list[
     def row(name: str, medians: dict[str, float], reference: str) -> Row:
         seconds = medians[name] / 1e3
         share = operations[name] / seconds / throughput["bf16" in name]
-        return Row(name, size, medians[name], reference, medians[reference], None, None, batch / seconds, share)
+        return Row(
+            name,
+            size,
+            medians[name],
+            reference,
+            medians[reference],
+            images_per_second=batch / seconds,
+            share_of_matrix_throughput=share,
+            operations_ratio=operations[name] / operations[reference],
+        )
 
     rows = []
     # the references take part in both groups, so that a slow side does not cost the fast ones their repetitions
