@@ -16,6 +16,11 @@ def in_transform() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None
 
 
+def is_batched(gradient: torch.Tensor) -> bool:
+    """Whether a gradient stands for several at once (``is_grads_batched``, ``vmap``) and has no values to read."""
+    return in_transform() or torch._C._functorch.is_legacy_batchedtensor(gradient)
+
+
 _lock = threading.RLock()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from curvae._transforms import is_batched
 from curvae._typing import Float, Tensor
 from curvae.errors import DerivativeError
 from curvae.forward.first_use import ordinary
@@ -42,8 +43,10 @@ def watched(fn: Callable[..., Any], z: Float[Tensor, "B *L"]) -> tuple[Float[Ten
     def check(gradient: Tensor | None) -> None:
         came = [float(each) for each in arrived]
         arrived.clear()
+        if gradient is None or is_batched(gradient):
+            return
         # a sum is one quick pass
-        if gradient is None or math.isfinite(float(gradient.detach().sum())) or bool(gradient.isfinite().all()):
+        if math.isfinite(float(gradient.detach().sum())) or bool(gradient.isfinite().all()):
             return
         if all(map(math.isfinite, came)):
             raise DerivativeError(
@@ -53,7 +56,7 @@ def watched(fn: Callable[..., Any], z: Float[Tensor, "B *L"]) -> tuple[Float[Ten
             )
 
     def note(gradient: Tensor | None) -> None:
-        if gradient is not None:  # of an output that the loss does not use
+        if gradient is not None and not is_batched(gradient):  # none: of an output that the loss does not use
             arrived.append(gradient.detach().sum())
 
     def watch(*outputs: Tensor) -> None:
