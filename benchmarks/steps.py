@@ -137,7 +137,7 @@ def _rows(width: float, batch: int, repetitions: int, watch: Stopwatch) -> list[
 
     rows = []
     # the references take part in both groups, so that a slow side does not cost the fast ones their repetitions
-    slow = {name for name in operations if operations[name] > 1.2 * operations[VAE]}
+    slow = {name for name in operations if operations[name] > 1.5 * operations[VAE]}
     for names, rounds in ((operations.keys() - slow, ROUNDS), (slow | {PYTHAE, VAE}, ROUNDS // 2)):
         medians = _medians(width, x, names, rounds, repetitions, watch)
         new = [name for name in medians if name in slow or slow.isdisjoint(names)]
