@@ -37,7 +37,7 @@ TITLES = {
 def row(suite: str, name: str, size: str, reference: str) -> dict[str, Any]:
     """One measurement of a benchmark, by what was measured, on what, against what."""
     found = [
-        r for r in read(f"bench/{suite}.json")[suite]
+        r for r in read(f"bench/{suite}.json")[suite.rpartition("/")[2]]
         if r["name"] == name and r["reference"] == reference and size in f"{r['size']},"
     ]  # fmt: skip
     assert len(found) == 1, f"{len(found)} rows {name!r}, {size!r}, {reference!r} in {suite}"
@@ -52,6 +52,12 @@ def compiled_secant(share: str) -> str:
 def cost(way: str, reference: str = "β-VAE", size: str = "× 1,") -> float:
     """The time of a training step, in steps of ``reference``, at the paper's width."""
     return 1.0 if way == reference == "β-VAE" else row("steps", _WAYS[way][0], size, reference)["ratio"]
+
+
+def small(way: str) -> str:
+    """The same with networks × 1/8, and in brackets by FLOPs."""
+    found = row("small/steps", _WAYS[way][0], "× 0.125,", "β-VAE")
+    return f"{num(found['ratio'])} ({num(found['operations_ratio'])})"
 
 
 def cost_table(flops: dict[str, float]) -> str:

@@ -62,7 +62,8 @@ def continued_table() -> str:
         what = f"then {way['more_steps']} steps as {way['then']}" if way["then"] else "20 000 steps"
         head = ", head as initialised" if way.get("head") == "as initialised" else ""
         cells = [less_vae(way, key) for key in _MEASURES]
-        rows.append([f"{way['first']}, {what}{head}", str(len(way["seeds"])), *cells])
+        seeds = way["less_reference"]["beta_vae"]["seeds"]
+        rows.append([f"{way['first']}, {what}{head}", str(seeds), *cells])
     return table(["trained as", "seeds", *_MEASURES.values()], rows)
 
 
@@ -163,6 +164,19 @@ def equal_time_table() -> str:
         rows.append([first, *steps, str(found["less"]["nll"]["seeds"]), *cells])
     heads = ["first trained as", "costs as many steps", "less a β-VAE of", "seeds"]
     return table([*heads, *_MEASURES.values()], rows)
+
+
+def surely(less: dict[str, Any]) -> str:
+    """In words, in which measures a difference from another model surely is an advantage, and in which the contrary."""
+    ahead = [name for key, name in _MEASURES.items() if less[key]["high"] < 0]
+    behind = [name for key, name in _MEASURES.items() if less[key]["low"] > 0]
+    said = [f"{word} in {_and(names)}" for word, names in (("ahead", ahead), ("behind", behind)) if names]
+    return f"it is surely {_and(said)}" if said else "no difference is sure"
+
+
+def _and(names: list[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def cost(way: str) -> str:

@@ -53,8 +53,8 @@ def _results() -> str:
         f"- [After {end['step']:,} steps]({RESULTS}and-after-the-papers-20-000-steps): {interval(end['grae_full'])}; "
         f"in (2): {_compared(end['beta_vae'])}, and {_compared(more['beta_vae'])} after "
         f"[1000 more steps as a β-VAE]({LAST}).",
-        f"- [At equal time]({LAST}): {interval(time)}, with one column on 1/4 of each batch and the last 1000 steps "
-        f"as a β-VAE, less a β-VAE of {paid['steps']:,} steps.",
+        f"- [At equal time]({LAST}): {interval(time)}; in (2): {_compared(paid['less']['beta_vae'])}; with one column "
+        f"on 1/4 of each batch and the last 1000 steps as a β-VAE, less a β-VAE of {paid['steps']:,} steps.",
         "",
         "**Structure in the noise becomes structure in the decoder.** The blocks of Σ show in JᵀJ beyond 95 % of "
         "random orders of the latents in "
