@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.continued RUNS --out results/frontier`` takes the finished runs of ``benchmarks.long`` and trains
 each a little further, as what it was and as a β-VAE, at a small rate that falls to 0. β-VAEs there that differ in their
-number of steps alone are the controls at equal time. It writes ``continued.json``; what was measured before is read
-from ``--values``.
+number of steps alone are the controls at equal time; the ends of runs that differ in their precision alone are compared
+with those of the same way and seed. It writes ``continued.json``; what was measured before is read from ``--values``.
 """
 
 from __future__ import annotations
@@ -73,6 +73,12 @@ def is_longer(config: RunConfig, main: RunConfig) -> bool:
     """Is it a β-VAE that differs from those of the main setting in its number of steps alone, which is larger?"""
     same = setting(replace(config, steps=main.steps)) == setting(main)
     return same and name(config) == REFERENCE and config.steps > main.steps
+
+
+def is_of_other_precision(config: RunConfig, main: RunConfig) -> bool:
+    """Does it differ from the runs of the main setting in its precision alone?"""
+    same = setting(replace(config, precision=main.precision)) == setting(main)
+    return same and config.precision != main.precision
 
 
 @torch.no_grad()
@@ -178,6 +184,7 @@ def evaluate(folder: Path, out: Path, cache: Path, lengths: tuple[int, ...]) -> 
     """
     runs, others = finished_runs(folder)
     controls = [run for run in others if is_longer(run.config, runs[0].config)]
+    coarse = [run for run in others if is_of_other_precision(run.config, runs[0].config)]
     data = runs[0].dataset()
     training, test = as_float(data.train), as_float(data.test[: Scale().finished])
     tasks = [(run, how) for run in runs for how in (None, *continuations(run.config, lengths))]
@@ -188,19 +195,28 @@ def evaluate(folder: Path, out: Path, cache: Path, lengths: tuple[int, ...]) -> 
     longer: dict[int, dict[int, Values]] = {}
     for run in controls:
         longer.setdefault(run.config.steps, {})[run.config.seed] = found_of(run, None, training, test, cache)
+    rounded: dict[tuple[str, str], dict[int, Values]] = {}
+    for run in coarse:
+        ends = rounded.setdefault((run.config.precision, name(run.config)), {})
+        ends[run.config.seed] = found_of(run, None, training, test, cache)
     reference = found.get((REFERENCE, None), {})
     summary = {
         "setting": setting(runs[0].config),
         "measures": MEASURES,
         "scale": asdict(Scale()),
         "rate": f"{_RATE:g} falling to 0 by half a cosine, Adam anew",
-        "runs": {run.path.name: run.environment["commit"] for run in (*runs, *controls)},
+        "runs": {run.path.name: run.environment["commit"] for run in (*runs, *controls, *coarse)},
         "ways": summarise(found, longer),
         "longer": {
             str(steps): {"seeds": sorted(ends), **over(ends), "less_reference": compared(ends, reference)}
             for steps, ends in longer.items()
             if ends.keys() & reference.keys()
         },
+        "precisions": [
+            {"precision": precision, "way": way, "seeds": sorted(ends), "less_main": compared(ends, found[way, None])}
+            for (precision, way), ends in rounded.items()
+            if ends.keys() & found.get((way, None), {}).keys()
+        ],
         "evaluated": {"date": today(), **environment(torch.device("cpu"))},
     }
     out.mkdir(parents=True, exist_ok=True)

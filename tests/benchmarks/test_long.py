@@ -91,6 +91,7 @@ def test_continued_runs_are_measured_beside_their_ends(
     folder = tmp_path / "runs"
     shutil.copytree(runs, folder)
     train(replace(Run.open(runs / "beta-vae").config, steps=12), folder / "longer")
+    train(replace(Run.open(runs / "beta-vae").config, precision="bf16"), folder / "coarse")
     continued.evaluate(folder, tmp_path / "out", tmp_path / "values", (4, 2))
     summary = json.loads((tmp_path / "out" / "continued.json").read_text(encoding="utf-8"))
     ways = {(way["first"], way["then"], way["more_steps"], way.get("head")): way for way in summary["ways"]}
@@ -117,6 +118,17 @@ def test_continued_runs_are_measured_beside_their_ends(
         assert gained != 0
         assert longer["less_reference"][measure]["value"] == pytest.approx(gained, abs=1e-4)
         assert end["less_longer"]["12"][measure]["value"] == pytest.approx(behind - gained, abs=1e-4)
+        (coarse,) = summary["precisions"]
+        assert (coarse["precision"], coarse["way"], coarse["seeds"]) == ("bf16", vae, [0])
+        mine, theirs = (float(_last(tmp_path / "values", each)[measure].mean()) for each in ("coarse", "beta-vae"))
+        assert mine != theirs
+        assert coarse["less_main"][measure]["value"] == pytest.approx(mine - theirs, abs=1e-4)
+
+
+def _last(values: Path, run: str) -> dict[str, np.ndarray]:
+    """What was measured at the end of a run."""
+    (path,) = (path for path in values.glob(f"{run}-10-*.npz"))
+    return dict(np.load(path))
 
 
 def test_a_new_head_has_the_widths_of_11(runs: Path) -> None:
