@@ -166,6 +166,16 @@ def equal_time_table() -> str:
     return table([*heads, *_MEASURES.values()], rows)
 
 
+def precisions() -> str:
+    """What long runs of another precision end at, less those of the same seeds in float32."""
+    said = []
+    for each in read("frontier/continued.json")["precisions"]:
+        less = each["less_main"]
+        values = _and([f"{_long.cell(less[key], 3)} in {_MEASURES[key]}" for key in ("beta_vae", "grae_full", "nll")])
+        said.append(f"{each['way']} {values}, {less['beta_vae']['seeds']} seed{'s' * (less['beta_vae']['seeds'] > 1)}")
+    return "; ".join(said)
+
+
 def surely(less: dict[str, Any]) -> str:
     """In words, in which measures a difference from another model surely is an advantage, and in which the contrary."""
     ahead = [name for key, name in _MEASURES.items() if less[key]["high"] < 0]
