@@ -285,6 +285,13 @@ class _Scaled(nn.Linear):
         return z * super().forward(torch.ones(1, self.in_features)).unsqueeze(-1)
 
 
+class _Padded(nn.Module):
+    def forward(self, z):
+        padded = torch.zeros(len(z), 4, 9)
+        padded[..., 1:-1] = z
+        return padded
+
+
 class _Named(nn.Linear):
     def forward(self, z):
         return functional.linear(input=z, weight=self.weight, bias=self.bias)
@@ -295,6 +302,7 @@ class _Named(nn.Linear):
     [
         (_Recurrent(3, 7, batch_first=True), nn.Linear(7, 2), (7, 3), 1),
         (_Scaled(7, 3), nn.Conv1d(3, 2, 3), (3, 7), 0),
+        (_Padded(), nn.Conv1d(4, 2, 3), (4, 7), 0),
         (_Named(3, 7), nn.Linear(7, 2), (7, 3), 1),
         (nn.Identity(), nn.Conv1d(3, 2, 3), (3, 7), 0),
         (nn.Identity(), nn.ConvTranspose1d(5, 2, 3), (5, 5), 0),

@@ -52,7 +52,8 @@ class FirstLayer(TorchFunctionMode):
             self._made.clear()
             return func(*args, **options)
         answer = func(*args, **options)
-        self._made.update((id(each), each) for each in tree_leaves(answer) if isinstance(each, torch.Tensor))
+        made = args[0] if func is torch.Tensor.__setitem__ else answer
+        self._made.update((id(each), each) for each in tree_leaves(made) if isinstance(each, torch.Tensor))
         return answer
 
     def axis(self, model: Any, shape: Sequence[int]) -> int | None:
