@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 import curvae
 from curvae import adapters, curvature, objectives
@@ -272,9 +273,37 @@ class _Turned(nn.Module):
         return z.mT
 
 
+class _Recurrent(nn.GRU):
+    def forward(self, z):
+        return super().forward(z)[0]
+
+
+class _Scaled(nn.Linear):
+    """As by a condition, of which the axis of places has as many numbers as latents."""
+
+    def forward(self, z):
+        return z * super().forward(torch.ones(1, self.in_features)).unsqueeze(-1)
+
+
+class _Padded(nn.Module):
+    def forward(self, z):
+        padded = torch.zeros(len(z), 4, 9)
+        padded[..., 1:-1] = z
+        return padded
+
+
+class _Named(nn.Linear):
+    def forward(self, z):
+        return functional.linear(input=z, weight=self.weight, bias=self.bias)
+
+
 @pytest.mark.parametrize(
     ("first", "layer", "shape", "axis"),
     [
+        (_Recurrent(3, 7, batch_first=True), nn.Linear(7, 2), (7, 3), 1),
+        (_Scaled(7, 3), nn.Conv1d(3, 2, 3), (3, 7), 0),
+        (_Padded(), nn.Conv1d(4, 2, 3), (4, 7), 0),
+        (_Named(3, 7), nn.Linear(7, 2), (7, 3), 1),
         (nn.Identity(), nn.Conv1d(3, 2, 3), (3, 7), 0),
         (nn.Identity(), nn.ConvTranspose1d(5, 2, 3), (5, 5), 0),
         (_Turned(), nn.Linear(3, 2), (3, 7), 0),

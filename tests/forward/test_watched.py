@@ -1,11 +1,16 @@
 """Gradients of a decoder's derivatives that do not exist are refused, and no others."""
 
+import io
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from curvae import Autoencoder, curvature, objectives, posteriors, regulariser
+from curvae.curvature.hessian import hessian_products
 from curvae.errors import DerivativeError
+from curvae.forward.pushforward import pushforward
+from curvae.likelihoods import Gaussian
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -65,6 +70,47 @@ def test_codes_without_a_gradient() -> None:
     assert decoder.linear.weight.grad is not None
     assert decoder.linear.weight.grad.isnan().any()
     assert not regulariser(lambda z: 3 * z, torch.zeros(B, 2), 0.5).requires_grad
+
+
+def test_results_without_a_gradient_have_none() -> None:
+    """Of a decoder whose weights are fixed in a model that trains the rest, and of codes made in inference mode."""
+    model = Autoencoder(nn.Linear(D, 8), nn.Sequential(nn.Linear(2, D), nn.Tanh()), 2)
+    model.decoder.requires_grad_(False)
+    x, z, tangents = torch.randn(B, D), torch.randn(B, 2), torch.randn(B, 2, 2)
+    results = [
+        *pushforward(model.decode, z, tangents),
+        *hessian_products(model.decode, z, x, Gaussian(), tangents),
+        curvature.Operator(model.decode, z, x, Gaussian()).root(tangents),
+    ]
+    assert not any(result.requires_grad for result in results)
+    model.decoder.requires_grad_(True)
+    assert all(result.requires_grad for result in pushforward(model.decode, z, tangents))
+    model.decoder.requires_grad_(False)
+    with torch.inference_mode():
+        made = z.clone()
+    assert not pushforward(model.decode, made, tangents)[1].requires_grad
+
+
+def test_half_precision_overflows_on_purpose() -> None:
+    """A scaler halves its scale where gradients overflow."""
+    decoder = nn.Sequential(nn.Linear(2, 30), nn.Tanh(), nn.Linear(30, D)).float()
+    with torch.no_grad():
+        decoder[2].weight.fill_(100.0)
+    z, scaler = torch.randn(B, 2, requires_grad=True, dtype=torch.float32), torch.amp.GradScaler("cpu", 2.0**14)
+    optimiser = torch.optim.SGD(decoder.parameters())
+    with torch.autocast("cpu", torch.float16):
+        eta = pushforward(decoder, z, torch.randn(B, 2, 1, dtype=torch.float32))[0]
+        loss = eta.float().mean()
+    scaler.scale(loss).backward()
+    assert not decoder[0].weight.grad.isfinite().all()
+    scaler.step(optimiser)
+    scaler.update()
+    assert scaler.get_scale() == 2.0**13
+
+
+def test_a_result_may_be_saved(recwarn: pytest.WarningsRecorder) -> None:
+    torch.save(pushforward(torch.sin, torch.ones(B, 2, requires_grad=True), torch.ones(B, 2, 1))[0], io.BytesIO())
+    assert not recwarn.list
 
 
 def test_a_sample_that_is_not_finite_is_not_refused() -> None:

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curvae.errors import InputError
 from curvae.likelihoods import Bernoulli, BernoulliLogits
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -109,3 +110,8 @@ def test_a_broken_decoder_gives_nan_and_no_crash(likelihood):
     """Training that diverges is noticed by its loss."""
     nll = likelihood.nll(torch.tensor([[0.5, torch.nan], [0.5, 0.5]]), torch.ones(2, 2))
     assert nll.isnan().tolist() == [True, False]
+
+
+def test_data_of_one_value_are_not_to_be_divided_by_zero() -> None:
+    with pytest.raises(InputError, match=r"the data have -5, .* for example \(x \+ 5\) / 1, "):
+        Bernoulli().check(torch.full((3, 2), -5.0))

@@ -115,7 +115,7 @@ def hessian_products(
     size = None if chunk_size is None else positive_int("chunk_size", chunk_size)
     products = attempt(forward, reverse)
     _check_finite(eta, x, products)
-    watch(eta, products)
+    eta, products = watch(eta, products)
     return eta.to(z.dtype), products
 
 

@@ -98,8 +98,7 @@ class Operator(OneLine):
         r"""$L\,Jv$ for K tangents of each sample, differentiable in z and the decoder's parameters; E is D or (1,)."""
         z, watch = watched(self.fn, self.z)
         pushed = self._push(z, tangents, self._seen)
-        watch(pushed)
-        return self._white(self.eta, pushed)
+        return self._white(self.eta, *watch(pushed))
 
     def _white(self, eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "B *D K"]) -> Float[Tensor, "B *E K"]:
         with full_precision(pushed):

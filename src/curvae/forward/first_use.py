@@ -182,7 +182,7 @@ class _Examination:
     def _with_gradients(self, u: Float[Tensor, "B *D"], v: Float[Tensor, "B *L"]) -> None:
         point, weights = self.z.clone().requires_grad_(), u.clone().requires_grad_()
         pushed, eta = self._in_forward_mode(point, v), self._at(point)
-        leaves = [leaf for leaf in _leaves(eta) if leaf is not point]
+        leaves = [leaf for leaf in leaves_of(eta) if leaf is not point]
         pulled = _gradients((eta * weights).sum(), [point])[0]
         self._check_rows(pulled)
         reverse = (pulled * v).sum()
@@ -248,7 +248,7 @@ def _restore(states: list[Tensor], like: Tensor) -> None:
         torch.cuda.set_rng_state(states[1], like.device)
 
 
-def _leaves(output: Tensor) -> list[Tensor]:
+def leaves_of(output: Tensor) -> list[Tensor]:
     """What a result's gradient would be accumulated in."""
     found, seen, nodes = [], set(), [output.grad_fn]
     while nodes:

@@ -84,7 +84,7 @@ def pushforward(
         with noise.again():
             chunks.append(_push_chosen(fn, z, chunk, chosen, noise, seen)[1])
     pushed = torch.cat(chunks).movedim(0, -1)
-    watch(eta, pushed)
+    eta, pushed = watch(eta, pushed)
     return eta, pushed
 
 

@@ -110,8 +110,9 @@ def subject_of(model: Model, x: Tensor | np.ndarray, likelihood: Likelihood | No
     try:
         z = model.encode(x)
         normal = _posterior(model, x)
-        with FirstLayer() as first:
-            eta = model.decode(z[:1])
+        row = z[:1]
+        with FirstLayer(row) as first:
+            eta = model.decode(row)
     except InputError:
         raise
     except Exception as error:  # of a foreign model: anything

@@ -207,7 +207,7 @@ def _scaling(low: float, high: float) -> str:
     if low >= 0:
         white = next((white for white in (255, 1023, 4095, 16_383, 65_535) if high <= white), None)
         return f"x / {white if white else format(high, '.6g')}"
-    return f"(x - {low:.6g}) / {high - low:.6g}".replace("- -", "+ ")
+    return f"(x - {low:.6g}) / {high - low or 1:.6g}".replace("- -", "+ ")
 
 
 def check_counts(likelihood: Likelihood, x: Tensor) -> None:
