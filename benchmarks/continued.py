@@ -71,14 +71,13 @@ def continuations(config: RunConfig, lengths: Iterable[int]) -> Iterator[Continu
 
 def is_longer(config: RunConfig, main: RunConfig) -> bool:
     """Is it a β-VAE that differs from those of the main setting in its number of steps alone, which is larger?"""
-    same = setting(replace(config, steps=main.steps)) == setting(main)
-    return same and name(config) == REFERENCE and config.steps > main.steps
+    return name(config) == REFERENCE and config.steps > main.steps and differs_alone(config, main, "steps")
 
 
-def is_of_other_precision(config: RunConfig, main: RunConfig) -> bool:
-    """Does it differ from the runs of the main setting in its precision alone?"""
-    same = setting(replace(config, precision=main.precision)) == setting(main)
-    return same and config.precision != main.precision
+def differs_alone(config: RunConfig, main: RunConfig, field: str) -> bool:
+    """Does it differ from the runs of the main setting in this field alone?"""
+    theirs = getattr(main, field)
+    return getattr(config, field) != theirs and setting(replace(config, **{field: theirs})) == setting(main)
 
 
 @torch.no_grad()
@@ -184,7 +183,7 @@ def evaluate(folder: Path, out: Path, cache: Path, lengths: tuple[int, ...]) -> 
     """
     runs, others = finished_runs(folder)
     controls = [run for run in others if is_longer(run.config, runs[0].config)]
-    coarse = [run for run in others if is_of_other_precision(run.config, runs[0].config)]
+    coarse = [run for run in others if differs_alone(run.config, runs[0].config, "precision")]
     data = runs[0].dataset()
     training, test = as_float(data.train), as_float(data.test[: Scale().finished])
     tasks = [(run, how) for run in runs for how in (None, *continuations(run.config, lengths))]

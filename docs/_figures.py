@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 from typing import Any
 
-from _numbers import interval, num, percent, read, span, table
+from _numbers import interval, num, percent, read, side, span, table
 
 DEMOS = ("beta-vae", "grae")
 
@@ -157,8 +157,7 @@ def comparison_table() -> str:
 
 def _differs(measure: dict[str, Any]) -> bool:
     """Surely, from the β-VAE with diagonal Σ."""
-    part = measure["difference"]
-    return bool(part["low"] > 0 or part["high"] < 0)
+    return side(measure["difference"]) != 0
 
 
 # --- approximation (6) ----------------------------------------------------------------------------------------------

@@ -6,7 +6,9 @@ from typing import Any
 
 import _bench
 import _long
-from _numbers import num, read, table
+from _numbers import counted, num, read, side, table
+
+from curvae._extras import listed
 
 _SHOWN = {"beta_vae": "(2)", "taylor": "(7)", "grae_full": "(13)"}
 VAE, COLUMN = "β-VAE", "GRAE≈, one column"
@@ -171,22 +173,18 @@ def precisions() -> str:
     said = []
     for each in read("frontier/continued.json")["precisions"]:
         less = each["less_main"]
-        values = _and([f"{_long.cell(less[key], 3)} in {_MEASURES[key]}" for key in ("beta_vae", "grae_full", "nll")])
-        said.append(f"{each['way']} {values}, {less['beta_vae']['seeds']} seed{'s' * (less['beta_vae']['seeds'] > 1)}")
+        values = listed([f"{_long.cell(less[key], 3)} in {_MEASURES[key]}" for key in ("beta_vae", "grae_full", "nll")])
+        said.append(f"{each['way']} {values}, {counted(less['beta_vae']['seeds'], 'seed')}")
     return "; ".join(said)
 
 
 def surely(less: dict[str, Any]) -> str:
     """In words, in which measures a difference from another model surely is an advantage, and in which the contrary."""
-    ahead = [name for key, name in _MEASURES.items() if less[key]["high"] < 0]
-    behind = [name for key, name in _MEASURES.items() if less[key]["low"] > 0]
-    said = [f"{word} in {_and(names)}" for word, names in (("ahead", ahead), ("behind", behind)) if names]
-    return f"it is surely {_and(said)}" if said else "no difference is sure"
-
-
-def _and(names: list[str]) -> str:
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last
+    said = []
+    for word, way in (("ahead", -1), ("behind", 1)):
+        names = [name for key, name in _MEASURES.items() if side(less[key]) == way]
+        said += [f"{word} in {listed(names)}"] if names else []
+    return f"it is surely {listed(said)}" if said else "no difference is sure"
 
 
 def cost(way: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from _numbers import interval, num, read, table
+from _numbers import interval, num, read, side, table
 
 _SHOWN = ("beta_vae", "taylor", "grae_full", "squared_error", "left_out", "nll")
 _DIGITS = {"nll": 1}
@@ -108,11 +108,11 @@ def _said(found: dict[str, dict[str, Any]]) -> str:
             alone.append(way)
             continue
         words = []
-        for word, sure in (("lower", lambda part: part["high"] < 0), ("higher", lambda part: part["low"] > 0)):
+        for word, beyond in (("lower", -1), ("higher", 1)):
             names = [
                 _summary()["measures"][key].removesuffix(", nats")
                 for key in _SHOWN
-                if key != "left_out" and sure(less[key])
+                if key != "left_out" and side(less[key]) == beyond
             ]
             words.append(f"{word} in {', '.join(names) or 'none'}")
         sentences.append(f"- {way} ({seeds} seeds): {'; '.join(words)}.")

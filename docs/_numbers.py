@@ -34,6 +34,16 @@ def interval(part: dict[str, float], digits: int = 2, factor: float = 1) -> str:
     return f"{value} ({low} to {high})"
 
 
+def side(part: dict[str, float]) -> int:
+    """On which side of 0 an interval lies: −1 below, 1 above, 0 where it holds 0."""
+    return (part["low"] > 0) - (part["high"] < 0)
+
+
+def counted(count: int, what: str) -> str:
+    """``1 seed``, ``5 seeds``."""
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
 def span(values: list[float], digits: int = 2) -> str:
     """The smallest and the largest of several numbers."""
     low, high = num(min(values), digits), num(max(values), digits)

@@ -7,7 +7,7 @@ import _figures as figures
 import _frontier as frontier
 import _long as long
 from _links import SITE
-from _numbers import interval, num, percent, table
+from _numbers import interval, num, percent, side, table
 
 RESULTS, LAST = f"{SITE}results.html#", f"{SITE}objectives.html#grae-first-vae-last"
 COLUMN = frontier.COLUMN
@@ -71,7 +71,7 @@ def _results() -> str:
 
 def _compared(part: dict[str, float]) -> str:
     """How it compares with the β-VAE: no more than what the interval says."""
-    return "better" if part["high"] < 0 else "worse" if part["low"] > 0 else "no sure difference"
+    return {-1: "better", 1: "worse", 0: "no sure difference"}[side(part)]
 
 
 def _gain(part: dict[str, float]) -> str:

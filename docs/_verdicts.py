@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from _figures import beyond_orders
-from _numbers import RESULTS, interval, num, percent, read, table
+from _numbers import RESULTS, counted, interval, num, percent, read, side, table
+
+from curvae._extras import listed
 
 SHOWN, PARTLY, NOT_SHOWN, OTHER = "shown", "partly", "not shown", "other than the paper says"
 Judged = tuple[str, str]
@@ -122,7 +124,7 @@ def distances(summary: dict[str, Any]) -> Judged:
     times = min(each["mean"] for each in summary["models"]["β-VAE"]["frechet_prior"]) / real
     answers = [each["within"] for part in summary["within_spread"].values() for each in part]
     differences = summary["differences"]["frechet_prior"]
-    apart = sum(part["low"] > 0 or part["high"] < 0 for part in differences)
+    apart = sum(side(part) != 0 for part in differences)
     worst = max(differences, key=lambda part: abs(part["value"]))
     text = (
         f"GRAE≈ within the spread of the seeds in {sum(answers)} of {len(answers)} cases; z from the prior, less the "
@@ -186,9 +188,9 @@ def surely_higher(summary: dict[str, Any], difference: str) -> str:
         f"{names[score]} ({'GRAE' if 'grae' in model else 'β-VAE'}: {interval(part, 3)})"
         for model, scores in summary[difference].items()
         for score, part in scores.items()
-        if part["low"] > 0
+        if side(part) > 0
     ]
-    return " and ".join(found) or "none of the scores"
+    return listed(found) if found else "none of the scores"
 
 
 # a tenth of a factor's entropy: below it no latent stands for a factor, and there is nothing to compare
@@ -226,7 +228,7 @@ def provenance(summary: dict[str, Any]) -> list[str]:
     else:
         made = summary["trained_under"]
         training = summary["config"]["training"]
-        seeds = f"{len(training['seeds'])} seed{'s' * (len(training['seeds']) > 1)}"
+        seeds = counted(len(training["seeds"]), "seed")
         width = num(training["width"], 4).rstrip("0").rstrip(".")
         size = f", {training['steps']} steps of batch {training['batch_size']}, networks × {width}"
     commits = list(dict.fromkeys(each["commit"] for each in made))

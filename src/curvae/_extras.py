@@ -31,10 +31,16 @@ def require(what: str, *modules: str, extra: str = "cli") -> None:
     missing = [_PACKAGES.get(module, module.replace("_", "-")) for module in modules if not _is_there(module)]
     if missing:
         verb = "which is" if len(missing) == 1 else "which are"
-        raise MissingExtraError(f'{what} {_listed(missing)}, {verb} not installed; run: pip install "curvae[{extra}]"')
+        raise MissingExtraError(f'{what} {listed(missing)}, {verb} not installed; run: pip install "curvae[{extra}]"')
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """With commas and *and*.
+
+    Example:
+        >>> listed(["a"]), listed(["a", "b", "c"])
+        ('a', 'a, b and c')
+    """
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 

@@ -35,9 +35,8 @@ def watched(
         Traceback (most recent call last):
         curvae.errors.DerivativeError: the gradient of the decoder's derivatives is not finite where that of ...
     """
-    if _scaled(z) or z.is_meta or not torch.is_grad_enabled() or not ordinary(z) or z.is_inference():
-        return z, lambda *outputs: outputs
-    if not (z.requires_grad or _trains(fn)) or not looks(_owner(fn, z), z):
+    plain = torch.is_grad_enabled() and not (_scaled(z) or z.is_meta or z.is_inference()) and ordinary(z)
+    if not (plain and (z.requires_grad or _trains(fn)) and looks(_owner(fn, z), z)):
         return z, lambda *outputs: outputs
     arrived: list[Tensor] = []
 

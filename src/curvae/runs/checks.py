@@ -85,23 +85,25 @@ def check_data(config: RunConfig, dataset: Dataset, likelihood: Likelihood | Non
     dataset = peeked(dataset)
     if config.network == "paper" and config.batch_size < 2:
         raise InputError("batch_size is 1 but the paper's networks normalise over the batch; expected at least 2")
+    counts = bare(config.likelihood).partition(":")[0] in _COUNTS
     if is_mixed(config.likelihood):
         check_kinds(config.likelihood, dataset)
     if config.likelihood != PYTHON:
         likelihood = build_likelihood(config.likelihood)
         if dataset.train.dtype == torch.uint8:
-            if bare(config.likelihood).partition(":")[0] in _COUNTS:
+            if counts:
                 raise InputError(
                     f"likelihood is {config.likelihood} but {dataset.name} holds pixels; give counts as floating-point "
                     "data"
                 )
             return  # pixels become numbers in [0, 1], which every other model takes
-    sigmoid = f"network {config.network}, whose decoder ends in a sigmoid," if ends_in_sigmoid(config) else None
+    ends = ends_in_sigmoid(config) and not counts
+    sigmoid = f"network {config.network}, whose decoder ends in a sigmoid," if ends else None
     try:
         for x in _parts(dataset):
             if likelihood is not None:
                 likelihood.check(x)
-            if sigmoid is not None and bare(config.likelihood).partition(":")[0] not in _COUNTS:
+            if sigmoid is not None:
                 check_unit_interval(sigmoid, x, instead="network mlp or linear")
     except InputError as error:
         raise InputError(f"{dataset.name}: {error}") from None
