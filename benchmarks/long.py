@@ -148,6 +148,8 @@ def setting(config: RunConfig) -> str:
 def finished_runs(folder: Path) -> tuple[list[Run], list[Run]]:
     """The finished runs in a folder: those of the setting that most of them have, and the others.
 
+    Of settings that equally many have it is one of the fewest steps.
+
     Raises:
         InputError: no finished run there.
     """
@@ -156,7 +158,7 @@ def finished_runs(folder: Path) -> tuple[list[Run], list[Run]]:
     if not runs:
         raise InputError(f"{folder} holds no finished run; expected run folders that curvae wrote")
     settings = [setting(run.config) for run in runs]
-    main = max(settings, key=settings.count)
+    main = setting(max(runs, key=lambda run: (settings.count(setting(run.config)), -run.config.steps)).config)
     found: dict[bool, list[Run]] = {True: [], False: []}
     for run, its in zip(runs, settings, strict=True):
         found[its == main].append(run)
