@@ -27,6 +27,12 @@ class Noise:
             self.rewind()
             yield
 
+    def drawn(self) -> bool:
+        """Whether anything was drawn since."""
+        now = Noise(self._device)
+        states = (self._cpu, now._cpu), (self._own, now._own)
+        return any(one is not None and not torch.equal(one, other) for one, other in states)
+
     def rewind(self) -> None:
         """Go back there, after a pass that came to nothing."""
         torch.set_rng_state(self._cpu)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from curvae._transforms import uncompiled
 from curvae._typing import Tensor
 from curvae.data import Batches, Samples
 from curvae.data.paired import Paired
@@ -74,7 +75,7 @@ class PreciseBatchNorm:
     def _pass(self, module: Training, count: int) -> None:
         generator = step_generator(self.seed, 0, module.device)
         # what the generator does not steer, such as dropout, draws from a copy of the global state
-        with torch.random.fork_rng(), torch.compiler.set_stance("force_eager"):
+        with torch.random.fork_rng(), uncompiled():
             part = module.part
             torch.manual_seed(own_seed(self.seed, part))
             rows = None if part is None else part.rows

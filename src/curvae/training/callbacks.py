@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from curvae._transforms import uncompiled
 from curvae._typing import Float, Tensor
 from curvae.data.paired import Batch, values
 from curvae.metrics.codes import deployed
@@ -114,7 +115,7 @@ class Recorder(Callback):
         # the same noise each time, so that the values differ by the weights alone
         generator = step_generator(self.config.seed, _HELD_OUT_NOISE, module.device)
         # a compiled network would be compiled anew for eval mode and the last batch's size
-        with deployed(module.model), torch.no_grad(), torch.compiler.set_stance("force_eager"):
+        with deployed(module.model), torch.no_grad(), uncompiled():
             batches = self.held_out.split(self.config.batch_size)
             return joined([module.evaluated(batch, generator, module.step) for batch in batches])
 

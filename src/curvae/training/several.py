@@ -16,6 +16,7 @@ from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset
 from curvae.errors import InputError
 from curvae.forward.first_use import check_first_use
+from curvae.forward.secants import is_opaque
 from curvae.metrics.codes import deployed
 from curvae.objectives import BetaVAE, Objective
 from curvae.runs import Run, RunConfig, build_objective, likelihood_of
@@ -147,7 +148,7 @@ def check_shareable(config: RunConfig, objective: Objective, model: nn.Module) -
                 "parts of a batch are those for all of it is not known; train on one device, or in a loop of your "
                 "own with DistributedDataParallel(objectives.Loss(model, objective))"
             )
-    hidden = [name for name, layer in model.named_modules() if _is_hidden(layer)]
+    hidden = [name for name, layer in model.named_modules() if is_opaque(layer)]
     if hidden:
         raise InputError(
             f"devices is {config.devices} but {hidden[0]} is compiled or scripted, and whether it normalises by the "
@@ -162,8 +163,3 @@ def _parts(thing: Any) -> Iterator[Any]:
         inner = getattr(thing, name, None)
         if inner is not None:
             yield from _parts(inner)
-
-
-def _is_hidden(layer: nn.Module) -> bool:
-    compiled = hasattr(layer, "_orig_mod") or getattr(layer, "_compiled_call_impl", None) is not None
-    return compiled or isinstance(layer, torch.jit.ScriptModule)
