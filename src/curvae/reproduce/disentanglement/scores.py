@@ -13,17 +13,12 @@ from curvae.reproduce.disentanglement.numbers import MEASURES
 from curvae.reproduce.intervals import Interval, paired, percentile
 
 RunScores = Mapping[tuple[str, float | None, int], Mapping[str, float | None]]
+"""The measures of models, by name, β and seed."""
 SCORES = ("mig", "disentanglement", "completeness", "sap", "factor_vae")
 
 
 def summarise(plain: RunScores, control: RunScores, config: Disentanglement) -> dict[str, Any]:
-    """All values and their means with Student's intervals over seeds, differences, and the rank correlation.
-
-    Args:
-        plain: the measures of every model on the data, by name, β and seed.
-        control: the same on the control's data, for the models with a diagonal Σ.
-        config: the figure's.
-    """
+    """All values and their means with Student's intervals over seeds, differences, and the rank correlation."""
     return {
         "measures": dict(MEASURES),
         "betas": list(config.betas),
