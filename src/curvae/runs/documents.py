@@ -34,13 +34,7 @@ def write_document(path: Path, form: str, content: dict[str, Any]) -> None:
 def read_document(
     path: Path, form: str, needed: Mapping[str, Check], more: Mapping[str, Check] | None = None
 ) -> dict[str, Any]:
-    """Read back what :func:`write_document` wrote.
-
-    Args:
-        path: the file.
-        form: the format name that it must carry.
-        needed: the keys that it must have, and what is to be found there (:mod:`curvae.runs.schema`).
-        more: keys that it may have.
+    """Read back what :func:`write_document` wrote, with the keys that it must have and those that it may have.
 
     Raises:
         InputError: the file is missing, is not JSON, is of another format or version, or a value is missing or not

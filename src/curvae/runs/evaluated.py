@@ -24,13 +24,7 @@ _ARRAYS = ("x", "precision", "implied")
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation, beside: Mapping[str, Any]) -> None:
-    """Write ``evaluation.npz`` and then ``evaluation.json``, which names its digest.
-
-    Args:
-        folder: of the run.
-        evaluation: the numbers.
-        beside: more of them, ready for JSON, kept in the same document.
-    """
+    """Write ``evaluation.npz`` and then ``evaluation.json``, which names its digest and has what is ``beside``, too."""
     examples = evaluation.examples
     content = {"evaluation": evaluation.to_json(), **beside}
     if examples is not None:

@@ -103,11 +103,7 @@ def load_model(path: Path | str, model: Build | None = None, trust: bool = False
 
 
 def exported_weights(folder: Path, sha256: str) -> dict[str, Tensor]:
-    """The tensors in ``model.safetensors``, if they are those that ``model.json`` was written with.
-
-    Args:
-        folder: holds both files.
-        sha256: the digest that :func:`model_document` gives.
+    """The tensors in ``model.safetensors``, if they are those of the digest that :func:`model_document` gives.
 
     Raises:
         InputError: a file is missing or damaged.

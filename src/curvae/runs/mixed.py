@@ -136,12 +136,7 @@ def resolved(text: str, dataset: Dataset) -> str:
 
 
 def continued(text: str, stored: str, names: Sequence[str]) -> str:
-    """The observation model that a run has already, for a text that left it to the data and says nothing else.
-
-    Args:
-        text: what is asked for now.
-        stored: what the run has.
-        names: of its columns.
+    """The observation model that a run has stored, for a text that leaves it to the data and says nothing else.
 
     Example:
         >>> continued("mixed:b=binary", "masked:mixed:counts:1,binary:1", ["a", "b"])
@@ -169,12 +164,7 @@ def inferred(values: Float[Tensor, "N C"]) -> list[str]:
 
 
 def check_kinds(text: str, dataset: Dataset, training: bool = True) -> None:
-    """Refuse a table that a mixed observation model is not of.
-
-    Args:
-        text: of the observation model.
-        dataset: the table.
-        training: whether each column has to have some value.
+    """Refuse a table that a mixed observation model is not of; in training each column has to have some value.
 
     Raises:
         InputError: other columns than it has, or numbers that are not of their kind.
@@ -202,13 +192,7 @@ def columns_of(dataset: Dataset) -> list[str]:
 
 @torch.no_grad()
 def begin(model: Autoencoder, text: str, dataset: Dataset) -> None:
-    """Put a new model of a mixed table where the training half is: what its networks see and say, and its scales.
-
-    Args:
-        model: just built.
-        text: of the observation model, which says the kinds.
-        dataset: the data.
-    """
+    """Put a new model of a mixed table where the training half is: what its networks see and say, and its scales."""
     x = dataset.train[:]
     own = dict(model.named_children()).get("likelihood")
     inner = own.likelihood if isinstance(own, Masked) else own

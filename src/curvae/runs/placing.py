@@ -38,12 +38,9 @@ def counted(likelihood: Likelihood, columns: int) -> Bool[Tensor, " C"]:
 def placed(
     likelihood: Likelihood, x: Float[Tensor, "N C"], outputs: int
 ) -> tuple[Float[Tensor, " D"], Float[Tensor, " D"]]:
-    """Centre and scale of a decoder's outputs: those of the data, as logits and logarithms where the model has these.
+    """Centre and scale of D outputs of a decoder: those of the data, as logits and logarithms where these are meant.
 
-    Args:
-        likelihood: the observation model.
-        x: the data, NaN where a number is missing.
-        outputs: D, of which a model that is none of these has 0 and 1 each.
+    An observation model that is none of these has 0 and 1. NaN stands for numbers that are missing.
 
     Example:
         >>> x = torch.tensor([[3.0, 0.0], [5.0, 1.0]])
