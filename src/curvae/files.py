@@ -116,6 +116,21 @@ def open_regular(path: Path) -> BinaryIO:
         raise
 
 
+def read_regular(path: Path) -> bytes | None:
+    """The content of an ordinary file (:func:`open_regular`); None if there is none.
+
+    Raises:
+        InputError: it is something else, or cannot be read.
+    """
+    try:
+        with open_regular(path) as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+
+
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
     """A new file beside ``path``, locked so that nobody clears it away, and removed after an error."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
+from curvae._checks import some
 from curvae.data.notes import note
 from curvae.data.parts import TEST, TRAIN, VALIDATION, parted_keys, without_labels
 from curvae.data.reasons import check_size, reason
@@ -138,7 +139,7 @@ def _check_end(array: object, path: Path) -> None:
 
 def _choose(keys: list[str], path: Path, key: str | None) -> tuple[list[str], dict[str, Any]]:
     """Keys of the arrays to be read, one or a training and a test array, and the record of the split."""
-    listed = ", ".join(map(repr, keys[:8])) + (", …" if len(keys) > 8 else "") if keys else "no arrays"
+    listed = some(list(map(repr, keys)), 8) or "no arrays"
     if key is not None:
         if key not in keys:
             raise InputError(f"{str(path)!r} has no array {key!r}; it holds {listed}")

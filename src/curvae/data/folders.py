@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from curvae._checks import some
 from curvae.data.notes import note
 from curvae.data.parts import TEST, TRAIN, VALIDATION, parts_of
 from curvae.data.split import STANDARD, Split
@@ -129,8 +130,7 @@ def _once(folder: Path, items: list[Item]) -> list[Path]:
 
 
 def _tops(items: list[Item]) -> str:
-    names = list(dict.fromkeys(item.relative.split("/")[0] for item in items))
-    return ", ".join(map(repr, names[:4])) + (", …" if len(names) > 4 else "")
+    return some(list(dict.fromkeys(repr(item.relative.split("/")[0]) for item in items)), 4)
 
 
 def _walk(root: Path, seen: dict[str, str], others: Counter[str]) -> Iterator[Item]:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from curvae.data.cache import prepare
+from curvae.data.cache import prepare, read_tensors
 from curvae.data.dataset import content_digest
 from curvae.errors import InputError
 from curvae.files import write_atomic
@@ -64,16 +64,10 @@ def place(cache: Path, key: Mapping[str, Any], count: int) -> Path:
 
 def read(path: Path) -> Statistics | None:
     """What was written; None if it is missing or is not what was written."""
-    if not path.is_file():  # to open a pipe would wait for ever
+    found = read_tensors(path, "mean", "covariance", "count")
+    if found is None:
         return None
-    try:
-        with safe_open(path, framework="pt") as stored:
-            mean, covariance, count = (stored.get_tensor(name) for name in ("mean", "covariance", "count"))
-            digest = (stored.metadata() or {}).get("digest", "")
-    except (OSError, SafetensorError):
-        return None
-    if digest != content_digest(mean, covariance, count):
-        return None
+    mean, covariance, count = found[0]
     return Statistics(mean, covariance, int(count))
 
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from curvae._checks import shown
 from curvae.errors import InputError
-from curvae.files import open_regular, write_atomic
+from curvae.files import read_regular, write_atomic
 from curvae.runs.schema import Check, record
 
 
@@ -63,12 +63,10 @@ def read_json(path: Path) -> Any:
         InputError: the file is missing, cannot be read, or is not JSON.
     """
     try:
-        with open_regular(path) as file:
-            return parse(file.read().decode("utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        content = read_regular(path)
+        if content is None:
+            raise InputError(f"{path} does not exist")
+        return parse(content.decode("utf-8"))
     except MemoryError as error:
         raise InputError(f"{path} does not fit in memory") from error
     except InputError:

@@ -7,7 +7,7 @@ from itertools import groupby
 
 import torch
 
-from curvae._checks import shown
+from curvae._checks import shown, some
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset
@@ -121,8 +121,7 @@ def resolved(text: str, dataset: Dataset) -> str:
     kinds = inferred(values)
     for name, kind in _named(text):
         if name not in names:
-            listed = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
-            raise InputError(f"likelihood names the column {shown(name)}, but {dataset.name} has {listed}")
+            raise InputError(f"likelihood names the column {shown(name)}, but {dataset.name} has {some(names, 8)}")
         kinds[names.index(name)] = kind
     _check_kinds(kinds, values, names, dataset.name)
     groups = [(kind, len(list(group))) for kind, group in groupby(kinds)]
@@ -181,7 +180,7 @@ def told(text: str, dataset: Dataset) -> str:
     groups = dict[str, list[str]]()
     for kind, name in zip(_kinds(text), columns_of(dataset), strict=True):
         groups.setdefault(kind, []).append(name)
-    each = [f"{len(found)} {kind} ({_listed(found)})" for kind, found in groups.items()]
+    each = [f"{len(found)} {kind} ({some(found, 6)})" for kind, found in groups.items()]
     return f"columns: {', '.join(each)}; {RULE} (mixed:COLUMN=KIND says otherwise)"
 
 
@@ -254,7 +253,3 @@ def _check_kinds(
         if len(wrong):
             expected = "0 and 1 alone" if kind == "binary" else "whole numbers >= 0"
             raise InputError(f"{where} has {float(wrong[0]):.6g} in column {name!r}, which is {kind}: {expected}")
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:6]) + (", …" if len(names) > 6 else "")

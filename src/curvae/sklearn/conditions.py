@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Shaped
 
-from curvae._checks import nearest, shown
+from curvae._checks import nearest, shown, some
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder, Model
 from curvae.conditioned import pieces
@@ -67,8 +67,8 @@ class Conditions(NamedTuple):
                 if columns is None:
                     raise InputError(f"condition names {shown(one)}, but X has no names; give positions")
                 if name not in columns:
-                    listed = ", ".join(columns[:8]) + ", …" * (len(columns) > 8)
-                    raise InputError(f"condition names {shown(name)}, but X has {listed}{nearest(name, columns)}")
+                    there = some(columns, 8)
+                    raise InputError(f"condition names {shown(name)}, but X has {there}{nearest(name, columns)}")
                 places.append(columns.index(name))
             elif isinstance(one, int | np.integer) and not isinstance(one, bool) and -count <= one < count:
                 places.append(int(one) % count)
