@@ -27,14 +27,10 @@ class PreciseBatchNorm:
     the weights change, and the decoder's first normalisation lags behind; a decoder trained without noise does not bear
     that (``docs/log.md``). Here all batches pass through the weights as they are, in train mode and through the
     objective itself, so that the decoder meets the codes that it is trained on, noisy or not. Weights, optimiser and
-    random state stay as they are, and so do normalisations that are frozen in eval mode.
+    random state stay as they are, and so do normalisations that are frozen in eval mode. The first batches of the run's
+    seed are taken, and the noise of its first step.
 
     Source: Wu & Johnson, *Rethinking "Batch" in BatchNorm*, 2021, arXiv 2105.07576.
-
-    Args:
-        data: the training set.
-        batch_size: the run's.
-        seed: the run's; its first batches and the noise of its first step are taken.
     """
 
     data: Tensor | Samples | Paired
@@ -43,11 +39,7 @@ class PreciseBatchNorm:
 
     @torch.no_grad()
     def __call__(self, module: Training, samples: int = SAMPLES) -> int:
-        """Estimate the statistics over so many samples, or all where there are fewer.
-
-        Args:
-            module: with its model in train mode.
-            samples: at least one batch is taken.
+        """Estimate the statistics of a model in train mode over so many samples, at least a batch and at most all.
 
         Returns:
             How many samples were used; 0 for a model without running statistics.

@@ -37,20 +37,8 @@ class Recorder(Callback):
     """Writes a line of metrics every ``log_every`` steps, with held-out values every ``checkpoint_every``.
 
     Held-out values are taken with batch-norm statistics estimated anew, which stay in the model: at the end these are
-    the finished model's.
-
-    Args:
-        path: ``metrics.jsonl``.
-        config: the run's.
-        held_out: the held-out data that are looked at on the way, on the training device.
-        batch_norm: estimates the statistics.
-        watch: is shown the values.
-        seconds: training time before this start.
-        stop: is shown the held-out values, and ends the training.
-        writes: whether the lines are written; of several processes one does.
-
-    Attributes:
-        latest: the last line.
+    the finished model's. Of several processes one writes. ``seconds`` is the training time before this start,
+    ``latest`` the last line.
     """
 
     def __init__(
@@ -128,10 +116,7 @@ def _agreed(value: float, module: Training) -> float:
 class Together(Callback):
     """Ends the training of all processes after the same step, and sees that they train the same model.
 
-    Args:
-        group: the processes.
-        interrupts: knows of signals.
-        every: steps between looks at the models; the first step has one too.
+    The models are looked at after the first step and ``every`` so many.
     """
 
     def __init__(self, group: Group, interrupts: Interrupts, every: int) -> None:
@@ -156,14 +141,7 @@ class Together(Callback):
 class Checkpoints(Callback):
     """Keeps ``checkpoints/last.ckpt`` every ``checkpoint_every`` steps and at the end, planned or not.
 
-    Args:
-        path: the file.
-        config: the run's.
-        digest: of the data.
-        watch: knows how the training began.
-        seconds: tells the training time so far.
-        saved: the step that ``path`` holds already, 0 for none.
-        stop: knows the best held-out value.
+    ``seconds`` tells the training time so far; ``saved`` is the step that the file holds already, 0 for none.
     """
 
     def __init__(

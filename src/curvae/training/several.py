@@ -34,21 +34,13 @@ from curvae.training.trial import typed
 
 @dataclass(frozen=True)
 class _Plan:
-    """What the first process tells the others.
-
-    Attributes:
-        run: the folder, with the whole configuration.
-        weights: the model's state at the beginning.
-        checkpoint: what the training goes on from.
-        keep: steps after which the model is exported, which every process has a share in.
-        outcome: of a run of which nothing is asked any more.
-    """
+    """What the first process tells the others."""
 
     run: Run
-    weights: dict[str, Tensor] | None = None
+    weights: dict[str, Tensor] | None = None  # at the beginning
     checkpoint: Checkpoint | None = None
-    keep: tuple[int, ...] = ()
-    outcome: Outcome | None = None
+    keep: tuple[int, ...] = ()  # every process has a share in exporting the model
+    outcome: Outcome | None = None  # of a run of which nothing is asked any more
 
 
 def lead(job: Job, group: Group) -> Outcome:
@@ -71,10 +63,6 @@ def leave(outcome: Outcome, group: Group | None) -> Outcome:
 
 def follow(group: Group, handed: Handed) -> Outcome:
     """Another process's share: it makes the same model on the same data, and writes nothing.
-
-    Args:
-        group: the processes.
-        handed: what this one was given as objects, or the function that makes its model.
 
     Raises:
         TrainingError: it failed here or elsewhere.
