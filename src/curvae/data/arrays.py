@@ -102,9 +102,6 @@ def channels_first(array: Shaped[np.ndarray, "N *D"]) -> Shaped[np.ndarray, "N *
     has not. Of other types than uint8, which means pixels, both hold for sides of 8 and more. Any other shape is left
     as it is.
 
-    Args:
-        array: ``[N, …]``.
-
     Example:
         >>> channels_first(np.zeros((5, 8, 9))).shape, channels_first(np.zeros((5, 8, 9, 3))).shape
         ((5, 1, 8, 9), (5, 3, 8, 9))

@@ -39,21 +39,12 @@ def default() -> Path:
 
 
 def place(cache: Path, key: object) -> Path:
-    """The file that holds what ``key`` describes: another one for any other key.
-
-    Args:
-        cache: folder of all cached sets.
-        key: all that decides what is in the file, fit for JSON.
-    """
+    """The file in the folder of all cached sets that holds what ``key``, fit for JSON, decides; no other key has it."""
     return cache / f"images-{_sha256(json.dumps([_VERSION, key]))[:32]}.safetensors"
 
 
 def through(path: Path, make: Callable[[], Halves]) -> Halves:
-    """What is kept at ``path``, mapped and not copied; made and kept first if it is missing or damaged.
-
-    Args:
-        path: see :func:`place`.
-        make: called only if there is nothing to read.
+    """What is kept at a :func:`place`, mapped and not copied; made and kept first if it is missing or damaged.
 
     Raises:
         InputError: the folder or the file cannot be written, or what ``make`` raises.

@@ -55,11 +55,8 @@ def listing(folder: Path, split: Split) -> Listing:
 
     Links are followed, each folder once. Names with a dot in front are passed over. A file belongs to the part that
     the first of its folders is named after, if any is. Where there are training and test images, those are the split;
-    without test images, the validation images are held out. What was left out for that is said on stderr.
-
-    Args:
-        folder: searched recursively.
-        split: used where no folder is named after a part, or all images are in one part.
+    without test images, the validation images are held out. What was left out for that is said on stderr. The seeded
+    split is for where no folder is named after a part, or all images are in one part.
 
     Raises:
         InputError: no images, or folders named after a part from which no split follows.

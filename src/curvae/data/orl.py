@@ -66,9 +66,6 @@ def restore(content: bytes) -> UInt8[np.ndarray, "112 92"]:
     A pair of bytes 13, 10 that was in the photograph itself was left alone by that treatment. Where a file is short of
     one byte for this reason, every pair is tried, and the photograph that changes least from row to row is taken.
 
-    Args:
-        content: of the file.
-
     Raises:
         InputError: this is no such file.
     """
