@@ -14,12 +14,12 @@ from curvae.curvature import (
     Curvature,
     Estimator,
     Exact,
-    Fraction,
     Linearised,
     PenaltyEstimate,
     check_curvature,
 )
 from curvae.curvature.estimator import check_estimator
+from curvae.curvature.fraction import on_all
 from curvae.curvature.hessian import hessian_products
 from curvae.errors import InputError
 from curvae.forward.pushforward import unit_tangents
@@ -184,5 +184,5 @@ class GRAE:
 
 def gives_pairs(estimator: Estimator) -> bool:
     """Whether an estimator pushes pairs of columns of one sample, which an orthogonality penalty needs."""
-    inner = estimator.estimator if isinstance(estimator, Fraction) else estimator
+    inner = on_all(estimator)
     return isinstance(inner, Exact) or (isinstance(inner, Columns) and inner.count > 1)

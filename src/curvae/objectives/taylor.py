@@ -11,6 +11,7 @@ from curvae._precision import full_precision
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
 from curvae.curvature import Curvature, Estimator, Fraction, Linearised, Secants, check_curvature
+from curvae.curvature.fraction import on_all
 from curvae.curvature.gauss_newton import column_norms
 from curvae.curvature.hessian import hessian_products
 from curvae.errors import InputError
@@ -96,7 +97,8 @@ class Taylor:
     def _secants(
         self, estimator: Estimator, model: Model, q: Normal, x: Tensor, generator: torch.Generator | None
     ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, " B"]]:
-        secants, z = _inner(estimator), q.mean.flatten(1)
+        secants, z = on_all(estimator), q.mean.flatten(1)
+        assert isinstance(secants, Secants)
         subsample = estimator.subsample(z, generator) if isinstance(estimator, Fraction) else None
         chosen = None if subsample is None else subsample.chosen
         indices, p, signs = secants.draw(z, generator)
@@ -121,14 +123,8 @@ class Taylor:
         return f"Taylor(beta={self.beta:g}, likelihood={self.likelihood}, curvature={self.curvature!r}{estimator})"
 
 
-def _inner(estimator: Estimator) -> Secants:
-    inner = estimator.estimator if isinstance(estimator, Fraction) else estimator
-    assert isinstance(inner, Secants)
-    return inner
-
-
 def _check_secants(estimator: Estimator, curvature: Curvature) -> None:
-    inner = estimator.estimator if isinstance(estimator, Fraction) else estimator
+    inner = on_all(estimator)
     if not isinstance(inner, Secants) or inner.step is not None:
         raise InputError(
             f"Taylor's trace is exact, or estimated by Secants(k) of the posterior's own width; got {estimator}"

@@ -21,6 +21,7 @@ from curvae.likelihoods import (
     Mixed,
     SizeFactors,
 )
+from curvae.likelihoods.masked import unmasked
 from curvae.nn.columns import dispersions, moments
 from curvae.runs.mixed import MASKED, bare, check_kinds, is_mixed, is_open, resolved
 from curvae.runs.parts import build_likelihood
@@ -215,7 +216,7 @@ def likelihood_for(table: Table) -> Likelihood:
 
 def outputs_for(likelihood: Likelihood, columns: int) -> int:
     """How many numbers the decoder has to give for this many columns."""
-    inner = likelihood.likelihood if isinstance(likelihood, Masked) else likelihood
+    inner = unmasked(likelihood)
     if not isinstance(inner, Mixed):
         return columns
     if inner.columns != columns:
