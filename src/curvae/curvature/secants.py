@@ -26,11 +26,7 @@ FIRST = 0.1
 
 @dataclass(frozen=True)
 class SecantPlan(ProbePlan):
-    """Steps instead of tangents.
-
-    Args:
-        widths: the lengths of the steps, from the squared lengths of secants of length :data:`FIRST`.
-    """
+    """Steps instead of tangents; their lengths are from the squared lengths of secants of length :data:`FIRST`."""
 
     widths: Callable[[Float[Tensor, "m K"]], Float[Tensor, "m K"]] | None = None
 

@@ -27,12 +27,8 @@ def kept(
 ) -> list[Statistics]:
     """Statistics from the cache; made and kept first where they are missing or damaged.
 
-    Args:
-        cache: folder of all cached sets (``curvae.data.cache.default()``).
-        key: what decides them beside the number of images, fit for JSON: the data's digest, which images, and the
-            extractor with its rounding and resizing.
-        counts: the numbers of images, one entry each.
-        make: called for all of them if one is missing.
+    ``key`` is what decides them beside the number of images, fit for JSON: the data's digest, which images, and the
+    extractor with its rounding and resizing. ``make`` is called for all ``counts`` of images if one is missing.
 
     Raises:
         InputError: the folder or a file cannot be written, or what ``make`` raises.
