@@ -33,6 +33,10 @@ class SampledColumns(OneLine):
     probabilities: Float[Tensor, " d"] | None = None
     subsample: Subsample | None = None
 
+    def spread(self, values: Float[Tensor, " m"]) -> Float[Tensor, " B"]:
+        """One value for each sample of the batch from one for each sample that was pushed."""
+        return values if self.subsample is None else self.subsample.spread(values)
+
 
 @dataclass(frozen=True, repr=False)
 class Subsample(OneLine):

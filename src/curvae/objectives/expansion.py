@@ -91,7 +91,7 @@ def sampled_expansion(
         with full_precision(sampled.columns):
             terms = _minimum(sampled.columns.flatten(1, -2).double().square().sum(1), weight, beta)
             values = (terms / sampled.probabilities[sampled.indices]).mean(-1).to(sampled.columns.dtype)
-    return values if sampled.subsample is None else sampled.subsample.spread(values)
+    return sampled.spread(values)
 
 
 def check_expansion(estimator: Estimator, structure: Structure) -> None:

@@ -17,8 +17,8 @@ from curvae.curvature.hessian import hessian_products
 from curvae.errors import InputError
 from curvae.forward.pushforward import one_hot_tangents
 from curvae.forward.secants import Differences
-from curvae.likelihoods import Gaussian, Likelihood
-from curvae.likelihoods.base import check_likelihood
+from curvae.likelihoods import Likelihood
+from curvae.likelihoods.gaussian import or_gaussian
 from curvae.objectives.loss import check_model
 from curvae.objectives.support import check_support
 from curvae.objectives.terms import Terms
@@ -64,8 +64,7 @@ class Taylor:
         estimator: Estimator | None = None,
     ) -> None:
         self.beta = non_negative("beta", beta)
-        self.likelihood = Gaussian() if likelihood is None else likelihood
-        check_likelihood(self.likelihood)
+        self.likelihood = or_gaussian(likelihood)
         self.curvature = check_curvature(curvature, self.likelihood)
         self.chunk_size = None if chunk_size is None else positive_int("chunk_size", chunk_size)
 
