@@ -12,7 +12,7 @@ from curvae._checks import nearest, shown, some
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder, Model
 from curvae.conditioned import pieces
-from curvae.data import Coding
+from curvae.data import Coding, Dataset
 from curvae.data.coding import kind_of
 from curvae.errors import InputError
 
@@ -21,15 +21,19 @@ Named = str | int | Sequence[str | int] | None
 
 
 class Told(NamedTuple):
-    """Samples, and what the networks are told of each.
-
-    Attributes:
-        x: the features ``[N, D]``.
-        c: coded conditions ``[N, C]``; None for models that take none.
-    """
+    """The features of samples, and what the networks are told of each: None for models that take no condition."""
 
     x: Float[Tensor, "N D"]
     c: Float[Tensor, "N C"] | None
+
+    def dataset(self, held_out: int | None = None) -> Dataset:
+        """All of them to train on, and the first ones, or all, to measure."""
+        x = self.x.float().cpu()
+        found = Dataset("X", x, x[:held_out], {"kind": "given"})
+        if self.c is None:
+            return found
+        c = self.c.float().cpu()
+        return found.with_conditions(c, c[:held_out])
 
     def parts(self, model: Autoencoder, rows: int) -> list[tuple[Model, Float[Tensor, "B D"]]]:
         """Some samples at a time, each time with the model for them."""
@@ -38,15 +42,10 @@ class Told(NamedTuple):
 
 
 class Conditions(NamedTuple):
-    """Which columns are conditions.
+    """Which columns are conditions."""
 
-    Attributes:
-        places: their positions in ``X``.
-        names: as a coding calls them, perhaps with their kind.
-    """
-
-    places: list[int]
-    names: list[str]
+    places: list[int]  # in X
+    names: list[str]  # as a coding calls them, perhaps with their kind
 
     @classmethod
     def of(cls, named: Named, X: Any) -> Conditions:
