@@ -56,6 +56,8 @@ _NAMES = {
     ("grae", "fraction:1/16:exact"): "GRAE, exact on 1/16",
 }
 Values = Mapping[str, np.ndarray]
+# seeds whose interval says something: that of two is three and a half times as wide as that of three
+_FEWEST = 3
 
 
 @dataclass(frozen=True)
@@ -260,33 +262,33 @@ def plot(summary: Mapping[str, Any]) -> Figure:
                 }
                 _curve(differences, less, way, f"C{index}")
                 drawn.append(less)
-            for index, less in enumerate(
-                drawn
-            ):  # after all curves: an interval of two seeds can be wider than the axis
-                _intervals(differences, less, f"C{index}")
+            # after all curves: an interval of three seeds can be wider than the axis
+            for index, less in enumerate(drawn):
+                _intervals(differences, less, index)
             values.set(title=MEASURES[key], xscale="log", yscale="linear" if key == "left_out" else "log")
             differences.set(xscale="log", xlabel="steps", title=f"{MEASURES[key]}, less the β-VAE's")
             differences.axhline(0, color="0.5", linewidth=1)
-        axes[2 * row, 0].legend(fontsize=8, frameon=False)
         axes[2 * row, 0].set_ylabel(title.replace(", batch", "\nbatch").replace(", cosine", "\ncosine"), fontsize=7)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.suptitle(
-        "means over seeds; bars: 95 % over seeds; dotted: over samples, where there is one seed", fontsize=9
+        f"means over seeds; bars: 95 % over seeds, where there are {_FEWEST} or more; dashed: fewer seeds", fontsize=9
     )
     return figure
 
 
 def _curve(axes: Axes, points: Mapping[str, Mapping[str, Any]], label: str, colour: str) -> None:
-    values = [point["value"] for point in points.values()]
-    axes.plot([int(step) for step in points], values, "o-", color=colour, markersize=3, linewidth=1, label=label)
+    steps, values = [int(step) for step in points], [point["value"] for point in points.values()]
+    line = "-" if all(point["seeds"] >= _FEWEST for point in points.values()) else "--"
+    axes.plot(steps, values, f"o{line}", color=colour, markersize=3, linewidth=1, label=label)
 
 
-def _intervals(axes: Axes, points: Mapping[str, Mapping[str, Any]], colour: str) -> None:
+def _intervals(axes: Axes, points: Mapping[str, Mapping[str, Any]], index: int) -> None:
+    """Beside each other."""
     low, high = axes.get_ylim()
     for step, point in points.items():
-        one = point["low"] is None
-        half = 1.96 * point["se_samples"] if one else point["high"] - point["value"]
-        ends = [point["value"] - half, point["value"] + half]
-        axes.plot([int(step)] * 2, ends, ":" if one else "-", color=colour, linewidth=1)
+        if point["seeds"] >= _FEWEST:
+            axes.plot([int(step) * 1.03**index] * 2, [point["low"], point["high"]], color=f"C{index}", linewidth=1)
     axes.set_ylim(low, high)
 
 

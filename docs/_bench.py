@@ -159,6 +159,11 @@ def decoder_cost(way: str, network: str = "AutoencoderKL") -> str:
     return num(row("decoders", f"GRAE≈, {way}", network, "β-VAE")["ratio"])
 
 
+def decoder_flops(way: str, network: str = "AutoencoderKL") -> str:
+    """The same by FLOPs alone."""
+    return num(row("decoders", f"GRAE≈, {way}", network, "β-VAE")["operations_ratio"])
+
+
 def log_determinant_table() -> str:
     """Errors of one log-determinant by who estimates it, and how often the stated interval holds the truth."""
     rows = read("bench/log_determinant.json")["rows"]

@@ -1,9 +1,9 @@
 """``python docs/_generate.py`` writes the pages, and parts of pages, that repeat what stands in files or in code.
 
-``docs/results.md`` and ``docs/first-stage.md`` from ``results/`` and ``docs/cli.md`` from the command line, each by a
-template of the same name with an underscore; in the README, what stands between ``<!-- generated -->`` and
-``<!-- end -->``. ``--check`` writes nothing and fails when a page is not what would be written; the tests and the
-documentation build ask the same.
+``docs/results.md``, ``objectives.md``, ``uniqueness.md`` and ``first-stage.md`` from ``results/`` and ``docs/cli.md``
+from the command line, each by a template of the same name with an underscore; in the README, what stands between
+``<!-- generated -->`` and ``<!-- end -->``. ``--check`` writes nothing and fails when a page is not what would be
+written; the tests and the documentation build ask the same.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ import _frontier  # noqa: E402
 import _long  # noqa: E402
 import _numbers  # noqa: E402
 import _readme  # noqa: E402
+import _uniqueness  # noqa: E402
+import _uniqueness_beyond  # noqa: E402
 import _verdicts  # noqa: E402
 
 _MODULES = {
@@ -34,6 +36,8 @@ _MODULES = {
     "frontier": _frontier,
     "long": _long,
     "n": _numbers,
+    "u": _uniqueness,
+    "beyond": _uniqueness_beyond,
     "verdicts": _verdicts,
 }
 
@@ -46,6 +50,7 @@ def pages() -> dict[Path, str]:
         HERE / "first-stage.md": _render("first-stage.md", first=_first_stage, bench=_bench, n=_numbers),
         HERE / "results.md": _render("results.md", **_MODULES),
         HERE / "objectives.md": _render("objectives.md", **_MODULES),
+        HERE / "uniqueness.md": _render("uniqueness.md", **_MODULES),
         readme: _fill(readme.read_text(encoding="utf-8"), _readme.parts()),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,11 @@ def num(value: float, digits: int = 2) -> str:
     """A number with so many digits after the point, and a true minus sign."""
     text = f"{value:.{digits}f}"
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def significant(value: float, digits: int = 2) -> int:
+    """How many digits after the point show so many significant ones."""
+    return max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else digits
 
 
 def percent(value: float, digits: int = 1) -> str:

@@ -95,6 +95,16 @@ def test_a_changed_number_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [page.name for page in _generate.outdated()] == ["results.md"]
 
 
+def test_uniqueness_has_no_number_and_no_conclusion_that_the_results_deny(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = _generate._uniqueness.panel("fig6", "tanh", "full")["decoder_to_output_axes"]["converged"]["median_abs"]
+    monkeypatch.setitem(columns, "value", columns["value"] + 1)
+    assert [page.name for page in _generate.outdated()] == ["uniqueness.md"]
+    optimum = _generate._uniqueness.panel("fig5", "tanh", "diagonal")["optimum_to_true_latents"]
+    monkeypatch.setitem(optimum, "low", 1.0)
+    with pytest.raises(AssertionError, match="write another"):
+        _generate._uniqueness.ends_table()
+
+
 @pytest.mark.parametrize(
     ("low", "high", "compared", "gain"),
     [

@@ -9,7 +9,6 @@ import torch
 from torch.func import jvp, vmap
 
 from curvae._typing import Float, Int, Tensor
-from curvae.forward.statistics import FixedStatistics
 
 
 class Arrangement(NamedTuple):
@@ -17,20 +16,18 @@ class Arrangement(NamedTuple):
 
     The other data have tangents of zero, which stay zero through every function that treats each sample by itself.
 
+    Nodes of autograd's graph keep it, so nothing in it may belong to that graph: they would keep themselves, for ever.
+
     Attributes:
         data: B, primal rows.
         chosen: the m data that have tangents.
         directions: K, tangents of each of them.
-        statistics: of the batch normalisations, which it observes.
-        grad: whether gradients are recorded.
         everyone: whether the chosen ones are all, in their order.
     """
 
     data: int
     chosen: Int[Tensor, " m"]
     directions: int
-    statistics: FixedStatistics
-    grad: bool
     everyone: bool = False
 
     @property

@@ -60,8 +60,7 @@ def normalise(
     """Group, layer or instance normalisation of primals, and its derivative of tangents.
 
     Example:
-        >>> from curvae.forward.statistics import FixedStatistics
-        >>> arrangement = Arrangement(1, torch.tensor([0]), 1, FixedStatistics(), False, everyone=True)
+        >>> arrangement = Arrangement(1, torch.tensor([0]), 1, everyone=True)
         >>> rows = torch.tensor([[1.0, 3.0], [2.0, 2.0]])  # it does not see what all values of a sample have in common
         >>> normalise(rows, None, None, arrangement, Groups(None, (2,), 0.0))
         tensor([[-1.,  1.],

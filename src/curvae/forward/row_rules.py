@@ -28,7 +28,7 @@ from curvae.forward.row_activations import KERNELS, elementwise
 from curvae.forward.row_normalisation import Groups
 from curvae.forward.row_normalisation import normalise as normalise_samples
 from curvae.forward.row_products import shifted
-from curvae.forward.statistics import INSTANCE_NORM, BatchNorm, BatchStatistics
+from curvae.forward.statistics import INSTANCE_NORM, BatchNorm, BatchStatistics, FixedStatistics
 
 
 class CannotFollow(Exception):
@@ -44,6 +44,7 @@ class Call(NamedTuple):
         places: which of the arguments are rows.
         options: its named arguments, no rows.
         arrangement: of the rows.
+        statistics: what batch normalisations see.
     """
 
     func: Callable[..., Any]
@@ -51,6 +52,7 @@ class Call(NamedTuple):
     places: list[int]
     options: dict[str, Any]
     arrangement: Arrangement
+    statistics: FixedStatistics
 
     def require(self, fact: bool) -> None:
         """Go on only if this is so."""
@@ -137,11 +139,15 @@ def _reshape(call: Call) -> Tensor:
 
 def _elementwise(call: Call) -> Tensor:
     """One slope for all tangents."""
-    rows, rest = call.only()
-    call.require(not any(isinstance(value, torch.Tensor) for value in (*rest, *call.options.values())))
-    call.require(not call.options.get("inplace"))
-    kernels = KERNELS[call.func](*rest, **call.options) if call.func in KERNELS else None
-    return elementwise(rows, call.arrangement, call.on, kernels)
+    (rows, rest), func, options = call.only(), call.func, call.options
+    call.require(not any(isinstance(value, torch.Tensor) for value in (*rest, *options.values())))
+    call.require(not options.get("inplace"))
+    kernels = KERNELS[func](*rest, **options) if func in KERNELS else None
+
+    def function(x: Tensor) -> Tensor:  # call.on would keep the whole call, and with it the graph that keeps this
+        return func(x, *rest, **options)
+
+    return elementwise(rows, call.arrangement, function, kernels)
 
 
 def _join(call: Call) -> Tensor:
@@ -164,7 +170,7 @@ def _batch_norm(call: Call) -> Tensor:
     call.require(rows.dim() >= 2)
     rows, layer = at_least_float32(rows), BatchNorm(*rest, **call.options)
     primal = call.arrangement.split(rows)[0]
-    statistics = call.arrangement.statistics
+    statistics = call.statistics
     # functorch's own transforms cannot see into a function with a backward pass of its own, and that sees no other
     # process's part of the batch
     if layer.stored is not None or statistics.reuses or not BATCH_NORM.on or in_transform() or own_part():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional
@@ -28,6 +28,20 @@ ROWS = Switch()
 """Whether passes go by rows where they can; without, PyTorch's forward mode gives the same."""
 
 
+class Pass(NamedTuple):
+    """What all rows of one pass have in common.
+
+    Attributes:
+        arrangement: of primals and tangents.
+        statistics: of the batch normalisations, which it observes.
+        grad: whether gradients are recorded.
+    """
+
+    arrangement: Arrangement
+    statistics: FixedStatistics
+    grad: bool
+
+
 class Rows(torch.Tensor):
     """One layer's output for all data, as the decoder sees it: B data and no more.
 
@@ -39,23 +53,23 @@ class Rows(torch.Tensor):
 
     Attributes:
         rows: primals, then tangents.
-        arrangement: of these.
+        of: the pass that they belong to.
         axis: where the decoder sees the batch, which is the first axis of :attr:`rows`.
     """
 
     rows: Tensor
-    arrangement: Arrangement
+    of: Pass
     axis: int
     asks_by_products = True
 
     @staticmethod
-    def __new__(cls, rows: Float[Tensor, "R *S"], arrangement: Arrangement, axis: int = 0) -> Rows:
+    def __new__(cls, rows: Float[Tensor, "R *S"], of: Pass, axis: int = 0) -> Rows:
         """Stand in for ``rows``."""
-        shape = (*rows.shape[1 : axis + 1], arrangement.data, *rows.shape[axis + 1 :])
+        shape = (*rows.shape[1 : axis + 1], of.arrangement.data, *rows.shape[axis + 1 :])
         made = torch.Tensor._make_wrapper_subclass(
             cls, shape, dtype=rows.dtype, device=rows.device, requires_grad=rows.requires_grad
         )
-        made.rows, made.arrangement, made.axis = rows, arrangement, axis
+        made.rows, made.of, made.axis = rows, of, axis
         return made
 
     @classmethod
@@ -80,24 +94,24 @@ class Rows(torch.Tensor):
         # push_rows has switched this on; it is off inside an autograd.Function, which has a derivative of its own
         if not torch.is_grad_enabled():
             raise CannotFollow("a function with a derivative of its own")
-        arrangement = inputs[places[0]].arrangement
-        if any(inputs[place].arrangement is not arrangement for place in places):
+        of = inputs[places[0]].of
+        if any(inputs[place].of is not of for place in places):
             raise CannotFollow("rows of two passes")
         plain = [value.rows if isinstance(value, Rows) else value for value in inputs]
         # modes have seen the call; what a rule does is no business of theirs
-        with torch._C.DisableTorchFunction(), torch.set_grad_enabled(arrangement.grad):
+        with torch._C.DisableTorchFunction(), torch.set_grad_enabled(of.grad):
             if func in VIEWS and places == [0]:
                 found = view(func, plain[0], inputs[0].axis, plain[1:], options)
                 if isinstance(found, list):
-                    return tuple(cls(rows, arrangement, axis) for rows, axis in found)
-                return cls(found[0], arrangement, found[1])
+                    return tuple(cls(rows, of, axis) for rows, axis in found)
+                return cls(found[0], of, found[1])
             axes = {inputs[place].axis for place in places}
-            call = Call(func, plain, places, options, arrangement)
+            call = Call(func, plain, places, options, of.arrangement, of.statistics)
             if func is _HEADS and axes == {1}:  # gives its weights too, which nobody asks for
-                return cls(multi_head_attention(call), arrangement, 1), None
+                return cls(multi_head_attention(call), of, 1), None
             if func not in _RULES or axes != {0}:
                 raise CannotFollow("a batch that is not the first axis")
-            return cls(_RULES[func](call), arrangement)
+            return cls(_RULES[func](call), of)
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]  # PyTorch calls it with or without what may be empty
@@ -168,12 +182,13 @@ def push_rows(
     if not len(z) or torch.compiler.is_compiling() or (owner is not None and known is not None and known() is owner):
         raise CannotFollow("no data, a graph that is traced, or what was met before")
     moved = torch.arange(len(z), device=z.device) if chosen is None else chosen
-    arrangement = Arrangement(len(z), moved, len(tangents), statistics, torch.is_grad_enabled(), everyone)
+    arrangement = Arrangement(len(z), moved, len(tangents), everyone)
+    of = Pass(arrangement, statistics, torch.is_grad_enabled())
     watch = _Watch()
     try:
         # the compiler knows no rules
         with watch, torch.enable_grad(), uncompiled(), without_checkpoints():
-            output = fn(Rows(arrangement.join(z, tangents), arrangement))
+            output = fn(Rows(arrangement.join(z, tangents), of))
         if not isinstance(output, Rows):
             raise CannotFollow("its output does not depend on its input")
     except Exception as error:  # if it is the decoder's own, the plain pass meets it again

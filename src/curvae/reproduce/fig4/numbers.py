@@ -61,13 +61,18 @@ class SampleEvaluator:
     def __call__(self, run: Run) -> dict[str, float]:
         """The measures of a finished run, by the keys of ``MEASURES``."""
         model = run.model().to(self.device)
+        objectives = self._objectives(run, model)
+        return {**self.images(model), **objectives, "seconds": float(run.metrics[-1]["seconds"])}
+
+    def images(self, model: Autoencoder) -> dict[str, float]:
+        """Those of them that are of images: the error of reconstructions, distance and sharpness of samples."""
         prior, mixture = self._prior(model), self._mixture(model)
         found = {"mse": reconstruction_error(model, self.dataset.test[: self.config.points])}
         for name, draw in (("prior", prior), ("mixture", mixture)):
             sharp: list[Tensor] = []
-            found[f"frechet_{name}"] = self.reference.distance(self._images(model, draw, sharp))
+            found[f"frechet_{name}"] = self.reference.distance(self._decoded(model, draw, sharp))
             found[f"sharpness_{name}"] = float(torch.cat(sharp).mean())
-        return {**found, **self._objectives(run, model), "seconds": float(run.metrics[-1]["seconds"])}
+        return found
 
     def _objectives(self, run: Run, model: Autoencoder) -> dict[str, float]:
         """Each in the closed form of a diagonal Σ, so that all models are measured alike, and (13)."""
@@ -83,7 +88,7 @@ class SampleEvaluator:
         return {name: getattr(found, name).mean for name in ("beta_vae", "taylor", "grae", "grae_full")}
 
     @torch.no_grad()
-    def _images(self, model: Autoencoder, draw: Draw, sharp: list[Tensor]) -> Iterator[Float[Tensor, "B *D"]]:
+    def _decoded(self, model: Autoencoder, draw: Draw, sharp: list[Tensor]) -> Iterator[Float[Tensor, "B *D"]]:
         """Decoded draws, whose sharpness is noted as they pass."""
         for start in range(0, self.reference.images, _BATCH):
             images = model.decode(draw(min(_BATCH, self.reference.images - start))).clamp(0, 1)

@@ -1,0 +1,283 @@
+"""Figures 1, 5 and 6: what a diagonal and a full Σ leave of the latents' rotation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from _numbers import RESULTS, num, percent, read, side, significant, span, table
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+NUS = ("identity", "tanh", "sigmoid", "elu")
+FAMILIES = ("diagonal", "full")
+LONG = 10_000
+"""n of the runs that count as long."""
+_TRUE, _AXES, _OPTIMUM = "to_true_latents", "to_principal_axes", "to_elbo_optimum"
+_GUARDS = {"-guard-off": "none", "": "the paper's", "-guard-all": "and the decoder's"}
+OTHER = "the conclusion is no longer what was measured: write another"
+
+
+def summary(figure: str) -> dict[str, Any]:
+    """All of one figure."""
+    return read(f"{figure}/summary.json")
+
+
+def panel(figure: str, nu: str, family: str, columns: str = "orthogonal", guard: str = "") -> dict[str, Any]:
+    """One panel of one figure."""
+    kind = "unamortised" if figure == "fig6" else "amortised"
+    return summary(figure)["panels"][f"{nu}-{family}-{columns}-{kind}{guard}"]
+
+
+def degrees(part: dict[str, float]) -> str:
+    """An angle with its interval."""
+    value, low, high = (num(part[key], significant(part["value"])) for key in ("value", "low", "high"))
+    return f"{value}° ({low} to {high})"
+
+
+def angle(value: float) -> str:
+    """An angle alone."""
+    return f"{num(value, significant(value))}°"
+
+
+def share(part: dict[str, float]) -> str:
+    """A share of the runs with its interval."""
+    value, low, high = (num(100 * part[key], 1) for key in ("value", "low", "high"))
+    return f"{value} % ({low} to {high})"
+
+
+def exponent(value: float) -> str:
+    """A small number as ``3e-6``."""
+    return re.sub("e-0*", "e-", f"{value:.0e}")
+
+
+def p_value(value: float) -> str:
+    """Two digits, one where it is small."""
+    return exponent(value) if value < 1e-3 else num(value, max(2, significant(value, 1)))
+
+
+def within(figure: str, nu: str, family: str, target: str = _TRUE) -> str:
+    """The share of the long runs that end within 2° of a target."""
+    return percent(panel(figure, nu, family)[target]["converged"]["within"]["value"])
+
+
+def of(count: int, total: int) -> str:
+    """``all 8``, ``6 of 8``, ``none``."""
+    return "none" if not count else f"all {total}" if count == total else f"{count} of {total}"
+
+
+def uniform(part: dict[str, Any]) -> float:
+    """The p-value of all runs' angles against uniform ones."""
+    return float(part["uniform"]["p_value"])
+
+
+# --- figure 1 -------------------------------------------------------------------------------------------------------
+
+
+def one_w() -> list[dict[str, Any]]:
+    """The W of figure 1, with what both families make of each."""
+    panels = summary("fig1")["panels"]
+    names = [name for name, each in panels.items() if "one_w" in each and "-diagonal-" in name]
+    return [
+        panels[name]["one_w"] | {"diagonal": panels[name], "full": panels[name.replace("-diagonal-", "-full-")]}
+        for name in names
+    ]
+
+
+def funnel() -> dict[str, Any]:
+    """In how many panels the spread closes, and where; how far the longest runs of the others are."""
+    found, within_degrees = one_w(), summary("fig1")["within_degrees"]
+    ends = {family: [each[family][_OPTIMUM] for each in found] for family in FAMILIES}
+    closed = [
+        side(end["worst_minus_best"]) > 0 and end["best_quarter"]["high"] < within_degrees for end in ends["diagonal"]
+    ]
+    slow = [at for at, true in enumerate(closed) if not true]
+    assert slow, OTHER
+    assert max(found[at]["optimum_ratio_of_variances"] for at in slow) < 1.5, OTHER
+    assert not any(side(end["worst_minus_best"]) for end in ends["full"]), OTHER
+    optima = [each["optimum_to_true_latents"] for each in found]
+    columns = [each["diagonal"]["decoder_to_output_axes"]["converged"]["median_abs"]["value"] for each in found]
+    return {
+        "panels": len(found),
+        "narrower": of(sum(side(end["worst_minus_best"]) > 0 for end in ends["diagonal"]), len(found)),
+        "closed": of(sum(closed), len(found)),
+        "least": num(min(end["worst_minus_best"]["low"] for end in ends["diagonal"]), 0),
+        "slow": " and ".join(f"W {at}" for at in slow),
+        "slow_ratios": span([found[at]["optimum_ratio_of_variances"] for at in slow], 1),
+        "slow_medians": span([ends["diagonal"][at]["converged"]["median_abs"]["value"] for at in slow], 1),
+        "optima": span(optima, 0),
+        "near": of(sum(abs(each) < within_degrees for each in optima), len(found)),
+        "columns": span(columns, 0),
+    }
+
+
+def funnel_table() -> str:
+    """Every W."""
+    rows = [
+        [
+            str(at), f"{num(each['w_to_output_axes'], 0)}°", f"{num(each['optimum_to_true_latents'], 1)}°",
+            num(each["optimum_ratio_of_variances"], 1),
+            *(degrees(each[family][_OPTIMUM][f"{end}_quarter"]) for family in FAMILIES for end in ("worst", "best")),
+        ]
+        for at, each in enumerate(one_w())
+    ]  # fmt: skip
+    head = ["W", "its columns to the output axes", "optimum to the true latents", "ratio of posterior variances"]
+    return table([*head, "diagonal Σ: lowest", "highest", "full Σ: lowest", "highest"], rows)
+
+
+# --- figure 5 -------------------------------------------------------------------------------------------------------
+
+
+def _pairs() -> Iterable[tuple[str, str]]:
+    return ((nu, family) for nu in NUS for family in FAMILIES)
+
+
+def ends_table() -> str:
+    """Orthogonal columns."""
+    rows = []
+    for nu, family in _pairs():
+        true, optimum = (panel("fig5", nu, family)[target] for target in (_TRUE, _OPTIMUM))
+        ends = [part["converged"] for part in (true, optimum)]
+        assert (ends[1]["within"]["low"] > 0.5) == (family == "diagonal"), OTHER
+        off = panel("fig5", nu, "diagonal")["optimum_to_true_latents"]
+        assert (off["low"] > summary("fig5")["within_degrees"]) == (nu != "identity"), OTHER
+        rows.append([
+            f"{nu}, {family}", *(share(end["within"]) for end in ends), *(degrees(end["median_abs"]) for end in ends),
+            *(degrees(optimum[f"{end}_quarter"]) for end in ("worst", "best")), p_value(uniform(true)),
+        ])  # fmt: skip
+    head = ["ν, Σ", "within 2° of the true latents", "of the optimum", "median to the true latents", "to the optimum"]
+    return table([*head, "quarter farthest below the optimum", "nearest", "uniform about the true latents, p"], rows)
+
+
+def gaussian_table() -> str:
+    """Columns that are not orthogonal."""
+    rows = []
+    for nu, family in _pairs():
+        ends = {t: panel("fig5", nu, family, "gaussian")[t]["converged"] for t in (_TRUE, _AXES, _OPTIMUM)}
+        medians = [degrees(end["median_abs"]) for end in ends.values()]
+        rows.append([f"{nu}, {family}", *medians, *(share(ends[t]["within"]) for t in (_AXES, _OPTIMUM))])
+    head = ["ν, Σ", "median to the true latents", "to W's principal axes", "to the optimum"]
+    return table([*head, "within 2° of the principal axes", "of the optimum"], rows)
+
+
+def guard_table() -> str:
+    """What becomes of the full family with each guard."""
+    rows = []
+    for nu in NUS:
+        found = [panel("fig5", nu, "full", guard=guard) for guard in _GUARDS]
+        true = [f"{degrees(p[_TRUE]['converged']['median_abs'])}, {p_value(uniform(p[_TRUE]))}" for p in found]
+        near = [percent(p[_OPTIMUM]["converged"]["within"]["value"]) for p in found]
+        rows.append([nu, *true, ", ".join(near)])
+    return table(["guard", *_GUARDS.values(), "within 2° of the optimum, each"], rows)
+
+
+def guards() -> dict[str, Any]:
+    """How many of the full family's angles are surely not uniform, and what the diagonal family makes of guards."""
+    found: dict[str, list[float]] = {guard: [] for guard in _GUARDS}
+    for name, each in summary("fig5")["panels"].items():
+        if "-full-" in name:
+            # with orthogonal columns the principal axes are the true latents
+            targets = [_TRUE, _OPTIMUM, *([_AXES] if "-gaussian-" in name else [])]
+            found["-guard" + name.partition("-guard")[2] if "-guard" in name else ""] += [
+                uniform(each[target]) for target in targets
+            ]
+    shares = [
+        panel("fig5", nu, "diagonal", guard=guard)[_OPTIMUM]["converged"]["within"] for nu in NUS for guard in _GUARDS
+    ]
+    groups = [shares[at : at + len(_GUARDS)] for at in range(0, len(shares), len(_GUARDS))]
+    assert all(max(p["low"] for p in group) < min(p["high"] for p in group) for group in groups), OTHER
+    full = {nu: uniform(panel("fig5", nu, "full", guard="-guard-off")[_TRUE]) for nu in NUS}
+    assert min(full, key=full.__getitem__) == "tanh", OTHER
+    return {
+        "chance": percent(2 * summary("fig5")["within_degrees"] / 90, 0),
+        "low": {guard: f"{sum(p < 0.05 for p in values)} of {len(values)}" for guard, values in found.items()},
+    }
+
+
+@cache
+def _trials(figure: str, name: str) -> dict[str, NDArray[Any]]:
+    with np.load(RESULTS / figure / "tables" / f"{name}.npz", allow_pickle=False) as stored:
+        return {key: stored[key] for key in stored.files}
+
+
+@cache
+def long_runs(nu: str) -> dict[str, NDArray[Any]]:
+    """|angle| to the optimum, the ratio of its variances, and how far below it the ELBO is, of the long runs.
+
+    The angle is the difference of two stored ones to the true latents.
+    """
+    trained = _trials("fig5", f"{nu}-diagonal-orthogonal-amortised")
+    optimum = _trials("fig5", f"{nu}-optimum-orthogonal")
+    turned = np.abs(45 - np.mod(45 - (trained["angle"] - optimum["angle"]), 90))
+    variances = optimum["variances"][:, :2]
+    columns = {"angle": turned, "ratio": variances.max(1) / variances.min(1), "gap": optimum["elbo"] - trained["elbo"]}
+    return {name: values[trained["period"] >= LONG] for name, values in columns.items()}
+
+
+def angle_and_elbo(nu: str) -> str:
+    """Rank correlation of the size of the optimum's angle to the true latents with its ELBO, over data sets."""
+    optimum = _trials("fig5", f"{nu}-optimum-orthogonal")
+    return num(float(spearmanr(np.abs(optimum["angle"]), optimum["elbo"]).statistic))
+
+
+def exceptions(nu: str) -> dict[str, str]:
+    """The long runs more than 2° from the optimum: how many, and that their variances differ little."""
+    runs = long_runs(nu)
+    far = runs["angle"] >= summary("fig5")["within_degrees"]
+    stored = panel("fig5", nu, "diagonal")[_OPTIMUM]["converged"]
+    assert far.sum() == round((1 - stored["within"]["value"]) * stored["trials"]), nu
+    assert runs["ratio"][far].max(initial=1) < np.median(runs["ratio"]), OTHER
+    return {
+        "count": f"{far.sum()} of {far.size}",
+        "below": num(runs["ratio"][far].max()) if far.any() else "",
+        "above": num(runs["ratio"][~far].min()),
+        "gap": num(runs["gap"][far].max(), 4) if far.any() else "",
+    }
+
+
+# --- figure 6 -------------------------------------------------------------------------------------------------------
+
+
+def free_table() -> str:
+    """Orthogonal columns, a posterior of its own for each sample."""
+    rows = []
+    for nu, family in _pairs():
+        found = panel("fig6", nu, family)
+        true, columns = found[_TRUE], found["decoder_to_output_axes"]["converged"]["median_abs"]
+        aligned = family == "diagonal" and nu in ("tanh", "elu")
+        assert (columns["high"] < 2, columns["low"] < 10) == (aligned, aligned), OTHER
+        rows.append([
+            f"{nu}, {family}", degrees(true["converged"]["median_abs"]), longest("fig6", nu, family),
+            share(true["converged"]["within"]), *(degrees(true[f"{end}_quarter"]) for end in ("worst", "best")),
+            p_value(uniform(true)), degrees(columns),
+        ])  # fmt: skip
+    head = ["ν, Σ", "median to the true latents", "n = 20 000", "within 2°", "quarter with the lowest ELBO", "highest"]
+    return table([*head, "uniform, p", "decoder's columns to the output axes"], rows)
+
+
+def longest(figure: str, nu: str, family: str, columns: str = "orthogonal", target: str = _TRUE) -> str:
+    """Median |angle| of the longest runs."""
+    found = panel(figure, nu, family, columns)[target]["median_abs_by_n"]
+    return angle(found[max(found, key=int)])
+
+
+def singular_values(nu: str, period: int, family: str = "diagonal") -> str:
+    """Of the decoders that figure 6 trains: medians."""
+    runs = _trials("fig6", f"{nu}-{family}-orthogonal-unamortised")
+    decoders = runs["decoder"][runs["period"] == period].reshape(-1, 2, 2)
+    return " and ".join(num(float(each), 1) for each in np.median(np.linalg.svd(decoders, compute_uv=False), axis=0))
+
+
+def not_run() -> str:
+    """Which panels figure 6 has with Gaussian mixing; it has none without the guard."""
+    names = summary("fig6")["panels"]
+    assert not any("guard" in name for name in names), OTHER
+    return ", ".join(nu for nu in NUS if f"{nu}-diagonal-gaussian-unamortised" not in names)
+
+
+def quadrature(figure: str) -> str:
+    """The largest difference between two quadratures of a run's ELBO, in nats."""
+    return f"{max(each['elbo_quadrature_error_max'] for each in summary(figure)['panels'].values()):.1g}"
