@@ -14,15 +14,9 @@ def gradients_again(
     inputs: Sequence[Tensor | None],
     gradients: Sequence[Tensor],
 ) -> list[Tensor | None]:
-    """What a backward pass returns, by operations that autograd can follow; it is slower.
+    """What a backward pass returns, from the same function in plain operations that autograd can follow: slower.
 
-    Args:
-        function: the same in plain operations.
-        inputs: its tensors, ``None`` where there is none.
-        gradients: of its outputs.
-
-    Returns:
-        The gradient of each input, ``None`` where none is needed.
+    The gradient of each input, ``None`` where none is needed.
 
     Example:
         >>> x = torch.tensor(3.0, requires_grad=True)

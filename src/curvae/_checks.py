@@ -101,6 +101,11 @@ def with_article(name: str) -> str:
     return f"{'an' if name[:1] in 'aeioAEIO' else 'a'} {name}"
 
 
+def some(names: Sequence[str], most: int) -> str:
+    """Names with commas, and an ellipsis after so many."""
+    return ", ".join(names[:most]) + ", …" * (len(names) > most)
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """What to add to the line about an unknown name: one that is spelled much the same, if there is one.
 

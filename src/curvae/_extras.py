@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from pathlib import Path
 
 from curvae.errors import MissingExtraError
 
@@ -32,6 +33,13 @@ def require(what: str, *modules: str, extra: str = "cli") -> None:
     if missing:
         verb = "which is" if len(missing) == 1 else "which are"
         raise MissingExtraError(f'{what} {listed(missing)}, {verb} not installed; run: pip install "curvae[{extra}]"')
+
+
+def shipped(module: str, inside: str) -> Path | None:
+    """Where an installed package keeps a file or folder, found without running its code; None if it has none."""
+    spec = importlib.util.find_spec(module)
+    places = (spec.submodule_search_locations or []) if spec else []
+    return next((path for place in places if (path := Path(place) / inside).exists()), None)
 
 
 def listed(names: list[str]) -> str:

@@ -23,15 +23,7 @@ class LostProcessError(Exception):
 
 @dataclass(frozen=True)
 class Part:
-    """Rows ``first`` to ``first + count`` of a batch of ``size``.
-
-    Args:
-        size: rows of the whole batch.
-        first: the first row of this process.
-        count: how many it has.
-        process: its number.
-        processes: how many there are; each has its own part of the same batch.
-    """
+    """Rows ``first`` to ``first + count`` of a batch of ``size``: what one of the processes has that share it."""
 
     size: int
     first: int
@@ -91,11 +83,6 @@ def drawn(draw: Callable[[int], Tensor], count: int, axis: int = 0) -> Tensor:
     """What ``draw`` gives for ``count`` rows; of a part, its rows of what it gives for the whole batch.
 
     So several processes, each with a generator in the same state, draw together what one draws.
-
-    Args:
-        draw: of so many rows.
-        count: rows of the batch, or of the part.
-        axis: of the rows.
 
     Raises:
         InputError: there is a part, of another number of rows.

@@ -22,10 +22,8 @@ def negligible(
     Those within 8 units of rounding of it, relative to the largest. The rule knows the matrix's scale, not that of
     its rows and columns: where these are arbitrary, bring them to length one first.
 
-    Args:
-        spectrum: of each matrix.
-        dtype: in which the *matrix* was last rounded, whatever its spectrum was computed in.
-        coarseness: where the matrix is worse than its type.
+    ``dtype`` is that in which the *matrix* was last rounded, whatever its spectrum was computed in; ``coarseness`` says
+    how much worse than its type the matrix is.
 
     Example:
         >>> negligible(torch.tensor([1.0, 1e-3, 1e-8]), torch.float32)

@@ -1,11 +1,12 @@
-"""PyTorch's function transforms."""
+"""PyTorch's function transforms and its compiler."""
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -19,6 +20,13 @@ def in_transform() -> bool:
 def is_batched(gradient: torch.Tensor) -> bool:
     """Whether a gradient stands for several at once (``is_grads_batched``, ``vmap``) and has no values to read."""
     return in_transform() or torch._C._functorch.is_legacy_batchedtensor(gradient)
+
+
+def uncompiled() -> AbstractContextManager[object]:
+    """Let compiled code run as it was written, and compile nothing anew."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and importing it takes a second
+        return nullcontext()
+    return torch.compiler.set_stance("force_eager")
 
 
 _lock = threading.RLock()

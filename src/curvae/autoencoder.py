@@ -30,15 +30,12 @@ class Model(Protocol):
 
     def posterior(self, x: Float[Tensor, "B *D"]) -> Normal:
         r"""$q(z\mid x)$ for a batch."""
-        ...
 
     def encode(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *L"]:
         r"""The posterior's mean."""
-        ...
 
     def decode(self, z: Float[Tensor, "B *L"]) -> Float[Tensor, "B *D"]:
         r"""The parameters of the observation model."""
-        ...
 
 
 class Autoencoder(nn.Module):

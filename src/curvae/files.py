@@ -28,11 +28,8 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, then rename it into place.
 
     A reader never sees half a file, and an existing ``path`` stays as it was if ``write`` fails. What writers of the
-    same ``path`` left when they were killed is removed.
-
-    Args:
-        path: the final place; its folder is made if it is missing.
-        write: called with the temporary path (same suffix as ``path``, so that format-by-suffix writers work).
+    same ``path`` left when they were killed is removed. The folder of ``path`` is made if it is missing; the temporary
+    path has the same suffix, so that format-by-suffix writers work.
 
     Raises:
         Exception: whatever ``write`` raises, after the temporary file is removed.
@@ -57,12 +54,8 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
 def clear_leftovers(path: Path, *, any_age: bool = False) -> None:
     """Remove the temporary files that writers of ``path`` left when they were killed.
 
-    A writer holds a lock on its file for as long as it lives, so that one at work is left alone.
-
-    Args:
-        path: what they were to become.
-        any_age: also those that versions before 0.2 left, whose names say less; for folders that hold nothing of a
-            person's own.
+    A writer holds a lock on its file for as long as it lives, so that one at work is left alone. With ``any_age`` also
+    those that versions before 0.2 left, whose names say less; for folders that hold nothing of a person's own.
 
     Example:
         >>> path = Path(tempfile.mkdtemp()) / "note.txt"
@@ -114,6 +107,21 @@ def open_regular(path: Path) -> BinaryIO:
     except BaseException:
         os.close(handle)
         raise
+
+
+def read_regular(path: Path) -> bytes | None:
+    """The content of an ordinary file (:func:`open_regular`); None if there is none.
+
+    Raises:
+        InputError: it is something else, or cannot be read.
+    """
+    try:
+        with open_regular(path) as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -35,6 +35,14 @@ class Fixed:
 @pytest.fixture
 def fixed() -> type[Fixed]:
     return Fixed
+
+
+@pytest.fixture
+def group() -> Iterator[None]:
+    """A process group of one."""
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
 
 
 def _dense_curvature(decoder: Callable[[Tensor], Tensor], z: Tensor, x: Tensor, likelihood: Likelihood) -> Tensor:

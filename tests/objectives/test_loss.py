@@ -6,7 +6,6 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -63,14 +62,6 @@ def test_two_processes_give_the_gradients_of_the_whole_batch(
     expected = {key: parameter.grad for key, parameter in loss.named_parameters()}
     assert all(gradient is not None and gradient.abs().max() > 0 for gradient in expected.values())
     torch.testing.assert_close(found[f"{name} {options}"], expected)
-
-
-@pytest.fixture
-def group() -> Iterator[None]:
-    """A process group of one."""
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
-    yield
-    torch.distributed.destroy_process_group()
 
 
 @pytest.mark.usefixtures("as_shipped", "group")

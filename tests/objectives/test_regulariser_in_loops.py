@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import lightning
 import pytest
@@ -41,14 +41,6 @@ class Script(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         penalty, reconstruction = regulariser(self.decoder, self.encoder(x), BETA, estimator=Exact(), output=True)
         return (x - reconstruction).square().mean() + 2 * penalty.mean() / 6
-
-
-@pytest.fixture
-def group() -> Iterator[None]:
-    """A process group of one."""
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
-    yield
-    torch.distributed.destroy_process_group()
 
 
 @pytest.mark.usefixtures("group")

@@ -15,15 +15,10 @@ SHOWN = 10_000
 
 
 def grid(images: Shaped[np.ndarray, "N C H W"], gap: int = 2, columns: int | None = None) -> UInt8[np.ndarray, "..."]:
-    """Images side by side, row after row.
+    """Images side by side, row after row, with white pixels between them: ``[H', W']`` or ``[H', W', 3]``.
 
-    Args:
-        images: ``[N, C, H, W]``, uint8 or in [0, 1] (values beyond are cut off), C = 1 or 3.
-        gap: white pixels between them.
-        columns: images in a row; default as near to a square as they go.
-
-    Returns:
-        ``[H', W']`` or ``[H', W', 3]`` uint8.
+    Images are uint8 or in [0, 1] (values beyond are cut off), C = 1 or 3; without ``columns`` as near to a square as
+    they go.
 
     Example:
         >>> import numpy as np

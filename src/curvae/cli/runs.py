@@ -25,31 +25,18 @@ FINISHED, TRAINING, STOPPED, DAMAGED = "finished", "training", "stopped", "damag
 
 @dataclass(frozen=True)
 class Listed:
-    """A run as the list shows it.
+    """A run as the list shows it."""
 
-    Attributes:
-        run: the folder.
-        state: ``finished``, ``training`` (by a process that holds it), ``stopped`` or ``damaged``.
-        data: what it is trained on.
-        objective: the name of the objective.
-        model: the network, or the function of a model of one's own.
-        step: steps done, as far as its lines of metrics tell.
-        steps: steps to do.
-        best: smallest held-out value of the objective so far; None before the first.
-        best_step: the step of that value.
-        error: what is wrong with a damaged one.
-    """
-
-    run: str
-    state: str
+    run: str  # the folder
+    state: str  # finished, training (by a process that holds it), stopped or damaged
     data: str = ""
     objective: str = ""
-    model: str = ""
-    step: int = 0
-    steps: int = 0
-    best: float | None = None
+    model: str = ""  # the network, or the function of a model of one's own
+    step: int = 0  # done, as far as its lines of metrics tell
+    steps: int = 0  # to do
+    best: float | None = None  # smallest held-out value of the objective so far
     best_step: int | None = None
-    error: str = ""
+    error: str = ""  # what is wrong with a damaged one
 
 
 def runs(

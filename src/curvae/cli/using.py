@@ -43,17 +43,11 @@ def open_run(place: Path, named: list[str] | None, trust: bool) -> tuple[Run, Co
 
 @dataclass(frozen=True)
 class SampleSet:
-    """Samples in their order, and what their source says of them.
+    """Samples in their order, and what their source says of them."""
 
-    Attributes:
-        values: ``[N, *D]``, uint8 or float32.
-        labels: ``[N]`` or None.
-        conditions: ``[N, C]``, as the networks take them, or None.
-    """
-
-    values: Tensor
+    values: Tensor  # [N, *D], uint8 or float32
     labels: Shaped[np.ndarray, " N"] | None
-    conditions: Tensor | None = None
+    conditions: Tensor | None = None  # [N, C], as the networks take them
 
     def first(self, limit: int | None) -> SampleSet:
         """At most ``limit`` of them."""

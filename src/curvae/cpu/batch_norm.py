@@ -24,21 +24,11 @@ def normalise(
     r"""Normalise the first ``data`` rows by their own mean and variance, and scale the others (tangents) alike.
 
     $y=w\,(x-\mu)/\sqrt{v+\epsilon}+b$ for primals, $w\,t/\sqrt{v+\epsilon}$ for tangents, and gradients of both flow
-    through $\mu$ and $v$. PyTorch's kernels do the primals' part; written out in plain operations, statistics and
-    gradients take about twice their time.
+    through $\mu$ and the (biased) $v$, which are returned, too. PyTorch's kernels do the primals' part; written out in
+    plain operations, statistics and gradients take about twice their time.
 
     Measured with ``python -m benchmarks cpu`` (``results/bench/cpu.json``): 7 % of a step with all columns
     of a quarter of the batch, 2 % with one column. Switch: ``BATCH_NORM``.
-
-    Args:
-        rows: primals, then tangents.
-        weight: w, ``None`` for 1.
-        bias: b, ``None`` for 0.
-        data: how many rows are primals.
-        eps: ε.
-
-    Returns:
-        The normalised rows, μ and (biased) v, all differentiable.
 
     Example:
         >>> rows = torch.tensor([[1.0], [3.0], [2.0]])

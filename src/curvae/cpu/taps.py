@@ -31,12 +31,8 @@ def by_taps(
     With two or more channels out it is no faster, so :class:`~curvae.nn.SameConv2d` uses it for one
     (:func:`better_by_taps`). Switch: ``TAPS``.
 
-    Args:
-        x: input, not padded.
-        weight: of the convolution, stride 1.
-        bias: of the convolution.
-        top: rows of zeros above the image.
-        left: columns of zeros before it; the output has the size of the input.
+    Of stride 1, with ``top`` rows of zeros above the image and ``left`` columns before it; the output has the size of
+    the input, which is not padded.
 
     Example:
         >>> x, weight = torch.randn(2, 3, 8, 8), torch.randn(1, 3, 3, 3)

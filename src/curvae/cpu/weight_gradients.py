@@ -96,13 +96,6 @@ def weight_gradient(
     The windows along a row are laid out once for all rows of the kernel: a quarter of what unfolding both directions
     would copy for a kernel of four.
 
-    Args:
-        x: the convolution's input.
-        gradient: of its output.
-        kernel: height and width.
-        stride: of the convolution.
-        padding: zeros on each side.
-
     Example:
         >>> x, weight = torch.randn(2, 3, 8, 8), torch.randn(4, 3, 3, 3, requires_grad=True)
         >>> y = torch.nn.functional.conv2d(x, weight, stride=2, padding=1)

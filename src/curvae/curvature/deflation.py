@@ -30,19 +30,12 @@ class Deflation:
     $\Pi=LL^\top$ projects on directions in output space that have been pulled back, so that $P$ is known, of low rank
     beside I, and everything that it sees of M is out of N. With $L$ from Krylov spaces of M it sees most of the largest
     eigenvalues. The identity holds for every $L$.
-
-    Attributes:
-        outputs: $L$, orthonormal columns in the outputs, zeros where there is nothing new.
-        pulled: $T^\top L$.
-        vectors: its left singular vectors.
-        nodes: its squared singular values.
-        beta: β.
     """
 
-    outputs: Float[Tensor, "B D r"]
-    pulled: Float[Tensor, "B d r"]
-    vectors: Float[Tensor, "B d q"]
-    nodes: Float[Tensor, "B q"]
+    outputs: Float[Tensor, "B D r"]  # L, orthonormal columns in the outputs, zeros where there is nothing new
+    pulled: Float[Tensor, "B d r"]  # T' L
+    vectors: Float[Tensor, "B d q"]  # its left singular vectors
+    nodes: Float[Tensor, "B q"]  # its squared singular values
     beta: float
 
     @property

@@ -33,22 +33,19 @@ class SampledColumns(OneLine):
     probabilities: Float[Tensor, " d"] | None = None
     subsample: Subsample | None = None
 
+    def spread(self, values: Float[Tensor, " m"]) -> Float[Tensor, " B"]:
+        """One value for each sample of the batch from one for each sample that was pushed."""
+        return values if self.subsample is None else self.subsample.spread(values)
+
 
 @dataclass(frozen=True, repr=False)
 class Subsample(OneLine):
-    """A random part of a batch that stands for all of it.
+    """A random part of a batch that stands for all of it."""
 
-    Args:
-        chosen: which data.
-        size: B, of all data.
-        weight: of each value; default B/m.
-        part: the chosen ones among those of all processes, where the batch is a part of a larger one.
-    """
-
-    chosen: Int[Tensor, " m"]
-    size: int
-    weight: float | None = None
-    part: Part | None = None
+    chosen: Int[Tensor, " m"]  # which data
+    size: int  # B, of all data
+    weight: float | None = None  # of each value; default B/m
+    part: Part | None = None  # the chosen ones among those of all processes, where the batch is a part of a larger one
 
     def spread(self, values: Float[Tensor, " m"]) -> Float[Tensor, " B"]:
         """B/m times the values where they are, 0 elsewhere: the same sum in expectation.
@@ -127,19 +124,12 @@ class Estimator(ABC):
 
 @dataclass(frozen=True)
 class ProbePlan:
-    """What to push through the decoder and what to make of it.
-
-    Args:
-        tangents: directions for each sample.
-        reduce: the decoder's output and the pushed, whitened tangents to the estimate.
-        chunk_size: tangents to push at a time, ``None`` for all.
-        chosen: which data have tangents; ``None`` where all have them.
-    """
+    """What to push through the decoder, and how output and whitened tangents are reduced to the estimate."""
 
     tangents: Float[Tensor, "m d K"]
     reduce: Callable[[Float[Tensor, "B *D"], Float[Tensor, "m *E K"]], PenaltyEstimate]
-    chunk_size: int | None = None
-    chosen: Int[Tensor, " m"] | None = None
+    chunk_size: int | None = None  # tangents to push at a time, None for all
+    chosen: Int[Tensor, " m"] | None = None  # which data have tangents; None where all have them
 
 
 class ProbeEstimator(Estimator):

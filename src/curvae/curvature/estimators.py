@@ -165,6 +165,13 @@ def choices(p: Float[Tensor, " d"], rows: int, count: int, generator: torch.Gene
     return drawn(lambda n: torch.multinomial(p.expand(n, -1), count, replacement=True, generator=source), rows)
 
 
+def coins(like: Float[Tensor, "B d"], *shape: int, generator: torch.Generator | None) -> Float[Tensor, "B *S"]:
+    """Independent signs ±1 for each sample."""
+    source = stream(generator)
+    coin = drawn(lambda n: torch.randint(2, (n, *shape), generator=source, device=like.device), len(like))
+    return coin.to(like.dtype) * 2 - 1
+
+
 def normalised(probabilities: Sequence[float] | Tensor) -> Float[Tensor, " d"]:
     """Numbers > 0 divided by their sum."""
     try:

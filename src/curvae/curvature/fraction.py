@@ -17,6 +17,11 @@ from curvae.errors import InputError
 from curvae.posteriors import Shared, Structure
 
 
+def on_all(estimator: Estimator) -> Estimator:
+    """What a :class:`Fraction` takes on a part of the batch; any other estimator itself."""
+    return estimator.estimator if isinstance(estimator, Fraction) else estimator
+
+
 class Fraction(ProbeEstimator):
     r"""Another estimator on a fraction of the data of each batch, drawn anew every time.
 

@@ -55,14 +55,7 @@ def hessian_products(
     Batch normalisation in train mode is treated as in :func:`~curvae.curvature.pushforward`: at the batch's own
     statistics, held fixed, counted once. Dropout in train mode has one mask. Differentiable in z and the decoder's
     parameters.
-
-    Args:
-        fn: decoder.
-        z: latents.
-        x: observations.
-        likelihood: observation model; only its ``nll`` is used, so any twice differentiable one will do.
-        tangents: K directions in latent space for each sample.
-        chunk_size: products computed at a time; bounds memory.
+    Only the likelihood's ``nll`` is used, so any twice differentiable one will do.
 
     Raises:
         InputError: if the likelihood has no second derivative in its outputs.

@@ -111,13 +111,6 @@ def quadrature(
 ) -> tuple[Float[Tensor, "B K"], Float[Tensor, "B *D K"]]:
     r"""$v^\top\log(I+T^\top T/\beta)\,v$ and $(\beta I+TT^\top)^{-1}Tv$ for each probe, from one Krylov space each.
 
-    Args:
-        push: $v\mapsto Tv$.
-        pull: $u\mapsto T^\top u$.
-        probes: start vectors.
-        depth: dimension of the Krylov spaces, ≥ 1.
-        beta: β.
-
     Example:
         >>> quadrature(lambda v: 2 * v, lambda u: 2 * u, torch.ones(1, 2, 1), depth=1, beta=1.0)[0]  # 2 log 5
         tensor([[3.2189]])
@@ -140,12 +133,7 @@ class Bidiagonalisation:
     r"""Golub and Kahan's process: orthonormal bases $P$ and $Q$ of Krylov spaces and $B=P^\top TQ$, upper bidiagonal.
 
     Where a space is exhausted, the remaining basis vectors are zero and the remaining rows of $B$ too, decoupled from
-    the rest.
-
-    Args:
-        push: $v\mapsto Tv$.
-        pull: $u\mapsto T^\top u$.
-        start: unit vectors, the first of $Q$.
+    the rest. It starts with unit vectors, the first of $Q$.
     """
 
     def __init__(self, push: Push, pull: Pull, start: Float[Tensor, "B d K"]) -> None:

@@ -11,7 +11,7 @@ from curvae._checks import positive_int
 from curvae._part import drawn
 from curvae._random import stream
 from curvae._typing import Float, Tensor
-from curvae.curvature.estimators import choices, distribution, normalised
+from curvae.curvature.estimators import choices, coins, distribution, normalised
 from curvae.curvature.linearised import Linearised
 from curvae.errors import InputError
 from curvae.forward.pushforward import Decoder, one_hot_tangents, unit_tangents
@@ -66,13 +66,13 @@ class Signs(Probes):
 
     def draw(self, z: Float[Tensor, "B d"], generator: torch.Generator | None = None) -> Float[Tensor, "B d K"]:
         """Signs along the axes, or along the basis and then along the axes off its span."""
-        signs = _signs(z, z.shape[1], self.count, generator)
+        signs = coins(z, z.shape[1], self.count, generator=generator)
         if self.basis is None:
             return signs
         if len(self.basis) != z.shape[1]:
             raise InputError(f"the basis of the probes has {len(self.basis)} rows but there are {z.shape[1]} latents")
         basis = self.basis.to(z)
-        return signs + basis @ (_signs(z, basis.shape[1], self.count, generator) - basis.mT @ signs)
+        return signs + basis @ (coins(z, basis.shape[1], self.count, generator=generator) - basis.mT @ signs)
 
     def __repr__(self) -> str:
         return f"Signs({self.count})" if self.basis is None else f"Signs({self.count}, basis={list(self.basis.shape)})"
@@ -183,12 +183,6 @@ def principal_basis(
     if not bool(curvature.isfinite().all()):
         raise InputError("the decoder's derivatives at these data are not finite; leave out those where they are not")
     return torch.linalg.eigh(curvature).eigenvectors.flip(-1)[:, :rank]
-
-
-def _signs(z: Float[Tensor, "B d"], rows: int, count: int, generator: torch.Generator | None) -> Float[Tensor, "B r K"]:
-    source = stream(generator)
-    coin = drawn(lambda n: torch.randint(2, (n, rows, count), generator=source, device=z.device), len(z))
-    return coin.to(z.dtype) * 2 - 1
 
 
 def _orthonormal(basis: Float[Tensor, "d r"]) -> Float[Tensor, "d r"]:

@@ -13,10 +13,7 @@ def rule(
 ) -> tuple[Float[Tensor, "B K"], Float[Tensor, "B K"]]:
     r"""$v^\top f(M)v$ and $v^\top f(M)^2v$ with $f=\log(1+\cdot/\beta)$, for probes of squared length d.
 
-    Args:
-        bidiagonal: $B=P^\top TQ$: square for Gauss, with one more column for Radau, so that $B^\top B$ is singular.
-        beta: β.
-        latents: d.
+    The matrix $B=P^\top TQ$ is square for Gauss and has one more column for Radau, so that $B^\top B$ is singular.
     """
     nodes, weights = spectrum(bidiagonal)
     values = (nodes / beta).log1p()

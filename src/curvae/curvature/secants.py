@@ -8,12 +8,10 @@ from dataclasses import dataclass
 import torch
 
 from curvae._checks import positive_int
-from curvae._part import drawn
 from curvae._precision import full_precision
-from curvae._random import stream
 from curvae._typing import Float, Int, Tensor
 from curvae.curvature.estimator import PenaltyEstimate, ProbeEstimator, ProbePlan, spread
-from curvae.curvature.estimators import choices, distribution, normalised
+from curvae.curvature.estimators import choices, coins, distribution, normalised
 from curvae.curvature.linearised import Linearised
 from curvae.errors import InputError
 from curvae.forward.pushforward import one_hot_tangents
@@ -26,11 +24,7 @@ FIRST = 0.1
 
 @dataclass(frozen=True)
 class SecantPlan(ProbePlan):
-    """Steps instead of tangents.
-
-    Args:
-        widths: the lengths of the steps, from the squared lengths of secants of length :data:`FIRST`.
-    """
+    """Steps instead of tangents; their lengths are from the squared lengths of secants of length :data:`FIRST`."""
 
     widths: Callable[[Float[Tensor, "m K"]], Float[Tensor, "m K"]] | None = None
 
@@ -104,9 +98,7 @@ class Secants(ProbeEstimator):
         """The latents, the probability of each, and the signs."""
         p = distribution(self.probabilities, z, "Secants")
         indices = choices(p, len(z), self.count, generator)
-        source = stream(generator)
-        coin = drawn(lambda n: torch.randint(2, (n, self.count), generator=source, device=z.device), len(z))
-        return indices, p[indices], coin.to(z.dtype) * 2 - 1
+        return indices, p[indices], coins(z, self.count, generator=generator)
 
     def plan(
         self, z: Float[Tensor, "B d"], structure: Structure, beta: float, generator: torch.Generator | None = None

@@ -19,13 +19,7 @@ def second_differences(
     As s → 0 the diagonal of $-H_{f_x}$, with both terms of (5). At $s_c=\sqrt d\,\sigma_c$ the $2d$ points are those of
     the cubature rule of degree 3 for $\mathcal N(z,\mathrm{diag}\,\sigma^2)$, whose weights are equal, and half of the
     sum of $\sigma_c^2$ times these numbers is what that noise costs.
-
-    Args:
-        fn: decoder, as for :class:`~curvae.forward.secants.Differences`: $2d$ forward passes more.
-        z: latents.
-        x: observations.
-        likelihood: observation model.
-        widths: the lengths of the steps, > 0.
+    $2d$ forward passes more, as :class:`~curvae.forward.secants.Differences` makes them.
 
     Example:
         >>> from curvae.likelihoods import Gaussian

@@ -16,11 +16,7 @@ class Waves:
 
     A decoder that treats all places alike, as convolutions do, has a curvature that mixes neither frequencies nor, in
     the right axes, channels: nearly diagonal in this basis, and with it every function of M. Latents that are vectors
-    keep their own axes.
-
-    Args:
-        like: latents, for their type and place.
-        shape: of one sample's latents.
+    keep their own axes. ``like`` gives type and place; ``shape`` is that of one sample's latents.
     """
 
     def __init__(self, like: Float[Tensor, "B d"], shape: Sequence[int]) -> None:

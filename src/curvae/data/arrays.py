@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
+from curvae._checks import some
 from curvae.data.notes import note
 from curvae.data.parts import TEST, TRAIN, VALIDATION, parted_keys, without_labels
 from curvae.data.reasons import check_size, reason
@@ -101,9 +102,6 @@ def channels_first(array: Shaped[np.ndarray, "N *D"]) -> Shaped[np.ndarray, "N *
     has not. Of other types than uint8, which means pixels, both hold for sides of 8 and more. Any other shape is left
     as it is.
 
-    Args:
-        array: ``[N, …]``.
-
     Example:
         >>> channels_first(np.zeros((5, 8, 9))).shape, channels_first(np.zeros((5, 8, 9, 3))).shape
         ((5, 1, 8, 9), (5, 3, 8, 9))
@@ -138,7 +136,7 @@ def _check_end(array: object, path: Path) -> None:
 
 def _choose(keys: list[str], path: Path, key: str | None) -> tuple[list[str], dict[str, Any]]:
     """Keys of the arrays to be read, one or a training and a test array, and the record of the split."""
-    listed = ", ".join(map(repr, keys[:8])) + (", …" if len(keys) > 8 else "") if keys else "no arrays"
+    listed = some(list(map(repr, keys)), 8) or "no arrays"
     if key is not None:
         if key not in keys:
             raise InputError(f"{str(path)!r} has no array {key!r}; it holds {listed}")

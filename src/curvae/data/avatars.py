@@ -90,13 +90,7 @@ def load(count: int = COUNT, seed: int = 0, *, cache: Path | None = None) -> Hal
 
 
 def load_factors(count: int = COUNT, seed: int = 0) -> tuple[UInt8[np.ndarray, "N F"], UInt8[np.ndarray, "M F"]]:
-    """What :func:`load` drew: factors of the training and of the test faces, in their order; no package is needed.
-
-    Returns:
-        Positions in ``FACTORS``' values, one column for each of its keys.
-
-    Raises:
-        InputError: an argument is out of range.
+    """What :func:`load` drew: :func:`factors` of the training and of the test faces; no package is needed.
 
     Example:
         >>> train, test = load_factors(count=50)
@@ -109,7 +103,8 @@ def load_factors(count: int = COUNT, seed: int = 0) -> tuple[UInt8[np.ndarray, "
 def factors(count: int, seed: int) -> UInt8[np.ndarray, "N F"]:
     """Independent factors of ``count`` faces: uniform, but half of the faces have no glasses and half no facial hair.
 
-    The first faces of a seed are the same for every ``count``.
+    They are positions in ``FACTORS``' values, one column for each of its keys. The first faces of a seed are the same
+    for every ``count``.
 
     Raises:
         InputError: an argument is out of range.
@@ -126,10 +121,7 @@ def factors(count: int, seed: int) -> UInt8[np.ndarray, "N F"]:
 
 
 def render(row: UInt8[np.ndarray, " F"]) -> UInt8[np.ndarray, "3 64 64"]:
-    """One face.
-
-    Args:
-        row: its factors, positions in ``FACTORS``' values.
+    """One face of these factors, positions in ``FACTORS``' values.
 
     Raises:
         InputError: a package of the extra ``faces`` is missing.

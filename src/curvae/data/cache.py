@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from curvae._typing import Tensor
 from curvae.data.dataset import content_digest
 from curvae.data.reasons import reason
 from curvae.data.split import Halves
@@ -38,21 +39,12 @@ def default() -> Path:
 
 
 def place(cache: Path, key: object) -> Path:
-    """The file that holds what ``key`` describes: another one for any other key.
-
-    Args:
-        cache: folder of all cached sets.
-        key: all that decides what is in the file, fit for JSON.
-    """
+    """The file in the folder of all cached sets that holds what ``key``, fit for JSON, decides; no other key has it."""
     return cache / f"images-{_sha256(json.dumps([_VERSION, key]))[:32]}.safetensors"
 
 
 def through(path: Path, make: Callable[[], Halves]) -> Halves:
-    """What is kept at ``path``, mapped and not copied; made and kept first if it is missing or damaged.
-
-    Args:
-        path: see :func:`place`.
-        make: called only if there is nothing to read.
+    """What is kept at a :func:`place`, mapped and not copied; made and kept first if it is missing or damaged.
 
     Raises:
         InputError: the folder or the file cannot be written, or what ``make`` raises.
@@ -83,21 +75,29 @@ def prepare(cache: Path) -> None:
 
 def read(path: Path) -> Halves | None:
     """What was written, with its digest, mapped and not copied; None if it is missing or not what was written."""
-    if not path.is_file():
+    found = read_tensors(path, "train", "test")
+    if found is None:
+        return None
+    (train, test), notes = found
+    split = notes.get("split", "")
+    if notes.get("split_digest") != _sha256(split):
+        return None
+    try:
+        return Halves(train.numpy(), test.numpy(), dict(json.loads(split)), notes["digest"])
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def read_tensors(path: Path, *names: str) -> tuple[list[Tensor], dict[str, str]] | None:
+    """Tensors and the notes beside them, if the digest there is that of the tensors; mapped and not copied."""
+    if not path.is_file():  # to open a pipe would wait for ever
         return None
     try:
         with safe_open(path, framework="pt") as stored:
-            train, test = stored.get_tensor("train"), stored.get_tensor("test")
-            notes = stored.metadata() or {}
+            tensors, notes = [stored.get_tensor(name) for name in names], stored.metadata() or {}
     except (OSError, SafetensorError):
         return None
-    split, digest = notes.get("split", ""), notes.get("digest", "")
-    if notes.get("split_digest") != _sha256(split) or digest != content_digest(train, test):
-        return None
-    try:
-        return Halves(train.numpy(), test.numpy(), dict(json.loads(split)), digest)
-    except (ValueError, TypeError, RecursionError):
-        return None
+    return (tensors, notes) if notes.get("digest") == content_digest(*tensors) else None
 
 
 def write(path: Path, halves: Halves) -> None:

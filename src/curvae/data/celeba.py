@@ -182,11 +182,6 @@ def load(place: Path, size: int | None = None, cache: Path | None = None, damage
 def decode(name: str, images: Images, size: int = SIDE) -> UInt8[np.ndarray, "3 size size"]:
     """One image, cropped.
 
-    Args:
-        name: of its file.
-        images: where it is.
-        size: side of the result, in pixels.
-
     Raises:
         InputError: it cannot be read, or is not 178 × 218.
     """
@@ -221,8 +216,7 @@ def locate_list(place: Path) -> Path:
 def read_list(path: Path) -> dict[str, int]:
     """The part of each image: 0 training, 1 validation, 2 test.
 
-    Args:
-        path: one name and number a line, with a space or comma between them; a heading is passed over.
+    The file has a name and a number a line, with a space or comma between them; a heading is passed over.
 
     Raises:
         InputError: unreadable, or a line of another kind.

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Shaped
 
-from curvae._checks import shown
+from curvae._checks import shown, some
 from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
@@ -56,16 +56,15 @@ class Column:
         found = [place.get(text, -1) for text in _texts(values)]
         if -1 in found:
             bad = found.index(-1)
-            known = ", ".join(self.classes[:8]) + (", …" if len(self.classes) > 8 else "")
-            raise InputError(f"{self.name} is {shown(_texts(values[bad : bad + 1])[0])}; expected one of {known}")
+            given = shown(_texts(values[bad : bad + 1])[0])
+            raise InputError(f"{self.name} is {given}; expected one of {some(self.classes, 8)}")
         return torch.nn.functional.one_hot(torch.tensor(found), len(self.classes)).float()
 
     def told(self) -> str:
         """In words."""
         if self.classes is None:
             return f"{self.name} (a number, mean {self.mean:.4g}, standard deviation {self.std:.4g})"
-        listed = ", ".join(self.classes[:6]) + (", …" if len(self.classes) > 6 else "")
-        return f"{self.name} ({len(self.classes)} classes: {listed})"
+        return f"{self.name} ({len(self.classes)} classes: {some(self.classes, 6)})"
 
 
 @dataclass(frozen=True, repr=False)

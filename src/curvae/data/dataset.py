@@ -126,10 +126,7 @@ class Dataset(OneLine):
 
 
 def content_digest(*tensors: Tensor) -> str:
-    """Sha256 over each tensor's type, shape and bytes, in order.
-
-    Args:
-        tensors: of any shape with at least one element each.
+    """Sha256 over each tensor's type, shape and bytes, in order; none of them is empty.
 
     Example:
         >>> content_digest(torch.zeros(2)) == content_digest(torch.zeros(1, 2))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from curvae._checks import some
 from curvae.data.notes import note
 from curvae.data.parts import TEST, TRAIN, VALIDATION, parts_of
 from curvae.data.split import STANDARD, Split
@@ -54,11 +55,8 @@ def listing(folder: Path, split: Split) -> Listing:
 
     Links are followed, each folder once. Names with a dot in front are passed over. A file belongs to the part that
     the first of its folders is named after, if any is. Where there are training and test images, those are the split;
-    without test images, the validation images are held out. What was left out for that is said on stderr.
-
-    Args:
-        folder: searched recursively.
-        split: used where no folder is named after a part, or all images are in one part.
+    without test images, the validation images are held out. What was left out for that is said on stderr. The seeded
+    split is for where no folder is named after a part, or all images are in one part.
 
     Raises:
         InputError: no images, or folders named after a part from which no split follows.
@@ -129,8 +127,7 @@ def _once(folder: Path, items: list[Item]) -> list[Path]:
 
 
 def _tops(items: list[Item]) -> str:
-    names = list(dict.fromkeys(item.relative.split("/")[0] for item in items))
-    return ", ".join(map(repr, names[:4])) + (", …" if len(names) > 4 else "")
+    return some(list(dict.fromkeys(repr(item.relative.split("/")[0]) for item in items)), 4)
 
 
 def _walk(root: Path, seen: dict[str, str], others: Counter[str]) -> Iterator[Item]:

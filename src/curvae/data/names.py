@@ -77,11 +77,7 @@ def title(source: str) -> str:
 
 
 def count_and_seed(source: str, default: int) -> tuple[int, int]:
-    """Of ``avatars[:COUNT[:SEED]]`` and the like.
-
-    Args:
-        source: a name for which :func:`is_name` is true.
-        default: count where none is given; the seed is 0.
+    """Of ``avatars[:COUNT[:SEED]]`` and the like; the seed is 0 where none is given.
 
     Raises:
         InputError: more than that, or no whole numbers.

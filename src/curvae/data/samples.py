@@ -37,6 +37,9 @@ class Samples(OneLine):
         condition: from a batch to the conditions of its samples.
         missing: whether NaN may stand for what was not observed.
 
+    Attributes:
+        first: the first few samples.
+
     Raises:
         InputError: no entries, or batches of which x cannot be taken.
 
@@ -65,8 +68,8 @@ class Samples(OneLine):
         self.workers = workers
         if len(self.indices) == 0:
             raise InputError("the data set is empty; expected at least one sample")
-        self._first = self[:_SEEN]
-        self.shape = (len(self.indices), *self._first.shape[1:])
+        self.first = self[:_SEEN]
+        self.shape = (len(self.indices), *self.first.shape[1:])
 
     def _told(self) -> dict[str, Any]:
         return {"source": type(self.source).__name__, "shape": tuple(self.shape)}
@@ -78,17 +81,12 @@ class Samples(OneLine):
 
     def numel(self) -> int:
         """As a tensor's."""
-        return len(self) * self._first[0].numel()
+        return len(self) * self.first[0].numel()
 
     def at(self, positions: Tensor) -> Samples:
         """Some of these."""
         chosen = self.indices[positions]
         return Samples(self.source, self.collate, self.take, chosen, self.workers, self.condition, self.missing)
-
-    @property
-    def first(self) -> Float[Tensor, "n *D"]:
-        """The first few."""
-        return self._first
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -59,10 +59,6 @@ class Split:
     def indices(self, count: int, what: str) -> tuple[Int[Tensor, " n"], Int[Tensor, " m"]]:
         """Ascending positions of the training and of the test data among ``count``.
 
-        Args:
-            count: how many data there are.
-            what: the source's name, for the error.
-
         Raises:
             InputError: fewer than two data.
         """

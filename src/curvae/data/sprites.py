@@ -72,13 +72,7 @@ def load(count: int = COUNT, seed: int = 0, *, tilted: bool = False, cache: Path
 
 
 def load_factors(count: int = COUNT, seed: int = 0) -> tuple[UInt8[np.ndarray, "N F"], UInt8[np.ndarray, "M F"]]:
-    """What :func:`load` drew: factors of the training and of the test sprites, in their order, tilted or not.
-
-    Returns:
-        Positions in ``FACTORS``' values, one column for each of its keys.
-
-    Raises:
-        InputError: an argument is out of range.
+    """What :func:`load` drew: :func:`factors` of the training and of the test sprites, tilted or not.
 
     Example:
         >>> train, test = load_factors(count=50)
@@ -91,6 +85,8 @@ def load_factors(count: int = COUNT, seed: int = 0) -> tuple[UInt8[np.ndarray, "
 def factors(count: int, seed: int) -> UInt8[np.ndarray, "N F"]:
     """Independent, uniform factors of ``count`` sprites; the first of a seed are the same for every ``count``.
 
+    They are positions in ``FACTORS``' values, one column for each of its keys.
+
     Raises:
         InputError: an argument is out of range.
     """
@@ -100,10 +96,6 @@ def factors(count: int, seed: int) -> UInt8[np.ndarray, "N F"]:
 
 def draw(rows: UInt8[np.ndarray, "B F"], tilted: bool = False) -> UInt8[np.ndarray, "B 1 64 64"]:
     """Sprites of given factors, anti-aliased: a pixel is as bright as the part of it that is covered.
-
-    Args:
-        rows: positions in ``FACTORS``' values.
-        tilted: whether with the gratings.
 
     Example:
         >>> one = draw(np.array([[0, 5, 8, 8, 8]], np.uint8))

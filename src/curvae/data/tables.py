@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from curvae._checks import nearest, shown
+from curvae._checks import nearest, shown, some
 from curvae._extras import require
 from curvae.data.notes import note
 from curvae.data.reasons import check_size, reason
@@ -188,7 +188,7 @@ def _check_distinct(names: list[str], name: str) -> None:
 def _check_named(name: str, asked: Sequence[str], there: Any, option: str) -> None:
     for column in asked:
         if column not in there:
-            listed = ", ".join(map(repr, list(there)[:8])) + (", …" if len(there) > 8 else "")
+            listed = some(list(map(repr, there)), 8)
             near = nearest(column, map(str, there))
             if column == "labels" and option != "drop":  # what the one label of an image or an array is called
                 others = ",".join(one for one in asked if one in there) or "COLUMN"

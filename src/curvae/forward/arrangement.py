@@ -82,13 +82,7 @@ class Arrangement(NamedTuple):
     def differentiate(
         self, at_all: Callable[..., Tensor], at_points: Callable[..., Tensor], *inputs: Float[Tensor, "R ..."]
     ) -> Float[Tensor, "R ..."]:
-        """A function of each sample by itself: its value at all primals and its derivative at the chosen ones.
-
-        Args:
-            at_all: the function, of all primals.
-            at_points: the same function, of the chosen ones.
-            inputs: rows of each of its arguments.
-        """
+        """A function of each sample by itself, of all primals and of the chosen ones: value and derivatives."""
         primals, tangents = zip(*map(self.split, inputs), strict=True)
         points = tuple(map(self.points, primals))
         pushed = vmap(lambda *along: jvp(at_points, points, along)[1])(*tangents)

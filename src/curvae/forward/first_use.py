@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -14,13 +13,14 @@ from torch.func import jvp
 
 from curvae._part import own_part
 from curvae._precision import full_precision
-from curvae._transforms import in_transform
+from curvae._transforms import in_transform, uncompiled
 from curvae._typing import Bool, Float, Tensor
 from curvae.errors import InputError
-from curvae.forward.hidden import OFF, Hidden, Probe
+from curvae.forward.hidden import MIXES, OFF, Hidden, Probe
 from curvae.forward.identity import identity
 from curvae.forward.kernels import differentiable, hooked
 from curvae.forward.linear import LinearLayers
+from curvae.forward.noise import Noise
 from curvae.forward.statistics import FixedStatistics, unmoved
 
 Map = Callable[[Tensor], Tensor]
@@ -97,7 +97,7 @@ def check_first_use(fn: Map, z: Float[Tensor, "B *L"]) -> None:
         return
     _known[key] = weakref.ref(owner, lambda _: _known.pop(key, None))
     try:
-        with full_precision(z), _eager():
+        with full_precision(z), uncompiled():
             _Examination(fn, z.detach()).run()
     except InputError:
         del _known[key]
@@ -123,10 +123,10 @@ class _Examination:
 
     def run(self) -> None:
         """All that can be found out."""
-        before = _random_states(self.z)
+        noise = Noise(self.z.device)
         eta = self._watched()
-        if any(not torch.equal(one, other) for one, other in zip(before, _random_states(self.z), strict=True)):
-            _restore(before, self.z)
+        if noise.drawn():
+            noise.rewind()
             return
         with torch.no_grad():
             again = self._at(self.z)
@@ -174,10 +174,7 @@ class _Examination:
             return
         leaked = float(values.detach()[~self.chosen].norm())
         if leaked > _LEAK * float(values.detach().norm()):
-            raise InputError(
-                "the decoder mixes the samples of a batch: latents of some move the outputs of others, and the "
-                f"penalty of each sample would be wrong; give one that decodes each row by itself{OFF}"
-            )
+            raise InputError(MIXES)
 
     def _with_gradients(self, u: Float[Tensor, "B *D"], v: Float[Tensor, "B *L"]) -> None:
         point, weights = self.z.clone().requires_grad_(), u.clone().requires_grad_()
@@ -228,24 +225,6 @@ def ordinary(z: Tensor) -> bool:
     watched = torch._C._len_torch_dispatch_stack() > 0  # somebody counts operations, or tensors are fake
     recording = traced or watched or hooked() or (z.is_cuda and torch.cuda.is_current_stream_capturing())
     return z.dim() >= 2 and 0 not in z.shape and z.is_floating_point() and not recording
-
-
-def _eager() -> AbstractContextManager[Any]:
-    """Compiled code is not compiled anew for this."""
-    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and importing it takes a second
-        return nullcontext()
-    return torch.compiler.set_stance("force_eager")
-
-
-def _random_states(like: Tensor) -> list[Tensor]:
-    states = [torch.get_rng_state()]
-    return [*states, torch.cuda.get_rng_state(like.device)] if like.is_cuda else states
-
-
-def _restore(states: list[Tensor], like: Tensor) -> None:
-    torch.set_rng_state(states[0])
-    if like.is_cuda:
-        torch.cuda.set_rng_state(states[1], like.device)
 
 
 def leaves_of(output: Tensor) -> list[Tensor]:

@@ -13,6 +13,10 @@ from curvae.forward.normalisation import normalises_by_batch
 
 OFF = "; curvature.unchecked() switches this check off"
 """How each refusal at a decoder's first use ends."""
+MIXES = (
+    "the decoder mixes the samples of a batch: latents of some move the outputs of others, and the penalty of each "
+    f"sample would be wrong; give one that decodes each row by itself{OFF}"
+)
 
 
 class Probe(torch.Tensor):

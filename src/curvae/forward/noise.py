@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -17,7 +18,7 @@ class Noise:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._cpu = torch.get_rng_state()
-        self._own = None if device.type == "cpu" else torch.get_device_module(device).get_rng_state(device)
+        self._own: Any = None if device.type == "cpu" else torch.get_device_module(device).get_rng_state(device)
 
     @contextmanager
     def again(self) -> Iterator[None]:
@@ -26,6 +27,12 @@ class Noise:
         with torch.random.fork_rng(devices, device_type="cuda" if self._own is None else self._device.type):
             self.rewind()
             yield
+
+    def drawn(self) -> bool:
+        """Whether anything was drawn since."""
+        now = Noise(self._device)
+        same = torch.equal(self._cpu, now._cpu) and (self._own is None or torch.equal(self._own, now._own))
+        return not same
 
     def rewind(self) -> None:
         """Go back there, after a pass that came to nothing."""

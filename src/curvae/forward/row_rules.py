@@ -28,7 +28,7 @@ from curvae.forward.row_activations import KERNELS, elementwise
 from curvae.forward.row_normalisation import Groups
 from curvae.forward.row_normalisation import normalise as normalise_samples
 from curvae.forward.row_products import shifted
-from curvae.forward.statistics import BatchNorm, BatchStatistics, FixedStatistics
+from curvae.forward.statistics import INSTANCE_NORM, BatchNorm, BatchStatistics, FixedStatistics
 
 
 class CannotFollow(Exception):
@@ -194,8 +194,7 @@ def _group_norm(call: Call) -> Tensor:
 
 
 def _instance_norm(call: Call) -> Tensor:
-    own = ("running_mean", "running_var", "weight", "bias", "use_input_stats", "momentum", "eps")
-    named = call.named(("input", *own))
+    named = call.named(INSTANCE_NORM)
     if named.get("running_mean") is not None or not named.get("use_input_stats", True):
         return _per_sample(call, named, None)
     return _per_sample(call, named, Groups(call.args[0].shape[1], (), named.get("eps", 1e-5)))

@@ -25,14 +25,9 @@ VIEWS: frozenset[Callable[..., Any]] = frozenset(
 def view(
     func: Callable[..., Any], rows: Float[Tensor, "R *S"], axis: int, rest: list[Any], options: dict[str, Any]
 ) -> list[tuple[Float[Tensor, "R *T"], int]] | tuple[Float[Tensor, "R *T"], int]:
-    """Rows in another order of their axes, or parts of each, and where the decoder sees the batch in them.
+    """Rows by one of :data:`VIEWS`: in another order of their axes, or parts of each, and where the batch is then.
 
-    Args:
-        func: one of :data:`VIEWS`.
-        rows: the batch is the first axis.
-        axis: where the decoder sees it.
-        rest: the other arguments.
-        options: and those with names.
+    That is where the decoder sees it, as ``axis`` says for what is given; in memory it is the first axis.
 
     Raises:
         CannotFollow: not every row of what comes out is of one row alone.

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import weakref
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional
 
+from curvae._transforms import uncompiled
 from curvae._typing import Float, Int, Tensor
 from curvae.cpu.switch import Switch
 from curvae.cpu.weight_gradients import MatrixWeightGradients
@@ -187,7 +186,8 @@ def push_rows(
     of = Pass(arrangement, statistics, torch.is_grad_enabled())
     watch = _Watch()
     try:
-        with watch, torch.enable_grad(), _uncompiled(), without_checkpoints():
+        # the compiler knows no rules
+        with watch, torch.enable_grad(), uncompiled(), without_checkpoints():
             output = fn(Rows(arrangement.join(z, tangents), of))
         if not isinstance(output, Rows):
             raise CannotFollow("its output does not depend on its input")
@@ -199,13 +199,3 @@ def push_rows(
     if statistics.reuses:  # an earlier pass has counted this batch
         watch.undo()
     return arrangement.split(output.rows)
-
-
-@contextmanager
-def _uncompiled() -> Iterator[None]:
-    """Let a compiled decoder run as it was written: the compiler knows no rules."""
-    if "torch._dynamo" not in sys.modules or torch.compiler.is_compiling():  # importing it takes seconds
-        yield
-        return
-    with torch.compiler.set_stance("force_eager"):
-        yield

@@ -12,12 +12,13 @@ import torch
 from torch import nn
 
 from curvae._precision import full_precision
-from curvae._transforms import in_transform, one_at_a_time
+from curvae._transforms import in_transform, one_at_a_time, uncompiled
 from curvae._typing import Float, Int, Tensor
 from curvae.conditioned import Conditioned
 from curvae.errors import InputError
 from curvae.forward.checkpoints import noticed_checkpoints, without_checkpoints
 from curvae.forward.first_use import checked
+from curvae.forward.hidden import MIXES
 from curvae.forward.identity import identity, parts
 from curvae.forward.noise import Noise
 from curvae.forward.pushforward import Decoder, check_latents, check_output
@@ -120,7 +121,7 @@ class Differences:
         if owner is not None and known is not None and known[0]() is owner:
             return known[1]
         # looking costs a few calls without gradients, which the compiler would take a minute to prepare for
-        with torch.no_grad(), torch.compiler.set_stance("force_eager") if self._opaque else nullcontext():
+        with torch.no_grad(), uncompiled() if self._opaque else nullcontext():
             follows = self._examined()
         if owner is not None:
             _alone[key] = weakref.ref(owner, lambda _: _alone.pop(key, None)), follows
@@ -132,11 +133,7 @@ class Differences:
             return False  # it changes from call to call
         step = half.view(-1, *[1] * (self.z.dim() - 1)) * self.z.std().clamp(min=0.1)
         if checked() and not _close(self._decode(self.z + step)[~half], self.eta[~half]):
-            raise InputError(
-                "the decoder mixes the samples of a batch: latents of some move the outputs of others, and the "
-                "penalty of each sample would be wrong; give one that decodes each row by itself; "
-                "curvature.unchecked() switches this check off"
-            )
+            raise InputError(MIXES)
         try:
             return _close(self._decode(self.z[half], half), self.eta[half])
         except (RuntimeError, IndexError, ValueError):  # it holds something of every sample, of another shape
@@ -155,7 +152,7 @@ def _opaque(fn: Decoder) -> bool:
         InputError: so it is, and some layer of the decoder normalises by the batch.
     """
     layers = [layer for part in _modules(fn) for layer in part.modules()]
-    found = any(_is_opaque(layer) for layer in layers)
+    found = any(is_opaque(layer) for layer in layers)
     if found and any(layer.training and is_batch_norm(layer) for layer in layers):
         raise InputError(
             "the decoder is compiled or scripted, in part at least, and has batch normalisation in train mode, whose "
@@ -178,6 +175,7 @@ def _modules(fn: Callable[..., Any]) -> Iterator[nn.Module]:
     yield from (part for part in parts(fn) if isinstance(part, nn.Module))
 
 
-def _is_opaque(module: nn.Module) -> bool:
+def is_opaque(module: nn.Module) -> bool:
+    """Whether one module, by itself, is compiled or scripted."""
     compiled = hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
     return compiled or isinstance(module, torch.jit.ScriptModule)

@@ -238,7 +238,7 @@ class Unmoved(Counters):
                 given.update(running_mean=None, running_var=None)
             args, options = (given.pop("input"),), given
         elif func is instance_norm:
-            given = _named(_INSTANCE_NORM, args, options)
+            given = _named(INSTANCE_NORM, args, options)
             if given.get("use_input_stats", True):
                 given.update(running_mean=None, running_var=None)
             args, options = (given.pop("input"),), given
@@ -251,7 +251,7 @@ class Unmoved(Counters):
 
 
 _BATCH_NORM = ("input", *BatchNorm._fields)
-_INSTANCE_NORM = ("input", "running_mean", "running_var", "weight", "bias", "use_input_stats", "momentum", "eps")
+INSTANCE_NORM = ("input", "running_mean", "running_var", "weight", "bias", "use_input_stats", "momentum", "eps")
 
 
 def _named(names: Sequence[str], args: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -267,7 +267,7 @@ def _by_batch(args: Sequence[Any], options: Mapping[str, Any]) -> bool:
 
 def _moves(args: Sequence[Any], options: Mapping[str, Any]) -> bool:
     """Whether a call of ``instance_norm`` moves running statistics."""
-    given = _named(_INSTANCE_NORM, args, options)
+    given = _named(INSTANCE_NORM, args, options)
     return given.get("running_mean") is not None and given.get("use_input_stats", True)
 
 

@@ -33,10 +33,7 @@ def whole_batch(part: Part | None) -> Iterator[None]:
     Random numbers are this part's of those for the whole batch (:func:`~curvae._part.drawn`), and train-mode batch
     normalisation, inside derivatives and outside, takes the statistics of all parts, through which gradients flow to
     all of them. Running statistics move at the end. Gradients of the sum over processes of their losses are the sums
-    of the gradients that each of them gets.
-
-    Args:
-        part: ``None`` where the batch is whole, and nothing is done.
+    of the gradients that each of them gets. With None the batch is whole, and nothing is done.
     """
     if part is None:
         yield

@@ -22,19 +22,15 @@ class Prior(Protocol):
     @property
     def dim(self) -> int:
         """The number of latents d."""
-        ...
 
     def normalise(self, z: Float[Tensor, "*B d"]) -> Float[Tensor, "*B d"]:
         """Map z ~ p to n ~ N(0, I)."""
-        ...
 
     def denormalise(self, n: Float[Tensor, "*B d"]) -> Float[Tensor, "*B d"]:
         """Map n ~ N(0, I) to z ~ p: the inverse of :meth:`normalise`."""
-        ...
 
     def log_prob(self, z: Float[Tensor, "*B d"]) -> Float[Tensor, "*B"]:
         """The log-density of z."""
-        ...
 
 
 class Factorised(OneLine):

@@ -23,15 +23,12 @@ class Transform(Protocol):
 
     def __call__(self, z: Float[Tensor, "*B d"]) -> Float[Tensor, "*B d"]:
         """Return r(z)."""
-        ...
 
     def inverse(self, z: Float[Tensor, "*B d"]) -> Float[Tensor, "*B d"]:
         """Return r⁻¹(z)."""
-        ...
 
     def jacobian(self, z: Float[Tensor, "B d"]) -> Float[Tensor, "B d d"]:
         """Return J_r(z)."""
-        ...
 
 
 @dataclass(frozen=True, repr=False)

@@ -146,6 +146,30 @@ class Location(ElementwiseLikelihood):
         return eta
 
 
+class UnitInterval(ElementwiseLikelihood):
+    """Values in [0, 1], with an nll that lacks no constant."""
+
+    def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+        """Minus the nll, which lacks no constant."""
+        return -self.nll(eta, x)
+
+    def check(self, x: Tensor) -> None:
+        """Values outside [0, 1] are refused."""
+        check_unit_interval(self, x)
+
+
+class LogMean(ElementwiseLikelihood):
+    r"""Counts of mean $e^\eta$."""
+
+    def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        r"""$e^\eta$."""
+        return eta.exp()
+
+    def check(self, x: Tensor) -> None:
+        """What are no counts is refused."""
+        check_counts(self, x)
+
+
 def check_likelihood(likelihood: object) -> None:
     """Refuse what is no observation model, such as the name or the class of one.
 

@@ -7,10 +7,10 @@ from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_
 
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
-from curvae.likelihoods.base import ElementwiseLikelihood, check_same_shape, check_unit_interval, per_sample
+from curvae.likelihoods.base import UnitInterval, check_same_shape, check_unit_interval, per_sample
 
 
-class Bernoulli(ElementwiseLikelihood):
+class Bernoulli(UnitInterval):
     r"""Bernoulli on **probabilities** $\eta=g\in(0,1)$: a sigmoid belongs to the decoder $g$.
 
     The diagonal of $-H_{p_x}$ is $x/g^2+(1-x)/(1-g)^2$, which for $x\in\{0,1\}$ is the paper's $1/(1-x-g)^2$. Because
@@ -51,10 +51,6 @@ class Bernoulli(ElementwiseLikelihood):
         on, off = eta.where(x > 0, 1).log(), torch.log1p(-eta.where(x < 1, 0))
         return -per_sample(x * on.clamp(min=-100) + (1 - x) * off.clamp(min=-100))
 
-    def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
-        """Minus the nll: the Bernoulli has no further constant."""
-        return -self.nll(eta, x)
-
     def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         """The probabilities themselves."""
         return eta
@@ -85,7 +81,7 @@ class Bernoulli(ElementwiseLikelihood):
         return "Bernoulli()"
 
 
-class BernoulliLogits(ElementwiseLikelihood):
+class BernoulliLogits(UnitInterval):
     r"""Bernoulli on **logits**: $\eta=g$ and $p(x{=}1)=s(\eta)$; the sigmoid $s$ belongs to the observation model.
 
     $-H_{p_x}=s(1-s)$, independent of $x$, so that (6) is exact for piecewise-linear decoders. Grey $x\in[0,1]$ as in
@@ -101,10 +97,6 @@ class BernoulliLogits(ElementwiseLikelihood):
         check_same_shape(eta, x)
         return per_sample(binary_cross_entropy_with_logits(eta, x.to(eta.dtype), reduction="none"))
 
-    def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
-        """Minus the nll: the Bernoulli has no further constant."""
-        return -self.nll(eta, x)
-
     def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         r"""$s(\eta)$."""
         return eta.sigmoid()
@@ -119,10 +111,6 @@ class BernoulliLogits(ElementwiseLikelihood):
 
     def _root_curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         return root_of_slope(eta)
-
-    def check(self, x: Tensor) -> None:
-        """Values outside [0, 1] are refused."""
-        check_unit_interval(self, x)
 
     def __repr__(self) -> str:
         return "BernoulliLogits()"

@@ -8,10 +8,10 @@ import torch
 
 from curvae._checks import positive
 from curvae._typing import Float, Tensor
-from curvae.likelihoods.base import ElementwiseLikelihood, Location, check_same_shape, check_unit_interval, per_sample
+from curvae.likelihoods.base import Location, UnitInterval, check_same_shape, per_sample
 
 
-class ContinuousBernoulli(ElementwiseLikelihood):
+class ContinuousBernoulli(UnitInterval):
     r"""The normalised density on $[0,1]$ that the Bernoulli's cross-entropy lacks, on logits $\eta$.
 
     $\log p=x\eta-A(\eta)$ with $A=\log\frac{e^\eta-1}\eta$, so $-H_{p_x}=A''=\frac1{\eta^2}-\frac1{4\sinh^2(\eta/2)}$:
@@ -32,10 +32,6 @@ class ContinuousBernoulli(ElementwiseLikelihood):
         # A(η) − xη for η < 0; for η > 0 it is the mirror image
         exact = size * torch.where(eta < 0, x, 1 - x) + torch.log1p(-(-size).exp()) - size.log()
         return per_sample(torch.where(small, series, exact))
-
-    def log_prob(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
-        """Minus the nll, which is normalised."""
-        return -self.nll(eta, x)
 
     def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         r"""$A'(\eta)=\tfrac12+\tfrac12(\coth\tfrac\eta2-\tfrac2\eta)$."""
@@ -65,10 +61,6 @@ class ContinuousBernoulli(ElementwiseLikelihood):
         ratio = 2 * size * (-size).exp() / (1 - (-2 * size).exp())
         exact = size.reciprocal() * (1 - ratio.square()).sqrt()
         return 0.5 * torch.where(small, series.sqrt(), exact)
-
-    def check(self, x: Tensor) -> None:
-        """Values outside [0, 1] are refused."""
-        check_unit_interval(self, x)
 
     def __repr__(self) -> str:
         return "ContinuousBernoulli()"

@@ -12,8 +12,8 @@ from curvae._checks import positive
 from curvae._typing import Bool, Float, Int, Tensor
 from curvae.errors import InputError
 from curvae.likelihoods.base import (
-    ElementwiseLikelihood,
     Likelihood,
+    LogMean,
     check_counts,
     check_number_of_outputs,
     check_same_shape,
@@ -27,7 +27,7 @@ _LARGE = 1e15
 """From here on the normal approximation is exact to float64."""
 
 
-class Poisson(ElementwiseLikelihood):
+class Poisson(LogMean):
     r"""Poisson counts on **log-rates**: $\eta=\log\lambda$, $x\in\{0,1,2,\dots\}$; $-H_{p_x}=e^\eta$.
 
     Example:
@@ -44,10 +44,6 @@ class Poisson(ElementwiseLikelihood):
         r"""$x\eta-e^\eta-\log x!$."""
         return -self.nll(eta, x) - per_sample(torch.lgamma(x.to(eta.dtype) + 1))
 
-    def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
-        r"""$e^\eta$."""
-        return eta.exp()
-
     def sample(self, eta: Float[Tensor, "B *D"], generator: torch.Generator | None = None) -> Float[Tensor, "B *D"]:
         """Counts, as floating point numbers."""
         return _poisson(eta.exp(), generator)
@@ -59,15 +55,11 @@ class Poisson(ElementwiseLikelihood):
     def _root_curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         return (0.5 * eta).exp()
 
-    def check(self, x: Tensor) -> None:
-        """What are no counts is refused."""
-        check_counts(self, x)
-
     def __repr__(self) -> str:
         return "Poisson()"
 
 
-class NegativeBinomial(ElementwiseLikelihood):
+class NegativeBinomial(LogMean):
     r"""Counts more spread than Poisson's, on **log-means**: $\eta=\log\mu$, variance $\mu+\mu^2/r$.
 
     $-H_{p_x}=(x+r)\frac{re^\eta}{(r+e^\eta)^2}\ge0$: concave in the log-mean for every $x$. $r\to\infty$ is Poisson.
@@ -99,10 +91,6 @@ class NegativeBinomial(ElementwiseLikelihood):
         normaliser = torch.lgamma(x + 1) + math.lgamma(r) - torch.lgamma(x + r) + x * math.log(r)
         return -self.nll(eta, x) - per_sample(normaliser)
 
-    def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
-        r"""$e^\eta$."""
-        return eta.exp()
-
     def sample(self, eta: Float[Tensor, "B *D"], generator: torch.Generator | None = None) -> Float[Tensor, "B *D"]:
         r"""Poisson counts whose rate is $e^\eta$ times a gamma variable of mean 1 and variance 1/r."""
         return _overdispersed(eta, torch.full_like(eta, self.dispersion), generator)
@@ -118,15 +106,11 @@ class NegativeBinomial(ElementwiseLikelihood):
     def _logit(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         return eta - math.log(self.dispersion)
 
-    def check(self, x: Tensor) -> None:
-        """What are no counts is refused."""
-        check_counts(self, x)
-
     def __repr__(self) -> str:
         return f"NegativeBinomial(dispersion={self.dispersion:g})"
 
 
-class LearnedNegativeBinomial(nn.Module, ElementwiseLikelihood):
+class LearnedNegativeBinomial(nn.Module, LogMean):
     r"""Negative binomial counts whose dispersion is learned, one for all outputs or one for each.
 
     As :class:`NegativeBinomial`, but the nll keeps what depends on $r$:
@@ -178,10 +162,6 @@ class LearnedNegativeBinomial(nn.Module, ElementwiseLikelihood):
         r"""Minus :meth:`nll_each` and $\log x!$."""
         return -self.nll_each(eta, x) - torch.lgamma(x.to(eta.dtype) + 1)
 
-    def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
-        r"""$e^\eta$."""
-        return eta.exp()
-
     def sample(self, eta: Float[Tensor, "B *D"], generator: torch.Generator | None = None) -> Float[Tensor, "B *D"]:
         r"""Poisson counts whose rate is $e^\eta$ times a gamma variable of mean 1 and variance 1/r."""
         return _overdispersed(eta, self.dispersion.detach().to(eta).expand_as(eta), generator)
@@ -194,10 +174,6 @@ class LearnedNegativeBinomial(nn.Module, ElementwiseLikelihood):
     def _root_curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         root = root_of_slope(eta - self.log_dispersion.to(eta.dtype))
         return (x + self.dispersion.to(eta.dtype)).sqrt() * root
-
-    def check(self, x: Tensor) -> None:
-        """What are no counts is refused."""
-        check_counts(self, x)
 
     def __repr__(self) -> str:
         return f"LearnedNegativeBinomial(dispersion={span(self.dispersion)})"

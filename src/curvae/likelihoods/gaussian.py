@@ -8,7 +8,7 @@ import torch
 
 from curvae._checks import positive
 from curvae._typing import Float, Tensor
-from curvae.likelihoods.base import Location, check_same_shape, per_sample
+from curvae.likelihoods.base import Likelihood, Location, check_likelihood, check_same_shape, per_sample
 
 
 class Gaussian(Location):
@@ -56,3 +56,15 @@ class Gaussian(Location):
 
     def __repr__(self) -> str:
         return f"Gaussian(sigma={self.sigma:g})"
+
+
+def or_gaussian(likelihood: Likelihood | None) -> Likelihood:
+    """The observation model; of unit variance and Gaussian where none is given.
+
+    Raises:
+        InputError: it is none.
+    """
+    if likelihood is None:
+        return Gaussian()
+    check_likelihood(likelihood)
+    return likelihood

@@ -24,6 +24,11 @@ def takes_missing(likelihood: object) -> bool:
     return isinstance(likelihood, nn.Module) and any(isinstance(part, Masked) for part in likelihood.modules())
 
 
+def unmasked(likelihood: Likelihood) -> Likelihood:
+    """What is behind a mask, if there is one."""
+    return likelihood.likelihood if isinstance(likelihood, Masked) else likelihood
+
+
 class Masked(nn.Module, Likelihood):
     r"""Another observation model where some numbers were not observed: those are **NaN** in ``x``.
 

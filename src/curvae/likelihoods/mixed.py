@@ -13,17 +13,11 @@ from curvae._typing import Bool, Float, Tensor
 from curvae.errors import InputError
 from curvae.likelihoods.base import Likelihood
 from curvae.likelihoods.counts import Categorical
-from curvae.likelihoods.masked import Masked
+from curvae.likelihoods.masked import unmasked
 
 
 class Part(NamedTuple):
-    """One observation model of several.
-
-    Args:
-        likelihood: of these columns.
-        columns: how many columns of the data are its.
-        outputs: how many of the decoder's outputs are its.
-    """
+    """One observation model of several, and how many columns of the data and outputs of the decoder are its."""
 
     likelihood: Likelihood
     columns: int
@@ -147,4 +141,4 @@ def _part(likelihood: Likelihood, columns: int, outputs: int | None = None) -> P
 
 
 def _is_categorical(likelihood: Likelihood) -> bool:
-    return isinstance(likelihood.likelihood if isinstance(likelihood, Masked) else likelihood, Categorical)
+    return isinstance(unmasked(likelihood), Categorical)

@@ -9,11 +9,8 @@ from curvae._checks import positive
 from curvae._transforms import in_transform
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
-from curvae.likelihoods.base import Likelihood, check_same_shape
-from curvae.likelihoods.counts import LearnedNegativeBinomial, NegativeBinomial, Poisson
-from curvae.likelihoods.masked import Masked
-
-_COUNTS = (Poisson, NegativeBinomial, LearnedNegativeBinomial)
+from curvae.likelihoods.base import Likelihood, LogMean, check_same_shape
+from curvae.likelihoods.masked import unmasked
 
 
 class SizeFactors(nn.Module, Likelihood):
@@ -36,6 +33,7 @@ class SizeFactors(nn.Module, Likelihood):
         InputError: another likelihood, a ``typical`` that is not > 0, or (when used) a size factor that is not > 0.
 
     Example:
+        >>> from curvae.likelihoods import Poisson
         >>> eta, counts = torch.zeros(1, 2), torch.tensor([[6.0, 2.0]])
         >>> SizeFactors(Poisson(), typical=2.0).log_prob(eta, counts)  # s = 4
         tensor([-4.1820])
@@ -46,8 +44,7 @@ class SizeFactors(nn.Module, Likelihood):
 
     def __init__(self, likelihood: Likelihood, typical: float | None = None) -> None:
         super().__init__()
-        inner = likelihood.likelihood if isinstance(likelihood, Masked) else likelihood
-        if not isinstance(inner, _COUNTS):
+        if not isinstance(unmasked(likelihood), LogMean):
             raise InputError(
                 f"size factors are for Poisson, NegativeBinomial and LearnedNegativeBinomial, whose outputs are "
                 f"logarithms of means; got {likelihood}"

@@ -84,12 +84,9 @@ def conditioned_batches(model: Model, data: Any, batch_size: int) -> Iterator[tu
     That is the model itself, or of a conditional one the model at the piece's conditions: of ``model.given(c)`` the
     rows of c that belong to the piece, and of a model without given conditions what its batches hold beside x.
 
-    Args:
-        model: on any device.
-        data: ``[N, *D]``, whatever :func:`curvae.data.as_samples` takes; or an iterable of such batches, for instance a
-            ``DataLoader``. Of a batch that is a tuple or a list the first entry is x, the second the condition of a
-            conditional model.
-        batch_size: of arrays; an iterable's batches stay as they are.
+    The data are ``[N, *D]``, whatever :func:`curvae.data.as_samples` takes; or an iterable of such batches, such as a
+    ``DataLoader``, which stay as they are. Of a batch that is a tuple or a list the first entry is x, the second the
+    condition of a conditional model.
 
     Raises:
         InputError: no data, or what is no data; no condition for a conditional model, or as many as there are not data.

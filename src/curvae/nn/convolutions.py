@@ -11,14 +11,7 @@ from curvae.nn.same import SameConv2d, SameConvTranspose2d
 
 
 def encoding(channels: Sequence[int], kernel: int, strides: Sequence[int], normalise: bool = True) -> nn.Sequential:
-    """Convolutions, each with batch normalisation and ELU, then flatten.
-
-    Args:
-        channels: of the image and after every convolution.
-        kernel: side of all kernels.
-        strides: one for each convolution.
-        normalise: whether with batch normalisation.
-    """
+    """Convolutions, each with batch normalisation and ELU, then flatten; ``channels`` begin with the image's."""
     layers: list[nn.Module] = []
     for before, after, stride in zip(channels[:-1], channels[1:], strides, strict=True):
         layers += [SameConv2d(before, after, kernel, stride), *_norm(nn.BatchNorm2d, after, normalise), nn.ELU()]
@@ -38,16 +31,7 @@ def decoding(
     """A linear layer, transposed convolutions, a convolution to the image, and a sigmoid if asked for.
 
     Batch normalisation and ELU follow every layer but the last two; ELU alone follows the last transposed convolution.
-
-    Args:
-        latents: d.
-        channels: after the linear layer and after every transposed convolution.
-        side: of the map that the linear layer makes.
-        kernel: side of all kernels.
-        strides: one for each transposed convolution.
-        colours: channels of the image.
-        sigmoid: whether to end in one.
-        normalise: whether with batch normalisation.
+    ``channels`` begin with those of the map that the linear layer makes, which has ``side``; the image has ``colours``.
 
     Raises:
         InputError: if ``latents`` is not ≥ 1.

@@ -28,9 +28,7 @@ class Pointwise(nn.Linear):
 def out_features(encoder: nn.Module, maps: bool) -> int:
     """How many features an encoder gives: what it declares, else those of its last linear layer.
 
-    Args:
-        encoder: any module.
-        maps: whether convolutions count as linear layers.
+    With ``maps`` convolutions count as linear layers.
 
     Raises:
         InputError: it cannot be told.
@@ -52,11 +50,7 @@ def out_features(encoder: nn.Module, maps: bool) -> int:
 def warn_of_doubt(encoder: nn.Module, features: int, latents: int, posterior: bool) -> None:
     """Say what is done with an encoder that may have been meant otherwise.
 
-    Args:
-        encoder: the one.
-        features: how many it gives.
-        latents: how many means are needed.
-        posterior: whether entries of a factor are needed, too.
+    With ``posterior`` entries of a factor are needed beside the means.
     """
     last = _last_layer(encoder)
     if features == latents and isinstance(last, _BOUNDED):

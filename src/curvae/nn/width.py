@@ -8,10 +8,6 @@ from curvae._checks import positive
 def scaled(channels: int, width: float) -> int:
     """``channels`` times ``width``, rounded, and at least 1.
 
-    Args:
-        channels: at width 1.
-        width: > 0.
-
     Raises:
         InputError: if ``width`` is not > 0.
 

@@ -11,8 +11,8 @@ from curvae._precision import at_least_float32
 from curvae._typing import Tensor
 from curvae.autoencoder import Model
 from curvae.errors import InputError
-from curvae.likelihoods import Gaussian, Likelihood
-from curvae.likelihoods.base import check_likelihood
+from curvae.likelihoods import Likelihood
+from curvae.likelihoods.gaussian import or_gaussian
 from curvae.objectives.loss import check_model
 from curvae.objectives.support import check_support
 from curvae.objectives.terms import Terms
@@ -48,8 +48,7 @@ class BetaVAE:
         self, beta: float, likelihood: Likelihood | None = None, samples: int = 1, antithetic: bool = False
     ) -> None:
         self.beta = non_negative("beta", beta)
-        self.likelihood = Gaussian() if likelihood is None else likelihood
-        check_likelihood(self.likelihood)
+        self.likelihood = or_gaussian(likelihood)
         self.samples = positive_int("samples", samples)
         self.antithetic = antithetic
         if antithetic and samples % 2:

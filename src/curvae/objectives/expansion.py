@@ -8,7 +8,8 @@ from curvae._once import with_gradient_of
 from curvae._precision import full_precision
 from curvae._rank import finite_or_zero, negligible
 from curvae._typing import Float, Tensor
-from curvae.curvature import Columns, Estimator, Exact, Fraction, SampledColumns
+from curvae.curvature import Columns, Estimator, Exact, SampledColumns
+from curvae.curvature.fraction import on_all
 from curvae.errors import InputError
 from curvae.forward.kernels import root
 from curvae.posteriors import Along, BlockDiagonal, Diagonal, Full, Structure
@@ -90,7 +91,7 @@ def sampled_expansion(
         with full_precision(sampled.columns):
             terms = _minimum(sampled.columns.flatten(1, -2).double().square().sum(1), weight, beta)
             values = (terms / sampled.probabilities[sampled.indices]).mean(-1).to(sampled.columns.dtype)
-    return values if sampled.subsample is None else sampled.subsample.spread(values)
+    return sampled.spread(values)
 
 
 def check_expansion(estimator: Estimator, structure: Structure) -> None:
@@ -100,7 +101,7 @@ def check_expansion(estimator: Estimator, structure: Structure) -> None:
         InputError: one line of it.
     """
     _check_structure(structure)
-    inner = estimator.estimator if isinstance(estimator, Fraction) else estimator
+    inner = on_all(estimator)
     if not isinstance(inner, Exact | Columns):
         raise InputError(
             f"an expansion takes roots, of which {estimator} gives no unbiased estimate: use Columns(k) or Exact()"

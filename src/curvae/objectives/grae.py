@@ -14,17 +14,17 @@ from curvae.curvature import (
     Curvature,
     Estimator,
     Exact,
-    Fraction,
     Linearised,
     PenaltyEstimate,
     check_curvature,
 )
 from curvae.curvature.estimator import check_estimator
+from curvae.curvature.fraction import on_all
 from curvae.curvature.hessian import hessian_products
 from curvae.errors import InputError
 from curvae.forward.pushforward import unit_tangents
-from curvae.likelihoods import Gaussian, Likelihood
-from curvae.likelihoods.base import check_likelihood
+from curvae.likelihoods import Likelihood
+from curvae.likelihoods.gaussian import or_gaussian
 from curvae.objectives.expansion import check_expansion, sampled_expansion
 from curvae.objectives.loss import check_model
 from curvae.objectives.orthogonality import sampled_orthogonality
@@ -85,8 +85,7 @@ class GRAE:
         expansion: float = 0.0,
     ) -> None:
         self.beta = positive("beta", beta)
-        self.likelihood = Gaussian() if likelihood is None else likelihood
-        check_likelihood(self.likelihood)
+        self.likelihood = or_gaussian(likelihood)
         self.structure = Full() if structure is None else structure
         check_structure(self.structure)
         self.estimator = Exact() if estimator is None else estimator
@@ -184,5 +183,5 @@ class GRAE:
 
 def gives_pairs(estimator: Estimator) -> bool:
     """Whether an estimator pushes pairs of columns of one sample, which an orthogonality penalty needs."""
-    inner = estimator.estimator if isinstance(estimator, Fraction) else estimator
+    inner = on_all(estimator)
     return isinstance(inner, Exact) or (isinstance(inner, Columns) and inner.count > 1)

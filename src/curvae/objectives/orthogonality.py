@@ -60,7 +60,7 @@ def sampled_orthogonality(sampled: SampledColumns, structure: Structure, latents
         tensor([0.])
     """
     if sampled.indices is None or sampled.probabilities is None:
-        return _spread(orthogonality(sampled.columns, structure), sampled)
+        return sampled.spread(orthogonality(sampled.columns, structure))
     count = sampled.columns.shape[-1]
     if count < 2:
         raise InputError("an orthogonality penalty needs at least two sampled columns; got 1: use Columns(2) or more")
@@ -68,11 +68,7 @@ def sampled_orthogonality(sampled: SampledColumns, structure: Structure, latents
     asked, number = _asked(structure, latents, c)
     weights = _outer(sampled.probabilities[c].reciprocal()) * asked
     total = (_squared_cosines(sampled.columns) * weights).sum((-1, -2))
-    return _spread((total / (count * (count - 1) * max(number, 1))).to(sampled.columns.dtype), sampled)
-
-
-def _spread(values: Float[Tensor, " m"], sampled: SampledColumns) -> Float[Tensor, " B"]:
-    return values if sampled.subsample is None else sampled.subsample.spread(values)
+    return sampled.spread((total / (count * (count - 1) * max(number, 1))).to(sampled.columns.dtype))
 
 
 def _asked(structure: Structure, latents: int, c: Int[Tensor, "m K"]) -> tuple[Bool[Tensor, "m K K"], int]:

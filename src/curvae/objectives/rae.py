@@ -9,8 +9,8 @@ from curvae._typing import Tensor
 from curvae.autoencoder import Model
 from curvae.curvature import Linearised, Trace
 from curvae.errors import InputError
-from curvae.likelihoods import Gaussian, Likelihood
-from curvae.likelihoods.base import check_likelihood
+from curvae.likelihoods import Likelihood
+from curvae.likelihoods.gaussian import or_gaussian
 from curvae.objectives.loss import check_model
 from curvae.objectives.support import check_support
 from curvae.objectives.terms import Terms
@@ -53,8 +53,7 @@ class RAE:
     ) -> None:
         self.encoder_weight = non_negative("encoder_weight", encoder_weight)
         self.decoder_weight = non_negative("decoder_weight", decoder_weight)
-        self.likelihood = Gaussian() if likelihood is None else likelihood
-        check_likelihood(self.likelihood)
+        self.likelihood = or_gaussian(likelihood)
         self.trace = Trace() if trace is None else trace
         if not isinstance(self.trace, Trace):
             raise InputError(f"trace is {shown(trace)}; expected curvature.Trace(), such as Trace(Signs(1))")

@@ -13,7 +13,7 @@ from curvae.curvature.estimator import check_estimator
 from curvae.errors import InputError
 from curvae.forward.pushforward import Decoder
 from curvae.likelihoods import Gaussian, Likelihood
-from curvae.likelihoods.base import check_likelihood
+from curvae.likelihoods.gaussian import or_gaussian
 from curvae.objectives.expansion import check_expansion, sampled_expansion
 from curvae.objectives.loss import check_decoder
 from curvae.objectives.support import check_support
@@ -104,8 +104,7 @@ def regulariser(
     """
     estimator = Columns(1) if estimator is None else estimator
     check_estimator(estimator)
-    likelihood = Gaussian() if likelihood is None else likelihood
-    check_likelihood(likelihood)
+    likelihood = or_gaussian(likelihood)
     if x is None:
         if not isinstance(likelihood, Gaussian):
             raise InputError(f"x is missing; {likelihood} needs the observations to weigh its outputs")

@@ -11,13 +11,14 @@ from curvae._precision import full_precision
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
 from curvae.curvature import Curvature, Estimator, Fraction, Linearised, Secants, check_curvature
+from curvae.curvature.fraction import on_all
 from curvae.curvature.gauss_newton import column_norms
 from curvae.curvature.hessian import hessian_products
 from curvae.errors import InputError
 from curvae.forward.pushforward import one_hot_tangents
 from curvae.forward.secants import Differences
-from curvae.likelihoods import Gaussian, Likelihood
-from curvae.likelihoods.base import check_likelihood
+from curvae.likelihoods import Likelihood
+from curvae.likelihoods.gaussian import or_gaussian
 from curvae.objectives.loss import check_model
 from curvae.objectives.support import check_support
 from curvae.objectives.terms import Terms
@@ -63,8 +64,7 @@ class Taylor:
         estimator: Estimator | None = None,
     ) -> None:
         self.beta = non_negative("beta", beta)
-        self.likelihood = Gaussian() if likelihood is None else likelihood
-        check_likelihood(self.likelihood)
+        self.likelihood = or_gaussian(likelihood)
         self.curvature = check_curvature(curvature, self.likelihood)
         self.chunk_size = None if chunk_size is None else positive_int("chunk_size", chunk_size)
 
@@ -96,7 +96,8 @@ class Taylor:
     def _secants(
         self, estimator: Estimator, model: Model, q: Normal, x: Tensor, generator: torch.Generator | None
     ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, " B"]]:
-        secants, z = _inner(estimator), q.mean.flatten(1)
+        secants, z = on_all(estimator), q.mean.flatten(1)
+        assert isinstance(secants, Secants)
         subsample = estimator.subsample(z, generator) if isinstance(estimator, Fraction) else None
         chosen = None if subsample is None else subsample.chosen
         indices, p, signs = secants.draw(z, generator)
@@ -121,14 +122,8 @@ class Taylor:
         return f"Taylor(beta={self.beta:g}, likelihood={self.likelihood}, curvature={self.curvature!r}{estimator})"
 
 
-def _inner(estimator: Estimator) -> Secants:
-    inner = estimator.estimator if isinstance(estimator, Fraction) else estimator
-    assert isinstance(inner, Secants)
-    return inner
-
-
 def _check_secants(estimator: Estimator, curvature: Curvature) -> None:
-    inner = estimator.estimator if isinstance(estimator, Fraction) else estimator
+    inner = on_all(estimator)
     if not isinstance(inner, Secants) or inner.step is not None:
         raise InputError(
             f"Taylor's trace is exact, or estimated by Secants(k) of the posterior's own width; got {estimator}"

@@ -23,20 +23,12 @@ _DPI = 200
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a chart.
+    """A line of a chart."""
 
-    Attributes:
-        colour: ``#rrggbb``.
-        x: positions.
-        y: heights.
-        width: in points; 0 draws points only.
-        opacity: in (0, 1].
-    """
-
-    colour: str
+    colour: str  # #rrggbb
     x: Float[np.ndarray, " N"]
     y: Float[np.ndarray, " N"]
-    width: float = 1.5
+    width: float = 1.5  # in points; 0 draws points only
     opacity: float = 1.0
 
 
@@ -55,15 +47,9 @@ class Axis:
 def chart(
     lines: Sequence[Line], alt: str, x: Axis, y: Axis, size: tuple[float, float] = (3.6, 2.4), square: bool = False
 ) -> Picture:
-    """Lines and points on one pair of axes.
+    """Lines and points on one pair of axes; ``size`` is in inches of 100 pixels on the page.
 
-    Args:
-        lines: drawn in this order.
-        alt: what the chart shows, in words.
-        x: horizontal axis.
-        y: vertical axis.
-        size: in inches of 100 pixels on the page.
-        square: one unit is as long on both axes.
+    ``square``: one unit is as long on both axes.
     """
     figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
     axes = figure.add_subplot()

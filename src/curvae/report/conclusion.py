@@ -24,29 +24,16 @@ _TWO_SIDED = 1.96
 
 @dataclass(frozen=True)
 class Difference:
-    """One objective of one run, less that of the first run on the page, paired by sample.
-
-    Attributes:
-        objective: its equation.
-        words: lower, higher, or that these samples show neither.
-        size: the absolute difference and its 95 % interval, as text.
-    """
+    """One objective of one run, less that of the first run on the page, paired by sample."""
 
     objective: str
-    words: str
-    size: str
+    words: str  # lower, higher, or that these samples show neither
+    size: str  # the absolute difference and its 95 % interval
 
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What one run's objectives are beside the first run's.
-
-    Attributes:
-        subject: the run.
-        reference: the first run.
-        samples: how many held-out samples both were measured on.
-        differences: for (2), (7) and (13).
-    """
+    """What one run's objectives (2), (7) and (13) are beside the first run's, on the same held-out samples."""
 
     subject: ShownRun
     reference: ShownRun

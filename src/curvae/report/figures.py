@@ -75,25 +75,15 @@ class Kind:
 
 @dataclass(frozen=True)
 class Section:
-    """One figure on the page.
-
-    Attributes:
-        kind: what it is.
-        name: of its folder.
-        anchor: of its element, unique on the page.
-        caution: what its scale does not allow to conclude; may be empty.
-        pictures: in the order of the kind's.
-        content: numbers and findings.
-        conditions: under what it was made, as label and text.
-    """
+    """One figure on the page."""
 
     kind: Kind
-    name: str
-    anchor: str
-    caution: str
-    pictures: tuple[Picture, ...]
+    name: str  # of its folder
+    anchor: str  # of its element, unique on the page
+    caution: str  # what its scale does not allow to conclude; may be empty
+    pictures: tuple[Picture, ...]  # in the order of the kind's
     content: Content
-    conditions: tuple[tuple[str, str], ...]
+    conditions: tuple[tuple[str, str], ...]  # under what it was made, as label and text
 
 
 def section(result: Result, place: int, kinds: Mapping[str, Kind]) -> Section:

@@ -32,15 +32,10 @@ _LEVELS = (
 
 @dataclass(frozen=True)
 class ImageDrawing(Drawing):
-    """Images ``[N, (C,) H, W]`` as images.
+    """Images ``[N, (C,) H, W]`` as images."""
 
-    Args:
-        limits: the values shown as black and as full brightness.
-        side: images with a longer side than this are made smaller.
-    """
-
-    limits: tuple[float, float]
-    side: int
+    limits: tuple[float, float]  # the values shown as black and as full brightness
+    side: int  # images with a longer one are made smaller
 
     def rebuilt(self, originals: Float[np.ndarray, "B *D"], outputs: Outputs) -> list[Captioned]:
         """A row of originals, and a row for each run."""

@@ -20,11 +20,7 @@ _SHADES = LinearSegmentedColormap.from_list("shades", ["#3268c8", "#8f8f8f", "#d
 
 
 class LineDrawing(Drawing):
-    """Each sample is a line: the entry's number across, or its name where there are few, and its value up.
-
-    Args:
-        names: of the entries; none where they have none.
-    """
+    """Each sample is a line: the entry's number across, or its name where there are few, and its value up."""
 
     def __init__(self, names: Sequence[str] = ()) -> None:
         short = tuple(name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in names)

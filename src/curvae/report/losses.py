@@ -38,14 +38,7 @@ _OTHER = "#a38b1e"
 
 @dataclass(frozen=True)
 class Series:
-    """One term over training.
-
-    Attributes:
-        steps: of the training values.
-        values: means over a batch.
-        held_out_steps: of the held-out values.
-        held_out: means over held-out data.
-    """
+    """One term over training: means over a batch, and means over held-out data."""
 
     steps: Float[np.ndarray, " N"]
     values: Float[np.ndarray, " N"]

@@ -33,12 +33,7 @@ class Picture:
 
 
 def png(image: Image.Image, alt: str, shrink: int = 1) -> Picture:
-    """An image as a picture.
-
-    Args:
-        image: the image.
-        alt: what it shows, in words.
-        shrink: how many of its pixels are one on the page, for sharp charts.
+    """An image as a picture, so many of its pixels as one on the page, for sharp charts.
 
     Example:
         >>> png(Image.new("L", (6, 4)), "black", shrink=2).width
@@ -64,12 +59,10 @@ def is_image(shape: Sequence[int]) -> bool:
 def to_pixels(
     values: Shaped[np.ndarray, "N *D"], limits: tuple[float, float], side: int | None = None
 ) -> UInt8[np.ndarray, "N H W C"]:
-    """Images ``[N, (C,) H, W]`` as bytes; values beyond ``limits`` are shown as the limits.
+    """Images ``[N, (C,) H, W]``, uint8 (which mean 0 to 1) or floating point, as bytes.
 
-    Args:
-        values: the images, uint8 (0 to 255, which mean 0 to 1) or floating point.
-        limits: the values shown as black and as full brightness.
-        side: make them smaller if their longer side has more pixels than this.
+    The limits are shown as black and as full brightness, values beyond as the limits. Images whose longer side has
+    more pixels than ``side`` are made smaller.
 
     Example:
         >>> to_pixels(np.array([[[[-1.0, 0.0], [0.5, 9.0]]]]), (0.0, 1.0))[0, :, :, 0]
@@ -104,13 +97,7 @@ def grid(images: Shaped[np.ndarray, "N H W C"], columns: int, alt: str, gap: int
 
 
 def heat_map(matrix: Float[np.ndarray, "H W"], limit: float, alt: str) -> Picture:
-    """A matrix as colours: blue below 0, white at 0, red above, in proportion to the entry; one pixel an entry.
-
-    Args:
-        matrix: the entries.
-        limit: the absolute value that has the full colour, > 0.
-        alt: what the matrix is, in words.
-    """
+    """A matrix as colours: blue below 0, white at 0, red above, full at the limit; one pixel an entry."""
     position = 0.5 + 0.5 * np.clip(matrix / limit, -1, 1)
     colours = matplotlib.colormaps["RdBu_r"](position, bytes=True)[..., :3]
     return png(Image.fromarray(np.ascontiguousarray(colours)), alt)

@@ -21,18 +21,11 @@ _SUMMARY = "summary.json"
 
 @dataclass(frozen=True)
 class Result:
-    """One figure as it was made.
-
-    Attributes:
-        path: the folder.
-        name: the shortest end of its path that no other result on the page has.
-        figure: what was reproduced, for example ``"fig2"``.
-        summary: its numbers.
-    """
+    """One figure as it was made."""
 
     path: Path
-    name: str
-    figure: str
+    name: str  # the shortest end of its path that no other result on the page has
+    figure: str  # such as "fig2"
     summary: Mapping[str, Any]
 
     def picture(self, file: str, alt: str) -> Picture:

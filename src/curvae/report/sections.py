@@ -25,21 +25,13 @@ _VALUES = [-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0]
 
 @dataclass(frozen=True)
 class Pair:
-    """A held-out sample's two matrices, in the same colours from −limit to limit.
+    """A held-out sample's two matrices, in the same colours from −limit to limit."""
 
-    Attributes:
-        sample: its picture; None for a vector.
-        posterior: the precision of the posterior, or of the best one.
-        implied: the precision that the decoder implies.
-        limit: the largest absolute entry of the two.
-        distance: of the first from the second, relative.
-    """
-
-    sample: Picture | None
-    posterior: Picture
-    implied: Picture
-    limit: str
-    distance: str
+    sample: Picture | None  # None for a vector
+    posterior: Picture  # the precision of the posterior, or of the best one
+    implied: Picture  # the precision that the decoder implies
+    limit: str  # the largest absolute entry of the two
+    distance: str  # of the first from the second, relative
 
 
 @dataclass(frozen=True)
@@ -90,37 +82,21 @@ class Ways:
 
 @dataclass(frozen=True)
 class Looks:
-    """All sections of one group of runs.
+    """All sections of one group of runs, of most of them something for each run."""
 
-    Attributes:
-        title: the data's.
-        images: whether the data are shown as images; else as lines.
-        reconstructions: the originals first, for images; else a chart for each sample.
-        samples: one figure for each run.
-        codes: one figure for each run, for vectors only.
-        traversals: for each run.
-        values: of the traversed latents.
-        ways: for each run, for images only.
-        matrices: for each run.
-    """
-
-    title: str
-    images: bool
-    reconstructions: list[Captioned]
+    title: str  # the data's
+    images: bool  # whether the data are shown as images; else as lines
+    reconstructions: list[Captioned]  # the originals first, for images; else a chart for each sample
     samples: list[Captioned]
-    codes: list[Captioned]
+    codes: list[Captioned]  # for vectors only
     traversals: list[Traversals]
-    values: list[float]
-    ways: list[Ways]
+    values: list[float]  # of the traversed latents
+    ways: list[Ways]  # for images only
     matrices: list[MatrixPairs]
 
 
 def look(group: RunGroup, runs: int) -> Looks | None:
-    """Compute and draw the sections of a group; None while none of its runs is trained.
-
-    Args:
-        group: runs that share their data.
-        runs: number of runs on the whole page, which share its size.
+    """Compute and draw the sections of a group, one of ``runs`` on the page; None while none of its runs is trained.
 
     Raises:
         InputError: the data is gone or has changed.
@@ -163,11 +139,7 @@ def held_out(dataset: Dataset, count: int) -> Float[Tensor, "B *D"]:
 def conditions(dataset: Dataset, count: int, first: int | None = None, repeat: bool = False) -> Tensor | None:
     """The conditions of what :func:`held_out` gives, or of the ``first`` of these; None where the data have none.
 
-    Args:
-        dataset: the data.
-        count: as there.
-        first: only so many of them.
-        repeat: where there are fewer held-out data, their conditions in turn.
+    ``repeat``: where there are fewer held-out data, their conditions in turn.
     """
     if not dataset.conditional:
         return None

@@ -22,31 +22,18 @@ COLOURS = ("#3b82c4", "#e07b39", "#2f9e6e", "#c2557a", "#8a6fc9", "#a38b1e", "#2
 
 @dataclass(frozen=True)
 class ShownRun:
-    """One run on the page.
-
-    Attributes:
-        run: the run.
-        name: the shortest end of its path that no other run on the page has.
-        colour: of its lines, as ``#rrggbb``.
-        view: its model; None where there is none to look at yet.
-        step: steps that this model has done.
-    """
+    """One run on the page."""
 
     run: Run
-    name: str
-    colour: str
-    view: View | None
-    step: int = 0
+    name: str  # the shortest end of its path that no other run on the page has
+    colour: str  # of its lines, as #rrggbb
+    view: View | None  # its model; None where there is none to look at yet
+    step: int = 0  # that this model has done
 
 
 @dataclass(frozen=True)
 class RunGroup:
-    """Runs on the same data, which can be shown side by side on the same images.
-
-    Attributes:
-        title: the data's name and shape.
-        subjects: the runs, in the order given.
-    """
+    """Runs on the same data, which can be shown side by side on the same images; the title has its name and shape."""
 
     title: str
     subjects: tuple[ShownRun, ...]
@@ -73,10 +60,6 @@ def finished_model(run: Run) -> tuple[Autoencoder, int] | None:
 
 def open_subjects(folders: Sequence[Path | Run], latest: Latest = finished_model) -> list[ShownRun]:
     """Open the runs and load their models.
-
-    Args:
-        folders: the runs, or their folders.
-        latest: gives the model of each.
 
     Raises:
         InputError: no runs, the same one twice, a folder that is not a run, or a damaged one.

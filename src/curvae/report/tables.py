@@ -18,14 +18,7 @@ Evaluated = tuple[RunConfig, Evaluation]
 
 @dataclass(frozen=True)
 class Row:
-    """A row with one cell for each run.
-
-    Attributes:
-        label: what the row shows.
-        cells: as text, in the order of the runs.
-        note: a few words of explanation.
-        details: a smaller line below each cell; none if empty.
-    """
+    """A row with one cell for each run, perhaps with a smaller line below each, and a few words of explanation."""
 
     label: str
     cells: tuple[str, ...]

@@ -110,10 +110,7 @@ class View:
     def interpolate(self, start: Float[np.ndarray, "P d"], end: Float[np.ndarray, "P d"], steps: int) -> Paths:
         """Straight lines and geodesics between codes; a geodesic that is not found is the straight line.
 
-        Args:
-            start: codes where the ways begin.
-            end: where they end.
-            steps: points of each, both ends included, ≥ 3.
+        Both ends are among the ``steps`` points, ≥ 3.
         """
         first, last = (self.own(torch.from_numpy(z)) for z in (start, end))
         both = lines(first, last, steps), geodesics(self._mean, self.model, first, last, steps)

@@ -15,13 +15,7 @@ def descend(
     steps: int,
     rate: Callable[[int], float] = lambda _: 1e-3,
 ) -> None:
-    """Adam with PyTorch's defaults, in place.
-
-    Args:
-        parameters: leaves that require gradients.
-        loss: of the batch of a step, counted from 0.
-        steps: how many.
-        rate: the learning rate of a step.
+    """Adam with PyTorch's defaults, in place; loss and learning rate are those of a step, counted from 0.
 
     Example:
         >>> x = torch.ones(2, requires_grad=True)

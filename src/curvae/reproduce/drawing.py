@@ -30,11 +30,7 @@ def save_png(drawing: Figure | Image.Image, path: Path) -> None:
 
 
 def small_png(image: Image.Image, largest: int = _LARGEST) -> bytes:
-    """An image as PNG of at most so many bytes: as it is, else in 256 colours, else smaller as well.
-
-    Args:
-        image: RGB.
-        largest: bytes.
+    """An RGB image as PNG of at most so many bytes: as it is, else in 256 colours, else smaller as well.
 
     Example:
         >>> len(small_png(Image.effect_noise((200, 200), 90).convert("RGB"), 20_000)) <= 20_000

@@ -19,17 +19,11 @@ Interval = dict[str, float | None]
 
 
 def bootstrap(statistic: Statistic, values: Values, generator: np.random.Generator, resamples: int = 1000) -> Interval:
-    """A statistic with its percentile bootstrap interval.
+    """A statistic of ``[seeds, points, …]`` with its percentile bootstrap interval.
 
     Seeds and test points are drawn anew with replacement, each for itself: every model is measured at the same test
     points, so that a point that is drawn is drawn for all seeds. With one seed the interval is over points alone; with
     two or three it says little about seeds.
-
-    Args:
-        statistic: of ``[seeds, points, …]``.
-        values: ``[seeds, points, …]``.
-        generator: of the draws.
-        resamples: how many.
 
     Raises:
         InputError: no values.
@@ -68,10 +62,7 @@ def percentile(value: float, resampled: Values) -> Interval:
 def bootstrap_trials(statistic: Callable[..., Any], values: Values, generator: np.random.Generator) -> Interval:
     """A statistic of independent trials with its percentile bootstrap interval; no width where nothing varies.
 
-    Args:
-        statistic: takes values and the keyword ``axis``, which it reduces.
-        values: one a trial.
-        generator: of the draws.
+    The statistic takes the keyword ``axis``, which it reduces.
 
     Example:
         >>> found = bootstrap_trials(np.mean, np.arange(50.0), np.random.default_rng(0))
@@ -93,14 +84,9 @@ def mean(values: Values) -> float:
 
 
 def slope(betas: Values, values: Values) -> float | None:
-    """Least-squares slope of log |mean| against log β: the power of β with which a gap grows.
+    """Least-squares slope of log |mean| of ``[seeds, points, K]`` against log β: the power with which a gap grows.
 
-    Args:
-        betas: ``[K]``, different ones, > 0.
-        values: ``[seeds, points, K]``.
-
-    Returns:
-        The slope; None if a mean is 0, or of fewer than two values of β.
+    None if a mean is 0, or of fewer than two values of β, which are different and > 0.
 
     Example:
         >>> betas = np.array([0.1, 0.2, 0.4])

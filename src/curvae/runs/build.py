@@ -68,11 +68,6 @@ def build_model(config: RunConfig, shape: tuple[int, ...]) -> Autoencoder:
 def network_of(config: RunConfig, shape: tuple[int, ...], resizable: bool = False) -> str:
     """The network of a run; ``"auto"`` is the paper's for shapes that it is made for, and ``"mlp"`` for no images.
 
-    Args:
-        config: the run's.
-        shape: of one sample.
-        resizable: whether the data can be brought to another size, for the error.
-
     Raises:
         InputError: the network, or every network for images, is made for other shapes.
 

@@ -53,12 +53,9 @@ def choose_network(config: RunConfig, dataset: Dataset) -> RunConfig:
 
 
 def check_data(config: RunConfig, dataset: Dataset, likelihood: Likelihood | None = None) -> None:
-    """Refuse data that the configuration cannot be trained on.
+    """Refuse data that the configuration cannot be trained on; all are looked at unless they are read one by one.
 
-    Args:
-        config: what is to be trained.
-        dataset: the data, all of which are looked at unless they are read one by one.
-        likelihood: the observation model, where it is one that the configuration does not name.
+    The observation model is given where it is one that the configuration does not name.
 
     Raises:
         InputError: too few data for a batch, or values that the decoder cannot give or the observation model cannot
@@ -160,21 +157,13 @@ def cure(dataset: Dataset, otherwise: str = "lower --lr or raise --beta") -> str
 
 @dataclass(frozen=True)
 class _Spread:
-    """The scale of some training data, as a model sees them.
-
-    Attributes:
-        name: of the data.
-        high: largest value.
-        size: largest root mean square of a feature.
-        variance: the sum of the features' variances.
-        counts: whether the data are whole numbers ≥ 0.
-    """
+    """The scale of some training data, as a model sees them."""
 
     name: str
-    high: float
-    size: float
-    variance: float
-    counts: bool
+    high: float  # the largest value
+    size: float  # the largest root mean square of a feature
+    variance: float  # of all features, in sum
+    counts: bool  # whether they are whole numbers ≥ 0
 
     @classmethod
     def of(cls, dataset: Dataset) -> _Spread:

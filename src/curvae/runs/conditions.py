@@ -21,11 +21,8 @@ from curvae.runs.ways import lines
 def conditions_of(model: Autoencoder, coding: Coding | None, condition: Any, count: int | None) -> Tensor | None:
     """The conditions of so many samples, on the model's device; None for a model that takes none.
 
-    Args:
-        model: the trained one.
-        coding: how its run coded what the data hold; None where they hold numbers that were handed over.
-        condition: one for each sample, or one for all. A floating-point tensor of two axes is coded already.
-        count: how many samples; None for as many as there are conditions.
+    There is one for each sample, or one for all; without ``count`` there are as many samples as conditions. Where the
+    run has no coding they are numbers that were handed over; a floating-point tensor of two axes is coded already.
 
     Raises:
         InputError: none for a conditional model, one for another, or one that is no condition.
@@ -66,14 +63,7 @@ def _placed(c: Tensor, model: Autoencoder) -> Tensor:
 def at_conditions(
     model: Autoencoder, dataset: Dataset, limit: int | None = None, test: bool = True
 ) -> tuple[Model, Tensor]:
-    """A model and the samples of one half as metrics take them: of a conditional one at the samples' conditions.
-
-    Args:
-        model: of the run.
-        dataset: the run's.
-        limit: at most so many samples, the first ones.
-        test: the held-out half.
-    """
+    """A model and the first samples of one half as metrics take them: of a conditional one at their conditions."""
     found = dataset.half(test)[slice(limit)]
     return (model.given(_placed(found.c, model)), found.x) if isinstance(found, Batch) else (model, found)
 

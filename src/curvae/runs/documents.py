@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from curvae._checks import shown
 from curvae.errors import InputError
-from curvae.files import open_regular, write_atomic
+from curvae.files import read_regular, write_atomic
 from curvae.runs.schema import Check, record
 
 
@@ -34,13 +34,7 @@ def write_document(path: Path, form: str, content: dict[str, Any]) -> None:
 def read_document(
     path: Path, form: str, needed: Mapping[str, Check], more: Mapping[str, Check] | None = None
 ) -> dict[str, Any]:
-    """Read back what :func:`write_document` wrote.
-
-    Args:
-        path: the file.
-        form: the format name that it must carry.
-        needed: the keys that it must have, and what is to be found there (:mod:`curvae.runs.schema`).
-        more: keys that it may have.
+    """Read back what :func:`write_document` wrote, with the keys that it must have and those that it may have.
 
     Raises:
         InputError: the file is missing, is not JSON, is of another format or version, or a value is missing or not
@@ -69,12 +63,10 @@ def read_json(path: Path) -> Any:
         InputError: the file is missing, cannot be read, or is not JSON.
     """
     try:
-        with open_regular(path) as file:
-            return parse(file.read().decode("utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        content = read_regular(path)
+        if content is None:
+            raise InputError(f"{path} does not exist")
+        return parse(content.decode("utf-8"))
     except MemoryError as error:
         raise InputError(f"{path} does not fit in memory") from error
     except InputError:

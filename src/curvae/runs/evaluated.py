@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from curvae.errors import InputError
-from curvae.files import open_regular, write_atomic
+from curvae.files import read_regular, write_atomic
 from curvae.metrics import Evaluation, Examples
 from curvae.runs.documents import read_document, write_document
 from curvae.runs.schema import amount, count, digest, flag, number, optional, record, text
@@ -24,13 +24,7 @@ _ARRAYS = ("x", "precision", "implied")
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation, beside: Mapping[str, Any]) -> None:
-    """Write ``evaluation.npz`` and then ``evaluation.json``, which names its digest.
-
-    Args:
-        folder: of the run.
-        evaluation: the numbers.
-        beside: more of them, ready for JSON, kept in the same document.
-    """
+    """Write ``evaluation.npz`` and then ``evaluation.json``, which names its digest and has what is ``beside``, too."""
     examples = evaluation.examples
     content = {"evaluation": evaluation.to_json(), **beside}
     if examples is not None:
@@ -64,13 +58,9 @@ def _evaluation(name: str, value: Any) -> None:
 
 
 def _examples(path: Path, sha256: str | None) -> Examples | None:
-    try:
-        with open_regular(path) as file:
-            content = file.read()
-    except FileNotFoundError:
+    content = read_regular(path)
+    if content is None:
         return None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
     if sha256 not in (None, hashlib.sha256(content).hexdigest()):
         raise InputError(
             f"{path} is damaged or belongs to another evaluation than evaluation.json; run curvae evaluate again"

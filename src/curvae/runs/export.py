@@ -14,7 +14,7 @@ from curvae._checks import shown
 from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.errors import InputError
-from curvae.files import open_regular, write_atomic
+from curvae.files import read_regular, write_atomic
 from curvae.runs.build import build_model
 from curvae.runs.config import RunConfig
 from curvae.runs.documents import read_document, write_document
@@ -103,17 +103,15 @@ def load_model(path: Path | str, model: Build | None = None, trust: bool = False
 
 
 def exported_weights(folder: Path, sha256: str) -> dict[str, Tensor]:
-    """The tensors in ``model.safetensors``, if they are those that ``model.json`` was written with.
-
-    Args:
-        folder: holds both files.
-        sha256: the digest that :func:`model_document` gives.
+    """The tensors in ``model.safetensors``, if they are those of the digest that :func:`model_document` gives.
 
     Raises:
         InputError: a file is missing or damaged.
     """
     path = folder / "model.safetensors"
-    weights = _read(path)
+    weights = read_regular(path)
+    if weights is None:
+        raise InputError(f"{path} does not exist; restore it or train again")
     if hashlib.sha256(weights).hexdigest() != sha256:
         raise InputError(f"{path} is damaged: its digest is not the one in model.json; restore it or train again")
     try:
@@ -163,13 +161,3 @@ def _listed(names: list[str]) -> str:
 
 def _kind(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with open_regular(path) as file:
-            return file.read()
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; restore it or train again") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error

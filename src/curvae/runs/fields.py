@@ -34,17 +34,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 _POSITIVE = ("beta", "lr", "width", "clip")
 _AT_LEAST_ZERO = (
-    *(
-        "condition_size",
-        "encoder_weight",
-        "decoder_weight",
-        "orthogonality",
-        "seed",
-        "split_seed",
-        "warmup",
-        "beta_warmup",
-    ),
-    *("ema", "early_stop"),
+    *("condition_size", "encoder_weight", "decoder_weight", "orthogonality", "seed", "split_seed", "warmup"),
+    *("beta_warmup", "ema", "early_stop"),
 )
 _BELOW_ONE = ("ema",)
 _MAY_BE_EMPTY = ("model", "init_from", "logger", "labels", "drop", "condition")
@@ -62,12 +53,7 @@ _MOST_SETTINGS = 100
 
 
 def checked_field(name: str, kind: str, value: Any) -> Any:
-    """The value in its field's type.
-
-    Args:
-        name: of the field.
-        kind: its type, as annotated.
-        value: what was given.
+    """The value in its field's type, as annotated.
 
     Raises:
         InputError: it is of another type, or out of the field's range.

@@ -147,13 +147,7 @@ class Folder(OneLine):
         return cls(path, config, document["data"], document["environment"], history, handed)
 
     def changed(self: F, config: RunConfig, step: int, device: torch.device) -> F:
-        """Go on with another configuration, and say so in ``config.json``.
-
-        Args:
-            config: from now on; the same training but for what may change.
-            step: steps done with the present one.
-            device: from now on.
-        """
+        """Go on with another configuration after so many steps of the present one, and say so in ``config.json``."""
         names = self.config.differences(config)
         entry = {
             "step": step,
@@ -279,10 +273,5 @@ class Folder(OneLine):
         return read_evaluation(self.path)
 
     def save_evaluation(self, evaluation: Evaluation, beside: Mapping[str, Any] | None = None) -> None:
-        """Keep an evaluation in the folder, in place of an earlier one.
-
-        Args:
-            evaluation: the numbers.
-            beside: more of them, ready for JSON, kept in the same document.
-        """
+        """Keep an evaluation in the folder, in place of an earlier one, and what is ``beside``, ready for JSON."""
         write_evaluation(self.path, evaluation, beside or {})

@@ -79,12 +79,7 @@ class Given:
         return values.movedim(-1, -3).contiguous() if self.kind == "channel last" else values
 
     def answer(self, values: Shaped[Tensor, "..."], of_data: bool = False) -> Any:
-        """A result as the kind of array that was given.
-
-        Args:
-            values: any shape.
-            of_data: whether its last axes are those of a sample, which become as they were given.
-        """
+        """A result as the kind of array that was given; ``of_data``: its last axes, a sample's, become as they were."""
         if of_data and self.kind == "no channel":
             values = values.squeeze(-3)
         elif of_data and self.kind == "channel last":

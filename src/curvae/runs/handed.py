@@ -62,11 +62,6 @@ def noise_of(
 
     Those of its configuration; where that has no word for them, those of the objective that was handed over.
 
-    Args:
-        config: the run's.
-        model: its model.
-        objective: what was handed over.
-
     Raises:
         InputError: neither says the observation model.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from curvae.errors import InputError
-from curvae.files import open_regular, write_atomic
+from curvae.files import read_regular, write_atomic
 from curvae.runs.documents import parse
 from curvae.runs.schema import amount, count, mapping, number, record
 
@@ -45,13 +45,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: a whole line is not a JSON object with a step, or a value in it is not what it must be.
     """
-    try:
-        with open_regular(path) as file:
-            *whole, _ = file.read().decode("utf-8", errors="replace").split("\n")
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    *whole, _ = (read_regular(path) or b"").decode("utf-8", errors="replace").split("\n")
     return [_checked(line, path, position) for position, line in enumerate(whole, start=1)]
 
 

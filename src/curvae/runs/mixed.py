@@ -7,7 +7,7 @@ from itertools import groupby
 
 import torch
 
-from curvae._checks import shown
+from curvae._checks import shown, some
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset
@@ -121,8 +121,7 @@ def resolved(text: str, dataset: Dataset) -> str:
     kinds = inferred(values)
     for name, kind in _named(text):
         if name not in names:
-            listed = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
-            raise InputError(f"likelihood names the column {shown(name)}, but {dataset.name} has {listed}")
+            raise InputError(f"likelihood names the column {shown(name)}, but {dataset.name} has {some(names, 8)}")
         kinds[names.index(name)] = kind
     _check_kinds(kinds, values, names, dataset.name)
     groups = [(kind, len(list(group))) for kind, group in groupby(kinds)]
@@ -136,12 +135,7 @@ def resolved(text: str, dataset: Dataset) -> str:
 
 
 def continued(text: str, stored: str, names: Sequence[str]) -> str:
-    """The observation model that a run has already, for a text that left it to the data and says nothing else.
-
-    Args:
-        text: what is asked for now.
-        stored: what the run has.
-        names: of its columns.
+    """The observation model that a run has stored, for a text that leaves it to the data and says nothing else.
 
     Example:
         >>> continued("mixed:b=binary", "masked:mixed:counts:1,binary:1", ["a", "b"])
@@ -169,12 +163,7 @@ def inferred(values: Float[Tensor, "N C"]) -> list[str]:
 
 
 def check_kinds(text: str, dataset: Dataset, training: bool = True) -> None:
-    """Refuse a table that a mixed observation model is not of.
-
-    Args:
-        text: of the observation model.
-        dataset: the table.
-        training: whether each column has to have some value.
+    """Refuse a table that a mixed observation model is not of; in training each column has to have some value.
 
     Raises:
         InputError: other columns than it has, or numbers that are not of their kind.
@@ -191,7 +180,7 @@ def told(text: str, dataset: Dataset) -> str:
     groups = dict[str, list[str]]()
     for kind, name in zip(_kinds(text), columns_of(dataset), strict=True):
         groups.setdefault(kind, []).append(name)
-    each = [f"{len(found)} {kind} ({_listed(found)})" for kind, found in groups.items()]
+    each = [f"{len(found)} {kind} ({some(found, 6)})" for kind, found in groups.items()]
     return f"columns: {', '.join(each)}; {RULE} (mixed:COLUMN=KIND says otherwise)"
 
 
@@ -202,13 +191,7 @@ def columns_of(dataset: Dataset) -> list[str]:
 
 @torch.no_grad()
 def begin(model: Autoencoder, text: str, dataset: Dataset) -> None:
-    """Put a new model of a mixed table where the training half is: what its networks see and say, and its scales.
-
-    Args:
-        model: just built.
-        text: of the observation model, which says the kinds.
-        dataset: the data.
-    """
+    """Put a new model of a mixed table where the training half is: what its networks see and say, and its scales."""
     x = dataset.train[:]
     own = dict(model.named_children()).get("likelihood")
     inner = own.likelihood if isinstance(own, Masked) else own
@@ -270,7 +253,3 @@ def _check_kinds(
         if len(wrong):
             expected = "0 and 1 alone" if kind == "binary" else "whole numbers >= 0"
             raise InputError(f"{where} has {float(wrong[0]):.6g} in column {name!r}, which is {kind}: {expected}")
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:6]) + (", …" if len(names) > 6 else "")

@@ -6,7 +6,8 @@ import dataclasses
 
 import torch
 
-from curvae.curvature import Columns, Coordinates, Estimator, Exact, Fraction, Secants, Trace, check_curvature
+from curvae.curvature import Columns, Coordinates, Estimator, Exact, Secants, Trace, check_curvature
+from curvae.curvature.fraction import on_all
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.objectives import GRAE, RAE, BetaVAE, Objective, Taylor
@@ -121,10 +122,9 @@ def _check_pairs(config: RunConfig, structure: Structure, estimator: Estimator) 
 def _secants(config: RunConfig) -> Estimator | None:
     """Of the Taylor objective, whose trace is exact without."""
     estimator = build_estimator(config.estimator)
-    inner = estimator.estimator if isinstance(estimator, Fraction) else estimator
     if isinstance(estimator, Exact):
         return None
-    if not isinstance(inner, Secants) or config.curvature == "hessian":
+    if not isinstance(on_all(estimator), Secants) or config.curvature == "hessian":
         raise InputError(
             f"estimator is {config.estimator} and curvature {config.curvature} but objective taylor takes exact, or "
             "secants:K with curvature gauss-newton"

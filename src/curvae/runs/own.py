@@ -24,13 +24,8 @@ def build_own(
     """The model that a function makes, or the one that was given.
 
     The function is called with the shape of a sample, unless it takes no argument without a name, and with the
-    settings by name, read as its annotations say (:func:`curvae.runs.settings.settings_of`).
-
-    Args:
-        build: the function, or a ready model, which is taken as it is.
-        shape: of a sample.
-        settings: what was asked for by name.
-        options: of the run, handed to the function as they are.
+    settings by name, read as its annotations say (:func:`curvae.runs.settings.settings_of`); options of the run are
+    handed to it as they are.
 
     Raises:
         InputError: it is neither, takes no such settings, or returns something else than an ``Autoencoder``.

@@ -32,13 +32,8 @@ def build_for_run(
 
     The builder is given the shape of a sample, the run's settings for it, and of ``latents``, ``structure`` (None for
     the objectives whose encoder is deterministic) and ``likelihood`` those that it has parameters for, and the size of
-    a condition as ``conditions``.
-
-    Args:
-        build: the builder.
-        config: the run's.
-        shape: of one sample.
-        free: of ``"latents"`` and ``"structure"`` those that nobody chose, so that the model decides.
+    a condition as ``conditions``. Of ``"latents"`` and ``"structure"`` the model decides those that nobody chose, which
+    are ``free``.
 
     Returns:
         The model on the CPU, in the run's precision, and the configuration with the model's latents and structure.
@@ -90,12 +85,8 @@ def rebuilt(
 ) -> Autoencoder:
     """The model of a run that is there, without its weights.
 
-    Args:
-        config: the run's.
-        shape: of one sample.
-        build: what makes a model of one's own, named by the caller.
-        trust: run the code that the configuration names, where ``build`` is not given.
-        folder: of the run, for the error.
+    ``build`` makes a model of one's own and is named by the caller; with ``trust`` the code that the configuration
+    names is run in its place.
 
     Raises:
         InputError: the run has a model of one's own and the caller names none, or the other way round; or what
@@ -123,12 +114,7 @@ def rebuilt(
 
 
 def check_outputs(model: Model, x: Float[Tensor, "B *D"], alike: bool = True) -> None:
-    """See that a model takes the data and decodes what it encodes, in the shape of the data.
-
-    Args:
-        model: to be looked at.
-        x: a few samples.
-        alike: whether outputs have to have the shape of samples.
+    """See that a model takes a few samples and decodes what it encodes of them; ``alike``: in their shape.
 
     Raises:
         InputError: it does not; an error of its own code is told with its line.

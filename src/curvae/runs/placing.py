@@ -10,47 +10,40 @@ from curvae.likelihoods import (
     LearnedGaussian,
     LearnedNegativeBinomial,
     Likelihood,
-    Masked,
     Mixed,
-    NegativeBinomial,
-    Poisson,
 )
-from curvae.likelihoods.base import Location
+from curvae.likelihoods.base import Location, LogMean
+from curvae.likelihoods.masked import unmasked
 from curvae.nn.columns import dispersions, moments
-
-_COUNTS = Poisson | NegativeBinomial | LearnedNegativeBinomial
 
 
 def counted(likelihood: Likelihood, columns: int) -> Bool[Tensor, " C"]:
     """Which columns an observation model takes for counts; on the CPU, whatever the default device is.
 
     Example:
-        >>> from curvae.likelihoods import Gaussian
+        >>> from curvae.likelihoods import Gaussian, Poisson
         >>> counted(Mixed([(Gaussian(), 2), (Poisson(), 1)]), 3)
         tensor([False, False,  True])
     """
-    inner = _unmasked(likelihood)
+    inner = unmasked(likelihood)
     if isinstance(inner, Mixed):
         return torch.cat([counted(part.likelihood, part.columns) for part in inner.parts])
-    return torch.full((columns,), isinstance(inner, _COUNTS), device="cpu")
+    return torch.full((columns,), isinstance(inner, LogMean), device="cpu")
 
 
 def placed(
     likelihood: Likelihood, x: Float[Tensor, "N C"], outputs: int
 ) -> tuple[Float[Tensor, " D"], Float[Tensor, " D"]]:
-    """Centre and scale of a decoder's outputs: those of the data, as logits and logarithms where the model has these.
+    """Centre and scale of D outputs of a decoder: those of the data, as logits and logarithms where these are meant.
 
-    Args:
-        likelihood: the observation model.
-        x: the data, NaN where a number is missing.
-        outputs: D, of which a model that is none of these has 0 and 1 each.
+    An observation model that is none of these has 0 and 1. NaN stands for numbers that are missing.
 
     Example:
         >>> x = torch.tensor([[3.0, 0.0], [5.0, 1.0]])
         >>> placed(Mixed([(LearnedGaussian(), 1), (BernoulliLogits(), 1)]), x, 2)
         (tensor([4., 0.]), tensor([1., 1.]))
     """
-    inner = _unmasked(likelihood)
+    inner = unmasked(likelihood)
     if isinstance(inner, Mixed):
         pieces = x.split([part.columns for part in inner.parts], 1)
         found = [placed(part.likelihood, piece, part.outputs) for part, piece in zip(inner.parts, pieces, strict=True)]
@@ -58,7 +51,7 @@ def placed(
     centre, scale = moments(x)
     if isinstance(inner, Location):
         return centre, scale
-    if isinstance(inner, _COUNTS):
+    if isinstance(inner, LogMean):
         return (centre + 1e-2).log(), torch.ones_like(scale)
     if isinstance(inner, BernoulliLogits):
         return (centre * 0.98 + 0.01).logit(), torch.ones_like(scale)
@@ -71,7 +64,7 @@ def start(likelihood: Likelihood, x: Float[Tensor, "N C"]) -> None:
 
     A smaller noise scale makes the networks' task stiff before they have begun.
     """
-    inner = _unmasked(likelihood)
+    inner = unmasked(likelihood)
     if isinstance(inner, Mixed):
         for part, piece in zip(inner.parts, x.split([part.columns for part in inner.parts], 1), strict=True):
             start(part.likelihood, piece)
@@ -79,7 +72,3 @@ def start(likelihood: Likelihood, x: Float[Tensor, "N C"]) -> None:
         inner.start(moments(x)[1])
     elif isinstance(inner, LearnedNegativeBinomial):
         inner.log_dispersion.copy_(dispersions(x).log())
-
-
-def _unmasked(likelihood: Likelihood) -> Likelihood:
-    return likelihood.likelihood if isinstance(likelihood, Masked) else likelihood

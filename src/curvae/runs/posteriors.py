@@ -45,11 +45,7 @@ def best(
 ) -> Callable[[Model, Tensor], Normal]:
     r"""From a batch its $\mathcal N(h(x),\Sigma^*)$ with the best covariance (11) in a structure.
 
-    Args:
-        structure: ``Shared`` takes the mean curvature of all ``pieces``.
-        likelihood: observation model.
-        beta: β, > 0.
-        pieces: all samples in batches, each with the model for it; looked at for ``Shared`` alone.
+    ``Shared`` takes the mean curvature of all ``pieces``, which no other structure looks at.
     """
     if not isinstance(structure, Shared):
         return lambda at, x: Implied(at, beta, likelihood, structure).posterior(x)

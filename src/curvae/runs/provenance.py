@@ -14,11 +14,7 @@ import curvae
 
 
 def environment(device: torch.device, *packages: str) -> dict[str, str | None]:
-    """Versions, the device's name and, in a checkout of the sources, the commit.
-
-    Args:
-        device: that does the work.
-        packages: more of those installed whose versions matter.
+    """Versions, those of further packages too, the device's name and, in a checkout of the sources, the commit.
 
     Example:
         >>> sorted(environment(torch.device("cpu")))

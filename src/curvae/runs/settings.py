@@ -40,10 +40,6 @@ def settings_of(build: Builder, given: Mapping[str, str]) -> dict[str, Any]:
     lists and tuples of them (``64,128``). A parameter without an annotation has the type of its default, else text;
     ``**`` takes any name.
 
-    Args:
-        build: the function.
-        given: texts by name.
-
     Raises:
         InputError: a name that the function does not take, one that it needs and that is missing, or a text that its
             type does not read.

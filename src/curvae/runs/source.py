@@ -36,12 +36,7 @@ def load_data(config: RunConfig, white: int | None = None, coding: Coding | None
 
 
 def check_columns(known: Sequence[str] | None, found: Dataset, source: str) -> None:
-    """Refuse a table whose columns are not those that a model was trained on, in their order.
-
-    Args:
-        known: the columns of the training data; None where these had no names.
-        found: other data.
-        source: where these are.
+    """Refuse a table whose columns are not those that a model was trained on, where they had names, in their order.
 
     Raises:
         InputError: the first column that is another.

@@ -19,12 +19,8 @@ def start_from(folder: Path, model: Autoencoder, config: RunConfig) -> list[str]
     """Give a new model the weights of a finished run, and start its training there.
 
     Encoder, decoder and the head of the mean are taken; the head for Σ with the same structure alone, and the noise
-    that an observation model learns with the same one alone. No code is run, whatever model the other run has.
-
-    Args:
-        folder: the other run's, or any with its two exported files.
-        model: the new model, changed in place.
-        config: its run's.
+    that an observation model learns with the same one alone. No code is run, whatever model the other run has, whose
+    folder need hold the two exported files alone.
 
     Returns:
         The names of the model's parts that keep their initial weights.
@@ -61,12 +57,7 @@ def start_from(folder: Path, model: Autoencoder, config: RunConfig) -> list[str]
 
 
 def told_otherwise(folder: Path, dataset: Dataset) -> list[str]:
-    """Remarks if a run's networks have seen other columns, or were told other conditions, than those that go on.
-
-    Args:
-        folder: the run's; without its own documents nothing is known.
-        dataset: what training goes on with.
-    """
+    """Remarks if a run's networks have seen other columns, or were told other conditions, than those that go on."""
     if not (folder / "config.json").is_file():
         return []
     run, found = Run.open(folder), []

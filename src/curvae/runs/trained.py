@@ -150,14 +150,7 @@ class Trained(OneLine):
 
     @torch.no_grad()
     def interpolate(
-        self,
-        a: Any,
-        b: Any,
-        steps: int = 9,
-        *,
-        condition: Any = None,
-        geodesic: bool = False,
-        batch_size: int = 16,
+        self, a: Any, b: Any, steps: int = 9, *, condition: Any = None, geodesic: bool = False, batch_size: int = 16
     ) -> Any:
         """Expected observations on the ways between the codes of pairs of samples.
 

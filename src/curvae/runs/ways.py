@@ -34,14 +34,9 @@ def geodesics(
     end: Float[Tensor, "B *L"],
     steps: int,
 ) -> Float[Tensor, "B T *L"]:
-    """Points on the shortest ways as the decoder sees them (§5.2).
+    """T points on the shortest ways as the decoder sees them (§5.2), both ends included.
 
-    Args:
-        mean: from a model and codes the expected observations.
-        at: the model, of a conditional one at a condition for each way.
-        start: codes where the ways begin.
-        end: where they end.
-        steps: T, both ends included.
+    ``mean`` gives the expected observations from a model, of a conditional one at a condition for each way, and codes.
     """
     axes = start.shape[1:]
 

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Shaped
 
-from curvae._checks import nearest, shown
+from curvae._checks import nearest, shown, some
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder, Model
 from curvae.conditioned import pieces
-from curvae.data import Coding
+from curvae.data import Coding, Dataset
 from curvae.data.coding import kind_of
 from curvae.errors import InputError
 
@@ -21,15 +21,19 @@ Named = str | int | Sequence[str | int] | None
 
 
 class Told(NamedTuple):
-    """Samples, and what the networks are told of each.
-
-    Attributes:
-        x: the features ``[N, D]``.
-        c: coded conditions ``[N, C]``; None for models that take none.
-    """
+    """The features of samples, and what the networks are told of each: None for models that take no condition."""
 
     x: Float[Tensor, "N D"]
     c: Float[Tensor, "N C"] | None
+
+    def dataset(self, held_out: int | None = None) -> Dataset:
+        """All of them to train on, and the first ones, or all, to measure."""
+        x = self.x.float().cpu()
+        found = Dataset("X", x, x[:held_out], {"kind": "given"})
+        if self.c is None:
+            return found
+        c = self.c.float().cpu()
+        return found.with_conditions(c, c[:held_out])
 
     def parts(self, model: Autoencoder, rows: int) -> list[tuple[Model, Float[Tensor, "B D"]]]:
         """Some samples at a time, each time with the model for them."""
@@ -38,15 +42,10 @@ class Told(NamedTuple):
 
 
 class Conditions(NamedTuple):
-    """Which columns are conditions.
+    """Which columns are conditions."""
 
-    Attributes:
-        places: their positions in ``X``.
-        names: as a coding calls them, perhaps with their kind.
-    """
-
-    places: list[int]
-    names: list[str]
+    places: list[int]  # in X
+    names: list[str]  # as a coding calls them, perhaps with their kind
 
     @classmethod
     def of(cls, named: Named, X: Any) -> Conditions:
@@ -67,8 +66,8 @@ class Conditions(NamedTuple):
                 if columns is None:
                     raise InputError(f"condition names {shown(one)}, but X has no names; give positions")
                 if name not in columns:
-                    listed = ", ".join(columns[:8]) + ", …" * (len(columns) > 8)
-                    raise InputError(f"condition names {shown(name)}, but X has {listed}{nearest(name, columns)}")
+                    there = some(columns, 8)
+                    raise InputError(f"condition names {shown(name)}, but X has {there}{nearest(name, columns)}")
                 places.append(columns.index(name))
             elif isinstance(one, int | np.integer) and not isinstance(one, bool) and -count <= one < count:
                 places.append(int(one) % count)

@@ -43,17 +43,11 @@ def build_networks(
     seed: int,
     conditions: int = 0,
 ) -> tuple[Autoencoder, Features]:
-    """New networks for a table, and what the encoder sees of it.
+    """New networks for a table of training data, and what the encoder sees of it.
 
-    Args:
-        table: the training data.
-        likelihood: their observation model; what it learns becomes a part of the model.
-        latents: d.
-        layers: sizes of the encoder's hidden layers; the decoder's are the same, backwards. None for linear networks.
-        activation: between them.
-        structure: of the posterior that the encoder gives; None for the mean alone.
-        seed: of the weights.
-        conditions: how many numbers both networks are told of each sample.
+    What the observation model learns becomes a part of the model. ``layers`` are the sizes of the encoder's hidden
+    layers, none for linear networks; the decoder's are the same, backwards. Both networks are told so many numbers of
+    each sample as ``conditions`` says.
 
     Raises:
         InputError: a setting that the table does not allow, or that does not exist.

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import torch
 
 from curvae.autoencoder import Autoencoder
-from curvae.data import Dataset
 from curvae.objectives import GRAE, BetaVAE
 from curvae.runs import Run, RunConfig, save_model
 from curvae.runs.fields import PYTHON
@@ -21,38 +20,21 @@ from curvae.sklearn.conditions import Told
 
 
 class About(NamedTuple):
-    """How a model was fitted.
-
-    Attributes:
-        name: what to call it.
-        samples: how many it has seen in a pass.
-        lines: its logged steps.
-        options: of its training, as a configuration has them.
-    """
+    """How a model was fitted."""
 
     name: str
-    samples: int
-    lines: list[dict[str, Any]]
-    options: dict[str, Any]
+    samples: int  # that it has seen in a pass
+    lines: list[dict[str, Any]]  # its logged steps
+    options: dict[str, Any]  # of its training, as a configuration has them
 
 
 def write(model: Autoencoder, objective: GRAE | BetaVAE, told: Told, about: About, path: Path) -> Path:
-    """Measure a model on samples and write the page that ``curvae report`` writes of a run.
-
-    Args:
-        model: the fitted one.
-        objective: what it has minimised.
-        told: the samples that are shown and measured.
-        about: how it was fitted.
-        path: the page; replaced if it exists.
+    """Measure a model on samples and write the page that ``curvae report`` writes of a run, over an older one.
 
     Raises:
         InputError: as ``curvae report``.
     """
-    x = told.x.float().cpu()
-    dataset = Dataset("X", x, x, {"kind": "given"})
-    if told.c is not None:
-        dataset = dataset.with_conditions(told.c.float().cpu(), told.c.float().cpu())
+    dataset = told.dataset()
     double = next(model.parameters()).dtype == torch.float64
     config = RunConfig(
         data=PYTHON,

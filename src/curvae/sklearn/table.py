@@ -21,6 +21,7 @@ from curvae.likelihoods import (
     Mixed,
     SizeFactors,
 )
+from curvae.likelihoods.masked import unmasked
 from curvae.nn.columns import dispersions, moments
 from curvae.runs.mixed import MASKED, bare, check_kinds, is_mixed, is_open, resolved
 from curvae.runs.parts import build_likelihood
@@ -35,19 +36,12 @@ _FLOOR = 0.01
 
 @dataclass(frozen=True)
 class Table:
-    """A table and how its numbers are to be understood.
+    """A table and how its numbers are to be understood."""
 
-    Attributes:
-        x: the data, NaN where a number is missing; with ``size_factors="column"`` their factors are the last column.
-        likelihood: name of the observation model, or one.
-        size_factors: ``None``, ``"total"`` or ``"column"``.
-        names: of the columns, for errors and for ``"mixed"``; None for their positions.
-    """
-
-    x: Float[Tensor, "N C"]
+    x: Float[Tensor, "N C"]  # NaN where a number is missing; with size_factors "column" these are the last column
     likelihood: str | Likelihood
-    size_factors: str | None
-    names: tuple[str, ...] | None = None
+    size_factors: str | None  # None, "total" or "column"
+    names: tuple[str, ...] | None = None  # of the columns, for errors and for "mixed"; None for their positions
 
     def resolved(self) -> Table:
         """Itself, with the kinds of the columns where ``"mixed"`` leaves them to the training data.
@@ -113,9 +107,7 @@ class Table:
 class Features(nn.Module):
     """What the encoder sees of a table: standardised columns, of counts their logarithms, and where something misses.
 
-    Args:
-        table: the training data, for the columns' centres and scales.
-        counts: which columns are counts, ``[D]``.
+    Centres and scales are those of the training data.
     """
 
     def __init__(self, table: Table, counts: Bool[Tensor, " D"]) -> None:
@@ -152,12 +144,7 @@ class Features(nn.Module):
 
 
 class Outputs(nn.Module):
-    """The decoder's last step, an affine map of each output to where the data are.
-
-    Args:
-        centre: of each output.
-        scale: of each output.
-    """
+    """The decoder's last step, an affine map of each output to where the data are."""
 
     centre: Tensor
     scale: Tensor
@@ -215,7 +202,7 @@ def likelihood_for(table: Table) -> Likelihood:
 
 def outputs_for(likelihood: Likelihood, columns: int) -> int:
     """How many numbers the decoder has to give for this many columns."""
-    inner = likelihood.likelihood if isinstance(likelihood, Masked) else likelihood
+    inner = unmasked(likelihood)
     if not isinstance(inner, Mixed):
         return columns
     if inner.columns != columns:

@@ -6,7 +6,6 @@ import warnings
 from typing import Any
 
 from curvae.autoencoder import Autoencoder
-from curvae.data import Dataset
 from curvae.objectives import GRAE, BetaVAE
 from curvae.sklearn.conditions import Told
 from curvae.training.fit import fit
@@ -34,20 +33,15 @@ def train(
         The logged steps, as :attr:`curvae.runs.Run.metrics` has them.
     """
     device = told.x.device
-    table = told.x.float().cpu()
-    dataset = Dataset("X", table, table[:_HELD_OUT], {"kind": "given"})
-    if told.c is not None:
-        c = told.c.float().cpu()
-        dataset = dataset.with_conditions(c, c[:_HELD_OUT])
     with warnings.catch_warnings():
         # remarks on the scale of the data, which the networks standardise
         warnings.filterwarnings("ignore", message="note: ", category=RuntimeWarning)
         run = fit(
             model,
-            dataset,
+            told.dataset(_HELD_OUT),
             objective,
             steps=steps,
-            batch_size=min(batch_size, len(table)),
+            batch_size=min(batch_size, len(told.x)),
             lr=lr,
             schedule="cosine" if falling else "constant",
             seed=seed,

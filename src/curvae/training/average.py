@@ -16,14 +16,7 @@ class WeightAverage:
     r"""$\bar w\leftarrow a_t\bar w+(1-a_t)w$ after each step, with $a_t=\min(a,\tfrac{1+t}{10+t})$ after t steps.
 
     The decay grows to $a$, so that the first weights are soon forgotten. Running statistics are not averaged: they are
-    estimated anew for the weights that are measured.
-
-    Args:
-        model: whose weights.
-        decay: $a$, in (0, 1).
-
-    Attributes:
-        weights: the averages, by name.
+    estimated anew for the weights that are measured. The averages are ``weights``, by name.
 
     Example:
         >>> layer = nn.Linear(1, 1, bias=False)

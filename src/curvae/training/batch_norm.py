@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from curvae._transforms import uncompiled
 from curvae._typing import Tensor
 from curvae.data import Batches, Samples
 from curvae.data.paired import Paired
@@ -26,14 +27,10 @@ class PreciseBatchNorm:
     the weights change, and the decoder's first normalisation lags behind; a decoder trained without noise does not bear
     that (``docs/log.md``). Here all batches pass through the weights as they are, in train mode and through the
     objective itself, so that the decoder meets the codes that it is trained on, noisy or not. Weights, optimiser and
-    random state stay as they are, and so do normalisations that are frozen in eval mode.
+    random state stay as they are, and so do normalisations that are frozen in eval mode. The first batches of the run's
+    seed are taken, and the noise of its first step.
 
     Source: Wu & Johnson, *Rethinking "Batch" in BatchNorm*, 2021, arXiv 2105.07576.
-
-    Args:
-        data: the training set.
-        batch_size: the run's.
-        seed: the run's; its first batches and the noise of its first step are taken.
     """
 
     data: Tensor | Samples | Paired
@@ -42,11 +39,7 @@ class PreciseBatchNorm:
 
     @torch.no_grad()
     def __call__(self, module: Training, samples: int = SAMPLES) -> int:
-        """Estimate the statistics over so many samples, or all where there are fewer.
-
-        Args:
-            module: with its model in train mode.
-            samples: at least one batch is taken.
+        """Estimate the statistics of a model in train mode over so many samples, at least a batch and at most all.
 
         Returns:
             How many samples were used; 0 for a model without running statistics.
@@ -74,7 +67,7 @@ class PreciseBatchNorm:
     def _pass(self, module: Training, count: int) -> None:
         generator = step_generator(self.seed, 0, module.device)
         # what the generator does not steer, such as dropout, draws from a copy of the global state
-        with torch.random.fork_rng(), torch.compiler.set_stance("force_eager"):
+        with torch.random.fork_rng(), uncompiled():
             part = module.part
             torch.manual_seed(own_seed(self.seed, part))
             rows = None if part is None else part.rows

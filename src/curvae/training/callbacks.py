@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from curvae._transforms import uncompiled
 from curvae._typing import Float, Tensor
 from curvae.data.paired import Batch, values
 from curvae.metrics.codes import deployed
@@ -36,20 +37,8 @@ class Recorder(Callback):
     """Writes a line of metrics every ``log_every`` steps, with held-out values every ``checkpoint_every``.
 
     Held-out values are taken with batch-norm statistics estimated anew, which stay in the model: at the end these are
-    the finished model's.
-
-    Args:
-        path: ``metrics.jsonl``.
-        config: the run's.
-        held_out: the held-out data that are looked at on the way, on the training device.
-        batch_norm: estimates the statistics.
-        watch: is shown the values.
-        seconds: training time before this start.
-        stop: is shown the held-out values, and ends the training.
-        writes: whether the lines are written; of several processes one does.
-
-    Attributes:
-        latest: the last line.
+    the finished model's. Of several processes one writes. ``seconds`` is the training time before this start,
+    ``latest`` the last line.
     """
 
     def __init__(
@@ -114,7 +103,7 @@ class Recorder(Callback):
         # the same noise each time, so that the values differ by the weights alone
         generator = step_generator(self.config.seed, _HELD_OUT_NOISE, module.device)
         # a compiled network would be compiled anew for eval mode and the last batch's size
-        with deployed(module.model), torch.no_grad(), torch.compiler.set_stance("force_eager"):
+        with deployed(module.model), torch.no_grad(), uncompiled():
             batches = self.held_out.split(self.config.batch_size)
             return joined([module.evaluated(batch, generator, module.step) for batch in batches])
 
@@ -127,10 +116,7 @@ def _agreed(value: float, module: Training) -> float:
 class Together(Callback):
     """Ends the training of all processes after the same step, and sees that they train the same model.
 
-    Args:
-        group: the processes.
-        interrupts: knows of signals.
-        every: steps between looks at the models; the first step has one too.
+    The models are looked at after the first step and ``every`` so many.
     """
 
     def __init__(self, group: Group, interrupts: Interrupts, every: int) -> None:
@@ -155,14 +141,7 @@ class Together(Callback):
 class Checkpoints(Callback):
     """Keeps ``checkpoints/last.ckpt`` every ``checkpoint_every`` steps and at the end, planned or not.
 
-    Args:
-        path: the file.
-        config: the run's.
-        digest: of the data.
-        watch: knows how the training began.
-        seconds: tells the training time so far.
-        saved: the step that ``path`` holds already, 0 for none.
-        stop: knows the best held-out value.
+    ``seconds`` tells the training time so far; ``saved`` is the step that the file holds already, 0 for none.
     """
 
     def __init__(

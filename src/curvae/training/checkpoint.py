@@ -71,18 +71,8 @@ class Checkpoint:
         Raises:
             OSError: the system refuses, for want of space for one; ``path`` stays as it was.
         """
-        content = {
-            "format": _FORMAT,
-            "version": 1,
-            "config": self.config.to_json(),
-            "digest": self.digest,
-            "step": self.step,
-            "seconds": self.seconds,
-            "model": self.model,
-            "optimizer": self.optimizer,
-            "start": self.start,
-        }
-        content |= {name: value for name in ("average", "best") if (value := getattr(self, name)) is not None}
+        content = {"format": _FORMAT, "version": 1, **vars(self), "config": self.config.to_json()}
+        content = {name: value for name, value in content.items() if value is not None or name == "start"}
         write_atomic(path, lambda temporary: _write(content, temporary))
 
     @classmethod
@@ -138,14 +128,9 @@ class Checkpoint:
         average: WeightAverage | None = None,
         stop: EarlyStop | None = None,
     ) -> None:
-        """Put the state into a model and its optimiser.
+        """Put the state, read from ``path``, into a model of the same configuration and its optimiser.
 
-        Args:
-            path: where this was read, for the error.
-            model: built from the same configuration.
-            optimizer: Adam of the model's parameters; its settings stay as they are.
-            average: of its weights.
-            stop: knows the best held-out value.
+        The optimiser's settings stay as they are.
 
         Raises:
             InputError: the state is not one of this model.
@@ -225,10 +210,7 @@ def _write(content: dict[str, Any], path: Path) -> None:
 
 
 def _is_whole(file: BinaryIO) -> tuple[bool, bool]:
-    """Whether a file is what was written, and whether it has a digest at its end; it is left at its beginning.
-
-    Files of curvae 0.1 have none, and are held against the check sums that PyTorch puts into its archives.
-    """
+    """Whether a file is what was written, and whether it has a digest at its end; it is left at its beginning."""
     length = max(file.seek(0, io.SEEK_END) - _FOOTER, 0)
     file.seek(length)
     footer = file.read()
@@ -240,7 +222,7 @@ def _is_whole(file: BinaryIO) -> tuple[bool, bool]:
             sha256.update(chunk)
             left -= len(chunk)
         whole = footer == _MARK + sha256.hexdigest().encode() + b"\n"
-    else:
+    else:  # of curvae 0.1: held against the check sums that PyTorch puts into its archives
         with zipfile.ZipFile(file) as archive:
             whole = archive.testzip() is None
     file.seek(0)

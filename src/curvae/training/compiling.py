@@ -25,13 +25,8 @@ def compile_networks(
     The other objectives push tangents through the decoder and step in at each of its layers, which compiled code would
     hide from them; so do secants where the decoder has batch normalisation, whose statistics they hold. One pass
     forwards and backwards makes the compiler show now whether it can; weights and running statistics are put back
-    afterwards. State and names of the model stay what they are.
-
-    Args:
-        model: in train mode, on its device; changed in place.
-        objective: what will be minimised.
-        x: a batch of the size that training will use.
-        precision: the context that training computes in.
+    afterwards. State and names of the model, which is in train mode, stay what they are. ``x`` is a batch of the size
+    that training will use, ``precision`` the context that it computes in.
 
     Returns:
         None, or in one line why nothing is compiled.

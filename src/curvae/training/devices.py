@@ -23,12 +23,9 @@ _BEGUN, _FAILED = "begun", "failed"
 
 
 class Group:
-    """The processes of one training; number 0 is the one that speaks and writes.
+    """The processes of one training, of which this one is number ``rank``; number 0 is the one that speaks and writes.
 
-    Args:
-        store: PyTorch's, which they have in common before and after the connections between them.
-        rank: this one's number.
-        size: how many there are.
+    They have PyTorch's store in common before and after the connections between them.
 
     Raises:
         LostProcessError: (when used) another process is gone.
@@ -146,8 +143,7 @@ class _Place:
 def launched(devices: int) -> Group | None:
     """The group that this process was started in by torchrun, srun or the like; None if it was started alone.
 
-    Args:
-        devices: how many are asked for; under srun, whose tasks may be strangers to each other, more than one.
+    Under srun, whose tasks may be strangers to each other, there is one where more than one device is asked for.
 
     Raises:
         InputError: there are others, but not as many as asked for.

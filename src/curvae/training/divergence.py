@@ -16,9 +16,7 @@ class Watch:
     """Compares the objective with its size at the first step.
 
     The size is the sum of the absolute values of its parts, since parts of opposite signs may cancel; 1 if it is less.
-
-    Args:
-        start: that size, None before the first step.
+    None stands for it before the first step.
 
     Example:
         >>> watch = Watch(start=20.0)

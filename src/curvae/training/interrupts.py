@@ -22,13 +22,8 @@ class Interrupts(Callback):
     """Lets SIGINT, SIGTERM and SIGHUP end training after the running step, with everything written.
 
     While this context lasts, a signal ends nothing by itself: what is being written is finished. A second signal that
-    comes more than a second after the first gives up a step that is still being computed.
-
-    Args:
-        alone: whether a signal may end the training at once; several processes first have to agree on the step.
-
-    Attributes:
-        received: the name of the signal that came, None for none.
+    comes more than a second after the first gives up a step that is still being computed. Several processes first have
+    to agree on the step. The name of the signal that came is ``received``.
     """
 
     def __init__(self, alone: bool = True) -> None:

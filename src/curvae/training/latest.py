@@ -13,11 +13,9 @@ from curvae.training.resume import last_checkpoint
 
 
 def latest_model(run: Run, model: Build | None = None) -> tuple[Autoencoder, int]:
-    """The model of a run's last checkpoint, in eval mode on the CPU, and the steps it has done.
+    """The model of the last checkpoint of a run, which may be at work, in eval mode on the CPU, and its steps.
 
-    Args:
-        run: the run; it may be at work.
-        model: what made a model of one's own, see :func:`curvae.load`.
+    What made a model of one's own is given, as for :func:`curvae.load`.
 
     Raises:
         InputError: there is no checkpoint yet, it is damaged, or does not fit the model.

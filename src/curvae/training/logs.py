@@ -30,13 +30,7 @@ def check_logger(name: str) -> None:
 
 
 def logger_of(config: RunConfig, folder: Path, start: int) -> list[Logger]:
-    """The logger that a configuration names.
-
-    Args:
-        config: the run's.
-        folder: the run's.
-        start: steps done; what TensorBoard was told of later ones is dropped.
-    """
+    """The logger that a configuration names; what TensorBoard was told of steps after ``start`` is dropped."""
     if config.logger == "csv":
         # written anew from the lines, see Logs; the logger would warn that it deletes an older file
         shutil.rmtree(folder / FOLDER / "csv", ignore_errors=True)
@@ -51,10 +45,7 @@ def logger_of(config: RunConfig, folder: Path, start: int) -> list[Logger]:
 class Logs(Callback):
     """Hands every line of metrics to loggers as well, with the learning rate and β.
 
-    Args:
-        loggers: Lightning's, or like them.
-        recorder: has the lines.
-        run: whose earlier lines a CSV file begins with, since its logger deletes an older file.
+    A CSV file begins with the run's earlier lines, since its logger deletes an older file.
     """
 
     def __init__(self, loggers: Sequence[Logger], recorder: Recorder, run: Run) -> None:

@@ -10,12 +10,7 @@ _STREAM = 0x6E6F697365
 
 
 def step_generator(seed: int, step: int, device: torch.device) -> torch.Generator:
-    """A fresh generator for one step, so that a resumed run draws what the unbroken one would have drawn.
-
-    Args:
-        seed: the run's.
-        step: number of the step, from 0.
-        device: where the noise is drawn. (A GPU's stream differs from the CPU's.)
+    """A fresh generator for one step, from 0 on, so that a resumed run draws what the unbroken one would have drawn.
 
     Example:
         >>> cpu = torch.device("cpu")

@@ -20,10 +20,7 @@ _SECONDS = 5.0
 class Bar(Callback):
     """Shows the steps done and the named loss terms on a console; training outlives a console that was closed.
 
-    Args:
-        console: where to; on one that is not a terminal, a line is printed at each held-out value.
-        recorder: has the values.
-        steps: of the whole run.
+    On one that is not a terminal, a line is printed at each held-out value.
     """
 
     def __init__(self, console: Console, recorder: Recorder, steps: int) -> None:

@@ -67,14 +67,8 @@ def changed(
 ) -> Run:
     """The run with its new configuration, as its folder says from now on.
 
-    A finished model that others will follow is kept as the snapshot of its step, with its evaluation.
-
-    Args:
-        run: as it was.
-        config: from now on.
-        checkpoint: what training goes on from.
-        device: from now on.
-        console: is told what changed.
+    A finished model that others will follow is kept as the snapshot of its step, with its evaluation. The console is
+    told what changed.
 
     Raises:
         InputError: the folder cannot be written.

@@ -8,15 +8,11 @@ from curvae.runs import RunConfig
 
 
 def learning_rate(config: RunConfig, step: int) -> float:
-    r"""The learning rate of one update, from the configuration and the step's number alone.
+    r"""The learning rate of the update after so many steps, from their number and the configuration alone.
 
     After ``warmup`` steps, in which it rises linearly, it is ``lr`` for ``"constant"`` and
     $\mathrm{lr}\,\tfrac12(1+\cos\pi t)$ for ``"cosine"``, where $t$ is the share of the other steps that are done: it
     falls to 0. A run that is resumed has the rates of the unbroken one; lengthening a cosine raises them again.
-
-    Args:
-        config: the run's.
-        step: steps done before this one.
 
     Source: Loshchilov & Hutter, *SGDR: Stochastic Gradient Descent with Warm Restarts*, 2017, arXiv 1608.03983.
 
@@ -34,11 +30,7 @@ def learning_rate(config: RunConfig, step: int) -> float:
 
 
 def beta_at(config: RunConfig, step: int) -> float:
-    """β of one update: it rises linearly to ``beta`` over ``beta_warmup`` steps, from its first fraction on.
-
-    Args:
-        config: the run's.
-        step: steps done before this one.
+    """β of the update after so many steps: it rises linearly to ``beta`` in ``beta_warmup``, from a first fraction on.
 
     Example:
         >>> config = RunConfig(data="mnist", beta=0.2, beta_warmup=4)

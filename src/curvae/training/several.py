@@ -16,6 +16,7 @@ from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset
 from curvae.errors import InputError
 from curvae.forward.first_use import check_first_use
+from curvae.forward.secants import is_opaque
 from curvae.metrics.codes import deployed
 from curvae.objectives import BetaVAE, Objective
 from curvae.runs import Run, RunConfig, build_objective, likelihood_of
@@ -33,21 +34,13 @@ from curvae.training.trial import typed
 
 @dataclass(frozen=True)
 class _Plan:
-    """What the first process tells the others.
-
-    Attributes:
-        run: the folder, with the whole configuration.
-        weights: the model's state at the beginning.
-        checkpoint: what the training goes on from.
-        keep: steps after which the model is exported, which every process has a share in.
-        outcome: of a run of which nothing is asked any more.
-    """
+    """What the first process tells the others."""
 
     run: Run
-    weights: dict[str, Tensor] | None = None
+    weights: dict[str, Tensor] | None = None  # at the beginning
     checkpoint: Checkpoint | None = None
-    keep: tuple[int, ...] = ()
-    outcome: Outcome | None = None
+    keep: tuple[int, ...] = ()  # every process has a share in exporting the model
+    outcome: Outcome | None = None  # of a run of which nothing is asked any more
 
 
 def lead(job: Job, group: Group) -> Outcome:
@@ -70,10 +63,6 @@ def leave(outcome: Outcome, group: Group | None) -> Outcome:
 
 def follow(group: Group, handed: Handed) -> Outcome:
     """Another process's share: it makes the same model on the same data, and writes nothing.
-
-    Args:
-        group: the processes.
-        handed: what this one was given as objects, or the function that makes its model.
 
     Raises:
         TrainingError: it failed here or elsewhere.
@@ -147,7 +136,7 @@ def check_shareable(config: RunConfig, objective: Objective, model: nn.Module) -
                 "parts of a batch are those for all of it is not known; train on one device, or in a loop of your "
                 "own with DistributedDataParallel(objectives.Loss(model, objective))"
             )
-    hidden = [name for name, layer in model.named_modules() if _is_hidden(layer)]
+    hidden = [name for name, layer in model.named_modules() if is_opaque(layer)]
     if hidden:
         raise InputError(
             f"devices is {config.devices} but {hidden[0]} is compiled or scripted, and whether it normalises by the "
@@ -162,8 +151,3 @@ def _parts(thing: Any) -> Iterator[Any]:
         inner = getattr(thing, name, None)
         if inner is not None:
             yield from _parts(inner)
-
-
-def _is_hidden(layer: nn.Module) -> bool:
-    compiled = hasattr(layer, "_orig_mod") or getattr(layer, "_compiled_call_impl", None) is not None
-    return compiled or isinstance(layer, torch.jit.ScriptModule)

@@ -24,17 +24,10 @@ def snapshot(run: Path, step: int) -> Path:
 
 
 class Snapshots(Callback):
-    """Exports the model after each of some steps.
+    """Exports the model after each of some steps, with batch-norm statistics estimated anew.
 
-    A step that is done again after a resume is exported again, with the same bits on a CPU.
-
-    Args:
-        run: the run folder.
-        config: the run's.
-        shape: of one sample.
-        steps: after which steps.
-        batch_norm: estimates the batch-norm statistics before.
-        writes: whether they are exported here; of several processes one does.
+    A step that is done again after a resume is exported again, with the same bits on a CPU. Of several processes one
+    writes.
     """
 
     def __init__(

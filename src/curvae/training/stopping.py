@@ -17,14 +17,7 @@ BEST = record({"step": count, "value": number, "waited": amount, "model": mappin
 class EarlyStop:
     """Ends training after ``patience`` held-out values in a row that are no better than the best before them.
 
-    Args:
-        patience: how many, ≥ 1.
-
-    Attributes:
-        step: of the best value, 0 before the first.
-        value: the best value.
-        waited: held-out values since.
-        model: the state that had it.
+    ``step`` (0 before the first), ``value`` and ``model`` are those of the best one, ``waited`` the values since.
 
     Example:
         >>> stop, layer = EarlyStop(patience=2), nn.Linear(1, 1)

@@ -113,13 +113,7 @@ def _train(model: Autoencoder, config: ApproximationConfig, data: Tensor, observ
 
 @torch.no_grad()
 def measure(model: Autoencoder, x: Float[Tensor, "N *D"], observation: Observation) -> dict[str, Any]:
-    """The numbers of a row, in float64 so that rounding does not pass for curvature.
-
-    Args:
-        model: left as it is; a copy of it is measured.
-        x: held-out data, float64.
-        observation: what the model was made for.
-    """
+    """The numbers of a row, of a copy of the model in float64, so that rounding does not pass for curvature."""
     model = copy.deepcopy(model).double().eval()
     parts = [_measure_batch(model, batch, observation) for batch in x.split(50)]
     found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

@@ -51,12 +51,7 @@ class Known:
 
 
 def known(source: str, data: Tensor, points: int) -> Known:
-    """The first held-out samples of a drawn set, with their factors.
-
-    Args:
-        source: its name, with count and seed as given.
-        data: its held-out samples.
-        points: at most so many.
+    """The first ``points`` held-out samples of a drawn set, with their factors.
 
     Raises:
         InputError: data that are no drawn set, whose factors nobody knows.

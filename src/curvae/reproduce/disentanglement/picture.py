@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from curvae.reproduce.disentanglement.config import AUTOENCODER
-from curvae.reproduce.drawing import plain
+from curvae.reproduce.drawing import log_axis, plain
 
 _SHOWN = ("mig", "disentanglement", "sap", "factor_vae")
 _COLOURS = {"diagonal": "#4063d8", "blocks of 2": "#389826", "full": "#d8591f"}
@@ -55,9 +55,7 @@ def _line(
         betas, values, np.array(known).T, color=_colour(name), marker=_mark(name), linestyle=style,
         markersize=4, linewidth=1.2, capsize=2, label=None if dashed else name,
     )  # fmt: skip
-    at.set_xscale("log")
-    at.set_xticks(betas, [f"{beta:g}" for beta in betas], fontsize=8)
-    at.minorticks_off()
+    log_axis(at, betas, fontsize=8)
     at.set_xlabel("β", fontsize=9)
 
 

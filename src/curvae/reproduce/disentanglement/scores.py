@@ -10,20 +10,15 @@ import scipy.stats
 
 from curvae.reproduce.disentanglement.config import AUTOENCODER, MODELS, Disentanglement
 from curvae.reproduce.disentanglement.numbers import MEASURES
-from curvae.reproduce.intervals import paired
+from curvae.reproduce.intervals import Interval, paired, percentile
 
 RunScores = Mapping[tuple[str, float | None, int], Mapping[str, float | None]]
+"""The measures of models, by name, β and seed."""
 SCORES = ("mig", "disentanglement", "completeness", "sap", "factor_vae")
 
 
 def summarise(plain: RunScores, control: RunScores, config: Disentanglement) -> dict[str, Any]:
-    """All values and their means with Student's intervals over seeds, differences, and the rank correlation.
-
-    Args:
-        plain: the measures of every model on the data, by name, β and seed.
-        control: the same on the control's data, for the models with a diagonal Σ.
-        config: the figure's.
-    """
+    """All values and their means with Student's intervals over seeds, differences, and the rank correlation."""
     return {
         "measures": dict(MEASURES),
         "betas": list(config.betas),
@@ -68,7 +63,7 @@ def _less(one: RunScores, a: str, other: RunScores, b: str, config: Disentanglem
     }
 
 
-def rank_correlation(found: RunScores, key: str, config: Disentanglement) -> dict[str, float | None]:
+def rank_correlation(found: RunScores, key: str, config: Disentanglement) -> Interval:
     """Spearman's correlation of mean |cos| with a score over all models with a regulariser and two active
     latents; seeds are resampled.
 
@@ -94,8 +89,7 @@ def rank_correlation(found: RunScores, key: str, config: Disentanglement) -> dic
     kept = [one for one in drawn if one is not None]
     if value is None or len(seeds) < 2 or not kept:
         return {"value": value, "low": None, "high": None}
-    low, high = np.quantile(kept, [0.025, 0.975])
-    return {"value": value, "low": float(low), "high": float(high)}
+    return percentile(value, np.array(kept))
 
 
 def _spearman(pairs: np.ndarray) -> float | None:

@@ -72,16 +72,10 @@ def share_inside(matrices: Float[np.ndarray, "N d d"], size: int) -> Float[np.nd
 def permuted(
     matrices: Float[np.ndarray, "N d d"], size: int, generator: np.random.Generator, count: int = 4999
 ) -> dict[str, float]:
-    """Test the blocks of a decoder against those of the same decoder with its latents permuted.
+    """Test the blocks of a decoder's $J^TJ$ against those of the same decoder with its latents permuted.
 
     One order serves all data, as for a decoder whose inputs were swapped. The mean over all orders is
     :func:`chance` exactly.
-
-    Args:
-        matrices: $J^TJ$ at N data.
-        size: of the blocks.
-        generator: of the orders.
-        count: random orders.
 
     Returns:
         ``low`` and ``high``, the 2.5 % and the 97.5 % quantile over the orders, and ``p_value``, of the hypothesis that

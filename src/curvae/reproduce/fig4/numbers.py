@@ -110,16 +110,12 @@ class SampleEvaluator:
 
 
 Measures = Mapping[tuple[str, float, int], Mapping[str, float]]
+"""Of every model, by name, β and seed."""
 DISTANCES = ("frechet_prior", "frechet_mixture")
 
 
 def against_beta(found: Measures, config: Quality) -> dict[str, Any]:
-    """By measure and β: all values, means and standard deviations, and GRAE≈ less β-VAE of the same seed.
-
-    Args:
-        found: the measures of every model, by name, β and seed.
-        config: the figure's.
-    """
+    """By measure and β: all values, means and standard deviations, and GRAE≈ less β-VAE of the same seed."""
     seeds = config.training.seeds
 
     def values(name: str, key: str, beta: float) -> np.ndarray:
@@ -141,12 +137,7 @@ def against_beta(found: Measures, config: Quality) -> dict[str, Any]:
 
 
 def ablation(found: Mapping[tuple[str, int], Mapping[str, float]], beta: float) -> dict[str, Any]:
-    """Every variant's values, and how they differ from GRAE≈ of the same seed.
-
-    Args:
-        found: the measures, by variant and seed.
-        beta: of all of them.
-    """
+    """Every variant's values, from the measures by variant and seed, and how they differ from GRAE≈ of that seed."""
     names, seeds = list(dict.fromkeys(name for name, _ in found)), list(dict.fromkeys(seed for _, seed in found))
 
     def values(name: str, key: str) -> np.ndarray:

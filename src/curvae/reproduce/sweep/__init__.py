@@ -4,7 +4,7 @@ What the figures on MNIST and on faces have in common: settings that a person ca
 figures share, launchers, a table of progress, Fréchet distances, and the way to a results folder.
 """
 
-from curvae.reproduce.sweep.context import Context, FigureResult, Request, Sweep
+from curvae.reproduce.sweep.context import Context, FigureResult, Sweep
 from curvae.reproduce.sweep.training import TrainingSettings
 
-__all__ = ["Context", "FigureResult", "Request", "Sweep", "TrainingSettings"]
+__all__ = ["Context", "FigureResult", "Sweep", "TrainingSettings"]

@@ -97,35 +97,6 @@ class Context:
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a person asked for.
-
-    Attributes:
-        figure: by the name that the command takes.
-        scale: one of :data:`curvae.reproduce.SCALES`.
-        out: the folder; made if it is missing.
-        data: what :func:`curvae.data.load` takes; None is the scale's own.
-        runs: the folder of trained runs, which all figures share. What lies there is not trained again.
-        workers: runs that are trained at the same time on this machine.
-        cluster: submitit's parameters; the runs are SLURM jobs then.
-        changes: fields of the scale's configuration to change; they are named in the summary.
-    """
-
-    figure: str
-    scale: str
-    out: Path
-    data: str | None = None
-    runs: Path = Path("runs/shared")
-    workers: int = 1
-    cluster: Mapping[str, Any] | None = None
-    changes: Mapping[str, str] | None = None
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.workers <= _WORKERS:
-            raise InputError(f"--workers is {self.workers}; expected a whole number >= 1 and at most {_WORKERS}")
-
-
-@dataclass(frozen=True)
 class Sweep(Generic[AnyConfig]):
     """``reproduce(figure, scale, out)`` of a figure that is made of runs.
 
@@ -139,32 +110,49 @@ class Sweep(Generic[AnyConfig]):
     make: Callable[[str, AnyConfig, Context], FigureResult]
     keep: Keep = nothing
 
-    def __call__(self, figure: str, scale: str, out: Path, **options: Any) -> None:
+    def __call__(
+        self,
+        figure: str,
+        scale: str,
+        out: Path,
+        *,
+        data: str | None = None,
+        runs: Path = Path("runs/shared"),
+        workers: int = 1,
+        cluster: Mapping[str, Any] | None = None,
+        changes: Mapping[str, str] | None = None,
+    ) -> None:
         """Make a figure into ``summary.json``, ``table.md`` and pictures.
 
         Args:
-            figure: as in :class:`Request`, which also says what the options are.
-            scale: likewise.
-            out: likewise.
-            options: likewise.
+            figure: by the name that the command takes.
+            scale: one of :data:`curvae.reproduce.SCALES`.
+            out: the folder; made if it is missing.
+            data: what :func:`curvae.data.load` takes; None is the scale's own.
+            runs: the folder of trained runs, which all figures share. What lies there is not trained again.
+            workers: runs that are trained at the same time on this machine.
+            cluster: submitit's parameters; the runs are SLURM jobs then.
+            changes: fields of the scale's configuration to change; they are named in the summary.
 
         Raises:
             InputError: an unknown name, or data or a folder that cannot be used.
             TrainingError: a run diverged or was stopped; the same call goes on where it stopped.
         """
-        begun, request = time.monotonic(), Request(figure, scale, out, **options)
+        begun = time.monotonic()
+        if not 1 <= workers <= _WORKERS:
+            raise InputError(f"--workers is {workers}; expected a whole number >= 1 and at most {_WORKERS}")
         if (figure, scale) not in self.configs:
             names, scales = sorted({name for name, _ in self.configs}), ", ".join(SCALES)
             raise InputError(f"got figure {figure!r}, scale {scale!r}; expected {', '.join(names)} at {scales}")
-        changes = dict(request.changes or {}) | ({} if request.data is None else {"data": request.data})
-        changes |= {name: absolute(text) for name, text in changes.items() if name == "data"}
-        config = overridden(self.configs[figure, scale], changes)
-        training, runs = config.training, request.runs
-        launcher = Local(request.workers) if request.cluster is None else Cluster(runs / "jobs", request.cluster)
+        changed = dict(changes or {}) | ({} if data is None else {"data": data})
+        changed |= {name: absolute(text) for name, text in changed.items() if name == "data"}
+        config = overridden(self.configs[figure, scale], changed)
+        training = config.training
+        launcher = Local(workers) if cluster is None else Cluster(runs / "jobs", cluster)
         dataset = load(training.data, size=training.size or None, damaged=training.damaged)
         context = Context(runs, launcher, dataset, choose_device(training.device), console(), self.keep)
         made = self.make(figure, config, context)
-        head: dict[str, Any] = {"figure": figure, "scale": scale, "changes": _named(changes)}
+        head: dict[str, Any] = {"figure": figure, "scale": scale, "changes": _named(changed)}
         head |= _provenance(made.runs, dataset)
         head |= {"seconds_of_last_call": round(time.monotonic() - begun, 1), "config": _plain(config)}
         summary = as_json({**head, **made.summary})

@@ -55,11 +55,7 @@ def check_images(figure: str, dataset: Dataset) -> None:
 
 @torch.no_grad()
 def reconstruction_error(model: Autoencoder, data: Tensor) -> float:
-    """Mean squared error of a pixel, from the code without noise.
-
-    Args:
-        model: in eval mode.
-        data: ``[N, *D]``, uint8 pixels or floating point.
+    """Mean squared error of a pixel of ``[N, *D]``, from the code without noise, of a model in eval mode.
 
     Example:
         >>> from torch import nn

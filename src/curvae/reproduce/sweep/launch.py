@@ -71,10 +71,7 @@ class Launcher(Protocol):
 
 @dataclass(frozen=True)
 class Local:
-    """This machine.
-
-    Args:
-        workers: runs that are trained at the same time; 1 trains them one after another in this process.
+    """This machine; with one worker runs are trained one after another in this process.
 
     Example:
         >>> Local().train([])

@@ -55,17 +55,7 @@ def sweep(
     console: Console | None = None,
     keep: Keep = nothing,
 ) -> Mapping[RunConfig, Run]:
-    """Train what is not trained yet, and open everything.
-
-    Args:
-        configs: of the runs; the same one twice is trained once.
-        cache: the folder of all runs.
-        launcher: where the runs are trained.
-        console: where to show a table of them; None shows none.
-        keep: after which steps of a run its model is kept beside the last one.
-
-    Returns:
-        The finished run of each configuration.
+    """The finished run of each configuration, trained first where there is none, with a table on the console.
 
     Raises:
         InputError: a configuration or its data cannot be used, or a folder in the cache is damaged.
@@ -79,11 +69,7 @@ def sweep(
 
 
 def _done(config: RunConfig, path: Path, keep: Keep) -> bool:
-    """Whether a finished run lies there already.
-
-    Raises:
-        InputError: it is another configuration's, or lacks its snapshots.
-    """
+    """Whether a finished run lies there already; another configuration's, or one without its snapshots, is refused."""
     if not (path / "config.json").exists():
         return False
     run = Run.open(path)
@@ -115,8 +101,7 @@ def _shown(steps: Mapping[Path, int], console: Console | None) -> Iterator[None]
 def progress_table(steps: Mapping[Path, int]) -> Table:
     """One row a run: those under way first, then those that wait, then as many finished ones as fit.
 
-    Args:
-        steps: of each run folder, which need not exist yet.
+    Folders need not exist yet.
     """
     done = {path: steps[path] if (path / "model.json").exists() else last_step(path) for path in steps}
     finished = [path for path, step in done.items() if step == steps[path]]

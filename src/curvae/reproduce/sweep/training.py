@@ -94,10 +94,6 @@ _MAY_BE_LARGE = ("seeds", "steps")
 def overridden(config: AnyConfig, changes: Mapping[str, str]) -> AnyConfig:
     """A configuration with some fields changed, its own or those of its training, from text as a person types it.
 
-    Args:
-        config: what to start from.
-        changes: ``{"width": "0.25", "seeds": "0,1,2"}``; lists are separated by commas.
-
     Raises:
         InputError: no such field, or a text that is not of its kind.
 

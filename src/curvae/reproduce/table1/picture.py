@@ -22,25 +22,14 @@ _COLUMNS = 6
 
 @torch.no_grad()
 def draw(model: Autoencoder, count: int, seed: int = 0) -> Float[Tensor, "count C H W"]:
-    """Decoded draws of the prior that depend on the seed and d alone, so that models share them; on the CPU.
-
-    Args:
-        model: in eval mode.
-        count: how many, ≥ 1.
-        seed: of the draws.
-    """
+    """Decoded draws of the prior that depend on the seed and d alone, so that models share them; on the CPU."""
     like = next(model.parameters())
     z = torch.randn(count, model.latents, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return model.decode(z.to(like)).float().cpu()
 
 
 def sheet(found: Mapping[tuple[str, float], Shaped[Tensor, "N C H W"]], betas: Sequence[float]) -> Image.Image:
-    """The table.
-
-    Args:
-        found: samples of each model at each β, as many of each, uint8 or in [0, 1] (values beyond are cut off).
-        betas: in the order of the bands.
-    """
+    """The table: as many samples of each model at each β, uint8 or in [0, 1] (values beyond are cut off)."""
     first = found[REFERENCE, betas[0]]
     count, (height, width) = len(first), first.shape[-2:]
     columns = min(count, _COLUMNS)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -38,8 +38,6 @@ _CURVES = {
     "optimum_to_truth": "optimum → truth",
     "trained_to_optimum": "trained → optimum",
 }
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,9 @@ def _ratio_point(config: Extension, model: GenerativeModel, ratio: float) -> dic
     panel, generator = Panel(model, mean_field=True), np.random.default_rng(config.seed)
 
     def table(work: Callable[..., Any]) -> Table:
-        return to_table(_parallel(lambda i: work(panel, config.seed, i, config.period), range(config.trials)))
+        # for compiled trials only: PyTorch's forward-mode levels are one for all threads, so GRAE's cannot run so
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            return to_table(pool.map(lambda i: work(panel, config.seed, i, config.period), range(config.trials)))
 
     trained, optimum = table(run_trial), table(run_optimum)
     moments = moments_of(model, config.seed, range(config.trials))
@@ -131,12 +131,6 @@ def grae_blocks(config: Extension) -> dict[str, dict[str, list[float]]]:
             "loss_difference": [abs(p.losses[0] - p.losses[1]) for p in pairs],
         }
     return out
-
-
-def _parallel(work: Callable[[_In], _Out], items: Iterable[_In]) -> list[_Out]:
-    """For compiled trials only: PyTorch's forward-mode levels are one for all threads, so GRAE's cannot run so."""
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return list(pool.map(work, items))
 
 
 def summarise(config: Extension) -> dict[str, Any]:

@@ -59,14 +59,7 @@ def unamortised_fit(trial: Trial, theta: Array, local: Array, mean_field: bool) 
 
 
 def elbo_terms(model: GenerativeModel, x: Array, fit: Fit, nodes: int = 64) -> NDArray[np.float64]:
-    """The ELBO of every sample [N] in nats, all constants included, by Gauss–Hermite quadrature.
-
-    Args:
-        model: gives ν and σ.
-        x: data [N, 2].
-        fit: the trained model.
-        nodes: quadrature nodes for each output.
-    """
+    """The ELBO of every sample [N] of x [N, 2] in nats, all constants included, by Gauss–Hermite quadrature."""
     at, weights = np.polynomial.hermite_e.hermegauss(nodes)
     variance = np.einsum("ja,nab,jb->nj", fit.decoder, fit.covariance, fit.decoder)
     u = (fit.mean @ fit.decoder.T)[..., None] + np.sqrt(variance)[..., None] * at

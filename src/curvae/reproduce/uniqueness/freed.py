@@ -115,13 +115,7 @@ class _Objective:
 
 
 def climb(model: GenerativeModel, freedom: Freedom, x: Array, start: Fit) -> tuple[Fit, float]:
-    """The optimum above a start, and its ELBO per sample.
-
-    Args:
-        model: gives ν and σ.
-        freedom: of the mean-field posterior.
-        x: data [N, 2].
-        start: a model with one diagonal Σ.
+    """The optimum for data x [N, 2] above a start with one diagonal Σ, and its ELBO per sample.
 
     Example:
         >>> from curvae.reproduce.uniqueness.evaluate import best_linear_elbo

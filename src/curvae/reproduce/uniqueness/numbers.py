@@ -81,15 +81,12 @@ def uniformity(angle: Values) -> tuple[float, float]:
 
 
 def relative_angles(encoder: Values, other: Values, moments: Values) -> Values:
-    """Rotation angles between the posterior means of two affine encoders on the same data.
+    """Rotation angles between the posterior means of two affine encoders on the same data, degrees in (−45, 45].
 
     Args:
         encoder: C by rows and d, one trial a row [R, 6].
         other: the encoders they are measured against [R, 6], or one for all [1, 6].
         moments: Σ x̃x̃ᵀ of each trial's data with x̃ = (x, 1) [R, 3, 3], or of the one data set [1, 3, 3].
-
-    Returns:
-        degrees in (−45, 45], one a trial.
     """
     maps = [np.concatenate([e[:, :4].reshape(-1, 2, 2), e[:, 4:, None]], axis=2) for e in (encoder, other)]
     cross = maps[1] @ moments @ maps[0].swapaxes(1, 2)
@@ -98,13 +95,10 @@ def relative_angles(encoder: Values, other: Values, moments: Values) -> Values:
 
 
 def decoder_angles(decoder: Values) -> Values:
-    """Rotation angles of decoders A to the outputs' own axes, from A's polar factor, one a trial.
+    """Rotation angles of decoders A, by rows [R, 4], to the outputs' own axes, from A's polar factor, one a trial.
 
     0 means that each latent drives one output: with an elementwise ν that makes every sample's posterior precision
     I + AᵀD_i²A/σ² diagonal, whatever the slopes D_i are.
-
-    Args:
-        decoder: A by rows [R, 4].
 
     Example:
         >>> decoder_angles(np.array([[0.0, 2.0, -1.0, 0.0]])).tolist()
@@ -144,12 +138,7 @@ def moments_of(model: GenerativeModel, seed: int, indices: Iterable[int]) -> Val
 
 
 def summarise(result: TrialTables, generator: np.random.Generator) -> Json:
-    """The statistics of all panels.
-
-    Args:
-        result: of ``run``.
-        generator: for the bootstrap.
-    """
+    """The statistics of all panels; the generator is for the bootstrap."""
     moments = {model: data_moments(result.config, model) for model in result.optima}
     panels = {
         panel.name: _panel(result.of(panel), result.optima.get(panel.model), moments.get(panel.model), generator)

@@ -25,11 +25,7 @@ NODES = 6
 def maximise_elbo(model: GenerativeModel, mean_field: bool, x: Array, fit: Fit) -> tuple[Fit, float]:
     """Climb from an amortised model to the optimum above it (BFGS in double precision), and its ELBO per sample.
 
-    Args:
-        model: gives ν and σ.
-        mean_field: diagonal Σ.
-        x: the data [N, 2].
-        fit: where to start; its posterior means must be affine in x.
+    The posterior means of ``fit``, where it starts, must be affine in the data x [N, 2].
 
     Example:
         >>> from curvae.reproduce.uniqueness.activations import Nonlinearity

@@ -49,14 +49,9 @@ class Scatter:
 
 
 def plot(result: TrialTables, path: Path) -> list[Path]:
-    """Draw the experiment; each choice of mixing and guard has a file of its own.
+    """Draw the experiment into a file for each choice of mixing and guard, and say which they are.
 
-    Args:
-        result: of ``run``.
-        path: the figure of the first choice; the others' names have the choice added to the stem.
-
-    Returns:
-        the files written.
+    That of the first is ``path``; the others' names have the choice added to the stem.
     """
     choices: dict[tuple[MixingColumns, Guard], list[Panel]] = {}
     for panel in result.config.panels:

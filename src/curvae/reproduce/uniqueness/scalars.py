@@ -28,18 +28,17 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 """Adam's settings: PyTorch's defaults."""
 
 
-def compiled(function: _F) -> _F:
+def compiled(function: _F, inline: str = "never") -> _F:
     """Compile for speed: no Python objects, no global lock, sums in any order, division as IEEE 754 has it."""
+    options: Any = {"fastmath": _REORDER, "nogil": True, "error_model": "numpy", "inline": inline}
     # unwrap: where every function is wrapped to check its types (a test run), compile what is inside
-    dispatcher: Any = njit(fastmath=_REORDER, nogil=True, error_model="numpy")(inspect.unwrap(function))
+    dispatcher: Any = njit(**options)(inspect.unwrap(function))
     return dispatcher
 
 
 def compiled_inline(function: _F) -> _F:
     """As ``compiled``, and copied into its caller before optimisation."""
-    options: Any = {"fastmath": _REORDER, "nogil": True, "error_model": "numpy", "inline": "always"}
-    dispatcher: Any = njit(**options)(inspect.unwrap(function))
-    return dispatcher
+    return compiled(function, inline="always")
 
 
 @compiled
@@ -79,19 +78,11 @@ def combine(s: float, a: Matrix, t: float, b: Matrix) -> Matrix:
 
 @compiled
 def noise(key: int, iteration: int, places: int) -> tuple[Any, Any, Matrix]:
-    """Where in the two noise tables an iteration reads, and by which rotation it turns the pairs it reads.
+    """Where an iteration reads in each of the two noise tables, and the rotation by which it turns the pairs it reads.
 
     The numbers come from a counter (splitmix64 of the trial's key and the iteration), so they do not depend on what
     ran before. Pairs of independent standard normals stay so under any rotation; with ``places``² pairs of offsets and
-    a continuous angle no two iterations of a run use the same noise.
-
-    Args:
-        key: the trial's own 63-bit number.
-        iteration: 0, 1, ...
-        places: how many offsets there are (multiples of ``STRIDE``).
-
-    Returns:
-        the offsets into the first and the second table, and the rotation.
+    a continuous angle no two iterations of a run use the same noise. Offsets are multiples of ``STRIDE``.
     """
     state = np.uint64(key) + np.uint64(iteration + 1) * np.uint64(0x9E3779B97F4A7C15)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
