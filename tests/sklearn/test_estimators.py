@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pickle
+import signal
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse
 import torch
+from lightning.pytorch import Callback
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV
@@ -54,6 +57,22 @@ def test_a_subclass_has_parameters_of_its_own_beside_all_others(kind: Any) -> No
     own, plain = Own(3, note="a"), kind(3, beta=0.5)
     assert clone(own).get_params() == {"n_components": 3, "beta": 0.5, "note": "a"}
     assert {name: value for name, value in vars(own).items() if name != "note"} == vars(plain) == plain.get_params()
+
+
+class Interrupted(Callback):
+    calls = 0
+
+    def on_train_batch_start(self, *_: object) -> None:
+        self.calls += 1
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_ends_a_search_and_not_one_fit_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pressed = Interrupted()
+    monkeypatch.setattr("curvae.sklearn.training.fit", partial(curvae.fit, callbacks=[pressed]))
+    with pytest.raises(KeyboardInterrupt):
+        GridSearchCV(GRAE(**SMALL), {"beta": [0.1, 1.0]}, cv=2).fit(_blob())
+    assert pressed.calls == 1
 
 
 def _linear() -> tuple[np.ndarray, np.ndarray]:
