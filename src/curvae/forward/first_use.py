@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -17,6 +16,7 @@ from curvae._precision import full_precision
 from curvae._transforms import in_transform
 from curvae._typing import Bool, Float, Tensor
 from curvae.errors import InputError
+from curvae.forward.compiled import uncompiled
 from curvae.forward.hidden import OFF, Hidden, Probe
 from curvae.forward.identity import identity
 from curvae.forward.kernels import differentiable, hooked
@@ -97,7 +97,7 @@ def check_first_use(fn: Map, z: Float[Tensor, "B *L"]) -> None:
         return
     _known[key] = weakref.ref(owner, lambda _: _known.pop(key, None))
     try:
-        with full_precision(z), _eager():
+        with full_precision(z), uncompiled():
             _Examination(fn, z.detach()).run()
     except InputError:
         del _known[key]
@@ -228,13 +228,6 @@ def ordinary(z: Tensor) -> bool:
     watched = torch._C._len_torch_dispatch_stack() > 0  # somebody counts operations, or tensors are fake
     recording = traced or watched or hooked() or (z.is_cuda and torch.cuda.is_current_stream_capturing())
     return z.dim() >= 2 and 0 not in z.shape and z.is_floating_point() and not recording
-
-
-def _eager() -> AbstractContextManager[Any]:
-    """Compiled code is not compiled anew for this."""
-    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and importing it takes a second
-        return nullcontext()
-    return torch.compiler.set_stance("force_eager")
 
 
 def _random_states(like: Tensor) -> list[Tensor]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import weakref
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import torch
@@ -17,6 +15,7 @@ from curvae.cpu.weight_gradients import MatrixWeightGradients
 from curvae.forward import row_arithmetic, row_attention, row_rules
 from curvae.forward.arrangement import Arrangement
 from curvae.forward.checkpoints import without_checkpoints
+from curvae.forward.compiled import uncompiled
 from curvae.forward.identity import identity
 from curvae.forward.row_attention import multi_head_attention
 from curvae.forward.row_rules import Call, CannotFollow
@@ -172,7 +171,7 @@ def push_rows(
     arrangement = Arrangement(len(z), moved, len(tangents), statistics, torch.is_grad_enabled(), everyone)
     watch = _Watch()
     try:
-        with watch, torch.enable_grad(), _uncompiled(), without_checkpoints():
+        with watch, torch.enable_grad(), uncompiled(), without_checkpoints():
             output = fn(Rows(arrangement.join(z, tangents), arrangement))
         if not isinstance(output, Rows):
             raise CannotFollow("its output does not depend on its input")
@@ -184,13 +183,3 @@ def push_rows(
     if statistics.reuses:  # an earlier pass has counted this batch
         watch.undo()
     return arrangement.split(output.rows)
-
-
-@contextmanager
-def _uncompiled() -> Iterator[None]:
-    """Let a compiled decoder run as it was written: the compiler knows no rules."""
-    if "torch._dynamo" not in sys.modules or torch.compiler.is_compiling():  # importing it takes seconds
-        yield
-        return
-    with torch.compiler.set_stance("force_eager"):
-        yield
