@@ -185,8 +185,10 @@ def _log_weights(
         if noise is None:
             drawn = q.rsample(generator, (count,))
         else:
-            common = noise[done : done + count].to(q.mean).unsqueeze(1)
-            drawn = q.mean + q.factor.apply(common.expand(-1, len(x), -1))
+            common, latents = noise[done : done + count].to(q.mean).flatten(1), q.mean.shape[1:]
+            if common.shape[1] != latents.numel():  # a single one would be taken for all latents
+                raise InputError(f"noise has {common.shape[1]} numbers a draw for {latents.numel()} latents; give [K, d]")
+            drawn = q.mean + q.factor.apply(common.unsqueeze(1).expand(-1, len(x), -1)).unflatten(-1, latents)
         z = drawn.to(x.dtype)  # rounded first: the weight is that of the point decoded
         eta = repeated(model, count).decode(z.flatten(0, 1)).double()
         data = x.double().repeat(count, *[1] * (x.dim() - 1))
