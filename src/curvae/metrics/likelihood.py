@@ -187,7 +187,7 @@ def _log_weights(
         else:
             common, latents = noise[done : done + count].to(q.mean).flatten(1), q.mean.shape[1:]
             if common.shape[1] != latents.numel():  # a single one would be taken for all latents
-                raise InputError(f"noise has {common.shape[1]} numbers a draw for {latents.numel()} latents; give [K, d]")
+                raise InputError(f"noise has {common.shape[1]} numbers a draw for {latents.numel()} latents")
             drawn = q.mean + q.factor.apply(common.unsqueeze(1).expand(-1, len(x), -1)).unflatten(-1, latents)
         z = drawn.to(x.dtype)  # rounded first: the weight is that of the point decoded
         eta = repeated(model, count).decode(z.flatten(0, 1)).double()

@@ -202,7 +202,8 @@ def _with_structure(name: str, model: Autoencoder, config: RunConfig, free: Coll
             raise InputError(
                 f"objective is {config.objective}, which trains the mean alone, but the model of {name} has a "
                 f"posterior, {model.structure}, that would stay as it is initialised; build it without a structure"
-                + " (a parameter structure of the function is None here)" * (config.model != PYTHON)
+                + " (a parameter structure of the function is None here)"
+                * (config.model != PYTHON)
             )
         return config
     if model.structure is None:

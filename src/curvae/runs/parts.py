@@ -30,8 +30,8 @@ _MOST = 10_000
 def build_structure(text: str) -> Structure:
     """``"diagonal"``, ``"block:B"``, ``"banded:W"``, ``"full"``, or one of these for all data: ``"shared:STRUCTURE"``.
 
-    ``"shared"`` alone is ``"shared:full"``: one covariance, of which nothing else is asked. ``"along:AXIS:C:H:W"`` is of
-    latents with several axes.
+    ``"shared"`` alone is ``"shared:full"``: one covariance, of which nothing else is asked.
+    ``"along:AXIS:C:H:W"`` is of latents with several axes.
 
     Raises:
         InputError: anything else.
