@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch import Callback
 from sklearn.base import clone
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -73,6 +74,18 @@ def test_ctrl_c_ends_a_search_and_not_one_fit_of_it(monkeypatch: pytest.MonkeyPa
     with pytest.raises(KeyboardInterrupt):
         GridSearchCV(GRAE(**SMALL), {"beta": [0.1, 1.0]}, cv=2).fit(_blob())
     assert pressed.calls == 1
+
+
+def test_a_fit_that_fails_leaves_the_estimator_as_it_was() -> None:
+    x, model = _blob(), GRAE(**SMALL, beta=-1.0)
+    with pytest.raises(InputError, match="beta is -1"):
+        model.fit(x)
+    with pytest.raises(NotFittedError):
+        model.transform(x)
+    codes = model.set_params(beta=1.0).fit(x).transform(x)
+    with pytest.raises(InputError, match="beta is -1"):
+        model.set_params(beta=-1.0).fit(x[:, :3])
+    np.testing.assert_array_equal(model.transform(x), codes)
 
 
 def _linear() -> tuple[np.ndarray, np.ndarray]:
