@@ -26,22 +26,28 @@ def is_finite(value: object) -> TypeGuard[float]:
 def positive(name: str, value: float) -> float:
     """Return ``value`` as a float if it is finite and > 0, else raise an ``InputError`` that names it."""
     if not (is_finite(value) and value > 0):
-        raise InputError(f"{name} is {shown(value)}; expected a finite number > 0")
+        raise InputError(f"{name} is {shown(value)}; expected a finite number > 0{_no_array(value)}")
     return float(value)
 
 
 def non_negative(name: str, value: float) -> float:
     """Return ``value`` as a float if it is finite and ≥ 0, else raise an ``InputError`` that names it."""
     if not (is_finite(value) and value >= 0):
-        raise InputError(f"{name} is {shown(value)}; expected a finite number >= 0")
+        raise InputError(f"{name} is {shown(value)}; expected a finite number >= 0{_no_array(value)}")
     return float(value)
 
 
 def positive_int(name: str, value: int) -> int:
     """Return ``value`` if it is an integer ≥ 1, else raise an ``InputError`` that names it."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise InputError(f"{name} is {shown(value)}; expected a whole number >= 1")
+        raise InputError(f"{name} is {shown(value)}; expected a whole number >= 1{_no_array(value)}")
     return int(value)
+
+
+def _no_array(value: object) -> str:
+    """What to add where a tensor or an array shows as the number that is expected."""
+    several = hasattr(value, "item") and not isinstance(value, Real)
+    return f", not {a_kind(value)}: give float(…) or int(…) of it" if several else ""
 
 
 def shape_of(name: str, value: int | Sequence[int]) -> tuple[int, ...]:

@@ -24,7 +24,8 @@ def is_batched(gradient: torch.Tensor) -> bool:
 
 def uncompiled() -> AbstractContextManager[object]:
     """Let compiled code run as it was written, and compile nothing anew."""
-    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and importing it takes a second
+    # to import it takes a second, and then nothing is compiled
+    if "torch._dynamo" not in sys.modules or torch.compiler.is_compiling():
         return nullcontext()
     return torch.compiler.set_stance("force_eager")
 

@@ -73,7 +73,7 @@ def test_a_run_on_its_held_out_data(curvae: Curvae, original: Run):
 def test_a_function_and_a_file_of_numbers(curvae: Curvae, file: Path, tmp_path: Path):
     x = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
-    answer = curvae("inspect", f"{file}:model", "--data", tmp_path / "x.npy", "--json", "--samples", "40")
+    answer = curvae("inspect", f"{file}:model", "--data", tmp_path / "x.npy", "--json", "--limit", "40")
     assert answer.code == 0
     weight = package.inspection.opening.open_model(f"{file}:model").model._decode.weight.double()
     assert math.isclose(answer.json["trace"], weight.square().sum().item(), rel_tol=1e-5)
@@ -159,7 +159,7 @@ def test_a_folder_of_diffusers(curvae: Curvae, tmp_path: Path):
         (["{file}:model", "--data", "{folder}/none.npy"], "does not exist"),
         (["{file}:model", "--data", "prior:4", "--beta", "-1"], "beta is -1.0; expected a finite number > 0"),
         (["{file}:model", "--data", "prior:4", "--products", "1"], "products is 1 for 2 latents"),
-        (["{file}:model", "--data", "prior:4", "--samples", "0"], "samples is 0"),
+        (["{file}:model", "--data", "prior:4", "--limit", "0"], "--limit is 0"),
         (["{file}:model", "--data", "prior:4", "--likelihood", "cauchy"], "likelihood is 'cauchy'"),
         (["{file}:model", "--data", "prior:4", "--out", "{folder}/page.pdf"], "ends in .html, .htm"),
     ],
@@ -184,9 +184,9 @@ def test_data_for_a_run_are_read_as_its_own(curvae: Curvae, tmp_path: Path):
     (tmp_path / "t.csv").write_text("\n".join(lines))
     train = ["train", "--data", tmp_path / "t.csv", "--labels", "tag", "--latents", "2", "--steps", "2"]
     assert curvae(*train, "--batch-size", "8", "--out", tmp_path / "run", "--device", "cpu").code == 0
-    answer = curvae("inspect", tmp_path / "run", "--data", tmp_path / "t.csv", "--json", "--samples", "5")
+    answer = curvae("inspect", tmp_path / "run", "--data", tmp_path / "t.csv", "--json", "--limit", "5")
     assert answer.code == 0, answer.stderr
-    other = curvae("inspect", tmp_path / "run", "--json", "--samples", "3", "--likelihood", "gaussian:0.5")
+    other = curvae("inspect", tmp_path / "run", "--json", "--limit", "3", "--likelihood", "gaussian:0.5")
     assert other.code == 0
     own = curvae("inspect", tmp_path / "run", "--json", "--samples", "3")
     assert other.json["trace"] == pytest.approx(4 * own.json["trace"])

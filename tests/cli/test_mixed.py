@@ -164,7 +164,7 @@ def test_every_command_takes_the_run(curvae: Curvae, trained: Path, table: Path,
     for command in (["sample", "-n", 3], ["traverse"], ["interpolate", "--geodesic", "--steps", 3]):
         answer = curvae(command[0], trained, *command[1:], "--out", tmp_path / f"{command[0]}.npy")
         assert answer.code == 0, answer.stderr
-    found = curvae("inspect", trained, "--samples", 4, "--json")
+    found = curvae("inspect", trained, "--limit", 4, "--json")
     assert found.code == 0, found.stderr
     assert found.json["latents"] == [2]
     assert curvae("report", trained, "--out", tmp_path / "r.html").code == 0

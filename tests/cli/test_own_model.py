@@ -226,7 +226,7 @@ def test_a_named_function_is_run_and_the_folders_is_not(
 ) -> None:
     renamed(hostile, "evil_model.py:build")
     assert curvae("evaluate", hostile, "--model", same, "--limit", "3").code == 0
-    assert curvae("inspect", hostile, "--model", same, "--samples", "2", "--json").code == 0
+    assert curvae("inspect", hostile, "--model", same, "--limit", "2", "--json").code == 0
     assert not (tmp_path / "evil").exists()
 
 

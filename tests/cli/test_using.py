@@ -201,7 +201,7 @@ def test_labels_of_a_table_follow_the_rows(curvae: Curvae, tmp_path: Path) -> No
     assert bare_codes["mean"].shape == (30, 2)
     np.save(tmp_path / "bare.npy", rows)
     for data in (bare, tmp_path / "bare.npy"):
-        answer = curvae("inspect", str(out), "--data", str(data), "--samples", "2", "--products", "2", "--json")
+        answer = curvae("inspect", str(out), "--data", str(data), "--limit", "2", "--products", "2", "--json")
         assert answer.code == 0, answer.stderr
 
 

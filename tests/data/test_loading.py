@@ -64,3 +64,13 @@ def test_images_of_different_sizes_are_both_named_with_theirs(tmp_path: Path, wr
     assert {"4x6", "7x9"} == {size for _, size in named}
     assert ("c", "7x9") in named
     assert "give a size (--size, of a figure --set size=…)" in str(caught.value)
+
+
+@pytest.mark.parametrize(("rank", "told"), [("0", 1), ("1", 0)])
+def test_of_several_processes_one_tells_how_data_were_read(
+    rank: str, told: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "toy.npz", x_train=np.zeros((6, 2)), x_val=np.zeros((3, 2)))
+    monkeypatch.setenv("RANK", rank)
+    load(str(tmp_path / "toy.npz"))
+    assert capsys.readouterr().err.count("note: ") == told

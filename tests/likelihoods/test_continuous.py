@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mpmath
 import numpy as np
 import pytest
 import scipy.stats
@@ -38,6 +39,19 @@ def test_continuous_bernoulli_integrates_to_one_and_joins_smoothly(size, sign):
     torch.testing.assert_close(model.mean(eta).squeeze(), mean, rtol=1e-6, atol=1e-9)
     variance = torch.trapezoid(density * (grid - mean).square(), grid)
     torch.testing.assert_close(model.curvature(eta, eta).squeeze(), variance, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("size", [0.05, -0.3, 0.59, -0.61, 2.0])
+def test_continuous_bernoulli_keeps_its_digits_in_derivatives(size: float) -> None:
+    """Variance and mean, and their slopes, which train a decoder; below |η| = 0.6 they are series."""
+    eta = torch.tensor([[size]], requires_grad=True)
+    model = ContinuousBernoulli()
+    with mpmath.workdps(40):
+        expected = [mpmath.diff(lambda e: mpmath.log((mpmath.exp(e) - 1) / e), size, order) for order in (1, 2, 3)]
+    found = [model.mean(eta), model.curvature(eta, eta)]
+    found.append(torch.autograd.grad(found[1], eta)[0])
+    for one, other in zip(found, expected, strict=True):
+        assert abs(one.item() / float(other) - 1) < 1e-9
 
 
 def test_negative_binomial_against_scipy(seed):

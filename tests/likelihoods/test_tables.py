@@ -227,6 +227,10 @@ def test_scales_of_each_output_have_a_floor(seed: int) -> None:
     torch.testing.assert_close(likelihood.sigma[0], best)
     assert math.isclose(likelihood.sigma[1].item(), 0.02, rel_tol=1e-5)
     assert list(likelihood.state_dict()) == ["log_sigma"]
+    likelihood.start(torch.tensor([10.0, 20.0]))  # the floor is no longer the constructor's
+    again = LearnedGaussian(torch.ones(2), floor=0.01).double().with_kept_floor()
+    again.load_state_dict(likelihood.state_dict())
+    assert torch.equal(again.sigma, likelihood.sigma)
 
 
 @pytest.mark.usefixtures("as_shipped")

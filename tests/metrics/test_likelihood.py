@@ -90,6 +90,22 @@ def test_a_grae_at_beta_is_the_generative_model_at_unit_beta(seed: int) -> None:
         np.testing.assert_allclose(found.nll, -marginal.logpdf(x.numpy()), rtol=1e-10)
 
 
+def test_common_noise_is_of_all_latents_whatever_their_shape() -> None:
+    inside, outside = nn.Linear(D, 4), nn.Linear(4, D)
+    plain = Autoencoder(inside, outside, 4)
+    shape = (1, 2, 2)
+    networks = nn.Sequential(inside, nn.Unflatten(1, shape)), nn.Sequential(nn.Flatten(), outside)
+    maps = Autoencoder(*networks, shape, features=1)
+    x, noise, gaussian = torch.randn(5, D), torch.randn(6, 4), Gaussian(0.5)
+    one, other = (
+        importance_weighted_nll(Implied(model, 1.0, gaussian), x, gaussian, samples=6, noise=noise, chunk_size=4)
+        for model in (plain, maps)
+    )
+    torch.testing.assert_close(one.nll, other.nll)
+    with pytest.raises(InputError, match="noise has 1 numbers a draw for 4 latents"):
+        importance_weighted_nll(Implied(maps, 1.0, gaussian), x, gaussian, samples=6, noise=noise[:, :1])
+
+
 @pytest.mark.parametrize("structure", [Diagonal(), BlockDiagonal(2)])
 def test_another_proposal_converges_with_an_honest_standard_error(
     ppca: tuple[Autoencoder, torch.Tensor, float, np.ndarray], structure: Diagonal | BlockDiagonal, seed: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -142,6 +143,14 @@ def test_chunks_change_nothing(seed: int) -> None:
     values = [GRAE(0.2, estimator=Exact(c))(model, x).total for c in (None, 1, 3)]
     torch.testing.assert_close(values[1], values[0])
     torch.testing.assert_close(values[2], values[0])
+
+
+@pytest.mark.usefixtures("as_shipped")
+def test_a_tensor_is_told_from_the_number_that_it_shows() -> None:
+    with pytest.raises(InputError, match=r"^beta is tensor\(0.2000\); expected .*, not a Tensor: give float"):
+        GRAE(torch.tensor(0.2))
+    with pytest.raises(InputError, match=r"> 0$"):
+        GRAE(np.float64(-1))
 
 
 @pytest.mark.parametrize("beta", [0, 0.0, -0.1, math.nan, math.inf, "0.2", None, True])

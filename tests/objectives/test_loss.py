@@ -88,8 +88,10 @@ OBJECTIVES = [BetaVAE(0.2), Taylor(0.2), RAE(0.2), GRAE(0.2), GRAE(0.2, estimato
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
 def test_wrappers_and_half_precision_are_refused_in_one_line(objective: GRAE) -> None:
     model, x = _model(Diagonal()), torch.randn(4, 5)
-    for wrapped in (nn.DataParallel(model), AveragedModel(model)):
-        with pytest.raises(InputError, match=r"^the model is wrapped \(.*\), .*objectives.Loss\(model, objective\)"):
+    advice = {nn.DataParallel: r"objectives.Loss\(model, objective\)", AveragedModel: "as .module; give that"}
+    for kind, told in advice.items():
+        wrapped = kind(model)
+        with pytest.raises(InputError, match=rf"^the model is wrapped \(.*\), .*{told}"):
             objective(wrapped, x)
         with pytest.raises(InputError, match="the model is wrapped"):
             Loss(wrapped, objective)

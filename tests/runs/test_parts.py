@@ -4,6 +4,7 @@ import pytest
 
 from curvae.errors import InputError
 from curvae.runs import build_estimator, build_likelihood, build_structure
+from curvae.runs.own_run import structure_name
 
 # what a name stands for, written as the constructor that one would type
 STRUCTURES = {
@@ -11,6 +12,8 @@ STRUCTURES = {
     "full": "Full()",
     "block:3": "BlockDiagonal(3)",
     "banded:2": "Banded(2)",
+    "along:1:2:4:3": "Along((2, 4, 3), axis=1)",
+    "shared:along:0:2:4": "Shared(Along((2, 4), axis=0))",
     "shared": "Shared(Full())",
     "shared:diagonal": "Shared(Diagonal())",
     "shared:full": "Shared(Full())",
@@ -50,7 +53,9 @@ LIKELIHOODS = {
 
 @pytest.mark.parametrize(("text", "meaning"), STRUCTURES.items())
 def test_structures(text: str, meaning: str) -> None:
-    assert repr(build_structure(text)) == meaning
+    structure = build_structure(text)
+    assert repr(structure) == meaning
+    assert repr(build_structure(structure_name(structure))) == meaning
 
 
 @pytest.mark.parametrize(("text", "meaning"), ESTIMATORS.items())
@@ -76,6 +81,7 @@ BAD_STRUCTURES = [
     "block:²",
 ]
 BAD_STRUCTURES += ["banded", "banded:0", "banded:x", "block:2:2", "shared:", "shared:shared", "shared:blok:2", ":"]
+BAD_STRUCTURES += ["along", "along:0", "along:2:4:4", "along:x:4:4", "along:0:0:4", "along:-1:4"]
 BAD_ESTIMATORS = [
     "",
     "columns",

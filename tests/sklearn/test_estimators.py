@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pickle
+import signal
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse
 import torch
+from lightning.pytorch import Callback
 from sklearn.base import clone
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -54,6 +58,34 @@ def test_a_subclass_has_parameters_of_its_own_beside_all_others(kind: Any) -> No
     own, plain = Own(3, note="a"), kind(3, beta=0.5)
     assert clone(own).get_params() == {"n_components": 3, "beta": 0.5, "note": "a"}
     assert {name: value for name, value in vars(own).items() if name != "note"} == vars(plain) == plain.get_params()
+
+
+class Interrupted(Callback):
+    calls = 0
+
+    def on_train_batch_start(self, *_: object) -> None:
+        self.calls += 1
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_ends_a_search_and_not_one_fit_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pressed = Interrupted()
+    monkeypatch.setattr("curvae.sklearn.training.fit", partial(curvae.fit, callbacks=[pressed]))
+    with pytest.raises(KeyboardInterrupt):
+        GridSearchCV(GRAE(**SMALL), {"beta": [0.1, 1.0]}, cv=2).fit(_blob())
+    assert pressed.calls == 1
+
+
+def test_a_fit_that_fails_leaves_the_estimator_as_it_was() -> None:
+    x, model = _blob(), GRAE(**SMALL, beta=-1.0)
+    with pytest.raises(InputError, match="beta is -1"):
+        model.fit(x)
+    with pytest.raises(NotFittedError):
+        model.transform(x)
+    codes = model.set_params(beta=1.0).fit(x).transform(x)
+    with pytest.raises(InputError, match="beta is -1"):
+        model.set_params(beta=-1.0).fit(x[:, :3])
+    np.testing.assert_array_equal(model.transform(x), codes)
 
 
 def _linear() -> tuple[np.ndarray, np.ndarray]:

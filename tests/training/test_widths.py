@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import Ridge
 from torch import nn
 
 from curvae.autoencoder import Autoencoder
@@ -71,6 +74,42 @@ def test_it_is_the_ridge_solution_and_nothing_else_changes(condition: bool) -> N
     np.testing.assert_allclose(model.factor_head.bias.detach().numpy(), expected[-1], atol=1e-8)
 
 
+class Tokens(nn.Module):
+    """Between vectors and tokens [T, F]."""
+
+    def __init__(self, inside: nn.Module, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.inside, self.shape = inside, shape
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.inside(x.flatten(1))).unflatten(1, self.shape)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (3, 2)])
+def test_latents_with_places_are_fitted_at_each_of_them(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(1)
+    axis = 0 if len(shape) == 3 else 1  # of the channels
+    d, channels = math.prod(shape), shape[axis]
+    maps = (5, *shape[1:]) if axis == 0 else (shape[0], 5)
+    encoder, decoder = Tokens(nn.Linear(7, math.prod(maps)), maps), Tokens(nn.Linear(d, 7), (7,))
+    model = Autoencoder(encoder, decoder, shape, Diagonal(), features=5).double()
+    x = torch.randn(11, 7, dtype=torch.float64)
+    fit_widths(model, [x[:6], x[6:]], BETA)
+
+    rows, targets = [], []
+    for one in x:
+        features, z = model.encoder(one[None])[0].detach(), model.encode(one[None])[0].detach()
+        jacobian = torch.autograd.functional.jacobian(lambda z: model.decode(z[None])[0], z)
+        logs = -0.5 * torch.log1p(jacobian.square().sum(0) / BETA)
+        for place in np.ndindex(shape[1:] if axis == 0 else shape[:1]):
+            rows.append(features[:, *place] if axis == 0 else features[place])
+            targets.append(logs[:, *place] if axis == 0 else logs[place])
+    expected = Ridge(1e-3 * len(rows) * np.var(rows, axis=0).mean()).fit(torch.stack(rows), torch.stack(targets))
+    np.testing.assert_allclose(model.factor_head.weight.detach(), expected.coef_, atol=1e-8)
+    np.testing.assert_allclose(model.factor_head.bias.detach(), expected.intercept_, atol=1e-8)
+    assert model.factor_head.weight.shape == (channels, 5)
+
+
 @pytest.mark.parametrize("kind", ["nearly dependent", "constant"])
 def test_features_that_say_the_same_do_not_get_large_weights(kind: str) -> None:
     """A step of training moves the features a little, and must not move log σ by much."""
@@ -94,5 +133,8 @@ def test_what_it_is_not_for_is_refused() -> None:
     full = Autoencoder(nn.Linear(5, 6), nn.Linear(2, 5), 2, Full())
     with pytest.raises(InputError, match="structure Full"):
         fit_widths(full, [torch.rand(3, 5)], BETA)
+    ready = Autoencoder(nn.Linear(5, 4), nn.Linear(2, 5), 2, Diagonal(), head=False)
+    with pytest.raises(InputError, match=r"structure Diagonal\(\) and no head"):
+        fit_widths(ready, [torch.rand(3, 5)], BETA)
     with pytest.raises(InputError, match="got none"):
         fit_widths(made(), [], BETA)

@@ -30,8 +30,15 @@ def inspect(
         float | None, Option(help="The maker's β, in the summed convention (docs: β in other code bases).")
     ] = None,
     likelihood: Annotated[str | None, Option(help="As for train.", show_default="the model's, or gaussian")] = None,
-    samples: Annotated[
-        int | None, Option(help="Samples to look at.", show_default="64, or 8 beyond 64 latents")
+    limit: Annotated[
+        int | None,
+        # the second name is the former one
+        Option(
+            "--limit",
+            "--samples",
+            help="Look at at most this many samples, drawn at random.",
+            show_default="64, or 8 beyond 64 latents",
+        ),
     ] = None,
     products: Annotated[int, Option(help="Jacobian products per sample, at most.")] = 64,
     size: Annotated[int | None, Option(help="Resize images to this many pixels per side.")] = None,
@@ -63,6 +70,8 @@ def inspect(
 
     if out is not None:
         check_file("--out", out, (".html", ".htm"))
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit is {limit}; expected a whole number >= 1")
     where = choose_device(device)
     draws = generator(seed, where)
     code = Code.of(model, trust)
@@ -78,7 +87,7 @@ def inspect(
     if isinstance(opened.model, torch.nn.Module):
         opened.model.to(where)
     with code.errors(), redirect_stdout(sys.stderr):  # a model may print
-        x = open_data(data, opened, size, draws, samples, products)
+        x = open_data(data, opened, size, draws, limit, products)
     shown_on = console()
     progress = Progress(console=shown_on, transient=True, disable=not shown_on.is_terminal)
     with progress, code.errors(), redirect_stdout(sys.stderr):
@@ -90,7 +99,7 @@ def inspect(
             draws,
             likelihood=opened.likelihood,
             products=products,
-            samples=samples,
+            samples=limit,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     if as_json:

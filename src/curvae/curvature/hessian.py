@@ -12,6 +12,7 @@ from curvae._precision import full_precision
 from curvae._transforms import in_transform, one_at_a_time
 from curvae._typing import Float, Tensor
 from curvae.errors import DerivativeError, InputError
+from curvae.forward.compiled import as_written
 from curvae.forward.first_use import check_first_use
 from curvae.forward.kernels import differentiable
 from curvae.forward.noise import Noise
@@ -72,6 +73,7 @@ def hessian_products(
     z = z.contiguous()  # forward mode refuses an expanded tensor
     check_first_use(fn, z)
     z, watch = watched(fn, z)
+    fn = as_written(fn)
     statistics, noise = FixedStatistics(), Noise(z.device)
     with statistics, differentiable():
         eta = check_output(fn(z), z)

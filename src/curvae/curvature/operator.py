@@ -14,6 +14,7 @@ from curvae._precision import full_precision
 from curvae._repr import OneLine
 from curvae._transforms import one_at_a_time
 from curvae._typing import Float, Tensor
+from curvae.forward.compiled import as_written
 from curvae.forward.first_use import check_first_use
 from curvae.forward.kernels import differentiable, without_hooks
 from curvae.forward.linear import LinearLayers
@@ -60,10 +61,11 @@ class Operator(OneLine):
         check_latents(z)
         self.fn, self.z, self.x, self.likelihood = fn, z.contiguous(), x, likelihood
         check_first_use(fn, self.z)
+        self._written = as_written(fn)
         self._noise = Noise(z.device)
         statistics = FixedStatistics()
         with statistics, differentiable():
-            self.eta = check_output(fn(self.z), self.z).to(z.dtype)
+            self.eta = check_output(self._written(self.z), self.z).to(z.dtype)
         statistics.update_running(statistics.seen)
         self._seen = statistics.seen
         self._known = [BatchStatistics(seen.mean.detach(), seen.variance.detach()) for seen in statistics.seen]
@@ -124,7 +126,7 @@ class Operator(OneLine):
 
     def _decode(self, point: Float[Tensor, "B *L"], known: Sequence[BatchStatistics]) -> Float[Tensor, "B *D"]:
         with full_precision(point), self._noise.again(), FixedStatistics(known), LinearLayers(), differentiable():
-            return self.fn(point).to(point.dtype)
+            return self._written(point).to(point.dtype)
 
     def _push(
         self, z: Float[Tensor, "B *L"], tangents: Float[Tensor, "B *L K"], known: Sequence[BatchStatistics]

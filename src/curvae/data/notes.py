@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def note(line: str) -> None:
-    """Say it on stderr, on one line."""
-    print(f"note: {' '.join(line.split())}", file=sys.stderr)
+    """Say it on stderr, on one line; of several processes that read the same data the first one does."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"note: {' '.join(line.split())}", file=sys.stderr)

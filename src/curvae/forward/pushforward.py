@@ -12,6 +12,7 @@ from curvae._checks import a_kind, an_answer, positive_int
 from curvae._transforms import in_transform, one_at_a_time
 from curvae._typing import Float, Int, Tensor
 from curvae.errors import InputError
+from curvae.forward.compiled import as_written
 from curvae.forward.elementwise import OneSlope
 from curvae.forward.first_use import check_first_use
 from curvae.forward.kernels import differentiable, without_hooks
@@ -126,7 +127,7 @@ def _push_chosen(
             return eta, columns, statistics.seen
     if chosen is not None:
         tangents = tangents.new_zeros(len(tangents), *z.shape).index_copy(1, chosen, tangents)
-    eta, columns, seen = _push(fn, z, tangents, statistics)
+    eta, columns, seen = _push(as_written(fn), z, tangents, statistics)
     if known is None:
         statistics.update_running(seen)
     return eta, columns if chosen is None else columns.index_select(1, chosen), seen

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable
 from contextlib import nullcontext
-from types import MethodType
 from typing import Any
 
 import torch
@@ -17,9 +16,10 @@ from curvae._typing import Float, Int, Tensor
 from curvae.conditioned import Conditioned
 from curvae.errors import InputError
 from curvae.forward.checkpoints import noticed_checkpoints, without_checkpoints
+from curvae.forward.compiled import is_compiled, modules_of
 from curvae.forward.first_use import checked
 from curvae.forward.hidden import MIXES
-from curvae.forward.identity import identity, parts
+from curvae.forward.identity import identity
 from curvae.forward.noise import Noise
 from curvae.forward.pushforward import Decoder, check_latents, check_output
 from curvae.forward.statistics import Counters, FixedStatistics
@@ -106,7 +106,7 @@ class Differences:
     ) -> Float[Tensor, "N *D"]:
         held = nullcontext() if self._opaque else statistics
         with full_precision(point), without_checkpoints() if self._plain else nullcontext(), held:
-            return check_output((fn or self._fn)(point), point).to(point.dtype)
+            return check_output((self._fn if fn is None else fn)(point), point).to(point.dtype)
 
     def _look(self) -> bool:
         """Whether samples can be decoded without the others, found out at the first use.
@@ -151,31 +151,18 @@ def _opaque(fn: Decoder) -> bool:
     Raises:
         InputError: so it is, and some layer of the decoder normalises by the batch.
     """
-    layers = [layer for part in _modules(fn) for layer in part.modules()]
-    found = any(is_opaque(layer) for layer in layers)
+    layers = [layer for part in modules_of(fn) for layer in part.modules()]
+    found = is_compiled(fn) or any(
+        isinstance(one, torch.jit.ScriptModule | torch.jit.ScriptFunction) for one in (fn, *layers)
+    )
     if found and any(layer.training and is_batch_norm(layer) for layer in layers):
         raise InputError(
             "the decoder is compiled or scripted, in part at least, and has batch normalisation in train mode, whose "
             "statistics cannot be held fixed then; use the decoder as it was before, or another normalisation"
         )
-    return found or hasattr(fn, "_torchdynamo_orig_callable") or isinstance(fn, torch.jit.ScriptFunction)
+    return found
 
 
 def is_batch_norm(layer: nn.Module) -> bool:
     """By its name: a scripted layer is of no class of its own."""
     return "BatchNorm" in getattr(layer, "original_name", type(layer).__name__)
-
-
-def _modules(fn: Callable[..., Any]) -> Iterator[nn.Module]:
-    """The modules of a decoder; of a model's own ``decode`` its decoder alone."""
-    decoder = getattr(fn.__self__, "decoder", None) if isinstance(fn, MethodType) else None
-    if isinstance(decoder, nn.Module):
-        yield decoder
-        return
-    yield from (part for part in parts(fn) if isinstance(part, nn.Module))
-
-
-def is_opaque(module: nn.Module) -> bool:
-    """Whether one module, by itself, is compiled or scripted."""
-    compiled = hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
-    return compiled or isinstance(module, torch.jit.ScriptModule)

@@ -77,9 +77,10 @@ class LearnedGaussian(nn.Module, Location):
 
     @torch.no_grad()
     def start(self, sigma: Float[Tensor, "*D"]) -> None:
-        """Begin at another σ, > 0, which the floor then is a part of."""
+        """Begin at another σ, > 0, which the floor then is a part of: it is among what is saved from now on."""
         log = sigma.to(self.log_sigma).log()
         if self._smallest is not None:
+            self.with_kept_floor()
             self._smallest.copy_(log + math.log(self.floor))
         self.log_sigma.copy_(log)
 

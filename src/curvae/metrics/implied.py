@@ -124,11 +124,11 @@ class Implied(nn.Module):
                 taken |= better
         return z
 
-    def encode(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B d"]:
+    def encode(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *L"]:
         r"""$h(x)$."""
         return self.model.encode(x)
 
-    def decode(self, z: Float[Tensor, "B d"]) -> Float[Tensor, "B *D"]:
+    def decode(self, z: Float[Tensor, "B *L"]) -> Float[Tensor, "B *D"]:
         r"""$g(z)$."""
         return self.model.decode(z)
 

@@ -15,10 +15,10 @@ from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
 from curvae.errors import InputError
-from curvae.forward.first_use import checked
 from curvae.likelihoods import Gaussian, Laplace, LearnedGaussian, Likelihood, Masked, Mixed, StudentT
 from curvae.metrics.codes import conditioned_batches, deployed, in_double, repeated
 from curvae.metrics.result import Estimate
+from curvae.objectives.support import check_support
 from curvae.posteriors import Normal
 
 
@@ -111,8 +111,7 @@ def importance_weighted_nll(
     found: list[Float[Tensor, "2 B"]] = []
     with deployed(model):
         for at, x in conditioned_batches(model, data, batch_size):
-            if checked():
-                likelihood.check(x)
+            check_support(likelihood, x)
             q = in_double(at.posterior(x))
             weights = _log_weights(at, q, x, likelihood, samples, chunk_size, generator, noise)
             found.append(_log_moments(weights).cpu())
@@ -186,8 +185,10 @@ def _log_weights(
         if noise is None:
             drawn = q.rsample(generator, (count,))
         else:
-            common = noise[done : done + count].to(q.mean).unsqueeze(1)
-            drawn = q.mean + q.factor.apply(common.expand(-1, len(x), -1))
+            common, latents = noise[done : done + count].to(q.mean).flatten(1), q.mean.shape[1:]
+            if common.shape[1] != latents.numel():  # a single one would be taken for all latents
+                raise InputError(f"noise has {common.shape[1]} numbers a draw for {latents.numel()} latents")
+            drawn = q.mean + q.factor.apply(common.unsqueeze(1).expand(-1, len(x), -1)).unflatten(-1, latents)
         z = drawn.to(x.dtype)  # rounded first: the weight is that of the point decoded
         eta = repeated(model, count).decode(z.flatten(0, 1)).double()
         data = x.double().repeat(count, *[1] * (x.dim() - 1))

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar, cast
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 from curvae._checks import a_kind
 from curvae._part import own_part
@@ -135,6 +136,8 @@ def check_decoder(decoder: Callable[..., Any]) -> None:
 
 def _check_wrapper(model: nn.Module) -> None:
     name = type(model).__name__
+    if isinstance(model, AveragedModel):
+        raise InputError(f"the model is wrapped ({name}), which has the averaged one as .module; give that")
     # fully_shard changes the class in place; while its forward pass runs, the weights are whole
     sharded = type(next(model.parameters(), None)).__name__ == "DTensor"
     sharded = sharded and any(kind.__name__ == "FSDPModule" for kind in type(model).__mro__)

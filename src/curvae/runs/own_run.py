@@ -15,7 +15,7 @@ from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder, Model
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
-from curvae.posteriors import Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
+from curvae.posteriors import Along, Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
 from curvae.runs.build import DETERMINISTIC, build_model
 from curvae.runs.builder import find_builder, name_of, own_code
 from curvae.runs.config import RunConfig
@@ -160,6 +160,8 @@ def structure_name(structure: Structure) -> str:
             return f"block:{structure.size}"
         case Banded():
             return f"banded:{structure.bandwidth}"
+        case Along():
+            return ":".join(map(str, ("along", structure.axis, *structure.shape)))
         case Diagonal():
             return "diagonal"
         case Full():
@@ -185,8 +187,9 @@ def _with_structure(name: str, model: Autoencoder, config: RunConfig, free: Coll
         if model.structure is not None:
             raise InputError(
                 f"objective is {config.objective}, which trains the mean alone, but the model of {name} has a "
-                f"posterior, {model.structure}, that would stay as it is initialised; build it without a structure "
-                "(a parameter structure of the function is None here)"
+                f"posterior, {model.structure}, that would stay as it is initialised; build it without a structure"
+                + " (a parameter structure of the function is None here)"
+                * (config.model != PYTHON)
             )
         return config
     if model.structure is None:

@@ -20,7 +20,7 @@ from curvae.likelihoods import (
     Poisson,
     StudentT,
 )
-from curvae.posteriors import Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
+from curvae.posteriors import Along, Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
 from curvae.runs.mixed import MASKED, build_mixed, is_mixed
 
 # columns, probes, sizes: all of them push that many tangents through the decoder for each sample
@@ -31,13 +31,14 @@ def build_structure(text: str) -> Structure:
     """``"diagonal"``, ``"block:B"``, ``"banded:W"``, ``"full"``, or one of these for all data: ``"shared:STRUCTURE"``.
 
     ``"shared"`` alone is ``"shared:full"``: one covariance, of which nothing else is asked.
+    ``"along:AXIS:C:H:W"`` is of latents with several axes.
 
     Raises:
         InputError: anything else.
 
     Example:
-        >>> build_structure("block:2"), build_structure("shared:banded:1")
-        (BlockDiagonal(2), Shared(Banded(1)))
+        >>> build_structure("block:2"), build_structure("shared:banded:1"), build_structure("along:0:4:8:8")
+        (BlockDiagonal(2), Shared(Banded(1)), Along((4, 8, 8), axis=0))
     """
     return _structure(text.split(":"), text)
 
@@ -159,13 +160,15 @@ def _structure(parts: list[str], text: str) -> Structure:
             return BlockDiagonal(_count(size, text, "structure", "block:2"))
         case ["banded", bandwidth]:
             return Banded(_count(bandwidth, text, "structure", "banded:1"))
+        case ["along", axis, *sizes] if axis.isascii() and axis.isdigit() and int(axis[:9]) < len(sizes):
+            return Along([_count(size, text, "structure", "along:0:4:8:8") for size in sizes], int(axis))
         case ["shared"]:
             return Shared(Full())
         case ["shared", *inner] if inner[0] != "shared":
             return Shared(_structure(inner, text))
     raise InputError(
         f"structure is {text!r}; expected diagonal, block:B (for example block:2), banded:W, full, "
-        "or one of these for all samples (shared:STRUCTURE)"
+        "along:AXIS:C:H:W, or one of these for all samples (shared:STRUCTURE)"
     )
 
 

@@ -85,9 +85,10 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableR
         Raises:
             InputError: (a ``ValueError``) parameters or data that cannot be used.
         """
-        told = self._validated(X, reset=True)
-        self._build(told)
-        self._train(told, positive_int("steps", self.steps), falling=True)
+        with self._unchanged_if_it_fails():
+            told = self._validated(X, reset=True)
+            self._build(told)
+            self._train(told, positive_int("steps", self.steps), falling=True)
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
@@ -103,13 +104,14 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableR
         Returns:
             The estimator itself.
         """
-        if hasattr(self, "model_"):
-            told = self._seen(X)
-        else:
-            told = self._validated(X, reset=True)
-            self._build(told)
-        count = len(told.x)
-        self._train(told, -(-count // min(positive_int("batch_size", self.batch_size), count)), falling=False)
+        with self._unchanged_if_it_fails():
+            if hasattr(self, "model_"):
+                told = self._seen(X)
+            else:
+                told = self._validated(X, reset=True)
+                self._build(told)
+            count = len(told.x)
+            self._train(told, -(-count // min(positive_int("batch_size", self.batch_size), count)), falling=False)
         return self
 
     def transform(self, X: Any) -> Shaped[np.ndarray, "N d"]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -54,6 +56,16 @@ class TableReader(BaseEstimator):  # type: ignore[misc]
         if then not in (None, now):
             warnings.warn(f"{told} and is opened by curvae {now}; fit it again if it fails", stacklevel=2)
         super().__setstate__({name: value for name, value in state.items() if name != _VERSION})
+
+    @contextmanager
+    def _unchanged_if_it_fails(self) -> Iterator[None]:
+        """A model that was built and not trained would pass for a fitted one."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            self.__dict__ = before
+            raise
 
     def _validated(self, X: Any, reset: bool) -> Told:
         """A table as a tensor, with scikit-learn's own checks and messages, and its conditions."""

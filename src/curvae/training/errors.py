@@ -11,3 +11,16 @@ class TrainingError(RuntimeError):
         Traceback (most recent call last):
         curvae.training.errors.TrainingError: the loss is nan at step 12
     """
+
+
+class Stopped(TrainingError):
+    """A signal ended training; ``signal`` is its name.
+
+    Example:
+        >>> Stopped("stopped by SIGINT", "SIGINT").signal
+        'SIGINT'
+    """
+
+    def __init__(self, message: str, signal: str = "") -> None:
+        super().__init__(message)
+        self.signal = signal

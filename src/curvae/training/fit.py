@@ -30,7 +30,7 @@ from curvae.runs.spelling import spelled
 from curvae.terminal import console as stderr
 from curvae.training.arguments import with_arguments
 from curvae.training.devices import is_launched
-from curvae.training.errors import TrainingError
+from curvae.training.errors import Stopped
 from curvae.training.loop import train
 
 # held-out values and checkpoints of a whole run, if nobody says how often
@@ -197,7 +197,8 @@ def fit(
     model.cpu().eval()
     if not outcome.finished:
         again = "the model has the weights of that step" if out is None else f"go on with out={str(out)!r}, resume=True"
-        raise TrainingError(f"stopped by {outcome.stopped_by} after step {outcome.step} of {many}; {again}")
+        signal = outcome.stopped_by or ""
+        raise Stopped(f"stopped by {signal} after step {outcome.step} of {many}; {again}", signal)
     # a copy for each time the run is asked for its model: the one that was trained is its owner's
     return replace(outcome.run, handed=Handed(lambda: copy.deepcopy(model), dataset, objective, temporary))
 

@@ -214,8 +214,9 @@ def _started(config: RunConfig, model: Autoencoder, dataset: Dataset) -> list[st
     remarks = told_otherwise(Path(config.init_from), dataset)
     if "factor_head" in new and has_widths(model) and model.latents <= _MOST_WIDTHS:
         new.remove("factor_head")
-        half = dataset.half()
-        batches = (typed(half[start : start + 100], config) for start in range(0, min(len(half), _FITTED), 100))
+        half, channels = dataset.half(), getattr(model.factor_head, "out_features", model.latents)
+        count = min(len(half), max(100, _FITTED * channels // model.latents))  # each position counts
+        batches = (typed(half[start : min(start + 100, count)], config) for start in range(0, count, 100))
         fit_widths(model, batches, config.beta, likelihood_of(config, model))
         remarks += [f"{config.init_from} has no such widths: they begin as those that its decoder implies (11)"]
     return remarks + [f"{', '.join(new)} initialised anew: {config.init_from} has no such weights"] * bool(new)

@@ -15,8 +15,8 @@ from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset
 from curvae.errors import InputError
+from curvae.forward.compiled import is_opaque
 from curvae.forward.first_use import check_first_use
-from curvae.forward.secants import is_opaque
 from curvae.metrics.codes import deployed
 from curvae.objectives import BetaVAE, Objective
 from curvae.runs import Run, RunConfig, build_objective, likelihood_of
