@@ -57,6 +57,8 @@ def train(
                 progress=False,
             )
     except Stopped as stopped:
+        if stopped.signal == "SIGINT":  # where it is ignored, as in the workers of a search, too
+            raise KeyboardInterrupt from stopped
         signal.raise_signal(signal.Signals[stopped.signal])
         raise
     model.to(device).eval()
