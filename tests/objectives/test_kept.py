@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from curvae.objectives import Objective
 DIAGONAL, FULL = posteriors.Diagonal(), posteriors.Full()
 
 
-def _grae(structure: posteriors.Structure, estimator: curvature.Estimator, **options: float) -> Objective:
+def _grae(structure: posteriors.Structure, estimator: curvature.Estimator, **options: Any) -> Objective:
     return objectives.GRAE(0.2, structure=structure, estimator=estimator, **options)
 
 
