@@ -274,3 +274,11 @@ def test_unit_beta_of_products_and_gaps() -> None:
     assert [repr(part.likelihood) for part in mixed.parts] == ["Gaussian(sigma=1)", "Laplace(scale=0.25)"]
     for none in (Masked(Poisson()), Mixed([(Gaussian(), 1), (BernoulliLogits(), 1)]), SizeFactors(Poisson())):
         assert at_unit_beta(none, 0.25) is none
+
+
+def test_every_batch_is_looked_at(monkeypatch: pytest.MonkeyPatch):
+    """On an accelerator, too, where a training looks at fewer and fewer."""
+    monkeypatch.setattr("curvae.objectives.support.looks", lambda *_: False)
+    model = Autoencoder(nn.Linear(4, 5), nn.Linear(2, 4), 2, Diagonal())
+    with pytest.raises(InputError, match=r"the data have 0\.5"):
+        importance_weighted_nll(model, torch.full((3, 4), 0.5), Poisson(), samples=2, generator=generator())

@@ -58,6 +58,7 @@ def test_the_link_belongs_to_the_observation_model(likelihood: str, bounded: boo
         ({"structure": "block:4"}, (6,), "only 3 latents"),
         ({"structure": "banded:3"}, (6,), "only 3 latents"),
         ({"structure": "shared:block:4"}, (6,), "structure is shared:block:4 but there are only 3 latents"),
+        ({"structure": "along:0:2:2", "objective": "rae"}, (6,), r"Along\(\(2, 2\), axis=0\) is for 4 latents; got 3"),
         (
             {"network": "paper"},
             (1, 32, 32),

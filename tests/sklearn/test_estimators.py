@@ -61,15 +61,19 @@ def test_a_subclass_has_parameters_of_its_own_beside_all_others(kind: Any) -> No
 
 
 class Interrupted(Callback):
-    calls = 0
+    def __init__(self, times: int = 1) -> None:
+        self.times, self.calls = times, 0
 
     def on_train_batch_start(self, *_: object) -> None:
         self.calls += 1
-        signal.raise_signal(signal.SIGINT)
+        for _ in range(self.times):
+            signal.raise_signal(signal.SIGINT)
 
 
-def test_ctrl_c_ends_a_search_and_not_one_fit_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    pressed = Interrupted()
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_ends_a_search_and_not_one_fit_of_it(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    pressed = Interrupted(times)
+    monkeypatch.setattr("curvae.training.interrupts._IMPATIENCE", -1.0)  # the second one need not wait
     monkeypatch.setattr("curvae.sklearn.training.fit", partial(curvae.fit, callbacks=[pressed]))
     with pytest.raises(KeyboardInterrupt):
         GridSearchCV(GRAE(**SMALL), {"beta": [0.1, 1.0]}, cv=2).fit(_blob())
@@ -85,6 +89,15 @@ def test_a_fit_that_fails_leaves_the_estimator_as_it_was() -> None:
     codes = model.set_params(beta=1.0).fit(x).transform(x)
     with pytest.raises(InputError, match="beta is -1"):
         model.set_params(beta=-1.0).fit(x[:, :3])
+    np.testing.assert_array_equal(model.transform(x), codes)
+
+
+def test_a_partial_fit_that_is_stopped_leaves_the_weights_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, model = _blob(), GRAE(**SMALL, batch_size=20).fit(_blob())
+    codes = model.transform(x)
+    monkeypatch.setattr("curvae.sklearn.training.fit", partial(curvae.fit, callbacks=[Interrupted()]))
+    with pytest.raises(KeyboardInterrupt):
+        model.partial_fit(x)
     np.testing.assert_array_equal(model.transform(x), codes)
 
 

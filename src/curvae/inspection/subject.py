@@ -17,10 +17,10 @@ from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
 from curvae.data import as_float
 from curvae.errors import InputError
+from curvae.forward.first_use import checked
 from curvae.inspection.channels import FirstLayer
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.likelihoods.masked import takes_missing
-from curvae.objectives.support import check_support
 from curvae.posteriors import DiagonalFactor, Normal
 from curvae.posteriors.factor import Factor
 
@@ -135,7 +135,8 @@ def subject_of(model: Model, x: Tensor | np.ndarray, likelihood: Likelihood | No
         )
     try:  # it refuses what it cannot be of: a shape, values out of range
         given.nll(eta, x[:1])
-        check_support(given, x)
+        if checked():
+            given.check(x)
     except RuntimeError as error:
         raise InputError(f"{given} cannot be the observation model of these data or outputs: {error}") from error
     prior = torch.as_tensor(getattr(model, "prior_std", 1.0)).to(z).expand(shape).flatten()

@@ -15,10 +15,10 @@ from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
 from curvae.errors import InputError
+from curvae.forward.first_use import checked
 from curvae.likelihoods import Gaussian, Laplace, LearnedGaussian, Likelihood, Masked, Mixed, StudentT
 from curvae.metrics.codes import conditioned_batches, deployed, in_double, repeated
 from curvae.metrics.result import Estimate
-from curvae.objectives.support import check_support
 from curvae.posteriors import Normal
 
 
@@ -111,7 +111,8 @@ def importance_weighted_nll(
     found: list[Float[Tensor, "2 B"]] = []
     with deployed(model):
         for at, x in conditioned_batches(model, data, batch_size):
-            check_support(likelihood, x)
+            if checked():  # every batch, on an accelerator too: the answer is for good
+                likelihood.check(x)
             q = in_double(at.posterior(x))
             weights = _log_weights(at, q, x, likelihood, samples, chunk_size, generator, noise)
             found.append(_log_moments(weights).cpu())

@@ -109,8 +109,10 @@ def check_buildable(config: RunConfig, shape: tuple[int, ...]) -> None:
         raise InputError(
             f"latents is {config.latents} but a sample has only {outputs} numbers; expected at most that many"
         )
-    if _reach(build_structure(config.structure)) > config.latents:
+    structure = build_structure(config.structure)
+    if _reach(structure) > config.latents:
         raise InputError(f"structure is {config.structure} but there are only {config.latents} latents")
+    structure.num_parameters(config.latents)  # of latents with axes it is for one number of them
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         weights = sum(weight.numel() for weight in _assembled(config, shape).parameters())
     # each weight has a gradient and Adam's two averages

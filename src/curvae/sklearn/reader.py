@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,12 +60,15 @@ class TableReader(BaseEstimator):  # type: ignore[misc]
 
     @contextmanager
     def _unchanged_if_it_fails(self) -> Iterator[None]:
-        """A model that was built and not trained would pass for a fitted one."""
-        before = dict(vars(self))
+        """A model that was built and not trained would pass for a fitted one, or one that was trained in part."""
+        before, model = dict(vars(self)), getattr(self, "model_", None)
+        kept = None if model is None else copy.deepcopy(model.state_dict())
         try:
             yield
         except BaseException:
             self.__dict__ = before
+            if model is not None and kept is not None:  # trained in place, on the device of the training
+                model.to(next(iter(kept.values())).device).eval().load_state_dict(kept)
             raise
 
     def _validated(self, X: Any, reset: bool) -> Told:

@@ -33,7 +33,7 @@ from curvae.training.callbacks import Checkpoints, Recorder, Together
 from curvae.training.compiling import compile_networks, uncompile
 from curvae.training.devices import plainly_normalised
 from curvae.training.divergence import Watch
-from curvae.training.errors import TrainingError
+from curvae.training.errors import Stopped, TrainingError
 from curvae.training.interrupts import Interrupts
 from curvae.training.job import Job, Outcome
 from curvae.training.logs import Logs, logger_of
@@ -176,7 +176,8 @@ def _failures(job: Job, checkpoints: Checkpoints) -> Iterator[None]:
         full = f"{run.path} cannot be written: {reason(error)}; correct that and continue with --resume"
         what = full if isinstance(error, OSError) else str(error)
         kept = f"{run.checkpoint} keeps step {checkpoints.saved}" if checkpoints.saved else "no checkpoint was made"
-        raise TrainingError(f"{what}; {kept}") from None
+        told = f"{what}; {kept}"
+        raise (Stopped(told, error.signal) if isinstance(error, Stopped) else TrainingError(told)) from None
 
 
 def _compile(module: Training, x: Tensor, console: Console | None) -> None:

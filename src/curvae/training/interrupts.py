@@ -10,7 +10,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from curvae.training.errors import TrainingError
+from curvae.training.errors import Stopped
 
 _HANGUP = getattr(signal, "SIGHUP", None)  # not everywhere
 _SIGNALS = tuple(number for number in (signal.SIGINT, signal.SIGTERM, _HANGUP) if number is not None)
@@ -77,4 +77,4 @@ class Interrupts(Callback):
             if self._trainer is not None and self.alone:
                 self._trainer.should_stop = True
         elif self._computing and now - self._since > _IMPATIENCE:
-            raise TrainingError(f"stopped by a second {name}, in the middle of a step")
+            raise Stopped(f"stopped by a second {name}, in the middle of a step", name)

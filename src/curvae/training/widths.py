@@ -15,8 +15,8 @@ from curvae.curvature.gauss_newton import column_norms
 from curvae.data import Batch
 from curvae.errors import InputError
 from curvae.forward.pushforward import unit_tangents
-from curvae.likelihoods import Gaussian, Likelihood
-from curvae.likelihoods.base import check_likelihood
+from curvae.likelihoods import Likelihood
+from curvae.likelihoods.gaussian import or_gaussian
 from curvae.metrics.codes import deployed
 from curvae.nn.ends import Pointwise
 from curvae.posteriors import Diagonal
@@ -73,8 +73,7 @@ def fit_widths(
             + " and no head" * (head is None)
         )
     positive("beta", beta)
-    likelihood = Gaussian() if likelihood is None else likelihood
-    check_likelihood(likelihood)
+    likelihood = or_gaussian(likelihood)
     channels = 1 if isinstance(head, Pointwise) else -1
     seen: list[Tensor] = []
     logs: list[Tensor] = []
