@@ -54,9 +54,18 @@ def cost(way: str, reference: str = "β-VAE", size: str = "× 1,") -> float:
     return 1.0 if way == reference == "β-VAE" else row("steps", _WAYS[way][0], size, reference)["ratio"]
 
 
+def _small(way: str) -> dict[str, Any]:
+    return row("small/steps", _WAYS[way][0], "× 0.125,", "β-VAE")
+
+
+def small_cost(way: str) -> float:
+    """The same with networks × 1/8."""
+    return float(_small(way)["ratio"])
+
+
 def small(way: str) -> str:
-    """The same with networks × 1/8, and in brackets by FLOPs."""
-    found = row("small/steps", _WAYS[way][0], "× 0.125,", "β-VAE")
+    """That in words, and in brackets by FLOPs."""
+    found = _small(way)
     return f"{num(found['ratio'])} ({num(found['operations_ratio'])})"
 
 

@@ -38,7 +38,8 @@ def _cost(way: str) -> str:
 def _results() -> str:
     """The conclusion first, then the few numbers that it rests on, each with a link to all of them."""
     more = frontier.continued(COLUMN, frontier.VAE, 1000, "fitted")["less_reference"]
-    paid = frontier.equal_time(f"{COLUMN} on 1/4", bench.QUARTER)
+    paid = frontier.equal_time(frontier.QUARTER, bench.QUARTER)
+    wide, bare = frontier.wider(), frontier.wider_alone()
     few, end, time = bench.lead("grae_full"), long.lead(COLUMN), paid["less"]["grae_full"]
     blocks = figures.blocks_found("fig7")
     assert few["high"] < 0 > end["grae_full"]["high"], "the conclusion is no longer what was measured: write another"
@@ -54,7 +55,9 @@ def _results() -> str:
         f"in (2): {_compared(end['beta_vae'])}, and {_compared(more['beta_vae'])} after "
         f"[1000 more steps as a β-VAE]({LAST}).",
         f"- [At equal time]({LAST}): {interval(time)}; in (2): {_compared(paid['less']['beta_vae'])}; with one column "
-        f"on 1/4 of each batch and the last 1000 steps as a β-VAE, less a β-VAE of {paid['steps']:,} steps.",
+        f"on 1/4 of each batch and the last 1000 steps as a β-VAE, less a β-VAE of {paid['steps']:,} steps. With "
+        f"networks twice as wide {interval(wide['less']['grae_full'])}; in (2): {_compared(wide['less']['beta_vae'])}, "
+        f"and without the last steps {interval(bare['beta_vae'])}.",
         "",
         "**Structure in the noise becomes structure in the decoder.** The blocks of Σ show in JᵀJ beyond 95 % of "
         "random orders of the latents in "
