@@ -188,7 +188,7 @@ def equal_time_table() -> str:
         ("1/16", QUARTER, equal_time(QUARTER, _bench.QUARTER)),
         ("1/8", QUARTER, wider()),
     ):
-        cells = [_long.cell(found["less"][key]) for key in _MEASURES]
+        cells = [less(found["less"], key) for key in _MEASURES]
         steps = [f"{each:,.0f}".replace(",", " ") for each in (found["paid"], found["steps"])]
         rows.append([f"× {width}", first, *steps, str(found["less"]["nll"]["seeds"]), *cells])
     heads = ["networks", "first trained as", "costs as many steps", "less a β-VAE of", "seeds"]

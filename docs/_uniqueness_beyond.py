@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import _bench
 from _numbers import num, read, span, table
 from _uniqueness import NUS, OTHER, angle, degrees, exponent, one_w, summary
 
@@ -106,8 +107,7 @@ def _twins(between: list[float], losses: list[float]) -> list[str]:
 
 
 def _row(nu: str, reference: str, kind: str = "amortised") -> dict[str, Any]:
-    rows = read("bench/uniqueness.json")["uniqueness"]
-    return next(r for r in rows if r["name"] == f"uniqueness, {nu}, {kind}" and r["reference"] == reference)
+    return _bench.row("uniqueness", f"uniqueness, {nu}, {kind}", "", reference)
 
 
 def cost() -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
@@ -33,23 +33,21 @@ def as_written(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
 
 def is_compiled(fn: Callable[..., Any]) -> bool:
     """Whether part of a decoder is compiled, so that its functions cannot be seen."""
-    layers = (layer for part in modules_of(fn) for layer in part.modules())
-    return hasattr(fn, "_torchdynamo_orig_callable") or any(_is_compiled(layer) for layer in layers)
+    return any(map(_is_compiled, (fn, *layers_of(fn))))
 
 
-def modules_of(fn: Callable[..., Any]) -> Iterator[nn.Module]:
-    """The modules of a decoder; of a model's own ``decode`` its decoder alone."""
+def layers_of(fn: Callable[..., Any]) -> list[nn.Module]:
+    """The modules of a decoder and what they consist of; of a model's own ``decode`` those of its decoder alone."""
     decoder = getattr(fn.__self__, "decoder", None) if isinstance(fn, MethodType) else None
-    if isinstance(decoder, nn.Module):
-        yield decoder
-        return
-    yield from (part for part in parts(fn) if isinstance(part, nn.Module))
+    seen = [decoder] if isinstance(decoder, nn.Module) else parts(fn)
+    return [layer for part in seen if isinstance(part, nn.Module) for layer in part.modules()]
 
 
-def is_opaque(module: nn.Module) -> bool:
-    """Whether one module, by itself, is compiled or scripted."""
-    return isinstance(module, torch.jit.ScriptModule) or _is_compiled(module)
+def is_opaque(thing: object) -> bool:
+    """Whether one module or function, by itself, is compiled or scripted."""
+    return isinstance(thing, torch.jit.ScriptModule | torch.jit.ScriptFunction) or _is_compiled(thing)
 
 
-def _is_compiled(module: nn.Module) -> bool:
-    return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+def _is_compiled(thing: object) -> bool:
+    marked = hasattr(thing, "_torchdynamo_orig_callable") or hasattr(thing, "_orig_mod")
+    return marked or getattr(thing, "_compiled_call_impl", None) is not None

@@ -16,7 +16,7 @@ from curvae._typing import Float, Int, Tensor
 from curvae.conditioned import Conditioned
 from curvae.errors import InputError
 from curvae.forward.checkpoints import noticed_checkpoints, without_checkpoints
-from curvae.forward.compiled import is_compiled, modules_of
+from curvae.forward.compiled import is_opaque, layers_of
 from curvae.forward.first_use import checked
 from curvae.forward.hidden import MIXES
 from curvae.forward.identity import identity
@@ -151,10 +151,8 @@ def _opaque(fn: Decoder) -> bool:
     Raises:
         InputError: so it is, and some layer of the decoder normalises by the batch.
     """
-    layers = [layer for part in modules_of(fn) for layer in part.modules()]
-    found = is_compiled(fn) or any(
-        isinstance(one, torch.jit.ScriptModule | torch.jit.ScriptFunction) for one in (fn, *layers)
-    )
+    layers = layers_of(fn)
+    found = any(map(is_opaque, (fn, *layers)))
     if found and any(layer.training and is_batch_norm(layer) for layer in layers):
         raise InputError(
             "the decoder is compiled or scripted, in part at least, and has batch normalisation in train mode, whose "
