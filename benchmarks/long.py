@@ -2,13 +2,15 @@
 
 ``python -m benchmarks.long RUNS --out results/long`` measures the run folders in ``RUNS``, finished or not, and writes
 ``summary.json`` and ``curves.png``. What was measured before is read from ``--values``, so that a second call, when
-more runs are finished, takes only what they add.
+more runs are finished, takes only what they add. ``--stored`` joins them to a summary whose runs are gone: its means of
+each run are all that intervals over seeds need.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -176,28 +178,58 @@ def _estimate(values: np.ndarray) -> dict[str, float]:
 
 
 def over_seeds(values: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Mean over seeds with Student's interval over them, and the standard error over samples of their mean."""
+    """Mean over seeds with Student's interval over them, and the standard error over samples of their mean.
+
+    The latter is left out where of a seed only the mean is known, an array of one number.
+    """
     seeds = np.array([each.mean() for each in values])
-    return {"seeds": len(seeds), **paired(seeds), "se_samples": _estimate(np.mean(values, axis=0))["se"]}
+    found = {"seeds": len(seeds), **paired(seeds)}
+    if all(len(each) > 1 for each in values):
+        found["se_samples"] = _estimate(np.mean(values, axis=0))["se"]
+    return found
 
 
-def summarise(found: Sequence[tuple[Run, Mapping[int, Values]]], scale: Scale) -> dict[str, Any]:
-    """Each run, and each way to train over its seeds, with its differences from the β-VAE of the same seed."""
+def summarise(
+    found: Sequence[tuple[Run, Mapping[int, Values]]], scale: Scale, stored: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Each run, and each way to train over its seeds, with its differences from the β-VAE of the same seed.
+
+    Runs of a stored summary enter with their means, those that are measured now excepted. A way that none of these
+    joins, nor its reference, stays as it is stored.
+    """
+    rows = [_run(run, steps) for run, steps in found]
+    new = {row["run"] for row in rows}
+    values = {row["run"]: steps for row, (_, steps) in zip(rows, found, strict=True)}
+    for row in stored["runs"] if stored else ():
+        if row["run"] not in new:
+            rows.append(row)
+            values[row["run"]] = {int(step): _means(estimates) for step, estimates in row["steps"].items()}
+    rows.sort(key=lambda row: row["run"])
     groups: dict[str, dict[str, dict[int, Mapping[int, Values]]]] = {}
-    for run, steps in found:
-        groups.setdefault(setting(run.config), {}).setdefault(name(run.config), {})[run.config.seed] = steps
+    touched = {(row["setting"], row["trained as"]) for row in rows if row["run"] in new}
+    for row in rows:
+        ways = groups.setdefault(row["setting"], {})
+        ways.setdefault(row["trained as"], {})[row["seed"]] = values[row["run"]]
     groups = dict(sorted(groups.items(), key=lambda group: -len(group[1])))  # controls of one way alone stand last
+
+    def curves(title: str, way: str) -> dict[str, Any]:
+        if stored and not {(title, way), (title, REFERENCE)} & touched:
+            return stored["settings"][title][way]
+        return _curves(groups[title][way], groups[title].get(REFERENCE, {}), scale.snapshot)
+
     return {
         "measures": MEASURES,
         "reference": REFERENCE,
         "scale": asdict(scale),
-        "runs": [_run(run, steps) for run, steps in found],
-        "settings": {
-            title: {way: _curves(seeds, ways.get(REFERENCE, {}), scale.snapshot) for way, seeds in ways.items()}
-            for title, ways in groups.items()
-        },
+        "runs": rows,
+        "settings": {title: {way: curves(title, way) for way in ways} for title, ways in groups.items()},
         "evaluated": {"date": today(), **environment(torch.device("cpu"))},
     }
+
+
+def _means(estimates: Mapping[str, Any]) -> Values:
+    """What a stored run says of its values: their means, an array of one number each."""
+    return {key: np.array([each["mean"]]) for key, each in estimates.items() if isinstance(each, Mapping)}
 
 
 def _run(run: Run, steps: Mapping[int, Values]) -> dict[str, Any]:
@@ -224,13 +256,16 @@ def _tightness(values: Values) -> dict[str, float]:
 def _curves(
     own: Mapping[int, Mapping[int, Values]], reference: Mapping[int, Mapping[int, Values]], points: int
 ) -> dict[str, Any]:
-    """By step, over the seeds that have got there; of finished models on the snapshots' samples too, for the curves."""
+    """By step, over the seeds that have got there; of finished models on the snapshots' samples too, for the curves.
+
+    The latter is left out where of a run only means are known.
+    """
     found: dict[str, Any] = {}
     for step in sorted({step for steps in own.values() for step in steps}):
         mine = {seed: steps[step] for seed, steps in own.items() if step in steps}
         theirs = {} if own is reference else {seed: steps[step] for seed, steps in reference.items() if step in steps}
         found[str(step)] = _compared(mine, theirs, None)
-        if any(len(values["beta_vae"]) > points for values in mine.values()):
+        if all(len(values["beta_vae"]) > points for values in (*mine.values(), *theirs.values())):
             found[str(step)]["on_snapshots_samples"] = _compared(mine, theirs, points)
     return found
 
@@ -241,15 +276,21 @@ def _compared(mine: Mapping[int, Values], theirs: Mapping[int, Values], points: 
     found: dict[str, Any] = {key: over_seeds([values[key][:points] for values in mine.values()]) for key in keys}
     if both:
         found["less_reference"] = {
-            key: over_seeds([(mine[seed][key] - theirs[seed][key])[:points] for seed in both]) for key in keys
+            key: over_seeds([_less(mine[seed][key], theirs[seed][key])[:points] for seed in both]) for key in keys
         }
     return found
+
+
+def _less(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Sample by sample; of the means where of one of the two only that is known."""
+    return mine - theirs if len(mine) == len(theirs) else mine.mean(keepdims=True) - theirs.mean(keepdims=True)
 
 
 def plot(summary: Mapping[str, Any]) -> Figure:
     """For each setting a row of values and a row of differences from the β-VAE of the same seed, against steps."""
     shown = ("beta_vae", "taylor", "grae_full", "squared_error", "left_out")
     settings = {title: ways for title, ways in summary["settings"].items() if len(ways) > 1}
+    more = summary["scale"]["finished"] > summary["scale"]["snapshot"]
     figure = Figure(figsize=(15, 6 * len(settings)), dpi=80, layout="constrained")
     axes = figure.subplots(2 * len(settings), len(shown), squeeze=False)
     for row, (title, ways) in enumerate(settings.items()):
@@ -258,7 +299,10 @@ def plot(summary: Mapping[str, Any]) -> Figure:
             drawn = []
             for index, (way, steps) in enumerate(ways.items()):
                 along = {step: found.get("on_snapshots_samples", found) for step, found in steps.items()}
-                _curve(values, {step: found[key] for step, found in along.items()}, way, f"C{index}")
+                # of ends that are known by their means alone, those are over more samples than the points before
+                apart = {step for step, found in along.items() if more and found is steps[step] and "nll" in found}
+                shown_values = {step: found[key] for step, found in along.items() if step not in apart}
+                _curve(values, shown_values, way, f"C{index}")
                 less = {
                     step: found["less_reference"][key] for step, found in along.items() if "less_reference" in found
                 }
@@ -294,11 +338,11 @@ def _intervals(axes: Axes, points: Mapping[str, Mapping[str, Any]], index: int) 
     axes.set_ylim(low, high)
 
 
-def evaluate(folder: Path, out: Path, cache: Path, scale: Scale) -> dict[str, Any]:
-    """Measure all runs in a folder, and write what was found.
+def evaluate(folder: Path, out: Path, cache: Path, scale: Scale, stored: Path | None = None) -> dict[str, Any]:
+    """Measure all runs in a folder, and write what was found, joined to a stored summary if one is given.
 
     Raises:
-        InputError: no run there, or runs on different data.
+        InputError: no run there, runs on different data, or a stored summary of another scale.
     """
     runs = [Run.open(path.parent) for path in sorted(folder.glob("*/config.json"))]
     runs = [run for run in runs if any(models(run))]
@@ -306,12 +350,15 @@ def evaluate(folder: Path, out: Path, cache: Path, scale: Scale) -> dict[str, An
         raise InputError(f"{folder} holds no run with a model; expected run folders that curvae wrote")
     if len({run.data["digest"] for run in runs}) > 1:
         raise InputError(f"the runs in {folder} are of different data; give runs on the same data")
+    before = None if stored is None else json.loads(stored.read_text(encoding="utf-8"))
+    if before is not None and before["scale"] != asdict(scale):
+        raise InputError(f"{stored} was measured at {before['scale']}; expected {asdict(scale)}")
     data = as_float(runs[0].dataset().test[: max(scale.finished, scale.snapshot, scale.nll)])
     out.mkdir(parents=True, exist_ok=True)
     cache.mkdir(parents=True, exist_ok=True)
     console = Console(stderr=True)
     found = [(run, measured(run, data, scale, cache)) for run in track(runs, "measuring", console=console)]
-    summary = summarise(found, scale)
+    summary = summarise(found, scale, before)
     write_text(out / "summary.json", one_estimate_a_line(as_json(summary)))
     save_png(plot(summary), out / "curves.png")
     return summary
@@ -328,12 +375,14 @@ def main() -> None:
     parser.add_argument("runs", type=Path, help="the folder of run folders")
     parser.add_argument("--out", type=Path, required=True, help="where summary.json and curves.png go")
     parser.add_argument("--values", type=Path, default=Path("runs/long-values"), help="what was measured before")
+    parser.add_argument("--stored", type=Path, help="a summary.json whose runs are gone; the new ones join it")
     for key, value in asdict(Scale()).items():
         parser.add_argument(f"--{key.replace('_', '-')}", type=int, default=value)
     given = parser.parse_args()
     avoid_page_faults()
     torch.set_num_threads(1)
-    evaluate(given.runs, given.out, given.values, Scale(**{key: getattr(given, key) for key in asdict(Scale())}))
+    scale = Scale(**{key: getattr(given, key) for key in asdict(Scale())})
+    evaluate(given.runs, given.out, given.values, scale, given.stored)
 
 
 if __name__ == "__main__":

@@ -61,6 +61,41 @@ def test_values_and_differences_are_those_of_the_models(runs: Path, tmp_path: Pa
     assert (tmp_path / "out" / "curves.png").stat().st_size > 1000
 
 
+def test_runs_join_a_summary_whose_runs_are_gone(runs: Path, tmp_path: Path) -> None:
+    """One seed measured, stored and gone, and another measured later, are as both measured at once."""
+    both, later = tmp_path / "both", tmp_path / "later"
+    shutil.copytree(runs, both)
+    for name in ("beta-vae", "grae"):
+        train(replace(Run.open(runs / name).config, seed=1), both / f"{name}-1", keep=(5,))
+        shutil.copytree(both / f"{name}-1", later / f"{name}-1")
+    whole = long.evaluate(both, tmp_path / "whole", tmp_path / "values", SCALE)
+    long.evaluate(runs, tmp_path / "first", tmp_path / "values", SCALE)
+    stored = tmp_path / "first" / "summary.json"
+    joined = long.evaluate(later, tmp_path / "joined", tmp_path / "values", SCALE, stored)
+
+    (expected,), (found,) = whole["settings"].values(), joined["settings"].values()
+    assert {row["run"] for row in joined["runs"]} == {row["run"] for row in whole["runs"]}
+    for way, step in (("β-VAE", "5"), ("grae, exact", "5"), ("grae, exact", "10")):
+        parts = [(expected[way][step], found[way][step])]
+        if way != "β-VAE":
+            parts += [(one["less_reference"], other["less_reference"]) for one, other in parts]
+        for one, other in parts:
+            for measure in long.MEASURES.keys() & one.keys():
+                assert other[measure]["seeds"] == 2
+                for key in ("value", "low", "high"):
+                    assert other[measure][key] == pytest.approx(one[measure][key], rel=2e-3, abs=2e-3)
+
+    # a way that nothing joins stays as it is stored, its standard error over samples too
+    shutil.rmtree(later / "beta-vae-1")
+    again = long.evaluate(later, tmp_path / "again", tmp_path / "values", SCALE, stored)
+    kept = json.loads(stored.read_text(encoding="utf-8"))["settings"]
+    for title, ways in again["settings"].items():
+        assert ways["β-VAE"] == kept[title]["β-VAE"]
+        assert ways["grae, exact"]["10"]["taylor"]["seeds"] == 2
+    with pytest.raises(InputError, match="was measured at"):
+        long.evaluate(later, tmp_path / "other", tmp_path / "values", replace(SCALE, draws=4), stored)
+
+
 def test_nothing_is_measured_twice_and_new_weights_are(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
