@@ -23,6 +23,7 @@ from curvae.curvature import Columns
 from curvae.data import Batches, as_dataset
 from curvae.errors import InputError
 from curvae.objectives import Terms
+from curvae.posteriors.factor import DiagonalFactor
 from curvae.runs import Run, load_model
 from curvae.training.checkpoint import Checkpoint
 from curvae.training.errors import TrainingError
@@ -292,6 +293,28 @@ def test_a_learned_observation_model_is_trained_and_kept(x: np.ndarray, tmp_path
     assert likelihood.sigma.item() != 1.0
     loaded = load_model(tmp_path / "run", model=lambda: net())
     assert loaded.likelihood.sigma.item() == likelihood.sigma.item()
+
+
+class Halved(posteriors.Diagonal):
+    """A structure of one's own: half the variance of the best diagonal one."""
+
+    def optimal(self, curvature: torch.Tensor, beta: float) -> DiagonalFactor:
+        return DiagonalFactor(super().optimal(curvature, beta).scale * 0.5**0.5)
+
+
+def test_a_structure_of_ones_own_is_never_taken_for_another(x: np.ndarray, tmp_path: Path) -> None:
+    objective = objectives.GRAE(0.2, structure=Halved())
+    run = fit(net(), x, objective, steps=2, out=tmp_path / "run", **CPU)
+    assert run.config.structure == "python"
+    variance = run.encode(x).std ** 2
+    diagonal = run.encode(x, structure=posteriors.Diagonal()).std ** 2
+    np.testing.assert_allclose(variance, diagonal / 2, rtol=1e-5)
+    again = Run.open(tmp_path / "run", model=net(), objective=objective)
+    np.testing.assert_array_equal(again.encode(x).std ** 2, variance)
+    with pytest.raises(InputError, match="covariance structure was handed to curvae.fit with its objective"):
+        Run.open(tmp_path / "run", model=net()).encode(x)
+    with pytest.raises(InputError, match="has no name in a run"):
+        fit(net(Halved()), x, objectives.BetaVAE(0.2), steps=2, **CPU)
 
 
 def test_an_objective_of_ones_own(x: np.ndarray, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from curvae.likelihoods import Likelihood
 from curvae.nn.columns import Placed, Standardised
 from curvae.posteriors import Banded, BlockDiagonal, Shared, Structure
 from curvae.runs.config import RunConfig
-from curvae.runs.fields import AUTO
+from curvae.runs.fields import AUTO, PYTHON
 from curvae.runs.mixed import MASKED, bare, is_mixed
 from curvae.runs.parts import build_likelihood, build_structure
 from curvae.runs.placing import counted
@@ -109,10 +109,11 @@ def check_buildable(config: RunConfig, shape: tuple[int, ...]) -> None:
         raise InputError(
             f"latents is {config.latents} but a sample has only {outputs} numbers; expected at most that many"
         )
-    structure = build_structure(config.structure)
-    if _reach(structure) > config.latents:
-        raise InputError(f"structure is {config.structure} but there are only {config.latents} latents")
-    structure.num_parameters(config.latents)  # of latents with axes it is for one number of them
+    if not _structure_was_handed(config):
+        structure = build_structure(config.structure)
+        if _reach(structure) > config.latents:
+            raise InputError(f"structure is {config.structure} but there are only {config.latents} latents")
+        structure.num_parameters(config.latents)  # of latents with axes it is for one number of them
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         weights = sum(weight.numel() for weight in _assembled(config, shape).parameters())
     # each weight has a gradient and Adam's two averages
@@ -166,8 +167,26 @@ def _reach(structure: Structure) -> int:
     return 1
 
 
+def _structure_was_handed(config: RunConfig) -> bool:
+    """Whether it is that of an object; no other objective takes one without a name."""
+    return config.objective == PYTHON and config.structure == PYTHON
+
+
+def structure_to_build(config: RunConfig) -> Structure | None:
+    """That of the posterior which a run's model is built with; None is a model without one.
+
+    A structure that was handed over is that of an objective, which optimises the posterior away.
+
+    Example:
+        >>> structure_to_build(RunConfig(data="toy", objective="beta-vae", structure="block:2"))
+        BlockDiagonal(2)
+    """
+    deterministic = config.objective in DETERMINISTIC or _structure_was_handed(config)
+    return None if deterministic else build_structure(config.structure)
+
+
 def _assembled(config: RunConfig, shape: tuple[int, ...]) -> Autoencoder:
-    structure = None if config.objective in DETERMINISTIC else build_structure(config.structure)
+    structure = structure_to_build(config)
     conditional = config.condition_size > 0
     encoder, decoder = _of_columns(config, shape, _conditional if conditional else _networks)
     if config.network != "linear" and encoder.out_features == config.latents:

@@ -20,7 +20,7 @@ SCHEDULES = ("constant", "cosine")
 DEVICES = ("auto", "cpu", "cuda")
 LOGGERS = ("", "tensorboard", "csv")
 PYTHON = "python"
-"""What a run of :func:`curvae.fit` has where its model, data or objective was handed over as an object."""
+"""What a run of :func:`curvae.fit` has where its model, data, objective or structure was handed over as an object."""
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "objective": OBJECTIVES,

@@ -63,7 +63,7 @@ def noise_of(
     Those of its configuration; where that has no word for them, those of the objective that was handed over.
 
     Raises:
-        InputError: neither says the observation model.
+        InputError: neither says the observation model, or the structure.
 
     Example:
         >>> from torch import nn
@@ -73,6 +73,11 @@ def noise_of(
     """
     structure = getattr(objective, "structure", None)
     if config.objective != PYTHON or not isinstance(structure, Structure):
+        if config.structure == PYTHON:
+            raise InputError(
+                "the run's covariance structure was handed to curvae.fit with its objective and has no name that a "
+                "folder could keep; hand it over again: objective=…"
+            )
         structure = build_structure(config.structure)
     if config.likelihood != PYTHON:
         return likelihood_of(config, model), structure

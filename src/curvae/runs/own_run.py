@@ -16,13 +16,15 @@ from curvae.autoencoder import Autoencoder, Model
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.posteriors import Along, Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
-from curvae.runs.build import DETERMINISTIC, build_model
+from curvae.runs.build import DETERMINISTIC, build_model, structure_to_build
 from curvae.runs.builder import find_builder, name_of, own_code
 from curvae.runs.config import RunConfig
 from curvae.runs.fields import PYTHON
 from curvae.runs.own import Build, build_own
 from curvae.runs.parts import build_likelihood, build_structure
 from curvae.runs.settings import has_default, takes
+
+_NAMED = (Shared, BlockDiagonal, Banded, Along, Diagonal, Full)
 
 
 def build_for_run(
@@ -72,7 +74,7 @@ def _options(build: Build, config: RunConfig, free: Collection[str]) -> dict[str
     if takes(build, "latents") and not ("latents" in free and has_default(build, "latents")):
         options["latents"] = config.latents
     if takes(build, "structure"):
-        options["structure"] = None if config.objective in DETERMINISTIC else build_structure(config.structure)
+        options["structure"] = structure_to_build(config)
     if takes(build, "conditions"):
         options["conditions"] = config.condition_size
     if takes(build, "likelihood"):
@@ -153,6 +155,8 @@ def structure_name(structure: Structure) -> str:
         >>> structure_name(Shared(BlockDiagonal(2)))
         'shared:block:2'
     """
+    if type(structure) not in _NAMED:  # a class derived from one of them may be another structure
+        raise InputError(f"the structure is {structure}, which has no name in a run; expected one of --structure")
     match structure:
         case Shared():
             return f"shared:{structure_name(structure.structure)}"
@@ -164,9 +168,7 @@ def structure_name(structure: Structure) -> str:
             return ":".join(map(str, ("along", structure.axis, *structure.shape)))
         case Diagonal():
             return "diagonal"
-        case Full():
-            return "full"
-    raise InputError(f"the model's structure is {structure}, which has no name in a run; expected one of --structure")
+    return "full"
 
 
 def _with_latents(name: str, build: Build, model: Autoencoder, config: RunConfig, free: Collection[str]) -> RunConfig:

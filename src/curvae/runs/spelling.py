@@ -21,6 +21,7 @@ from curvae.likelihoods import (
     StudentT,
 )
 from curvae.objectives import GRAE, RAE, BetaVAE, Taylor, Terms
+from curvae.posteriors import Structure
 from curvae.runs.fields import PYTHON
 from curvae.runs.own_run import structure_name
 from curvae.runs.parts import build_estimator
@@ -162,9 +163,12 @@ def _unspelled(objective: Callable[..., Terms]) -> dict[str, Any]:
     beta = getattr(objective, "beta", None)
     if isinstance(beta, float | int) and beta > 0:
         found["beta"] = float(beta)
-    for field, name in (("structure", structure_name), ("likelihood", likelihood_name)):
+    likelihood, structure = (getattr(objective, name, None) for name in ("likelihood", "structure"))
+    if isinstance(likelihood, Likelihood) and type(likelihood) in _NAMES:
+        found["likelihood"] = likelihood_name(likelihood)
+    if isinstance(structure, Structure):
         try:
-            found[field] = name(getattr(objective, field))
-        except (AttributeError, InputError):
-            continue
+            found["structure"] = structure_name(structure)
+        except InputError:
+            found["structure"] = PYTHON
     return found
