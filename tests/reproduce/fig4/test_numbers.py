@@ -53,6 +53,8 @@ def test_an_evaluator_measures_the_finished_model(config: Quality, tmp_path) -> 
             assert found["mse"] == pytest.approx(float((model.reconstruct(x) - x).square().mean()), rel=1e-4)
         assert found["frechet_prior"] == pytest.approx(reference.distance([samples]), rel=1e-4, abs=1e-6)
         assert found["sharpness_prior"] == pytest.approx(float(sharpness(samples).mean()), rel=1e-4)
+        drawn = model.reconstruct(as_float(dataset.train[:8])).detach().clamp(0, 1)
+        assert found["frechet_reconstruction"] == pytest.approx(reference.distance([drawn]), rel=1e-4, abs=1e-6)
         own = evaluate(model, dataset.test[:4], key.beta, Gaussian(), Diagonal(), generator=torch.Generator())
         assert found["grae"] == pytest.approx(own.grae.mean, rel=1e-4)
         assert found["grae_full"] == pytest.approx(own.grae_full.mean, rel=1e-4)

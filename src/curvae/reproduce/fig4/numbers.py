@@ -14,6 +14,7 @@ from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset
 from curvae.metrics import codes, evaluate, fit_mixture
+from curvae.metrics.codes import batches
 from curvae.metrics.sharpness import sharpness
 from curvae.reproduce.fig4.config import Quality
 from curvae.reproduce.intervals import paired
@@ -25,6 +26,7 @@ from curvae.runs.device import generator
 MEASURES: Mapping[str, str] = {
     "frechet_prior": "FD, z from the prior",
     "frechet_mixture": "FD, z from a mixture",
+    "frechet_reconstruction": "FD, reconstructed training images",
     "sharpness_prior": "sharpness, prior",
     "sharpness_mixture": "sharpness, mixture",
     "mse": "squared error per pixel",
@@ -65,9 +67,11 @@ class SampleEvaluator:
         return {**self.images(model), **objectives, "seconds": float(run.metrics[-1]["seconds"])}
 
     def images(self, model: Autoencoder) -> dict[str, float]:
-        """Those of them that are of images: the error of reconstructions, distance and sharpness of samples."""
+        """Those of them that are of images: the error of reconstructions, distances, and sharpness of samples."""
         prior, mixture = self._prior(model), self._mixture(model)
         found = {"mse": reconstruction_error(model, self.dataset.test[: self.config.points])}
+        # below it no choice of z brings the samples of this decoder
+        found["frechet_reconstruction"] = self.reference.distance(self._reconstructed(model))
         for name, draw in (("prior", prior), ("mixture", mixture)):
             sharp: list[Tensor] = []
             found[f"frechet_{name}"] = self.reference.distance(self._decoded(model, draw, sharp))
@@ -94,6 +98,12 @@ class SampleEvaluator:
             images = model.decode(draw(min(_BATCH, self.reference.images - start))).clamp(0, 1)
             sharp.append(sharpness(images).cpu())
             yield images
+
+    @torch.no_grad()
+    def _reconstructed(self, model: Autoencoder) -> Iterator[Float[Tensor, "B *D"]]:
+        """As many training images as there are samples."""
+        for x in batches(model, self.dataset.train[: self.reference.images], _BATCH):
+            yield model.reconstruct(x).clamp(0, 1)
 
     def _prior(self, model: Autoencoder) -> Draw:
         like, noise = next(model.parameters()), generator(0, self.device)

@@ -11,7 +11,10 @@ from curvae.reproduce.sweep.faces import CHALLENGER as GRAE
 from curvae.reproduce.sweep.faces import REFERENCE as VAE
 
 _DISTANCES = {"frechet_prior": "from the prior", "frechet_mixture": "from a mixture fitted to the codes"}
-_OTHERS = ("sharpness_prior", "sharpness_mixture", "mse", "beta_vae", "taylor", "grae", "grae_full", "seconds")
+_OTHERS = (
+    *("frechet_reconstruction", "sharpness_prior", "sharpness_mixture", "mse"),
+    *("beta_vae", "taylor", "grae", "grae_full", "seconds"),
+)
 _ABLATED = ("frechet_prior", "frechet_mixture", "sharpness_prior", "mse", "grae_full")
 _YES = {True: "yes", False: "no", None: "–"}
 
@@ -22,7 +25,7 @@ def table(summary: Summary) -> str:
     head = ["β"]
     for title in titles.values():
         head += [f"{title}: {VAE}", GRAE, "difference [95 %]", "within seeds"]
-    head += [f"sharpness: {VAE}", GRAE, f"squared error: {VAE}", GRAE]
+    head += [f"FD, reconstructions: {VAE}", GRAE, f"sharpness: {VAE}", GRAE, f"squared error: {VAE}", GRAE]
     rows = []
     for k, beta in enumerate(summary["betas"]):
         cells = [f"{beta:g}"]
@@ -30,7 +33,7 @@ def table(summary: Summary) -> str:
             both = [_in_table(summary["models"][name][key][k]) for name in (VAE, GRAE)]
             within = _YES[summary["within_spread"][key][k]["within"]]
             cells += [*both, text(summary["differences"][key][k]), within]
-        for key in ("sharpness_prior", "mse"):
+        for key in ("frechet_reconstruction", "sharpness_prior", "mse"):
             cells += [_in_table(summary["models"][name][key][k]) for name in (VAE, GRAE)]
         rows.append(cells)
     parts = [table_of(head, rows), _of_real_images(summary)]
@@ -70,11 +73,12 @@ def content(summary: Summary) -> Content:
     """The findings and the tables with intervals."""
     betas, about = summary["betas"], summary["frechet"]
     grids = [_distance(summary, key, title) for key, title in _DISTANCES.items()]
-    heads = tuple(title for key in _OTHERS for title in (f"{summary['measures'][key]}, {VAE}", GRAE))
+    others = [key for key in _OTHERS if key in summary["measures"]]  # older results lack some
+    heads = tuple(title for key in others for title in (f"{summary['measures'][key]}, {VAE}", GRAE))
     rows = tuple(
         GridRow(
             f"β = {beta:g}",
-            tuple(_mean(summary["models"][name][key][k]) for key in _OTHERS for name in (VAE, GRAE)),
+            tuple(_mean(summary["models"][name][key][k]) for key in others for name in (VAE, GRAE)),
         )
         for k, beta in enumerate(betas)
     )
