@@ -15,7 +15,7 @@ from curvae.cpu.batch_norm import BATCH_NORM
 from curvae.cpu.page_faults import avoid_page_faults
 from curvae.cpu.taps import TAPS
 from curvae.cpu.weight_gradients import WEIGHT_GRADIENTS
-from curvae.nn import MNISTDecoder, MNISTEncoder
+from curvae.nn import CelebADecoder, CelebAEncoder, MNISTDecoder, MNISTEncoder
 from curvae.objectives import Objective
 from curvae.training.module import Training
 
@@ -23,10 +23,13 @@ LATENTS, BETA = 12, 0.2
 DIAGONAL = posteriors.Diagonal()
 
 
-def _step(objective: Objective, structure: posteriors.Structure | None, width: float, bf16: bool) -> Act:
-    """A step as the command line trains, on the paper's MNIST networks."""
-    x, generator = torch.rand(64, 1, 28, 28), torch.Generator().manual_seed(0)
-    model = Autoencoder(MNISTEncoder(width), MNISTDecoder(LATENTS, width), LATENTS, structure)
+def _step(
+    objective: Objective, structure: posteriors.Structure | None, width: float, bf16: bool, faces: bool = False
+) -> Act:
+    """A step as the command line trains, on the paper's networks for MNIST or for faces."""
+    x, generator = torch.rand(64, *((3, 64, 64) if faces else (1, 28, 28))), torch.Generator().manual_seed(0)
+    encoder, decoder = (CelebAEncoder, CelebADecoder) if faces else (MNISTEncoder, MNISTDecoder)
+    model = Autoencoder(encoder(width), decoder(LATENTS, width), LATENTS, structure)
     if bf16:
         model.to(memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
@@ -34,8 +37,8 @@ def _step(objective: Objective, structure: posteriors.Structure | None, width: f
     return training_step(lambda: objective(model, x, generator).mean(), optimiser, module.precision)
 
 
-def _vae(width: float, bf16: bool = False) -> Act:
-    return _step(objectives.BetaVAE(BETA), DIAGONAL, width, bf16)
+def _vae(width: float, bf16: bool = False, faces: bool = False) -> Act:
+    return _step(objectives.BetaVAE(BETA), DIAGONAL, width, bf16, faces)
 
 
 def _grae(width: float, estimator: curvature.Estimator) -> Act:
@@ -57,6 +60,7 @@ def run(quick: bool, watch: Stopwatch) -> list[Row]:
     cases = {
         "weight gradients, β-VAE step": (_vae(width), WEIGHT_GRADIENTS, width),
         "weight gradients, β-VAE step in bf16": (_vae(width, bf16=True), WEIGHT_GRADIENTS, width),
+        "input gradient of three channels, β-VAE step on faces": (_vae(1 / 16, faces=True), WEIGHT_GRADIENTS, 1 / 16),
         "taps, β-VAE step": (_vae(width), TAPS, width),
         "batch norm of rows, one column on 1/4": (
             _grae(1 / 8, curvature.Fraction(curvature.Columns(1), 1 / 4)),

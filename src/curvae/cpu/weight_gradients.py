@@ -1,4 +1,4 @@
-"""Convolutions on a CPU with the weight's gradient as matrix products."""
+"""Convolutions on a CPU with the weight's gradient as matrix products, and to few channels with the input's as one."""
 
 from __future__ import annotations
 
@@ -33,9 +33,11 @@ _inside = _Inside()
 
 
 class MatrixWeightGradients(TorchFunctionMode):
-    """Inside this mode 2-D convolutions on a CPU that meet many channels and few pixels train faster.
+    """Inside this mode 2-D convolutions on a CPU that meet many channels and few pixels, or end in few, train faster.
 
-    There PyTorch's weight gradient takes up to twice the time of :func:`weight_gradient` in float32. Under bfloat16
+    With many channels and few pixels PyTorch's weight gradient takes up to twice the time of :func:`weight_gradient`
+    in float32. To at most eight channels, as a decoder's last layer goes, its input gradient takes 1.4 to 10 times that
+    of the convolution which :func:`input_gradient` is. Under bfloat16
     autocast, where forward pass and input gradient take half of float32's time, it takes as long as in float32 or
     longer on processors with bfloat16 dot products but no tiles (measured with PyTorch 2.13, AVX512-BF16). Where ours
     is faster, it is used; everything else (other types, devices, groups, dilation, no gradient asked for, in float32
@@ -44,9 +46,7 @@ class MatrixWeightGradients(TorchFunctionMode):
     The mode intercepts the function, not the module, so it works for any network. In bfloat16 it goes best with
     ``model.to(memory_format=torch.channels_last)``, which saves copies.
 
-    Measured with ``python -m benchmarks cpu`` (``results/bench/cpu.json``): 19 % of a β-VAE step in bfloat16
-    at full width, 2 % in float32 (7 % earlier, ``docs/log.md``). Switch: ``WEIGHT_GRADIENTS``, or leave the mode
-    out.
+    Measured with ``python -m benchmarks cpu`` (``docs/log.md``). Switch: ``WEIGHT_GRADIENTS``, or leave the mode out.
 
     Example:
         >>> layer, x = torch.nn.Conv2d(3, 8, 3), torch.randn(2, 3, 8, 8)
@@ -88,13 +88,28 @@ def by_products(func: Callable[..., Any]) -> Callable[..., Any]:
     return _REPLACED.get(func, func) if WEIGHT_GRADIENTS.on and _inside.count else func
 
 
+def input_gradient(
+    gradient: Float[Tensor, "B O h w"], weight: Float[Tensor, "O C kh kw"], padding: Pair
+) -> Float[Tensor, "B C H W"]:
+    """The gradient of a convolution's input, for stride 1: a convolution with the kernels turned round.
+
+    Example:
+        >>> x, weight = torch.randn(2, 3, 8, 8, requires_grad=True), torch.randn(4, 3, 3, 3)
+        >>> y = torch.nn.functional.conv2d(x, weight, padding=1)
+        >>> expected, = torch.autograd.grad(y.sum(), x)
+        >>> torch.allclose(input_gradient(torch.ones_like(y), weight, (1, 1)), expected, atol=1e-5)
+        True
+    """
+    border, turned = [weight.shape[i + 2] - 1 - padding[i] for i in (0, 1)], weight.flip(2, 3).transpose(0, 1)
+    return torch.ops.aten.convolution(gradient, turned, None, (1, 1), border, (1, 1), False, (0, 0), 1)
+
+
 def weight_gradient(
     x: Float[Tensor, "B C H W"], gradient: Float[Tensor, "B O h w"], kernel: Pair, stride: Pair, padding: Pair
 ) -> Float[Tensor, "O C kh kw"]:
     """The gradient of a convolution's weight, by one matrix product for each of the kernel's rows.
 
-    The windows along a row are laid out once for all rows of the kernel: a quarter of what unfolding both directions
-    would copy for a kernel of four.
+    The windows along a row are laid out once for all rows of the kernel, which saves most of unfolding's copies.
 
     Example:
         >>> x, weight = torch.randn(2, 3, 8, 8), torch.randn(4, 3, 3, 3, requires_grad=True)
@@ -120,7 +135,7 @@ def weight_gradient(
 
 
 class _Convolution(torch.autograd.Function):
-    """PyTorch's convolution with its own input gradient and our weight gradient."""
+    """PyTorch's convolution with our weight gradient, or our input gradient, where these are faster."""
 
     @staticmethod
     def forward(
@@ -145,12 +160,15 @@ class _Convolution(torch.autograd.Function):
         source, result = (gradient, x) if transposed else (x, gradient)
         needs_x, needs_weight, needs_bias, *_ = ctx.needs_input_grad
         ours = needs_weight and _few_pixels(result.shape[2:], weight)
+        turned = needs_x and not transposed and _few_outputs(weight, stride, padding)
         of_x, of_weight, of_bias = None, None, None
-        if needs_x or (needs_weight and not ours):
-            mask = (needs_x, needs_weight and not ours, False)
+        mask = (needs_x and not turned, needs_weight and not ours, False)
+        if any(mask):
             of_x, of_weight, _ = torch.ops.aten.convolution_backward(
                 gradient, x, weight, None, stride, padding, (1, 1), transposed, extra, 1, mask
             )
+        if turned:
+            of_x = input_gradient(gradient, weight, padding)
         if ours:
             of_weight = weight_gradient(source, result, tuple(weight.shape[2:]), stride, padding)
         if ctx.has_bias and needs_bias:
@@ -187,6 +205,12 @@ def _few_pixels(pixels: Sequence[int], weight: Float[Tensor, "P Q kh kw"]) -> bo
     return min(weight.shape[:2]) >= (2 if weight.dtype is HALF else 16) * math.prod(pixels)
 
 
+def _few_outputs(weight: Float[Tensor, "O C kh kw"], stride: Pair, padding: Pair) -> bool:
+    """Whether the input's gradient is faster as a convolution: measured below oneDNN's block of 16 channels."""
+    inside = padding[0] < weight.shape[2] and padding[1] < weight.shape[3]
+    return weight.dtype is torch.float32 and len(weight) <= 8 and stride == (1, 1) and inside
+
+
 def _conv2d(
     input: Tensor,
     weight: Tensor,
@@ -199,7 +223,7 @@ def _conv2d(
     if not isinstance(padding, str) and _covered(input, weight, groups, dilation, stride, padding):
         steps, border, sides = _pair(stride), _pair(padding), zip(input.shape[2:], weight.shape[2:], strict=True)
         pixels = [(n - k + 2 * p) // s + 1 for (n, k), s, p in zip(sides, steps, border, strict=True)]
-        if _half() or _few_pixels(pixels, weight):
+        if _half() or _few_pixels(pixels, weight) or (input.requires_grad and _few_outputs(weight, steps, border)):
             return _apply(input, weight, bias, steps, border, False, (0, 0))
     return functional.conv2d(input, weight, bias, stride, padding, dilation, groups)
 
