@@ -128,6 +128,29 @@ def frechet_table() -> str:
     return table(["", *prior, "gap ÷ spread of seeds", *mixture, "gap ÷ spread of seeds"], rows)
 
 
+LONGER = "fig4/longer/summary.json"
+
+
+def longer_faces_table() -> str:
+    """The same of longer training, with the distance of reconstructions: one number a model."""
+    summary = read(LONGER)
+    measures = {"frechet_prior": 0, "frechet_mixture": 0, "frechet_reconstruction": 0, "sharpness_prior": 3, "mse": 4}
+    names = ["FD, z from the prior", "FD, z from a mixture", "FD, reconstructions", "sharpness", "squared error"]
+    rows = [
+        [f"{model}, β = {beta:g}", *(num(found[key][index]["mean"], digits) for key, digits in measures.items())]
+        for index, beta in enumerate(summary["betas"])
+        for model, found in summary["models"].items()
+    ]
+    return table(["", *names], rows)
+
+
+def times_real(measure: str) -> list[float]:
+    """A Fréchet distance of the longer trained models over that of real images: the smallest and the largest."""
+    summary = read(LONGER)
+    means = [each["mean"] for found in summary["models"].values() for each in found[measure]]
+    return [edge(means) / summary["frechet"]["of_training_images"] for edge in (min, max)]
+
+
 def ablation(model: str, measure: str = "frechet_prior", digits: int = 0) -> str:
     """One number of figure 4's ablation."""
     return num(read("fig4/summary.json")["ablation"]["models"][model][measure]["mean"], digits)

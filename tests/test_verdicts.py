@@ -92,7 +92,7 @@ def test_every_figure_with_results_has_a_row() -> None:
     folders = {path.parent.name for path in _verdicts.RESULTS.glob("*/summary.json")}
     figures = {name for name in folders if name.startswith(("fig", "table", "disentanglement"))}
     assert figures <= set(_verdicts.FIGURES)
-    assert len(_verdicts.verdicts()) == len(figures) + 1  # figure 4 on digits is of the long runs
+    assert len(_verdicts.verdicts()) == len(figures) + 2  # figure 4 after longer training, and on digits
 
 
 @pytest.mark.parametrize(
@@ -135,3 +135,25 @@ def test_latents_stand_for_factors_where_scores_are_high_and_structure_surely_ra
         "orthogonality": {"mig": part(correlation)},
     }
     assert _verdicts.disentangled(summary)[1] == verdict
+
+
+@pytest.mark.parametrize(
+    ("pairs", "verdict"),
+    [([(0.5, 0.48), (0.4, 0.38)], "partly"), ([(0.5, 0.4)], "not shown"), ([(0.3, 0.3)], "not shown")],
+)
+def test_samples_are_as_sharp(pairs: list[tuple[float, float]], verdict: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_verdicts, "read", lambda _: {"sharpness_of_real_images": 1.0})
+    settings = [{"models": {"β-VAE": {"sharpness": vae}, "GRAE≈": {"sharpness": grae}}} for vae, grae in pairs]
+    assert _verdicts.samples({"settings": settings})[1] == verdict
+
+
+@pytest.mark.parametrize(("own", "verdict"), [(31.0, "not shown"), (29.0, "partly")])
+def test_one_seed_after_longer_training(own: float, verdict: str) -> None:
+    def model(distance: float) -> dict[str, Any]:
+        keys = ("frechet_prior", "frechet_mixture", "frechet_reconstruction")
+        return {key: [{"mean": distance}, {"mean": 2 * distance}] for key in keys}
+
+    summary = {"frechet": {"of_training_images": 10.0}, "models": {"β-VAE": model(own), "GRAE≈": model(1.1 * own)}}
+    text, found = _verdicts.longer(summary)
+    assert found == verdict
+    assert "1.10 to 1.10" in text
