@@ -20,9 +20,9 @@ from curvae.data import Dataset, as_dataset, load
 from curvae.data.samples import Take
 from curvae.errors import InputError
 from curvae.likelihoods.masked import takes_missing
-from curvae.objectives import Objective
+from curvae.objectives import GRAE, RAE, Objective
 from curvae.objectives.loss import check_model
-from curvae.runs import Run, RunConfig
+from curvae.runs import Run, RunConfig, load_model
 from curvae.runs.fields import PYTHON, checked_field
 from curvae.runs.handed import Handed, Temporary
 from curvae.runs.own_run import structure_name
@@ -194,6 +194,8 @@ def fit(
         callbacks=callbacks,
         loggers=[] if logger is None or isinstance(logger, str) else _listed(logger),
     )
+    if outcome.finished and outcome.step == outcome.done_before:  # the run was left as it is
+        load_model(outcome.run.path, model)
     model.cpu().eval()
     if not outcome.finished:
         again = "the model has the weights of that step" if out is None else f"go on with out={str(out)!r}, resume=True"
@@ -219,6 +221,11 @@ def _check(model: Autoencoder, objective: Objective, steps: int | None, epochs: 
         raise InputError(
             f"the objective, {type(objective).__name__}, has weights of its own, which no run would keep; make them "
             "part of the model"
+        )
+    if type(objective) in (GRAE, RAE) and model.structure is not None:
+        raise InputError(
+            f"the objective is {type(objective).__name__}, which trains the mean alone, but the model has a posterior, "
+            f"{model.structure}, that would stay as it is initialised; build it without a structure"
         )
     likelihood = getattr(objective, "likelihood", None)
     if isinstance(likelihood, nn.Module) and all(part is not likelihood for part in model.modules()):
