@@ -370,6 +370,12 @@ class Stream(IterableDataset[torch.Tensor]):
         yield torch.zeros(6)
 
 
+def masked_net() -> Autoencoder:
+    model = net()
+    model.decoder.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+    return model
+
+
 def bad_models() -> dict[str, tuple[Callable[[], Any], str]]:
     return {
         "a network": (lambda: nn.Linear(6, 2), "the model is a Linear; expected curvae.Autoencoder"),
@@ -377,6 +383,7 @@ def bad_models() -> dict[str, tuple[Callable[[], Any], str]]:
         "half": (lambda: net().half(), "the model's weights are torch.float16"),
         "frozen": (lambda: net().requires_grad_(False), "without weights to train"),
         "posterior": (lambda: net(posteriors.Diagonal()), "trains the mean alone"),
+        "mask": (masked_net, "decoder.mask of the model has values that are not finite before any training"),
         "outputs": (lambda: Autoencoder(nn.Linear(6, 2), nn.Linear(2, 5), 2), r"decodes to \(5,\)"),
     }
 

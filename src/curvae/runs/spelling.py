@@ -7,7 +7,7 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
-from curvae._checks import positive
+from curvae._checks import is_finite
 from curvae._typing import Tensor
 from curvae.curvature import Columns, Coordinates, Estimator, Exact, Fraction, Lanczos, Secants, Signs, Trace
 from curvae.errors import InputError
@@ -178,9 +178,9 @@ def _unspelled(objective: Callable[..., Terms]) -> dict[str, Any]:
     found: dict[str, Any] = {"objective": PYTHON, "likelihood": PYTHON}
     names = ("encoder_weight" if isinstance(objective, RAE) else "beta", "likelihood", "structure")
     beta, likelihood, structure = (getattr(objective, name, None) for name in names)
-    with suppress(InputError):
-        single = isinstance(beta, Tensor) and beta.numel() == 1
-        found["beta"] = positive("beta", beta.item() if single else beta)  # type: ignore
+    beta = beta.item() if isinstance(beta, Tensor) and beta.numel() == 1 else beta
+    if is_finite(beta) and beta > 0:
+        found["beta"] = float(beta)
     if isinstance(likelihood, Likelihood):
         with suppress(InputError):
             found["likelihood"] = likelihood_name(likelihood)
