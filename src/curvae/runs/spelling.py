@@ -9,6 +9,7 @@ from typing import Any
 
 from curvae._checks import is_finite
 from curvae._typing import Tensor
+from curvae.autoencoder import Autoencoder
 from curvae.curvature import Columns, Coordinates, Estimator, Exact, Fraction, Lanczos, Secants, Signs, Trace
 from curvae.errors import InputError
 from curvae.likelihoods import (
@@ -65,6 +66,25 @@ def spelled(objective: Callable[..., Terms]) -> dict[str, Any]:
         return _spelled(objective)
     except InputError:
         return _unspelled(objective)
+
+
+def spelled_with(objective: Callable[..., Terms], model: Autoencoder) -> dict[str, Any]:
+    """The same with the structure of the model's posterior, where the objective has none of its own.
+
+    Raises:
+        InputError: that structure has no name.
+
+    Example:
+        >>> from torch import nn
+        >>> from curvae.posteriors import Full
+        >>> model = Autoencoder(nn.Linear(5, 4), nn.Linear(2, 5), latents=2, structure=Full())
+        >>> spelled_with(BetaVAE(0.2), model)["structure"]
+        'full'
+    """
+    found = spelled(objective)
+    if "structure" not in found and model.structure is not None:
+        found["structure"] = structure_name(model.structure)
+    return found
 
 
 def likelihood_name(likelihood: Likelihood) -> str:

@@ -25,8 +25,7 @@ from curvae.objectives.loss import check_model
 from curvae.runs import Run, RunConfig, load_model
 from curvae.runs.fields import PYTHON, checked_field
 from curvae.runs.handed import Handed, Temporary
-from curvae.runs.own_run import structure_name
-from curvae.runs.spelling import spelled
+from curvae.runs.spelling import spelled_with
 from curvae.terminal import console as stderr
 from curvae.training.arguments import with_arguments
 from curvae.training.devices import is_launched
@@ -158,7 +157,7 @@ def fit(
         latents=model.latents,
         split_seed=seed,
         **_condition(condition, source, dataset),
-        **_said(objective, model),
+        **spelled_with(objective, model),
         steps=positive_int("steps", many),
         batch_size=batch_size,
         accumulate=accumulate,
@@ -269,14 +268,6 @@ def _names(condition: Any) -> list[str]:
     if not isinstance(named, list | tuple) or not all(isinstance(one, str) for one in named):
         raise InputError(f"condition is {shown(condition)}; expected names, such as 'labels', for data named by text")
     return [part.strip() for one in named for part in one.split(",") if part.strip()]
-
-
-def _said(objective: Objective, model: Autoencoder) -> dict[str, Any]:
-    """What a configuration can say of the objective."""
-    found = spelled(objective)
-    if "structure" not in found and model.structure is not None:
-        found["structure"] = structure_name(model.structure)
-    return found
 
 
 def _seldom(steps: int, out: Path | str | None, resume: bool) -> int:
