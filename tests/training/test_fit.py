@@ -409,6 +409,11 @@ def test_a_posterior_that_nothing_trains_is_refused_with_every_part(objective: A
         fit(net(posteriors.Diagonal()), x, objective, steps=2, **CPU)
 
 
+def test_layers_that_take_their_shape_from_the_data(x: np.ndarray) -> None:
+    model = Autoencoder(nn.LazyLinear(2), nn.Linear(2, 6), 2, features=2)
+    assert fit(model, x, objectives.GRAE(0.2), steps=2, **CPU).encode(x).mean.shape == (80, 2)
+
+
 @pytest.mark.parametrize(("inputs", "latents"), [(5, 2), (6, 3)])
 def test_networks_of_another_shape(
     inputs: int, latents: int, x: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

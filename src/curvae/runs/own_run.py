@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder, Model
@@ -101,7 +102,7 @@ def check_finite(model: Autoencoder) -> None:
         curvae.errors.InputError: decoder.mask of the model has values that are not finite before any training; ...
     """
     for name, value in model.state_dict().items():
-        if not bool(value.isfinite().all()):
+        if not is_lazy(value) and not bool(value.isfinite().all()):
             raise InputError(
                 f"{name} of the model has values that are not finite before any training; a constant, such as a mask "
                 "of -inf, is a buffer with persistent=False"
