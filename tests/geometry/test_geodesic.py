@@ -171,6 +171,8 @@ def test_bad_input_is_one_clear_line() -> None:
     measure = partial(energy, sphere)
     with pytest.raises(InputError, match="nodes is 2"):
         geodesic(measure, START, END, nodes=2)
+    with pytest.raises(InputError, match="the ends are torch.float64 and torch.float32"):
+        geodesic(measure, START, END.float())
     with pytest.raises(InputError, match="iterations is 0"):
         geodesic(measure, START, END, iterations=0)
     with pytest.raises(InputError, match="not finite"):

@@ -104,3 +104,10 @@ def test_bad_input_is_one_clear_line() -> None:
         sectional_curvature(hyperbolic, points(3))
     with pytest.raises(InputError, match="a plane needs d >= 2"):
         sectional_curvature(hyperbolic, points(1))
+
+
+@pytest.mark.usefixtures("as_shipped")
+def test_latents_of_several_axes_are_refused_in_one_line() -> None:
+    for measure in (christoffel, riemann, sectional_curvature):
+        with pytest.raises(InputError, match=r"z has shape \(5, 2, 1\); expected \[B, d\]: flatten latents"):
+            measure(hyperbolic, points(2).unsqueeze(-1))

@@ -123,6 +123,8 @@ def test_scores_are_differentiable() -> None:
 def test_bad_input_is_one_clear_line() -> None:
     with pytest.raises(InputError, match="leave dead latents out"):
         affine_flatness(torch.diag(torch.tensor([1.0, 0.0])).expand(3, 2, 2))
+    with pytest.raises(InputError, match="there are no metrics"):
+        affine_flatness(torch.zeros(0, 2, 2))
     with pytest.raises(InputError, match="smallest eigenvalue nan"):
         affine_flatness(torch.full((3, 2, 2), torch.nan))
     with pytest.raises(InputError, match="norm 0"):

@@ -108,6 +108,7 @@ def test_factor_vae_is_what_all_votes_give(seed: int) -> None:
         (torch.rand(5, 1), torch.zeros(5, 2).long(), r"codes have shape \(5, 1\)"),
         (torch.rand(5, 2), torch.zeros(4, 2).long(), r"factors \(4, 2\)"),
         (torch.rand(5, 2), torch.rand(5, 2), "expected floats and whole numbers"),
+        (torch.rand(5, 2), torch.zeros(5, 0).long(), "with F >= 1"),
         (torch.full((5, 2), torch.nan), torch.zeros(5, 2).long(), "codes are not finite"),
     ],
 )
@@ -116,9 +117,60 @@ def test_bad_samples(codes: torch.Tensor, factors: torch.Tensor, message: str) -
         MIG().update(codes, factors)
 
 
+@pytest.mark.parametrize("values", [2, 4])
+def test_samples_in_the_order_of_a_grid_are_split_otherwise(values: int) -> None:
+    """Every other of them is a half with other values of the last factor than the rest."""
+    factors = torch.cartesian_prod(torch.arange(20), torch.arange(values))
+    codes = factors + 0.01 * torch.randn(factors.shape, generator=torch.Generator().manual_seed(0)).double()
+    found = []
+    for order in (torch.arange(len(codes)), torch.randperm(len(codes), generator=torch.Generator().manual_seed(1))):
+        metric = SAP(categorical=[1])
+        metric.update(codes[order], factors[order])
+        found.append(metric.compute().item())
+    assert found[0] == pytest.approx(found[1], abs=0.1)
+
+
+@pytest.mark.parametrize("noise", [2.2e-16, 0.0])
+@pytest.mark.parametrize("place", [1.0, 1e20])
+def test_a_latent_that_is_constant_but_for_rounding_tells_nothing(place: float, noise: float) -> None:
+    factors = torch.cartesian_prod(torch.arange(10), torch.arange(10))
+    rounding = place + noise * torch.randint(2, (100, 1), generator=torch.Generator().manual_seed(0)).double()
+    metric = MIG()
+    metric.update(torch.cat([rounding, factors], 1), factors)
+    assert metric.compute().item() == pytest.approx(1, abs=1e-6)
+
+
+def test_votes_of_single_samples_do_not_count() -> None:
+    """All latents are constant in one sample: the vote would be for the first, whichever that is."""
+    generator = np.random.default_rng(0)
+    factors = np.stack([np.r_[np.arange(30), [30] * 30], generator.integers(0, 3, 60)], 1)
+    for order in ([0, 1], [1, 0]):
+        metric = FactorVAEScore(votes=200)
+        metric.update(torch.from_numpy(factors[:, order] + 0.0), torch.from_numpy(factors))
+        assert metric.compute().item() == 1
+    metric = FactorVAEScore(votes=200)
+    metric.update(torch.rand(60, 2), torch.from_numpy(np.stack([np.arange(60), factors[:, 1]], 1)))
+    with pytest.raises(InputError, match="factor 0 has another value in each sample"):
+        metric.compute()
+
+
+def test_a_factor_that_cannot_be_regressed_is_refused() -> None:
+    """A single sample has its other value, and so one side has none of it."""
+    factors = torch.stack([(torch.arange(100) == 0).long(), torch.arange(100) % 5], 1)
+    for categorical in ((), (0,)):
+        metric = DCI("lasso", categorical)
+        metric.update(factors.double(), factors)
+        with pytest.raises(InputError, match="one value in all samples of a side"):
+            metric.compute()
+
+
 def test_bad_arguments() -> None:
     with pytest.raises(InputError, match="no samples yet"):
         MIG().compute()
+    empty = MIG()
+    empty.update(torch.zeros(0, 2), torch.zeros(0, 2).long())
+    with pytest.raises(InputError, match="no samples yet"):
+        empty.compute()
     for make in (lambda: MIG(1), lambda: DCI("trees"), lambda: DCI(held_out=1.0), lambda: FactorVAEScore(size=1)):
         with pytest.raises(InputError, match="expected"):
             make()

@@ -72,3 +72,11 @@ def test_bad_input(as_shipped: None) -> None:
             fit_mixture(data, components)
     with pytest.raises(InputError, match="n is 0"):
         fit_mixture(codes(), 2).sample(0)
+
+
+def test_codes_without_a_covariance_are_refused_in_one_line() -> None:
+    line = 1e6 * torch.randn(50, 1, generator=torch.Generator().manual_seed(0)).double().expand(-1, 2)
+    with pytest.raises(InputError, match="a mixture of 2 cannot be fitted to these codes: .* ill-defined"):
+        fit_mixture(line, 2)
+    with pytest.raises(InputError, match="random_state"):
+        fit_mixture(codes(), 2, seed=-1)

@@ -110,6 +110,33 @@ def test_statistics_of_other_features_are_refused() -> None:
         between(statistics(Flat(), [drawn(9)]), few)
 
 
+class Answering(nn.Module):
+    """Answers anything, and says that it gives so many features."""
+
+    def __init__(self, answer: object, num_features: object) -> None:
+        super().__init__()
+        self.answer, self.num_features = answer, num_features
+
+    def forward(self, images: torch.Tensor) -> object:
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("extractor", "message"),
+    [
+        (nn.Flatten(), "the extractor, a Flatten, has no num_features"),
+        (Answering(torch.zeros(9, 6), "6"), "has no num_features"),
+        (Answering(torch.zeros(9, 6), 5), r"shape \(9, 6\); expected \(9, 5\), its num_features"),
+        (Answering(torch.zeros(9, 1, 2, 3), 6), r"shape \(9, 1, 2, 3\); expected \(9, 6\)"),
+        (Answering((torch.zeros(9, 6),), 6), "returned a tuple of 1; expected one tensor"),
+    ],
+)
+@pytest.mark.usefixtures("as_shipped")
+def test_extractors_of_another_kind_are_refused_in_one_line(extractor: nn.Module, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        statistics(extractor, [torch.rand(9, 1, 2, 3)])
+
+
 class Some(nn.Module):
     """Every tenth feature: the roots of large matrices take most of the time."""
 

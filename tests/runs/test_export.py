@@ -14,7 +14,7 @@ from torch import nn
 import curvae
 from curvae import Autoencoder
 from curvae.errors import InputError
-from curvae.likelihoods import LearnedGaussian
+from curvae.likelihoods import Gaussian, LearnedGaussian, Likelihood
 from curvae.objectives import GRAE
 from curvae.runs import Run, RunConfig, build_model, load_model, save_model
 
@@ -136,7 +136,24 @@ def test_weights_of_an_observation_model_find_their_place_in_the_model_of_the_fu
     learned = LearnedGaussian(torch.arange(1.0, 5.0))
     objective = GRAE(0.2, learned)
     curvae.fit(build(), torch.randn(20, 4), objective, steps=1, out=tmp_path / "run", progress=False)
-    with pytest.raises(InputError, match="expected float32 \\[\\]; .* set model.likelihood to one like it"):
+    with pytest.raises(InputError, match="log_sigma. unknown; .* set model.likelihood to one like it"):
         load_model(tmp_path / "run", build)
     again = load_model(tmp_path / "run", with_likelihood)
     assert torch.equal(again.likelihood.log_sigma, learned.log_sigma)
+
+
+def test_a_builder_that_takes_an_observation_model_is_not_given_one_without_a_name(tmp_path: Path) -> None:
+    def build(*, likelihood: Likelihood | None = None) -> Autoencoder:
+        assert likelihood is None
+        return Autoencoder(nn.Linear(4, 2), nn.Linear(2, 4), latents=2)
+
+    def needing(*, likelihood: Likelihood) -> Autoencoder:
+        return build()
+
+    class Own(Gaussian):
+        pass
+
+    curvae.fit(build(), torch.randn(20, 4), GRAE(0.2, Own()), steps=1, out=tmp_path / "run", progress=False)
+    load_model(tmp_path / "run", build)
+    with pytest.raises(InputError, match="needing takes a likelihood, but that of the run was handed to curvae.fit"):
+        load_model(tmp_path / "run", needing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import signal
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from curvae.likelihoods import (
     Mixed,
     Poisson,
 )
+from curvae.runs import Run
 from curvae.sklearn import GRAE, BetaVAE
 
 SMALL: dict[str, Any] = {"steps": 3, "hidden_layer_sizes": (8,), "importance_samples": 8, "random_state": 0}
@@ -370,3 +372,14 @@ def test_bad_input_is_one_line(settings: dict[str, Any], x: np.ndarray, message:
 def test_codes_of_another_number() -> None:
     with pytest.raises(InputError, match="X has 3 columns, but this model has 2 components"):
         GRAE(**SMALL).fit(_blob()).inverse_transform(np.zeros((2, 3)))
+
+
+def test_a_report_is_measured_with_the_structure_of_the_posterior(tmp_path: Path, monkeypatch: Any) -> None:
+    found = []
+    evaluate = Run.evaluate
+    monkeypatch.setattr(Run, "evaluate", lambda run, **options: found.append(evaluate(run, **options)))
+    x = np.random.default_rng(0).random((60, 4))
+    for structure in ("diagonal", "full", "block:2"):
+        model = BetaVAE(n_components=2, structure=structure, hidden_layer_sizes=(4,), steps=2, importance_samples=2)
+        model.fit(x).report(x, tmp_path / "page.html")
+    assert [one.structure for one in found] == ["Diagonal()", "Full()", "BlockDiagonal(2)"]

@@ -295,6 +295,31 @@ def test_a_learned_observation_model_is_trained_and_kept(x: np.ndarray, tmp_path
     assert loaded.likelihood.sigma.item() == likelihood.sigma.item()
 
 
+def test_a_floor_under_the_noise_is_never_lost(x: np.ndarray, tmp_path: Path) -> None:
+    """It is the constructor's and not among the weights, so that the name of the observation model would lose it."""
+    likelihood = likelihoods.LearnedGaussian(0.5, floor=0.9)
+    objective = objectives.GRAE(0.2, likelihood)
+    run = fit(net(), x, objective, steps=2, out=tmp_path / "run", **CPU)
+    with pytest.raises(InputError, match="let the function that makes the model set model.likelihood"):
+        Run.open(tmp_path / "run", model=net(), objective=objective).encode(x)
+    model = net()
+    model.likelihood = likelihoods.LearnedGaussian(0.5, floor=0.9)
+    again = Run.open(tmp_path / "run", model=model)
+    np.testing.assert_array_equal(again.encode(x).std, run.encode(x).std)
+
+
+def test_a_finished_run_that_is_resumed_gives_the_model_its_weights(x: np.ndarray, tmp_path: Path) -> None:
+    settings = {"steps": 3, "out": tmp_path / "run", **CPU}
+    first, second = net(seed=1), net(seed=2)
+    fit(first, x, objectives.GRAE(0.2), **settings)
+    fit(second, x, objectives.GRAE(0.2), resume=True, **settings)
+    torch.testing.assert_close(second.state_dict(), first.state_dict(), rtol=0, atol=0)
+    assert not second.training
+    other = Autoencoder(nn.Linear(6, 2), nn.Linear(2, 6), 2)
+    with pytest.raises(InputError, match="does not fit the model that"):
+        fit(other, x, objectives.GRAE(0.2), resume=True, **settings)
+
+
 class Halved(posteriors.Diagonal):
     """A structure of one's own: half the variance of the best diagonal one."""
 
@@ -345,6 +370,12 @@ class Stream(IterableDataset[torch.Tensor]):
         yield torch.zeros(6)
 
 
+def masked_net() -> Autoencoder:
+    model = net()
+    model.decoder.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+    return model
+
+
 def bad_models() -> dict[str, tuple[Callable[[], Any], str]]:
     return {
         "a network": (lambda: nn.Linear(6, 2), "the model is a Linear; expected curvae.Autoencoder"),
@@ -352,6 +383,7 @@ def bad_models() -> dict[str, tuple[Callable[[], Any], str]]:
         "half": (lambda: net().half(), "the model's weights are torch.float16"),
         "frozen": (lambda: net().requires_grad_(False), "without weights to train"),
         "posterior": (lambda: net(posteriors.Diagonal()), "trains the mean alone"),
+        "mask": (masked_net, "decoder.mask of the model has values that are not finite before any training"),
         "outputs": (lambda: Autoencoder(nn.Linear(6, 2), nn.Linear(2, 5), 2), r"decodes to \(5,\)"),
     }
 
@@ -364,6 +396,22 @@ def test_models_that_cannot_be_trained(name: str, x: np.ndarray, tmp_path: Path)
         fit(make(), x, objectives.GRAE(0.2), steps=2, out=tmp_path / "run", **CPU)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [objectives.GRAE(0.2, expansion=0.1), objectives.RAE(0.2, likelihood=likelihoods.Masked(likelihoods.Gaussian()))],
+    ids=repr,
+)
+def test_a_posterior_that_nothing_trains_is_refused_with_every_part(objective: Any, x: np.ndarray) -> None:
+    """Also where a configuration has no word for the objective: ``encode`` would answer with it."""
+    with pytest.raises(InputError, match="trains the mean alone"):
+        fit(net(posteriors.Diagonal()), x, objective, steps=2, **CPU)
+
+
+def test_layers_that_take_their_shape_from_the_data(x: np.ndarray) -> None:
+    model = Autoencoder(nn.LazyLinear(2), nn.Linear(2, 6), 2, features=2)
+    assert fit(model, x, objectives.GRAE(0.2), steps=2, **CPU).encode(x).mean.shape == (80, 2)
 
 
 @pytest.mark.parametrize(("inputs", "latents"), [(5, 2), (6, 3)])

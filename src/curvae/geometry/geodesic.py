@@ -68,8 +68,8 @@ def geodesic(
         Curves, detached from the graph, with their energies.
 
     Raises:
-        InputError: if the ends do not match in shape, a count is below its minimum, the energy of a straight line
-            is not finite, or the energy cannot be differentiated twice.
+        InputError: if the ends do not match in shape or type, a count is below its minimum, the energy of a straight
+            line is not finite, or the energy cannot be differentiated twice.
 
     Example:
         >>> from functools import partial
@@ -84,6 +84,8 @@ def geodesic(
     """
     if start.shape != end.shape or start.dim() != 2:
         raise InputError(f"the ends have shapes {tuple(start.shape)} and {tuple(end.shape)}; expected the same [B, d]")
+    if start.dtype != end.dtype:
+        raise InputError(f"the ends are {start.dtype} and {end.dtype}; expected the same type")
     if positive_int("nodes", nodes) < 3:
         raise InputError(f"nodes is {nodes}; expected at least 3: the ends and a point between")
     if tolerance is None:

@@ -23,7 +23,7 @@ def christoffel(metric: Metric, z: Float[Tensor, "B d"]) -> Float[Tensor, "B d d
         z: latents.
 
     Raises:
-        InputError: if a metric is singular, to rounding.
+        InputError: if a metric is singular, to rounding, or z is not ``[B, d]``.
 
     Example:
         The polar plane, $G=\mathrm{diag}(1, r^2)$, has $\Gamma^r_{\theta\theta}=-r$:
@@ -34,6 +34,7 @@ def christoffel(metric: Metric, z: Float[Tensor, "B d"]) -> Float[Tensor, "B d d
         tensor([[ 0.,  0.],
                 [ 0., -2.]])
     """
+    _check_latents(z)
     metric = unmoved(metric)
     check_metric(metric(z), _ADVICE)
     return _christoffel(metric, z)
@@ -103,6 +104,7 @@ def sectional_curvature(
         >>> sectional_curvature(lambda z: pullback(sphere, z), torch.tensor([[1.0, 0.5]], dtype=torch.float64))
         tensor([0.2500], dtype=torch.float64)
     """
+    _check_latents(z)
     d = z.shape[1]
     if u is None and v is None and d == 2:
         u, v = torch.eye(2, dtype=z.dtype, device=z.device).unsqueeze(1).expand(-1, len(z), -1)
@@ -112,3 +114,11 @@ def sectional_curvature(
     g = unmoved(metric)(z)
     uu, vv, uv = (torch.einsum("bi,bij,bj->b", a, g, b) for a, b in ((u, u), (v, v), (u, v)))
     return numerator / (uu * vv - uv.square())
+
+
+def _check_latents(z: Tensor) -> None:
+    if z.dim() != 2:
+        raise InputError(
+            f"z has shape {tuple(z.shape)}; expected [B, d]: flatten latents of several axes, and unflatten them in "
+            "the decoder of the metric"
+        )

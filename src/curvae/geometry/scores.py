@@ -53,12 +53,14 @@ def affine_flatness(metrics: Float[Tensor, "N d d"]) -> Float[Tensor, ""]:
         metrics: G at N latents, positive definite.
 
     Raises:
-        InputError: if a metric is not positive definite (a dead latent, say) or not finite.
+        InputError: if there is no metric, or one is not positive definite (a dead latent, say) or not finite.
 
     Example:
         >>> round(affine_flatness(torch.tensor([[[1.0]], [[torch.e**2]]])).item(), 5)
         1.0
     """
+    if not len(metrics):
+        raise InputError("there are no metrics; expected at least one")
     check_metric(metrics, "leave dead latents out, or use flatness")
     metrics, dtype = metrics.double(), metrics.dtype
     inverse = _inverse_root_of_karcher_mean(metrics)

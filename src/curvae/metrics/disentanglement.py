@@ -25,15 +25,16 @@ from torchmetrics.utilities import dim_zero_cat  # noqa: E402
 
 from curvae.metrics.predictors import (  # noqa: E402
     accuracy,
+    binned,
     boosted,
     concentration,
+    gap,
     lasso,
     squared_correlation,
     targets,
 )
 
 _Codes = Float[np.ndarray, "N d"]
-_Matrix = Float[np.ndarray, "d F"]
 
 
 class _OfPairs(Metric):
@@ -60,10 +61,11 @@ class _OfPairs(Metric):
         Raises:
             InputError: other shapes or types, or codes that are not finite.
         """
-        if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors) or codes.shape[1] < 2:
+        two = codes.ndim == factors.ndim == 2
+        if not two or len(codes) != len(factors) or codes.shape[1] < 2 or factors.shape[1] < 1:
             raise InputError(
                 f"codes have shape {tuple(codes.shape)} and factors {tuple(factors.shape)}; expected [B, d] with d >= "
-                "2, and [B, F]"
+                "2, and [B, F] with F >= 1"
             )
         if factors.is_floating_point() or not codes.is_floating_point():
             raise InputError(f"codes are {codes.dtype}, factors {factors.dtype}; expected floats and whole numbers")
@@ -73,7 +75,7 @@ class _OfPairs(Metric):
         self.factors.append(factors.long())
 
     def _arrays(self) -> tuple[_Codes, Any]:
-        if not self.codes:
+        if not any(len(part) for part in self.codes):
             raise InputError("there are no samples yet; expected update(codes, factors) before compute()")
         codes, factors = (dim_zero_cat(state).cpu().numpy() for state in (self.codes, self.factors))
         constant = [k for k in range(factors.shape[1]) if (factors[:, k] == factors[0, k]).all()]
@@ -112,10 +114,10 @@ class MIG(_OfPairs):
     def compute(self) -> Tensor:
         """The gap of all samples so far."""
         codes, factors = self._arrays()
-        binned = [np.digitize(code, np.histogram(code, self.bins)[1][:-1]) for code in codes.T]
-        shared = np.array([[mutual_info_score(factor, code) for factor in factors.T] for code in binned])
+        parts = [binned(code, self.bins) for code in codes.T]
+        shared = np.array([[mutual_info_score(factor, code) for factor in factors.T] for code in parts])
         entropy = np.array([mutual_info_score(factor, factor) for factor in factors.T])
-        return torch.tensor((_gap(shared) / entropy).mean())
+        return torch.tensor((gap(shared) / entropy).mean())
 
 
 class SAP(_OfPairs):
@@ -154,7 +156,7 @@ class SAP(_OfPairs):
             ]
             for code in codes.T
         ])  # fmt: skip
-        return torch.tensor(_gap(scores).mean())
+        return torch.tensor(gap(scores).mean())
 
 
 class DCI(_OfPairs):
@@ -231,7 +233,7 @@ class FactorVAEScore(_OfPairs):
     A vote: a factor and a value of it are drawn, then ``size`` samples with that value (with replacement); the vote is
     for the latent whose variance among them, over its variance in all samples, is smallest. Each latent is named after
     the factor that most of its votes came from, and the score is the share of fresh votes that this names rightly. 0 …
-    1; guessing gives 1/F. Latents that hardly vary at all take no part.
+    1; guessing gives 1/F. Latents that hardly vary at all take no part, nor do values that a single sample has.
 
     Args:
         votes: to name the latents by, and as many to score them.
@@ -262,6 +264,9 @@ class FactorVAEScore(_OfPairs):
     def compute(self) -> Tensor:
         """The share of right votes of all samples so far; 0 if no latent varies."""
         codes, factors = self._arrays()
+        for k, factor in enumerate(factors.T):
+            if np.unique(factor, return_counts=True)[1].max() < 2:
+                raise InputError(f"factor {k} has another value in each sample; expected several of some value")
         spread = codes.std(0, ddof=1)
         codes = (codes / np.where(spread > 0, spread, 1))[:, (spread > 0) & (spread >= self.least)]
         if codes.shape[1] == 0:
@@ -276,20 +281,18 @@ class FactorVAEScore(_OfPairs):
         counts = np.zeros((factors.shape[1], codes.shape[1]))
         for _ in range(self.votes):
             factor = generator.integers(factors.shape[1])
-            # the value of a sample, so that values come as often as they do in the data
-            value = factors[generator.integers(len(factors)), factor]
-            chosen = generator.choice(np.flatnonzero(factors[:, factor] == value), self.size)
-            counts[factor, codes[chosen].var(0).argmin()] += 1
+            alike = self._alike(factors[:, factor], generator)
+            while len(alike) < 2:  # no latent varies in a single sample, and the vote would go to the first
+                alike = self._alike(factors[:, factor], generator)
+            counts[factor, codes[generator.choice(alike, self.size)].var(0).argmin()] += 1
         return counts
+
+    def _alike(self, factor: Any, generator: np.random.Generator) -> Any:
+        """The samples of one value: that of a sample, so that values come as often as they do in the data."""
+        return np.flatnonzero(factor == factor[generator.integers(len(factor))])
 
 
 def _check_columns(categorical: Collection[int], factors: Any) -> None:
     unknown = sorted(column for column in categorical if not 0 <= column < factors.shape[1])
     if unknown:
         raise InputError(f"categorical has column {unknown[0]}; expected columns of the {factors.shape[1]} factors")
-
-
-def _gap(scores: _Matrix) -> Float[np.ndarray, " F"]:
-    """Largest less second largest of each factor's scores."""
-    ordered = np.sort(scores, axis=0)
-    return ordered[-1] - ordered[-2]

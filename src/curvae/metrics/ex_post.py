@@ -63,7 +63,8 @@ def fit_mixture(codes: Float[Tensor, "N d"], components: int = 10, seed: int = 0
         seed: of the initial centres.
 
     Raises:
-        InputError: a bad argument, fewer codes than components, or codes that are not finite.
+        InputError: a bad argument, fewer codes than components, or codes that are not finite or of which components
+            have no covariance.
 
     Example:
         >>> density = fit_mixture(torch.randn(500, 2), components=3)
@@ -78,6 +79,9 @@ def fit_mixture(codes: Float[Tensor, "N d"], components: int = 10, seed: int = 0
         raise InputError(f"codes have shape {tuple(codes.shape)}; expected finite numbers [N, d]")
     if len(codes) < max(components, 2):
         raise InputError(f"there are {len(codes)} codes for {components} components; give more codes or fewer of them")
-    found = GaussianMixture(components, random_state=seed).fit(codes.double().cpu().numpy())
+    try:
+        found = GaussianMixture(components, random_state=seed).fit(codes.double().cpu().numpy())
+    except ValueError as error:  # a covariance that is singular beside 1e-6, or a seed
+        raise InputError(f"a mixture of {components} cannot be fitted to these codes: {error}") from error
     roots = torch.linalg.cholesky(torch.from_numpy(found.covariances_))
     return Mixture(torch.from_numpy(found.weights_), torch.from_numpy(found.means_), roots)

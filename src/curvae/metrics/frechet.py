@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from curvae._checks import a_kind, an_answer
 from curvae._extras import require
 from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
@@ -171,11 +172,35 @@ class _Nothing(nn.Module):
         self.num_features = num_features
 
 
+class _Checked(nn.Module):
+    """An extractor whose answers are looked at."""
+
+    def __init__(self, extractor: nn.Module) -> None:
+        super().__init__()
+        number = getattr(extractor, "num_features", None)
+        if not isinstance(number, int):
+            raise InputError(
+                f"the extractor, {a_kind(extractor)}, has no num_features; expected how many features it gives of an "
+                "image, a whole number"
+            )
+        self.extractor, self.num_features = extractor, number
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features ``[B, F]``, or ``[F]`` of a single image."""
+        features = self.extractor(images)
+        if not isinstance(features, Tensor):
+            raise InputError(f"the extractor returned {an_answer(features)}; expected one tensor [B, F]")
+        shape, wanted = tuple(features.shape), (len(images), self.num_features)
+        if shape != wanted and (len(images), *shape) != (1, *wanted[1:]):
+            raise InputError(f"the extractor's features have shape {shape}; expected {wanted}, its num_features")
+        return features
+
+
 def _metric(extractor: nn.Module) -> FrechetInceptionDistance:
     require("a Fréchet distance needs", "torchmetrics")
     from torchmetrics.image.fid import FrechetInceptionDistance  # slow to import, and of an extra
 
-    return FrechetInceptionDistance(feature=extractor, normalize=True)
+    return FrechetInceptionDistance(feature=_Checked(extractor), normalize=True)
 
 
 @torch.no_grad()

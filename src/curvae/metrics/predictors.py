@@ -28,7 +28,10 @@ def squared_correlation(code: Any, factor: Any) -> float:
 
 def accuracy(code: Any, factor: Any) -> float:
     """Of a linear classifier of every other sample, on the rest."""
-    train, test = slice(0, None, 2), slice(1, None, 2)
+    order = np.arange(len(factor))
+    if set(factor[::2]) != set(factor[1::2]):  # samples in the order of a grid: one half lacks values that it has
+        order = np.random.default_rng(0).permutation(order)
+    train, test = order[::2], order[1::2]
     if len(np.unique(factor[train])) < 2:
         raise InputError("a factor has one value in half of the samples; expected more samples")
     model = LinearSVC(C=0.01, class_weight="balanced", random_state=0).fit(code[train, None], factor[train])
@@ -63,7 +66,9 @@ def lasso(codes: _Codes, wanted: Any, train: Any, test: Any) -> tuple[Any, float
             model = LassoCV(cv=5, max_iter=5000).fit(x[train], y[train])
         importance += abs(model.coef_)
         scores.append(max(0.0, float(model.score(x[test], y[test]))))
-    return importance / max(1, len(scores)), float(np.mean(scores)) if scores else 0.0
+    if not scores:
+        raise InputError("a factor has one value in all samples of a side, trained on or held out; expected more of it")
+    return importance / len(scores), float(np.mean(scores))
 
 
 def concentration(importance: Any) -> float:
@@ -75,3 +80,18 @@ def concentration(importance: Any) -> float:
     logs = np.log(shares, where=shares > 0, out=np.zeros_like(shares))
     entropy = -(shares * logs).sum(1) / np.log(importance.shape[1])
     return float(((1 - entropy) * total).sum() / total.sum())
+
+
+def binned(code: Any, bins: int) -> Any:
+    """The number of each sample's bin."""
+    try:
+        edges = np.histogram(code, bins)[1]
+    except ValueError:  # a latent that is constant but for rounding: its range has no such parts
+        return np.zeros(len(code), dtype=int)
+    return np.digitize(code, edges[:-1])
+
+
+def gap(scores: Float[np.ndarray, "d F"]) -> Float[np.ndarray, " F"]:
+    """Largest less second largest of each factor's scores."""
+    ordered = np.sort(scores, axis=0)
+    return ordered[-1] - ordered[-2]

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder, Model
@@ -77,9 +78,35 @@ def _options(build: Build, config: RunConfig, free: Collection[str]) -> dict[str
         options["structure"] = structure_to_build(config)
     if takes(build, "conditions"):
         options["conditions"] = config.condition_size
-    if takes(build, "likelihood"):
+    if takes(build, "likelihood") and config.likelihood != PYTHON:
         options["likelihood"] = build_likelihood(config.likelihood)
+    elif takes(build, "likelihood") and not has_default(build, "likelihood"):
+        raise InputError(
+            f"{name_of(build)} takes a likelihood, but that of the run was handed to curvae.fit and has no name in its "
+            "folder; give a function that brings it, such as lambda shape: build(shape, likelihood=…)"
+        )
     return options
+
+
+def check_finite(model: Autoencoder) -> None:
+    """See that a new model holds numbers, as one whose training has diverged does not.
+
+    Raises:
+        InputError: it does not; the line names the first tensor.
+
+    Example:
+        >>> model = Autoencoder(nn.Linear(5, 4), nn.Linear(2, 5), latents=2)
+        >>> model.decoder.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+        >>> check_finite(model)
+        Traceback (most recent call last):
+        curvae.errors.InputError: decoder.mask of the model has values that are not finite before any training; ...
+    """
+    for name, value in model.state_dict().items():
+        if not is_lazy(value) and not bool(value.isfinite().all()):
+            raise InputError(
+                f"{name} of the model has values that are not finite before any training; a constant, such as a mask "
+                "of -inf, is a buffer with persistent=False"
+            )
 
 
 def rebuilt(

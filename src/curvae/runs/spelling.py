@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
+from curvae._checks import is_finite
+from curvae._typing import Tensor
+from curvae.autoencoder import Autoencoder
 from curvae.curvature import Columns, Coordinates, Estimator, Exact, Fraction, Lanczos, Secants, Signs, Trace
 from curvae.errors import InputError
 from curvae.likelihoods import (
@@ -41,6 +45,10 @@ _NAMES: Mapping[type[Likelihood], tuple[str, ...]] = MappingProxyType(
     }
 )
 
+# a class derived from one of these may estimate or draw otherwise
+_ESTIMATORS = (Exact, Columns, Secants, Lanczos, Trace, Fraction)
+_PROBES = (Signs, Coordinates, type(None))
+
 
 def spelled(objective: Callable[..., Terms]) -> dict[str, Any]:
     """The fields of a configuration that say an objective.
@@ -60,6 +68,25 @@ def spelled(objective: Callable[..., Terms]) -> dict[str, Any]:
         return _unspelled(objective)
 
 
+def spelled_with(objective: Callable[..., Terms], model: Autoencoder) -> dict[str, Any]:
+    """The same with the structure of the model's posterior, where the objective has none of its own.
+
+    Raises:
+        InputError: that structure has no name.
+
+    Example:
+        >>> from torch import nn
+        >>> from curvae.posteriors import Full
+        >>> model = Autoencoder(nn.Linear(5, 4), nn.Linear(2, 5), latents=2, structure=Full())
+        >>> spelled_with(BetaVAE(0.2), model)["structure"]
+        'full'
+    """
+    found = spelled(objective)
+    if "structure" not in found and model.structure is not None:
+        found["structure"] = structure_name(model.structure)
+    return found
+
+
 def likelihood_name(likelihood: Likelihood) -> str:
     """What a run calls an observation model.
 
@@ -72,6 +99,8 @@ def likelihood_name(likelihood: Likelihood) -> str:
     """
     if type(likelihood) not in _NAMES:
         raise InputError(f"{likelihood} has no name in a run")
+    if isinstance(likelihood, LearnedGaussian) and (likelihood.floor or likelihood.log_sigma.dim()):
+        raise InputError(f"{likelihood} with a floor, or with a σ of each output, has no name in a run")
     name, *numbers = _NAMES[type(likelihood)]
     text = ":".join([name, *(repr(getattr(likelihood, number)) for number in numbers)])
     return "gaussian" if text == "gaussian:1.0" else text
@@ -87,6 +116,7 @@ def estimator_name(estimator: Estimator) -> str:
         >>> estimator_name(Fraction(Columns(1), 0.125))
         'fraction:0.125:columns:1'
     """
+    _check_known(estimator)
     match estimator:
         case Exact():
             text = "exact"
@@ -152,7 +182,13 @@ def _shared(objective: BetaVAE | Taylor) -> dict[str, Any]:
     return {"beta": objective.beta, "likelihood": likelihood_name(objective.likelihood)}
 
 
+def _check_known(estimator: Estimator) -> None:
+    if type(estimator) not in _ESTIMATORS or type(getattr(estimator, "probes", None)) not in _PROBES:
+        raise InputError(f"{estimator} has no name in a run")
+
+
 def _trace_name(trace: Trace) -> str:
+    _check_known(trace)
     if isinstance(trace.probes, Coordinates) and getattr(trace.probes, "probabilities", None) is None:
         return f"columns:{trace.probes.count}"
     return "exact" if trace.probes is None else estimator_name(trace)
@@ -160,15 +196,16 @@ def _trace_name(trace: Trace) -> str:
 
 def _unspelled(objective: Callable[..., Terms]) -> dict[str, Any]:
     found: dict[str, Any] = {"objective": PYTHON, "likelihood": PYTHON}
-    beta = getattr(objective, "beta", None)
-    if isinstance(beta, float | int) and beta > 0:
+    names = ("encoder_weight" if isinstance(objective, RAE) else "beta", "likelihood", "structure")
+    beta, likelihood, structure = (getattr(objective, name, None) for name in names)
+    beta = beta.item() if isinstance(beta, Tensor) and beta.numel() == 1 else beta
+    if is_finite(beta) and beta > 0:
         found["beta"] = float(beta)
-    likelihood, structure = (getattr(objective, name, None) for name in ("likelihood", "structure"))
-    if isinstance(likelihood, Likelihood) and type(likelihood) in _NAMES:
-        found["likelihood"] = likelihood_name(likelihood)
+    if isinstance(likelihood, Likelihood):
+        with suppress(InputError):
+            found["likelihood"] = likelihood_name(likelihood)
     if isinstance(structure, Structure):
-        try:
+        found["structure"] = PYTHON
+        with suppress(InputError):
             found["structure"] = structure_name(structure)
-        except InputError:
-            found["structure"] = PYTHON
     return found

@@ -15,7 +15,7 @@ from curvae.objectives import GRAE, BetaVAE
 from curvae.runs import Run, RunConfig, save_model
 from curvae.runs.fields import PYTHON
 from curvae.runs.handed import Handed, Temporary
-from curvae.runs.spelling import spelled
+from curvae.runs.spelling import spelled_with
 from curvae.sklearn.conditions import Told
 
 
@@ -43,7 +43,7 @@ def write(model: Autoencoder, objective: GRAE | BetaVAE, told: Told, about: Abou
         steps=about.lines[-1]["step"],
         precision="64" if double else "32",
         condition=PYTHON if dataset.conditional else "",
-        **spelled(objective),
+        **spelled_with(objective, model),
         **about.options,
     )
     temporary = Temporary()

@@ -20,13 +20,12 @@ from curvae.data import Dataset, as_dataset, load
 from curvae.data.samples import Take
 from curvae.errors import InputError
 from curvae.likelihoods.masked import takes_missing
-from curvae.objectives import Objective
+from curvae.objectives import GRAE, RAE, Objective
 from curvae.objectives.loss import check_model
-from curvae.runs import Run, RunConfig
+from curvae.runs import Run, RunConfig, load_model
 from curvae.runs.fields import PYTHON, checked_field
 from curvae.runs.handed import Handed, Temporary
-from curvae.runs.own_run import structure_name
-from curvae.runs.spelling import spelled
+from curvae.runs.spelling import spelled_with
 from curvae.terminal import console as stderr
 from curvae.training.arguments import with_arguments
 from curvae.training.devices import is_launched
@@ -158,7 +157,7 @@ def fit(
         latents=model.latents,
         split_seed=seed,
         **_condition(condition, source, dataset),
-        **_said(objective, model),
+        **spelled_with(objective, model),
         steps=positive_int("steps", many),
         batch_size=batch_size,
         accumulate=accumulate,
@@ -194,6 +193,8 @@ def fit(
         callbacks=callbacks,
         loggers=[] if logger is None or isinstance(logger, str) else _listed(logger),
     )
+    if outcome.finished and outcome.step == outcome.done_before:  # the run was left as it is
+        load_model(outcome.run.path, model)
     model.cpu().eval()
     if not outcome.finished:
         again = "the model has the weights of that step" if out is None else f"go on with out={str(out)!r}, resume=True"
@@ -219,6 +220,11 @@ def _check(model: Autoencoder, objective: Objective, steps: int | None, epochs: 
         raise InputError(
             f"the objective, {type(objective).__name__}, has weights of its own, which no run would keep; make them "
             "part of the model"
+        )
+    if type(objective) in (GRAE, RAE) and model.structure is not None:
+        raise InputError(
+            f"the objective is {type(objective).__name__}, which trains the mean alone, but the model has a posterior, "
+            f"{model.structure}, that would stay as it is initialised; build it without a structure"
         )
     likelihood = getattr(objective, "likelihood", None)
     if isinstance(likelihood, nn.Module) and all(part is not likelihood for part in model.modules()):
@@ -262,14 +268,6 @@ def _names(condition: Any) -> list[str]:
     if not isinstance(named, list | tuple) or not all(isinstance(one, str) for one in named):
         raise InputError(f"condition is {shown(condition)}; expected names, such as 'labels', for data named by text")
     return [part.strip() for one in named for part in one.split(",") if part.strip()]
-
-
-def _said(objective: Objective, model: Autoencoder) -> dict[str, Any]:
-    """What a configuration can say of the objective."""
-    found = spelled(objective)
-    if "structure" not in found and model.structure is not None:
-        found["structure"] = structure_name(model.structure)
-    return found
 
 
 def _seldom(steps: int, out: Path | str | None, resume: bool) -> int:

@@ -25,7 +25,7 @@ from curvae.runs.device import choose_device
 from curvae.runs.handed import Handed
 from curvae.runs.mixed import begin, continued, is_mixed, is_open
 from curvae.runs.own import Build
-from curvae.runs.own_run import build_for_run, check_outputs, rebuilt
+from curvae.runs.own_run import build_for_run, check_finite, check_outputs, rebuilt
 from curvae.runs.start import start_from, told_otherwise
 from curvae.runs.taking import check_free, clear, locked
 from curvae.training.devices import Group, launched
@@ -163,6 +163,7 @@ def _begun(call: _Call) -> Outcome:
     check_data(config, dataset, getattr(handed.objective, "likelihood", None))
     if config.model and handed.model is not None:
         built, config = build_for_run(handed.model, config, dataset.shape, call.free)
+        check_finite(built)
     else:
         built = rebuilt(config, dataset.shape, handed.model)
     if is_mixed(config.likelihood):
