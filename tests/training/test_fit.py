@@ -336,8 +336,13 @@ def test_a_structure_of_ones_own_is_never_taken_for_another(x: np.ndarray, tmp_p
     np.testing.assert_allclose(variance, diagonal / 2, rtol=1e-5)
     again = Run.open(tmp_path / "run", model=net(), objective=objective)
     np.testing.assert_array_equal(again.encode(x).std ** 2, variance)
-    with pytest.raises(InputError, match="covariance structure was handed to curvae.fit with its objective"):
-        Run.open(tmp_path / "run", model=net()).encode(x)
+    alone = Run.open(tmp_path / "run", model=net())
+    for use in (alone.evaluate, lambda: alone.encode(x)):
+        with pytest.raises(InputError, match="covariance structure was handed to curvae.fit with its objective"):
+            use()
+    # what needs no structure, or is given one, asks for nothing
+    np.testing.assert_array_equal(alone.encode(x, structure=posteriors.Diagonal()).std ** 2, diagonal)
+    np.testing.assert_array_equal(alone.reconstruct(x), run.reconstruct(x))
     with pytest.raises(InputError, match="has no name in a run"):
         fit(net(Halved()), x, objectives.BetaVAE(0.2), steps=2, **CPU)
 

@@ -24,7 +24,7 @@ from curvae.runs.documents import read_document, write_document
 from curvae.runs.evaluated import read_evaluation, write_evaluation
 from curvae.runs.export import load_model, model_document
 from curvae.runs.fields import PYTHON
-from curvae.runs.handed import Handed, noise_of
+from curvae.runs.handed import Handed, known, noise_of
 from curvae.runs.lines import read_lines
 from curvae.runs.own import Build
 from curvae.runs.provenance import environment
@@ -214,9 +214,10 @@ class Folder(OneLine):
         """Observation model and covariance structure that the run's model is measured with.
 
         Raises:
-            InputError: an objective of one's own says no observation model.
+            InputError: an objective of one's own says no observation model, or its structure is not at hand.
         """
-        return noise_of(self.config, model, self.handed.objective)
+        likelihood, structure = noise_of(self.config, model, self.handed.objective)
+        return likelihood, known(structure)
 
     @property
     def coding(self) -> Coding | None:

@@ -57,13 +57,14 @@ class Handed:
 
 def noise_of(
     config: RunConfig, model: Autoencoder, objective: Callable[..., Terms] | None
-) -> tuple[Likelihood, Structure]:
+) -> tuple[Likelihood, Structure | None]:
     """Observation model and covariance structure that a run is measured with.
 
-    Those of its configuration; where that has no word for them, those of the objective that was handed over.
+    Those of its configuration; where that has no word for them, those of the objective that was handed over. The
+    structure is None where it was handed over with an objective that is not at hand now.
 
     Raises:
-        InputError: neither says the observation model, or the structure.
+        InputError: neither says the observation model.
 
     Example:
         >>> from torch import nn
@@ -73,12 +74,7 @@ def noise_of(
     """
     structure = getattr(objective, "structure", None)
     if config.objective != PYTHON or not isinstance(structure, Structure):
-        if config.structure == PYTHON:
-            raise InputError(
-                "the run's covariance structure was handed to curvae.fit with its objective and has no name that a "
-                "folder could keep; hand it over again: objective=…"
-            )
-        structure = build_structure(config.structure)
+        structure = None if config.structure == PYTHON else build_structure(config.structure)
     if config.likelihood != PYTHON:
         return likelihood_of(config, model), structure
     own = dict(model.named_children()).get("likelihood", getattr(objective, "likelihood", None))
@@ -88,3 +84,22 @@ def noise_of(
             "attribute likelihood, and hand it over: objective=…"
         )
     return own, structure
+
+
+def known(structure: Structure | None) -> Structure:
+    """A run's structure, for what needs it.
+
+    Raises:
+        InputError: it is not at hand.
+
+    Example:
+        >>> known(None)
+        Traceback (most recent call last):
+        curvae.errors.InputError: the run's covariance structure was handed to curvae.fit with its objective ...
+    """
+    if structure is None:
+        raise InputError(
+            "the run's covariance structure was handed to curvae.fit with its objective and has no name that a folder "
+            "could keep; hand it over again: objective=…"
+        )
+    return structure

@@ -18,6 +18,7 @@ from curvae.posteriors import Structure
 from curvae.runs.conditions import at_conditions
 from curvae.runs.device import choose_device, generator
 from curvae.runs.folder import Folder
+from curvae.runs.handed import noise_of
 from curvae.runs.posteriors import Codes, Posteriors
 from curvae.runs.trained import Trained
 
@@ -130,7 +131,7 @@ class Run(Folder):
         """
         model = self.model().to(choose_device(device))
         shape, white = tuple(self.data["shape"]), self.data.get("white")
-        likelihood, structure = self.noise(model)
+        likelihood, structure = noise_of(self.config, model, self.handed.objective)
         return Trained(model, likelihood, structure, self.config.beta, shape, white, self.coding)
 
     def encode(

@@ -26,6 +26,7 @@ from curvae.posteriors import Normal, Structure
 from curvae.runs.conditions import between, check_ends, conditions_of
 from curvae.runs.device import generator
 from curvae.runs.given import Given, collected
+from curvae.runs.handed import known
 from curvae.runs.posteriors import Codes, Posteriors, best
 from curvae.runs.ways import chosen_latents, finite_values, geodesics, lines, moved
 
@@ -51,7 +52,8 @@ class Trained(OneLine):
     Attributes:
         model: in eval mode, on any device.
         likelihood: observation model.
-        structure: covariance structure of the posterior, or of the one that the objective has optimised away.
+        structure: covariance structure of the posterior, or of the one that the objective has optimised away; None
+            where that is not at hand, which only a covariance needs.
         beta: β, > 0.
         shape: of one sample.
         white: what meant 1 in the training data, if they were bytes (``Dataset.white``).
@@ -69,7 +71,7 @@ class Trained(OneLine):
 
     model: Autoencoder
     likelihood: Likelihood
-    structure: Structure
+    structure: Structure | None
     beta: float
     shape: tuple[int, ...]
     white: int | None = None
@@ -295,5 +297,5 @@ class Trained(OneLine):
         # a Jacobian of every sample is in memory
         most = max(1, _JACOBIAN // (math.prod(self.shape) * self.model.latents))
         size = min(positive_int("batch_size", batch_size), most)
-        chosen = self.structure if structure is None else structure
+        chosen = known(self.structure) if structure is None else structure
         return best(chosen, self.likelihood, self.beta, self._batches(given, size, c)), size
