@@ -13,10 +13,13 @@ from torch import nn
 
 import curvae
 from curvae import Autoencoder
+from curvae.curvature import Exact
 from curvae.errors import InputError
-from curvae.likelihoods import Gaussian, LearnedGaussian, Likelihood
-from curvae.objectives import GRAE
+from curvae.likelihoods import Gaussian, LearnedGaussian, Likelihood, Masked
+from curvae.objectives import GRAE, BetaVAE
+from curvae.posteriors import Full, Structure
 from curvae.runs import Run, RunConfig, build_model, load_model, save_model
+from curvae.training.latest import latest_model
 
 CONFIGS = [
     RunConfig(data="toy", network="paper", width=0.03, latents=4, objective="beta-vae", structure="full"),
@@ -140,6 +143,24 @@ def test_weights_of_an_observation_model_find_their_place_in_the_model_of_the_fu
         load_model(tmp_path / "run", build)
     again = load_model(tmp_path / "run", with_likelihood)
     assert torch.equal(again.likelihood.log_sigma, learned.log_sigma)
+
+
+def test_a_builder_that_takes_a_structure_is_not_given_that_of_the_objective(tmp_path: Path) -> None:
+    """Of an objective without a name nobody knows whether its models have a posterior: the weights say it."""
+
+    def build(*, structure: Structure | None = None) -> Autoencoder:
+        return Autoencoder(nn.Linear(4, 3), nn.Linear(2, 4), latents=2, structure=structure)
+
+    class Own(Exact):
+        pass
+
+    x, options = torch.randn(20, 4), {"steps": 2, "checkpoint_every": 1, "progress": False}
+    for name, objective in (("grae", GRAE(0.2, estimator=Own())), ("vae", BetaVAE(0.2, Masked(Gaussian())))):
+        structure = Full() if name == "vae" else None
+        run = curvae.fit(build(structure=structure), x, objective, out=tmp_path / name, **options)
+        assert (run.config.objective, run.config.structure) == ("python", "full")
+        assert type(load_model(tmp_path / name, build).structure) is type(structure)
+        assert type(latest_model(run, build)[0].structure) is type(structure)
 
 
 def test_a_builder_that_takes_an_observation_model_is_not_given_one_without_a_name(tmp_path: Path) -> None:

@@ -343,7 +343,7 @@ def test_a_structure_of_ones_own_is_never_taken_for_another(x: np.ndarray, tmp_p
     # what needs no structure, or is given one, asks for nothing
     np.testing.assert_array_equal(alone.encode(x, structure=posteriors.Diagonal()).std ** 2, diagonal)
     np.testing.assert_array_equal(alone.reconstruct(x), run.reconstruct(x))
-    with pytest.raises(InputError, match="has no name in a run"):
+    with pytest.raises(InputError, match="the structure is a Halved, which has no name in a run"):
         fit(net(Halved()), x, objectives.BetaVAE(0.2), steps=2, **CPU)
 
 

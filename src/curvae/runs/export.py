@@ -82,7 +82,7 @@ def load_model(path: Path | str, model: Build | None = None, trust: bool = False
         raise InputError(f"{folder} is not a folder; expected a run folder that curvae train wrote")
     config, shape, sha256 = model_document(folder)
     path, tensors = folder / "model.safetensors", exported_weights(folder, sha256)
-    own = rebuilt(config, shape, model, trust, folder) if config.model or model is not None else None
+    own = rebuilt(config, shape, model, trust, folder, tensors) if config.model or model is not None else None
     try:
         if own is None:
             # compared with a model without memory first: one of another size may be larger than this machine

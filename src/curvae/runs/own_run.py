@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from curvae._checks import a_kind
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder, Model
 from curvae.errors import InputError
@@ -110,12 +111,18 @@ def check_finite(model: Autoencoder) -> None:
 
 
 def rebuilt(
-    config: RunConfig, shape: tuple[int, ...], build: Build | None = None, trust: bool = False, folder: object = "it"
+    config: RunConfig,
+    shape: tuple[int, ...],
+    build: Build | None = None,
+    trust: bool = False,
+    folder: object = "it",
+    weights: Collection[str] | None = None,
 ) -> Autoencoder:
     """The model of a run that is there, without its weights.
 
     ``build`` makes a model of one's own and is named by the caller; with ``trust`` the code that the configuration
-    names is run in its place.
+    names is run in its place. ``weights`` are the names of those that the model is to be given, where they are known:
+    they tell whether it has a posterior where the objective is one of one's own, which does not.
 
     Raises:
         InputError: the run has a model of one's own and the caller names none, or the other way round; or what
@@ -139,7 +146,12 @@ def rebuilt(
             "with --model FILE.py:FUNCTION or curvae.load(…, model=function)"
             + ("" if config.model == PYTHON else ", or trust the folder with --trust or trust=True")
         )
-    return build_for_run(build, config, shape)[0]
+    found = build_for_run(build, config, shape)[0]
+    heads = [name for name in found.state_dict() if name.startswith("factor_head.")]
+    if config.objective == PYTHON and weights is not None and heads and not set(heads) & set(weights):
+        # the structure was that of the objective: the model had none
+        found = build_for_run(build, replace(config, structure=PYTHON), shape)[0]
+    return found
 
 
 def check_outputs(model: Model, x: Float[Tensor, "B *D"], alike: bool = True) -> None:
@@ -183,7 +195,10 @@ def structure_name(structure: Structure) -> str:
         'shared:block:2'
     """
     if type(structure) not in _NAMED:  # a class derived from one of them may be another structure
-        raise InputError(f"the structure is {structure}, which has no name in a run; expected one of --structure")
+        raise InputError(
+            f"the structure is {a_kind(structure)}, which has no name in a run; expected one of curvae.posteriors, and "
+            "no class derived from it"
+        )
     match structure:
         case Shared():
             return f"shared:{structure_name(structure.structure)}"

@@ -26,7 +26,7 @@ def latest_model(run: Run, model: Build | None = None) -> tuple[Autoencoder, int
         raise InputError(
             f"{run.path} is not finished and has no checkpoint yet; wait for it, or continue with: {again}"
         )
-    found = rebuilt(run.config, tuple(run.data["shape"]), model, folder=run.path)
+    found = rebuilt(run.config, tuple(run.data["shape"]), model, folder=run.path, weights=checkpoint.model)
     try:
         check_tensors(checkpoint.model, found.state_dict())
         if checkpoint.average is not None:
