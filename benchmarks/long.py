@@ -195,21 +195,28 @@ def summarise(
     """Each run, and each way to train over its seeds, with its differences from the β-VAE of the same seed.
 
     Runs of a stored summary enter with their means, those that are measured now excepted. A way that none of these
-    joins, nor its reference, stays as it is stored.
+    joins or leaves, nor its reference, stays as it is stored.
+
+    Raises:
+        InputError: two runs of one way have the same seed.
     """
     rows = [_run(run, steps) for run, steps in found]
-    new = {row["run"] for row in rows}
+    new, before = {row["run"] for row in rows}, stored["runs"] if stored else []
+    # those that a run joins, or leaves: it may have gone on for more steps, which is another setting
+    touched = {(row["setting"], row["trained as"]) for row in (*rows, *before) if row["run"] in new}
     values = {row["run"]: steps for row, (_, steps) in zip(rows, found, strict=True)}
-    for row in stored["runs"] if stored else ():
+    for row in before:
         if row["run"] not in new:
             rows.append(row)
             values[row["run"]] = {int(step): _means(estimates) for step, estimates in row["steps"].items()}
     rows.sort(key=lambda row: row["run"])
     groups: dict[str, dict[str, dict[int, Mapping[int, Values]]]] = {}
-    touched = {(row["setting"], row["trained as"]) for row in rows if row["run"] in new}
+    names: dict[tuple[Any, ...], str] = {}
     for row in rows:
-        ways = groups.setdefault(row["setting"], {})
-        ways.setdefault(row["trained as"], {})[row["seed"]] = values[row["run"]]
+        key = title, way, seed = row["setting"], row["trained as"], row["seed"]
+        if names.setdefault(key, row["run"]) != row["run"]:
+            raise InputError(f"{names[key]} and {row['run']} are both {way} with seed {seed}; leave one of them out")
+        groups.setdefault(title, {}).setdefault(way, {})[seed] = values[row["run"]]
     groups = dict(sorted(groups.items(), key=lambda group: -len(group[1])))  # controls of one way alone stand last
 
     def curves(title: str, way: str) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,6 +96,28 @@ def test_runs_join_a_summary_whose_runs_are_gone(runs: Path, tmp_path: Path) -> 
         assert ways["grae, exact"]["10"]["taylor"]["seeds"] == 2
     with pytest.raises(InputError, match="was measured at"):
         long.evaluate(later, tmp_path / "other", tmp_path / "values", replace(SCALE, draws=4), stored)
+
+
+def one_run(name: str, seed: int, steps: int, value: float) -> Any:
+    """A run that says no more than a summary asks for, and its values at its end."""
+    config = RunConfig(data="toy", objective="grae", seed=seed, steps=steps)
+    environment = dict.fromkeys(("commit", "device", "curvae", "torch"), "none")
+    run = SimpleNamespace(path=Path(name), config=config, environment=environment, finished=True)
+    measures = ("beta_vae", "taylor", "grae_full", "squared_error", "left_out")
+    return run, {steps: dict.fromkeys(measures, np.array([value, value + 1]))}
+
+
+def test_a_run_that_went_on_leaves_the_stored_way() -> None:
+    first = long.summarise([one_run("a", 0, 10, 1.0), one_run("b", 1, 10, 5.0)], SCALE)
+    joined = long.summarise([one_run("b", 1, 20, 5.0)], SCALE, first)
+    found = {row["run"]: joined["settings"][row["setting"]]["grae, exact"] for row in joined["runs"]}
+    assert {run: [*steps] for run, steps in found.items()} == {"a": ["10"], "b": ["20"]}
+    assert (found["a"]["10"]["taylor"]["seeds"], found["a"]["10"]["taylor"]["value"]) == (1, 1.5)
+
+
+def test_two_runs_of_one_seed_are_not_taken_for_one() -> None:
+    with pytest.raises(InputError, match="a and b are both grae, exact with seed 0"):
+        long.summarise([one_run("b", 0, 10, 1.0)], SCALE, long.summarise([one_run("a", 0, 10, 1.0)], SCALE))
 
 
 def test_nothing_is_measured_twice_and_new_weights_are(
