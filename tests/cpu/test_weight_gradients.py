@@ -195,8 +195,15 @@ FEW_OUTPUTS = {
     "last-layer": (lambda: nn.Conv2d(6, 3, 3, padding=1), (3, 6, 7, 9)),
     "no-padding": (lambda: nn.Conv2d(5, 8, (4, 2), bias=False), (2, 5, 6, 7)),
     "much-padding": (lambda: nn.Conv2d(2, 1, (3, 5), padding=(2, 3)), (3, 2, 4, 3)),
-    "pointwise": (lambda: nn.Conv2d(4, 2, 1), (3, 4, 5, 3)),
+    "row": (lambda: nn.Conv2d(4, 2, (1, 2)), (3, 4, 5, 3)),
 }
+
+
+def test_kernels_of_one_pixel_are_pytorchs(seed):
+    """Which finds both gradients together, and no slower."""
+    with MatrixWeightGradients(), _Counted() as counted:
+        nn.Conv2d(4, 2, 1)(torch.randn(3, 4, 5, 3, requires_grad=True)).sum().backward()
+    assert (counted.inputs, counted.weights) == (1, 1)
 
 
 @pytest.mark.parametrize("name", [*FEW, *FEW_OUTPUTS])

@@ -36,12 +36,12 @@ class MatrixWeightGradients(TorchFunctionMode):
     """Inside this mode 2-D convolutions on a CPU that meet many channels and few pixels, or end in few, train faster.
 
     With many channels and few pixels PyTorch's weight gradient takes up to twice the time of :func:`weight_gradient`
-    in float32. To at most eight channels, as a decoder's last layer goes, its input gradient takes 1.4 to 10 times that
-    of the convolution which :func:`input_gradient` is. Under bfloat16
-    autocast, where forward pass and input gradient take half of float32's time, it takes as long as in float32 or
-    longer on processors with bfloat16 dot products but no tiles (measured with PyTorch 2.13, AVX512-BF16). Where ours
-    is faster, it is used; everything else (other types, devices, groups, dilation, no gradient asked for, in float32
-    also transforms and forward mode) is passed on as it is.
+    in float32. Under bfloat16 autocast, where forward pass and input gradient take half of float32's time, it takes as
+    long as in float32 or longer on processors with bfloat16 dot products but no tiles (measured with PyTorch 2.13,
+    AVX512-BF16). In float32 PyTorch's input gradient of a layer with stride 1 and at most eight channels out, such as a
+    decoder's last, takes 1.4 to 10 times as long as :func:`input_gradient`. Where ours is faster, it is used;
+    everything else (other types, devices, groups, dilation, no gradient asked for, in float32 also transforms and
+    forward mode) is passed on as it is.
 
     The mode intercepts the function, not the module, so it works for any network. In bfloat16 it goes best with
     ``model.to(memory_format=torch.channels_last)``, which saves copies.
@@ -135,7 +135,7 @@ def weight_gradient(
 
 
 class _Convolution(torch.autograd.Function):
-    """PyTorch's convolution with our weight gradient, or our input gradient, where these are faster."""
+    """PyTorch's convolution with our weight gradient, our input gradient, or both, where they are faster."""
 
     @staticmethod
     def forward(
@@ -206,9 +206,13 @@ def _few_pixels(pixels: Sequence[int], weight: Float[Tensor, "P Q kh kw"]) -> bo
 
 
 def _few_outputs(weight: Float[Tensor, "O C kh kw"], stride: Pair, padding: Pair) -> bool:
-    """Whether the input's gradient is faster as a convolution: measured below oneDNN's block of 16 channels."""
-    inside = padding[0] < weight.shape[2] and padding[1] < weight.shape[3]
-    return weight.dtype is torch.float32 and len(weight) <= 8 and stride == (1, 1) and inside
+    """Whether the input's gradient is faster as a convolution: measured below oneDNN's block of 16 channels.
+
+    With kernels of one pixel it is not, and PyTorch's finds both gradients together.
+    """
+    rows, columns = weight.shape[2:]
+    fits = rows * columns > 1 and padding[0] < rows and padding[1] < columns
+    return weight.dtype is torch.float32 and len(weight) <= 8 and stride == (1, 1) and fits
 
 
 def _conv2d(

@@ -52,8 +52,7 @@ class Trained(OneLine):
     Attributes:
         model: in eval mode, on any device.
         likelihood: observation model.
-        structure: covariance structure of the posterior, or of the one that the objective has optimised away; None
-            where that is not at hand, which only a covariance needs.
+        structure: of the posterior, or of the one that the objective has optimised away; None where it is not at hand.
         beta: β, > 0.
         shape: of one sample.
         white: what meant 1 in the training data, if they were bytes (``Dataset.white``).
