@@ -100,6 +100,6 @@ def known(structure: Structure | None) -> Structure:
     if structure is None:
         raise InputError(
             "the run's covariance structure was handed to curvae.fit with its objective and has no name that a folder "
-            "could keep; hand it over again: objective=…"
+            "could keep; open the run in Python with Run.open(…, objective=…), or give encode a structure"
         )
     return structure
