@@ -167,6 +167,12 @@ def test_a_dead_latent_stays_straight() -> None:
     torch.testing.assert_close(path.curve[..., 2], torch.linspace(0, 1, 33, dtype=D).expand(4, 33))
 
 
+@pytest.mark.usefixtures("as_shipped")
+def test_whole_numbers_are_no_ends() -> None:
+    with pytest.raises(InputError, match="expected the same floating-point type"):
+        geodesic(partial(energy, sphere), START.long(), END.long())
+
+
 def test_bad_input_is_one_clear_line() -> None:
     measure = partial(energy, sphere)
     with pytest.raises(InputError, match="nodes is 2"):

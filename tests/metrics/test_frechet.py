@@ -125,7 +125,7 @@ class Answering(nn.Module):
     ("extractor", "message"),
     [
         (nn.Flatten(), "the extractor, a Flatten, has no num_features"),
-        (Answering(torch.zeros(9, 6), "6"), "has no num_features"),
+        *((Answering(torch.zeros(9, 6), number), "has no num_features >= 1") for number in ("6", -1)),
         (Answering(torch.zeros(9, 6), 5), r"shape \(9, 6\); expected \(9, 5\), its num_features"),
         (Answering(torch.zeros(9, 1, 2, 3), 6), r"shape \(9, 1, 2, 3\); expected \(9, 6\)"),
         (Answering((torch.zeros(9, 6),), 6), "returned a tuple of 1; expected one tensor"),

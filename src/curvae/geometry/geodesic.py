@@ -84,8 +84,8 @@ def geodesic(
     """
     if start.shape != end.shape or start.dim() != 2:
         raise InputError(f"the ends have shapes {tuple(start.shape)} and {tuple(end.shape)}; expected the same [B, d]")
-    if start.dtype != end.dtype:
-        raise InputError(f"the ends are {start.dtype} and {end.dtype}; expected the same type")
+    if start.dtype != end.dtype or not start.is_floating_point():
+        raise InputError(f"the ends are {start.dtype} and {end.dtype}; expected the same floating-point type")
     if positive_int("nodes", nodes) < 3:
         raise InputError(f"nodes is {nodes}; expected at least 3: the ends and a point between")
     if tolerance is None:

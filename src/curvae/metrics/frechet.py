@@ -178,10 +178,10 @@ class _Checked(nn.Module):
     def __init__(self, extractor: nn.Module) -> None:
         super().__init__()
         number = getattr(extractor, "num_features", None)
-        if not isinstance(number, int):
+        if not isinstance(number, int) or number < 1:
             raise InputError(
-                f"the extractor, {a_kind(extractor)}, has no num_features; expected how many features it gives of an "
-                "image, a whole number"
+                f"the extractor, {a_kind(extractor)}, has no num_features >= 1; expected how many features it gives of "
+                "an image, a whole number"
             )
         self.extractor, self.num_features = extractor, number
 
