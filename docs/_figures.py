@@ -186,20 +186,34 @@ def _differs(measure: dict[str, Any]) -> bool:
 # --- approximation (6) ----------------------------------------------------------------------------------------------
 
 
-def approximation_table() -> str:
-    """How much of the exact Hessian (6) drops, and what that does to the objectives; trained decoders."""
+def _trained_decoders() -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """By network and observation model, the rows of every seed."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for each in read("approximation/summary.json")["rows"]:
         if each["trained"]:
             groups.setdefault((each["network"], each["observation"]), []).append(each)
+    return groups
+
+
+def _dropped(group: list[dict[str, Any]]) -> float:
+    return 100 * fmean(row["error"]["mean"] for row in group)
+
+
+def dropped_span() -> str:
+    """The part of the Hessian that (6) drops, in per cent, of the decoders where it drops any."""
+    return span([part for part in map(_dropped, _trained_decoders().values()) if part > 0.5], 0)
+
+
+def approximation_table() -> str:
+    """How much of the exact Hessian (6) drops, and what that does to the objectives; trained decoders."""
     rows = [
         [
-            network, observation, percent(fmean(r["error"]["mean"] for r in group), 0),
+            network, observation, f"{num(_dropped(group), 0)} %",
             *(percent(fmean(r[f"{name}_difference"]["mean"] / r[f"{name}_exact"]["mean"] for r in group), 2)
               for name in ("taylor", "closed")),
             percent(fmean(r["missing"] for r in group), 0),
         ]
-        for (network, observation), group in groups.items()
+        for (network, observation), group in _trained_decoders().items()
     ]  # fmt: skip
     head = [
         "decoder",
