@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from _figures import beyond_orders
+from _figures import LONGER, beyond_orders
 from _numbers import RESULTS, counted, interval, num, read, side, span, table
 
 from curvae._extras import listed
@@ -275,17 +275,14 @@ def verdicts() -> list[tuple[str, str, str, list[str], str]]:
             text, verdict = judge(summary)
             found.append((name, claim, text, provenance(summary), verdict))
     name, claim, _ = FIGURES["fig4"]
-    summary = read("fig4/longer/summary.json")
+    summary = read(LONGER)
+    betas = listed([f"{beta:g}" for beta in summary["betas"]])
     text, verdict = longer(summary)
-    found.append((f"{name}, longer", f"{claim} (β {_listed(summary)})", text, provenance(summary), verdict))
+    found.append((f"{name}, longer", f"{claim} (β {betas})", text, provenance(summary), verdict))
     long = read("long/distances.json")
     text, verdict = digits(long)
     found.append((f"{name}, digits", f"{claim} (MNIST, one β)", text, _of_long_runs(long), verdict))
     return found
-
-
-def _listed(summary: dict[str, Any]) -> str:
-    return listed([f"{beta:g}" for beta in summary["betas"]])
 
 
 def _of_long_runs(found: dict[str, Any]) -> list[str]:
