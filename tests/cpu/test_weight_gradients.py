@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from curvae import Autoencoder, curvature, objectives, posteriors
-from curvae.cpu.weight_gradients import weight_gradient
+from curvae.cpu.convolution import weight_gradient
 from curvae.nn import MatrixWeightGradients
 from curvae.training.module import Training
 
