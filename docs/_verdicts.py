@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from _figures import LONGER, beyond_orders
@@ -259,11 +259,15 @@ def provenance(summary: dict[str, Any]) -> list[str]:
         seeds = counted(len(training["seeds"]), "seed")
         width = num(training["width"], 4).rstrip("0").rstrip(".")
         size = f", {training['steps']} steps of batch {training['batch_size']}, networks × {width}"
-    commits = list(dict.fromkeys(each["commit"] for each in made))
+    devices = ", ".join(dict.fromkeys(each["device"] for each in made))
+    return [summary["scale"] + size, seeds, _commits(each["commit"] for each in made), devices]
+
+
+def _commits(given: Iterable[str]) -> str:
+    commits = list(dict.fromkeys(given))
     text = f"`{commits[0][:7]}`" + (f" and {len(commits) - 1} more" if len(commits) > 1 else "")
     dirty = sum(commit.endswith("-dirty") for commit in commits)
-    text += f", {dirty} not clean" if dirty else ", clean"
-    return [summary["scale"] + size, seeds, text, ", ".join(dict.fromkeys(each["device"] for each in made))]
+    return text + (f", {dirty} not clean" if dirty else ", clean")
 
 
 def verdicts() -> list[tuple[str, str, str, list[str], str]]:
@@ -286,14 +290,9 @@ def verdicts() -> list[tuple[str, str, str, list[str], str]]:
 
 
 def _of_long_runs(found: dict[str, Any]) -> list[str]:
-    commits = list(dict.fromkeys(commit[:7] for commit in found["runs"].values()))
     seeds = len(found["ways"]["GRAE≈, one column"]["less_reference"]["seeds"])
-    return [
-        found["setting"].replace("mnist", "MNIST"),
-        f"{seeds} seeds",
-        f"`{commits[0]}`, clean",
-        found["evaluated"]["device"],
-    ]
+    setting = found["setting"].replace("mnist", "MNIST")
+    return [setting, f"{seeds} seeds", _commits(found["runs"].values()), found["evaluated"]["device"]]
 
 
 def verdict_table() -> str:
