@@ -11,6 +11,7 @@ from torch.func import jacrev
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from curvae.cpu.weight_gradients import MatrixWeightGradients
 from curvae.forward.pushforward import pushforward
@@ -40,6 +41,18 @@ class Heads(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         seen = x.tanh() if self.other else x
         return self.layer(x, seen, seen, need_weights=False)[0]
+
+
+class Biased(nn.Module):
+    """Attention with what it adds to its scores learned, or given."""
+
+    def __init__(self, learned: bool) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(3, 3), requires_grad=learned)
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads = x.unflatten(-1, (2, 2)).transpose(1, 2)
+        return functional.scaled_dot_product_attention(heads, heads.tanh(), heads.sin(), attn_mask=self.bias)
 
 
 LAYERS: dict[str, tuple[Callable[[], Layer], tuple[int, ...]]] = {
@@ -85,6 +98,8 @@ LAYERS: dict[str, tuple[Callable[[], Layer], tuple[int, ...]]] = {
     "attention, moved": (lambda: _attend(attn_mask=MASK.double()), (3, 4)),
     "heads": (lambda: Heads(other=False, bias=True), (3, 4)),
     "heads, elsewhere": (lambda: Heads(other=True, bias=False), (3, 4)),
+    "heads, a bias": (lambda: Biased(learned=False), (3, 4)),
+    "heads, a bias that learns": (lambda: Biased(learned=True), (3, 4)),
     "matrices": (lambda: lambda x: torch.bmm(x, x.mT) @ x.tanh(), (3, 4)),
 }
 
@@ -107,6 +122,7 @@ def test_value_gradient_and_second_derivative(name: str, chosen: list[int] | Non
     weights = list(layer.parameters()) if isinstance(layer, nn.Module) else []
     for weight in weights:
         nn.init.normal_(weight)
+    weights = [weight for weight in weights if weight.requires_grad]
     places = list(range(BATCH)) if chosen is None else chosen
     z = torch.randn(BATCH, *shape, requires_grad=True)
     tangents = torch.randn(directions, len(places), *shape, requires_grad=True)
@@ -137,13 +153,39 @@ def test_value_gradient_and_second_derivative(name: str, chosen: list[int] | Non
     torch.testing.assert_close(*second)
 
 
-def test_attention_that_sees_nothing_gives_nothing_and_no_nan() -> None:
-    z, mask = torch.randn(2, 3, 4, requires_grad=True), torch.eye(3, dtype=torch.bool)
+@pytest.mark.parametrize("chosen", [None, [1]])
+def test_attention_that_sees_nothing_gives_nothing_and_no_nan(chosen: list[int] | None) -> None:
+    z, mask = torch.randn(2, 1, 3, 4, requires_grad=True), torch.eye(3, dtype=torch.bool)
     mask[1] = False
-    eta, pushed = push_rows(_attend(attn_mask=mask), z, torch.randn(1, 2, 3, 4), None, FixedStatistics())
+    tangents = torch.randn(1, 2 if chosen is None else 1, 1, 3, 4)
+    at = None if chosen is None else torch.tensor(chosen)
+    eta, pushed = push_rows(_attend(attn_mask=mask), z, tangents, at, FixedStatistics())
     (gradient,) = torch.autograd.grad(eta.square().sum() + pushed.square().sum(), z)
-    assert eta[:, 1].abs().max() == pushed[:, :, 1].abs().max() == 0
+    assert eta[:, :, 1].abs().max() == pushed[..., 1, :].abs().max() == 0
     assert gradient.isfinite().all()
+
+
+def test_samples_without_tangents_have_the_fused_kernel_and_its_gradients_come_many_at_once(seed: int) -> None:
+    z, at = torch.randn(BATCH, 2, 3, 4, requires_grad=True), torch.tensor([1])
+    with _Calls() as calls:
+        eta, pushed = push_rows(_attend(), z, torch.randn(1, 1, 2, 3, 4), at, FixedStatistics())
+    assert sum("flash_attention" in call for call in calls.names) == 1
+    of_eta, of_pushed = (torch.randn(5, *part.shape) for part in (eta, pushed))
+    together = torch.autograd.grad([eta, pushed], z, [of_eta, of_pushed], is_grads_batched=True, retain_graph=True)[0]
+    for one, *given in zip(together, of_eta, of_pushed, strict=True):
+        torch.testing.assert_close(torch.autograd.grad([eta, pushed], z, given, retain_graph=True)[0], one)
+
+
+class _Calls(TorchDispatchMode):
+    """Which of PyTorch's kernels are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Callable, types: object, args: tuple = (), kwargs: dict | None = None) -> object:
+        self.names.append(str(func))
+        return func(*args, **(kwargs or {}))
 
 
 def test_what_was_drawn_before_rows_gave_up_is_drawn_again(seed: int) -> None:

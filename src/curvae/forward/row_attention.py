@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from curvae._again import gradients_again, many_at_once
+from curvae._transforms import in_transform
 from curvae._typing import Float, Tensor
 from curvae.forward.arrangement import Arrangement
 from curvae.forward.row_products import bilinear, linear
@@ -43,21 +45,76 @@ def attend(
     mask: Tensor | None = None,
     scale: float | None = None,
 ) -> Float[Tensor, "R *H T F"]:
-    """Softmax of products, times values; a mask says where to look, or is added."""
+    r"""$y=Pv$ with $P=\mathrm{softmax}(qk^\top)$ of primals, $\dot Pv+P\dot v$ of tangents.
+
+    P is written out where there are tangents; the other samples have PyTorch's fused kernel. A mask says where to look,
+    or is added.
+    """
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    scores = bilinear(torch.matmul, query * scale, key.mT, arrangement)
-    weights = softmax(scores, -1, arrangement, mask)
-    return bilinear(torch.matmul, weights, value, arrangement)
+    (q, s), (k, t), (v, u) = map(arrangement.split, (query, key, value))
+    at_q, at_k, at_v = map(arrangement.points, (q, k, v))
+    weights = _weights(at_q, at_k, mask, scale)
+    of_scores = weights * ((s * scale) @ at_k.mT + (at_q * scale) @ t.mT)
+    pushed = (of_scores - weights * of_scores.sum(-1, keepdim=True)) @ at_v + weights @ u
+    # of fewer, the weights would have to be written out for all
+    primal = weights @ at_v if arrangement.everyone else fused_attention(q, k, v, mask, scale)
+    return arrangement.join(primal, pushed)
 
 
-def softmax(
-    rows: Float[Tensor, "R *S"], axis: int, arrangement: Arrangement, mask: Tensor | None = None
-) -> Float[Tensor, "R *S"]:
+def fused_attention(
+    query: Float[Tensor, "B *H T E"],
+    key: Float[Tensor, "B *H S E"],
+    value: Float[Tensor, "B *H S F"],
+    mask: Tensor | None,
+    scale: float,
+) -> Float[Tensor, "B *H T F"]:
+    """``scaled_dot_product_attention`` by PyTorch's fused kernel, with second derivatives, which that does not have."""
+    # functorch's own transforms see into no function with a backward pass; a mask that learns has no fused kernel
+    if in_transform() or (mask is not None and mask.requires_grad):
+        return _weights(query, key, mask, scale) @ value
+    if not torch.is_grad_enabled():
+        return functional.scaled_dot_product_attention(query, key, value, mask, scale=scale)
+    return _Fused.apply(query, key, value, mask, scale)  # type: ignore[no-untyped-call]
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+        ctx.save_for_backward(query, key, value)
+        ctx.inside = [tensor.detach().requires_grad_() for tensor in (query, key, value)]
+        with torch.enable_grad():
+            query, key, value = ctx.inside
+            ctx.output = functional.scaled_dot_product_attention(query, key, value, mask, scale=scale)
+        ctx.given = mask, scale
+        return ctx.output.detach()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        # to be differentiated again, or many gradients at once
+        if torch.is_grad_enabled() or many_at_once(gradient):
+            mask, scale = ctx.given
+
+            def plain(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+                return _weights(query, key, mask, scale) @ value
+
+            return *gradients_again(plain, ctx.saved_tensors, [gradient]), None, None
+        return *torch.autograd.grad(ctx.output, ctx.inside, gradient, retain_graph=True), None, None
+
+
+def _weights(
+    query: Float[Tensor, "N *H T E"], key: Float[Tensor, "N *H S E"], mask: Tensor | None, scale: float
+) -> Float[Tensor, "N *H T S"]:
+    scores = (query * scale) @ key.mT
+    if mask is None:
+        return torch.softmax(scores, -1)
+    scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+    return torch._safe_softmax(scores, -1)  # 0 where nothing is seen
+
+
+def softmax(rows: Float[Tensor, "R *S"], axis: int, arrangement: Arrangement) -> Float[Tensor, "R *S"]:
     r"""$y=\mathrm{softmax}(x)$ of primals, $y\,(t-\sum yt)$ of tangents."""
     primal, tangents = arrangement.split(rows)
-    if mask is not None:
-        primal = primal.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else primal + mask
-    y = torch.softmax(primal, axis) if mask is None else torch._safe_softmax(primal, axis)  # 0 where nothing is seen
+    y = torch.softmax(primal, axis)
     points = arrangement.points(y)
     weighted = points * tangents
     return arrangement.join(y, weighted - points * weighted.sum(axis, keepdim=True))
