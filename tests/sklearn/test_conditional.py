@@ -181,3 +181,16 @@ def test_a_page_is_of_the_samples_that_are_given(kind: type, condition: int | No
     assert "steps 4 " in text  # 3 of fit and the one pass over 25 samples
     assert "held-out data 9" in text
     assert pickle.loads(pickle.dumps(model)).report(table, tmp_path / "again.html").exists()
+
+
+@pytest.mark.parametrize("later", [{"condition": None}, {"condition": 0}, {"size_factors": "column"}])
+def test_a_fitted_model_reads_tables_as_it_was_fitted_until_it_is_fitted_again(later: dict[str, Any]) -> None:
+    table = _data(20)
+    model = GRAE(2, condition=2, **SMALL).fit(table)
+    codes = model.transform(table)
+    rows = model.inverse_transform(codes, table[:, 2])
+    model.set_params(**later)
+    np.testing.assert_array_equal(model.transform(table), codes)
+    np.testing.assert_array_equal(model.inverse_transform(codes, table[:, 2]), rows)
+    if later == {"condition": None}:
+        assert model.fit(table).inverse_transform(codes).shape == (20, 5)

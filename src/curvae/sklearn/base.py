@@ -161,7 +161,7 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableR
         codes = torch.from_numpy(np.array(z))
         told = Told(codes, self._told(condition, len(codes)))
         means = [self.likelihood_.mean(at.decode(z)) for at, z in told.parts(self.model_, _CHUNK)]
-        if self.size_factors == "column":
+        if self._size_factors == "column":
             means = [torch.cat([mean, mean.new_ones(len(mean), 1)], 1) for mean in means]
         return self._out(means, codes)
 
@@ -248,7 +248,7 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableR
 
     def _build(self, told: Told) -> None:
         """New networks for this table, from the seed."""
-        table = Table(told.x, self.likelihood, self.size_factors, self._names).resolved()
+        table = Table(told.x, self.likelihood, self._size_factors, self._names).resolved()
         table.check()
         likelihood, self._said = likelihood_for(table), table.likelihood
         likelihood.check(told.x)

@@ -26,7 +26,10 @@ from curvae.sklearn.table import Features, Table
 DTYPES = [np.float64, np.float32]
 _VERSION = "_curvae_version"
 # of an estimator that is fitted
-_FITTED = frozenset({"model_", "likelihood_", "seed_", "_coding", "_names", "_said", "_features", "_logged", "_rows"})
+_FITTED = frozenset(
+    {"model_", "likelihood_", "seed_", "_coding", "_names", "_said", "_features", "_logged", "_rows"}
+    | {"_condition", "_size_factors"}
+)
 
 
 class TableReader(BaseEstimator):  # type: ignore[misc]
@@ -40,6 +43,8 @@ class TableReader(BaseEstimator):  # type: ignore[misc]
     likelihood_: Likelihood
     _coding: Coding | None
     _names: tuple[str, ...] | None
+    _condition: Named
+    _size_factors: str | None
     _said: str | Likelihood
     _features: Features
 
@@ -73,7 +78,9 @@ class TableReader(BaseEstimator):  # type: ignore[misc]
 
     def _validated(self, X: Any, reset: bool) -> Told:
         """A table as a tensor, with scikit-learn's own checks and messages, and its conditions."""
-        chosen = Conditions.of(self.condition, X)
+        if reset:  # the fitted model reads tables as it was fitted, whatever the parameters are set to afterwards
+            self._condition, self._size_factors = self.condition, self.size_factors
+        chosen = Conditions.of(self._condition, X)
         X, known = chosen.cut(X)
         least = 2 if reset else 1
         found = validate_data(
@@ -109,7 +116,7 @@ class TableReader(BaseEstimator):  # type: ignore[misc]
         """A table that the fitted model is asked about."""
         check_is_fitted(self)
         told = self._validated(X, reset=False)
-        table = Table(told.x, self._said, self.size_factors, self._names)
+        table = Table(told.x, self._said, self._size_factors, self._names)
         table.check()
         self.likelihood_.check(told.x)
         if table.gaps and not self._features.gaps:
