@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from statistics import fmean
 from typing import Any
 
-from _numbers import interval, num, percent, read, side, span, table
+from _numbers import RESULTS, interval, num, percent, read, side, span, table
 
 DEMOS = ("beta-vae", "grae")
+KINDS = ("blocks", "diagonal", "autoencoder")
 
 
 def demo(which: str) -> dict[str, Any]:
@@ -42,44 +44,68 @@ def demo_difference(key: str) -> str:
 # --- figures 2 and 7 ------------------------------------------------------------------------------------------------
 
 
+def blocks_summary(figure: str) -> dict[str, Any]:
+    """A summary; each setting has a list of ``seeds``, of which further ones were trained in calls of their own."""
+    summary, *others = (deepcopy(read(name)) for name in (f"{figure}/summary.json", *_more(figure)))  # kept by read
+    for setting in summary["settings"]:
+        setting["seeds"] = [dict(setting)]
+    for other in others:
+        summary["config"]["training"]["seeds"] += other["config"]["training"]["seeds"]
+        summary["trained_under"] += other["trained_under"]
+        for setting, again in zip(summary["settings"], other["settings"], strict=True):
+            assert all(setting[key] == again[key] for key in ("beta", "latents", "block"))
+            setting["seeds"].append(again)
+    return summary
+
+
+def _more(figure: str) -> list[str]:
+    return sorted(str(path.relative_to(RESULTS)) for path in (RESULTS / figure).glob("seed*/summary.json"))
+
+
 def blocks_table(figure: str) -> str:
     """How much of the decoder's curvature lies inside the blocks of Σ."""
     rows = []
-    for setting in read(f"{figure}/summary.json")["settings"]:
-        share = setting["share"]
-        p_values = [order["p_value"] for order in setting["permuted"]["blocks"]]
+    for setting in blocks_summary(figure)["settings"]:
+        seeds = setting["seeds"]
+        p_values = [order["p_value"] for one in seeds for order in one["permuted"]["blocks"]]
         rows.append([
             f"β = {setting['beta']}, d = {setting['latents']}, b = {setting['block']}",
-            *(interval(share[name]) for name in ("blocks", "diagonal", "autoencoder")),
+            *(", ".join(num(one["share"][name]["value"]) for one in seeds) for name in KINDS),
             num(setting["share_by_chance"]), ", ".join(f"{p:.2g}" for p in p_values),
         ])  # fmt: skip
-    head = ["", "blocks in Σ", "diagonal Σ", "plain autoencoder", "chance", "p of each seed, latents permuted"]
+    head = ["", "blocks in Σ", "diagonal Σ", "plain autoencoder", "chance", "p, latents permuted"]
     return table(head, rows)
+
+
+def shares_width(figure: str) -> str:
+    """The largest half-width of the intervals over images of the table's shares."""
+    seeds = [one for setting in blocks_summary(figure)["settings"] for one in setting["seeds"]]
+    parts = [one["share"][name] for one in seeds for name in KINDS]
+    return num(max(max(part["high"] - part["value"], part["value"] - part["low"]) for part in parts), 3)
 
 
 def beyond_orders(setting: dict[str, Any]) -> bool:
     """Whether the share inside the blocks is beyond 95 % of random orders of the latents, with every seed."""
-    return all(order["p_value"] < 0.05 for order in setting["permuted"]["blocks"])
+    return all(order["p_value"] < 0.05 for one in setting["seeds"] for order in one["permuted"]["blocks"])
 
 
 def blocks_found(figure: str) -> dict[str, str]:
     """In how many settings the blocks show, by which measure, and how near Σ⁻¹ has come to (11) along training."""
-    summary = read(f"{figure}/summary.json")
+    summary = blocks_summary(figure)
     settings, seeds = summary["settings"], len(summary["config"]["training"]["seeds"])
-    first, last = (
-        [part["along_training"][at]["distance_in_structure"]["blocks"]["value"] for part in settings] for at in (0, -1)
-    )
+    along = [one["along_training"] for setting in settings for one in setting["seeds"]]
+    first, last = ([steps[at]["distance_in_structure"]["blocks"]["value"] for steps in along] for at in (0, -1))
 
     def count(true: Any) -> str:
-        return f"{sum(map(true, settings))} of {len(settings)}"
+        return f"{sum(all(map(true, setting['seeds'])) for setting in settings)} of {len(settings)}"
 
     return {
         "above_diagonal": count(lambda part: part["share_above"]["diagonal"]["low"] > 0),
         "above_chance": count(lambda part: part["share"]["blocks"]["low"] > part["share_by_chance"]),
-        "beyond_orders": count(beyond_orders),
-        "steps": f"{settings[0]['along_training'][-1]['step']:,}",
+        "beyond_orders": f"{sum(map(beyond_orders, settings))} of {len(settings)}",
+        "steps": f"{along[0][-1]['step']:,}",
         "seeds": "one seed" if seeds == 1 else f"{seeds} seeds",
-        "first_step": str(settings[0]["along_training"][0]["step"]),
+        "first_step": str(along[0][0]["step"]),
         "first": span(first),
         "last": span(last),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from _figures import LONGER, beyond_orders
+from _figures import LONGER, beyond_orders, blocks_summary
 from _numbers import RESULTS, counted, interval, num, read, side, span, table
 
 from curvae._extras import listed
@@ -88,7 +88,7 @@ def blocks(summary: dict[str, Any]) -> Judged:
     """In how many settings is the share inside the blocks beyond 95 % of random orders of the latents, every seed?"""
     settings = summary["settings"]
     beyond = sum(map(beyond_orders, settings))
-    above = [each["share_above"]["diagonal"] for each in settings]
+    above = [one["share_above"]["diagonal"] for each in settings for one in each["seeds"]]
     low, high = (pick(above, key=lambda part: part["value"]) for pick in (min, max))
     text = (
         f"beyond 95 % of random orders of the latents, every seed, in {beyond} of {len(settings)} settings; share in "
@@ -275,7 +275,7 @@ def verdicts() -> list[tuple[str, str, str, list[str], str]]:
     found = []
     for folder, (name, claim, judge) in FIGURES.items():
         if (RESULTS / folder / "summary.json").is_file():
-            summary = read(f"{folder}/summary.json")
+            summary = blocks_summary(folder) if judge is blocks else read(f"{folder}/summary.json")
             text, verdict = judge(summary)
             found.append((name, claim, text, provenance(summary), verdict))
     name, claim, _ = FIGURES["fig4"]

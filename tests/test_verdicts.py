@@ -15,7 +15,7 @@ import _verdicts
 
 def setting(*p_values: float) -> dict[str, Any]:
     above = {"value": 0.1, "low": 0.05, "high": 0.2}
-    return {"permuted": {"blocks": [{"p_value": p} for p in p_values]}, "share_above": {"diagonal": above}}
+    return {"seeds": [{"permuted": {"blocks": [{"p_value": p}]}, "share_above": {"diagonal": above}} for p in p_values]}
 
 
 @pytest.mark.parametrize(
