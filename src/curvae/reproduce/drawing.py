@@ -64,7 +64,7 @@ def models_in_rows(axes: Axes, models: Mapping[str, Any], key: str, reference: s
     axes.set_yticks([-row for row in range(len(models))], list(models), fontsize=8)
 
 
-def log_axis(axes: Axes, values: Sequence[float], **style: Any) -> None:
+def log_axis(axes: Axes, values: Sequence[float | int], **style: Any) -> None:
     """A logarithmic horizontal axis, marked at these values alone, in a style of text."""
     axes.set_xscale("log")
     axes.set_xticks(values, [f"{value:.10g}" for value in values], **style)
