@@ -44,7 +44,7 @@ def last_checkpoint(run: Run, config: RunConfig) -> Checkpoint | None:
     """The state that training goes on from; None at step 0.
 
     Raises:
-        InputError: it or what was logged is damaged, it is of another run, or ``config`` asks for fewer steps than are done.
+        InputError: it or the log is damaged, it is of another run, or ``config`` asks for fewer steps than are done.
     """
     changes(run, config)
     if not run.checkpoint.exists():
