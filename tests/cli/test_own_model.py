@@ -101,6 +101,31 @@ def test_the_model_decides_what_nobody_chose(curvae: Curvae, vectors: Path, same
     assert (Run.open(tmp_path / "b").config.latents, Run.open(tmp_path / "b").config.structure) == (3, "full")
 
 
+@pytest.mark.parametrize("default", ["(2, 1, 3)", "2"], ids=["shape", "channels"])
+def test_latents_of_several_axes_that_the_function_chose(
+    default: str, curvae: Curvae, vectors: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "axes.py").write_text(
+        f"""
+from torch import nn
+from curvae import Autoencoder
+
+
+def build(shape, latents={default}):
+    axes = latents if isinstance(latents, tuple) else (latents, 1, 3)
+    encoder = nn.Sequential(nn.Linear(*shape, 3 * axes[0]), nn.Unflatten(1, axes))
+    return Autoencoder(encoder, nn.Sequential(nn.Flatten(), nn.Linear(3 * axes[0], *shape)), axes, features=axes[0])
+"""
+    )
+    model, out = ("--model", f"{tmp_path / 'axes.py'}:build"), tmp_path / "run"
+    trained = curvae("train", "--data", vectors, *model, "--steps", "2", *SMALL, "--out", out)
+    assert trained.code == 0, trained.stderr
+    assert curvae("train", "--resume", *model, "--steps", "4", "--out", out).code == 0
+    written = curvae("encode", out, *model, "--out", tmp_path / "codes.npz")
+    assert written.code == 0, written.stderr
+    assert np.load(tmp_path / "codes.npz")["mean"].shape[1:] == (2, 1, 3)
+
+
 def test_code_that_has_changed_is_told(curvae: Curvae, vectors: Path, same: str, tmp_path: Path) -> None:
     out, options = tmp_path / "run", ("--data", vectors, "--latents", "2", "--steps", "1", *SMALL)
     assert curvae("train", "--out", out, "--model", same, *options).code == 0

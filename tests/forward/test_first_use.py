@@ -10,8 +10,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from curvae import Autoencoder, objectives, posteriors
-from curvae.curvature import Columns, Fraction, Lanczos, Linearised, Operator, hessian, jacobian, unchecked
+from curvae import Autoencoder, objectives, posteriors, regulariser
+from curvae.curvature import (
+    Columns,
+    Estimator,
+    Fraction,
+    Lanczos,
+    Linearised,
+    Operator,
+    Secants,
+    hessian,
+    jacobian,
+    unchecked,
+)
 from curvae.errors import InputError
 from curvae.forward import first_use
 from curvae.likelihoods import Gaussian
@@ -251,3 +262,20 @@ def test_a_callers_graph_is_left_whole() -> None:
     eta_free = jacobian(lambda z: torch.cat([z.sin() * given[:, :3]], 1), torch.randn(BATCH, LATENTS))
     eta_free.square().sum().backward()
     assert condition.first.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("estimator", [Columns(1), Lanczos(2), Secants(1)], ids=str)
+@pytest.mark.parametrize("norm", [nn.utils.spectral_norm, nn.utils.parametrizations.spectral_norm])
+def test_spectral_normalisation_iterates_no_more_often_at_the_first_use(
+    norm: Callable[[nn.Module], nn.Module], estimator: Estimator
+) -> None:
+    """Or a run that is resumed, which looks again, would be another one."""
+    z, first = torch.randn(BATCH, LATENTS), Layers(torch.sin)
+    norm(first.first)
+    later = copy.deepcopy(first)
+    states = [copy.deepcopy(first.state_dict())]
+    for decoder in (later, later, first):
+        regulariser(decoder.requires_grad_(), z, 0.3, estimator=estimator)
+        states.append(copy.deepcopy(decoder.state_dict()))
+        decoder.load_state_dict(states[0])
+    torch.testing.assert_close(states[3], states[2], rtol=0, atol=0)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import curvae
-from curvae.curvature import Columns, Exact, Fraction, Lanczos, Trace
+from curvae.curvature import Columns, Exact, Fraction, Lanczos, Secants, Trace
 from curvae.errors import InputError
 from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood
 from curvae.objectives import regulariser
@@ -105,3 +105,25 @@ def test_names_numbers_and_half_precision_are_refused(decoder: nn.Module, as_shi
     for given in (half, lambda z: half(z)):
         with pytest.raises(InputError, match=r"^the decoder's weights are torch.bfloat16, too coarse; call .float"):
             regulariser(given, z.bfloat16(), BETA)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [Columns(2), Exact(), Lanczos(2), Trace(), Secants(2), Fraction(Columns(1), 0.5), Fraction(Exact(), 0.5)],
+    ids=str,
+)
+def test_an_empty_batch_has_no_penalties_and_empty_latents_are_refused(
+    decoder: nn.Module, estimator: curvae.curvature.Estimator
+) -> None:
+    assert regulariser(decoder, torch.zeros(0, 4), BETA, estimator=estimator).shape == (0,)
+    with pytest.raises(InputError, match="at least one latent"):
+        regulariser(lambda z: z.sum(1, keepdim=True), torch.zeros(3, 0), BETA, estimator=estimator)
+
+
+@pytest.mark.parametrize("estimator", [Columns(1), Exact(), Lanczos(2), Trace(), Secants(1)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex128], ids=str)
+def test_an_output_that_is_no_real_number_is_refused(
+    decoder: nn.Module, estimator: curvae.curvature.Estimator, dtype: torch.dtype
+) -> None:
+    with pytest.raises(InputError, match=f"a tensor of {dtype}; expected floating-point"):
+        regulariser(lambda z: decoder(z).to(dtype), torch.randn(3, 4), BETA, estimator=estimator)

@@ -95,6 +95,17 @@ def test_fewer_steps_than_are_done_are_refused(configure: Configure, tmp_path: P
 
 
 @pytest.mark.cases(1)
+def test_a_finished_run_stays_so_where_its_log_is_damaged(configure: Configure, tmp_path: Path) -> None:
+    run = train(configure(**EVERY, steps=5), tmp_path / "run").run
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write("damaged\n")
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match=r"line 2 of .* is not a JSON object"):
+        train(replace(run.config, steps=10), run.path, resume=True)
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
+    assert Run.open(run.path).finished
+
+
 @pytest.mark.parametrize("finished", [True, False])
 def test_the_same_data_at_another_place(finished: bool, configure: Configure, tmp_path: Path) -> None:
     config = configure(**EVERY, steps=10)

@@ -54,7 +54,7 @@ class Subsample(OneLine):
             >>> Subsample(torch.tensor([2]), 4).spread(torch.tensor([1.5]))
             tensor([0., 0., 6., 0.])
         """
-        weighted = values * (self.size / len(self.chosen) if self.weight is None else self.weight)
+        weighted = values * (self.size / max(1, len(self.chosen)) if self.weight is None else self.weight)
         return values.new_zeros(self.size).index_copy(0, self.chosen, weighted)
 
 

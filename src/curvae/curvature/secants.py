@@ -132,9 +132,9 @@ class Secants(ProbeEstimator):
                 first = _whitened(at, move.eta, move(FIRST * directions, plan.chosen), plan.chosen) / FIRST
                 squares = logdet.squared_norms(first.flatten(1, -2)).to(squares)
         lengths = plan.widths(squares)
-        steps = directions * lengths.view(len(lengths), *[1] * (directions.dim() - 2), -1)
+        steps = directions * lengths.view(len(lengths), *[1] * (directions.dim() - 2), self.count)
         moved = self.whitened(at, move, steps, plan.chosen)
-        return move.eta, moved / lengths.view(len(lengths), *[1] * (moved.dim() - 2), -1)
+        return move.eta, moved / lengths.view(len(lengths), *[1] * (moved.dim() - 2), self.count)
 
     def whitened(
         self, at: Linearised, move: Differences, steps: Float[Tensor, "m *L K"], chosen: Int[Tensor, " m"] | None

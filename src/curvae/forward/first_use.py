@@ -16,6 +16,7 @@ from curvae._precision import full_precision
 from curvae._transforms import in_transform, uncompiled
 from curvae._typing import Bool, Float, Tensor
 from curvae.errors import InputError
+from curvae.forward.compiled import layers_of
 from curvae.forward.hidden import MIXES, OFF, Hidden, Probe
 from curvae.forward.identity import identity
 from curvae.forward.kernels import differentiable, hooked
@@ -80,9 +81,9 @@ def check_first_use(fn: Map, z: Float[Tensor, "B *L"]) -> None:
     - $Jv$ is the same in forward mode, in reverse mode and (roughly) by differences;
     - so are the gradients of $u^\top Jv$ for the weights, in forward mode and in reverse mode twice.
 
-    The last two need recorded gradients. Running statistics, counters and random numbers stay as they are. It costs
-    about as much as a handful of training steps, once. A decoder that draws random numbers is examined for the first
-    alone, and so is one that cannot be run this way: it fails in the pass itself, if it does.
+    The last two need recorded gradients. Buffers, such as running statistics, and random numbers stay as they are. It
+    costs about as much as a handful of training steps, once. A decoder that draws random numbers is examined for the
+    first alone, and so is one that cannot be run this way: it fails in the pass itself, if it does.
 
     Raises:
         InputError: it does not do what is assumed.
@@ -97,13 +98,37 @@ def check_first_use(fn: Map, z: Float[Tensor, "B *L"]) -> None:
         return
     _known[key] = weakref.ref(owner, lambda _: _known.pop(key, None))
     try:
-        with full_precision(z), uncompiled():
+        with full_precision(z), uncompiled(), buffers_kept(fn):
             _Examination(fn, z.detach()).run()
     except InputError:
         del _known[key]
         raise
     except Exception:  # of any kind: what cannot be run this way is left to the pass itself
         return
+
+
+@contextmanager
+def buffers_kept(fn: Map) -> Iterator[None]:
+    """What a decoder's passes in this context do to its buffers, as those of spectral normalisation do, is undone.
+
+    Example:
+        >>> decoder = torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(2, 3))
+        >>> before = [buffer.clone() for buffer in decoder.buffers()]
+        >>> with buffers_kept(decoder):
+        ...     _ = decoder(torch.zeros(1, 2))
+        >>> all(map(torch.equal, decoder.buffers(), before))
+        True
+    """
+    held = [(layer, name, buffer) for layer in layers_of(fn) for name, buffer in layer.named_buffers(recurse=False)]
+    values = [buffer.detach().clone() for *_, buffer in held]
+    try:
+        yield
+    finally:
+        for (layer, name, buffer), value in zip(held, values, strict=True):
+            layer._buffers[name] = buffer
+            if not torch.equal(buffer, value):
+                with torch.no_grad():
+                    buffer.copy_(value)
 
 
 class _Examination:

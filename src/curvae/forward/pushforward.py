@@ -204,6 +204,8 @@ def check_output(eta: object, z: Float[Tensor, "B *L"]) -> Tensor:
             raise InputError(
                 f"the decoder returned shape {tuple(eta.shape)} for {len(z)} samples; expected [B, *D], a row for each"
             )
+        if not eta.is_floating_point():  # nothing moves whole numbers, and the penalty would be 0
+            raise InputError(f"the decoder returned a tensor of {eta.dtype}; expected floating-point numbers")
         return eta
     raise InputError(
         f"the decoder returned {an_answer(eta)}; expected one tensor [B, *D]: pass a function that takes it out, "
@@ -272,9 +274,9 @@ def one_hot_tangents(z: Float[Tensor, "B *L"], indices: Int[Tensor, "B K"]) -> F
 
 
 def check_latents(z: Tensor) -> None:
-    """Refuse latents that are no real numbers, or without an axis beside the batch's."""
+    """Refuse latents that are no real numbers, or none, or without an axis beside the batch's."""
     if not isinstance(z, Tensor) or not z.is_floating_point():
         what = f"a tensor of {z.dtype}" if isinstance(z, Tensor) else a_kind(z)
         raise InputError(f"z is {what}; expected codes [B, *L] as a tensor of floating-point numbers")
-    if z.dim() < 2:
-        raise InputError(f"z has shape {tuple(z.shape)}; expected [B, d] or [B, *L]")
+    if z.dim() < 2 or 0 in z.shape[1:]:
+        raise InputError(f"z has shape {tuple(z.shape)}; expected [B, d] or [B, *L], at least one latent")

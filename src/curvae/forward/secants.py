@@ -17,7 +17,7 @@ from curvae.conditioned import Conditioned
 from curvae.errors import InputError
 from curvae.forward.checkpoints import noticed_checkpoints, without_checkpoints
 from curvae.forward.compiled import is_opaque, layers_of
-from curvae.forward.first_use import checked
+from curvae.forward.first_use import buffers_kept, checked
 from curvae.forward.hidden import MIXES
 from curvae.forward.identity import identity
 from curvae.forward.noise import Noise
@@ -121,7 +121,7 @@ class Differences:
         if owner is not None and known is not None and known[0]() is owner:
             return known[1]
         # looking costs a few calls without gradients, which the compiler would take a minute to prepare for
-        with torch.no_grad(), uncompiled() if self._opaque else nullcontext():
+        with torch.no_grad(), uncompiled() if self._opaque else nullcontext(), buffers_kept(self._fn):
             follows = self._examined()
         if owner is not None:
             _alone[key] = weakref.ref(owner, lambda _: _alone.pop(key, None)), follows

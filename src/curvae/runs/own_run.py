@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -146,12 +146,22 @@ def rebuilt(
             "with --model FILE.py:FUNCTION or curvae.load(…, model=function)"
             + ("" if config.model == PYTHON else ", or trust the folder with --trust or trust=True")
         )
-    found = build_for_run(build, config, shape)[0]
+    found = _built_again(build, config, shape)
     heads = [name for name in found.state_dict() if name.startswith("factor_head.")]
     if config.objective == PYTHON and weights is not None and heads and not set(heads) & set(weights):
         # the structure was that of the objective: the model had none
-        found = build_for_run(build, replace(config, structure=PYTHON), shape)[0]
+        found = _built_again(build, replace(config, structure=PYTHON), shape)
     return found
+
+
+def _built_again(build: Build, config: RunConfig, shape: tuple[int, ...]) -> Autoencoder:
+    """The model of a run, whose builder may have been left its own ``latents``: a shape, or a number of channels."""
+    if not isinstance(build, Autoencoder) and takes(build, "latents") and has_default(build, "latents"):
+        with suppress(InputError):
+            found, told = build_for_run(build, config, shape, ["latents"])
+            if told.latents == config.latents:
+                return found
+    return build_for_run(build, config, shape)[0]
 
 
 def check_outputs(model: Model, x: Float[Tensor, "B *D"], alike: bool = True) -> None:

@@ -12,6 +12,7 @@ from curvae.data.reasons import reason
 from curvae.errors import InputError
 from curvae.files import write_atomic
 from curvae.runs import Run, RunConfig
+from curvae.runs.lines import read_lines
 from curvae.training.checkpoint import Checkpoint
 from curvae.training.schedule import learning_rate
 from curvae.training.snapshots import snapshot
@@ -43,7 +44,7 @@ def last_checkpoint(run: Run, config: RunConfig) -> Checkpoint | None:
     """The state that training goes on from; None at step 0.
 
     Raises:
-        InputError: it is damaged or of another run, or ``config`` asks for fewer steps than are done.
+        InputError: it or the log is damaged, it is of another run, or ``config`` asks for fewer steps than are done.
     """
     changes(run, config)
     if not run.checkpoint.exists():
@@ -59,6 +60,7 @@ def last_checkpoint(run: Run, config: RunConfig) -> Checkpoint | None:
         raise InputError(
             f"steps is {config.steps} but {run.path} has already done {checkpoint.step}; expected at least that many"
         )
+    read_lines(run.path / "metrics.jsonl")  # are cut back later, when the run has been changed
     return checkpoint
 
 
