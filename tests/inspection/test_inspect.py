@@ -372,6 +372,12 @@ def test_uint8_pixels_are_brought_to_the_models_range(float64):
     assert seen[-1].flatten().tolist() == pytest.approx([-1.0, 1.0, -0.6, 1.0])
 
 
+def test_data_are_whatever_holds_samples():
+    model, x = _model(Diagonal()).double(), torch.randn(9, 7, dtype=torch.float64, generator=_generator())
+    found = [curvae.inspect(model, each, beta=0.1, generator=_generator()) for each in (x, x.tolist(), list(x.numpy()))]
+    assert found[0].trace == pytest.approx(found[1].trace, rel=1e-12) == found[2].trace
+
+
 def _exponential():
     return adapters.callables(lambda x: x, torch.exp)
 
@@ -380,9 +386,9 @@ def _exponential():
     ("call", "message"),
     [
         (lambda m, x: curvae.inspect(m, x, beta=0.0), "beta is 0.0; expected a finite number > 0"),
-        (lambda m, x: curvae.inspect(m, x[0]), "expected samples"),
+        (lambda m, x: curvae.inspect(m, x[0]), "at least two axes"),
         (lambda m, x: curvae.inspect(m, x[:, :2]), "the model fails on data of shape"),
-        (lambda m, x: curvae.inspect(m, x * torch.nan), "x holds numbers that are not finite"),
+        (lambda m, x: curvae.inspect(m, x * torch.nan), "x: sample 0 holds NaN, infinity"),
         (lambda m, x: curvae.inspect(nn.Linear(2, 3), x), "a Linear is not a model that curvae knows"),
         (lambda m, x: curvae.inspect(m, x, noise=[]), "noise is empty"),
         (lambda m, x: curvae.inspect(m, x, products=2), "products is 2 for 3 latents; expected at least 3"),

@@ -12,9 +12,9 @@ import torch
 
 from curvae._checks import positive
 from curvae._random import stream
-from curvae._typing import Tensor
 from curvae.adapters import adapt
 from curvae.conditioned import Conditioned
+from curvae.data import as_samples
 from curvae.errors import InputError
 from curvae.inspection.advice import advise
 from curvae.inspection.budget import Budget, how_many
@@ -38,7 +38,7 @@ _DRAWS = 4
 @torch.no_grad()
 def inspect(
     model: Any,
-    x: Tensor | np.ndarray,
+    x: Any,
     beta: float | None = None,
     generator: torch.Generator | None = None,
     *,
@@ -57,7 +57,8 @@ def inspect(
     Args:
         model: a :class:`~curvae.autoencoder.Model`, or one of diffusers, pythae or scvi-tools; others through
             :mod:`curvae.adapters`. Looked at in eval mode, in its own precision: ``model.double()`` for more.
-        x: data ``[N, *D]`` as the model takes them; uint8 pixels are brought to the range that it wants.
+        x: data ``[N, *D]`` as the model takes them, of any kind that :func:`curvae.data.as_samples` reads; uint8 pixels
+            are brought to the range that it wants.
         beta: β that the maker trained at, **summed over outputs and latents** (:mod:`curvae.beta` converts); default
             the adapter's, if it knows. Where there is none, β̂ takes its place.
         generator: source of randomness.
@@ -87,6 +88,8 @@ def inspect(
             "adapters.callables(encode=lambda x: model.encode(x, c.expand(len(x), -1)), decode=…)"
         )
     model = adapt(model)
+    if not isinstance(x, torch.Tensor | np.ndarray):
+        x = as_samples(x, dtype=torch.float64, missing=True)
     with deployed(model):
         subject = subject_of(model, _some(x, 1, None), likelihood)  # d, before the number of samples is chosen
         budget = Budget.of(products, subject.latents, subject.bands)
@@ -98,7 +101,7 @@ def inspect(
 
 def _some(x: Any, count: int, generator: torch.Generator | None) -> Any:
     """Some of the data, in their order; all of them, or the first, without chance."""
-    if not isinstance(x, torch.Tensor | np.ndarray) or x.ndim < 2 or count >= len(x):
+    if x.ndim < 2 or count >= len(x):
         return x
     if count == 1 and generator is None:
         return x[:1]

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from curvae._checks import a_kind
 from curvae._precision import half_weights
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
-from curvae.data import as_float
+from curvae.data import as_samples
 from curvae.errors import InputError
 from curvae.forward.first_use import checked
 from curvae.inspection.channels import FirstLayer
@@ -148,16 +147,13 @@ def flat_count(shape: Sequence[int]) -> int:
     return math.prod(shape)
 
 
-def _as_taken(model: Any, x: Tensor | np.ndarray, missing: bool) -> Tensor:
-    if not isinstance(x, torch.Tensor | np.ndarray) or x.ndim < 2 or not len(x):
-        raise InputError(f"x is {a_kind(x)} of shape {tuple(getattr(x, 'shape', ()))}; expected samples [B, *D]")
+def _as_taken(model: Any, x: Any, missing: bool) -> Float[Tensor, "B *D"]:
     low, high = getattr(model, "pixels", (0.0, 1.0))
-    pixels = x.dtype in (torch.uint8, np.uint8)
-    x = as_float(x)
+    pixels = getattr(x, "dtype", None) in (torch.uint8, np.uint8)
     like = next(iter(model.parameters()), None) if isinstance(model, torch.nn.Module) else None
+    double = getattr(x if like is None else like, "dtype", None) in (torch.float64, np.float64)
+    x = as_samples(x, dtype=torch.float64 if double else torch.float32, missing=missing)
     x = x if like is None else x.to(like)
-    if not bool((x.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf) if missing else x).isfinite().all()):
-        raise InputError("x holds numbers that are not finite")
     return low + (high - low) * x if pixels else x
 
 
