@@ -168,7 +168,7 @@ class _Examination:
 
     def _watched(self) -> Float[Tensor, "B *D"]:
         with torch.no_grad(), self.statistics, differentiable(), Hidden():  # type: ignore[no-untyped-call]
-            return self.fn(self.z.as_subclass(Probe)).as_subclass(torch.Tensor)
+            return self.fn(self.z.as_subclass(Probe)).as_subclass(torch.Tensor).detach()
 
     def _at(self, point: Float[Tensor, "B *L"]) -> Float[Tensor, "B *D"]:
         with FixedStatistics(known=self.statistics.seen), LinearLayers(), differentiable():

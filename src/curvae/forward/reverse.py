@@ -132,4 +132,12 @@ def _place(error: RuntimeError) -> str:
 
 def _sentence(error: RuntimeError) -> str:
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if any(said in line for said in _UNCONNECTED):
+        return (
+            "autograd sees no way from the latents to its output and back (a constant, or detach() or no_grad() inside)"
+        )
     return line.split(" Please ")[0].split(". ")[0].rstrip(". ")
+
+
+# PyTorch's words for a graph that does not hold what is differentiated
+_UNCONNECTED = ("not have been used in the graph", "does not require grad")
