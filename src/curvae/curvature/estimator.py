@@ -163,6 +163,6 @@ class ForwardModeEstimator(ProbeEstimator):
 
 
 def spread(terms: Float[Tensor, "B K"]) -> Float[Tensor, " B"] | None:
-    """The standard error of the mean of K independent terms, ``None`` for a single one."""
+    """The standard error of the mean of K independent terms, ``None`` for a single one, or where there are no data."""
     count = terms.shape[-1]
-    return None if count == 1 else terms.detach().std(-1) / count**0.5
+    return None if count == 1 or not len(terms) else terms.detach().std(-1) / count**0.5
