@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
+import numpy as np
 from _numbers import interval, num, read, side, table
+
+from curvae.reproduce.intervals import paired
 
 _SHOWN = ("beta_vae", "taylor", "grae_full", "squared_error", "left_out", "nll")
 _DIGITS = {"nll": 1}
@@ -32,6 +36,25 @@ def lead(way: str) -> dict[str, Any]:
     ways = next(iter(_summary()["settings"].values()))
     last = max((step for step in ways[way] if "less_reference" in ways[way][step]), key=int)
     return {**ways[way][last]["less_reference"], "step": int(last)}
+
+
+def told_apart() -> list[str]:
+    """What surely differs between two of the ways without the noise at the end, paired by seed."""
+    summary = _summary()
+    first, ways = next(iter(summary["settings"].items()))
+    last = max(ways[summary["reference"]], key=int)
+    ends: dict[str, dict[int, Any]] = {}
+    for run in summary["runs"]:
+        if run["setting"] == first and last in run["steps"] and run["trained as"] != summary["reference"]:
+            ends.setdefault(run["trained as"], {})[run["seed"]] = run["steps"][last]
+    found = []
+    for (one, left), (other, right) in combinations(ends.items(), 2):
+        seeds = sorted(left.keys() & right.keys())
+        for key in ("beta_vae", "taylor", "grae_full", "squared_error"):
+            less = paired(np.array([left[seed][key]["mean"] - right[seed][key]["mean"] for seed in seeds]))
+            if len(seeds) > 1 and side(less):
+                found.append(f"{one} less {other} in {summary['measures'][key]}: {interval(less)}")
+    return found
 
 
 def tables() -> str:
