@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import jacrev
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
@@ -15,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from curvae.cpu.weight_gradients import MatrixWeightGradients
 from curvae.forward.pushforward import pushforward
+from curvae.forward.row_attention import fused_attention
 from curvae.forward.row_rules import CannotFollow
 from curvae.forward.rows import push_rows
 from curvae.forward.statistics import FixedStatistics
@@ -174,6 +176,17 @@ def test_samples_without_tangents_have_the_fused_kernel_and_its_gradients_come_m
     together = torch.autograd.grad([eta, pushed], z, [of_eta, of_pushed], is_grads_batched=True, retain_graph=True)[0]
     for one, *given in zip(together, of_eta, of_pushed, strict=True):
         torch.testing.assert_close(torch.autograd.grad([eta, pushed], z, given, retain_graph=True)[0], one)
+
+
+def test_attention_lets_go_of_what_it_kept_after_the_backward_pass() -> None:
+    """Or each step of a training would hold what the last one did, whose loss has a name still."""
+    z = torch.randn(2, 1, 3, 4, requires_grad=True)
+    query = 2 * z
+    kept = StorageWeakRef(query.untyped_storage())
+    loss = fused_attention(query, query, query, None, 1.0).sum()
+    del query
+    loss.backward()
+    assert kept.expired()
 
 
 class _Calls(TorchDispatchMode):

@@ -80,16 +80,17 @@ def fused_attention(
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-        ctx.save_for_backward(query, key, value)
-        ctx.inside = [tensor.detach().requires_grad_() for tensor in (query, key, value)]
+        inside = [tensor.detach().requires_grad_() for tensor in (query, key, value)]
         with torch.enable_grad():
-            query, key, value = ctx.inside
-            ctx.output = functional.scaled_dot_product_attention(query, key, value, mask, scale=scale)
+            output = functional.scaled_dot_product_attention(*inside, mask, scale=scale)
+        # saved, the kernel's graph is let go of after the backward pass, however long the loss is kept
+        ctx.save_for_backward(query, key, value, *inside, output)
         ctx.given = mask, scale
-        return ctx.output.detach()
+        return output.detach()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, *inside, output = ctx.saved_tensors
         # to be differentiated again, or many gradients at once
         if torch.is_grad_enabled() or many_at_once(gradient):
             mask, scale = ctx.given
@@ -97,8 +98,8 @@ class _Fused(torch.autograd.Function):
             def plain(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
                 return _weights(query, key, mask, scale) @ value
 
-            return *gradients_again(plain, ctx.saved_tensors, [gradient]), None, None
-        return *torch.autograd.grad(ctx.output, ctx.inside, gradient, retain_graph=True), None, None
+            return *gradients_again(plain, [query, key, value], [gradient]), None, None
+        return *torch.autograd.grad(output, inside, gradient, retain_graph=True), None, None
 
 
 def _weights(
