@@ -279,3 +279,20 @@ def test_spectral_normalisation_iterates_no_more_often_at_the_first_use(
         states.append(copy.deepcopy(decoder.state_dict()))
         decoder.load_state_dict(states[0])
     torch.testing.assert_close(states[3], states[2], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("estimator", [Columns(1), Secants(1)], ids=str)
+def test_buffers_that_cannot_be_copied_compared_or_written_to_are_no_hindrance(estimator: Estimator) -> None:
+    z, right, mixing = (
+        torch.randn(BATCH, LATENTS),
+        Layers(lambda y: y * right.scales[0]),
+        Layers(lambda y: y - y.mean(0)),
+    )
+    for decoder in (right, mixing):
+        decoder.register_buffer("graph", torch.eye(4).to_sparse())
+        decoder.register_buffer("nowhere", torch.ones(4, device="meta"))
+        decoder.register_buffer("scales", torch.tensor([2.0, torch.nan]))
+        decoder.unused = nn.LazyBatchNorm1d()
+    regulariser(right, z, 0.3, estimator=estimator).sum().backward()
+    with pytest.raises(InputError, match="mixes the samples"):
+        regulariser(mixing, z, 0.3, estimator=estimator)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch.func import jvp
+from torch.nn.parameter import is_lazy
 
 from curvae._part import own_part
 from curvae._precision import full_precision
@@ -119,14 +120,21 @@ def buffers_kept(fn: Map) -> Iterator[None]:
         >>> all(map(torch.equal, decoder.buffers(), before))
         True
     """
-    held = [(layer, name, buffer) for layer in layers_of(fn) for name, buffer in layer.named_buffers(recurse=False)]
+    held = [
+        (layer, name, buffer)
+        for layer in layers_of(fn)
+        for name, buffer in layer.named_buffers(recurse=False)
+        # a lazy one has no values yet, one of a sparse layout none to compare
+        if not is_lazy(buffer) and buffer.layout is torch.strided and not buffer.is_meta
+    ]
     values = [buffer.detach().clone() for *_, buffer in held]
     try:
         yield
     finally:
         for (layer, name, buffer), value in zip(held, values, strict=True):
             layer._buffers[name] = buffer
-            if not torch.equal(buffer, value):
+            # what has not changed is not written to: autograd may have kept it
+            if not bool(((buffer == value) | (buffer.isnan() & value.isnan())).all()):
                 with torch.no_grad():
                     buffer.copy_(value)
 
