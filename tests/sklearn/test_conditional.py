@@ -194,3 +194,11 @@ def test_a_fitted_model_reads_tables_as_it_was_fitted_until_it_is_fitted_again(l
     np.testing.assert_array_equal(model.inverse_transform(codes, table[:, 2]), rows)
     if later == {"condition": None}:
         assert model.fit(table).inverse_transform(codes).shape == (20, 5)
+
+
+def test_a_list_of_columns_that_is_changed_after_fit_counts_from_the_next_fit_on() -> None:
+    columns, table = [2], _data(20)
+    model = GRAE(2, condition=columns, **SMALL).fit(table)
+    codes = model.transform(table)
+    columns.append(1)
+    np.testing.assert_array_equal(model.transform(table), codes)

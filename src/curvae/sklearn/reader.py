@@ -79,7 +79,7 @@ class TableReader(BaseEstimator):  # type: ignore[misc]
     def _validated(self, X: Any, reset: bool) -> Told:
         """A table as a tensor, with scikit-learn's own checks and messages, and its conditions."""
         if reset:  # the fitted model reads tables as it was fitted, whatever the parameters are set to afterwards
-            self._condition, self._size_factors = self.condition, self.size_factors
+            self._condition, self._size_factors = copy.copy(self.condition), self.size_factors
         chosen = Conditions.of(self._condition, X)
         X, known = chosen.cut(X)
         least = 2 if reset else 1
