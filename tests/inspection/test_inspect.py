@@ -365,10 +365,11 @@ def test_modes_are_given_back_and_draws_are_the_generators(float64):
     assert first.noise == again.noise != other.noise
 
 
-def test_uint8_pixels_are_brought_to_the_models_range(float64):
+@pytest.mark.parametrize("kind", [lambda x: x, list, lambda x: list(x.numpy())], ids=["tensor", "tensors", "arrays"])
+def test_uint8_pixels_are_brought_to_the_models_range(float64, kind):
     seen = []
     model = adapters.callables(lambda x: seen.append(x) or x.flatten(1)[:, :2], nn.Linear(2, 4), pixels=(-1.0, 1.0))
-    curvae.inspect(model, torch.tensor([[[[0, 255], [51, 255]]]], dtype=torch.uint8), beta=1.0)
+    curvae.inspect(model, kind(torch.tensor([[[[0, 255], [51, 255]]]], dtype=torch.uint8)), beta=1.0)
     assert seen[-1].flatten().tolist() == pytest.approx([-1.0, 1.0, -0.6, 1.0])
 
 

@@ -73,7 +73,7 @@ def _checked_tensor(x: Tensor, name: str) -> Shaped[Tensor, "..."]:
 
 def _from_array(x: Any, dtype: torch.dtype, name: str) -> Shaped[Tensor, "..."]:
     """A copy, in this machine's byte order and of a type that PyTorch has: bytes stay bytes."""
-    array = _array(x, name)
+    array = as_array(x, name)
     if array.dtype.kind not in "biuf":
         what = "complex numbers" if array.dtype.kind == "c" else f"{array.dtype} values"
         hint = "; choose the columns that are numbers" if array.dtype.kind == "O" and hasattr(x, "columns") else ""
@@ -83,7 +83,16 @@ def _from_array(x: Any, dtype: torch.dtype, name: str) -> Shaped[Tensor, "..."]:
         return torch.from_numpy(np.array(array, dtype=wanted, order="C", subok=False))
 
 
-def _array(x: Any, name: str) -> Shaped[np.ndarray, "..."]:
+def as_array(x: Any, name: str = "x") -> Shaped[np.ndarray, "..."]:
+    """An array of what :func:`as_samples` reads, in its own type: bytes stay bytes.
+
+    Raises:
+        InputError: sparse or masked samples, or what is no array.
+
+    Example:
+        >>> as_array([torch.zeros(2, dtype=torch.uint8)]).dtype
+        dtype('uint8')
+    """
     if isinstance(x, list | tuple) and x and all(isinstance(part, Tensor) for part in x):
         x = [_checked_tensor(part, name).detach().cpu().numpy() for part in x]
     if np.ma.is_masked(x):

@@ -15,6 +15,7 @@ from curvae._random import stream
 from curvae.adapters import adapt
 from curvae.conditioned import Conditioned
 from curvae.data import as_samples
+from curvae.data.convert import as_array
 from curvae.errors import InputError
 from curvae.inspection.advice import advise
 from curvae.inspection.budget import Budget, how_many
@@ -89,7 +90,8 @@ def inspect(
         )
     model = adapt(model)
     if not isinstance(x, torch.Tensor | np.ndarray):
-        x = as_samples(x, dtype=torch.float64, missing=True)
+        as_samples(x, dtype=torch.float64, missing=True)  # all of them, with its messages
+        x = as_array(x)  # and pixels as pixels
     with deployed(model):
         subject = subject_of(model, _some(x, 1, None), likelihood)  # d, before the number of samples is chosen
         budget = Budget.of(products, subject.latents, subject.bands)
