@@ -94,7 +94,6 @@ def test_fewer_steps_than_are_done_are_refused(configure: Configure, tmp_path: P
     assert {path: path.read_bytes() for path in before} == before
 
 
-@pytest.mark.cases(1)
 def test_a_finished_run_stays_so_where_its_log_is_damaged(configure: Configure, tmp_path: Path) -> None:
     run = train(configure(**EVERY, steps=5), tmp_path / "run").run
     with (run.path / "metrics.jsonl").open("a") as file:
@@ -106,6 +105,7 @@ def test_a_finished_run_stays_so_where_its_log_is_damaged(configure: Configure, 
     assert Run.open(run.path).finished
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("finished", [True, False])
 def test_the_same_data_at_another_place(finished: bool, configure: Configure, tmp_path: Path) -> None:
     config = configure(**EVERY, steps=10)
