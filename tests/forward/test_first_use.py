@@ -291,6 +291,7 @@ def test_buffers_that_cannot_be_copied_compared_or_written_to_are_no_hindrance(e
     for decoder in (right, mixing):
         decoder.register_buffer("graph", torch.eye(4).to_sparse())
         decoder.register_buffer("nowhere", torch.ones(4, device="meta"))
+        decoder.register_buffer("bytes", torch.quantize_per_tensor(torch.ones(4), 0.1, 0, torch.quint8))
         decoder.register_buffer("scales", torch.tensor([2.0, torch.nan]))
         decoder.unused = nn.LazyBatchNorm1d()
     regulariser(right, z, 0.3, estimator=estimator).sum().backward()

@@ -124,8 +124,8 @@ def buffers_kept(fn: Map) -> Iterator[None]:
         (layer, name, buffer)
         for layer in layers_of(fn)
         for name, buffer in layer.named_buffers(recurse=False)
-        # a lazy one has no values yet, one of a sparse layout none to compare
-        if not is_lazy(buffer) and buffer.layout is torch.strided and not buffer.is_meta
+        # a lazy one has no values yet, a sparse or quantised one none to compare
+        if not (is_lazy(buffer) or buffer.layout is not torch.strided or buffer.is_meta or buffer.is_quantized)
     ]
     values = [buffer.detach().clone() for *_, buffer in held]
     try:
