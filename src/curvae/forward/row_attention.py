@@ -82,7 +82,7 @@ class _Fused(torch.autograd.Function):
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
         inside = [tensor.detach().requires_grad_() for tensor in (query, key, value)]
         with torch.enable_grad():
-            output = functional.scaled_dot_product_attention(*inside, mask, scale=scale)
+            output = functional.scaled_dot_product_attention(inside[0], inside[1], inside[2], mask, scale=scale)
         # saved, the kernel's graph is let go of after the backward pass, however long the loss is kept
         ctx.save_for_backward(query, key, value, *inside, output)
         ctx.given = mask, scale
