@@ -209,14 +209,14 @@ def highest_mig(summary: dict[str, Any]) -> float:
     return float(max(part["value"] for model in summary["models"].values() for part in model["mig"]))
 
 
-def surely_higher(summary: dict[str, Any], difference: str) -> str:
-    """In words, the scores of which a difference between models with diagonal Σ and others surely is positive."""
+def surely_higher(summary: dict[str, Any], difference: str, sign: int = 1) -> str:
+    """In words, the scores of which a difference between models with diagonal Σ and others surely is of this sign."""
     names = {score: name.removeprefix("DCI: ") for score, name in summary["measures"].items()}
     found = [
         f"{names[score]} ({'GRAE' if 'grae' in model else 'β-VAE'}: {interval(part, 3)})"
         for model, scores in summary[difference].items()
         for score, part in scores.items()
-        if side(part) > 0
+        if side(part) == sign
     ]
     return listed(found) if found else "none of the scores"
 

@@ -112,7 +112,7 @@ def test_statistics_of_real_images_are_kept_between_calls(
         return forward(self, x)
 
     monkeypatch.setattr(efficientnet.EfficientNetLite0, "forward", counted)
-    of_models = 2 * 6 * 2  # six from the prior and six from the mixture of each
+    of_models = 2 * 6 * 3  # six from the prior, six from the mixture and six reconstructions of each
     make("fig4", **small)
     assert sum(seen) == of_models
     files[0].write_bytes(files[0].read_bytes()[:100])
