@@ -50,7 +50,7 @@ def test_figures_2_and_7_share_runs_and_say_under_what_they_were_made(make: Make
     assert summary["changes"]["data"] == "toy.npy"
     assert str(tmp_path) not in json.dumps(summary)
     assert {path.name for path in (tmp_path / "fig2").iterdir()} == {
-        "fig2.png", "fig2-shares.png", "summary.json", "table.md",
+        "fig2.png", "fig2-shares.png", "fig2-training.png", "summary.json", "table.md",
     }  # fmt: skip
     other = make("fig7")
     now = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Shaped
 
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
@@ -90,7 +91,7 @@ class HeatMapPanel:
     """
 
     setting: Setting
-    images: Float[np.ndarray, "n *S"]
+    images: Shaped[np.ndarray, "n *S"]
     found: Mapping[str, Sequence[Mapping[int, Matrices]]]
 
     def at(self, step: int, kind: str) -> list[Matrices]:
