@@ -54,8 +54,8 @@ def attend(
     (q, s), (k, t), (v, u) = map(arrangement.split, (query, key, value))
     at_q, at_k, at_v = map(arrangement.points, (q, k, v))
     weights = _weights(at_q, at_k, mask, scale)
-    of_scores = weights * ((s * scale) @ at_k.mT + (at_q * scale) @ t.mT)
-    pushed = (of_scores - weights * of_scores.sum(-1, keepdim=True)) @ at_v + weights @ u
+    of_scores = (s * scale) @ at_k.mT + (at_q * scale) @ t.mT
+    pushed = _through_softmax(weights, of_scores, -1) @ at_v + weights @ u
     # of fewer, the weights would have to be written out for all
     primal = weights @ at_v if arrangement.everyone else fused_attention(q, k, v, mask, scale)
     return arrangement.join(primal, pushed)
@@ -116,9 +116,12 @@ def softmax(rows: Float[Tensor, "R *S"], axis: int, arrangement: Arrangement) ->
     r"""$y=\mathrm{softmax}(x)$ of primals, $y\,(t-\sum yt)$ of tangents."""
     primal, tangents = arrangement.split(rows)
     y = torch.softmax(primal, axis)
-    points = arrangement.points(y)
-    weighted = points * tangents
-    return arrangement.join(y, weighted - points * weighted.sum(axis, keepdim=True))
+    return arrangement.join(y, _through_softmax(arrangement.points(y), tangents, axis))
+
+
+def _through_softmax(y: Float[Tensor, "m *S"], tangents: Float[Tensor, "K m *S"], axis: int) -> Float[Tensor, "K m *S"]:
+    weighted = y * tangents
+    return weighted - y * weighted.sum(axis, keepdim=True)
 
 
 def multi_head_attention(call: Call) -> Float[Tensor, "R N E"]:
