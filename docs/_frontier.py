@@ -142,9 +142,6 @@ def lead(way: str) -> str:
     return "not measured" if less is None else _led(less)
 
 
-told_apart = _long.told_apart
-
-
 def last_lead(way: str) -> str:
     """The same after 1000 more steps as a β-VAE."""
     return _led(continued(way, VAE, 1000, "fitted")["less_reference"])
