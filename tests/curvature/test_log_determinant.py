@@ -14,7 +14,7 @@ from curvae import curvature
 from curvae.curvature import Linearised, log_determinant
 from curvae.curvature.deflation import Products, deflation
 from curvae.curvature.lanczos import Bidiagonalisation
-from curvae.curvature.measuring import estimate
+from curvae.curvature.measuring import _Run, _variance, estimate
 from curvae.curvature.rules import between, remainder, rule
 from curvae.curvature.waves import Waves
 from curvae.errors import InputError
@@ -46,12 +46,14 @@ def _grown(of: Products, start: Tensor, depth: int) -> Bidiagonalisation:
     return process
 
 
-def _draws(root: Tensor, beta: float, count: int, products: int = 32, shape: tuple[int, ...] = ()) -> SimpleNamespace:
-    """Independent estimates, in eight batches, since a batch takes its steps together."""
-    of = _products(root, count // 8)
+def _draws(
+    root: Tensor, beta: float, count: int, products: int = 32, shape: tuple[int, ...] = (), batches: int = 8
+) -> SimpleNamespace:
+    """Estimates in some batches, since a batch takes its steps together and shares its colours."""
+    of = _products(root, count // batches)
     found = [
         estimate(of, Waves(of.like, shape or of.like.shape[1:]), beta, products, torch.Generator().manual_seed(seed))
-        for seed in range(8)
+        for seed in range(batches)
     ]
     assert all(each.products <= products for each in found)
     names = ("value", "error", "standard_error")
@@ -114,10 +116,66 @@ def test_waves_are_an_orthonormal_basis(shape: tuple[int, ...], seed: int) -> No
     basis = waves.synthesise(identity)
     torch.testing.assert_close(basis, torch.as_tensor(expected).reshape(2, d, d).mT)
     if len(shape) > 1:
-        waves.align(torch.randn(2, d, 3), torch.randn(2, d, 3))
+        waves.align(torch.randn(2, d, 3))
         turned = waves.synthesise(identity)
         torch.testing.assert_close(turned.mT @ turned, identity)
         assert not torch.allclose(turned[0], turned[1])
+    v = torch.randn(2, d, 3)
+    torch.testing.assert_close(waves.synthesise(waves.analyse(v)), v)
+    torch.testing.assert_close(waves.analyse(waves.synthesise(v)), v)
+
+
+@pytest.mark.parametrize("shape", [(4, 16, 8), (16, 4)])
+@pytest.mark.usefixtures("float64")
+def test_neighbouring_waves_seldom_meet(shape: tuple[int, ...], seed: int) -> None:
+    """How often two waves are left over four probes, a quarter by chance, by their distance along one axis."""
+    d, draws = math.prod(shape), 100
+    waves, generator = Waves(torch.zeros(1, d), shape), torch.Generator().manual_seed(seed)
+    met = torch.zeros(*shape, *shape)
+    for _ in range(draws):
+        found = waves.analyse(waves.probes(waves.draw(generator), range(4)))[0]
+        torch.testing.assert_close(found.abs(), torch.ones(d, 4))
+        met += ((found @ found.mT).reshape(met.shape).abs() > 1) / draws
+    for axis, size in enumerate(shape):
+        others = [i for i in range(len(shape)) if i != axis]
+        along = met.permute(axis, axis + len(shape), *others, *(i + len(shape) for i in others))
+        along = along.reshape(size, size, d // size, d // size).diagonal(dim1=2, dim2=3).mean(-1)
+        for step, expected in ((1, 1 / 16), (2, 1 / 8), (4, 1 / 4), (8, 1 / 4), (32, 1 / 4)):
+            if step < size:
+                assert float(along.diagonal(step).mean()) <= expected * size / (size - step) + 0.1
+
+
+@pytest.mark.usefixtures("float64")
+def test_probes_are_signs_that_go_on(seed: int) -> None:
+    """Rows of one draw do not depend on how many are asked for, and each probe alone is independent signs."""
+    waves, generator = Waves(torch.zeros(20_000, 3), (3,)), torch.Generator().manual_seed(seed)
+    drawn = waves.draw(generator)
+    probes = waves.probes(drawn, range(5))
+    torch.testing.assert_close(waves.probes(drawn, range(3, 9))[..., :2], probes[..., 3:])
+    for row in range(5):
+        v = probes[..., row]
+        assert (v.mT @ v / len(v) - torch.eye(3)).abs().max() < 5 * len(v) ** -0.5
+
+
+@pytest.mark.usefixtures("float64")
+def test_the_terms_tell_value_and_variance(seed: int) -> None:
+    """Against dense matrices: what each wave adds to a probe's value, and twice the squares off the diagonal."""
+    shape, d = (2, 3, 4), 24
+    of = _products(torch.randn(30, d))
+    run = _Run(of, Waves(of.like, shape), BETA, 10_000, torch.Generator().manual_seed(seed))
+    run.align()
+    process = run.start(of, range(3))
+    for _ in range(d):
+        run.step(process)
+    basis = run.waves.synthesise(torch.eye(d)[None])[0]
+    root = of.push(torch.eye(d)[None])[0]
+    values, vectors = torch.linalg.eigh(root.mT @ root)
+    logs = basis.mT @ (vectors * (values / BETA).log1p()) @ vectors.mT @ basis
+    w = basis.mT @ process.right[0][0] * d**0.5
+    torch.testing.assert_close(run._terms(process)[0], w * (logs @ w))
+    many = torch.randn(d, 20_000).sign()
+    expected = 2 * (logs.square().sum() - logs.diagonal().square().sum())
+    assert float(_variance((many * (logs @ many))[None])) == pytest.approx(float(expected), rel=0.1)
 
 
 @pytest.mark.usefixtures("float64")
@@ -162,6 +220,21 @@ def test_the_interval_covers_the_truth(name: str) -> None:
     assert ((found.value - truth).abs() <= found.error).double().mean() >= 0.91
     assert found.error.median() < 0.3 * truth
     assert abs(float(found.value.mean()) / truth - 1) < 0.03
+
+
+@pytest.mark.cases(1)
+@pytest.mark.parametrize(("step", "shape"), [(4, (2, 8, 8)), (16, (2, 8, 8)), (64, (2, 8, 8)), (16, (32, 4)), (32, ())])
+def test_the_interval_covers_what_colours_miss(step: int, shape: tuple[int, ...]) -> None:
+    """Waves that are coupled in pairs some steps apart, all of them by the same steps, are no blind spot."""
+    coupled, first = torch.eye(128, dtype=torch.float64), torch.arange(128 - step)
+    first = first[first // step % 2 == 0]
+    coupled[first, first + step] = coupled[first + step, first] = 0.95
+    basis = Waves(torch.zeros(1, 128), shape or (128,)).synthesise(torch.eye(128)[None])[0]
+    root = 2 * torch.linalg.cholesky(coupled).mT.float() @ basis.mT
+    for products in (16, 32):
+        found, truth = _draws(root, 0.5, 200, products, shape, batches=50), _truth(root, 0.5)
+        assert ((found.value - truth).abs() <= found.error).double().mean() >= 0.91
+        assert found.error.median() < 0.1 * truth
 
 
 @pytest.mark.usefixtures("float64")

@@ -15,14 +15,16 @@ from curvae._typing import Float, Tensor
 from curvae.curvature.deflation import Deflation, Products, deflation
 from curvae.curvature.lanczos import Bidiagonalisation
 from curvae.curvature.linearised import Linearised
-from curvae.curvature.rules import between, remainder, rule, spectrum
-from curvae.curvature.waves import Waves
+from curvae.curvature.rules import between, image, radau_share, remainder, rule, spectrum
+from curvae.curvature.waves import Drawn, Waves
 from curvae.errors import InputError
 
 FEWEST = 8
 _LEVEL = 0.975
 # in units of rounding, relative: what sums over some thousands of latents leave
 _ROUNDING = 1e3
+# a relative variance that nobody would pay for
+_NOTHING = 1e-8
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,11 +56,13 @@ def log_determinant(
 ) -> LogDeterminant:
     r"""$\log|I+M/\beta|$ of each sample with a 95 % interval, from a stated number of products with M.
 
-    For measuring: :class:`Lanczos` is the estimator to train with. Four things share the products:
+    For measuring: :class:`Lanczos` is the estimator to train with. Five things share the products:
 
-    - **Signs along waves.** Probes of latents with places have independent signs along cosines and along the channels'
-      principal axes, which a few first products tell. What counts for the variance is off the diagonal in this basis,
+    - **Signs along waves.** Probes of latents with places have random signs along cosines and along the channels'
+      principal axes, which two first products tell. What counts for the variance is off the diagonal in this basis,
       and a decoder that treats all places alike puts little there.
+    - **Colours.** From probe to probe the signs change by Walsh's functions of the waves' colours, so that over all
+      probes the products of two waves cancel where their colours differ, as those of neighbours mostly do.
     - **Two rules.** Gauss' quadrature is too large and Radau's with a node at 0, from the same products, too small;
       their errors cancel but for a part that falls fast (:func:`~curvae.curvature.rules.between`).
     - **Two depths.** Four probes go as deep as needed, further ones to the depth that leaves the least variance; the
@@ -66,9 +70,11 @@ def log_determinant(
     - **Deflation.** Where it promises less variance, the rest is spent on what the first probes have not seen of M
       (:class:`~curvae.curvature.deflation.Deflation`, an identity): exact where M's rank is within it.
 
-    The interval adds what the quadrature may have left to Student's t of the probes; for the deflated part the variance
-    is bounded by $2\|\log(I+N/\beta)\|_F^2$, which the same quadrature gives. All samples of a batch take the same
-    steps.
+    The interval adds what the quadrature may have left to that of chance. With $L=\log(I+M/\beta)$ in waves a probe's
+    variance is $2\sum_{i\ne j}L_{ij}^2$, which the terms $w_i(Lw)_i$ tell by how they vary from probe to probe. It is
+    counted as if the probes were independent, so that the interval is too wide where colours help. For the deflated
+    part the variance is bounded by $2\|\log(I+N/\beta)\|_F^2$. All samples of a batch take the same steps and have the
+    same colours.
 
     **What to expect.** With $a_i=\log(1+m_i/\beta)$ and p probes the relative error is $\sqrt{2\sum a_i^2/p}/\sum a_i$,
     $\sqrt{2/(pn)}$ for n eigenvalues above β and without places; deflation takes the r largest out of the upper sum, r
@@ -107,8 +113,9 @@ def estimate(
     """As :func:`log_determinant`, of any T."""
     run = _Run(of, waves, beta, products, stream(generator))
     if waves.channels > 1:
-        run.align(min(waves.channels, products // 8))
-    first = run.start(of, 4 if products >= 24 else 2)
+        run.align()
+    drawn = waves.draw(run.generator)
+    first = run.start(of, range(4 if products >= 24 else 2), drawn)
     enough = run.grow(first, run.left // 2)
     seen = deflation(first, beta)
     if run.deflates(first, seen, enough):
@@ -116,7 +123,7 @@ def estimate(
     else:
         if not enough:
             run.grow(first, run.left)
-        value, chance, standard, rest = run.plain(first)
+        value, chance, standard, rest = run.plain(first, drawn)
     rest = rest + _ROUNDING * torch.finfo(of.like.dtype).eps * value.abs()
     made, nodes = products - run.left, spectrum(first.matrix[..., : first.depth])
     return LogDeterminant(value, chance + rest, standard, rest, made, *nodes)
@@ -136,19 +143,16 @@ class _Run:
     def latents(self) -> int:
         return self.of.like.shape[1]
 
-    def draw(self, count: int) -> Float[Tensor, "B d K"]:
-        like = self.of.like
-        random = torch.rand((*like.shape, count), generator=self.generator, dtype=torch.float64, device=like.device)
-        return (random < 0.5).to(like) * 2 - 1
+    def start(self, of: Products, rows: range, drawn: Drawn | None = None) -> Bidiagonalisation:
+        """From probes of a new draw, or further ones of a draw."""
+        drawn = self.waves.draw(self.generator) if drawn is None else drawn
+        return Bidiagonalisation(of.push, of.pull, self.waves.probes(drawn, rows) / self.latents**0.5)
 
-    def align(self, count: int) -> None:
-        """Spend products on the channels' axes."""
-        signs = self.draw(count)
-        self.waves.align(signs, self.of.pull(self.of.push(self.waves.synthesise(signs))))
-        self.left -= count
-
-    def start(self, of: Products, count: int) -> Bidiagonalisation:
-        return Bidiagonalisation(of.push, of.pull, self.waves.synthesise(self.draw(count)) / self.latents**0.5)
+    def align(self) -> None:
+        """Spend two products, or one of few, on the channels' axes."""
+        probes = self.waves.probes(self.waves.draw(self.generator), range(2 if self.left >= 16 else 1))
+        self.waves.align(self.of.pull(self.of.push(probes)))
+        self.left -= probes.shape[-1]
 
     def step(self, process: Bidiagonalisation) -> None:
         process.push()
@@ -165,70 +169,87 @@ class _Run:
 
     def _enough(self, process: Bidiagonalisation) -> bool:
         """For half of the samples: within the error of chance that is left if all further probes go as deep."""
-        values = between(process.matrix, self.beta, self.latents)[0]
-        rest = remainder(process.matrix, self.beta, self.latents)
-        chance = values.std(-1) if process.count > 1 else torch.zeros_like(rest)
-        chance = chance / (process.count + self.left / process.depth) ** 0.5
-        return bool((rest <= chance.maximum(1e-3 * values.mean(-1).abs())).double().mean() >= 0.5)
+        value, rest = self._value(process), remainder(process.matrix, self.beta, self.latents)
+        chance = torch.zeros_like(rest)
+        if process.count > 1:
+            chance = _variance(self._terms(process)) / (process.count + self.left / process.depth)
+        return bool((rest <= (chance.sqrt() / 2).maximum(1e-3 * value.abs())).double().mean() >= 0.5)
 
     def deflates(self, first: Bidiagonalisation, seen: Deflation, enough: bool) -> bool:
         """Whether the remaining products buy more off what has been seen than on all of M, over all samples."""
-        found = (first.matrix.diagonal(dim1=-2, dim2=-1) > 0).sum((-1, -2))
-        if bool((seen.rank < found).all()):  # the probes see the same: nearly all has been seen
-            return True
-        values = between(first.matrix, self.beta, self.latents)[0]
-        plain = self._further(first)[1] if enough else values.var(-1) / first.count
+        plain = self._further(first)[1] if enough else _variance(self._terms(first)) / first.count
         squares = rule(first.matrix, self.beta, self.latents)[1].mean(-1) - seen.logs.square().sum(-1)
         off = 2 * squares.clamp(min=0) / max(1, self.left // first.depth)
-        scale = values.mean(-1).square()
-        return bool((off / scale).nanmean() < (plain / scale).nanmean())
+        found = (first.matrix.diagonal(dim1=-2, dim2=-1) > 0).sum((-1, -2))
+        off = torch.where(seen.rank < found, 0.0, off)  # the probes see the same: nearly all has been seen
+        scale = self._value(first).square()
+        return bool((off / scale).nanmean() + _NOTHING < (plain / scale).nanmean())
 
-    def _values(self, process: Bidiagonalisation, depth: int, deepest: int) -> Float[Tensor, "B K"]:
-        """Radau's rule, which varies less than Gauss', and the best of both at the last depth."""
-        part = process.matrix[..., :depth, : depth + 1]
-        return (between if depth == deepest else rule)(part, self.beta, self.latents)[0]
+    def _value(self, process: Bidiagonalisation) -> Float[Tensor, " B"]:
+        return between(process.matrix, self.beta, self.latents)[0].mean(-1)
+
+    def _terms(self, process: Bidiagonalisation, depth: int | None = None) -> Float[Tensor, "B d K"]:
+        r"""$w_i(\log(I+M/\beta)\,w)_i$ of each probe w and wave i: their sum over i is the probe's value.
+
+        By the best of both rules, or to another ``depth`` by Radau's, which varies less than Gauss'.
+        """
+        matrix = process.matrix if depth is None else process.matrix[..., :depth, : depth + 1]
+        images = self._images(process, matrix)
+        if depth is None:
+            share = radau_share(matrix, self.beta).unsqueeze(-1)
+            images = share * images + (1 - share) * self._images(process, matrix[..., : process.depth])
+        return self.waves.analyse(process.right[0].double()) * self.waves.analyse(images)
+
+    def _images(self, process: Bidiagonalisation, matrix: Float[Tensor, "B K m n"]) -> Float[Tensor, "B d K"]:
+        basis = torch.stack(process.right[: matrix.shape[-1]]).double()
+        return self.latents * torch.einsum("nbdk,bkn->bdk", basis, image(matrix, self.beta))
 
     def _further(self, first: Bidiagonalisation) -> tuple[int, Float[Tensor, " B"]]:
         """The depth of further probes that leaves the least variance, with that; 0 for no further probes."""
-        deep = self._values(first, first.depth, first.depth)
-        scale = deep.mean(-1).square()
-        best = 0, deep.var(-1) / first.count
+        deep = self._terms(first)
+        scale = deep.sum(1).mean(-1).square()
+        best = 0, _variance(deep) / first.count
         for depth in range(1, min(first.depth, self.left) + 1):
-            short, total = self._values(first, depth, first.depth), first.count + self.left // depth
-            variance = short.var(-1) / total + (deep - short).var(-1) * (1 / first.count - 1 / total)
+            short, total = self._terms(first, depth), first.count + self.left // depth
+            variance = _variance(short) / total + _variance(deep - short) * (1 / first.count - 1 / total)
             if (variance / scale).nanmean() < (best[1] / scale).nanmean():
                 best = depth, variance
         return best
 
-    def plain(self, first: Bidiagonalisation) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def plain(self, first: Bidiagonalisation, drawn: Drawn) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Value, half the interval of chance, standard error and the quadrature's, by further probes of M."""
-        values = self._values(first, first.depth, first.depth)
-        correction = torch.zeros_like(values)
+        terms = self._terms(first)
+        correction = torch.zeros_like(terms)
         depth, _ = self._further(first)
         if depth:
-            more = self.start(self.of, self.left // depth)
+            more = self.start(self.of, range(first.count, first.count + self.left // depth), drawn)
             for _ in range(depth):
                 self.step(more)
-            short = self._values(first, depth, first.depth)
-            correction = values - short
-            values = torch.cat([short, self._values(more, depth, first.depth)], -1)
-        total = values.shape[-1]
-        parts = values.var(-1) / total, correction.var(-1) * (1 / first.count - 1 / total)
-        variance = parts[0] + parts[1]
-        spread = parts[0].square() / (total - 1) + parts[1].square() / (first.count - 1)
-        freedom = torch.where(spread > 0, variance.square() / spread, 1.0)  # Welch and Satterthwaite
+            short = self._terms(first, depth)
+            correction = terms - short
+            terms = torch.cat([short, self._terms(more, depth)], -1)
+        total = terms.shape[-1]
+        variance = _variance(terms) / total + _variance(correction) * (1 / first.count - 1 / total)
         standard = variance.sqrt()
         rest = remainder(first.matrix, self.beta, self.latents)
-        return values.mean(-1) + correction.mean(-1), _quantile(freedom) * standard, standard, rest
+        value = terms.sum(1).mean(-1) + correction.sum(1).mean(-1)
+        return value, _quantile(self._freedom(first)) * standard, standard, rest
+
+    def _freedom(self, process: Bidiagonalisation) -> Float[Tensor, " B"]:
+        r"""Degrees of freedom of a variance that its probes tell: $(\sum a_i^2)^2/\sum a_i^4$ each."""
+        nodes, weights = spectrum(process.matrix)
+        logs = (nodes / self.beta).log1p()
+        second, fourth = ((weights * logs**power).sum(-1).mean(-1) for power in (2, 4))
+        return torch.where(fourth > 0, process.count * self.latents * second.square() / fourth, 1.0)
 
     def deflated(self, seen: Deflation, depth: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The same by probes off what has been seen, half of which see more of M first."""
         if self.left >= 2 * depth:
-            process = self.start(seen.products(self.of), self.left // (2 * depth))
+            process = self.start(seen.products(self.of), range(self.left // (2 * depth)))
             for _ in range(depth):
                 self.step(process)
             seen = deflation(process, self.beta, seen)
-        process = self.start(seen.products(self.of), max(1, self.left // depth))
+        process = self.start(seen.products(self.of), range(max(1, self.left // depth)))
         self.grow(process, self.left)
         values = between(process.matrix, self.beta, self.latents)[0]
         squares = rule(process.matrix, self.beta, self.latents)[1].mean(-1)
@@ -236,6 +257,11 @@ class _Run:
         freedom = torch.full_like(standard, 4.0 * process.count)
         rest = remainder(process.matrix, self.beta, self.latents)
         return seen.logs.sum(-1) + values.mean(-1), _quantile(freedom) * standard, standard, rest
+
+
+def _variance(terms: Float[Tensor, "B d K"]) -> Float[Tensor, " B"]:
+    """Of one probe's value: twice the squares off the diagonal, as the waves' terms tell by how they vary."""
+    return 2 * terms.var(-1).sum(1)
 
 
 def _quantile(freedom: Float[Tensor, " B"]) -> Float[Tensor, " B"]:

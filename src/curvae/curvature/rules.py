@@ -22,23 +22,38 @@ def rule(
 
 def spectrum(bidiagonal: Float[Tensor, "B K m n"]) -> tuple[Float[Tensor, "B K m"], Float[Tensor, "B K m"]]:
     """The rule's nodes but for one at 0, and their weights; not a number where the matrix is none."""
+    nodes, inner = _decomposed(bidiagonal)
+    return nodes, inner[..., 0].square()
+
+
+def image(bidiagonal: Float[Tensor, "B K m n"], beta: float) -> Float[Tensor, "B K n"]:
+    """f(M) times the first vector of Q, in the basis Q: the rule's value is its first number."""
+    nodes, inner = _decomposed(bidiagonal)
+    return torch.einsum("bkm,bkmn->bkn", (nodes / beta).log1p() * inner[..., 0], inner)
+
+
+def _decomposed(bidiagonal: Float[Tensor, "B K m n"]) -> tuple[Float[Tensor, "B K m"], Float[Tensor, "B K m n"]]:
     bidiagonal, broken = finite_or_zero(bidiagonal)
     _, sigma, inner = torch.linalg.svd(bidiagonal, full_matrices=False)
-    return sigma.square().masked_fill(broken.unsqueeze(-1), torch.nan), inner[..., 0].square()
+    return sigma.square().masked_fill(broken.unsqueeze(-1), torch.nan), inner
 
 
 def between(bidiagonal: Float[Tensor, "B K m n"], beta: float, latents: int) -> tuple[Tensor, Tensor]:
-    r"""The best of both rules, and their distance, ``[B, K]`` each.
+    """The best of both rules, and their distance, ``[B, K]`` each."""
+    rows = bidiagonal.shape[-2]
+    gauss, radau = (rule(bidiagonal[..., :n], beta, latents)[0] for n in (rows, rows + 1))
+    return gauss - radau_share(bidiagonal, beta) * (gauss - radau), gauss - radau
+
+
+def radau_share(bidiagonal: Float[Tensor, "B K m n"], beta: float) -> Float[Tensor, "B 1"]:
+    r"""Radau's weight in the best of both rules.
 
     For a spectrum on $[0,\lambda]$ the errors of both fall like $\rho^{-2m}$ and $-\rho^{-2m-1}$ with
     $\rho=(\sqrt\kappa+1)/(\sqrt\kappa-1)$, $\kappa=1+\lambda/\beta$. With weights $1/(1+\rho)$ and $\rho/(1+\rho)$, the
     second being $\tfrac12(1+\kappa^{-1/2})$, they cancel.
     """
-    rows = bidiagonal.shape[-2]
-    gauss, radau = (rule(bidiagonal[..., :n], beta, latents)[0] for n in (rows, rows + 1))
-    largest = spectrum(bidiagonal[..., :rows])[0].amax((-1, -2), keepdim=False).unsqueeze(-1)
-    share = (1 + (1 + largest / beta).rsqrt()) / 2
-    return gauss - share * (gauss - radau), gauss - radau
+    largest = spectrum(bidiagonal[..., : bidiagonal.shape[-2]])[0].amax((-1, -2)).unsqueeze(-1)
+    return (1 + (1 + largest / beta).rsqrt()) / 2
 
 
 def remainder(bidiagonal: Float[Tensor, "B K m n"], beta: float, latents: int) -> Float[Tensor, " B"]:

@@ -8,7 +8,12 @@ from collections.abc import Sequence
 import torch
 
 from curvae._rank import finite_or_zero
-from curvae._typing import Float, Tensor
+from curvae._typing import Float, Int, Tensor
+
+_BITS = 16
+"""Of a colour: more than rows have."""
+Drawn = tuple[Float[Tensor, "B d"], Int[Tensor, " d"]]
+"""A sign and a colour of each coefficient."""
 
 
 class Waves:
@@ -20,7 +25,7 @@ class Waves:
     """
 
     def __init__(self, like: Float[Tensor, "B d"], shape: Sequence[int]) -> None:
-        self._shape = tuple(shape)
+        self._like, self._shape = like, tuple(shape)
         self._axis = 2 if len(self._shape) == 2 else 1
         places = self._shape[:1] if len(self._shape) == 2 else self._shape[1:]
         self._cosines = [_cosines(size, like) for size in places]
@@ -36,12 +41,55 @@ class Waves:
             x = torch.einsum("bca,ba...->bc...", self._axes, x)
         return self._together(self._along_places(x, 0))
 
-    def align(self, coefficients: Float[Tensor, "B d K"], images: Float[Tensor, "B d K"]) -> None:
-        """Turn the channels to the axes of M's block, summed over frequencies, by coefficients s and images MUs."""
-        signs, seen = (self._apart(t).double() for t in (coefficients, images))
-        seen = self._along_places(seen, 1)
-        block, _ = finite_or_zero(signs.flatten(2) @ seen.flatten(2).mT)
-        self._axes = torch.linalg.eigh(block + block.mT).eigenvectors.to(coefficients)
+    def analyse(self, latents: Float[Tensor, "B d K"]) -> Float[Tensor, "B d K"]:
+        """Their coefficients."""
+        if not self._cosines:
+            return latents
+        x = self._along_places(self._apart(latents), 1)
+        if self._axes is not None:
+            x = torch.einsum("bca,bc...->ba...", self._axes.to(x), x)
+        return self._together(x)
+
+    def align(self, images: Float[Tensor, "B d K"]) -> None:
+        """Turn the channels to the principal axes of images $Mv$ of random v: those of $M^2$'s sum over the places."""
+        seen, _ = finite_or_zero(self._apart(images).double().flatten(2))
+        self._axes = torch.linalg.eigh(seen @ seen.mT).eigenvectors.to(images)
+
+    def draw(self, generator: torch.Generator | None) -> Drawn:
+        """For :meth:`probes`."""
+        random = torch.rand(self._like.shape, generator=generator, dtype=torch.float64, device=self._like.device)
+        return (random < 0.5).to(self._like) * 2 - 1, self._colours(generator)
+
+    def probes(self, drawn: Drawn, rows: range) -> Float[Tensor, "B d K"]:
+        """Latents whose coefficients are the signs drawn, times rows of Walsh's functions of the colours.
+
+        Over the first $2^k$ rows together, the products of two coefficients add up to 0 unless their colours agree
+        modulo $2^k$. Over independent probes none would.
+        """
+        signs, colours = drawn
+        parity = colours.unsqueeze(-1) & torch.tensor(rows, device=colours.device)
+        for shift in (8, 4, 2, 1):
+            parity = parity ^ (parity >> shift)
+        return self.synthesise(signs.unsqueeze(-1) * (1 - 2 * (parity & 1)))
+
+    def _colours(self, generator: torch.Generator | None) -> Int[Tensor, " d"]:
+        """Seldom alike for neighbours in frequency or channel, where M couples most; by chance for all others.
+
+        Steps along the axes are counted by 1, 3, 5 ..., and each bit is flipped or not by blocks of twice its worth
+        (Owen's scrambling), so that no two waves are alike in every draw.
+        """
+        device, d = self._like.device, math.prod(self._shape)
+        if not self._cosines:
+            return torch.randint(1 << _BITS, (d,), generator=generator, device=device)
+        places = torch.stack(torch.unravel_index(torch.arange(d, device=device), self._shape))
+        strides = [math.prod(self._shape[axis + 1 :]) for axis in range(len(places))]
+        steps = sum((2 * axis + 1) * place for axis, place in enumerate(places))
+        colours = torch.zeros_like(places[0])
+        for bit in range(_BITS):
+            blocks = sum(stride * (place >> (bit + 1)) for stride, place in zip(strides, places, strict=True))
+            flips = torch.randint(2, (d,), generator=generator, device=device)
+            colours += (((steps >> bit) & 1) ^ flips[blocks]) << bit
+        return colours
 
     def _along_places(self, x: Float[Tensor, "B C *P K"], summed: int) -> Float[Tensor, "B C *P K"]:
         for axis, cosines in enumerate(self._cosines, 2):
