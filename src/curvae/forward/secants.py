@@ -56,7 +56,7 @@ class Differences:
         tensor([[3.0000, 1.2500]])
     """
 
-    @one_at_a_time()
+    @one_at_a_time(derivatives=False)
     def __init__(self, fn: Decoder, z: Float[Tensor, "B *L"]) -> None:
         check_latents(z)
         self.z, self._opaque = z, _opaque(fn)
@@ -76,7 +76,7 @@ class Differences:
         self._seen = statistics.seen
         self._follows_part = self._look()
 
-    @one_at_a_time()
+    @one_at_a_time(derivatives=False)
     def __call__(
         self, steps: Float[Tensor, "m *L K"], chosen: Int[Tensor, " m"] | None = None
     ) -> Float[Tensor, "m *D K"]:
