@@ -347,6 +347,51 @@ def test_a_structure_of_ones_own_is_never_taken_for_another(x: np.ndarray, tmp_p
         fit(net(Halved()), x, objectives.BetaVAE(0.2), steps=2, **CPU)
 
 
+class Absolute:
+    """An objective of one's own."""
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+
+    def __call__(self, model: Autoencoder, x: torch.Tensor, generator: torch.Generator | None = None) -> Terms:
+        return Terms({"nll": self.weight * (model.reconstruct(x) - x).abs().sum(1)})
+
+
+def _columns(count: int) -> Any:
+    return objectives.GRAE(0.2, structure=Halved(), estimator=Columns(count))
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        (lambda: Absolute(1.0), lambda: Absolute(2.0)),
+        (lambda: Absolute(1.0), lambda: Absolute(1.0).__call__),
+        (lambda: _columns(1), lambda: _columns(2)),
+        (lambda: _columns(1), lambda: objectives.GRAE(0.2, structure=type("Other", (Halved,), {})())),
+        (lambda: objectives.GRAE(0.2, expansion=0.1), lambda: objectives.GRAE(0.2, expansion=0.2)),
+        (
+            lambda: objectives.BetaVAE(0.2, likelihoods.Masked(likelihoods.Gaussian())),
+            lambda: objectives.BetaVAE(0.2, likelihoods.Masked(likelihoods.Laplace())),
+        ),
+    ],
+)
+def test_a_run_of_python_goes_on_with_its_own_objective_alone(
+    first: Callable[[], Any], other: Callable[[], Any], x: np.ndarray, tmp_path: Path
+) -> None:
+    structure = posteriors.Diagonal() if isinstance(first(), objectives.BetaVAE) else None
+    settings = {"out": tmp_path / "run", **CPU}
+    fit(net(structure), x, first(), steps=2, **settings)
+    kept = (tmp_path / "run" / "config.json").read_bytes()
+    for steps in (2, 3):
+        with pytest.raises(
+            InputError, match="cannot be resumed with another objective: .* hand over the one"
+        ) as caught:
+            fit(net(structure), x, other(), steps=steps, resume=True, **settings)
+        assert "\n" not in str(caught.value)
+    assert (tmp_path / "run" / "config.json").read_bytes() == kept
+    assert fit(net(structure), x, first(), steps=3, resume=True, **settings).finished
+
+
 def test_an_objective_of_ones_own(x: np.ndarray, tmp_path: Path) -> None:
     def absolute(model: Autoencoder, x: torch.Tensor, generator: torch.Generator | None = None) -> Terms:
         return Terms({"nll": (model.reconstruct(x) - x).abs().sum(1)})
