@@ -9,11 +9,30 @@ from typing import Any
 from torch import nn
 
 from curvae._checks import shown
+from curvae.autoencoder import Autoencoder
 from curvae.curvature import Estimator, Probes
 from curvae.likelihoods import Likelihood
 from curvae.posteriors import Structure
+from curvae.runs.config import RunConfig
+from curvae.runs.fields import PYTHON
+from curvae.runs.handed import Handed
 
 _LONGEST = 200
+
+
+def unnamed(config: RunConfig, handed: Handed) -> dict[str, str]:
+    """What tells parts that were handed over, and that a configuration only calls ``"python"``, from others.
+
+    Example:
+        >>> unnamed(RunConfig(data="python", objective="python"), Handed(objective=described))
+        {'objective': 'described'}
+    """
+    model = handed.model
+    parts = {
+        "objective": handed.objective if config.objective == PYTHON else None,
+        "posterior": model.structure if isinstance(model, Autoencoder) and config.structure == PYTHON else None,
+    }
+    return {name: described(part) for name, part in parts.items() if part is not None}
 
 
 def described(objective: Any) -> str:

@@ -20,7 +20,7 @@ from curvae.objectives import Terms
 from curvae.posteriors import Structure
 from curvae.runs.builder import source_digest
 from curvae.runs.config import RunConfig
-from curvae.runs.described import described
+from curvae.runs.described import unnamed
 from curvae.runs.documents import read_document, write_document
 from curvae.runs.evaluated import read_evaluation, write_evaluation
 from curvae.runs.export import load_model, model_document
@@ -79,7 +79,7 @@ class Folder(OneLine):
 
         Whoever shares the folder with other processes holds it (:func:`locked`). The digest of the file in which
         ``build`` stands, what makes a model of one's own, is kept under ``"model"`` of the environment, and what is
-        known of an objective of one's own under ``"objective"``.
+        known of an objective or a posterior of one's own under ``"objective"`` and ``"posterior"``.
 
         Raises:
             InputError: the path is in use, or cannot be written.
@@ -100,9 +100,7 @@ class Folder(OneLine):
             data["condition"] = dataset.coding.to_json()
         build = None if handed is None else handed.model
         source = None if build is None or isinstance(build, Autoencoder) else source_digest(build)
-        made = environment(device) | ({} if source is None else {"model": source})
-        if config.objective == PYTHON and handed is not None:
-            made["objective"] = described(handed.objective)
+        made = environment(device) | ({} if source is None else {"model": source}) | unnamed(config, handed or Handed())
         run = cls(path, config, data, made, handed=handed or Handed())
         try:
             run._write()
