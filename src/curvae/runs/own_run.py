@@ -231,10 +231,9 @@ def name_or_python(structure: Structure) -> str:
         >>> name_or_python(Full()), name_or_python(type("Mine", (Full,), {})())
         ('full', 'python')
     """
-    try:
+    with suppress(InputError):
         return structure_name(structure)
-    except InputError:
-        return PYTHON
+    return PYTHON
 
 
 def _with_latents(name: str, build: Build, model: Autoencoder, config: RunConfig, free: Collection[str]) -> RunConfig:
