@@ -9,6 +9,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
+from torch._functorch import eager_transforms
+from torch.autograd import forward_ad
+
+from curvae.errors import DerivativeError
 
 
 def in_transform() -> bool:
@@ -34,14 +38,24 @@ _lock = threading.RLock()
 
 
 @contextmanager
-def one_at_a_time() -> Iterator[None]:
+def one_at_a_time(derivatives: bool = True) -> Iterator[None]:
     """Let one thread at a time into what uses forward-mode differentiation; the others wait.
 
     PyTorch counts the levels of forward mode for the whole process: two threads inside it read and delete each other's
     tangents. A pass may hold another one, so a thread that is inside is let in again. Every pass of this library goes
     through here; a ``torch.func.jvp`` that a caller runs in another thread at the same time cannot.
+
+    Raises:
+        DerivativeError: the pass takes ``derivatives``, and a caller has opened a level of forward mode by himself.
+            PyTorch nests none in it, and what stands in for forward mode would lose his tangents without a word.
     """
     with _lock:
+        # PyTorch has no public way to ask; a level that torch.func has opened is counted by it
+        if derivatives and forward_ad._current_level >= 0 and not eager_transforms.JVP_NESTING:
+            raise DerivativeError(
+                "a decoder cannot be differentiated inside torch.autograd.forward_ad.dual_level(), whose tangents "
+                "would be lost; take the outer derivative with torch.func.jvp"
+            )
         yield
 
 

@@ -351,3 +351,14 @@ def test_what_makes_no_sense_is_refused() -> None:
         objectives.Taylor(BETA, curvature="hessian", estimator=Secants(1))
     with pytest.raises(InputError, match="orthogonality needs pairs"):
         objectives.GRAE(BETA, structure=Diagonal(), estimator=Secants(2), orthogonality=0.1)
+
+
+def test_noise_that_depends_on_the_latents_is_refused_for_that(seed: int) -> None:
+    """RReLU draws for negative inputs alone: a step shifts the numbers of all that follow, and mixes no samples."""
+    decoder, z = nn.Sequential(nn.Linear(LATENTS, 50), nn.RReLU(), nn.Linear(50, 5)), torch.randn(BATCH, LATENTS)
+    with pytest.raises(InputError, match=r"^the decoder draws as many random numbers as .*RReLU .* such as Columns$"):
+        Differences(decoder, z)
+    Differences(decoder.eval(), z)
+    mixing = nn.Sequential(nn.Linear(LATENTS, 5), nn.Dropout(0.5))
+    with pytest.raises(InputError, match="mixes the samples of a batch"):
+        Differences(lambda z: mixing(z - z.mean(0)), z)

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import distributed as dist
 
 from curvae.data import load
+from curvae.data.notes import note
 from curvae.errors import InputError
 
 
@@ -74,3 +76,15 @@ def test_of_several_processes_one_tells_how_data_were_read(
     monkeypatch.setenv("RANK", rank)
     load(str(tmp_path / "toy.npz"))
     assert capsys.readouterr().err.count("note: ") == told
+
+
+def test_connected_processes_are_asked_who_tells(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A launcher of one's own, Lightning's say, need not set RANK."""
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    for rank, told in ((1, 0), (0, 1)):
+        monkeypatch.setattr(dist, "get_rank", lambda rank=rank: rank)
+        note("read otherwise")
+        assert capsys.readouterr().err.count("note: ") == told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
+from curvae import inspect
+from curvae.adapters import callables
 from curvae.curvature import (
     Columns,
     Estimator,
@@ -23,8 +26,11 @@ from curvae.curvature import (
     Lanczos,
     Linearised,
     Operator,
+    Secants,
+    Signs,
     Trace,
     hessian,
+    log_determinant,
     pushforward,
 )
 from curvae.errors import InputError
@@ -392,14 +398,35 @@ def test_a_decoder_that_is_refused(name: str) -> None:
         hessian(decoder, z, x, Gaussian())
 
 
+CONSTANT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "expanded": lambda z, weight: weight.expand(len(z), 3),
+    "of no weight": lambda z, weight: z.new_ones(len(z), 3),
+    "times zero": lambda z, weight: weight + 0 * z[:, :1],
+}
+
+
+@pytest.mark.parametrize("name", CONSTANT)
 @pytest.mark.filterwarnings("error")
-def test_products_of_a_constant_decoder_are_refused_in_curvaes_words() -> None:
+def test_a_constant_decoder_has_the_curvature_zero_everywhere(name: str) -> None:
     weight = torch.ones(3, requires_grad=True)
     z, x = torch.randn(BATCH, LATENTS), torch.randn(BATCH, 3)
-    with pytest.raises(
-        InputError, match=r"autograd sees no way .* \(a constant, or detach\(\) or no_grad\(\) inside\)"
-    ):
-        Operator(lambda z: weight.expand(len(z), 3), z, x, Gaussian())(torch.ones(BATCH, LATENTS, 1))
+    decoder = partial(CONSTANT[name], weight=weight)
+    at = Linearised(decoder, z, x, Gaussian())
+    assert not Operator(decoder, z, x, Gaussian())(torch.randn(BATCH, LATENTS, 2)).any()
+    assert not hessian(decoder, z, x, Gaussian()).any()
+    assert not log_determinant(at, BETA, generator=torch.Generator().manual_seed(0)).value.any()
+    cases: list[tuple[Estimator, Structure]] = [
+        *((one, Full()) for one in (Exact(), Lanczos(2), Trace(Signs(1)), Fraction(Exact(), 0.5))),
+        *((one, Diagonal()) for one in (Columns(1), Secants(1))),
+    ]
+    for estimator, structure in cases:
+        eta, penalty = estimator.penalty(at, structure, BETA)
+        assert not penalty.any()
+        if eta.requires_grad:
+            (slope,) = torch.autograd.grad((eta.sum() + penalty.sum()), weight)
+            torch.testing.assert_close(slope, torch.full((3,), float(BATCH)).to(slope))
+    found = inspect(callables(encode=lambda x: x[:, :2], decode=decoder), x, beta=0.2)
+    assert (found.trace, found.log_det.value, found.effective_dimension) == (0.0, 0.0, 0.0)
 
 
 def test_the_decoders_own_errors_stay_as_they_are() -> None:

@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import jacrev
+from torch.autograd import forward_ad
+from torch.func import jacrev, jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from curvae.curvature import Operator, columns, hessian, jacobian, pushforward
-from curvae.errors import InputError
+from curvae import regulariser
+from curvae.curvature import Exact, Operator, Secants, columns, hessian, jacobian, pushforward
+from curvae.errors import DerivativeError, InputError
 from curvae.likelihoods import Gaussian
 from curvae.nn import MLPDecoder, SameConvTranspose2d
+from curvae.posteriors import Diagonal
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -247,3 +250,34 @@ def test_bad_shapes_and_chunks() -> None:
     for indices in (torch.zeros(3, 1), torch.zeros(2), torch.zeros(2, 0)):
         with pytest.raises(InputError):
             columns(decoder, z, indices.long())
+
+
+def _regularised(estimator: Any) -> Callable[[nn.Module, Tensor], Tensor]:
+    return lambda decoder, z: regulariser(
+        decoder, z, 0.2, structure=Diagonal(), estimator=estimator, generator=torch.Generator().manual_seed(0)
+    )
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda decoder, z: columns(decoder, z, torch.zeros(2, 1, dtype=torch.long)),
+        lambda decoder, z: pushforward(decoder, z, torch.ones(1, LATENTS, 1), chosen=torch.tensor([1]))[1],
+        lambda decoder, z: Operator(decoder, z, torch.zeros(2, 5), Gaussian())(torch.ones(2, LATENTS, 1)),
+        lambda decoder, z: hessian(decoder, z, torch.zeros(2, 5), Gaussian()),
+        _regularised(Exact()),
+    ],
+)
+def test_tangents_of_a_callers_own_level_are_not_lost(measure: Callable[[nn.Module, Tensor], Tensor]) -> None:
+    decoder, z = DECODERS["mlp-layernorm"](), torch.randn(2, LATENTS)
+    with forward_ad.dual_level(), pytest.raises(DerivativeError, match=r"dual_level\(\), whose .* torch.func.jvp$"):
+        measure(decoder, forward_ad.make_dual(z, torch.ones_like(z)))
+
+
+def test_secants_carry_the_tangents_of_a_callers_own_level() -> None:
+    decoder, z = DECODERS["mlp-layernorm"](), torch.randn(2, LATENTS)
+    along = torch.randn_like(z)
+    measure = _regularised(Secants(LATENTS))
+    with forward_ad.dual_level():
+        got = forward_ad.unpack_dual(measure(decoder, forward_ad.make_dual(z, along))).tangent
+    torch.testing.assert_close(got, jvp(lambda z: measure(decoder, z), (z,), (along,))[1])

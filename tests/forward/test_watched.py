@@ -72,6 +72,18 @@ def test_codes_without_a_gradient() -> None:
     assert not regulariser(lambda z: 3 * z, torch.zeros(B, 2), 0.5).requires_grad
 
 
+def test_who_cleans_gradients_himself_is_told_how() -> None:
+    decoder, z = Spectrum(), torch.zeros(B, 2, requires_grad=True)
+    for leaf in (z, decoder.linear.weight):
+        leaf.register_hook(torch.nan_to_num)
+    with pytest.raises(DerivativeError, match=r"curvature.unchecked\(\) switches this check off$"):
+        regulariser(decoder, z, 0.5).sum().backward()
+    with curvature.unchecked():
+        penalty = regulariser(decoder, z, 0.5)
+    penalty.sum().backward()
+    assert all(leaf.grad is not None and leaf.grad.isfinite().all() for leaf in (z, decoder.linear.weight))
+
+
 def test_results_without_a_gradient_have_none() -> None:
     """Of a decoder whose weights are fixed in a model that trains the rest, and of codes made in inference mode."""
     model = Autoencoder(nn.Linear(D, 8), nn.Sequential(nn.Linear(2, D), nn.Tanh()), 2)

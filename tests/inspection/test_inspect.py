@@ -6,6 +6,7 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.fft import dctn
@@ -377,6 +378,35 @@ def test_data_are_whatever_holds_samples():
     model, x = _model(Diagonal()).double(), torch.randn(9, 7, dtype=torch.float64, generator=_generator())
     found = [curvae.inspect(model, each, beta=0.1, generator=_generator()) for each in (x, x.tolist(), list(x.numpy()))]
     assert found[0].trace == pytest.approx(found[1].trace, rel=1e-12) == found[2].trace
+
+
+class Counted:
+    """Samples that know how often they were read."""
+
+    def __init__(self, values):
+        self.values, self.reads = values, 0
+
+    def __array__(self, dtype=None, copy=None):
+        self.reads += 1
+        return self.values
+
+
+def test_data_of_every_kind_are_read_once_and_checked_alike():
+    model, x = _model(Diagonal()), torch.randn(40, 7, generator=_generator())
+    drawn = torch.randperm(40, generator=_generator())[:4]
+    spared = next(number for number in range(1, 40) if number not in drawn)
+    x[spared] = torch.nan
+    counted = Counted(x.numpy())
+    kinds = (x, x.numpy(), x.tolist(), counted)
+    traces = {curvae.inspect(model, kind, beta=0.1, samples=4, generator=_generator()).trace for kind in kinds}
+    assert (len(traces), counted.reads) == (1, 1)
+    x[drawn] = torch.nan
+    for kind in (x.numpy(), x.tolist(), pd.DataFrame(x.numpy())):
+        with pytest.raises(InputError, match="x: sample 0 holds NaN, infinity"):
+            curvae.inspect(model, kind, samples=4, generator=_generator())
+    for kind in (pd.DataFrame({"name": ["a", "b"]}), np.array([["a"], ["b"]]), [[1j], [2.0]]):
+        with pytest.raises(InputError, match="^x holds .* expected real numbers"):
+            curvae.inspect(model, kind)
 
 
 def _exponential():

@@ -214,6 +214,22 @@ def test_several_devices_need_a_folder_that_all_see() -> None:
         fit(steps.build((6,)), torch.rand(20, 6), BetaVAE(0.2), steps=2, devices=2)
 
 
+def test_of_srun_s_tasks_the_first_tells_how_data_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``fit`` reads data before it trains; tasks of one device each are strangers, and each tells."""
+    slurm = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1", "SLURM_STEP_NODELIST": "127.0.0.1"}
+    launcher = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    monkeypatch.setattr("curvae.training.fit._data", lambda *_: pytest.fail(f"as {os.environ.get('RANK')}"))
+    for devices, rank in ((1, None), (2, "1")):
+        with monkeypatch.context() as place:
+            for name in launcher:
+                place.setenv(name, "")  # so that what is set meanwhile is taken back
+                place.delenv(name)
+            for name, value in slurm.items():
+                place.setenv(name, value)
+            with pytest.raises(pytest.fail.Exception, match=f"as {rank}"):
+                fit(steps.build((6,)), "x.npy", BetaVAE(0.2), steps=2, devices=devices, out=tmp_path / "run")
+
+
 MODEL = """
 import os
 import numpy as np, torch

@@ -343,8 +343,76 @@ def test_a_structure_of_ones_own_is_never_taken_for_another(x: np.ndarray, tmp_p
     # what needs no structure, or is given one, asks for nothing
     np.testing.assert_array_equal(alone.encode(x, structure=posteriors.Diagonal()).std ** 2, diagonal)
     np.testing.assert_array_equal(alone.reconstruct(x), run.reconstruct(x))
-    with pytest.raises(InputError, match="the structure is a Halved, which has no name in a run"):
-        fit(net(Halved()), x, objectives.BetaVAE(0.2), steps=2, **CPU)
+
+
+def test_a_posterior_of_ones_own_is_trained_and_named_again(x: np.ndarray, tmp_path: Path) -> None:
+    settings = {"out": tmp_path / "run", **CPU}
+    run = fit(net(Halved()), x, objectives.BetaVAE(0.2), steps=2, **settings)
+    assert (run.config.objective, run.config.structure) == ("beta-vae", "python")
+    run = fit(net(Halved()), x, objectives.BetaVAE(0.2), steps=4, resume=True, **settings)
+    again = Run.open(tmp_path / "run", model=lambda: net(Halved()))
+    np.testing.assert_array_equal(again.encode(x).std, run.encode(x).std)
+    assert type(again.noise(again.model())[1]) is Halved
+    assert run.evaluate().own_posterior
+    halved = Halved()
+    default = Run.open(tmp_path / "run", model=lambda shape, structure=halved: net(structure))
+    np.testing.assert_array_equal(default.encode(x).std, run.encode(x).std)
+    for other, message in (
+        (posteriors.Diagonal(), "structure is python but the model of .* has diagonal"),
+        (None, "needs a posterior, but the model of .* has none"),
+    ):
+        with pytest.raises(InputError, match=message):
+            Run.open(tmp_path / "run", model=net(other)).encode(x)
+    with pytest.raises(InputError, match=r"another posterior: Other\(\) \(was Halved\(\)\); hand over the one"):
+        fit(net(type("Other", (Halved,), {})()), x, objectives.BetaVAE(0.2), steps=5, resume=True, **settings)
+    fit(net(posteriors.Diagonal()), x, objectives.BetaVAE(0.2), steps=2, out=tmp_path / "named", **CPU)
+    with pytest.raises(InputError, match="structure is diagonal but the model of .* has a Halved"):
+        Run.open(tmp_path / "named", model=lambda: net(Halved())).encode(x)
+
+
+class Absolute:
+    """An objective of one's own."""
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+
+    def __call__(self, model: Autoencoder, x: torch.Tensor, generator: torch.Generator | None = None) -> Terms:
+        return Terms({"nll": self.weight * (model.reconstruct(x) - x).abs().sum(1)})
+
+
+def _columns(count: int) -> Any:
+    return objectives.GRAE(0.2, structure=Halved(), estimator=Columns(count))
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        (lambda: Absolute(1.0), lambda: Absolute(2.0)),
+        (lambda: Absolute(1.0), lambda: Absolute(1.0).__call__),
+        (lambda: _columns(1), lambda: _columns(2)),
+        (lambda: _columns(1), lambda: objectives.GRAE(0.2, structure=type("Other", (Halved,), {})())),
+        (lambda: objectives.GRAE(0.2, expansion=0.1), lambda: objectives.GRAE(0.2, expansion=0.2)),
+        (
+            lambda: objectives.BetaVAE(0.2, likelihoods.Masked(likelihoods.Gaussian())),
+            lambda: objectives.BetaVAE(0.2, likelihoods.Masked(likelihoods.Laplace())),
+        ),
+    ],
+)
+def test_a_run_of_python_goes_on_with_its_own_objective_alone(
+    first: Callable[[], Any], other: Callable[[], Any], x: np.ndarray, tmp_path: Path
+) -> None:
+    structure = posteriors.Diagonal() if isinstance(first(), objectives.BetaVAE) else None
+    settings = {"out": tmp_path / "run", **CPU}
+    fit(net(structure), x, first(), steps=2, **settings)
+    kept = (tmp_path / "run" / "config.json").read_bytes()
+    for steps in (2, 3):
+        with pytest.raises(
+            InputError, match="cannot be resumed with another objective: .* hand over the one"
+        ) as caught:
+            fit(net(structure), x, other(), steps=steps, resume=True, **settings)
+        assert "\n" not in str(caught.value)
+    assert (tmp_path / "run" / "config.json").read_bytes() == kept
+    assert fit(net(structure), x, first(), steps=3, resume=True, **settings).finished
 
 
 def test_an_objective_of_ones_own(x: np.ndarray, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def hessian_products(
     with statistics, differentiable():
         eta = check_output(fn(z), z)
     statistics.update_running(statistics.seen)
-    _check_curved(likelihood, eta.detach().to(z.dtype), x)
+    _check_curved(likelihood, eta.detach().to(z.dtype).contiguous(), x)
 
     def decode(point: Float[Tensor, "B *L"]) -> Float[Tensor, "B *D"]:
         with noise.again(), FixedStatistics(known=statistics.seen), differentiable():
@@ -94,7 +94,8 @@ def hessian_products(
         return jvp(grad(log_likelihood), (z,), (tangent,))[1]
 
     def forward() -> Float[Tensor, "B *L K"]:
-        return vmap(along, in_dims=-1, out_dims=-1, randomness="same", chunk_size=size)(tangents)
+        # not out_dims=-1, with which PyTorch writes beside its memory where nothing depends on the tangents
+        return vmap(along, in_dims=-1, randomness="same", chunk_size=size)(tangents).movedim(0, -1)
 
     def reverse(refused: RuntimeError) -> Float[Tensor, "B *L K"]:
         def gradient(point: Float[Tensor, "B *L"]) -> Float[Tensor, "B *L"]:

@@ -111,7 +111,7 @@ class Operator(OneLine):
         r"""$J^\top u$, with one forward pass for all products."""
 
         def forward() -> Tensor:
-            return vmap(lambda cotangent: self._pulled(cotangent)[0], in_dims=-1, out_dims=-1)(cotangents)
+            return vmap(lambda cotangent: self._pulled(cotangent)[0], in_dims=-1)(cotangents).movedim(0, -1)
 
         def reverse(refused: RuntimeError) -> Tensor:
             return (
@@ -136,7 +136,8 @@ class Operator(OneLine):
 
         def forward() -> Tensor:
             with without_hooks():
-                return vmap(along, in_dims=-1, out_dims=-1, randomness="same")(tangents)
+                # not out_dims=-1, with which PyTorch writes beside its memory where the decoder is constant
+                return vmap(along, in_dims=-1, randomness="same")(tangents).movedim(0, -1)
 
         def reverse(refused: RuntimeError) -> Tensor:
             return self._linearised(z, known, refused).push(tangents.movedim(-1, 0)).movedim(0, -1)

@@ -74,10 +74,6 @@ def _checked_tensor(x: Tensor, name: str) -> Shaped[Tensor, "..."]:
 def _from_array(x: Any, dtype: torch.dtype, name: str) -> Shaped[Tensor, "..."]:
     """A copy, in this machine's byte order and of a type that PyTorch has: bytes stay bytes."""
     array = as_array(x, name)
-    if array.dtype.kind not in "biuf":
-        what = "complex numbers" if array.dtype.kind == "c" else f"{array.dtype} values"
-        hint = "; choose the columns that are numbers" if array.dtype.kind == "O" and hasattr(x, "columns") else ""
-        raise InputError(f"{name} holds {what}; {_EXPECTED}{hint}")
     wanted = np.uint8 if array.dtype == np.uint8 else _TYPES[dtype]
     with np.errstate(over="ignore"):  # what becomes infinite is refused with the rest
         return torch.from_numpy(np.array(array, dtype=wanted, order="C", subok=False))
@@ -87,7 +83,7 @@ def as_array(x: Any, name: str = "x") -> Shaped[np.ndarray, "..."]:
     """An array of what :func:`as_samples` reads, in its own type: bytes stay bytes.
 
     Raises:
-        InputError: sparse or masked samples, or what is no array.
+        InputError: sparse or masked samples, or what is no array of real numbers.
 
     Example:
         >>> as_array([torch.zeros(2, dtype=torch.uint8)]).dtype
@@ -102,9 +98,14 @@ def as_array(x: Any, name: str = "x") -> Shaped[np.ndarray, "..."]:
     if not isinstance(x, list | tuple) and not hasattr(x, "__array__"):
         raise InputError(f"{name} is of type {type(x).__name__}; {_EXPECTED}")
     try:
-        return np.asarray(x)
+        array = np.asarray(x)
     except (ValueError, TypeError) as error:  # rows of different lengths
         raise InputError(f"{name} cannot be made one array ({' '.join(str(error).split())}); {_EXPECTED}") from error
+    if array.dtype.kind not in "biuf":
+        what = "complex numbers" if array.dtype.kind == "c" else f"{array.dtype} values"
+        hint = "; choose the columns that are numbers" if array.dtype.kind == "O" and hasattr(x, "columns") else ""
+        raise InputError(f"{name} holds {what}; {_EXPECTED}{hint}")
+    return array
 
 
 def _check_finite(values: Float[Tensor, "N *D"], name: str, first: int, missing: bool) -> None:

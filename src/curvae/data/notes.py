@@ -5,8 +5,21 @@ from __future__ import annotations
 import os
 import sys
 
+from torch import distributed as dist
+
 
 def note(line: str) -> None:
     """Say it on stderr, on one line; of several processes that read the same data the first one does."""
-    if os.environ.get("RANK", "0") == "0":
+    if _speaks():
         print(f"note: {' '.join(line.split())}", file=sys.stderr)
+
+
+def _speaks() -> bool:
+    """Whether this process is the first, as PyTorch says where the processes are connected, and else their launcher.
+
+    Tasks of srun may be strangers to each other, of which each speaks: one that trains with others has taken srun's
+    numbers for a launcher's before it reads data.
+    """
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank() == 0
+    return os.environ.get("RANK", "0") == "0"

@@ -29,7 +29,7 @@ class Noise:
             yield
 
     def drawn(self) -> bool:
-        """Whether anything was drawn since."""
+        """Whether the generators are in another state now."""
         now = Noise(self._device)
         same = torch.equal(self._cpu, now._cpu) and (self._own is None or torch.equal(self._own, now._own))
         return not same

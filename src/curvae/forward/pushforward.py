@@ -63,7 +63,8 @@ def pushforward(
         InputError: if the shapes do not fit, ``chunk_size`` is not ≥ 1, ``chosen`` are not m different samples, ``fn``
             does not return one tensor or cannot be differentiated, batch normalisation in train mode gets one value
             for each channel, or at the decoder's first use (:func:`~curvae.forward.first_use.check_first_use`).
-        DerivativeError: (one of these) in a backward pass, where ``fn`` has no finite second derivatives.
+        DerivativeError: (one of these) in a backward pass, where ``fn`` has no finite second derivatives; inside a
+            ``torch.autograd.forward_ad.dual_level()``: the outer derivative of ``torch.func.jvp`` is right.
 
     Example:
         >>> eta, columns = pushforward(torch.sin, torch.zeros(1, 2), torch.ones(1, 2, 1))

@@ -27,6 +27,13 @@ from curvae.forward.statistics import Counters, FixedStatistics
 _alone: dict[Hashable, tuple[weakref.ref[Any], bool]] = {}
 
 
+_SHIFTS = (
+    "the decoder draws as many random numbers as its latents say (RReLU in train mode does, one for each negative "
+    "input), so that a step would meet other noise; use eval mode, another layer, or an estimator of derivatives "
+    "such as Columns"
+)
+
+
 class Differences:
     r"""$g(z)$, and $g(z+v)-g(z)$ for as many steps $v$ as wanted; differentiable in all of them and in the decoder.
 
@@ -56,7 +63,7 @@ class Differences:
         tensor([[3.0000, 1.2500]])
     """
 
-    @one_at_a_time()
+    @one_at_a_time(derivatives=False)
     def __init__(self, fn: Decoder, z: Float[Tensor, "B *L"]) -> None:
         check_latents(z)
         self.z, self._opaque = z, _opaque(fn)
@@ -76,7 +83,7 @@ class Differences:
         self._seen = statistics.seen
         self._follows_part = self._look()
 
-    @one_at_a_time()
+    @one_at_a_time(derivatives=False)
     def __call__(
         self, steps: Float[Tensor, "m *L K"], chosen: Int[Tensor, " m"] | None = None
     ) -> Float[Tensor, "m *D K"]:
@@ -133,11 +140,21 @@ class Differences:
             return False  # it changes from call to call
         step = half.view(-1, *[1] * (self.z.dim() - 1)) * self.z.std().clamp(min=0.1)
         if checked() and not _close(self._decode(self.z + step)[~half], self.eta[~half]):
-            raise InputError(MIXES)
+            raise InputError(_SHIFTS if self._shifts(step) else MIXES)
         try:
             return _close(self._decode(self.z[half], half), self.eta[half])
         except (RuntimeError, IndexError, ValueError):  # it holds something of every sample, of another shape
             return False
+
+    def _shifts(self, step: Float[Tensor, "B *L"]) -> bool:
+        """Whether a pass draws more random numbers, or fewer, after a step."""
+        known = FixedStatistics(known=self._seen, derivatives=False)
+        with self._noise.again():
+            self._under(known, self.z)
+            after = Noise(self.z.device)
+        with self._noise.again():
+            self._under(known, self.z + step)
+            return after.drawn()
 
 
 def _close(one: Tensor, other: Tensor) -> bool:

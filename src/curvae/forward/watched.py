@@ -14,6 +14,7 @@ from curvae._transforms import is_batched
 from curvae._typing import Float, Tensor
 from curvae.errors import DerivativeError
 from curvae.forward.first_use import leaves_of, ordinary
+from curvae.forward.hidden import OFF
 from curvae.forward.identity import identity, parts
 from curvae.forward.looks import looks
 
@@ -25,7 +26,9 @@ def watched(
 
     A backward pass in which finite gradients of the latter come out as others of the latents raises a
     ``DerivativeError``. In half precision, and under autocast on a GPU, a loss may be scaled up to where its gradients
-    overflow on purpose, and none is looked at. What had no gradient without this has none with it.
+    overflow on purpose, and none is looked at. What had no gradient without this has none with it. A hook of the
+    caller's own that cleans gradients runs later, on the latents or the weights: he calls the decoder inside
+    ``curvature.unchecked()``.
 
     Example:
         >>> z = torch.zeros(1, 2, requires_grad=True)
@@ -53,7 +56,7 @@ def watched(
             raise DerivativeError(
                 "the gradient of the decoder's derivatives is not finite where that of the loss is: PyTorch has no "
                 "second derivative there of one of the decoder's operations (such as eigvalsh at equal eigenvalues), "
-                "or it overflows; use other operations, or estimator Secants"
+                f"or it overflows; use other operations, or estimator Secants{OFF}"
             )
 
     @unserializable_hook  # type: ignore[untyped-decorator]

@@ -14,7 +14,6 @@ from curvae._checks import positive
 from curvae._random import stream
 from curvae.adapters import adapt
 from curvae.conditioned import Conditioned
-from curvae.data import as_samples
 from curvae.data.convert import as_array
 from curvae.errors import InputError
 from curvae.inspection.advice import advise
@@ -59,7 +58,7 @@ def inspect(
         model: a :class:`~curvae.autoencoder.Model`, or one of diffusers, pythae or scvi-tools; others through
             :mod:`curvae.adapters`. Looked at in eval mode, in its own precision: ``model.double()`` for more.
         x: data ``[N, *D]`` as the model takes them, of any kind that :func:`curvae.data.as_samples` reads; uint8 pixels
-            are brought to the range that it wants.
+            are brought to the range that it wants. The samples that are drawn are checked, and the first one.
         beta: β that the maker trained at, **summed over outputs and latents** (:mod:`curvae.beta` converts); default
             the adapter's, if it knows. Where there is none, β̂ takes its place.
         generator: source of randomness.
@@ -89,9 +88,7 @@ def inspect(
             "adapters.callables(encode=lambda x: model.encode(x, c.expand(len(x), -1)), decode=…)"
         )
     model = adapt(model)
-    if not isinstance(x, torch.Tensor | np.ndarray):
-        as_samples(x, dtype=torch.float64, missing=True)  # all of them, with its messages
-        x = as_array(x)  # and pixels as pixels
+    x = x if isinstance(x, torch.Tensor) else as_array(x)  # pixels stay pixels
     with deployed(model):
         subject = subject_of(model, _some(x, 1, None), likelihood)  # d, before the number of samples is chosen
         budget = Budget.of(products, subject.latents, subject.bands)

@@ -175,13 +175,14 @@ def _structure_was_handed(config: RunConfig) -> bool:
 def structure_to_build(config: RunConfig) -> Structure | None:
     """That of the posterior which a run's model is built with; None is a model without one.
 
-    A structure that was handed over is that of an objective, which optimises the posterior away.
+    A structure that was handed over is that of an objective, which optimises the posterior away, or one that a model
+    of one's own brings.
 
     Example:
         >>> structure_to_build(RunConfig(data="toy", objective="beta-vae", structure="block:2"))
         BlockDiagonal(2)
     """
-    deterministic = config.objective in DETERMINISTIC or _structure_was_handed(config)
+    deterministic = config.objective in DETERMINISTIC or config.structure == PYTHON
     return None if deterministic else build_structure(config.structure)
 
 

@@ -20,6 +20,7 @@ from curvae.objectives import Terms
 from curvae.posteriors import Structure
 from curvae.runs.builder import source_digest
 from curvae.runs.config import RunConfig
+from curvae.runs.described import unnamed
 from curvae.runs.documents import read_document, write_document
 from curvae.runs.evaluated import read_evaluation, write_evaluation
 from curvae.runs.export import load_model, model_document
@@ -77,7 +78,8 @@ class Folder(OneLine):
         """Begin a run in a new or empty folder, or in one where a start was killed before this.
 
         Whoever shares the folder with other processes holds it (:func:`locked`). The digest of the file in which
-        ``build`` stands, what makes a model of one's own, is kept under ``"model"`` of the environment.
+        ``build`` stands, what makes a model of one's own, is kept under ``"model"`` of the environment, and what is
+        known of an objective or a posterior of one's own under ``"objective"`` and ``"posterior"``.
 
         Raises:
             InputError: the path is in use, or cannot be written.
@@ -98,7 +100,7 @@ class Folder(OneLine):
             data["condition"] = dataset.coding.to_json()
         build = None if handed is None else handed.model
         source = None if build is None or isinstance(build, Autoencoder) else source_digest(build)
-        made = environment(device) | ({} if source is None else {"model": source})
+        made = environment(device) | ({} if source is None else {"model": source}) | unnamed(config, handed or Handed())
         run = cls(path, config, data, made, handed=handed or Handed())
         try:
             run._write()

@@ -60,8 +60,8 @@ def noise_of(
 ) -> tuple[Likelihood, Structure | None]:
     """Observation model and covariance structure that a run is measured with.
 
-    Those of its configuration; where that has no word for them, those of the objective that was handed over. The
-    structure is None where it was handed over with an objective that is not at hand now.
+    Those of its configuration; where that has no word for them, those of the objective that was handed over, or of the
+    model's posterior. The structure is None where it was handed over with an objective that is not at hand now.
 
     Raises:
         InputError: neither says the observation model.
@@ -74,7 +74,7 @@ def noise_of(
     """
     structure = getattr(objective, "structure", None)
     if config.objective != PYTHON or not isinstance(structure, Structure):
-        structure = None if config.structure == PYTHON else build_structure(config.structure)
+        structure = model.structure if config.structure == PYTHON else build_structure(config.structure)
     if config.likelihood != PYTHON:
         return likelihood_of(config, model), structure
     own = dict(model.named_children()).get("likelihood", getattr(objective, "likelihood", None))

@@ -75,7 +75,8 @@ def _options(build: Build, config: RunConfig, free: Collection[str]) -> dict[str
     options: dict[str, Any] = {}
     if takes(build, "latents") and not ("latents" in free and has_default(build, "latents")):
         options["latents"] = config.latents
-    if takes(build, "structure"):
+    own = config.structure == PYTHON != config.objective  # that of a posterior, which the builder brings
+    if takes(build, "structure") and not (own and has_default(build, "structure")):
         options["structure"] = structure_to_build(config)
     if takes(build, "conditions"):
         options["conditions"] = config.condition_size
@@ -223,6 +224,18 @@ def structure_name(structure: Structure) -> str:
     return "full"
 
 
+def name_or_python(structure: Structure) -> str:
+    """The same, and ``"python"`` for a structure without a name.
+
+    Example:
+        >>> name_or_python(Full()), name_or_python(type("Mine", (Full,), {})())
+        ('full', 'python')
+    """
+    with suppress(InputError):
+        return structure_name(structure)
+    return PYTHON
+
+
 def _with_latents(name: str, build: Build, model: Autoencoder, config: RunConfig, free: Collection[str]) -> RunConfig:
     if model.latents == config.latents or "latents" in free:
         return replace(config, latents=model.latents)
@@ -252,12 +265,13 @@ def _with_structure(name: str, model: Autoencoder, config: RunConfig, free: Coll
             "Autoencoder(…, structure=Diagonal()), of curvae.posteriors (for --model the function may have a parameter "
             "structure)"
         )
-    found = structure_name(model.structure)
-    if found != config.structure and structure_name(build_structure(config.structure)) != found:
+    found, known = name_or_python(model.structure), config.structure
+    if found not in (known, known if known == PYTHON else structure_name(build_structure(known))):
         if "structure" not in free:
+            has = a_kind(model.structure) if found == PYTHON else found
             raise InputError(
-                f"structure is {config.structure} but the model of {name} has {found}; leave the option out, or give "
-                "the function a parameter structure and use it"
+                f"structure is {known} but the model of {name} has {has}; leave the option out, or give the function a "
+                "parameter structure and use it"
             )
         return replace(config, structure=found)
     return config

@@ -27,7 +27,7 @@ from curvae.likelihoods import (
 from curvae.objectives import GRAE, RAE, BetaVAE, Taylor, Terms
 from curvae.posteriors import Structure
 from curvae.runs.fields import PYTHON
-from curvae.runs.own_run import structure_name
+from curvae.runs.own_run import name_or_python, structure_name
 from curvae.runs.parts import build_estimator
 
 # each with the attributes that follow the name
@@ -71,9 +71,6 @@ def spelled(objective: Callable[..., Terms]) -> dict[str, Any]:
 def spelled_with(objective: Callable[..., Terms], model: Autoencoder) -> dict[str, Any]:
     """The same with the structure of the model's posterior, where the objective has none of its own.
 
-    Raises:
-        InputError: that structure has no name.
-
     Example:
         >>> from torch import nn
         >>> from curvae.posteriors import Full
@@ -83,7 +80,7 @@ def spelled_with(objective: Callable[..., Terms], model: Autoencoder) -> dict[st
     """
     found = spelled(objective)
     if "structure" not in found and model.structure is not None:
-        found["structure"] = structure_name(model.structure)
+        found["structure"] = name_or_python(model.structure)
     return found
 
 
@@ -205,7 +202,5 @@ def _unspelled(objective: Callable[..., Terms]) -> dict[str, Any]:
         with suppress(InputError):
             found["likelihood"] = likelihood_name(likelihood)
     if isinstance(structure, Structure):
-        found["structure"] = PYTHON
-        with suppress(InputError):
-            found["structure"] = structure_name(structure)
+        found["structure"] = name_or_python(structure)
     return found

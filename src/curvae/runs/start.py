@@ -9,6 +9,7 @@ from curvae.data import Dataset
 from curvae.errors import InputError
 from curvae.runs.config import RunConfig
 from curvae.runs.export import check_tensors, exported_weights, model_document
+from curvae.runs.fields import PYTHON
 from curvae.runs.run import Run
 
 # what the other run must have; a head for Σ and a noise that is learned may be new
@@ -35,7 +36,7 @@ def start_from(folder: Path, model: Autoencoder, config: RunConfig) -> list[str]
     unlike = [
         prefix
         for prefix, differ in (
-            ("factor_head.", other.structure != config.structure),
+            ("factor_head.", other.structure != config.structure or other.structure == PYTHON),
             ("likelihood.", other.likelihood != config.likelihood),
         )
         if differ

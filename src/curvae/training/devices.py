@@ -149,9 +149,7 @@ def launched(devices: int) -> Group | None:
         InputError: there are others, but not as many as asked for.
     """
     if _Place.found is None:
-        if "RANK" not in os.environ and devices > 1 and int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
-            _take_from_slurm()
-        if not is_launched():
+        if not is_launched(devices):
             return None
         _Place.found = next(dist.rendezvous("env://", timeout=_TIMEOUT))  # type: ignore[attr-defined]
     store, rank, size = _Place.found
@@ -162,8 +160,13 @@ def launched(devices: int) -> Group | None:
     return Group(numbered(store, _Place.trainings), rank, size)
 
 
-def is_launched() -> bool:
-    """Whether torchrun, or what sets the same variables, has started this process and others."""
+def is_launched(devices: int) -> bool:
+    """Whether torchrun, what sets the same variables, or srun for several devices has started this process and others.
+
+    From then on it has the variables of torchrun.
+    """
+    if "RANK" not in os.environ and devices > 1 and int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        _take_from_slurm()
     return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 

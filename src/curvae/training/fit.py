@@ -142,6 +142,10 @@ def fit(
             raise InputError(f"callbacks has {shown(callback)}; expected callbacks of lightning.pytorch")
     if out is not None and not isinstance(out, str | Path):
         raise InputError(f"out is {shown(out)}; expected the path of a folder")
+    devices = checked_field("devices", "int", devices)
+    # asked before data are read, of which the first process alone is to tell
+    if (is_launched(devices) or devices != 1) and out is None:
+        raise InputError("several devices without out; say which run folder the processes share")
     missing = takes_missing(getattr(objective, "likelihood", None))
     dataset, source = _data(data, validation, take, seed, condition, missing)
     if not isinstance(batch_size, int | None):  # a number of NumPy's, say
@@ -177,8 +181,6 @@ def fit(
         log_every=log_every,
         logger=logger if isinstance(logger, str) else "",
     )
-    if out is None and (devices != 1 or is_launched()):
-        raise InputError("several devices without out; say which run folder the processes share")
     if resume and out is None:
         raise InputError("resume is True without out; say which run folder to go on with")
     temporary = Temporary() if out is None else None

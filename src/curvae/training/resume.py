@@ -12,6 +12,7 @@ from curvae.data.reasons import reason
 from curvae.errors import InputError
 from curvae.files import write_atomic
 from curvae.runs import Run, RunConfig
+from curvae.runs.described import unnamed
 from curvae.runs.lines import read_lines
 from curvae.training.checkpoint import Checkpoint
 from curvae.training.schedule import learning_rate
@@ -37,6 +38,13 @@ def changes(run: Run, config: RunConfig) -> list[str]:
             f"{run.path} cannot be resumed with another configuration: {values}; leave them as they were or start a "
             "new run"
         )
+    for name, now in unnamed(config, run.handed).items():
+        was = run.environment.get(name, now)  # runs of older versions do not say
+        if was != now:
+            raise InputError(
+                f"{run.path} cannot be resumed with another {name}: {now} (was {was}); hand over the one it was begun "
+                "with or start a new run"
+            )
     return names
 
 
