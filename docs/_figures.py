@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
+from itertools import chain
 from statistics import fmean
 from typing import Any
 
@@ -45,21 +47,26 @@ def demo_difference(key: str) -> str:
 
 
 def blocks_summary(figure: str) -> dict[str, Any]:
-    """A summary; each setting has a list of ``seeds``, of which further ones were trained in calls of their own."""
-    summary, *others = (deepcopy(read(name)) for name in (f"{figure}/summary.json", *_more(figure)))  # kept by read
+    """A summary; each setting has a list of ``seeds``."""
+    summary, *others = _seeds(figure)
     for setting in summary["settings"]:
         setting["seeds"] = [dict(setting)]
     for other in others:
-        summary["config"]["training"]["seeds"] += other["config"]["training"]["seeds"]
-        summary["trained_under"] += other["trained_under"]
         for setting, again in zip(summary["settings"], other["settings"], strict=True):
             assert all(setting[key] == again[key] for key in ("beta", "latents", "block"))
             setting["seeds"].append(again)
     return summary
 
 
-def _more(figure: str) -> list[str]:
-    return sorted(str(path.relative_to(RESULTS)) for path in (RESULTS / figure).glob("seed*/summary.json"))
+def _seeds(figure: str) -> list[dict[str, Any]]:
+    """Summaries of calls that differ in their seeds alone; the first has the seeds and commits of all."""
+    more = sorted(str(path.relative_to(RESULTS)) for path in (RESULTS / figure).glob("seed*/summary.json"))
+    calls = [deepcopy(read(name)) for name in (f"{figure}/summary.json", *more)]  # read keeps what it has read
+    seeds = [call["config"]["training"].pop("seeds") for call in calls]
+    assert all(call["config"] == calls[0]["config"] for call in calls)
+    calls[0]["config"]["training"]["seeds"] = list(chain(*seeds))
+    calls[0]["trained_under"] = list(chain(*(call["trained_under"] for call in calls)))
+    return calls
 
 
 def blocks_table(figure: str) -> str:
@@ -114,25 +121,36 @@ def blocks_found(figure: str) -> dict[str, str]:
 # --- figure 3 -------------------------------------------------------------------------------------------------------
 
 
+def curves_summary() -> dict[str, Any]:
+    """A summary, with the objectives and gaps of every seed in a list ``seeds``."""
+    summary, *others = _seeds("fig3")
+    return summary | {"seeds": [each["blocks"] for each in (summary, *others)]}
+
+
 def gaps_table() -> str:
-    """The gaps between the three objectives at the end of training, as shares of (7)."""
-    summary = read("fig3/summary.json")
+    """The gaps between the three objectives at the end of training, as shares of (7), seed by seed."""
+    summary = curves_summary()
+
+    def cell(size: str, gap: str, index: int, show: Callable[[dict[str, float], float], str]) -> str:
+        last = [
+            (blocks[size]["gaps"][-1][gap], blocks[size]["objectives"][-1]["taylor"]) for blocks in summary["seeds"]
+        ]
+        return ", ".join(show(gaps[index], 100 / taylor[index]["value"]) for gaps, taylor in last) + " %"
+
     rows = []
     for index, beta in enumerate(summary["betas"]):
-        last = {size: (block["objectives"][-1], block["gaps"][-1]) for size, block in summary["blocks"].items()}
-        taylor = {size: objectives["taylor"][index]["value"] for size, (objectives, _) in last.items()}
-        shares = [percent(gaps["(7) − (13)"][index]["value"] / taylor[size]) for size, (_, gaps) in last.items()]
-        left_out = interval(last["1"][1]["(2) − (7)"][index], 1, 100 / taylor["1"])
-        rows.append([f"{beta:g}", *shares, f"{left_out} %"])
+        price = [cell(size, "(7) − (13)", index, lambda p, scale: num(p["value"] * scale, 1)) for size in "123"]
+        rows.append([f"{beta:g}", *price, cell("1", "(2) − (7)", index, lambda p, scale: interval(p, 1, scale))])
     head = ["β", "(7) − (13), diagonal Σ", "blocks of 2", "blocks of 3", "(2) − (7), diagonal Σ"]
     return table(head, rows)
 
 
-def family_share() -> float:
+def family_share() -> str:
     """What part of (7) − (13) is the price of the diagonal family, at β = 0.2."""
-    summary = read("fig3/summary.json")
-    gaps, index = summary["blocks"]["1"]["gaps"][-1], summary["betas"].index(0.2)
-    return gaps["family − (13)"][index]["value"] / gaps["(7) − (13)"][index]["value"]
+    summary = curves_summary()
+    gaps, index = [blocks["1"]["gaps"][-1] for blocks in summary["seeds"]], summary["betas"].index(0.2)
+    shares = [each["family − (13)"][index]["value"] / each["(7) − (13)"][index]["value"] for each in gaps]
+    return " and ".join(dict.fromkeys(percent(share, 0) for share in shares))
 
 
 # --- table 1 and figure 4 -------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from _figures import LONGER, beyond_orders, blocks_summary
+from _figures import LONGER, beyond_orders, blocks_summary, curves_summary
 from _numbers import RESULTS, counted, interval, num, read, side, span, table
 
 from curvae._extras import listed
@@ -102,7 +102,7 @@ def curves(summary: dict[str, Any]) -> Judged:
 
     def shares(gap: str) -> list[list[dict[str, float]]]:
         found = []
-        for block in summary["blocks"].values():
+        for block in (block for blocks in summary["seeds"] for block in blocks.values()):
             taylor, gaps = block["objectives"][-1]["taylor"], block["gaps"][-1][gap]
             pairs = zip(gaps, taylor, strict=True)
             found.append([{key: 100 * part[key] / all_["value"] for key in part} for part, all_ in pairs])
@@ -115,7 +115,7 @@ def curves(summary: dict[str, Any]) -> Judged:
     worst = [max((p for block in gap for p in block), key=lambda part: abs(part["value"])) for gap in (left_out, price)]
     text = (
         f"largest share of (7): {interval(worst[0], 1)} % for (2) − (7), {interval(worst[1], 1)} % for (7) − (13); "
-        f"{'' if smallest_first else 'not '}smallest at the smallest β for every b"
+        f"{'' if smallest_first else 'not '}smallest at the smallest β for every b and seed"
     )
     return text, _of(small + smallest_first, 2)
 
@@ -275,7 +275,8 @@ def verdicts() -> list[tuple[str, str, str, list[str], str]]:
     found = []
     for folder, (name, claim, judge) in FIGURES.items():
         if (RESULTS / folder / "summary.json").is_file():
-            summary = blocks_summary(folder) if judge is blocks else read(f"{folder}/summary.json")
+            joined = {"fig2": blocks_summary, "fig7": blocks_summary, "fig3": lambda _: curves_summary()}
+            summary = joined.get(folder, lambda name: read(f"{name}/summary.json"))(folder)
             text, verdict = judge(summary)
             found.append((name, claim, text, provenance(summary), verdict))
     name, claim, _ = FIGURES["fig4"]
