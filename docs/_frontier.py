@@ -136,9 +136,7 @@ def noise_table() -> str:
 
 def lead(way: str) -> str:
     """(2), (7) and (13) less the β-VAE's of the same seeds at the end of the long runs, where a run has got there."""
-    ways = next(iter(_long._summary()["settings"].values()))
-    last = max(ways[VAE], key=int)
-    less = ways.get(way, {}).get(last, {}).get("less_reference")
+    less = _long.lead(way)
     return "not measured" if less is None else _led(less)
 
 

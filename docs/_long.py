@@ -31,18 +31,24 @@ def ends(ways: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {way: found for way, found in last.items() if "nll" in found}
 
 
-def lead(way: str) -> dict[str, Any]:
-    """One way to train less the β-VAE at the end, in the first setting, with the step that this was."""
-    ways = next(iter(_summary()["settings"].values()))
-    last = max((step for step in ways[way] if "less_reference" in ways[way][step]), key=int)
-    return {**ways[way][last]["less_reference"], "step": int(last)}
+def first_setting() -> tuple[str, dict[str, Any], str]:
+    """Its name, its ways to train, and the last step of its β-VAEs."""
+    summary = _summary()
+    name, ways = next(iter(summary["settings"].items()))
+    return name, ways, max(ways[summary["reference"]], key=int)
+
+
+def lead(way: str) -> dict[str, Any] | None:
+    """One way to train less the β-VAE at the end, in the first setting, with the step; none that has not got there."""
+    _, ways, last = first_setting()
+    less = ways.get(way, {}).get(last, {}).get("less_reference")
+    return None if less is None else {**less, "step": int(last)}
 
 
 def told_apart() -> list[str]:
     """What surely differs between two of the ways without the noise at the end, paired by seed."""
     summary = _summary()
-    first, ways = next(iter(summary["settings"].items()))
-    last = max(ways[summary["reference"]], key=int)
+    first, _, last = first_setting()
     ends: dict[str, dict[int, Any]] = {}
     for run in summary["runs"]:
         if run["setting"] == first and last in run["steps"] and run["trained as"] != summary["reference"]:
