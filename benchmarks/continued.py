@@ -62,11 +62,11 @@ class Continuation:
 
 def continuations(config: RunConfig, lengths: Iterable[int]) -> Iterator[Continuation]:
     """A run's: as a β-VAE for each length, and, for the first, its own objective and a head as initialised."""
-    first, *_ = lengths = tuple(lengths)
+    lengths = tuple(lengths)
     yield from (Continuation(steps, as_vae=True) for steps in lengths)
-    if config.objective != "beta-vae":
-        yield Continuation(first, as_vae=True, fitted=False)
-        yield Continuation(first, as_vae=False)
+    if lengths and config.objective != "beta-vae":
+        yield Continuation(lengths[0], as_vae=True, fitted=False)
+        yield Continuation(lengths[0], as_vae=False)
 
 
 def is_longer(config: RunConfig, main: RunConfig) -> bool:
@@ -228,7 +228,9 @@ def main() -> None:
     parser.add_argument("runs", type=Path, help="the folder of run folders")
     parser.add_argument("--out", type=Path, required=True, help="where continued.json goes")
     parser.add_argument("--values", type=Path, default=Path("runs/long-values"), help="what was measured before")
-    parser.add_argument("--steps", type=int, nargs="+", default=[300, 1000], help="lengths of the continuation")
+    parser.add_argument(
+        "--steps", type=int, nargs="*", default=[300, 1000], help="lengths of the continuation, or none"
+    )
     given = parser.parse_args()
     avoid_page_faults()
     torch.set_num_threads(1)

@@ -143,6 +143,12 @@ def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
         long.evaluate(tmp_path, tmp_path / "out", tmp_path / "values", SCALE)
 
 
+def test_without_lengths_nothing_is_continued() -> None:
+    config = RunConfig(objective="grae")
+    assert list(continued.continuations(config, ())) == []
+    assert len(list(continued.continuations(config, (3,)))) == 3
+
+
 def test_continued_runs_are_measured_beside_their_ends(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
