@@ -79,7 +79,7 @@ def test_second_differences_of_an_affine_decoder_are_gauss_newtons() -> None:
 
 
 def test_second_differences_are_nearer_to_what_noise_costs() -> None:
-    """(2) by Gauss-Hermite quadrature is lower at their widths, where residuals meet a decoder that bends."""
+    """(2) by Gauss-Hermite quadrature is lower at their widths, about modes, where residuals meet a bent decoder."""
     decoder = nn.Sequential(nn.Linear(1, 20), nn.Tanh(), nn.Linear(20, 5))
     with torch.no_grad():
         decoder[0].weight.mul_(3)
@@ -88,7 +88,8 @@ def test_second_differences_are_nearer_to_what_noise_costs() -> None:
     nodes, weights = (torch.tensor(part) for part in np.polynomial.hermite_e.hermegauss(40))
     values = []
     for curvature in ("gauss-newton", "differences"):
-        q = Implied(grae, beta, structure=Diagonal(), curvature=curvature).posterior(x)  # type: ignore[arg-type]
+        implied = Implied(grae, beta, structure=Diagonal(), curvature=curvature, refine=20)  # type: ignore[arg-type]
+        q = implied.posterior(x)
         points = [q.mean + q.factor.apply(torch.full_like(q.mean, float(node))) for node in nodes]
         nlls = torch.stack([Gaussian().nll(grae.decode(point), x) for point in points])
         values.append(weights @ nlls / weights.sum() + beta * q.kl())
@@ -156,6 +157,7 @@ def test_latents_of_several_axes_are_refined() -> None:
     torch.testing.assert_close(found.flatten(1), Implied(flat, 0.2, refine=1).posterior(x).mean)
 
 
+@pytest.mark.usefixtures("as_shipped")
 @pytest.mark.parametrize("refine", [-1, True, 1.5])
 def test_steps_are_a_whole_number(refine: object) -> None:
     with pytest.raises(InputError, match="refine is"):
