@@ -64,7 +64,8 @@ class Evaluation(OneLine):
         grae: objective (12), which is (13) for Gaussian observations, in the closed form of the structure.
         grae_full: the same with the full structure.
         reconstruction: first term of (12), the nll of the reconstruction from the mean.
-        mse: squared error of the reconstruction, averaged over the outputs; of classes, of their probabilities.
+        mse: squared error of the reconstruction, averaged over the outputs; of classes, of their probabilities; of
+            what was observed, where values may be missing.
         penalty_exact: $\tfrac\beta2\sum_i\log(1+\tfrac1\beta M_{ii})$, the right side of (14).
         penalty_sampled: its estimate from sampled columns.
         penalty_difference: sampled less exact, per sample.
