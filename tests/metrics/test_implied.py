@@ -146,6 +146,20 @@ def test_refined_means_are_the_modes(likelihood: Likelihood) -> None:
     assert not found.requires_grad
 
 
+def test_steps_of_latents_that_the_decoder_does_not_tell_apart() -> None:
+    """In float32 β is then below the rounding of M; and a broken sample is broken alone."""
+    decoder = nn.Linear(6, 20)
+    with torch.no_grad():
+        decoder.weight.copy_(10 * torch.randn(20, 1) @ torch.randn(1, 6))
+    grae, x = Autoencoder(nn.Linear(20, 6), decoder, latents=6).float(), torch.randn(5, 20, dtype=torch.float32)
+    x[0, 0] = torch.nan
+    found = Implied(grae, 1e-6, refine=2).posterior(x).mean
+    assert found.isfinite().all(1).tolist() == [False] + [True] * 4
+    direction, residual = decoder.weight[:, 0] / decoder.weight[:, 0].norm(), x[1:] - decoder.bias
+    least = residual.square().sum(1) - (residual @ direction).square()
+    torch.testing.assert_close((x[1:] - grae.decode(found[1:])).square().sum(1), least, rtol=1e-3, atol=0.0)
+
+
 def test_latents_of_several_axes_are_refined() -> None:
     decoder = nn.Sequential(nn.Flatten(), nn.Linear(8, 5))
     flat = Autoencoder(nn.Linear(5, 8), decoder, latents=8)
