@@ -72,7 +72,7 @@ class Evaluation(OneLine):
         penalty_relative_difference: the difference of the two means over the exact one.
         alignment: $\|\Sigma^{-1}-(I+\tfrac1\beta M)\|_F/\|I+\tfrac1\beta M\|_F$.
         alignment_structure: the same against the optimum of the structure in place of $I+\tfrac1\beta M$.
-        alignment_correlation: correlation of the entries off the diagonal; None where a side has none.
+        alignment_correlation: correlation of the entries off the diagonal; None where those of one side do not vary.
         gap: (7) less (13) with the full structure, from the spec's closed form.
         gap_error: largest difference of that from the two objectives themselves, relative to their size.
         examples: matrices of the first few data, where they are known.
