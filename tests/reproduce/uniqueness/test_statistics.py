@@ -45,6 +45,8 @@ def test_bootstrap_covers() -> None:
     assert 32 <= sum(covered) <= 40
     constant = bootstrap_trials(np.mean, np.ones(5), rng)
     assert (constant["low"], constant["value"], constant["high"]) == (1.0, 1.0, 1.0)
+    assert bootstrap_trials(np.mean, np.array([3.0]), rng) == {"value": 3.0, "low": 3.0, "high": 3.0}
+    assert bootstrap_trials(np.mean, np.array([1.0, 5.0]), rng) == {"value": 3.0, "low": 1.0, "high": 5.0}
 
 
 def test_uniformity_tells_uniform_from_not() -> None:
