@@ -45,7 +45,10 @@ def _checked_when_called(fn: Any = None, *, typechecker: Any = None) -> Any:
         if jaxtyping.config.jaxtyping_disable or _calls[fn.__code__] >= _often:
             return fn(*args, **kwargs)
         _calls[fn.__code__] += 1
-        checked = checked or _jaxtyped(fn, typechecker=typechecker)
+        if checked is None:
+            # what Self is, beartype only knows where it decorates the whole class
+            fn.__annotations__ = {name: hint for name, hint in fn.__annotations__.items() if hint != "Self"}
+            checked = _jaxtyped(fn, typechecker=typechecker)
         return checked(*args, **kwargs)
 
     return call

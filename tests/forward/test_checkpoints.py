@@ -66,8 +66,12 @@ def _found(decoder: nn.Module, z: Tensor, estimator: str) -> tuple[list[Tensor],
     eta, value = kind.penalty(
         Linearised(decoder, z, torch.zeros_like(decoder.shape), Gaussian()), structure, BETA, draws
     )
-    gradients = torch.autograd.grad(value.sum() + eta.square().sum(), (z, *decoder.parameters()))
-    return [eta, value, *gradients], list(decoder.buffers())
+    leaves = (z, *decoder.parameters())
+    for leaf in leaves:
+        leaf.grad = None
+    # not autograd.grad: PyTorch's reentrant checkpoints, which forward passes alone go through, do not know it
+    (value.sum() + eta.square().sum()).backward()
+    return [eta, value, *(leaf.grad for leaf in leaves)], list(decoder.buffers())
 
 
 @pytest.mark.covering

@@ -222,6 +222,8 @@ def test_which_rotations_a_mean_field_family_survives() -> None:
     swap = torch.tensor([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], dtype=D)
     equal = torch.ones(3, dtype=D)
     assert [stays_mean_field(u, equal) for u in (inside, across, generic, swap)] == [True] * 4
+    assert stays_mean_field(generic.float(), equal.float())
+    assert not stays_mean_field(generic.float(), unequal)
     assert [stays_mean_field(u, tied) for u in (inside, across, generic, swap)] == [True, False, False, True]
     assert [stays_mean_field(u, unequal) for u in (inside, across, generic, swap)] == [False, False, False, True]
     # one entry that is not normal may be moved but not mixed

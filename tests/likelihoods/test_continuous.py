@@ -54,6 +54,16 @@ def test_continuous_bernoulli_keeps_its_digits_in_derivatives(size: float) -> No
         assert abs(one.item() / float(other) - 1) < 1e-9
 
 
+@pytest.mark.parametrize("size", [0.0, 2e-6, 1e-4, 0.5, 40.0])
+def test_continuous_bernoulli_draws_in_float32_are_those_of_its_distribution(size: float) -> None:
+    """Not multiples of a rounding unit over η."""
+    generator = torch.Generator().manual_seed(0)
+    draws = ContinuousBernoulli().sample(torch.full((4000, 1), -size, dtype=torch.float32), generator).squeeze()
+    assert len(draws.unique()) > 3900
+    outside = scipy.stats.truncexpon(size, scale=1 / size).cdf if size else scipy.stats.uniform().cdf
+    assert scipy.stats.kstest(draws.double().numpy(), outside).pvalue > 1e-3
+
+
 def test_negative_binomial_against_scipy(seed):
     eta, r = torch.randn(5, 4), 1.7
     x = torch.poisson(3 * torch.rand(5, 4))

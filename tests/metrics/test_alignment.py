@@ -33,6 +33,10 @@ def test_correlation_without_entries_or_spread_is_none() -> None:
     assert correlation(off_diagonal_moments(symmetric(9, 1), symmetric(9, 1))) is None
     diagonal = torch.diag_embed(torch.rand(9, 3))
     assert correlation(off_diagonal_moments(diagonal, symmetric(9, 3))) is None
+    for shared in symmetric(50, 2):  # the same of all data, from decoders that compute in float32
+        constant = shared * (1 + 1e-7 * torch.rand(90, 1, 1))
+        assert correlation(off_diagonal_moments(shared.expand(90, 2, 2), symmetric(90, 2))) is None
+        assert correlation(off_diagonal_moments(symmetric(90, 2), constant)) is None
 
 
 def test_gap_is_its_formula_and_vanishes_at_the_optimum() -> None:

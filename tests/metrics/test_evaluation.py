@@ -12,7 +12,7 @@ from torch.func import hessian, jacrev, vmap
 
 from curvae import Autoencoder
 from curvae.errors import InputError
-from curvae.likelihoods import BernoulliLogits, Categorical, Gaussian, Likelihood, Mixed, Poisson, SizeFactors
+from curvae.likelihoods import BernoulliLogits, Categorical, Gaussian, Likelihood, Masked, Mixed, Poisson, SizeFactors
 from curvae.metrics import Estimate, Evaluation, evaluate
 from curvae.nn import MLPDecoder, MLPEncoder
 from curvae.posteriors import BlockDiagonal, Diagonal, Full, Structure
@@ -208,6 +208,19 @@ def test_json_both_ways() -> None:
     assert again == found
     assert again.examples is None
     assert isinstance(again.taylor, Estimate)
+
+
+def test_a_sample_of_which_nothing_was_observed_has_no_squared_error() -> None:
+    model, x, nothing = make_model(None), torch.rand(5, *SHAPE), torch.full((3, *SHAPE), math.nan)
+    x[0, 0, 1] = math.nan
+    model.encode = lambda data: torch.zeros(len(data), LATENTS)  # type: ignore[method-assign]
+    given: Any = (BETA, Masked(Gaussian()), Full())
+    found = evaluate(model, torch.cat([x, nothing]), *given, generator=torch.Generator())
+    error = (model.decode(torch.zeros(5, LATENTS)).detach() - x).square().flatten(1).nanmean(1)
+    assert found.mse.mean == pytest.approx(float(error.mean()))
+    assert found.data == 8
+    with pytest.raises(InputError, match="^all of these data are missing"):
+        evaluate(model, nothing, *given, generator=torch.Generator())
 
 
 @pytest.mark.parametrize("missing", ["data", "taylor", "gap_error"])

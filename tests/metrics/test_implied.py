@@ -79,7 +79,7 @@ def test_second_differences_of_an_affine_decoder_are_gauss_newtons() -> None:
 
 
 def test_second_differences_are_nearer_to_what_noise_costs() -> None:
-    """(2) by Gauss-Hermite quadrature is lower at their widths, where residuals meet a decoder that bends."""
+    """(2) by Gauss-Hermite quadrature is lower at their widths, about modes, where residuals meet a bent decoder."""
     decoder = nn.Sequential(nn.Linear(1, 20), nn.Tanh(), nn.Linear(20, 5))
     with torch.no_grad():
         decoder[0].weight.mul_(3)
@@ -88,7 +88,8 @@ def test_second_differences_are_nearer_to_what_noise_costs() -> None:
     nodes, weights = (torch.tensor(part) for part in np.polynomial.hermite_e.hermegauss(40))
     values = []
     for curvature in ("gauss-newton", "differences"):
-        q = Implied(grae, beta, structure=Diagonal(), curvature=curvature).posterior(x)  # type: ignore[arg-type]
+        implied = Implied(grae, beta, structure=Diagonal(), curvature=curvature, refine=20)  # type: ignore[arg-type]
+        q = implied.posterior(x)
         points = [q.mean + q.factor.apply(torch.full_like(q.mean, float(node))) for node in nodes]
         nlls = torch.stack([Gaussian().nll(grae.decode(point), x) for point in points])
         values.append(weights @ nlls / weights.sum() + beta * q.kl())
@@ -145,6 +146,20 @@ def test_refined_means_are_the_modes(likelihood: Likelihood) -> None:
     assert not found.requires_grad
 
 
+def test_steps_of_latents_that_the_decoder_does_not_tell_apart() -> None:
+    """In float32 β is then below the rounding of M; and a broken sample is broken alone."""
+    decoder = nn.Linear(6, 20)
+    with torch.no_grad():
+        decoder.weight.copy_(10 * torch.randn(20, 1) @ torch.randn(1, 6))
+    grae, x = Autoencoder(nn.Linear(20, 6), decoder, latents=6).float(), torch.randn(5, 20, dtype=torch.float32)
+    x[0, 0] = torch.nan
+    found = Implied(grae, 1e-6, refine=2).posterior(x).mean
+    assert found.isfinite().all(1).tolist() == [False] + [True] * 4
+    direction, residual = decoder.weight[:, 0] / decoder.weight[:, 0].norm(), x[1:] - decoder.bias
+    least = residual.square().sum(1) - (residual @ direction).square()
+    torch.testing.assert_close((x[1:] - grae.decode(found[1:])).square().sum(1), least, rtol=1e-3, atol=0.0)
+
+
 def test_latents_of_several_axes_are_refined() -> None:
     decoder = nn.Sequential(nn.Flatten(), nn.Linear(8, 5))
     flat = Autoencoder(nn.Linear(5, 8), decoder, latents=8)
@@ -156,6 +171,7 @@ def test_latents_of_several_axes_are_refined() -> None:
     torch.testing.assert_close(found.flatten(1), Implied(flat, 0.2, refine=1).posterior(x).mean)
 
 
+@pytest.mark.usefixtures("as_shipped")
 @pytest.mark.parametrize("refine", [-1, True, 1.5])
 def test_steps_are_a_whole_number(refine: object) -> None:
     with pytest.raises(InputError, match="refine is"):

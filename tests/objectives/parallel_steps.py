@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -65,3 +66,4 @@ def steps(rank: int, folder: Path) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     steps(int(sys.argv[1]), Path(sys.argv[2]))
+    os._exit(0)  # the wrappers keep the group's threads, and one that is busy when the interpreter ends aborts it

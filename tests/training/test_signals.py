@@ -57,7 +57,11 @@ def test_a_closed_terminal_saves(configure: Configure, tmp_path: Path) -> None:
     out = tmp_path / "run"
     config = configure(steps=10**6, checkpoint_every=10**6, log_every=1)
     ours, theirs = pty.openpty()
-    own = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    own = (
+        "import fcntl, os, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL); "  # which nohup before the tests would have ignored
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
     arguments = [sys.executable, "-c", own, *command(config, out)]
     process = subprocess.Popen(arguments, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)

@@ -238,7 +238,7 @@ def stays_mean_field(
     rotation: Float[Tensor, "d d"],
     variances: Float[Tensor, "d"],
     normal: Bool[Tensor, "d"] | None = None,
-    tolerance: float = 1e-9,
+    tolerance: float | None = None,
 ) -> bool:
     """Tell whether Uz still has independent entries when z has (§3.1; Darmois, Skitovich).
 
@@ -250,7 +250,8 @@ def stays_mean_field(
         rotation: U, orthogonal.
         variances: of the independent z_i.
         normal: which z_i are normal (default: all).
-        tolerance: entries (of U and of correlations) up to this size count as zero.
+        tolerance: entries (of U and of correlations) up to this size count as zero; default: the square root of the
+            rounding unit of U's type.
 
     Example:
         >>> from curvae.identifiability import plane_rotation
@@ -260,6 +261,9 @@ def stays_mean_field(
         >>> stays_mean_field(turn, equal, normal=torch.tensor([False, False]))
         False
     """
+    if tolerance is None:
+        tolerance = math.sqrt(torch.finfo(rotation.dtype).eps)
+    rotation = rotation.double()
     covariance = (rotation * variances) @ rotation.mT
     scale = torch.sqrt(torch.diagonal(covariance))
     off_diagonal = ~torch.eye(len(variances), dtype=torch.bool, device=rotation.device)

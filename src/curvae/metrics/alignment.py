@@ -9,6 +9,9 @@ import torch
 from curvae._typing import Float, Tensor
 from curvae.posteriors import Normal
 
+_ROUNDING = 1e-12
+"""Variance over mean square of what is constant: float32 leaves 1e-14 of its own, the difference of sums 1e-16."""
+
 
 def relative_distance(precision: Float[Tensor, "B d d"], target: Float[Tensor, "B d d"]) -> Float[Tensor, " B"]:
     r"""$\|P-Q\|_F/\|Q\|_F$ for each sample.
@@ -47,7 +50,8 @@ def correlation(moments: Float[Tensor, "N 6"]) -> float | None:
         moments: of :func:`off_diagonal_moments`.
 
     Returns:
-        The correlation in [−1, 1], or None where one side does not vary (the precision of a mean-field posterior).
+        The correlation in [−1, 1], or None where one side does not vary beyond rounding: the precision of a mean-field
+        posterior, or of a shared one of two latents.
 
     Example:
         >>> matrices = torch.tensor([[[1.0, 2.0], [2.0, 1.0]], [[1.0, 3.0], [3.0, 1.0]]])
@@ -60,7 +64,7 @@ def correlation(moments: Float[Tensor, "N 6"]) -> float | None:
     if count == 0:
         return None
     variances = (pp / count - (p / count) ** 2, qq / count - (q / count) ** 2)
-    if min(variances) <= 0:
+    if variances[0] <= _ROUNDING * pp / count or variances[1] <= _ROUNDING * qq / count:
         return None
     value = (pq / count - p * q / count**2) / math.sqrt(variances[0] * variances[1])
     return max(-1.0, min(1.0, value))

@@ -118,12 +118,12 @@ class _Measure:
         }
         return values, {"precision": precision, "implied": implied}
 
-    def _squared_error(self, eta: Tensor, x: Tensor) -> Float[Tensor, " B"]:
+    def _squared_error(self, eta: Tensor, x: Tensor) -> Float[Tensor, " N"]:
         error = self.likelihood.squared_error(eta, x).double().flatten(1)
         if not takes_missing(self.likelihood):
             return error.mean(1)
-        seen = ~error.isnan()  # a sample of which nothing was observed has no error
-        return error.where(seen, 0).sum(1) / seen.sum(1).clamp(min=1)
+        # a sample of which nothing was observed has no error
+        return error[~error.isnan().all(1)].nanmean(1)
 
     def _penalties(
         self, model: Model, h: Float[Tensor, "B *L"], x: Tensor, curvature: Float[Tensor, "B d d"]
@@ -145,6 +145,8 @@ def _summary(
     if not all(bool(value.isfinite().all()) for value in values.values()):
         bad = [name for name, value in values.items() if not bool(value.isfinite().all())]
         raise InputError(f"the model's values of {', '.join(bad)} on these data are not finite numbers")
+    if not len(values["mse"]):
+        raise InputError("all of these data are missing (NaN); expected samples with something to compare with")
     names = [f.name for f in fields(Evaluation) if f.type == "Estimate" and f.name != "penalty_difference"]
     estimates = {name: Estimate.of(values[name]) for name in names}
     measured = values["taylor"] - values["grae_full"]

@@ -113,9 +113,9 @@ class Implied(nn.Module):
             before = negative_log_density(start)
             (slope,) = torch.autograd.grad(before.sum(), start)
         with torch.no_grad():
-            precision = gauss_newton(decode, z, x, self.likelihood) / self.beta
-            precision.diagonal(dim1=1, dim2=2).add_(1)
-            step = torch.cholesky_solve(slope.flatten(1)[..., None], torch.linalg.cholesky(precision)).reshape(z.shape)
+            # where β is below the rounding of M, I + M/β has no Cholesky factor, and Σ loses its small eigenvalues
+            root = Full().optimal(gauss_newton(decode, z, x, self.likelihood), self.beta).dense().double()
+            step = (root @ (root.mT @ slope.flatten(1)[..., None].double())).reshape(z.shape).to(z)
             taken = torch.zeros_like(before, dtype=torch.bool)
             for share in (1.0, 0.5, 0.25, 0.125, 0.0625):
                 there = torch.where(_rows(taken, z), z, z - share * step)

@@ -64,14 +64,15 @@ class Evaluation(OneLine):
         grae: objective (12), which is (13) for Gaussian observations, in the closed form of the structure.
         grae_full: the same with the full structure.
         reconstruction: first term of (12), the nll of the reconstruction from the mean.
-        mse: squared error of the reconstruction, averaged over the outputs; of classes, of their probabilities.
+        mse: squared error of the reconstruction, averaged over the outputs; of classes, of their probabilities; of
+            what was observed, where values may be missing.
         penalty_exact: $\tfrac\beta2\sum_i\log(1+\tfrac1\beta M_{ii})$, the right side of (14).
         penalty_sampled: its estimate from sampled columns.
         penalty_difference: sampled less exact, per sample.
         penalty_relative_difference: the difference of the two means over the exact one.
         alignment: $\|\Sigma^{-1}-(I+\tfrac1\beta M)\|_F/\|I+\tfrac1\beta M\|_F$.
         alignment_structure: the same against the optimum of the structure in place of $I+\tfrac1\beta M$.
-        alignment_correlation: correlation of the entries off the diagonal; None where a side has none.
+        alignment_correlation: correlation of the entries off the diagonal; None where those of one side do not vary.
         gap: (7) less (13) with the full structure, from the spec's closed form.
         gap_error: largest difference of that from the two objectives themselves, relative to their size.
         examples: matrices of the first few data, where they are known.

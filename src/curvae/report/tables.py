@@ -187,7 +187,7 @@ def _structures(measured: Sequence[Evaluated]) -> str:
 
 def _correlation(evaluation: Evaluation) -> str:
     value = evaluation.alignment_correlation
-    return "none: Σ⁻¹ is diagonal" if value is None else f"{value:.2f}".replace("-", "−")
+    return "none: one of the two does not vary" if value is None else f"{value:.2f}".replace("-", "−")
 
 
 def _estimator(config: RunConfig) -> str:

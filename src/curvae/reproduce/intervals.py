@@ -62,7 +62,7 @@ def percentile(value: float, resampled: Values) -> Interval:
 def bootstrap_trials(statistic: Callable[..., Any], values: Values, generator: np.random.Generator) -> Interval:
     """A statistic of independent trials with its percentile bootstrap interval; no width where nothing varies.
 
-    The statistic takes the keyword ``axis``, which it reduces.
+    That is so of a single trial, too. The statistic takes the keyword ``axis``, which it reduces.
 
     Example:
         >>> found = bootstrap_trials(np.mean, np.arange(50.0), np.random.default_rng(0))
@@ -70,7 +70,7 @@ def bootstrap_trials(statistic: Callable[..., Any], values: Values, generator: n
         True
     """
     value = float(statistic(values, axis=-1))
-    if np.ptp(values) == 0 or values.size < 3:
+    if np.ptp(values) == 0:  # a single trial too
         return {"value": value, "low": value, "high": value}
     found = scipy.stats.bootstrap(
         (values,), statistic, n_resamples=10_000, vectorized=True, rng=generator, method="percentile", batch=1000

@@ -168,8 +168,9 @@ def test_bad_configurations() -> None:
 
 @pytest.mark.slow
 def test_tanh_separates_at_the_quick_scale() -> None:
-    """The issue's claim for ``--scale quick``."""
-    result = run(CONFIGS["fig1", "quick"], quiet=True)
+    """The issue's claim for ``--scale quick``, of the two panels that make it."""
+    own = tuple(panel for panel in CONFIGS["fig1", "quick"].panels if panel.model.draw is None)
+    result = run(dataclasses.replace(CONFIGS["fig1", "quick"], panels=own), quiet=True)
     from curvae.reproduce.uniqueness.numbers import summarise
 
     panels = summarise(result, np.random.default_rng(0))["panels"]

@@ -1,5 +1,6 @@
 """Intervals and tests on data whose answer is known."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -11,14 +12,18 @@ import torch
 from curvae.errors import InputError
 from curvae.identifiability.procrustes import orthogonal_procrustes, rotation_angle
 from curvae.reproduce.intervals import bootstrap_trials
+from curvae.reproduce.uniqueness.config import CONFIGS
+from curvae.reproduce.uniqueness.engine import FIELDS
 from curvae.reproduce.uniqueness.numbers import (
     best_against_worst,
     decoder_angles,
     fraction_within,
     relative_angles,
     spread,
+    summarise,
     uniformity,
 )
+from curvae.reproduce.uniqueness.runner import Table, TrialTables
 
 
 def test_clopper_pearson_by_its_definition() -> None:
@@ -40,6 +45,8 @@ def test_bootstrap_covers() -> None:
     assert 32 <= sum(covered) <= 40
     constant = bootstrap_trials(np.mean, np.ones(5), rng)
     assert (constant["low"], constant["value"], constant["high"]) == (1.0, 1.0, 1.0)
+    assert bootstrap_trials(np.mean, np.array([3.0]), rng) == {"value": 3.0, "low": 3.0, "high": 3.0}
+    assert bootstrap_trials(np.mean, np.array([1.0, 5.0]), rng) == {"value": 3.0, "low": 1.0, "high": 5.0}
 
 
 def test_uniformity_tells_uniform_from_not() -> None:
@@ -82,3 +89,25 @@ def test_decoder_angles_are_those_of_the_nearest_rotation() -> None:
     for decoder, angle in zip(decoders, decoder_angles(decoders.reshape(20, 4)), strict=True):
         polar, _ = scipy.linalg.polar(decoder)
         assert angle == pytest.approx(rotation_angle(torch.from_numpy(polar)), abs=1e-9)
+
+
+def test_trials_that_diverged_are_counted_and_left_out() -> None:
+    rng, config = np.random.default_rng(5), CONFIGS["fig5", "smoke"]
+    panel, count = config.panels[0], config.trials
+
+    def table() -> Table:
+        widths = {"decoder": (4,), "offset": (2,), "encoder": (6,), "variances": (3,)}
+        columns = {name: rng.uniform(0, 9, (count, *widths.get(name, ()))) for name in FIELDS}
+        return columns | {"index": np.arange(count), "period": np.full(count, 100)}
+
+    trained, optimum = table(), table()
+    for name in FIELDS:
+        if name not in ("index", "period"):
+            trained[name][1] = np.nan
+    result = TrialTables(
+        dataclasses.replace(config, panels=(panel,)), {panel.name: trained}, {panel.model: optimum}, {}
+    )
+    found = summarise(result, rng)["panels"][panel.name]
+    assert (found["trials"], found["diverged"]) == (count, 1)
+    for name in ("to_true_latents", "decoder_to_output_axes", "to_elbo_optimum"):
+        assert math.isfinite(found[name]["spread"]["value"])

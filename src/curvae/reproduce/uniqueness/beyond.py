@@ -96,7 +96,7 @@ def _ratio_point(config: Extension, model: GenerativeModel, ratio: float) -> dic
     relative = relative_angles(trained["encoder"], optimum["encoder"], moments)
     variances = optimum["variances"][:, :2]
     angles = trained["angle"], optimum["angle"], relative
-    medians = [bootstrap_trials(median_size, angle, generator) for angle in angles]
+    medians = [bootstrap_trials(median_size, angle[np.isfinite(angle)], generator) for angle in angles]
     spread = float(np.median(variances.max(1) / variances.min(1)))
     return {"ratio": ratio, "variances": spread, **dict(zip(_CURVES, medians, strict=True))}
 

@@ -89,9 +89,7 @@ def relative_angles(encoder: Values, other: Values, moments: Values) -> Values:
         moments: Σ x̃x̃ᵀ of each trial's data with x̃ = (x, 1) [R, 3, 3], or of the one data set [1, 3, 3].
     """
     maps = [np.concatenate([e[:, :4].reshape(-1, 2, 2), e[:, 4:, None]], axis=2) for e in (encoder, other)]
-    cross = maps[1] @ moments @ maps[0].swapaxes(1, 2)
-    u, _, vt = np.linalg.svd(cross)
-    return _folded(u @ vt)
+    return _angles_of(maps[1] @ moments @ maps[0].swapaxes(1, 2))
 
 
 def decoder_angles(decoder: Values) -> Values:
@@ -104,14 +102,16 @@ def decoder_angles(decoder: Values) -> Values:
         >>> decoder_angles(np.array([[0.0, 2.0, -1.0, 0.0]])).tolist()
         [0.0]
     """
-    u, _, vt = np.linalg.svd(decoder.reshape(-1, 2, 2))
-    return _folded(u @ vt)
+    return _angles_of(decoder.reshape(-1, 2, 2))
 
 
-def _folded(rotation: Values) -> Values:
-    """Angles of 2×2 orthogonal matrices in (−45, 45], permutations and reflections removed."""
+def _angles_of(matrices: Values) -> Values:
+    """Angles of polar factors in (−45, 45], permutations and reflections removed; NaN for trials that diverged."""
+    lost = ~np.isfinite(matrices).reshape(-1, 4).all(1)
+    u, _, vt = np.linalg.svd(np.where(lost.reshape(-1, 1, 1), 0.0, matrices))
+    rotation = u @ vt
     angle = np.degrees(np.arctan2(rotation[:, 1, 0], rotation[:, 0, 0]))
-    return 45.0 - np.mod(45.0 - angle, 90.0)
+    return np.where(lost, np.nan, 45.0 - np.mod(45.0 - angle, 90.0))
 
 
 CONVERGED = 10_000
