@@ -144,7 +144,7 @@ def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
 
 
 def test_without_lengths_nothing_is_continued() -> None:
-    config = RunConfig(objective="grae")
+    config = RunConfig(data="toy", objective="grae")
     assert list(continued.continuations(config, ())) == []
     assert len(list(continued.continuations(config, (3,)))) == 3
 
