@@ -237,6 +237,34 @@ def test_the_interval_covers_what_colours_miss(step: int, shape: tuple[int, ...]
         assert found.error.median() < 0.1 * truth
 
 
+@pytest.mark.cases(1)
+@pytest.mark.usefixtures("float64")
+def test_the_interval_covers_couplings_across_axes() -> None:
+    """Waves coupled with diagonal neighbours in cells of two by two, which colours may not leave together each time."""
+    shape, beta = (1, 8, 8), 0.5
+    coupled = torch.eye(64).reshape(8, 8, 8, 8)
+    for i in range(0, 8, 2):
+        for j in range(0, 8, 2):
+            coupled[i, j, i + 1, j + 1] = coupled[i + 1, j + 1, i, j] = 0.95
+    basis = Waves(torch.zeros(1, 64), shape).synthesise(torch.eye(64)[None])[0]
+    root = 2 * torch.linalg.cholesky(coupled.reshape(64, 64)).mT @ basis.mT
+    found, truth = _draws(root, beta, 60, 16, shape, batches=60), _truth(root, beta)
+    assert ((found.value - truth).abs() <= found.error).double().mean() >= 0.85
+
+
+@pytest.mark.usefixtures("float64")
+def test_probes_that_share_a_large_eigenvector_have_not_seen_all(seed: int) -> None:
+    """More products go off what has been seen only where that is nearly all, or buys more there."""
+    convolutions = (nn.ConvTranspose2d(4, 16, 4, 2, 1), nn.Conv2d(16, 16, 3, padding=1), nn.Conv2d(16, 3, 3, padding=1))
+    decoder = nn.Sequential(convolutions[0], nn.ELU(), convolutions[1], nn.ELU(), convolutions[2])
+    shape = (4, 8, 8)
+    root = torch.func.jacrev(decoder)(torch.randn(1, *shape)).detach().reshape(-1, 256)
+    beta = 0.03 * float(root.square().sum()) / 256
+    found, truth = _draws(root, beta, 3, 64, shape, batches=3), _truth(root, beta)
+    assert (found.standard_error < 0.02 * truth).all()
+    assert ((found.value - truth).abs() < 2 * found.error).all()
+
+
 @pytest.mark.usefixtures("float64")
 def test_of_a_decoder_with_places(seed: int) -> None:
     decoder = nn.Sequential(nn.ConvTranspose2d(4, 5, 4, 2, 1), nn.ELU(), nn.Conv2d(5, 2, 3, padding=1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import gc
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -378,6 +379,39 @@ class Absolute:
 
     def __call__(self, model: Autoencoder, x: torch.Tensor, generator: torch.Generator | None = None) -> Terms:
         return Terms({"nll": self.weight * (model.reconstruct(x) - x).abs().sum(1)})
+
+
+class Counting(Absolute):
+    """One that counts its calls."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__(weight)
+        self.calls, self.itself = 0, self
+
+    def __call__(self, model: Autoencoder, x: torch.Tensor, generator: torch.Generator | None = None) -> Terms:
+        self.calls += 1
+        return super().__call__(model, x, generator)
+
+
+def test_what_an_objective_counts_is_no_setting_of_it(x: np.ndarray, tmp_path: Path) -> None:
+    first, settings = Counting(np.float64(0.5)), {"out": tmp_path / "run", **CPU}
+    fit(net(), x, first, steps=2, **settings)
+    for steps, objective in ((3, Counting(0.5)), (4, first)):
+        assert fit(net(), x, objective, steps=steps, resume=True, **settings).finished
+    with pytest.raises(InputError, match=r"another objective: Counting\(weight=0.25\) \(was Counting\(weight=0.5\)\)"):
+        fit(net(), x, Counting(0.25), steps=5, resume=True, **settings)
+
+
+def test_a_posterior_whose_parts_hold_each_other_is_recorded(x: np.ndarray) -> None:
+    class Held(Halved):
+        def __init__(self, owner: Any = None) -> None:
+            super().__init__()
+            self.owner = self if owner is None else owner
+
+    run = fit(net(Held()), x, objectives.BetaVAE(0.2), steps=2, **CPU)
+    assert "Held" in run.environment["posterior"]
+    partial = fit(net(), x, functools.partial(Absolute(1.0)), steps=2, **CPU)
+    assert partial.environment["objective"].startswith("partial")
 
 
 def _columns(count: int) -> Any:

@@ -177,12 +177,14 @@ class _Run:
 
     def deflates(self, first: Bidiagonalisation, seen: Deflation, enough: bool) -> bool:
         """Whether the remaining products buy more off what has been seen than on all of M, over all samples."""
-        plain = self._further(first)[1] if enough else _variance(self._terms(first)) / first.count
+        value, now = self._value(first), _variance(self._terms(first)) / first.count
+        plain = self._further(first)[1] if enough else now
         squares = rule(first.matrix, self.beta, self.latents)[1].mean(-1) - seen.logs.square().sum(-1)
         off = 2 * squares.clamp(min=0) / max(1, self.left // first.depth)
         found = (first.matrix.diagonal(dim1=-2, dim2=-1) > 0).sum((-1, -2))
-        off = torch.where(seen.rank < found, 0.0, off)  # the probes see the same: nearly all has been seen
-        scale = self._value(first).square()
+        # the probes see the same, which may be all that M has, or the largest eigenvectors alone
+        everything = (seen.rank < found) & (value - seen.logs.sum(-1) <= 3 * now.sqrt())
+        off, scale = torch.where(everything, 0.0, off), value.square()
         return bool((off / scale).nanmean() + _NOTHING < (plain / scale).nanmean())
 
     def _value(self, process: Bidiagonalisation) -> Float[Tensor, " B"]:

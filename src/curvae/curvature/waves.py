@@ -73,22 +73,24 @@ class Waves:
         return self.synthesise(signs.unsqueeze(-1) * (1 - 2 * (parity & 1)))
 
     def _colours(self, generator: torch.Generator | None) -> Int[Tensor, " d"]:
-        """Seldom alike for neighbours in frequency or channel, where M couples most; by chance for all others.
+        """Seldom alike for neighbours along an axis, where M couples most; by chance for all others.
 
-        Steps along the axes are counted by 1, 3, 5 ..., and each bit is flipped or not by blocks of twice its worth
-        (Owen's scrambling), so that no two waves are alike in every draw.
+        In each cell of four places along every axis the last two bits are a Latin square (or cube) of its own, at
+        random, and all else is chance. Two waves that differ along one axis of a cell are never alike, and no others
+        are alike modulo $2^k$ in more than $4/3$ of $2^{-k}$ of the draws ($10/9$ for k = 1): what neighbours gain
+        may not be lost to pairs that are always alike, of whose coupling the probes would tell nothing.
         """
         device, d = self._like.device, math.prod(self._shape)
+        colours = torch.randint(1 << _BITS, (d,), generator=generator, device=device)
         if not self._cosines:
-            return torch.randint(1 << _BITS, (d,), generator=generator, device=device)
-        places = torch.stack(torch.unravel_index(torch.arange(d, device=device), self._shape))
+            return colours
+        places = torch.unravel_index(torch.arange(d, device=device), self._shape)
         strides = [math.prod(self._shape[axis + 1 :]) for axis in range(len(places))]
-        steps = sum((2 * axis + 1) * place for axis, place in enumerate(places))
-        colours = torch.zeros_like(places[0])
-        for bit in range(_BITS):
-            blocks = sum(stride * (place >> (bit + 1)) for stride, place in zip(strides, places, strict=True))
-            flips = torch.randint(2, (d,), generator=generator, device=device)
-            colours += (((steps >> bit) & 1) ^ flips[blocks]) << bit
+        cells = sum((stride * (place >> 2) for stride, place in zip(strides, places, strict=True)), places[0] * 0)
+        colours = colours & ~3
+        for place in places:
+            orders = torch.rand((d, 4), generator=generator, device=device).argsort(-1)
+            colours = colours ^ orders[cells, place & 3]
         return colours
 
     def _along_places(self, x: Float[Tensor, "B C *P K"], summed: int) -> Float[Tensor, "B C *P K"]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from numbers import Real
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from curvae._checks import shown
@@ -36,9 +38,10 @@ def unnamed(config: RunConfig, handed: Handed) -> dict[str, str]:
 
 
 def described(objective: Any) -> str:
-    """An objective's class, its public settings and those of its parts, in at most 200 characters; a function's name.
+    """An objective's class, its settings and those of its parts, in at most 200 characters; a function's name.
 
-    Values that training moves are not told, nor what a function does.
+    Settings are the public attributes of which its class asks at construction; others, such as a count of calls, may
+    be another's work in the course of a training. What a function does is not told.
 
     Example:
         >>> from curvae.objectives import BetaVAE
@@ -48,7 +51,10 @@ def described(objective: Any) -> str:
         >>> described(described)
         'described'
     """
-    text = _with_settings(objective)
+    try:
+        text = _with_settings(objective)
+    except RecursionError:  # parts that hold each other
+        text = type(objective).__qualname__
     return text if len(text) <= _LONGEST else f"{text[:150]}… {hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
@@ -57,12 +63,18 @@ def _with_settings(part: Any) -> str:
         return str(part.__qualname__)
     values = dict(getattr(part, "__dict__", {}))
     if isinstance(part, nn.Module):
-        values = {name: value for name, value in values.items() if name != "training"} | dict(part.named_children())
-    told = ", ".join(f"{name}={_told(value)}" for name, value in values.items() if not name.startswith("_"))
+        values |= dict(part.named_children())
+    try:
+        asked = inspect.signature(type(part)).parameters
+    except ValueError:  # a class in C, such as partial, of which Python knows none
+        return type(part).__qualname__
+    told = ", ".join(f"{name}={_told(value)}" for name, value in values.items() if name in asked)
     return f"{type(part).__qualname__}({told})"
 
 
 def _told(value: Any) -> str:
+    if isinstance(value, np.number):  # of which NumPy's versions write each in its way
+        value = value.item()
     if value is None or isinstance(value, Real | str):
         return shown(value)
     if isinstance(value, Likelihood | Structure | Estimator | Probes) or hasattr(value, "__qualname__"):
