@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import _bench
@@ -196,7 +197,8 @@ def equal_time_table() -> str:
 def precisions() -> str:
     """What long runs of another precision end at, less those of the same seeds in float32."""
     said = []
-    for each in read("frontier/continued.json")["precisions"]:
+    parts = [read(f"frontier/{name}continued.json")["precisions"] for name in ("", "precision/")]
+    for each in chain(*parts):
         less = each["less_main"]
         values = listed([f"{_long.cell(less[key], 3)} in {_MEASURES[key]}" for key in ("beta_vae", "grae_full", "nll")])
         said.append(f"{each['way']} {values}, {counted(less['beta_vae']['seeds'], 'seed')}")
