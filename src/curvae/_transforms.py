@@ -46,12 +46,13 @@ def one_at_a_time(derivatives: bool = True) -> Iterator[None]:
     through here; a ``torch.func.jvp`` that a caller runs in another thread at the same time cannot.
 
     Raises:
-        DerivativeError: the pass takes ``derivatives``, and a caller has opened a level of forward mode by himself.
-            PyTorch nests none in it, and what stands in for forward mode would lose his tangents without a word.
+        DerivativeError: the pass takes ``derivatives``, and a caller has opened a level of forward mode. PyTorch nests
+            none in it, and what stands in for forward mode would lose the caller's tangents without a word.
     """
     with _lock:
-        # PyTorch has no public way to ask; a level that torch.func has opened is counted by it
-        if derivatives and forward_ad._current_level >= 0 and not eager_transforms.JVP_NESTING:
+        # PyTorch has no public way to ask, and may rename these; a level that torch.func has opened is counted by it
+        level, nested = getattr(forward_ad, "_current_level", -1), getattr(eager_transforms, "JVP_NESTING", 0)
+        if derivatives and level >= 0 and not nested:
             raise DerivativeError(
                 "a decoder cannot be differentiated inside torch.autograd.forward_ad.dual_level(), whose tangents "
                 "would be lost; take the outer derivative with torch.func.jvp"

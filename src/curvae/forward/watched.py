@@ -27,8 +27,8 @@ def watched(
     A backward pass in which finite gradients of the latter come out as others of the latents raises a
     ``DerivativeError``. In half precision, and under autocast on a GPU, a loss may be scaled up to where its gradients
     overflow on purpose, and none is looked at. What had no gradient without this has none with it. A hook of the
-    caller's own that cleans gradients runs later, on the latents or the weights: he calls the decoder inside
-    ``curvature.unchecked()``.
+    caller's own that cleans gradients runs later, on the latents or the weights: it needs the decoder to be called
+    inside ``curvature.unchecked()``.
 
     Example:
         >>> z = torch.zeros(1, 2, requires_grad=True)
