@@ -118,12 +118,14 @@ def estimate(
     first = run.start(of, range(4 if products >= 24 else 2), drawn)
     enough = run.grow(first, run.left // 2)
     seen = deflation(first, beta)
-    if run.deflates(first, seen, enough):
+    plan = run.further(first) if enough else None
+    if run.deflates(first, seen, plan):
         value, chance, standard, rest = run.deflated(seen, first.depth)
     else:
-        if not enough:
+        if plan is None:
             run.grow(first, run.left)
-        value, chance, standard, rest = run.plain(first, drawn)
+            plan = run.further(first)
+        value, chance, standard, rest = run.plain(first, drawn, plan[0])
     rest = rest + _ROUNDING * torch.finfo(of.like.dtype).eps * value.abs()
     made, nodes = products - run.left, spectrum(first.matrix[..., : first.depth])
     return LogDeterminant(value, chance + rest, standard, rest, made, *nodes)
@@ -175,10 +177,10 @@ class _Run:
             chance = _variance(self._terms(process)) / (process.count + self.left / process.depth)
         return bool((rest <= (chance.sqrt() / 2).maximum(1e-3 * value.abs())).double().mean() >= 0.5)
 
-    def deflates(self, first: Bidiagonalisation, seen: Deflation, enough: bool) -> bool:
+    def deflates(self, first: Bidiagonalisation, seen: Deflation, plan: tuple[int, Tensor] | None) -> bool:
         """Whether the remaining products buy more off what has been seen than on all of M, over all samples."""
         value, now = self._value(first), _variance(self._terms(first)) / first.count
-        plain = self._further(first)[1] if enough else now
+        plain = now if plan is None else plan[1]
         squares = rule(first.matrix, self.beta, self.latents)[1].mean(-1) - seen.logs.square().sum(-1)
         off = 2 * squares.clamp(min=0) / max(1, self.left // first.depth)
         found = (first.matrix.diagonal(dim1=-2, dim2=-1) > 0).sum((-1, -2))
@@ -206,7 +208,7 @@ class _Run:
         basis = torch.stack(process.right[: matrix.shape[-1]]).double()
         return self.latents * torch.einsum("nbdk,bkn->bdk", basis, image(matrix, self.beta))
 
-    def _further(self, first: Bidiagonalisation) -> tuple[int, Float[Tensor, " B"]]:
+    def further(self, first: Bidiagonalisation) -> tuple[int, Float[Tensor, " B"]]:
         """The depth of further probes that leaves the least variance, with that; 0 for no further probes."""
         deep = self._terms(first)
         scale = deep.sum(1).mean(-1).square()
@@ -218,11 +220,10 @@ class _Run:
                 best = depth, variance
         return best
 
-    def plain(self, first: Bidiagonalisation, drawn: Drawn) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Value, half the interval of chance, standard error and the quadrature's, by further probes of M."""
+    def plain(self, first: Bidiagonalisation, drawn: Drawn, depth: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Value, half the interval of chance, standard error and the quadrature's, by further probes of M of this depth."""
         terms = self._terms(first)
         correction = torch.zeros_like(terms)
-        depth, _ = self._further(first)
         if depth:
             more = self.start(self.of, range(first.count, first.count + self.left // depth), drawn)
             for _ in range(depth):

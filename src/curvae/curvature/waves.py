@@ -9,6 +9,7 @@ import torch
 
 from curvae._rank import finite_or_zero
 from curvae._typing import Float, Int, Tensor
+from curvae.curvature.estimators import coins
 
 _BITS = 16
 """Of a colour: more than rows have."""
@@ -57,8 +58,7 @@ class Waves:
 
     def draw(self, generator: torch.Generator | None) -> Drawn:
         """For :meth:`probes`."""
-        random = torch.rand(self._like.shape, generator=generator, dtype=torch.float64, device=self._like.device)
-        return (random < 0.5).to(self._like) * 2 - 1, self._colours(generator)
+        return coins(self._like, self._like.shape[1], generator=generator), self._colours(generator)
 
     def probes(self, drawn: Drawn, rows: range) -> Float[Tensor, "B d K"]:
         """Latents whose coefficients are the signs drawn, times rows of Walsh's functions of the colours.
@@ -86,7 +86,7 @@ class Waves:
             return colours
         places = torch.unravel_index(torch.arange(d, device=device), self._shape)
         strides = [math.prod(self._shape[axis + 1 :]) for axis in range(len(places))]
-        cells = sum((stride * (place >> 2) for stride, place in zip(strides, places, strict=True)), places[0] * 0)
+        cells = torch.stack([stride * (place >> 2) for stride, place in zip(strides, places, strict=True)]).sum(0)
         colours = colours & ~3
         for place in places:
             orders = torch.rand((d, 4), generator=generator, device=device).argsort(-1)
