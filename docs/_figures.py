@@ -121,9 +121,9 @@ def blocks_found(figure: str) -> dict[str, str]:
 # --- figure 3 -------------------------------------------------------------------------------------------------------
 
 
-def curves_summary() -> dict[str, Any]:
+def curves_summary(figure: str = "fig3") -> dict[str, Any]:
     """A summary, with the objectives and gaps of every seed in a list ``seeds``."""
-    summary, *others = _seeds("fig3")
+    summary, *others = _seeds(figure)
     return summary | {"seeds": [each["blocks"] for each in (summary, *others)]}
 
 

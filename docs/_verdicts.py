@@ -245,6 +245,8 @@ FIGURES: dict[str, tuple[str, str, Callable[[dict[str, Any]], Judged]]] = {
     "table1": ("Table 1, app. G", "samples of GRAE≈ are like those of the β-VAE", samples),
 }
 """By folder: the name, the paper's claim, the rule."""
+_JOINED = {blocks: blocks_summary, curves: curves_summary}
+"""By rule: the summary of all seeds, where further ones were trained in calls of their own."""
 
 
 def provenance(summary: dict[str, Any]) -> list[str]:
@@ -275,8 +277,7 @@ def verdicts() -> list[tuple[str, str, str, list[str], str]]:
     found = []
     for folder, (name, claim, judge) in FIGURES.items():
         if (RESULTS / folder / "summary.json").is_file():
-            joined = {"fig2": blocks_summary, "fig7": blocks_summary, "fig3": lambda _: curves_summary()}
-            summary = joined.get(folder, lambda name: read(f"{name}/summary.json"))(folder)
+            summary = _JOINED[judge](folder) if judge in _JOINED else read(f"{folder}/summary.json")
             text, verdict = judge(summary)
             found.append((name, claim, text, provenance(summary), verdict))
     name, claim, _ = FIGURES["fig4"]
