@@ -221,7 +221,7 @@ class _Run:
         return best
 
     def plain(self, first: Bidiagonalisation, drawn: Drawn, depth: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Value, half the interval of chance, standard error and the quadrature's, by further probes of M of this depth."""
+        """Value, half the interval of chance, standard error and the quadrature's, by further probes this deep."""
         terms = self._terms(first)
         correction = torch.zeros_like(terms)
         if depth:
