@@ -168,3 +168,18 @@ def test_a_run_says_what_it_is(tmp_path: Path) -> None:
     assert "objective='grae', beta=0.2, latents=12, steps=20000, state='not finished'" in repr(run)
     assert "&lt;b&gt;" in run._repr_html_()
     assert "<b>" not in run._repr_html_()
+
+
+def test_a_line_tells_what_was_set_and_whose_class_it_is() -> None:
+    class Own(posteriors.Diagonal):
+        pass
+
+    assert repr(Own()) == "Own()"
+    plain = objectives.GRAE(0.2)
+    assert repr(plain) == repr(plain.with_beta(0.2))
+    for name in ("encoder_weight", "decoder_weight", "expansion", "orthogonality"):
+        structure = posteriors.Diagonal()
+        estimator = curvature.Columns(2) if name != "expansion" else curvature.Columns(1)
+        own = objectives.GRAE(0.2, structure=structure, estimator=estimator, **{name: 0.2})
+        assert f", {name}=0.2" in repr(own)
+        assert name not in repr(objectives.GRAE(0.2, structure=structure, estimator=estimator))

@@ -174,10 +174,14 @@ class GRAE:
         return eta, self.structure.penalty(minus_hessian, self.beta)
 
     def __repr__(self) -> str:
+        weights = ("encoder_weight", "decoder_weight")
+        own = {name: getattr(self, name) for name in weights if name not in self._following}
+        own |= {name: weight for name in ("orthogonality", "expansion") if (weight := getattr(self, name)) > 0}
         return (
             f"GRAE(beta={self.beta:g}, likelihood={self.likelihood}, structure={self.structure}, "
             f"estimator={self.estimator}, curvature={self.curvature!r}"
-            + (f", expansion={self.expansion:g})" if self.expansion > 0 else ")")
+            + "".join(f", {name}={weight:g}" for name, weight in own.items())
+            + ")"
         )
 
 

@@ -180,7 +180,7 @@ class Banded(Structure):
         return entries
 
     def __repr__(self) -> str:
-        return f"Banded({self.bandwidth})"
+        return f"{type(self).__name__}({self.bandwidth})"
 
 
 @torch.no_grad()

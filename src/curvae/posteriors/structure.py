@@ -135,7 +135,7 @@ class Diagonal(Structure):
         return logdet.of_columns(root.flatten(1, -2), positive("beta", beta)).sum(-1).to(root.dtype)
 
     def __repr__(self) -> str:
-        return "Diagonal()"
+        return f"{type(self).__name__}()"
 
 
 class Blocks(Structure):
@@ -232,7 +232,7 @@ class BlockDiagonal(Blocks):
         return min(self.size, latents)
 
     def __repr__(self) -> str:
-        return f"BlockDiagonal({self.size})"
+        return f"{type(self).__name__}({self.size})"
 
 
 class Full(Blocks):
@@ -248,7 +248,7 @@ class Full(Blocks):
         return latents
 
     def __repr__(self) -> str:
-        return "Full()"
+        return f"{type(self).__name__}()"
 
 
 def _triangle(size: int) -> int:
