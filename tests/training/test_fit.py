@@ -688,3 +688,10 @@ def test_double_precision_follows_the_model(x: np.ndarray) -> None:
     run = fit(net().double(), x, objectives.GRAE(0.2), steps=2, **CPU)
     assert run.config.precision == "64"
     assert all(parameter.dtype == torch.float64 for parameter in run.model().parameters())
+
+
+def test_a_function_with_settings_alone_is_not_given_the_shape(x: np.ndarray, tmp_path: Path) -> None:
+    run = fit(net(), x, objectives.GRAE(0.2), steps=2, out=tmp_path / "run", **CPU)
+    for build in (net, lambda latents: net(), lambda size: net(dropout=0.0 * size[0])):  # the last has to be told
+        again = curvae.load(tmp_path / "run", model=build)
+        torch.testing.assert_close(again.encode(torch.from_numpy(x)), run.model().encode(torch.from_numpy(x)))
