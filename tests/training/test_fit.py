@@ -585,11 +585,15 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"data": DataLoader(TensorDataset(torch.zeros(9, 6)), 2, sampler=WeightedRandomSampler([1.0] * 9, 9))},
         r"an order of its own \(WeightedRandomSampler\)",
     ),
-    "mapping": ({"data": Pairs(np.zeros((9, 6)))}, "a batch is a mapping with 'x', 'label'; say which is x"),
+    "mapping": (
+        {"data": Pairs(np.zeros((9, 6)))},
+        "a batch is a mapping with 'x', 'label'; say which is x with take='x'",
+    ),
     "take": (
         {"data": Pairs(np.zeros((9, 6))), "take": lambda batch: batch["y"]},
         "take failed on a batch, a mapping with 'x', 'label': KeyError: 'y'",
     ),
+    "no parts": ({"data": np.zeros((9, 6)), "take": 0}, "take is 0 but a batch is a ndarray, which has no parts"),
     "two halves": ({"data": as_dataset(np.zeros((9, 6))), "validation": 0.5}, "has a held-out half of its own"),
 }
 
