@@ -85,8 +85,8 @@ def takes_shape(build: Builder) -> bool:
     Example:
         >>> takes_shape(lambda shape: None), takes_shape(lambda: None), takes_shape(lambda *, depth=2: None)
         (True, False, False)
-        >>> takes_shape(lambda size, depth=2: None), takes_shape(lambda depth=2: None), takes_shape(lambda latents: None)
-        (True, False, False)
+        >>> takes_shape(lambda depth=2: None), takes_shape(lambda latents: None)
+        (False, False)
     """
     first = next(iter(_signature(build).values()), None)
     if first is None or first.kind not in _POSITIONAL or first.name in FROM_OPTIONS:
