@@ -47,7 +47,7 @@ SETTINGS: list[tuple[list[str], str]] = [
     (["--steps", "0"], "steps is 0"),
     (["--steps", "-3"], "steps is -3"),
     (["--batch-size", "0"], "batch_size is 0"),
-    (["--batch-size", "1000"], "batch_size is 1000 but vectors has only 54 training samples"),
+    (["--batch-size", "1000"], "batch_size is 1000 but vectors has only 54 training samples; take a smaller"),
     (["--lr", "0"], "lr is 0.0"),
     (["--lr", "nan"], "lr is nan"),
     (["--devices", "0"], "devices is 0"),

@@ -287,6 +287,7 @@ def amortised(shape): return Autoencoder(nn.Linear(*shape, 9), nn.Linear(3, *sha
 def narrow(shape): return Autoencoder(nn.Linear(*shape, 3), nn.Linear(3, 4), latents=3)
 def typed(shape, depth: int = 2, kind: nn.Module = None): return three(shape)
 def needs(shape, depth: int): return three(shape)
+def told(shape, latents, conditions, structure=None): return three(shape)
 
 
 class Breaks(nn.Module):
@@ -346,6 +347,7 @@ MODELS: list[tuple[str, list[str], str]] = [
     ("net.py:typed", ["--set", "depth=two"], "depth is 'two'; expected a whole number"),
     ("net.py:typed", ["--set", "kind=relu"], "which is not read from text"),
     ("net.py:typed", ["--set", "latents=2"], "latents is not a setting of typed but an option of the run"),
+    ("net.py:told", ["--set", "conditions=2"], "an option of the run; use --condition\n"),
     ("net.py:typed", ["--set", "depth"], "--set is 'depth'; expected NAME=VALUE"),
     ("net.py:typed", ["--set", "depth=1", "--set", "depth=2"], "--set gives depth twice"),
     ("net.py:needs", [], "needs needs depth; give --set depth=VALUE"),

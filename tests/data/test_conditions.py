@@ -200,6 +200,9 @@ GIVEN = {
     "tensors": lambda: as_dataset(TensorDataset(X, Y), condition=1),
     "loader": lambda: as_dataset(DataLoader(TensorDataset(X, Y)), condition=lambda batch: batch[1]),
     "rows": lambda: as_dataset(Rows(), take=lambda batch: batch["image"], condition="label"),
+    "parts by name": lambda: as_dataset(Rows(), take="image", condition="label"),
+    "parts by number": lambda: as_dataset((Y, X), take=1, condition=0),
+    "tensors by number": lambda: as_dataset(DataLoader(TensorDataset(Y, X)), take=1, condition=0),
     "validation": lambda: as_dataset(TensorDataset(X, Y), TensorDataset(X[:4], Y[:4]), condition=1),
 }
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from curvae import Autoencoder, curvature, objectives, posteriors
+from curvae import Autoencoder, curvature, objectives, posteriors, regulariser
 from curvae.curvature import Columns, Exact, Fraction, Lanczos, Signs, Trace
 from curvae.errors import InputError
 from curvae.likelihoods import Gaussian
@@ -266,3 +266,6 @@ def test_a_map_of_another_shape_is_told() -> None:
         Along(MAPS, 3)
     with pytest.raises(InputError, match=r"is for 12 latents; got 11"):
         Along(MAPS, 0).penalty(torch.eye(11)[None], BETA)
+    for estimator in (Columns(1), Fraction(Columns(1), 0.5), Exact()):  # of few latents chance may miss what is outside
+        with pytest.raises(InputError, match=r"^Along\(\(2, 2, 3\), axis=0\) is for 12 latents; got 11$"):
+            regulariser(nn.Linear(11, 5), torch.randn(1, 11), BETA, structure=Along(MAPS, 0), estimator=estimator)

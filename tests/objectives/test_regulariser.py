@@ -127,3 +127,10 @@ def test_an_output_that_is_no_real_number_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=f"a tensor of {dtype}; expected floating-point"):
         regulariser(lambda z: decoder(z).to(dtype), torch.randn(3, 4), BETA, estimator=estimator)
+
+
+@pytest.mark.parametrize(("wrap", "part"), [(lambda y: {"sample": y}, r"\['sample'\]"), (lambda y: (y,), r"\[0\]")])
+def test_a_decoder_with_several_outputs_is_answered_with_how_to_take_one(wrap: Callable, part: str) -> None:
+    layer = torch.nn.Linear(2, 3)
+    with pytest.raises(InputError, match=rf"e\.g\. lambda z: decoder\(z\){part}, or Autoencoder"):
+        regulariser(lambda z: wrap(layer(z)), torch.randn(4, 2), BETA)

@@ -85,6 +85,8 @@ def test_a_frame_may_name_a_column_of_text(fitted: GRAE) -> None:
     np.testing.assert_allclose(
         rebuilt, fitted.inverse_transform(fitted.transform(table)[:2], condition=[2, 0]), rtol=1e-6
     )
+    with pytest.raises(InputError, match=r"^X has text in group; drop what is no feature, or name it with condition=…"):
+        GRAE(2, steps=5).fit(frame)
     with pytest.raises(InputError, match=r"group is 'w'; expected one of x, y, z"):
         named.transform(frame.assign(group="w"))
     number = GRAE(2, condition="d:number", **SMALL).fit(frame.drop(columns="group"))

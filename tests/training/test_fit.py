@@ -585,11 +585,15 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"data": DataLoader(TensorDataset(torch.zeros(9, 6)), 2, sampler=WeightedRandomSampler([1.0] * 9, 9))},
         r"an order of its own \(WeightedRandomSampler\)",
     ),
-    "mapping": ({"data": Pairs(np.zeros((9, 6)))}, "a batch is a mapping with 'x', 'label'; say which is x"),
+    "mapping": (
+        {"data": Pairs(np.zeros((9, 6)))},
+        "a batch is a mapping with 'x', 'label'; say which is x with take='x'",
+    ),
     "take": (
         {"data": Pairs(np.zeros((9, 6))), "take": lambda batch: batch["y"]},
         "take failed on a batch, a mapping with 'x', 'label': KeyError: 'y'",
     ),
+    "no parts": ({"data": np.zeros((9, 6)), "take": 0}, "take is 0 but a batch is a ndarray, which has no parts"),
     "two halves": ({"data": as_dataset(np.zeros((9, 6))), "validation": 0.5}, "has a held-out half of its own"),
 }
 
@@ -688,3 +692,10 @@ def test_double_precision_follows_the_model(x: np.ndarray) -> None:
     run = fit(net().double(), x, objectives.GRAE(0.2), steps=2, **CPU)
     assert run.config.precision == "64"
     assert all(parameter.dtype == torch.float64 for parameter in run.model().parameters())
+
+
+def test_a_function_with_settings_alone_is_not_given_the_shape(x: np.ndarray, tmp_path: Path) -> None:
+    run = fit(net(), x, objectives.GRAE(0.2), steps=2, out=tmp_path / "run", **CPU)
+    for build in (net, lambda latents: net(), lambda size: net(dropout=0.0 * size[0])):  # the last has to be told
+        again = curvae.load(tmp_path / "run", model=build)
+        torch.testing.assert_close(again.encode(torch.from_numpy(x)), run.model().encode(torch.from_numpy(x)))

@@ -87,8 +87,8 @@ class Columns(ForwardModeEstimator):
         """Only these structures' penalties are sums over columns or blocks of them."""
         if not isinstance(structure, Diagonal | BlockDiagonal | Along):
             raise InputError(
-                f"Columns estimates the penalty of Diagonal() or BlockDiagonal(b) or Along(…) only; got "
-                f"{structure}: use Exact()"
+                "Columns estimates the penalty of Diagonal() or BlockDiagonal(b) or Along(…) only; got "
+                f"{structure}: use Exact(), or structure=Diagonal()"
             )
 
     def plan(
@@ -99,7 +99,7 @@ class Columns(ForwardModeEstimator):
         p = self._distribution(z)
         latents, size, order = z.shape[1], 1, None
         if isinstance(structure, Along):
-            size, order = structure.blocks.size, structure.order(z.device)
+            size, order = structure.blocks.size, structure.order(latents, z.device)
         elif isinstance(structure, BlockDiagonal):
             size = structure.block_size(latents)
         place = indices if order is None else order.argsort()[indices]

@@ -40,7 +40,8 @@ def as_dataset(
         data: an array ``[N, *D]``, a :class:`~curvae.data.Dataset`, or a map-style data set or ``DataLoader`` of torch.
         validation: what is held out: the same kinds of things, or the share of ``data`` to split off, in (0, 1);
             default the data's own held-out half, or a tenth.
-        take: a function from a batch to its x; default the batch itself, or the first of a tuple.
+        take: which part of a batch is x, as its number in a tuple or its key in a mapping, or a function from a batch
+            to it; default the batch itself, or the first of a tuple.
         seed: of the split.
         split: the record of an earlier split (``Dataset.split``), which is then made again.
         condition: conditions of the samples (``Dataset.conditions``): which part of a batch they are, as its number in
@@ -102,12 +103,9 @@ def as_dataset(
 
 
 def _part(condition: Any) -> Take | None:
-    """The function that takes conditions out of a batch; None where they are none of its parts."""
-    if callable(condition):
-        return condition
-    if isinstance(condition, str) or (isinstance(condition, int) and not isinstance(condition, bool)):
-        return lambda batch: batch[condition]
-    return None
+    """What takes conditions out of a batch; None where they are none of its parts."""
+    number = isinstance(condition, int) and not isinstance(condition, bool)
+    return condition if callable(condition) or isinstance(condition, str) or number else None
 
 
 def _paired(

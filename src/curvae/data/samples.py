@@ -16,8 +16,8 @@ from curvae._typing import Float, Tensor
 from curvae.data.convert import as_samples
 from curvae.errors import InputError
 
-Take = Callable[[Any], Any]
-"""A function from a batch to its x."""
+Take = Callable[[Any], Any] | str | int
+"""A function from a batch to its x, or the key or number of x in it."""
 
 # of samples that are read one by one, so many are looked at to know what they are
 _SEEN = 16
@@ -32,9 +32,9 @@ class Samples(OneLine):
     Args:
         source: the data set.
         collate: makes a batch of a list of its entries; default PyTorch's own.
-        take: from a batch to its x; default the batch itself, or the first of a tuple.
+        take: from a batch to its x, or its key or number; default the batch itself, or the first of a tuple.
         indices: which entries, in their order; default all.
-        condition: from a batch to the conditions of its samples.
+        condition: the same of the conditions of its samples.
         missing: whether NaN may stand for what was not observed.
 
     Attributes:
@@ -137,19 +137,21 @@ def taken(batch: Any, take: Take | None, name: str = "take") -> Any:
         InputError: it is not said which of several it is, or the function that says so fails.
 
     Example:
-        >>> taken((1, 2), None), taken({"image": 3}, lambda batch: batch["image"])
-        (1, 3)
+        >>> taken((1, 2), None), taken((1, 2), 1), taken({"image": 3}, "image"), taken({"image": 3}, len)
+        (1, 2, 3, 1)
     """
     if take is not None:
+        if not callable(take) and not isinstance(batch, Mapping | tuple | list):
+            raise InputError(f"{name} is {shown(take)} but a batch is {_kind(batch)}, which has no parts; leave it out")
         try:
-            return take(batch)
+            return take(batch) if callable(take) else batch[take]
         except (LookupError, TypeError, AttributeError, ValueError) as error:
             raise InputError(
-                f"{name} failed on a batch, {_kind(batch)}: {type(error).__name__}: {error}; expected a function that "
-                f"returns its {'x' if name == 'take' else 'conditions'}"
+                f"{name} failed on a batch, {_kind(batch)}: {type(error).__name__}: {error}; expected the key "
+                f"or number of its {'x' if name == 'take' else 'conditions'}, or a function that returns them"
             ) from error
     if isinstance(batch, Mapping):
-        raise InputError(f"a batch is {_kind(batch)}; say which is x with take=lambda batch: batch[…]")
+        raise InputError(f"a batch is {_kind(batch)}; say which is x with take={next(iter(batch), '…')!r}")
     return batch[0] if isinstance(batch, tuple | list) and len(batch) else batch
 
 

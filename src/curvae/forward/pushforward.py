@@ -208,9 +208,10 @@ def check_output(eta: object, z: Float[Tensor, "B *L"]) -> Tensor:
         if not eta.is_floating_point():  # nothing moves whole numbers, and the penalty would be 0
             raise InputError(f"the decoder returned a tensor of {eta.dtype}; expected floating-point numbers")
         return eta
+    part = f"[{next(iter(eta), 0) if isinstance(eta, dict) else 0!r}]"
     raise InputError(
         f"the decoder returned {an_answer(eta)}; expected one tensor [B, *D]: pass a function that takes it out, "
-        "e.g. lambda z: decoder(z)[0], or Autoencoder(…, output=lambda answer: answer[0])"
+        f"e.g. lambda z: decoder(z){part}, or Autoencoder(…, output=lambda answer: answer{part})"
     )
 
 

@@ -136,8 +136,7 @@ def _minimum(squares: Float[Tensor, "*S"], weight: float, beta: float) -> Float[
 def _blocks(flat: Float[Tensor, "B D d"], structure: Structure) -> Float[Tensor, "B n D b"]:
     """Each block's columns, the last block's padded with zeros."""
     if isinstance(structure, Along):
-        structure.groups(flat.shape[-1])  # refuses another number of latents
-        flat, structure = flat.index_select(-1, structure.order(flat.device)), structure.blocks
+        flat, structure = flat.index_select(-1, structure.order(flat.shape[-1], flat.device)), structure.blocks
     assert isinstance(structure, BlockDiagonal | Full)
     size = structure.block_size(flat.shape[-1])
     padded = torch.nn.functional.pad(flat, (0, -flat.shape[-1] % size))

@@ -41,10 +41,14 @@ class Along(Structure):
         self.axis = axis % len(self.shape)
         self.blocks = BlockDiagonal(self.shape[self.axis])
 
-    def order(self, device: torch.device | None = None) -> Int[Tensor, " d"]:
-        """The latents of each position, one position after the other."""
-        latents = torch.arange(math.prod(self.shape), device=device)
-        return latents.view(self.shape).movedim(self.axis, -1).flatten()
+    def order(self, latents: int, device: torch.device | None = None) -> Int[Tensor, " d"]:
+        """The latents of each position, one position after the other.
+
+        Raises:
+            InputError: the shape is not that of so many latents.
+        """
+        self._check(latents)
+        return torch.arange(latents, device=device).view(self.shape).movedim(self.axis, -1).flatten()
 
     def num_parameters(self, latents: int) -> int:
         """The entries on and below each block's diagonal."""
@@ -53,13 +57,11 @@ class Along(Structure):
 
     def factor(self, parameters: Float[Tensor, "B P"], latents: int) -> ReorderedFactor:
         """Parameters fill the lower triangle of one position after the other."""
-        self._check(latents)
-        return ReorderedFactor(self.blocks.factor(parameters, latents), self.order(parameters.device))
+        return ReorderedFactor(self.blocks.factor(parameters, latents), self.order(latents, parameters.device))
 
     def groups(self, latents: int) -> Int[Tensor, " d"]:
         """The position."""
-        self._check(latents)
-        return self.order().argsort() // self.blocks.size
+        return self.order(latents).argsort() // self.blocks.size
 
     def restrict(self, matrix: Float[Tensor, "B d d"]) -> Float[Tensor, "B d d"]:
         """Entries between latents of the same position."""
@@ -68,7 +70,7 @@ class Along(Structure):
 
     def optimal(self, curvature: Float[Tensor, "B d d"], beta: float) -> ReorderedFactor:
         r"""$\Sigma^*_p=(I+M_{pp}/\beta)^{-1}$ for each position."""
-        order = self.order(curvature.device)
+        order = self.order(curvature.shape[-1], curvature.device)
         return ReorderedFactor(self.blocks.optimal(self._sorted(curvature), beta), order)
 
     def penalty(self, curvature: Float[Tensor, "B d d"], beta: float) -> Float[Tensor, " B"]:
@@ -77,12 +79,11 @@ class Along(Structure):
 
     def penalty_of_root(self, root: Float[Tensor, "B *D d"], beta: float) -> Float[Tensor, " B"]:
         r"""$\sum_p\log|I+T_p^\top T_p/\beta|$ of each position's columns."""
-        self._check(root.shape[-1])
-        return self.blocks.penalty_of_root(root.index_select(-1, self.order(root.device)), beta)
+        order = self.order(root.shape[-1], root.device)
+        return self.blocks.penalty_of_root(root.index_select(-1, order), beta)
 
     def _sorted(self, matrix: Float[Tensor, "B d d"]) -> Float[Tensor, "B d d"]:
-        self._check(matrix.shape[-1])
-        order = self.order(matrix.device)
+        order = self.order(matrix.shape[-1], matrix.device)
         return matrix.index_select(-1, order).index_select(-2, order)
 
     def _check(self, latents: int) -> None:

@@ -72,7 +72,7 @@ def check_data(config: RunConfig, dataset: Dataset, likelihood: Likelihood | Non
         times = f" and accumulate {config.accumulate}" if config.accumulate > 1 else ""
         raise InputError(
             f"batch_size is {config.batch_size}{times} but {dataset.name} has only "
-            f"{len(dataset.train)} training samples"
+            f"{len(dataset.train)} training samples; take a smaller batch_size"
         )
     if config.devices > config.batch_size:
         raise InputError(

@@ -23,9 +23,9 @@ def build_own(
 ) -> Autoencoder:
     """The model that a function makes, or the one that was given.
 
-    The function is called with the shape of a sample, unless it takes no argument without a name, and with the
-    settings by name, read as its annotations say (:func:`curvae.runs.settings.settings_of`); options of the run are
-    handed to it as they are.
+    The function is called with the shape of a sample, if its first parameter is for that
+    (:func:`curvae.runs.settings.takes_shape`), and with the settings by name, read as its annotations say
+    (:func:`curvae.runs.settings.settings_of`); options of the run are handed to it as they are.
 
     Raises:
         InputError: it is neither, takes no such settings, or returns something else than an ``Autoencoder``.

@@ -12,8 +12,8 @@ from curvae._checks import nearest, shown
 from curvae.errors import InputError
 from curvae.runs.builder import Builder, name_of
 
-FROM_OPTIONS = ("latents", "structure", "likelihood")
-"""Parameters of a builder that are options of a run, and no settings of its own."""
+FROM_OPTIONS = {name: f"--{name}" for name in ("latents", "structure", "likelihood")} | {"conditions": "--condition"}
+"""Parameters of a builder that are filled from options of a run, and no settings of its own."""
 
 _POSITIONAL = (
     inspect.Parameter.POSITIONAL_ONLY,
@@ -59,7 +59,7 @@ def settings_of(build: Builder, given: Mapping[str, str]) -> dict[str, Any]:
     found = {}
     for name, text in given.items():
         if name in FROM_OPTIONS:
-            raise InputError(f"{name} is not a setting of {called} but an option of the run; use --{name} {text}")
+            raise InputError(f"{name} is not a setting of {called} but an option of the run; use {FROM_OPTIONS[name]}")
         if name not in own and rest is None:
             all_of = f"it takes {', '.join(own)}" if own else "it takes none"
             raise InputError(f"{called} takes no setting {name}{nearest(name, own)}; {all_of}")
@@ -78,13 +78,20 @@ def has_default(build: Builder, name: str) -> bool:
 
 
 def takes_shape(build: Builder) -> bool:
-    """Whether a builder has a parameter for the shape of a sample: the first, without a name.
+    """Whether a builder has a parameter for the shape of a sample: the first, if it is called so or has no default.
+
+    A first parameter with a default of its own is a setting, and one of a run's options is that option.
 
     Example:
         >>> takes_shape(lambda shape: None), takes_shape(lambda: None), takes_shape(lambda *, depth=2: None)
         (True, False, False)
+        >>> takes_shape(lambda depth=2: None), takes_shape(lambda latents: None)
+        (False, False)
     """
-    return any(one.kind in _POSITIONAL for one in list(_signature(build).values())[:1])
+    first = next(iter(_signature(build).values()), None)
+    if first is None or first.kind not in _POSITIONAL or first.name in FROM_OPTIONS:
+        return False
+    return first.name == "shape" or first.default is inspect.Parameter.empty
 
 
 def _parameters(build: Builder) -> dict[str, inspect.Parameter]:

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import curvae
-from curvae._checks import shown
+from curvae._checks import shown, some
 from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.data import Coding
@@ -30,6 +30,17 @@ _FITTED = frozenset(
     {"model_", "likelihood_", "seed_", "_coding", "_names", "_said", "_features", "_logged", "_rows"}
     | {"_condition", "_size_factors"}
 )
+
+
+def _text(X: Any) -> list[str]:
+    """The columns of a frame that cannot be read as numbers."""
+    found = []
+    for place, name in enumerate(X.columns if hasattr(X, "iloc") and hasattr(X, "columns") else ()):
+        try:
+            np.asarray(X.iloc[:, place], dtype=float)
+        except (TypeError, ValueError):
+            found.append(str(name))
+    return found
 
 
 class TableReader(BaseEstimator):  # type: ignore[misc]
@@ -83,15 +94,23 @@ class TableReader(BaseEstimator):  # type: ignore[misc]
         chosen = Conditions.of(self._condition, X)
         X, known = chosen.cut(X)
         least = 2 if reset else 1
-        found = validate_data(
-            self,
-            X,
-            reset=reset,
-            dtype=DTYPES,
-            accept_sparse="csr",
-            ensure_all_finite="allow-nan",
-            ensure_min_samples=least,
-        )
+        try:
+            found = validate_data(
+                self,
+                X,
+                reset=reset,
+                dtype=DTYPES,
+                accept_sparse="csr",
+                ensure_all_finite="allow-nan",
+                ensure_min_samples=least,
+            )
+        except ValueError as error:
+            if text := _text(X):
+                raise InputError(
+                    f"X has text in {some(text, 8)}; drop what is no feature, or name it with condition=…, which tells "
+                    "the networks of it"
+                ) from error
+            raise
         dense = found.toarray() if hasattr(found, "toarray") else found
         x = torch.from_numpy(np.delete(dense, chosen.places, 1) if known else np.array(dense))
         try:

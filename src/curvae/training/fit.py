@@ -99,7 +99,8 @@ def fit(
             of that.
         validation: held-out samples, of the kinds that ``data`` may be, or the share of ``data`` to hold out; default
             the data's own held-out half, or a tenth.
-        take: a function from a batch (a tuple or a mapping, say) to its x; default the first of a tuple.
+        take: the number or key of x in each batch (a tuple or a mapping), or a function from a batch to it; default the
+            first of a tuple.
         condition: of a conditional model, what its condition is: the number or key of a part of each batch, a function
             from a batch to it, or an array ``[N, *C]`` beside ``data``; for data that are named by text, what
             :func:`curvae.data.load` takes, such as ``"labels"``.
