@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import functools
 import gc
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -699,3 +700,19 @@ def test_a_function_with_settings_alone_is_not_given_the_shape(x: np.ndarray, tm
     for build in (net, lambda latents: net(), lambda size: net(dropout=0.0 * size[0])):  # the last has to be told
         again = curvae.load(tmp_path / "run", model=build)
         torch.testing.assert_close(again.encode(torch.from_numpy(x)), run.model().encode(torch.from_numpy(x)))
+
+
+def test_a_model_without_a_latent_in_use_says_so(x: np.ndarray) -> None:
+    model, labels = net(posteriors.Diagonal()), np.eye(3, dtype="float32")[np.arange(len(x)) % 3]
+    with pytest.warns(RuntimeWarning, match="note: no latent is in use: .* take a smaller beta"):
+        fit(model, x, objectives.BetaVAE(1e4), steps=150, lr=0.02, **CPU)
+    beside = (curvae.nn.Beside(nn.Linear(6 + 3, 8)), curvae.nn.Beside(nn.Linear(2 + 3, 6)))
+    conditional = Autoencoder(*beside, 2, posteriors.Diagonal(), features=8, condition="both")
+    with pytest.warns(RuntimeWarning, match="no latent is in use"):
+        fit(conditional, x, objectives.BetaVAE(1e4), steps=150, lr=0.02, condition=labels, **CPU)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        fit(model, x, objectives.BetaVAE(1e4), steps=20, **CPU)  # too early to tell
+        fit(net(posteriors.Diagonal()), x, objectives.BetaVAE(1e-3), steps=150, lr=0.02, **CPU)
+        fit(net(), x, objectives.RAE(1e4), steps=150, lr=0.02, **CPU)  # no scale to tell by
+    assert not [each for each in heard if "latent is in use" in str(each.message)]

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -212,3 +213,27 @@ def test_what_a_killed_writer_left_is_cleared(
     leftover.write_bytes(b"half a checkpoint")
     train(configure(), tmp_path / "run", resume=True)
     assert not leftover.exists()
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian:learned", "mixed:continuous:6"])
+def test_killed_before_the_first_checkpoint(likelihood: str, configure: Configure, tmp_path: Path) -> None:
+    config = configure(likelihood=likelihood, steps=4)
+    whole = train(config, tmp_path / "whole").run
+    train(config, tmp_path / "run")
+    for path in (tmp_path / "run").iterdir():
+        if path.name == "checkpoints":
+            shutil.rmtree(path)
+        elif path.name != "config.json":
+            path.unlink()
+    again = train(config, tmp_path / "run", resume=True).run
+    torch.testing.assert_close(again.model().state_dict(), whole.model().state_dict(), rtol=0, atol=0)
+
+
+def test_a_learned_noise_begins_at_the_spread_of_the_data(configure: Configure, tmp_path: Path) -> None:
+    for scale in (0.01, 30.0):
+        config = configure(likelihood="gaussian:learned", steps=1, lr=1e-9, beta=1.0)
+        np.save(config.data, scale * (5 + np.random.default_rng(0).normal(size=(80, 6)).astype("float32")))
+        run = train(config, tmp_path / f"run-{scale}").run
+        train_half = run.dataset().train.numpy()
+        expected = np.sqrt(train_half.astype(float).var(0).mean())
+        assert float(run.model().likelihood.sigma) == pytest.approx(expected, rel=1e-4)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 
 from curvae._typing import Bool, Float, Tensor
+from curvae.data import as_float
+from curvae.data.samples import Samples
 from curvae.likelihoods import (
     BernoulliLogits,
     LearnedGaussian,
@@ -15,6 +17,9 @@ from curvae.likelihoods import (
 from curvae.likelihoods.base import Location, LogMean
 from curvae.likelihoods.masked import unmasked
 from curvae.nn.columns import dispersions, moments
+
+# of more data the scale is that of so many
+_SEEN = 2000
 
 
 def counted(likelihood: Likelihood, columns: int) -> Bool[Tensor, " C"]:
@@ -58,17 +63,38 @@ def placed(
     return x.new_zeros(outputs), x.new_ones(outputs)
 
 
-@torch.no_grad()
-def start(likelihood: Likelihood, x: Float[Tensor, "N C"]) -> None:
-    """Put what an observation model learns of each column where nothing is explained of the data.
+def spread(x: Float[Tensor, "N *D"]) -> Float[Tensor, ""]:
+    """Root mean square of what was observed, less each output's mean; 1 where nothing varies.
 
-    A smaller noise scale makes the networks' task stiff before they have begun.
+    Example:
+        >>> spread(torch.tensor([[0.0, 4.0], [2.0, 4.0], [torch.nan, 4.0]]))
+        tensor(0.6325)
+    """
+    centre = x.nanmean(0)
+    found = (x - centre).square().nanmean().sqrt()
+    rounding = 10 * torch.finfo(x.dtype).eps * centre.nan_to_num(0).abs().max()
+    return torch.where(found > rounding, found, torch.ones_like(found))  # NaN where nothing was observed
+
+
+@torch.no_grad()
+def start(likelihood: Likelihood, x: Float[Tensor, "N *D"]) -> None:
+    """Put what an observation model learns of the data where nothing is explained of them.
+
+    A smaller noise scale makes the networks' task stiff before they have begun, and at a larger one no latent is worth
+    its cost.
     """
     inner = unmasked(likelihood)
     if isinstance(inner, Mixed):
         for part, piece in zip(inner.parts, x.split([part.columns for part in inner.parts], 1), strict=True):
             start(part.likelihood, piece)
     elif isinstance(inner, LearnedGaussian):
-        inner.start(moments(x)[1])
+        inner.start(moments(x)[1] if inner.log_sigma.dim() else spread(x))
     elif isinstance(inner, LearnedNegativeBinomial):
         inner.log_dispersion.copy_(dispersions(x).log())
+
+
+def begin_noise(likelihood: Likelihood, train: Tensor | Samples) -> None:
+    """Put one noise scale that is learned, and stands where it is by default, where the training half is."""
+    inner = unmasked(likelihood)
+    if isinstance(inner, LearnedGaussian) and repr(inner) == repr(LearnedGaussian()):
+        start(inner, as_float(train[:: max(1, len(train) // _SEEN)]))

@@ -25,7 +25,7 @@ from curvae.likelihoods.masked import unmasked
 from curvae.nn.columns import dispersions, moments
 from curvae.runs.mixed import MASKED, bare, check_kinds, is_mixed, is_open, resolved
 from curvae.runs.parts import build_likelihood
-from curvae.runs.placing import counted, placed, start
+from curvae.runs.placing import counted, placed, spread, start
 
 COUNTS = ("poisson", "negative-binomial")
 SIZE_FACTORS = (None, "total", "column")
@@ -183,8 +183,8 @@ def likelihood_for(table: Table) -> Likelihood:
         likelihood = copy.deepcopy(own)
     elif text in ("gaussian", "gaussian:learned"):
         # from where nothing is explained: a smaller scale makes the networks' task stiff before they have begun
-        sigma = moments(table.values)[1]
-        likelihood = LearnedGaussian(sigma if text == "gaussian" else sigma.square().mean().sqrt(), floor=_FLOOR)
+        sigma = moments(table.values)[1] if text == "gaussian" else spread(table.values)
+        likelihood = LearnedGaussian(sigma, floor=_FLOOR)
     elif text == "negative-binomial":
         likelihood = LearnedNegativeBinomial(dispersions(_at_one(table)))
     elif text == "bernoulli":

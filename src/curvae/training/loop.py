@@ -26,8 +26,10 @@ from curvae.runs.handed import Handed
 from curvae.runs.mixed import begin, continued, is_mixed, is_open
 from curvae.runs.own import Build
 from curvae.runs.own_run import build_for_run, check_finite, check_outputs, rebuilt
+from curvae.runs.placing import begin_noise
 from curvae.runs.start import start_from, told_otherwise
 from curvae.runs.taking import check_free, clear, locked
+from curvae.training import unused
 from curvae.training.devices import Group, launched
 from curvae.training.engine import run_job, tell
 from curvae.training.job import Job, Outcome
@@ -141,7 +143,10 @@ class _Call:
     def run(self, job: Job, group: Group | None) -> Outcome:
         """One start of the training."""
         job = replace(job, console=self.console, keep=self.keep, callbacks=self.callbacks, loggers=self.loggers)
-        return run_job(job) if group is None else lead(job, group)
+        outcome = run_job(job) if group is None else lead(job, group)
+        if outcome.finished and (remark := unused.remark(job.model, job.dataset, job.run.config)):
+            tell(f"note: {remark}", self.console)
+        return outcome
 
     def leave(self, run: Run) -> Outcome:
         """A finished run, of which nothing is asked."""
@@ -166,9 +171,7 @@ def _begun(call: _Call) -> Outcome:
         check_finite(built)
     else:
         built = rebuilt(config, dataset.shape, handed.model)
-    if is_mixed(config.likelihood):
-        begin(built, config.likelihood, dataset)
-    started = _started(config, built, dataset)
+    started = _started(config, built, dataset, handed)
     minimised = _tried(config, built, dataset, handed)
     # before the folder is made: a process may not start
     with call.together(config.devices) as group, locked(out):
@@ -198,7 +201,7 @@ def _resumed(call: _Call) -> Outcome:
         check_data(config, dataset, getattr(handed.objective, "likelihood", None))
         model = rebuilt(config, dataset.shape, handed.model, folder=out)
         if checkpoint is None:
-            _started(config, model, dataset)
+            _started(config, model, dataset, handed)
         objective = _tried(config, model, dataset, handed)
         run = changed(run, config, checkpoint, device, call.console)
         if run.finished:
@@ -207,8 +210,12 @@ def _resumed(call: _Call) -> Outcome:
             return call.run(Job(run, model, objective, dataset, device, checkpoint), group)
 
 
-def _started(config: RunConfig, model: Autoencoder, dataset: Dataset) -> list[str]:
-    """Give a new model the weights that it is to start from, and say which of its parts have begun otherwise."""
+def _started(config: RunConfig, model: Autoencoder, dataset: Dataset, handed: Handed) -> list[str]:
+    """Give a new model the scales and weights that it is to start from, and say which parts have begun otherwise."""
+    if is_mixed(config.likelihood):
+        begin(model, config.likelihood, dataset)
+    elif handed.objective is None:
+        begin_noise(likelihood_of(config, model), dataset.train)
     if not config.init_from:
         return []
     new = start_from(Path(config.init_from), model, config)
