@@ -186,6 +186,7 @@ def test_vectors_are_drawn_as_lines(tmp_path: Path, vectors: Path, make_run: Mak
     assert "The data are vectors" in page.text
     assert page.pixels("posterior precision of held-out sample 1 in a").shape == (3, 3, 3)
     assert page.pixels("codes of held-out data in a").size
+    assert "of 3 latents in use" in page.text
     assert page.pixels("held-out sample 6 and its reconstructions").size
 
 

@@ -14,6 +14,9 @@ from curvae.autoencoder import Model
 from curvae.errors import InputError
 from curvae.metrics.codes import codes, conditioned_batches, deployed, in_double
 
+ACTIVE = 0.01
+"""In units of the prior's variance, as Burda et al. have it."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ActiveUnits(OneLine):
@@ -25,7 +28,7 @@ class ActiveUnits(OneLine):
     """
 
     variance: Float[Tensor, "*L"]
-    threshold: float
+    threshold: float = ACTIVE
 
     @property
     def active(self) -> Bool[Tensor, "*L"]:
@@ -38,7 +41,7 @@ class ActiveUnits(OneLine):
         return int(self.active.sum())
 
 
-def active_units(model: Model, data: Any, threshold: float = 0.01, batch_size: int = 100) -> ActiveUnits:
+def active_units(model: Model, data: Any, threshold: float = ACTIVE, batch_size: int = 100) -> ActiveUnits:
     r"""Latents whose posterior mean has a variance above ``threshold`` over the data.
 
     The threshold is meant for a standard normal prior, under which β-VAE and GRAE both keep the scale of the latents.

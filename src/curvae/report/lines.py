@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 
+from curvae.metrics.active_units import ACTIVE
 from curvae.report.charts import INK, Axis, Line, chart, common_axis
 from curvae.report.drawing import Amounts, Captioned, Drawing, Outputs
 from curvae.report.pictures import Picture
@@ -67,15 +68,16 @@ class LineDrawing(Drawing):
         return [None] * len(data)
 
 
-def code_cloud(subject: ShownRun, points: Float[np.ndarray, "N 2"], latents: tuple[int, int]) -> Captioned:
+def code_cloud(subject: ShownRun, codes: Float[np.ndarray, "N d"], latents: tuple[int, int]) -> Captioned:
     """The codes of held-out data in two latents, with the prior's circles of 1 and 2 standard deviations."""
+    used = int((codes.var(0) > ACTIVE).sum())
     turn = np.linspace(0, 2 * np.pi, 100)
     circles = [Line(INK, r * np.cos(turn), r * np.sin(turn), width=0.8) for r in (1, 2)]
-    x, y = (Axis(f"latent {latent}") for latent in latents)
+    x, y = (Axis(f"latent {latent + 1}") for latent in latents)
+    points = codes[:, list(latents)]
     lines = [Line(subject.colour, points[:, 0], points[:, 1], width=0.0, opacity=0.5), *circles]
-    return Captioned(
-        subject.name, chart(lines, f"codes of held-out data in {subject.name}", x, y, square=True), subject
-    )
+    picture = chart(lines, f"codes of held-out data in {subject.name}", x, y, square=True)
+    return Captioned(f"{used} of {codes.shape[1]} latents in use", picture, subject)
 
 
 def _cloud(

@@ -230,7 +230,5 @@ def _codes(group: RunGroup, dataset: Dataset) -> list[Captioned]:
     for subject, view in group.trained:
         if view.model.latents >= 2:
             first, second = strongest(view.at(of_few).effects(few), 2)
-            figures.append(
-                code_cloud(subject, view.at(of_data).codes(data)[:, [first, second]], (first + 1, second + 1))
-            )
+            figures.append(code_cloud(subject, view.at(of_data).codes(data), (first, second)))
     return figures
