@@ -13,7 +13,7 @@ from curvae.cli.places import path
 
 def encode(
     run: options.Run,
-    out: Annotated[Path, Option(help="An .npz file for the arrays mean and std.", parser=path)],
+    out: Annotated[Path, Option(help="An .npz file for the arrays mean and std, or a .csv with a row for each sample.", parser=path)],
     data: options.Data = None,
     part: options.Part = "all",
     covariance: Annotated[
@@ -41,7 +41,9 @@ def encode(
     from curvae.runs import build_structure
 
     opened, code = using.open_run(run, model, trust)
-    using.check_out(out, (".npz",), opened, data)
+    using.check_out(out, (".npz", ".csv"), opened, data)
+    if covariance and out.suffix.lower() == ".csv":
+        raise InputError("--covariance is a matrix for each sample, which is no row of a .csv; use --out with .npz")
     if batch_size < 1:
         raise InputError(f"--batch-size is {batch_size}; expected a whole number >= 1")
     chosen = None if structure is None else build_structure(structure)

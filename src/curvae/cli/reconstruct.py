@@ -30,7 +30,7 @@ def reconstruct(
     from curvae.errors import InputError
 
     opened, code = using.open_run(run, model, trust)
-    using.check_out(out, using.FORMATS, opened, data)
+    using.check_out(out, using.TABLES, opened, data)
     if batch_size < 1:
         raise InputError(f"--batch-size is {batch_size}; expected a whole number >= 1")
     trained = opened.trained(device)
@@ -43,6 +43,6 @@ def reconstruct(
     picture, columns = None, None
     if out.suffix.lower() == ".png":
         picture, columns = above_each_other(as_float(samples.values).numpy(), found)
-    replaced = using.write(out, {"reconstruction": found, **labels}, picture, columns)
+    replaced = using.write(out, {"reconstruction": found, **labels}, picture, columns, opened.data.get("columns"))
     told = {"run": str(run), "out": str(out), "n": count, "shape": list(shape[1:])}
     using.tell(told, f"{count} reconstructions", replaced, as_json)

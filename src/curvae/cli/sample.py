@@ -44,7 +44,7 @@ def sample(
     """Decode draws from the prior, or from a mixture of K normal distributions fitted to the codes after training."""
     from curvae.errors import InputError
 
-    check_file("--out", out, using.FORMATS)
+    check_file("--out", out, using.TABLES)
     if n < 1:
         raise InputError(f"-n is {n}; expected a whole number >= 1")
     components = _components(source)
@@ -57,7 +57,7 @@ def sample(
         condition = condition.repeat(-(-n // len(condition)), 1)[:n]
     with code.errors():
         values = _draw(opened, n, components, seed, condition)
-    replaced = using.write(out, {"samples": values}, values)
+    replaced = using.write(out, {"samples": values}, values, names=opened.data.get("columns"))
     told = {"run": str(run), "out": str(out), "n": n, "shape": list(shape), "from": source, "seed": seed}
     using.tell(told, f"{n} samples", replaced, as_json)
 

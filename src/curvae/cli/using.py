@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from curvae.runs import Run
 
 FORMATS = (".png", ".npy", ".npz")
+TABLES = (*FORMATS, ".csv")
 _PARTS = ("all", "train", "test")
 
 
@@ -181,8 +184,12 @@ def check_out(out: Path, formats: tuple[str, ...], run: Run, data: str | None) -
 
 
 def check_picture(run: Run, out: Path) -> None:
-    """Refuse a picture of samples that are not images."""
+    """Refuse a picture of samples that are not images, and a table of samples that are not vectors."""
     shape = tuple(run.data["shape"])
+    if out.suffix.lower() == ".csv" and len(shape) > 1:
+        raise InputError(
+            f"the samples of {run.path} have shape {shape} and are no rows of a table; use --out with .npy or .npz"
+        )
     if out.suffix.lower() == ".png" and not (len(shape) == 3 and shape[0] in (1, 3)):
         raise InputError(
             f"the samples of {run.path} have shape {shape} and are not images; use --out with .npy or .npz"
@@ -220,9 +227,15 @@ def numbers(option: str, text: str) -> list[int]:
 
 
 def write(
-    out: Path, arrays: dict[str, Any], picture: Shaped[np.ndarray, "N C H W"] | None = None, columns: int | None = None
+    out: Path,
+    arrays: dict[str, Any],
+    picture: Shaped[np.ndarray, "N C H W"] | None = None,
+    columns: int | None = None,
+    names: Sequence[str] | None = None,
 ) -> bool:
     """Write results whole or not at all: ``.npz`` all arrays, ``.npy`` the first, ``.png`` the picture.
+
+    ``.csv`` has all arrays side by side, a row for each sample. ``names`` are those of the first one's columns.
 
     Returns:
         Whether an older file was there, which is replaced.
@@ -242,6 +255,8 @@ def write(
             write_atomic(out, lambda path: np.save(path, next(iter(arrays.values()))))
         elif suffix == ".npz":
             write_atomic(out, lambda path: np.savez_compressed(path, **arrays))
+        elif suffix == ".csv":
+            write_atomic(out, lambda path: _write_table(path, arrays, names))
         else:
             from PIL import Image
 
@@ -257,3 +272,17 @@ def tell(told: dict[str, Any], what: str, replaced: bool, as_json: bool) -> None
         typer.echo(json.dumps(told))
     else:
         typer.echo(f"{what} in {told['out']}" + ", in place of an older file" * replaced, err=True)
+
+
+def _write_table(path: Path, arrays: dict[str, Any], names: Sequence[str] | None) -> None:
+    import numpy as np
+
+    header: list[str] = []
+    for name, values in arrays.items():
+        numbered = [name] if values.ndim == 1 else [f"{name}_{i}" for i in range(values[:1].size)]
+        header += numbered if header or names is None else names
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        # as text, numbers have the digits that tell them apart in their own precision
+        writer.writerows(np.column_stack([each.reshape(len(each), -1).astype(str) for each in arrays.values()]))
