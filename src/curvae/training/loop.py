@@ -36,7 +36,7 @@ from curvae.training.logs import check_logger
 from curvae.training.module import at_its_conditions
 from curvae.training.resume import changed, changes, last_checkpoint, steps_done
 from curvae.training.several import check_shareable, follow, lead, leave, told
-from curvae.training.trial import try_out, typed
+from curvae.training.trial import fill_lazy, try_out, typed
 from curvae.training.widths import fit_widths, has_widths
 
 # training samples that a new head for Σ is fitted to, and latents beyond which it would take long
@@ -168,6 +168,8 @@ def _begun(call: _Call) -> Outcome:
         built = rebuilt(config, dataset.shape, handed.model)
     if is_mixed(config.likelihood):
         begin(built, config.likelihood, dataset)
+    if not isinstance(handed.model, Autoencoder):  # which its owner has initialised, or will by PyTorch's generator
+        fill_lazy(config, built, dataset)
     started = _started(config, built, dataset)
     minimised = _tried(config, built, dataset, handed)
     # before the folder is made: a process may not start
@@ -198,6 +200,8 @@ def _resumed(call: _Call) -> Outcome:
         check_data(config, dataset, getattr(handed.objective, "likelihood", None))
         model = rebuilt(config, dataset.shape, handed.model, folder=out)
         if checkpoint is None:
+            if not isinstance(handed.model, Autoencoder):
+                fill_lazy(config, model, dataset)
             _started(config, model, dataset)
         objective = _tried(config, model, dataset, handed)
         run = changed(run, config, checkpoint, device, call.console)
