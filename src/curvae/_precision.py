@@ -20,6 +20,14 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in _HALF else tensor
 
 
+def lifted(codes: Tensor) -> Tensor:
+    """Codes that a network has made under autocast, in float32: half of their digits are for its decoder, no more.
+
+    Outside autocast a decoder may want the type that it is given.
+    """
+    return at_least_float32(codes) if torch.is_autocast_enabled(codes.device.type) else codes
+
+
 def half_weights(module: nn.Module) -> torch.dtype | None:
     """float16 or bfloat16 if that is the type of a module's weights, else ``None``."""
     dtype = next((weight.dtype for weight in module.parameters() if weight.is_floating_point()), None)

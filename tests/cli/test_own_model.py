@@ -170,6 +170,34 @@ def test_tied_and_frozen_weights(curvae: Curvae, vectors: Path, tmp_path: Path) 
     assert torch.equal(again.decoder.frozen.weight, model.decoder.frozen.weight)
 
 
+LAZY = """
+from torch import nn
+from curvae import Autoencoder
+
+
+def build(shape, latents: int = 2, structure=None):
+    decoder = nn.Sequential(nn.Linear(latents, 4), nn.LazyBatchNorm1d(), nn.LazyLinear(*shape))
+    return Autoencoder(nn.LazyLinear(5), decoder, latents, structure, features=5)
+"""
+
+
+def test_layers_that_take_their_shape_from_the_data(curvae: Curvae, vectors: Path, tmp_path: Path) -> None:
+    """Their weights come from the seed, as all others do, and a run of such a model can be used and resumed."""
+    (tmp_path / "lazy.py").write_text(LAZY)
+    name, runs = f"{tmp_path / 'lazy.py'}:build", [tmp_path / "a", tmp_path / "b", tmp_path / "c"]
+    for out, seed in zip(runs, "001", strict=True):
+        torch.rand(3)  # as in another process
+        given = ("--data", vectors, "--out", out, "--model", name, "--seed", seed, "--steps", "2")
+        assert curvae("train", *given, *SMALL).code == 0
+    first, second, third = (load_model(out, find_builder(name)) for out in runs)
+    torch.testing.assert_close(first.state_dict(), second.state_dict(), rtol=0, atol=0)
+    assert not torch.allclose(first.encoder.weight, third.encoder.weight, atol=0.1)
+    assert curvae("evaluate", runs[0], "--model", name).code == 0
+    assert curvae("train", "--resume", "--out", runs[0], "--model", name, "--steps", "3").code == 0
+    new = ("--data", vectors, "--out", tmp_path / "d", "--model", name, "--init-from", runs[1], "--steps", "1")
+    assert curvae("train", *new, *SMALL).code == 0
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of ``net.py:build``, beside it and its data."""

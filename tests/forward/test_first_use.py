@@ -14,6 +14,7 @@ from curvae import Autoencoder, objectives, posteriors, regulariser
 from curvae.curvature import (
     Columns,
     Estimator,
+    Exact,
     Fraction,
     Lanczos,
     Linearised,
@@ -297,3 +298,14 @@ def test_buffers_that_cannot_be_copied_compared_or_written_to_are_no_hindrance(e
     regulariser(right, z, 0.3, estimator=estimator).sum().backward()
     with pytest.raises(InputError, match="mixes the samples"):
         regulariser(mixing, z, 0.3, estimator=estimator)
+
+
+def test_a_free_variable_without_a_value_yet_is_no_hindrance() -> None:
+    decoder, z = nn.Linear(LATENTS, 4), torch.randn(BATCH, LATENTS)
+
+    def step(labelled: bool) -> Tensor:
+        if labelled:
+            labels = torch.ones(BATCH, 4)
+        return regulariser(lambda z: decoder(z) + labels if labelled else decoder(z), z, 0.2, estimator=Exact())
+
+    torch.testing.assert_close(step(False), step(True))

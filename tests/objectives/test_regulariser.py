@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 import curvae
-from curvae.curvature import Columns, Exact, Fraction, Lanczos, Secants, Trace
+from curvae import Autoencoder
+from curvae.curvature import Columns, Estimator, Exact, Fraction, Lanczos, Secants, Signs, Trace
 from curvae.errors import InputError
-from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood
-from curvae.objectives import regulariser
+from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood, Poisson
+from curvae.objectives import GRAE, RAE, regulariser
 from curvae.posteriors import BlockDiagonal, Full, Structure
 
 BETA = 0.3
@@ -82,6 +83,59 @@ def test_under_autocast_it_stays_near_full_precision() -> None:
         rough = regulariser(decoder, z, BETA, estimator=Exact())
     assert rough.dtype == torch.float32
     torch.testing.assert_close(rough, exact, rtol=0.05, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    "estimator", [Exact(), Columns(2), Secants(1), Lanczos(3), Trace(Signs(2)), Trace(Signs(2), step=0.1)], ids=repr
+)
+def test_codes_that_autocast_has_made(estimator: Estimator) -> None:
+    """They are in half precision, as an encoder under autocast gives them; the penalty is not."""
+    torch.manual_seed(0)
+    encoder, decoder = nn.Linear(6, 4), nn.Sequential(nn.Linear(4, 32), nn.SiLU(), nn.Linear(32, 8))
+    x = torch.randn(16, 6)
+
+    def value(codes: Callable[[torch.Tensor], torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        with torch.autocast("cpu", torch.bfloat16):
+            z = codes(encoder(x))
+            found, eta = regulariser(decoder, z, BETA, estimator=estimator, generator=_generator(), output=True)
+        assert z.dtype == codes(torch.zeros(1, dtype=torch.bfloat16)).dtype
+        return found, eta, *torch.autograd.grad(found.sum() + eta.sum(), encoder.parameters())
+
+    half, full = value(lambda z: z), value(torch.Tensor.float)
+    assert {part.dtype for part in half} == {torch.float32}
+    torch.testing.assert_close(half, full, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("objective", [GRAE(BETA, estimator=Lanczos(3)), RAE(1.0, 1.0)], ids=repr)
+def test_a_model_of_ones_own_under_autocast(objective: GRAE | RAE) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.posterior = self.encode = nn.Linear(6, 4)
+            self.decode = nn.Linear(4, 6)
+
+    torch.manual_seed(0)
+    model, x = Model(), torch.randn(16, 6)
+    with torch.autocast("cpu", torch.bfloat16):
+        terms, codes = objective(model, x, _generator()), model.encode(x)  # type: ignore[arg-type]
+    assert {part.dtype for part in terms.parts.values()} == {torch.float32}
+    weight = getattr(objective, "encoder_weight", BETA)
+    torch.testing.assert_close(terms["prior"], 0.5 * weight * codes.float().square().sum(1))
+
+
+@pytest.mark.parametrize("objective", [GRAE(BETA, Poisson(), decoder_weight=0.0), RAE(1.0, 0.0, Poisson())], ids=repr)
+def test_an_ordinary_autoencoder_under_autocast(objective: GRAE | RAE) -> None:
+    """Its nll is computed in float32, of outputs in half precision."""
+    torch.manual_seed(0)
+    model, x = Autoencoder(nn.Linear(50, 4), nn.Linear(4, 50), latents=4), torch.arange(400.0).view(8, 50) % 7
+    with torch.autocast("cpu", torch.bfloat16):
+        terms, eta = objective(model, x), model.decode(model.encode(x))
+    assert eta.dtype == torch.bfloat16
+    torch.testing.assert_close(terms["nll"].double(), Poisson().nll(eta.double(), x.double()), rtol=1e-6, atol=1e-5)
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
 
 
 def test_bad_arguments_in_one_line(decoder: nn.Module) -> None:

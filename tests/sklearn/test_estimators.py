@@ -362,6 +362,7 @@ def test_binary_and_mixed_columns() -> None:
         ({"likelihood": 3}, _blob(), "likelihood is 3; expected a name"),
         ({"device": "tpu"}, _blob(), "device is 'tpu', which PyTorch does not find here"),
         ({}, np.full((9, 3), np.inf), "infinity"),
+        ({}, _blob() + np.array([0, 0, 1e9, 0]), r"X: column 2 has values near 1e\+09 .* in steps of 64"),
     ],
 )
 def test_bad_input_is_one_line(settings: dict[str, Any], x: np.ndarray, message: str) -> None:

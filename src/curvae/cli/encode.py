@@ -13,7 +13,10 @@ from curvae.cli.places import path
 
 def encode(
     run: options.Run,
-    out: Annotated[Path, Option(help="An .npz file for the arrays mean and std, or a .csv with a row for each sample.", parser=path)],
+    out: Annotated[
+        Path,
+        Option(help="An .npz file for the arrays mean and std, or a .csv with a row for each sample.", parser=path),
+    ],
     data: options.Data = None,
     part: options.Part = "all",
     covariance: Annotated[

@@ -14,7 +14,9 @@ from curvae.cli.places import path
 
 def reconstruct(
     run: options.Run,
-    out: Annotated[Path, Option(help="A .png of originals above outputs, or the values as .npy or .npz.", parser=path)],
+    out: Annotated[
+        Path, Option(help="A .png of originals above outputs, or the values as .npy, .npz or .csv.", parser=path)
+    ],
     data: options.Data = None,
     part: options.Part = "all",
     condition_value: options.Condition = None,

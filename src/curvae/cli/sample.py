@@ -25,7 +25,9 @@ _BYTES = 32
 def sample(
     run: options.Run,
     n: Annotated[int, Option("-n", help="Number of samples.")] = 64,
-    out: Annotated[Path, Option(help="A .png grid, or the values as .npy or .npz.", parser=path)] = Path("samples.png"),
+    out: Annotated[Path, Option(help="A .png grid, or the values as .npy, .npz or .csv.", parser=path)] = Path(
+        "samples.png"
+    ),
     source: Annotated[
         str, Option("--from", help="prior, or mixture:K fitted to the codes of the training data.")
     ] = "prior",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from curvae._precision import full_precision
+from curvae._precision import full_precision, lifted
 from curvae._repr import OneLine
 from curvae._typing import Float, Int, Tensor
 from curvae.curvature.operator import Operator
@@ -22,7 +22,8 @@ class Linearised(OneLine):
 
     Args:
         decoder: $g$, as for :func:`~curvae.curvature.pushforward`.
-        point: $h$, usually the posterior's means: vectors ``[B, d]`` or latents of any other shape ``[B, *L]``.
+        point: $h$, usually the posterior's means: vectors ``[B, d]`` or latents of any other shape ``[B, *L]``. Under
+            autocast half precision is lifted to float32.
         x: the observations.
         likelihood: observation model.
 
@@ -43,6 +44,10 @@ class Linearised(OneLine):
     point: Float[Tensor, "B *L"]
     x: Tensor
     likelihood: Likelihood
+
+    def __post_init__(self) -> None:
+        if isinstance(self.point, Tensor):
+            object.__setattr__(self, "point", lifted(self.point))
 
     @property
     def latents(self) -> Float[Tensor, "B d"]:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from curvae._checks import some
+from curvae.data.digits import lost_digits
 from curvae.data.notes import note
 from curvae.data.parts import TEST, TRAIN, VALIDATION, parted_keys, without_labels
 from curvae.data.reasons import check_size, reason
@@ -204,4 +205,6 @@ def _to_data(array: object, name: str, missing: bool = False) -> Shaped[np.ndarr
             cure = "train with --likelihood masked:gaussian (masked: before any), which leaves gaps out"
             raise InputError(f"{name}: sample {row} holds NaN; fill it in, or {cure}")
         raise InputError(f"{name}: sample {row} holds infinity or a value beyond float32; expected finite numbers")
+    if array.ndim == 2 and (lost := lost_digits(array)):
+        note(f"{name}: {lost}")
     return values

@@ -12,6 +12,7 @@ from jaxtyping import Float32
 
 from curvae._checks import nearest, shown, some
 from curvae._extras import require
+from curvae.data.digits import lost_digits
 from curvae.data.notes import note
 from curvae.data.reasons import check_size, reason
 from curvae.data.split import Halves, Split
@@ -171,6 +172,8 @@ def _numbers(values: Any, names: list[str], chosen: list[int], name: str, missin
             f"{name}: row {row} has no finite number in column {names[chosen[column]]!r}; fill it in, leave the column "
             f"out with --drop{cure}"
         )
+    if lost := lost_digits(picked, [names[number] for number in chosen]):
+        note(f"{name}: {lost}")
     return table
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import suppress
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -48,7 +49,14 @@ def parts(thing: object, depth: int = 4) -> Iterator[object]:
         yield thing.__code__
         if depth:
             used = (thing.__globals__.get(name) for name in thing.__code__.co_names)
-            for part in (*(cell.cell_contents for cell in thing.__closure__ or ()), *used):
+            for part in (*_closed_over(thing), *used):
                 yield from parts(part, depth - 1)
     elif depth and not isinstance(thing, torch.Tensor | type) and hasattr(thing, "__dict__"):
         yield from (part for value in vars(thing).values() if isinstance(value, nn.Module) for part in parts(value))
+
+
+def _closed_over(fn: FunctionType) -> Iterator[object]:
+    """The values of a function's free variables, but for those without one yet: a branch has not been taken."""
+    for cell in fn.__closure__ or ():
+        with suppress(ValueError):
+            yield cell.cell_contents

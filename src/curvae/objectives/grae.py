@@ -7,6 +7,7 @@ import copy
 import torch
 
 from curvae._checks import non_negative, positive
+from curvae._precision import at_least_float32, lifted
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
 from curvae.curvature import (
@@ -113,7 +114,7 @@ class GRAE:
         """The parts for a batch ``x`` ``[B, *D]``; ``generator`` draws columns where the estimator samples them."""
         check_model(model)
         check_support(self.likelihood, x)
-        h = model.encode(x)
+        h = lifted(model.encode(x))
         estimate = self._estimate(model, h, x, generator)
         parts = {
             "nll": self.likelihood.nll(estimate.eta, x),
@@ -131,7 +132,7 @@ class GRAE:
         self, model: Model, h: Float[Tensor, "B *L"], x: Tensor, generator: torch.Generator | None
     ) -> PenaltyEstimate:
         if self.decoder_weight == self.orthogonality == 0:  # an ordinary autoencoder, which needs no derivatives
-            return PenaltyEstimate(model.decode(h), h.new_zeros(len(h)))
+            return PenaltyEstimate(at_least_float32(model.decode(h)), h.new_zeros(len(h)))
         if self.curvature == "hessian":
             return PenaltyEstimate(*self._hessian_penalty(model, h, x))
         at = Linearised(model.decode, h, x, self.likelihood)

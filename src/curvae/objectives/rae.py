@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from curvae._checks import non_negative, shown
+from curvae._precision import at_least_float32, lifted
 from curvae._typing import Tensor
 from curvae.autoencoder import Model
 from curvae.curvature import Linearised, Trace
@@ -62,9 +63,9 @@ class RAE:
         """The parts for a batch ``x`` ``[B, *D]``; ``generator`` draws probes where the trace is estimated."""
         check_model(model)
         check_support(self.likelihood, x)
-        h = model.encode(x)
+        h = lifted(model.encode(x))
         if self.decoder_weight == 0:  # nothing of the decoder's derivatives is left
-            eta, trace = model.decode(h), h.new_zeros(len(h))
+            eta, trace = at_least_float32(model.decode(h)), h.new_zeros(len(h))
         else:
             eta, trace = self.trace.of(Linearised(model.decode, h, x, self.likelihood), generator)
         return Terms(

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch.nn.parameter import is_lazy
 
 from curvae._checks import shown
 from curvae._typing import Tensor
@@ -149,7 +150,8 @@ def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -
         tensor = found[name]
         if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
             raise InputError(f"{name} is not a plain tensor")
-        if tensor.shape != wanted.shape or tensor.dtype != wanted.dtype:
+        # a lazy layer of a model that was just built has the type alone
+        if tensor.dtype != wanted.dtype or not (is_lazy(wanted) or tensor.shape == wanted.shape):
             raise InputError(f"{name} is {_kind(tensor)}; expected {_kind(wanted)}")
         if not bool(tensor.isfinite().all()):
             raise InputError(f"{name} has values that are not finite")
@@ -160,4 +162,5 @@ def _listed(names: list[str]) -> str:
 
 
 def _kind(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+    shape = "of any shape" if is_lazy(tensor) else list(tensor.shape)
+    return f"{str(tensor.dtype).removeprefix('torch.')} {shape}"

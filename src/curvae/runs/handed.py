@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import tempfile
 import weakref
@@ -9,6 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch.utils import _pytree
+
+from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset
 from curvae.errors import InputError
@@ -53,6 +57,23 @@ class Handed:
     data: Dataset | None = None
     objective: Callable[..., Terms] | None = None
     temporary: Temporary | None = None
+
+
+def copied(model: Autoencoder) -> Autoencoder:
+    """A deep copy, also of a model whose layers keep results with their graph.
+
+    PyTorch copies no such tensors, and its older ``weight_norm`` and ``spectral_norm`` keep the last weight so.
+
+    Example:
+        >>> import torch
+        >>> decoder = torch.nn.Linear(2, 5)
+        >>> decoder.last = decoder(torch.zeros(1, 2))
+        >>> copied(Autoencoder(torch.nn.Linear(5, 2), decoder, latents=2)).decoder.last.requires_grad
+        False
+    """
+    kept = _pytree.tree_leaves([list(vars(part).values()) for part in model.modules()])
+    results = [value for value in kept if isinstance(value, Tensor) and not value.is_leaf]
+    return copy.deepcopy(model, {id(value): value.detach().clone() for value in results})
 
 
 def noise_of(

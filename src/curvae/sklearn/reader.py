@@ -18,6 +18,7 @@ from curvae._checks import shown, some
 from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.data import Coding
+from curvae.data.digits import lost_digits
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.sklearn.conditions import Conditions, Named, Told, coded
@@ -121,6 +122,8 @@ class TableReader(BaseEstimator):  # type: ignore[misc]
             self._coding = Coding.of(chosen.names, known, known) if known else None
             names = getattr(self, "feature_names_in_", None)
             self._names = None if names is None else tuple(map(str, np.delete(names, chosen.places)))
+            if lost := lost_digits(x.cpu().numpy(), self._names):
+                raise InputError(f"X: {lost}")
         return Told(x, None if self._coding is None else self._coding.code(known).to(x))
 
     def _told(self, condition: Any, count: int) -> Tensor | None:

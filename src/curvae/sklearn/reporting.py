@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from curvae.autoencoder import Autoencoder
 from curvae.objectives import GRAE, BetaVAE
 from curvae.runs import Run, RunConfig, save_model
 from curvae.runs.fields import PYTHON
-from curvae.runs.handed import Handed, Temporary
+from curvae.runs.handed import Handed, Temporary, copied
 from curvae.runs.spelling import spelled_with
 from curvae.sklearn.conditions import Told
 
@@ -47,8 +46,8 @@ def write(model: Autoencoder, objective: GRAE | BetaVAE, told: Told, about: Abou
         **about.options,
     )
     temporary = Temporary()
-    kept = copy.deepcopy(model).cpu().eval()
-    handed = Handed(lambda: copy.deepcopy(kept), dataset, objective, temporary)
+    kept = copied(model).cpu().eval()
+    handed = Handed(lambda: copied(kept), dataset, objective, temporary)
     run = Run.create(temporary.path / about.name, config, dataset, torch.device("cpu"), handed)
     run = replace(run, data={**run.data, "train": about.samples})
     text = "".join(json.dumps(line) + "\n" for line in about.lines)

@@ -34,6 +34,7 @@ from curvae.training.compiling import compile_networks, uncompile
 from curvae.training.devices import plainly_normalised
 from curvae.training.divergence import Watch
 from curvae.training.errors import Stopped, TrainingError
+from curvae.training.guests import Steps
 from curvae.training.interrupts import Interrupts
 from curvae.training.job import Job, Outcome
 from curvae.training.logs import Logs, logger_of
@@ -101,7 +102,7 @@ def _beside(job: Job, recorder: Recorder, checkpoints: Checkpoints, start: int) 
     loggers = [*logger_of(job.run.config, job.run.path, start), *job.loggers]
     logs = [Logs(loggers, recorder, job.run)] if loggers else []
     bar = [] if job.console is None else [Bar(job.console, recorder, job.run.config.steps)]
-    return [checkpoints, *logs, *bar, *job.callbacks]
+    return [checkpoints, *logs, *bar, *([Steps(), *job.callbacks] if job.callbacks else [])]
 
 
 def _module(job: Job, optimizer: torch.optim.Optimizer, average: WeightAverage | None, start: int) -> Training:

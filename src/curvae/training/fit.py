@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,12 +23,13 @@ from curvae.objectives import GRAE, RAE, Objective
 from curvae.objectives.loss import check_model
 from curvae.runs import Run, RunConfig, load_model
 from curvae.runs.fields import PYTHON, checked_field
-from curvae.runs.handed import Handed, Temporary
+from curvae.runs.handed import Handed, Temporary, copied
 from curvae.runs.spelling import spelled_with
 from curvae.terminal import console as stderr
 from curvae.training.arguments import with_arguments
 from curvae.training.devices import is_launched
 from curvae.training.errors import Stopped
+from curvae.training.guests import check_callbacks
 from curvae.training.loop import train
 
 # held-out values and checkpoints of a whole run, if nobody says how often
@@ -115,7 +115,8 @@ def fit(
             and on ``resume`` as the run has it.
         log_every: steps between lines of metrics.
         logger: ``"tensorboard"`` or ``"csv"``, or loggers of Lightning's.
-        callbacks: callbacks of Lightning's.
+        callbacks: callbacks of Lightning's, which see ``trainer.global_step`` and ``on_train_…``; there are no hooks of
+            its validation, its optimisers or its checkpoints.
         out: the run folder; default a temporary one that is removed with the run that is returned.
         resume: go on with the run in ``out``, from its last checkpoint, with more steps if there are to be more. A
             ``"cosine"`` is then that of all the steps, so that the rate rises again first.
@@ -138,9 +139,7 @@ def fit(
     """
     _check(model, objective, steps, epochs)
     seed = checked_field("seed", "int", seed)
-    for callback in callbacks:
-        if not isinstance(callback, Callback):
-            raise InputError(f"callbacks has {shown(callback)}; expected callbacks of lightning.pytorch")
+    check_callbacks(callbacks)
     if out is not None and not isinstance(out, str | Path):
         raise InputError(f"out is {shown(out)}; expected the path of a folder")
     devices = checked_field("devices", "int", devices)
@@ -204,7 +203,7 @@ def fit(
         signal = outcome.stopped_by or ""
         raise Stopped(f"stopped by {signal} after step {outcome.step} of {many}; {again}", signal)
     # a copy for each time the run is asked for its model: the one that was trained is its owner's
-    return replace(outcome.run, handed=Handed(lambda: copy.deepcopy(model), dataset, objective, temporary))
+    return replace(outcome.run, handed=Handed(lambda: copied(model), dataset, objective, temporary))
 
 
 def _check(model: Autoencoder, objective: Objective, steps: int | None, epochs: int | None) -> None:

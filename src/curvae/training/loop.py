@@ -38,7 +38,7 @@ from curvae.training.logs import check_logger
 from curvae.training.module import at_its_conditions
 from curvae.training.resume import changed, changes, last_checkpoint, steps_done
 from curvae.training.several import check_shareable, follow, lead, leave, told
-from curvae.training.trial import try_out, typed
+from curvae.training.trial import fill_lazy, try_out, typed
 from curvae.training.widths import fit_widths, has_widths
 
 # training samples that a new head for Σ is fitted to, and latents beyond which it would take long
@@ -212,6 +212,8 @@ def _resumed(call: _Call) -> Outcome:
 
 def _started(config: RunConfig, model: Autoencoder, dataset: Dataset, handed: Handed) -> list[str]:
     """Give a new model the scales and weights that it is to start from, and say which parts have begun otherwise."""
+    if not isinstance(handed.model, Autoencoder):  # which its owner has initialised, or will by PyTorch's generator
+        fill_lazy(config, model, dataset)
     if is_mixed(config.likelihood):
         begin(model, config.likelihood, dataset)
     elif handed.objective is None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import torch
+from torch.nn.parameter import is_lazy
 
 from curvae._checks import a_kind
 from curvae._typing import Tensor
@@ -21,6 +24,19 @@ _NLL = "nll"
 _TRIED = 4
 # among which those are looked for that have gaps
 _LOOKED_AT = 1000
+
+
+def fill_lazy(config: RunConfig, model: Autoencoder, dataset: Dataset) -> None:
+    """Let the lazy layers of a model that was just built take their shapes from the data, and weights from the seed.
+
+    The other layers have theirs from it already. What cannot be run is left as it is: it is tried later, and refused.
+    """
+    if not any(is_lazy(value) for value in (*model.parameters(), *model.buffers())):
+        return
+    at, x = at_its_conditions(model, typed(dataset.half()[:_TRIED], config))
+    with torch.random.fork_rng(devices=[]), deployed(model), suppress(Exception), torch.no_grad():
+        torch.default_generator.manual_seed(config.seed)
+        at.decode(at.encode(x))
 
 
 def try_out(config: RunConfig, model: Autoencoder, objective: Objective, dataset: Dataset) -> None:
