@@ -225,3 +225,41 @@ def test_a_condition_that_is_said_need_not_be_a_column(curvae: Curvae, tmp_path:
     answer = curvae("encode", tmp_path / "run", "--data", tmp_path / "bare.csv", "--out", tmp_path / "none.npz")
     assert answer.code == 2
     assert "condition is 'g' but bare has no such labels" in answer.stderr
+
+
+def test_tables(curvae: Curvae, run: Path, tmp_path: Path) -> None:
+    """What pandas reads again is what the arrays hold, to the last bit of their precision."""
+    pandas = pytest.importorskip("pandas")
+    rows = np.random.default_rng(0).normal(size=(30, 3))
+    frame = pandas.DataFrame(rows, columns=["a", 'say "b", or c', "d"])
+    frame["tag"] = [f"t, {i}" for i in range(30)]
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    train = ["train", "--data", tmp_path / "t.csv", "--labels", "tag", "--latents", 2, "--steps", 2, "--batch-size", 8]
+    assert curvae(*train, "--out", tmp_path / "of-table", "--device", "cpu").code == 0
+    for command in ("encode", "reconstruct"):
+        for ending in ("csv", "npz"):
+            answer = curvae(command, tmp_path / "of-table", "--out", tmp_path / f"{command}.{ending}")
+            assert answer.code == 0, answer.stderr
+    codes, held = pandas.read_csv(tmp_path / "encode.csv", dtype={"mean_0": "f4"}), np.load(tmp_path / "encode.npz")
+    assert list(codes) == ["mean_0", "mean_1", "std_0", "std_1", "labels"]
+    np.testing.assert_array_equal(codes["mean_0"], held["mean"][:, 0])
+    np.testing.assert_array_equal(codes["std_1"].astype("f4"), held["std"][:, 1])
+    assert codes["labels"].tolist() == frame["tag"].tolist()
+    rebuilt = pandas.read_csv(tmp_path / "reconstruct.csv")
+    assert list(rebuilt) == ["a", 'say "b", or c', "d", "labels"]
+    np.testing.assert_array_equal(
+        rebuilt.iloc[:, :3].astype("f4"), np.load(tmp_path / "reconstruct.npz")["reconstruction"]
+    )
+    answer = curvae("sample", tmp_path / "of-table", "-n", 4, "--out", tmp_path / "s.csv")
+    assert answer.code == 0, answer.stderr
+    assert pandas.read_csv(tmp_path / "s.csv").shape == (4, 3)
+    refused = [
+        (["encode", run, "--covariance"], "a matrix for each sample"),
+        (["reconstruct", run], "are no rows of a table"),
+        (["traverse", run, "--latents", 0], "expected a name that ends in .png, .npy, .npz"),
+        (["encode", tmp_path / "of-table", "--data", tmp_path / "no.csv"], "holds the data"),
+    ]
+    frame.to_csv(tmp_path / "no.csv", index=False)
+    for arguments, message in refused:
+        answer = curvae(*arguments, "--out", tmp_path / "no.csv")
+        assert (answer.code, message in answer.stderr) == (2, True), answer.stderr

@@ -236,4 +236,4 @@ def test_a_learned_noise_begins_at_the_spread_of_the_data(configure: Configure, 
         run = train(config, tmp_path / f"run-{scale}").run
         train_half = run.dataset().train.numpy()
         expected = np.sqrt(train_half.astype(float).var(0).mean())
-        assert float(run.model().likelihood.sigma) == pytest.approx(expected, rel=1e-4)
+        assert run.model().likelihood.sigma.item() == pytest.approx(expected, rel=1e-4)

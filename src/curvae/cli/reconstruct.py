@@ -33,6 +33,7 @@ def reconstruct(
 
     opened, code = using.open_run(run, model, trust)
     using.check_out(out, using.TABLES, opened, data)
+    using.check_table(opened, out)
     if batch_size < 1:
         raise InputError(f"--batch-size is {batch_size}; expected a whole number >= 1")
     trained = opened.trained(device)

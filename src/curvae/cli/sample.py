@@ -53,6 +53,7 @@ def sample(
     opened, code = using.open_run(run, model, trust)
     shape = tuple(opened.data["shape"])
     using.check_picture(opened, out)
+    using.check_table(opened, out)
     _check_number(n, shape, out)
     condition = using.told_of(opened, condition_value, several=True)
     if condition is not None:

@@ -184,15 +184,20 @@ def check_out(out: Path, formats: tuple[str, ...], run: Run, data: str | None) -
 
 
 def check_picture(run: Run, out: Path) -> None:
-    """Refuse a picture of samples that are not images, and a table of samples that are not vectors."""
+    """Refuse a picture of samples that are not images."""
+    shape = tuple(run.data["shape"])
+    if out.suffix.lower() == ".png" and not (len(shape) == 3 and shape[0] in (1, 3)):
+        raise InputError(
+            f"the samples of {run.path} have shape {shape} and are not images; use --out with .npy or .npz"
+        )
+
+
+def check_table(run: Run, out: Path) -> None:
+    """Refuse a table of samples that are not vectors."""
     shape = tuple(run.data["shape"])
     if out.suffix.lower() == ".csv" and len(shape) > 1:
         raise InputError(
             f"the samples of {run.path} have shape {shape} and are no rows of a table; use --out with .npy or .npz"
-        )
-    if out.suffix.lower() == ".png" and not (len(shape) == 3 and shape[0] in (1, 3)):
-        raise InputError(
-            f"the samples of {run.path} have shape {shape} and are not images; use --out with .npy or .npz"
         )
 
 
