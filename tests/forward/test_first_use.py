@@ -117,6 +117,7 @@ REFUSED: dict[str, tuple[Callable[[], Callable[[Tensor], Tensor]], str]] = {
         "no_grad",
     ),
     "detached": (lambda: Layers(lambda h: h.detach() + 0.1 * h), "detached"),
+    "a-third-detached": (lambda: Layers(lambda h: 0.35 * h.detach() + 0.65 * h), "detached"),
     "function-without-graph": (lambda: Layers(_WithoutGraph.apply), "autograd.Function"),
     "function-wrong": (lambda: Layers(_Wrong.apply), "autograd.Function"),
 }
