@@ -209,7 +209,9 @@ def surely(less: dict[str, Any]) -> str:
     """In words, in which measures a difference from another model surely is an advantage, and in which the contrary."""
     said = []
     for word, way in (("ahead", -1), ("behind", 1)):
-        names = [name for key, name in _MEASURES.items() if side(less[key]) == way]
+        names = [
+            name if name.startswith("(") else f"the {name}" for key, name in _MEASURES.items() if side(less[key]) == way
+        ]
         said += [f"{word} in {listed(names)}"] if names else []
     return f"it is surely {listed(said)}" if said else "no difference is sure"
 

@@ -31,16 +31,16 @@ def ends(ways: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {way: found for way, found in last.items() if "nll" in found}
 
 
-def first_setting() -> tuple[str, dict[str, Any], str]:
-    """Its name, its ways to train, and the last step of its β-VAEs."""
+def setting(place: int = 0) -> tuple[str, dict[str, Any], str]:
+    """Of those with several ways to train the name, the ways, and the last step of its β-VAEs."""
     summary = _summary()
-    name, ways = next(iter(summary["settings"].items()))
+    name, ways = [each for each in summary["settings"].items() if len(each[1]) > 1][place]
     return name, ways, max(ways[summary["reference"]], key=int)
 
 
-def lead(way: str) -> dict[str, Any] | None:
-    """One way to train less the β-VAE at the end, in the first setting, with the step; none that has not got there."""
-    _, ways, last = first_setting()
+def lead(way: str, place: int = 0) -> dict[str, Any] | None:
+    """One way to train less the β-VAE at the end of a setting, with the step; none that has not got there."""
+    _, ways, last = setting(place)
     less = ways.get(way, {}).get(last, {}).get("less_reference")
     return None if less is None else {**less, "step": int(last)}
 
@@ -48,7 +48,7 @@ def lead(way: str) -> dict[str, Any] | None:
 def told_apart() -> list[str]:
     """What surely differs between two of the ways without the noise at the end, paired by seed."""
     summary = _summary()
-    first, _, last = first_setting()
+    first, _, last = setting()
     ends: dict[str, dict[int, Any]] = {}
     for run in summary["runs"]:
         if run["setting"] == first and last in run["steps"] and run["trained as"] != summary["reference"]:
