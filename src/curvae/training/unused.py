@@ -8,12 +8,11 @@ from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset
 from curvae.metrics import active_units
 from curvae.runs import RunConfig
+from curvae.runs.checks import has_scaled_latents
 from curvae.runs.lines import HELD_OUT
 from curvae.runs.mixed import bare
 from curvae.training.trial import typed
 
-# whose prior gives the latents a scale
-_WITH_PRIOR = ("beta-vae", "taylor", "grae")
 # before that nobody expects anything of a model
 _EARLY = 100
 # fewer held-out samples may happen to be alike
@@ -36,8 +35,7 @@ def remark(model: Autoencoder, dataset: Dataset, config: RunConfig) -> str | Non
         >>> remark(model, data, RunConfig(data="toy", network="mlp"))
         "no latent is in use: the codes of held-out data are all the same, to 1 % of the prior...
     """
-    scaled = config.objective in _WITH_PRIOR and config.encoder_weight is None and config.decoder_weight is None
-    if not scaled or config.steps < _EARLY or len(dataset.test) < _FEW:
+    if not has_scaled_latents(config) or config.steps < _EARLY or len(dataset.test) < _FEW:
         return None
     held_out = typed(dataset.half(test=True)[:HELD_OUT], config)
     if active_units(model, iter(held_out.split(100))).count:
