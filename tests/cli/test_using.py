@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from curvae.cli import using
 from curvae.data import as_samples, in_order, load, load_whole
 from curvae.runs import Run
 
@@ -258,8 +260,25 @@ def test_tables(curvae: Curvae, run: Path, tmp_path: Path) -> None:
         (["reconstruct", run], "are no rows of a table"),
         (["traverse", run, "--latents", 0], "expected a name that ends in .png, .npy, .npz"),
         (["encode", tmp_path / "of-table", "--data", tmp_path / "no.csv"], "holds the data"),
+        (["sample", tmp_path / "of-table"], "holds the data"),
+        (["encode", tmp_path / "of-table", "--data", tmp_path / "other.csv"], "holds the data"),
     ]
-    frame.to_csv(tmp_path / "no.csv", index=False)
+    frame.to_csv(tmp_path / "other.csv", index=False)
+    (tmp_path / "t.csv").rename(tmp_path / "no.csv")
+    (tmp_path / "t.csv").symlink_to(tmp_path / "no.csv")
     for arguments, message in refused:
         answer = curvae(*arguments, "--out", tmp_path / "no.csv")
         assert (answer.code, message in answer.stderr) == (2, True), answer.stderr
+
+
+def test_a_long_table_is_text_in_pieces(tmp_path: Path) -> None:
+    """All of it as text would be dozens of times the array, and the amount that is refused counts on twice."""
+    rows = np.random.default_rng(0).normal(size=(30_000, 4)).astype("float32")
+    tracemalloc.start()
+    try:
+        using.write(tmp_path / "long.csv", {"mean": rows})
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * rows.nbytes
+    np.testing.assert_array_equal(np.loadtxt(tmp_path / "long.csv", np.float32, delimiter=",", skiprows=1), rows)

@@ -192,6 +192,18 @@ class Rows(Dataset):  # type: ignore[type-arg]
 
 
 X, Y = torch.arange(23.0)[:, None].repeat(1, 2), torch.arange(23) % 5
+
+
+class Collated:
+    """A batch with parts that is no mapping."""
+
+    def __init__(self, entries: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        self.entries = entries
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return torch.stack([entry[name == "label"] for entry in self.entries])
+
+
 GIVEN = {
     "array": lambda: as_dataset(X, condition=Y),
     "numpy": lambda: as_dataset(X.numpy(), 0.3, condition=Y.numpy()),
@@ -203,6 +215,9 @@ GIVEN = {
     "parts by name": lambda: as_dataset(Rows(), take="image", condition="label"),
     "parts by number": lambda: as_dataset((Y, X), take=1, condition=0),
     "tensors by number": lambda: as_dataset(DataLoader(TensorDataset(Y, X)), take=1, condition=0),
+    "parts of a class": lambda: as_dataset(
+        DataLoader(TensorDataset(X, Y), collate_fn=Collated), take="image", condition="label"
+    ),
     "validation": lambda: as_dataset(TensorDataset(X, Y), TensorDataset(X[:4], Y[:4]), condition=1),
 }
 

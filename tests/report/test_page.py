@@ -177,6 +177,15 @@ def test_an_unfinished_run_has_curves_only(tmp_path: Path, digits: Path, make_ru
 
 
 @pytest.mark.cases(1)
+def test_latents_without_a_scale_are_not_said_to_be_in_use(tmp_path: Path, vectors: Path, make_run: MakeRun) -> None:
+    for name, options in {"a": {"objective": "rae"}, "b": {"objective": "grae", "encoder_weight": 0.0}}.items():
+        make_run(tmp_path / name, vectors, evaluated=False, **options)
+        page = written(tmp_path, name)
+        assert page.pixels(f"codes of held-out data in {name}").size
+        assert "latents in use" not in page.text
+
+
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("objective", ["beta-vae", "grae"])
 def test_vectors_are_drawn_as_lines(tmp_path: Path, vectors: Path, make_run: MakeRun, objective: str) -> None:
     make_run(tmp_path / "a", vectors, objective=objective)

@@ -85,8 +85,11 @@ def test_a_frame_may_name_a_column_of_text(fitted: GRAE) -> None:
     np.testing.assert_allclose(
         rebuilt, fitted.inverse_transform(fitted.transform(table)[:2], condition=[2, 0]), rtol=1e-6
     )
-    with pytest.raises(InputError, match=r"^X has text in group; drop what is no feature, or name it with condition=…"):
-        GRAE(2, steps=5).fit(frame)
+    expected = r"^X has text or dates in group, day; drop what is no feature, or name it with condition=…"
+    with pytest.raises(InputError, match=expected):
+        GRAE(2, steps=5).fit(frame.assign(day=np.datetime64("2020-01-01", "ns")))
+    with pytest.raises(InputError, match="has text or dates in day;"):  # where scikit-learn has a TypeError
+        GRAE(2, steps=5).fit(frame.drop(columns="group").assign(day=np.datetime64("2020-01-01", "ns")))
     with pytest.raises(InputError, match=r"group is 'w'; expected one of x, y, z"):
         named.transform(frame.assign(group="w"))
     number = GRAE(2, condition="d:number", **SMALL).fit(frame.drop(columns="group"))

@@ -704,7 +704,7 @@ def test_a_function_with_settings_alone_is_not_given_the_shape(x: np.ndarray, tm
 
 def test_a_model_without_a_latent_in_use_says_so(x: np.ndarray) -> None:
     model, labels = net(posteriors.Diagonal()), np.eye(3, dtype="float32")[np.arange(len(x)) % 3]
-    with pytest.warns(RuntimeWarning, match="note: no latent is in use: .* take a smaller beta"):
+    with pytest.warns(RuntimeWarning, match="note: no latent is in use: .* take a smaller beta, or scale the data up"):
         fit(model, x, objectives.BetaVAE(1e4), steps=150, lr=0.02, **CPU)
     beside = (curvae.nn.Beside(nn.Linear(6 + 3, 8)), curvae.nn.Beside(nn.Linear(2 + 3, 6)))
     conditional = Autoencoder(*beside, 2, posteriors.Diagonal(), features=8, condition="both")
@@ -715,4 +715,15 @@ def test_a_model_without_a_latent_in_use_says_so(x: np.ndarray) -> None:
         fit(model, x, objectives.BetaVAE(1e4), steps=20, **CPU)  # too early to tell
         fit(net(posteriors.Diagonal()), x, objectives.BetaVAE(1e-3), steps=150, lr=0.02, **CPU)
         fit(net(), x, objectives.RAE(1e4), steps=150, lr=0.02, **CPU)  # no scale to tell by
+        alike = np.repeat(x[:1], 3, 0)  # nor samples
+        fit(net(posteriors.Diagonal()), x, objectives.BetaVAE(1e-3), validation=alike, steps=150, lr=0.02, **CPU)
     assert not [each for each in heard if "latent is in use" in str(each.message)]
+
+
+@pytest.mark.parametrize("kind", ["counts", "bytes", "learned"])
+def test_what_has_no_scale_to_choose_is_not_to_be_scaled_up(kind: str) -> None:
+    counts = np.random.default_rng(0).poisson(2, size=(100, 6)).astype("uint8" if kind == "bytes" else "float32")
+    likelihood = {"counts": likelihoods.Poisson(), "learned": likelihoods.LearnedGaussian()}.get(kind)
+    objective = objectives.BetaVAE(1e4, likelihood=likelihood or likelihoods.Gaussian())
+    with pytest.warns(RuntimeWarning, match=r"no latent is in use: .* or take a smaller beta$"):
+        fit(net(posteriors.Diagonal()), counts, objective, steps=150, lr=0.02, **CPU)

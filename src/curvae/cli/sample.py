@@ -12,7 +12,7 @@ from typer import Option
 
 from curvae.cli import options, using
 from curvae.cli.pictures import SHOWN
-from curvae.cli.places import check_file, path
+from curvae.cli.places import path
 from curvae.terminal import console, one_line
 
 if TYPE_CHECKING:
@@ -46,13 +46,12 @@ def sample(
     """Decode draws from the prior, or from a mixture of K normal distributions fitted to the codes after training."""
     from curvae.errors import InputError
 
-    check_file("--out", out, using.TABLES)
     if n < 1:
         raise InputError(f"-n is {n}; expected a whole number >= 1")
     components = _components(source)
     opened, code = using.open_run(run, model, trust)
     shape = tuple(opened.data["shape"])
-    using.check_picture(opened, out)
+    using.check_out(out, using.TABLES, opened, None)
     using.check_table(opened, out)
     _check_number(n, shape, out)
     condition = using.told_of(opened, condition_value, several=True)

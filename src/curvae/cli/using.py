@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 FORMATS = (".png", ".npy", ".npz")
 TABLES = (*FORMATS, ".csv")
 _PARTS = ("all", "train", "test")
+# of a table, in memory as text
+_ROWS = 1000
 
 
 def open_run(place: Path, named: list[str] | None, trust: bool) -> tuple[Run, Code]:
@@ -177,9 +179,10 @@ def check_out(out: Path, formats: tuple[str, ...], run: Run, data: str | None) -
     from curvae.data import arrays
 
     check_file("--out", out, formats)
-    source, _ = arrays.locate(Path(os.path.expanduser(run.config.data if data is None else data)))  # noqa: PTH111
-    if os.path.exists(source) and out.exists() and source.samefile(out):  # noqa: PTH110 - names that are too long
-        raise InputError(f"--out is {out}, which holds the data; choose another")
+    for name in (run.config.data, run.config.data if data is None else data):
+        source, _ = arrays.locate(Path(os.path.expanduser(name)))  # noqa: PTH111
+        if os.path.exists(source) and out.exists() and source.samefile(out):  # noqa: PTH110 - names that are too long
+            raise InputError(f"--out is {out}, which holds the data; choose another")
     check_picture(run, out)
 
 
@@ -289,5 +292,7 @@ def _write_table(path: Path, arrays: dict[str, Any], names: Sequence[str] | None
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
-        # as text, numbers have the digits that tell them apart in their own precision
-        writer.writerows(np.column_stack([each.reshape(len(each), -1).astype(str) for each in arrays.values()]))
+        # as text, numbers have the digits that tell them apart in their own precision, and take many times their memory
+        for start in range(0, len(next(iter(arrays.values()))), _ROWS):
+            pieces = (each[start : start + _ROWS] for each in arrays.values())
+            writer.writerows(np.column_stack([each.reshape(len(each), -1).astype(str) for each in pieces]))

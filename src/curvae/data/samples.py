@@ -141,7 +141,7 @@ def taken(batch: Any, take: Take | None, name: str = "take") -> Any:
         (1, 2, 3, 1)
     """
     if take is not None:
-        if not callable(take) and not isinstance(batch, Mapping | tuple | list):
+        if not callable(take) and isinstance(batch, Tensor | np.ndarray):
             raise InputError(f"{name} is {shown(take)} but a batch is {_kind(batch)}, which has no parts; leave it out")
         try:
             return take(batch) if callable(take) else batch[take]

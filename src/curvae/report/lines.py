@@ -13,6 +13,7 @@ from curvae.report.charts import INK, Axis, Line, chart, common_axis
 from curvae.report.drawing import Amounts, Captioned, Drawing, Outputs
 from curvae.report.pictures import Picture
 from curvae.report.subjects import ShownRun
+from curvae.runs.checks import has_scaled_latents
 
 LINE_AMOUNTS = Amounts(examples=6, samples=30, latents=4)
 # names that fit below a chart, and letters of each
@@ -70,14 +71,15 @@ class LineDrawing(Drawing):
 
 def code_cloud(subject: ShownRun, codes: Float[np.ndarray, "N d"], latents: tuple[int, int]) -> Captioned:
     """The codes of held-out data in two latents, with the prior's circles of 1 and 2 standard deviations."""
-    used = int((codes.var(0) > ACTIVE).sum())
     turn = np.linspace(0, 2 * np.pi, 100)
     circles = [Line(INK, r * np.cos(turn), r * np.sin(turn), width=0.8) for r in (1, 2)]
     x, y = (Axis(f"latent {latent + 1}") for latent in latents)
     points = codes[:, list(latents)]
     lines = [Line(subject.colour, points[:, 0], points[:, 1], width=0.0, opacity=0.5), *circles]
     picture = chart(lines, f"codes of held-out data in {subject.name}", x, y, square=True)
-    return Captioned(f"{used} of {codes.shape[1]} latents in use", picture, subject)
+    used = int((codes.var(0) > ACTIVE).sum())
+    told = has_scaled_latents(subject.run.config) and len(codes) > 1
+    return Captioned(f"{used} of {codes.shape[1]} latents in use" if told else "", picture, subject)
 
 
 def _cloud(

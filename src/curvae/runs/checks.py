@@ -144,6 +144,17 @@ def remarks(config: RunConfig, dataset: Dataset) -> list[str]:
     return found
 
 
+def has_scaled_latents(config: RunConfig) -> bool:
+    """Whether the objective's prior gives the latents a scale, by which one says which of them are in use.
+
+    Example:
+        >>> [has_scaled_latents(RunConfig(data="toy", objective=name)) for name in ("grae", "rae")]
+        [True, False]
+    """
+    scaled = config.objective in ("beta-vae", "taylor", "grae")
+    return scaled and config.encoder_weight is None and config.decoder_weight is None
+
+
 def cure(dataset: Dataset, otherwise: str = "lower --lr or raise --beta") -> str:
     """What to do where training on these data diverges; ``otherwise`` if it is not their scale.
 

@@ -18,8 +18,8 @@ from curvae.likelihoods.base import Location, LogMean
 from curvae.likelihoods.masked import unmasked
 from curvae.nn.columns import dispersions, moments
 
-# of more data the scale is that of so many
-_SEEN = 2000
+# of more data the scale is that of so many, which fit in memory as floating-point numbers where all of them may not
+_SEEN = 500
 
 
 def counted(likelihood: Likelihood, columns: int) -> Bool[Tensor, " C"]:
@@ -71,9 +71,10 @@ def spread(x: Float[Tensor, "N *D"]) -> Float[Tensor, ""]:
         tensor(0.6325)
     """
     centre = x.nanmean(0)
-    found = (x - centre).square().nanmean().sqrt()
-    rounding = 10 * torch.finfo(x.dtype).eps * centre.nan_to_num(0).abs().max()
-    return torch.where(found > rounding, found, torch.ones_like(found))  # NaN where nothing was observed
+    rounding = 10 * torch.finfo(x.dtype).eps * centre.abs()
+    varies = ~((x - centre).square().nanmean(0).sqrt() <= rounding)
+    found = ((x - centre) * varies).square().nanmean().sqrt()
+    return torch.where(found > 0, found, torch.ones_like(found))  # NaN where nothing was observed
 
 
 @torch.no_grad()
@@ -97,4 +98,4 @@ def begin_noise(likelihood: Likelihood, train: Tensor | Samples) -> None:
     """Put one noise scale that is learned, and stands where it is by default, where the training half is."""
     inner = unmasked(likelihood)
     if isinstance(inner, LearnedGaussian) and repr(inner) == repr(LearnedGaussian()):
-        start(inner, as_float(train[:: max(1, len(train) // _SEEN)]))
+        start(inner, as_float(train[:: -(-len(train) // _SEEN)]))

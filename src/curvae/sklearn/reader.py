@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -33,15 +33,18 @@ _FITTED = frozenset(
 )
 
 
-def _text(X: Any) -> list[str]:
-    """The columns of a frame that cannot be read as numbers."""
-    found = []
-    for place, name in enumerate(X.columns if hasattr(X, "iloc") and hasattr(X, "columns") else ()):
-        try:
-            np.asarray(X.iloc[:, place], dtype=float)
-        except (TypeError, ValueError):
-            found.append(str(name))
-    return found
+def _no_numbers(X: Any) -> list[str]:
+    """The columns of a frame that are text or dates."""
+    columns = X.columns if hasattr(X, "iloc") and hasattr(X, "columns") else ()
+    return [str(name) for place, name in enumerate(columns) if not _is_numbers(X.iloc[:, place])]
+
+
+def _is_numbers(column: Any) -> bool:
+    with suppress(TypeError, ValueError):
+        np.asarray(column, dtype=float)
+        # as floats they would be nanoseconds
+        return np.asarray(column).dtype.kind not in "mM"
+    return False
 
 
 class TableReader(BaseEstimator):  # type: ignore[misc]
@@ -105,11 +108,11 @@ class TableReader(BaseEstimator):  # type: ignore[misc]
                 ensure_all_finite="allow-nan",
                 ensure_min_samples=least,
             )
-        except ValueError as error:
-            if text := _text(X):
+        except (TypeError, ValueError) as error:
+            if columns := _no_numbers(X):
                 raise InputError(
-                    f"X has text in {some(text, 8)}; drop what is no feature, or name it with condition=…, which tells "
-                    "the networks of it"
+                    f"X has text or dates in {some(columns, 8)}; drop what is no feature, or name it with condition=…, "
+                    "which tells the networks of it"
                 ) from error
             raise
         dense = found.toarray() if hasattr(found, "toarray") else found

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import torch
+
 from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset
 from curvae.metrics import active_units
 from curvae.runs import RunConfig
+from curvae.runs.checks import has_scaled_latents
 from curvae.runs.lines import HELD_OUT
+from curvae.runs.mixed import bare
 from curvae.training.trial import typed
 
-# whose prior gives the latents a scale
-_WITH_PRIOR = ("beta-vae", "taylor", "grae")
 # before that nobody expects anything of a model
 _EARLY = 100
+# fewer held-out samples may happen to be alike
+_FEW = 5
+# of numbers of any scale, with a noise of a fixed one
+_SCALABLE = ("gaussian", "laplace", "student-t")
 
 
 def remark(model: Autoencoder, dataset: Dataset, config: RunConfig) -> str | None:
@@ -24,19 +30,19 @@ def remark(model: Autoencoder, dataset: Dataset, config: RunConfig) -> str | Non
         config: of the run.
 
     Example:
-        >>> import torch
         >>> model = Autoencoder(torch.nn.Linear(3, 2), torch.nn.Linear(2, 3), latents=2)
-        >>> data = Dataset("toy", torch.zeros(9, 3), torch.zeros(4, 3), {})
+        >>> data = Dataset("toy", torch.zeros(9, 3), torch.zeros(20, 3), {})
         >>> remark(model, data, RunConfig(data="toy", network="mlp"))
         "no latent is in use: the codes of held-out data are all the same, to 1 % of the prior...
     """
-    scaled = config.objective in _WITH_PRIOR and config.encoder_weight is None and config.decoder_weight is None
-    held_out = typed(dataset.half(test=True)[:HELD_OUT], config)
-    if not scaled or config.steps < _EARLY or len(dataset.test) < 2:
+    if not has_scaled_latents(config) or config.steps < _EARLY or len(dataset.test) < _FEW:
         return None
+    held_out = typed(dataset.half(test=True)[:HELD_OUT], config)
     if active_units(model, iter(held_out.split(100))).count:
         return None
+    kind, _, scale = bare(config.likelihood).partition(":")
+    scalable = kind in _SCALABLE and scale != "learned" and dataset.train.dtype != torch.uint8
     return (
         "no latent is in use: the codes of held-out data are all the same, to 1 % of the prior's variance; train "
-        "longer, take a smaller --beta, or scale the data up"
+        + ("longer, take a smaller --beta, or scale the data up" if scalable else "longer, or take a smaller --beta")
     )
