@@ -196,13 +196,14 @@ def equal_time_table() -> str:
 
 def precisions() -> str:
     """What long runs of another precision end at, less those of the same seeds in float32."""
-    said = []
+    said, objectives = [], []
     parts = [read(f"frontier/{name}continued.json")["precisions"] for name in ("", "precision/")]
     for each in chain(*parts):
         less = each["less_main"]
+        objectives += [abs(less[key]["value"]) for key in ("beta_vae", "taylor", "grae_full")]
         values = listed([f"{_long.cell(less[key], 3)} in {_MEASURES[key]}" for key in ("beta_vae", "grae_full", "nll")])
         said.append(f"{each['way']} {values}, {counted(less['beta_vae']['seeds'], 'seed')}")
-    return "; ".join(said)
+    return f"{'; '.join(said)}. No objective ends farther than {num(max(objectives))} from float32's"
 
 
 def surely(less: dict[str, Any]) -> str:
