@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import signal
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -384,3 +385,13 @@ def test_a_report_is_measured_with_the_structure_of_the_posterior(tmp_path: Path
         model = BetaVAE(n_components=2, structure=structure, hidden_layer_sizes=(4,), steps=2, importance_samples=2)
         model.fit(x).report(x, tmp_path / "page.html")
     assert [one.structure for one in found] == ["Diagonal()", "Full()", "BlockDiagonal(2)"]
+
+
+def test_error_bars_of_a_grae_that_is_flat_at_its_codes_are_warned_of() -> None:
+    x = np.repeat(np.eye(3), 20, axis=0) @ np.random.default_rng(0).normal(size=(3, 4))
+    x += 0.01 * np.random.default_rng(1).normal(size=x.shape)
+    with pytest.warns(RuntimeWarning, match=r"flat at the codes .* take BetaVAE where they matter"):
+        GRAE(2, steps=300, random_state=0).fit(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        BetaVAE(2, steps=300, random_state=0).fit(x)

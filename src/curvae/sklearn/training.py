@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 from curvae.autoencoder import Autoencoder
+from curvae.metrics.left_out import SEEN, flat_at_codes
 from curvae.objectives import GRAE, BetaVAE
 from curvae.sklearn.conditions import Told
 from curvae.training.errors import Stopped
@@ -62,5 +63,7 @@ def train(
         signal.raise_signal(signal.Signals[stopped.signal])
         raise
     model.to(device).eval()
+    if falling and isinstance(objective, GRAE) and (found := flat_at_codes(*told.parts(model, SEEN)[0], objective)):
+        warnings.warn(f"{found}; take BetaVAE where they matter", RuntimeWarning, stacklevel=4)
     # what is held out there are samples of the training
     return [{name: value for name, value in line.items() if name != "held_out"} for line in run.metrics]

@@ -29,7 +29,7 @@ from curvae.runs.own_run import build_for_run, check_finite, check_outputs, rebu
 from curvae.runs.placing import begin_noise
 from curvae.runs.start import start_from, told_otherwise
 from curvae.runs.taking import check_free, clear, locked
-from curvae.training import unused
+from curvae.training import findings
 from curvae.training.devices import Group, launched
 from curvae.training.engine import run_job, tell
 from curvae.training.job import Job, Outcome
@@ -144,7 +144,7 @@ class _Call:
         """One start of the training."""
         job = replace(job, console=self.console, keep=self.keep, callbacks=self.callbacks, loggers=self.loggers)
         outcome = run_job(job) if group is None else lead(job, group)
-        if outcome.finished and (remark := unused.remark(job.model, job.dataset, job.run.config)):
+        if outcome.finished and (remark := findings.remark(job.model, job.objective, job.dataset, job.run.config)):
             tell(f"note: {remark}", self.console)
         return outcome
 

@@ -1,16 +1,21 @@
-"""Whether the latents of a trained model say anything of the data."""
+"""What a person should know of a model that has just been trained."""
 
 from __future__ import annotations
 
 import torch
 
+from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset
+from curvae.data.paired import Batch
 from curvae.metrics import active_units
+from curvae.metrics.left_out import SEEN, flat_at_codes
+from curvae.objectives import GRAE, Objective
 from curvae.runs import RunConfig
 from curvae.runs.checks import has_scaled_latents
 from curvae.runs.lines import HELD_OUT
 from curvae.runs.mixed import bare
+from curvae.training.module import at_its_conditions
 from curvae.training.trial import typed
 
 # before that nobody expects anything of a model
@@ -21,28 +26,37 @@ _FEW = 5
 _SCALABLE = ("gaussian", "laplace", "student-t")
 
 
-def remark(model: Autoencoder, dataset: Dataset, config: RunConfig) -> str | None:
-    """What to do where no latent is in use; None where one is, or where the latents have no scale to tell by.
+def remark(model: Autoencoder, objective: Objective, dataset: Dataset, config: RunConfig) -> str | None:
+    """What to do where no latent is in use, or where a GRAE's decoder is flat at the codes; None where all is well.
+
 
     Args:
         model: at the end of its training.
+        objective: that it was trained with.
         dataset: whose held-out half is encoded.
         config: of the run.
 
     Example:
         >>> model = Autoencoder(torch.nn.Linear(3, 2), torch.nn.Linear(2, 3), latents=2)
         >>> data = Dataset("toy", torch.zeros(9, 3), torch.zeros(20, 3), {})
-        >>> remark(model, data, RunConfig(data="toy", network="mlp"))
+        >>> remark(model, GRAE(0.2), data, RunConfig(data="toy", network="mlp"))
         "no latent is in use: the codes of held-out data are all the same, to 1 % of the prior...
     """
     if not has_scaled_latents(config) or config.steps < _EARLY or len(dataset.test) < _FEW:
         return None
     held_out = typed(dataset.half(test=True)[:HELD_OUT], config)
     if active_units(model, iter(held_out.split(100))).count:
-        return None
+        return _flat(model, objective, held_out)
     kind, _, scale = bare(config.likelihood).partition(":")
     scalable = kind in _SCALABLE and scale != "learned" and dataset.train.dtype != torch.uint8
     return (
         "no latent is in use: the codes of held-out data are all the same, to 1 % of the prior's variance; train "
         + ("longer, take a smaller --beta, or scale the data up" if scalable else "longer, or take a smaller --beta")
     )
+
+
+def _flat(model: Autoencoder, objective: Objective, held_out: Tensor | Batch) -> str | None:
+    if not isinstance(objective, GRAE):
+        return None
+    told = flat_at_codes(*at_its_conditions(model, held_out.split(SEEN)[0]), objective)
+    return told and f"{told}; go on as a beta-vae (--init-from), or train with --objective beta-vae"
