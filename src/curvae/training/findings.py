@@ -58,5 +58,5 @@ def remark(model: Autoencoder, objective: Objective, dataset: Dataset, config: R
 def _flat(model: Autoencoder, objective: Objective, held_out: Tensor | Batch) -> str | None:
     if not isinstance(objective, GRAE):
         return None
-    told = flat_at_codes(*at_its_conditions(model, held_out.split(SEEN)[0]), objective)
+    told = flat_at_codes(*at_its_conditions(model, next(iter(held_out.split(SEEN)))), objective)
     return told and f"{told}; go on as a beta-vae (--init-from), or train with --objective beta-vae"
