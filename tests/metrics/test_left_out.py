@@ -36,7 +36,7 @@ def test_it_is_the_cost_of_noise_by_quadrature(structure: posteriors.Structure) 
     z = 1 + torch.linspace(-8, 8, 100_001, dtype=torch.float64)
     density = torch.exp(-((z - 1) ** 2) / 2) / (2 * torch.pi) ** 0.5
     cost = float(torch.trapezoid(density * 3 * (torch.tanh(20 * z) - 1) ** 2, z))
-    assert float(told.split()[7]) == pytest.approx(cost, rel=0.35)  # of 32 samples and 8 draws
+    assert float(told.split()[7]) == pytest.approx(cost, rel=0.5)  # of 8 draws for each sample
     assert "the penalty is" in told
 
 

@@ -10,7 +10,7 @@ from curvae.metrics.codes import deployed
 from curvae.metrics.objectives import objective_values
 from curvae.objectives import GRAE
 
-SEEN = 32
+SEEN = 16
 """Samples that tell a factor of two."""
 # draws for each, and latents whose curvature is small
 _DRAWS, _MOST_LATENTS = 8, 64
@@ -28,6 +28,9 @@ def flat_at_codes(model: Model, x: Float[Tensor, "B *D"], objective: GRAE) -> st
         model: without a posterior of its own.
         x: some of the data, :data:`SEEN` say, on the model's device and in its type.
         objective: that it was trained with.
+
+    Raises:
+        InputError: outputs that are not finite, or a decoder that forward mode cannot follow.
 
     Example:
         >>> from curvae import Autoencoder

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 import warnings
+from contextlib import suppress
 from typing import Any
 
 from curvae.autoencoder import Autoencoder
+from curvae.errors import InputError
 from curvae.metrics.left_out import SEEN, flat_at_codes
 from curvae.objectives import GRAE, BetaVAE
 from curvae.sklearn.conditions import Told
@@ -63,7 +65,9 @@ def train(
         signal.raise_signal(signal.Signals[stopped.signal])
         raise
     model.to(device).eval()
-    if falling and isinstance(objective, GRAE) and (found := flat_at_codes(*told.parts(model, SEEN)[0], objective)):
-        warnings.warn(f"{found}; take BetaVAE where they matter", RuntimeWarning, stacklevel=4)
+    if falling and isinstance(objective, GRAE):
+        with suppress(InputError):  # without it the fit is as good
+            if found := flat_at_codes(*told.parts(model, SEEN)[0], objective):
+                warnings.warn(f"{found}; take BetaVAE where they matter", RuntimeWarning, stacklevel=4)
     # what is held out there are samples of the training
     return [{name: value for name, value in line.items() if name != "held_out"} for line in run.metrics]

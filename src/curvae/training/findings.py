@@ -8,6 +8,7 @@ from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset
 from curvae.data.paired import Batch
+from curvae.errors import InputError
 from curvae.metrics import active_units
 from curvae.metrics.left_out import SEEN, flat_at_codes
 from curvae.objectives import GRAE, Objective
@@ -45,8 +46,11 @@ def remark(model: Autoencoder, objective: Objective, dataset: Dataset, config: R
     if not has_scaled_latents(config) or config.steps < _EARLY or len(dataset.test) < _FEW:
         return None
     held_out = typed(dataset.half(test=True)[:HELD_OUT], config)
-    if active_units(model, iter(held_out.split(100))).count:
-        return _flat(model, objective, held_out)
+    try:
+        if active_units(model, iter(held_out.split(100))).count:
+            return _flat(model, objective, held_out)
+    except InputError:  # not finite on these data, or a decoder that forward mode cannot follow: the run is finished
+        return None
     kind, _, scale = bare(config.likelihood).partition(":")
     scalable = kind in _SCALABLE and scale != "learned" and dataset.train.dtype != torch.uint8
     return (
