@@ -179,7 +179,7 @@ def check_out(out: Path, formats: tuple[str, ...], run: Run, data: str | None) -
     from curvae.data import arrays
 
     check_file("--out", out, formats)
-    for name in (run.config.data, run.config.data if data is None else data):
+    for name in {run.config.data, run.config.data if data is None else data}:
         source, _ = arrays.locate(Path(os.path.expanduser(name)))  # noqa: PTH111
         if os.path.exists(source) and out.exists() and source.samefile(out):  # noqa: PTH110 - names that are too long
             raise InputError(f"--out is {out}, which holds the data; choose another")

@@ -37,9 +37,10 @@ def flat_at_codes(model: Model, x: Float[Tensor, "B *D"], objective: GRAE) -> st
         >>> flat_at_codes(Autoencoder(torch.nn.Linear(3, 2), torch.nn.Linear(2, 3), 2), torch.rand(9, 3), GRAE(0.2))
     """
     ordinary = objective.encoder_weight == objective.decoder_weight == objective.beta
+    if not ordinary or objective.curvature != "gauss-newton":
+        return None
     with deployed(model):
-        latents = model.encode(x)[0].numel()
-        if not ordinary or objective.curvature != "gauss-newton" or latents > _MOST_LATENTS:
+        if model.encode(x)[0].numel() > _MOST_LATENTS:
             return None
         found = objective_values(
             model,
@@ -51,10 +52,8 @@ def flat_at_codes(model: Model, x: Float[Tensor, "B *D"], objective: GRAE) -> st
             samples=_DRAWS,
             paired=True,
         )
-    values = found.values
-    apart = values["beta_vae"] - values["taylor"]
-    prior = 0.5 * objective.beta * found.posterior.mean.square().flatten(1).sum(1)
-    penalty = float((values["grae"] - values["reconstruction"] - prior).mean())
+    apart = found.values["beta_vae"] - found.values["taylor"]
+    penalty = 0.5 * objective.beta * float(objective.structure.penalty(found.curvature, objective.beta).mean())
     if len(apart) < 2 or not float(apart.mean() - 2 * apart.std() / len(apart) ** 0.5) > penalty:
         return None
     return (

@@ -30,7 +30,6 @@ _SCALABLE = ("gaussian", "laplace", "student-t")
 def remark(model: Autoencoder, objective: Objective, dataset: Dataset, config: RunConfig) -> str | None:
     """What to do where no latent is in use, or where a GRAE's decoder is flat at the codes; None where all is well.
 
-
     Args:
         model: at the end of its training.
         objective: that it was trained with.
