@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from curvae._checks import shown
+from curvae._transforms import recording
 from curvae.errors import InputError
 
 _KEPT = 1024  # states that are remembered; a recomputation of anything older is refused
@@ -35,7 +36,7 @@ def stream(generator: torch.Generator | None) -> torch.Generator | None:
         raise InputError(
             f"generator is {shown(generator)}; expected a torch.Generator: torch.Generator().manual_seed(0)"
         )
-    if _captured(generator):
+    if recording(generator.device):
         return generator
     with torch._C._DisableFuncTorch():  # a transform would wrap the state, which has nothing to do with it
         state = hash(generator.get_state().numpy().tobytes())
@@ -48,8 +49,3 @@ def stream(generator: torch.Generator | None) -> torch.Generator | None:
             "checkpointed function"
         )
     return generator
-
-
-def _captured(generator: torch.Generator) -> bool:
-    """Whether a CUDA graph is being recorded, which may not ask for the state."""
-    return generator.device.type == "cuda" and torch.cuda.is_current_stream_capturing()

@@ -26,6 +26,11 @@ def is_batched(gradient: torch.Tensor) -> bool:
     return in_transform() or torch._C._functorch.is_legacy_batchedtensor(gradient)
 
 
+def recording(device: torch.device) -> bool:
+    """Whether a CUDA graph is being recorded: nothing may wait for the device, or ask for its generators' state."""
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
+
 def uncompiled() -> AbstractContextManager[object]:
     """Let compiled code run as it was written, and compile nothing anew."""
     # to import it takes a second, and then nothing is compiled

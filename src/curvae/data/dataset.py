@@ -19,7 +19,7 @@ from curvae.errors import InputError
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset(OneLine):
-    """A training and a test set that live in memory.
+    """A training and a test set that live in memory, that of the CPU: what trains takes them to where it computes.
 
     Args:
         name: what to call the data in reports.
@@ -68,8 +68,11 @@ class Dataset(OneLine):
                 f"{self.name}: train holds {self.train.dtype} of shape {tuple(self.train.shape[1:])} but test holds "
                 f"{self.test.dtype} of shape {tuple(self.test.shape[1:])}; expected the same"
             )
+        # a frozen dataclass is filled in this way once, before anybody sees it
+        for half in ("train", "test"):
+            if isinstance(data := getattr(self, half), Tensor):
+                object.__setattr__(self, half, data.cpu())
         if not self.digest:
-            # a frozen dataclass is filled in this way once, before anybody sees it
             object.__setattr__(self, "digest", content_digest(self.train[:], self.test[:]))
 
     def _told(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from curvae._part import own_part
 from curvae._precision import full_precision
-from curvae._transforms import in_transform, uncompiled
+from curvae._transforms import in_transform, recording, uncompiled
 from curvae._typing import Bool, Float, Tensor
 from curvae.errors import InputError
 from curvae.forward.compiled import layers_of
@@ -258,8 +258,8 @@ def ordinary(z: Tensor) -> bool:
     """
     traced = torch._C._get_tracing_state() is not None
     watched = torch._C._len_torch_dispatch_stack() > 0  # somebody counts operations, or tensors are fake
-    recording = traced or watched or hooked() or (z.is_cuda and torch.cuda.is_current_stream_capturing())
-    return z.dim() >= 2 and 0 not in z.shape and z.is_floating_point() and not recording
+    kept = traced or watched or hooked() or recording(z.device)
+    return z.dim() >= 2 and 0 not in z.shape and z.is_floating_point() and not kept
 
 
 def leaves_of(output: Tensor) -> list[Tensor]:

@@ -6,7 +6,7 @@ import weakref
 
 import torch
 
-from curvae._transforms import in_transform
+from curvae._transforms import in_transform, recording
 from curvae._typing import Tensor
 from curvae.forward.first_use import checked
 
@@ -35,12 +35,12 @@ def rarely(owner: object) -> bool:
 def looks(owner: object, values: Tensor) -> bool:
     """Whether values are looked at: on a CPU always, elsewhere, where the device is waited for, :func:`rarely`.
 
-    Never inside ``curvature.unchecked()``, a transform or compiled code.
+    Never inside ``curvature.unchecked()``, a transform, compiled code or a CUDA graph that is being recorded.
 
     Example:
         >>> looks(torch.nn.Identity(), torch.zeros(2))
         True
     """
-    if not checked() or in_transform() or torch.compiler.is_compiling():
+    if not checked() or in_transform() or torch.compiler.is_compiling() or recording(values.device):
         return False
     return values.device.type == "cpu" or rarely(owner)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from curvae._precision import full_precision
-from curvae._transforms import in_transform, one_at_a_time, uncompiled
+from curvae._transforms import in_transform, one_at_a_time, recording, uncompiled
 from curvae._typing import Float, Int, Tensor
 from curvae.conditioned import Conditioned
 from curvae.errors import InputError
@@ -127,6 +127,8 @@ class Differences:
         known = _alone.get(key)
         if owner is not None and known is not None and known[0]() is owner:
             return known[1]
+        if recording(self.z.device):
+            return False
         # looking costs a few calls without gradients, which the compiler would take a minute to prepare for
         with torch.no_grad(), uncompiled() if self._opaque else nullcontext(), buffers_kept(self._fn):
             follows = self._examined()

@@ -14,6 +14,7 @@ import torch
 from curvae._once import with_gradient_of
 from curvae._precision import full_precision
 from curvae._rank import finite_or_zero, negligible
+from curvae._transforms import recording
 from curvae._typing import Float, Tensor
 from curvae.errors import IndefiniteError
 
@@ -29,7 +30,8 @@ def of_root(root: Float[Tensor, "N D d"], beta: float) -> Float[Tensor, " N"]:
 
     Values and gradients keep six digits while the largest singular value of $T$ is below $10^5\sqrt\beta$ whatever
     the others are, and beyond if the smaller ones are either above rounding or exactly zero. There are second
-    derivatives where $\mathrm{tr}M/\beta\le10^9$; beyond they are refused.
+    derivatives where $\mathrm{tr}M/\beta\le10^9$; beyond they are refused. While a CUDA graph is recorded, which cannot
+    ask for the largest one, all go the way that is right below $10^{4.5}\sqrt\beta$.
 
     Example:
         >>> of_root(torch.tensor([[[1e-9, 0.0], [0.0, 1.0]]]), beta=1.0)
@@ -42,7 +44,7 @@ def of_root(root: Float[Tensor, "N D d"], beta: float) -> Float[Tensor, " N"]:
         # a sample that is not finite stays on the fast path, which hands its NaN on; LAPACK's SVD would raise
         hard = (trace > _WORST_CONDITION) & trace.isfinite()
         try:
-            if not bool(hard.any()):
+            if recording(root.device) or not bool(hard.any()):
                 return _of_identity_plus(gram, trace)
         except RuntimeError:  # vmap, as over an ensemble, cannot ask what a tensor holds: go both ways
             easy = _of_identity_plus(gram.masked_fill(hard[:, None, None], 0.0), trace.masked_fill(hard, 0.0))

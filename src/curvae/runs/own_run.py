@@ -65,7 +65,7 @@ def build_for_run(
     _check_likelihood(name, model, config)
     config = _with_structure(name, model, _with_latents(name, build, model, config, free), free)
     # what is trained is of one precision; a builder in float64 is one for a run in float64
-    return model.to(torch.float64 if config.precision == "64" else torch.float32), config
+    return model.to("cpu", torch.float64 if config.precision == "64" else torch.float32), config
 
 
 def _options(build: Build, config: RunConfig, free: Collection[str]) -> dict[str, Any]:

@@ -51,7 +51,9 @@ class WeightAverage:
 
     def keep(self, model: nn.Module) -> None:
         """Give the model the averages for good."""
-        self._set(model, {name: value.clone() for name, value in self.weights.items()})
+        # which the trainer has taken off its device again
+        there = {name: value.device for name, value in model.named_parameters()}
+        self._set(model, {name: value.to(there[name], copy=True) for name, value in self.weights.items()})
 
     @staticmethod
     def _set(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
