@@ -1,13 +1,9 @@
-"""How much memory there is, and how this process gets it from the system."""
+"""How much memory there is."""
 
 from __future__ import annotations
 
 import math
 import os
-
-from curvae.cpu.page_faults import avoid_page_faults
-
-__all__ = ["avoid_page_faults", "total"]
 
 
 def total() -> float:
