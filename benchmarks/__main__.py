@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import Row, Stopwatch, machine
-from curvae.cpu.page_faults import avoid_page_faults
 from curvae.files import write_atomic
+from curvae.memory import avoid_page_faults
 from curvae.runs.device import choose_device
 
 SUITES = ("steps", "loop", "compiled", "cpu", "jacobian", "estimators", "scaling", "uniqueness", "decoders")

@@ -1,9 +1,13 @@
-"""How much memory there is."""
+"""How much memory there is, and how this process gets it from the system."""
 
 from __future__ import annotations
 
 import math
 import os
+
+from curvae.cpu.page_faults import avoid_page_faults
+
+__all__ = ["avoid_page_faults", "total"]
 
 
 def total() -> float:

@@ -30,7 +30,7 @@ from curvae.cli.runs import runs
 from curvae.cli.sample import sample
 from curvae.cli.train import train
 from curvae.cli.traverse import traverse
-from curvae.cpu.page_faults import avoid_page_faults
+from curvae.memory import avoid_page_faults
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 for command in (train, evaluate, inspect, encode, reconstruct, interpolate, traverse, sample, report, runs, reproduce):

@@ -18,8 +18,8 @@ import torch
 import torch.distributed as dist
 
 from curvae._part import LostProcessError
-from curvae.cpu.page_faults import avoid_page_faults
 from curvae.errors import InputError
+from curvae.memory import avoid_page_faults
 from curvae.runs.builder import find_builder
 from curvae.runs.handed import Handed
 from curvae.training.devices import Group, launched, numbered

@@ -19,8 +19,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from curvae._extras import require
-from curvae.cpu.page_faults import avoid_page_faults
 from curvae.errors import InputError
+from curvae.memory import avoid_page_faults
 from curvae.runs import RunConfig
 from curvae.training import TrainingError, train
 
