@@ -321,13 +321,8 @@ def _noise(path: Path) -> str:
     """A few images of a digit's size, for a run that shows only that it runs."""
     if not path.exists():
         images = np.random.default_rng(0).integers(0, 256, (200, 1, 28, 28), dtype=np.uint8)
-        write_atomic(path, lambda to: _save(to, images))
+        write_atomic(path, lambda to: np.save(to, images))
     return str(path)
-
-
-def _save(to: Path, images: np.ndarray) -> None:
-    with to.open("wb") as file:  # given a name, NumPy would append its own ending
-        np.save(file, images)
 
 
 def main() -> None:

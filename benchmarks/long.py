@@ -125,14 +125,9 @@ def kept(path: Path, find: Callable[[], Values]) -> Values:
     if not path.exists():
         values = find()
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, lambda to: _save(to, values))
+        write_atomic(path, lambda to: np.savez(to, **values))
     with np.load(path) as file:
         return dict(file)
-
-
-def _save(to: Path, values: Values) -> None:
-    with to.open("wb") as file:  # given a name, NumPy would append its own ending
-        np.savez(file, **values)
 
 
 def setting(config: RunConfig) -> str:

@@ -277,33 +277,3 @@ def lanczos(curve: str) -> list[float]:
     """Root mean square errors in per cent with 64 pairs of products, for every β."""
     betas = read("estimators/lanczos.json")["betas"].values()
     return [next(p["rms_percent"] for p in beta["curves"][curve] if p["pairs"] == 64) for beta in betas]
-
-
-# --- uniqueness -----------------------------------------------------------------------------------------------------
-
-
-def panel(name: str) -> dict[str, Any]:
-    """One panel of figure 5."""
-    return read("fig5/summary.json")["panels"][f"{name}-orthogonal-amortised"]
-
-
-def within(name: str, target: str = "to_true_latents") -> float:
-    """The share of the long runs that end within 2° of a target."""
-    return panel(name)[target]["converged"]["within"]["value"]
-
-
-def uniqueness_table() -> str:
-    """Figure 5 in short."""
-    rows = []
-    for activation in ("identity", "tanh", "sigmoid", "elu"):
-        diagonal, full = f"{activation}-diagonal", f"{activation}-full"
-        angle = panel(diagonal)["optimum_to_true_latents"]["value"]
-        rows.append([
-            activation, percent(within(diagonal)), percent(within(diagonal, "to_elbo_optimum")), f"{num(angle, 1)}°",
-            percent(within(full)), f"{panel(full)['to_true_latents']['uniform']['p_value']:.2g}",
-        ])  # fmt: skip
-    head = [
-        "ν", "diagonal Σ within 2° of the true latents", "of the ELBO's own optimum",
-        "that optimum to the true latents", "full Σ within 2° of the true latents", "full Σ uniform, p",
-    ]  # fmt: skip
-    return table(head, rows)

@@ -6,8 +6,9 @@ import _bench as bench
 import _figures as figures
 import _frontier as frontier
 import _long as long
+import _uniqueness as uniqueness
 from _links import SITE
-from _numbers import interval, num, percent, side, table
+from _numbers import interval, num, side, table
 
 RESULTS, LAST = f"{SITE}results.html#", f"{SITE}objectives.html#grae-first-vae-last"
 COLUMN = frontier.COLUMN
@@ -68,8 +69,8 @@ def _results() -> str:
         f"({blocks['steps']} steps on MNIST, {blocks['seeds']}).",
         "",
         "**A diagonal Σ singles out one rotation of the latents, a full Σ does not.** With a linear decoder "
-        f"[{percent(figures.within('identity-diagonal'))} of the long runs]({SITE}uniqueness.html) end within 2° of "
-        f"the true latents with a diagonal Σ, {percent(figures.within('identity-full'))} with a full one. With "
+        f"[{uniqueness.within('fig5', 'identity', 'diagonal')} of the long runs]({SITE}uniqueness.html) end within 2° "
+        f"of the true latents with a diagonal Σ, {uniqueness.within('fig5', 'identity', 'full')} with a full one. With "
         "nonlinear decoders the rotation that is singled out is another one than the true one.",
     ]
     return "\n".join(lines)

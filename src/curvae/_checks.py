@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import TypeGuard
 
@@ -91,14 +91,14 @@ def a_kind(value: object) -> str:
 
 
 def an_answer(value: object) -> str:
-    """The same of what a network returned that was to be one tensor: of what is in it too.
+    """The same of what was to be one tensor: of what is in it too.
 
     Example:
         >>> an_answer({"mean": 0}), an_answer((1, 2)), an_answer(None)
         ("a dict with 'mean'", 'a tuple of 2', 'a NoneType')
     """
-    if isinstance(value, dict):
-        return f"a dict with {', '.join(map(repr, value))}"
+    if isinstance(value, Mapping):
+        return f"a dict with {', '.join(map(shown, value))}"
     return a_kind(value) + (f" of {len(value)}" if isinstance(value, tuple | list) else "")
 
 

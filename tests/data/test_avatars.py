@@ -9,7 +9,7 @@ import pytest
 
 from curvae.data import avatars, load
 from curvae.data.avatars import FACTORS
-from curvae.errors import InputError
+from curvae.errors import InputError, MissingExtraError
 
 COLUMNS = {name: column for column, name in enumerate(FACTORS)}
 installed = pytest.mark.skipif(
@@ -101,9 +101,9 @@ def test_a_face_fills_the_square() -> None:
 
 @pytest.mark.parametrize("module", ["python_avatars", "resvg_py"])
 def test_a_package_is_missing(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == module else object())
+    monkeypatch.setattr("curvae._extras._is_there", lambda name: name != module)
     package = module.replace("_", "-")
-    with pytest.raises(InputError, match=rf'^avatars need the package {package}, .*; run: pip install "curvae\[faces'):
+    with pytest.raises(MissingExtraError, match=rf'^avatars need {package}, .*; run: pip install "curvae\[faces'):
         load("avatars")
 
 

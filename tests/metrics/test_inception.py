@@ -1,13 +1,12 @@
 """Inception: only with the FID's own weights, and with clear lines where they cannot be had."""
 
 import hashlib
-import importlib.util
 from pathlib import Path
 
 import pytest
 import torch
 
-from curvae.errors import InputError
+from curvae.errors import InputError, MissingExtraError
 from curvae.metrics import inception
 from curvae.metrics.inception import Inception
 
@@ -15,15 +14,12 @@ from curvae.metrics.inception import Inception
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if ``torch-fidelity`` were there."""
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *rest: object() if name == "torch_fidelity" else find(name, *rest)
-    )
+    monkeypatch.setattr("curvae._extras._is_there", lambda name: name == "torch_fidelity")
 
 
 def test_without_the_package_the_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
-    with pytest.raises(InputError, match=r'pip install "curvae\[fid\]"'):
+    monkeypatch.setattr("curvae._extras._is_there", lambda name: False)
+    with pytest.raises(MissingExtraError, match=r'need torch-fidelity, .* pip install "curvae\[fid\]"'):
         Inception()
 
 

@@ -95,8 +95,7 @@ def test_networks_of_one_process_are_compiled_apart(monkeypatch: pytest.MonkeyPa
 def test_a_compiled_run_ends_where_an_eager_one_does(configure: Configure, tmp_path: Path) -> None:
     config = configure(objective="beta-vae", network="paper", precision="64", steps=12, lr=1e-3)
     eager = train(config, tmp_path / "eager").run
-    given = {name: value for name, value in config.to_json().items() if value is not None and value is not False}
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in config.chosen().items()]
     command = [sys.executable, "-m", "curvae", "train", "--compile", f"--out={tmp_path / 'compiled'}", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "not compiled" not in done.stderr

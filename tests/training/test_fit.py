@@ -588,11 +588,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "mapping": (
         {"data": Pairs(np.zeros((9, 6)))},
-        "a batch is a mapping with 'x', 'label'; say which is x with take='x'",
+        "a batch is a dict with 'x', 'label'; say which is x with take='x'",
     ),
     "take": (
         {"data": Pairs(np.zeros((9, 6))), "take": lambda batch: batch["y"]},
-        "take failed on a batch, a mapping with 'x', 'label': KeyError: 'y'",
+        "take failed on a batch, a dict with 'x', 'label': KeyError: 'y'",
     ),
     "no parts": ({"data": np.zeros((9, 6)), "take": 0}, "take is 0 but a batch is a ndarray, which has no parts"),
     "two halves": ({"data": as_dataset(np.zeros((9, 6))), "validation": 0.5}, "has a held-out half of its own"),

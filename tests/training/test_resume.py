@@ -112,8 +112,7 @@ def test_killed_process_and_resumed_is_the_unbroken_run(network: str, configure:
     """SIGKILL at a random moment of a real process, in the middle of whatever it does."""
     config = configure(network=network, steps=100_000, log_every=1, checkpoint_every=2)
     out = tmp_path / "killed"
-    given = {name: value for name, value in config.to_json().items() if value is not None and value is not False}
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in config.chosen().items()]
     process = subprocess.Popen([sys.executable, "-m", "curvae", "train", f"--out={out}", *options])
     wait_for_lines(out / "metrics.jsonl", random.randrange(3, 30), process)
     process.send_signal(signal.SIGKILL)

@@ -21,8 +21,7 @@ Configure = Callable[..., RunConfig]
 
 
 def command(config: RunConfig, out: Path) -> list[str]:
-    given = {name: value for name, value in config.to_json().items() if value is not None and value is not False}
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in config.chosen().items()]
     return [sys.executable, "-m", "curvae", "train", f"--out={out}", *options]
 
 

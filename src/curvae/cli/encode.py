@@ -7,6 +7,7 @@ from typing import Annotated
 
 from typer import Option
 
+from curvae._checks import positive_int
 from curvae.cli import options, using
 from curvae.cli.places import path
 
@@ -47,8 +48,7 @@ def encode(
     using.check_out(out, (".npz", ".csv"), opened, data)
     if covariance and out.suffix.lower() == ".csv":
         raise InputError("--covariance is a matrix for each sample, which is no row of a .csv; use --out with .npz")
-    if batch_size < 1:
-        raise InputError(f"--batch-size is {batch_size}; expected a whole number >= 1")
+    positive_int("--batch-size", batch_size)
     chosen = None if structure is None else build_structure(structure)
     trained = opened.trained(device)
     samples = using.read(opened, data, part, condition_value).first(limit)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
+from curvae._checks import positive_int
 from curvae.cli import options, using
 from curvae.cli.group import writing
 from curvae.cli.own import Code
@@ -70,8 +71,8 @@ def inspect(
 
     if out is not None:
         check_file("--out", out, (".html", ".htm"))
-    if limit is not None and limit < 1:
-        raise InputError(f"--limit is {limit}; expected a whole number >= 1")
+    if limit is not None:
+        positive_int("--limit", limit)
     where = choose_device(device)
     draws = generator(seed, where)
     code = Code.of(model, trust)

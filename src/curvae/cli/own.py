@@ -96,10 +96,6 @@ class Code:
             )
         return find_builder(config.model)
 
-    def model(self, run: Run) -> Autoencoder:
-        """A finished run's model."""
-        return run.model(self.builder(run))
-
     def latest(self, run: Run) -> tuple[Autoencoder, int]:
         """A run's model, that of its last checkpoint where it is not finished, and the steps it has done.
 
@@ -107,7 +103,7 @@ class Code:
             InputError: it has no checkpoint yet, or one that is damaged.
         """
         if run.finished:
-            return self.model(run), run.config.steps
+            return run.model(self.builder(run)), run.config.steps
         from curvae.training.latest import latest_model
 
         model, step = latest_model(run, self.builder(run))

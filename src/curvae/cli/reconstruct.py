@@ -7,6 +7,7 @@ from typing import Annotated
 
 from typer import Option
 
+from curvae._checks import positive_int
 from curvae.cli import options, using
 from curvae.cli.pictures import above_each_other
 from curvae.cli.places import path
@@ -29,13 +30,11 @@ def reconstruct(
 ) -> None:
     """Encode samples and decode their codes: expected observations, in the order of the data."""
     from curvae.data import as_float
-    from curvae.errors import InputError
 
     opened, code = using.open_run(run, model, trust)
     using.check_out(out, using.TABLES, opened, data)
     using.check_table(opened, out)
-    if batch_size < 1:
-        raise InputError(f"--batch-size is {batch_size}; expected a whole number >= 1")
+    positive_int("--batch-size", batch_size)
     trained = opened.trained(device)
     samples = using.read(opened, data, part, condition_value).first(limit)
     shape, count = tuple(samples.values.shape), len(samples.values)

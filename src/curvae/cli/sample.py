@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Option
 
+from curvae._checks import positive_int
 from curvae.cli import options, using
 from curvae.cli.pictures import SHOWN
 from curvae.cli.places import path
@@ -44,10 +45,7 @@ def sample(
     as_json: options.Json = False,
 ) -> None:
     """Decode draws from the prior, or from a mixture of K normal distributions fitted to the codes after training."""
-    from curvae.errors import InputError
-
-    if n < 1:
-        raise InputError(f"-n is {n}; expected a whole number >= 1")
+    positive_int("-n", n)
     components = _components(source)
     opened, code = using.open_run(run, model, trust)
     shape = tuple(opened.data["shape"])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from curvae._checks import positive_int
 from curvae.cli.group import writing
 from curvae.cli.own import Code
 from curvae.cli.pictures import SHOWN, grid
@@ -58,10 +59,7 @@ class SampleSet:
         """At most ``limit`` of them."""
         if limit is None:
             return self
-        if limit < 1:
-            raise InputError(f"--limit is {limit}; expected a whole number >= 1")
-        stop = min(limit, len(self.values))
-        return self._some(slice(stop))
+        return self._some(slice(min(positive_int("--limit", limit), len(self.values))))
 
     def at(self, option: str, positions: list[int]) -> SampleSet:
         """Those at some positions, which an option gave."""

@@ -6,20 +6,19 @@ independently of each other. They are drawings and no sample of anybody's faces.
 
 from __future__ import annotations
 
-import importlib.util
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from curvae._extras import require
 from curvae._typing import UInt8
 from curvae.data import cache as caches
 from curvae.data.raster import open_image
 from curvae.data.resize import to_array
 from curvae.data.split import STANDARD, Halves, head_and_tail, uniform_draws
 from curvae.data.stacking import progress
-from curvae.errors import InputError
 
 COUNT = 20_000
 SIDE = 64
@@ -57,7 +56,6 @@ _OPTIONAL = ("facial hair", "glasses")
 # the drawing is 264 × 280: at this width its middle is a face that fills the square
 _WIDTH = 96
 _BOX = (16, 8, 80, 72)
-_INSTALL = 'pip install "curvae[faces]"'
 
 
 def load(count: int = COUNT, seed: int = 0, *, cache: Path | None = None) -> Halves:
@@ -163,7 +161,5 @@ def _draw(chosen: dict[str, str]) -> str:
 
 def _versions() -> list[str]:
     """Of the two packages, without running their code: what they draw may change with them."""
-    for module, package in (("python_avatars", "python-avatars"), ("resvg_py", "resvg-py")):
-        if importlib.util.find_spec(module) is None:
-            raise InputError(f"avatars need the package {package}, which is not installed; run: {_INSTALL}")
+    require("avatars need", "python_avatars", "resvg_py", extra="faces")
     return [version("python-avatars"), version("resvg-py")]

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -108,12 +108,22 @@ def write(path: Path, halves: Halves) -> None:
     """
     tensors = {"train": torch.from_numpy(halves.train), "test": torch.from_numpy(halves.test)}
     split = json.dumps(halves.split)
-    notes = {"digest": content_digest(*tensors.values()), "split": split, "split_digest": _sha256(split)}
+    write_tensors(path, tensors, {"split": split, "split_digest": _sha256(split)})
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> None:
+    """Keep tensors with their digest, and notes beside them.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    notes = {"digest": content_digest(*tensors.values()), **notes}
     try:
         write_atomic(path, lambda temporary: save_file(tensors, temporary, metadata=notes))
     except (OSError, SafetensorError) as error:
         raise InputError(
-            f"cannot write the image cache {str(path)!r} ({reason(error)}); free space or give another (CURVAE_CACHE)"
+            f"cannot write the cache {str(path)!r} ({reason(error)}); free space or give another (CURVAE_CACHE)"
         ) from error
 
 

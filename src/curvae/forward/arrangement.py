@@ -31,14 +31,9 @@ class Arrangement(NamedTuple):
     everyone: bool = False
 
     @property
-    def moved(self) -> int:
-        """m."""
-        return self.chosen.shape[0]  # len() of a tensor goes through Python
-
-    @property
     def total(self) -> int:
         """B + K m."""
-        return self.data + self.directions * self.chosen.shape[0]
+        return self.data + self.directions * self.chosen.shape[0]  # len() of a tensor goes through Python
 
     def join(self, primal: Float[Tensor, "B *S"], tangents: Float[Tensor, "K m *S"]) -> Float[Tensor, "R *S"]:
         """One tensor of primal and tangent rows."""
@@ -46,12 +41,12 @@ class Arrangement(NamedTuple):
 
     def split(self, rows: Float[Tensor, "R *S"]) -> tuple[Float[Tensor, "B *S"], Float[Tensor, "K m *S"]]:
         """Primal rows and tangent rows."""
-        # one split, whose derivative is one concatenation; that of a slice is a tensor of zeros for each half
-        primal, tangents = rows.split_with_sizes([self.data, self.directions * self.chosen.shape[0]])
+        primal, tangents = self.halves(rows)
         return primal, tangents.unflatten(0, (self.directions, self.chosen.shape[0]))
 
     def halves(self, rows: Float[Tensor, "R *S"]) -> tuple[Float[Tensor, "B *S"], Float[Tensor, "n *S"]]:
         """Primal rows and all K m tangent rows, as views."""
+        # one split, whose derivative is one concatenation; that of a slice is a tensor of zeros for each half
         primal, tangents = rows.split_with_sizes([self.data, self.directions * self.chosen.shape[0]])
         return primal, tangents
 

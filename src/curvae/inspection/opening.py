@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Callable
@@ -23,7 +24,6 @@ from curvae.data import Dataset, in_order, load_whole
 from curvae.data.order import conditions_in_order
 from curvae.errors import InputError
 from curvae.inspection.budget import Budget, how_many
-from curvae.inspection.subject import flat_count
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.runs import Run, likelihood_of
 from curvae.runs.builder import find_builder, own_code
@@ -178,7 +178,7 @@ def decoded_draws(
         raise InputError("this model does not say how many latents it has: pass data, or callables(…, latents=…)")
     shape = tuple(getattr(model, "shape", (model.latents,)))
     like = next(iter(model.parameters()), torch.empty(0)) if isinstance(model, torch.nn.Module) else torch.empty(0)
-    draws = torch.randn(count, flat_count(shape), generator=generator, dtype=like.dtype, device=like.device)
+    draws = torch.randn(count, math.prod(shape), generator=generator, dtype=like.dtype, device=like.device)
     z = draws.unflatten(1, shape) * torch.as_tensor(getattr(model, "prior_std", 1.0)).to(like)
     own = likelihood or getattr(model, "likelihood", None) or Gaussian()
     if isinstance(model, torch.nn.Module):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -140,11 +138,6 @@ def subject_of(model: Model, x: Tensor | np.ndarray, likelihood: Likelihood | No
         raise InputError(f"{given} cannot be the observation model of these data or outputs: {error}") from error
     prior = torch.as_tensor(getattr(model, "prior_std", 1.0)).to(z).expand(shape).flatten()
     return Subject(model, given, x, z.flatten(1), _factor(normal), shape, prior, first.axis(model, shape))
-
-
-def flat_count(shape: Sequence[int]) -> int:
-    """d = Π L."""
-    return math.prod(shape)
 
 
 def _as_taken(model: Any, x: Any, missing: bool) -> Float[Tensor, "B *D"]:

@@ -115,11 +115,7 @@ def _resamples(values: Matrix, rng: np.random.Generator) -> list[Callable[[Matri
     """Ways to draw the data anew: whole samples, or the entries of a single one."""
     axis = 0 if len(values) > 1 else 1
     rows = rng.integers(values.shape[axis], size=(_RESAMPLES, values.shape[axis]))
-    return [partial(_taken, row, axis) for row in rows]
-
-
-def _taken(row: np.ndarray, axis: int, matrix: Matrix) -> Matrix:
-    return np.take(matrix, row, axis)
+    return [partial(np.take, indices=row, axis=axis) for row in rows]
 
 
 def _median(values: Matrix) -> float:

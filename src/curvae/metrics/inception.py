@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from jaxtyping import Shaped
 from torch import nn
 
+from curvae._extras import require
 from curvae._typing import Float, Tensor
 from curvae.data.pixels import as_bytes
 from curvae.errors import InputError
@@ -19,7 +19,6 @@ NAME = "Inception of the FID (2015-12-05)"
 # the file's own name ends in the beginning of its SHA-256, as PyTorch's hub has it
 _DIGEST = "6726825d"
 _URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
-_INSTALL = 'pip install "curvae[fid]"'
 _BATCH = 50
 
 
@@ -45,8 +44,7 @@ class Inception(nn.Module):
 
     def __init__(self, weights: Path | None = None) -> None:
         super().__init__()
-        if importlib.util.find_spec("torch_fidelity") is None:
-            raise InputError(f"Inception features need the package torch-fidelity; run: {_INSTALL}")
+        require("Inception features need", "torch_fidelity", extra="fid")
         path = _download() if weights is None else weights
         _check(path)
         self.network = _network(path, self.num_features)

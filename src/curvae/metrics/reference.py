@@ -9,13 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 
-from curvae.data.cache import prepare, read_tensors
-from curvae.data.dataset import content_digest
-from curvae.errors import InputError
-from curvae.files import write_atomic
+from curvae.data.cache import prepare, read_tensors, write_tensors
 from curvae.metrics.frechet import Statistics
 
 # raise it when the same images would have other statistics
@@ -74,11 +69,4 @@ def write(path: Path, found: Statistics) -> None:
         InputError: the file cannot be written.
     """
     tensors = {"mean": found.mean, "covariance": found.covariance, "count": torch.tensor([found.count])}
-    notes = {"digest": content_digest(*tensors.values())}
-    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    try:
-        write_atomic(path, lambda temporary: save_file(tensors, temporary, metadata=notes))
-    except (OSError, SafetensorError) as error:
-        raise InputError(
-            f"cannot write the cache of features {str(path)!r} ({error}); free space or set CURVAE_CACHE to a folder"
-        ) from error
+    write_tensors(path, tensors, {})

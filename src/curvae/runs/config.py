@@ -11,13 +11,6 @@ from curvae._checks import shown
 from curvae.errors import InputError
 from curvae.runs.fields import AUTO, checked_field, true_or_false
 
-# these came with version 0.2.1: at their defaults a document does without them, and older versions read it
-_LATER = (
-    *("labels", "drop", "condition", "condition_size"),
-    *("model", "model_set", "epochs", "beta_warmup", "clip", "ema", "accumulate", "early_stop", "logger", "devices"),
-    *("antithetic", "init_from"),
-)
-
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -153,9 +146,8 @@ class RunConfig:
             raise InputError("model_set is given without a model; it is for a model of your own")
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as a JSON-ready object; newer ones only where they are not at their defaults."""
-        values = dataclasses.asdict(self)
-        return {name: value for name, value in values.items() if name not in _LATER or value != _default(name)}
+        """The fields as a JSON-ready object."""
+        return dataclasses.asdict(self)
 
     def chosen(self) -> dict[str, Any]:
         """The fields that are not at their defaults, and ``data``.

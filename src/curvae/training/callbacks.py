@@ -68,9 +68,7 @@ class Recorder(Callback):
         """Leave the set-up out of the time."""
         self._begin = time.perf_counter() - self._before
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         """Write a line if it is time for one."""
         assert isinstance(pl_module, Training)
         step, config = pl_module.step, self.config
@@ -123,9 +121,7 @@ class Together(Callback):
         self.group, self.interrupts, self.every = group, interrupts, every
         self._looked = False
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         """Ask the others; this is the last callback, so that all have had their say."""
         assert isinstance(pl_module, Training)
         if not self._looked or pl_module.step % self.every == 0:
@@ -157,9 +153,7 @@ class Checkpoints(Callback):
         self.path, self.config, self.digest, self.watch = path, config, digest, watch
         self.seconds, self.saved, self.stop = seconds, saved, stop
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         """Save if it is time to, unless this would replace a good state by one that has run away."""
         assert isinstance(pl_module, Training)
         if pl_module.step % self.config.checkpoint_every == 0 and not self.watch.ran_away(pl_module.total()):

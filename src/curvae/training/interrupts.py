@@ -56,13 +56,11 @@ class Interrupts(Callback):
         trainer.should_stop = self.alone and self.received is not None
         self._take()
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         """From here on the step is computed."""
         self._computing = True
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         """The step is done: what follows is writing."""
         self._computing = False
 

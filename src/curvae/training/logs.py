@@ -55,9 +55,7 @@ class Logs(Callback):
             for line in run.metrics if isinstance(logger, CSVLogger) else ():
                 self._log(logger, line)
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         """Hand on what is new."""
         if self.recorder.latest is not self._last:
             self._last = self.recorder.latest

@@ -41,9 +41,7 @@ class Bar(Callback):
         self._progress.add_task("train", total=self.steps, completed=pl_module.step, told="")
         self._progress.start()
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         """Show what is new, a few times a second."""
         assert isinstance(pl_module, Training)
         latest = self.recorder.latest

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -42,9 +41,7 @@ class Snapshots(Callback):
         self.run, self.config, self.shape, self.steps = run, config, shape, frozenset(steps)
         self.batch_norm, self.writes = batch_norm, writes
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         """Export if this is one of the steps."""
         assert isinstance(pl_module, Training)
         if pl_module.step in self.steps:

@@ -20,17 +20,18 @@ from curvae._extras import require
 require("curvae.reproduce.uniqueness (figures 1, 5 and 6) needs", "numba", extra="uniqueness")
 
 from curvae.errors import InputError
+from curvae.reproduce import SCALES
 from curvae.reproduce.summary import as_json, plain, write_text
 from curvae.reproduce.uniqueness import beyond, freed
 from curvae.reproduce.uniqueness.activations import Nonlinearity
-from curvae.reproduce.uniqueness.config import CONFIGS, Config, Panel, PaperFigure
+from curvae.reproduce.uniqueness.config import CONFIGS, Config, Panel
 from curvae.reproduce.uniqueness.numbers import summarise
 from curvae.reproduce.uniqueness.picture import plot
 from curvae.reproduce.uniqueness.runner import TrialTables, run
 from curvae.reproduce.uniqueness.section import SECTIONS
 from curvae.runs.provenance import environment, today
 
-__all__ = ["SECTIONS", "Config", "Panel", "PaperFigure", "TrialTables", "plot", "reproduce", "run"]
+__all__ = ["SECTIONS", "Config", "Panel", "TrialTables", "plot", "reproduce", "run"]
 
 FREED = {"quick": freed.Extent(), "overnight": freed.Extent(points=4000), "paper": freed.Extent(points=4000)}
 """Not at ``smoke``: fewer points would hardly take less time."""
@@ -50,17 +51,14 @@ def reproduce(figure: str, scale: str, out: Path) -> None:
     Raises:
         InputError: an unknown figure or scale, or ``out`` holds another experiment's results or a damaged file.
     """
-    figures, scales = (dict.fromkeys(names) for names in zip(*CONFIGS, strict=True))
-    if figure not in figures:
-        raise InputError(f"figure is {figure!r}; expected one of {', '.join(figures)}")
-    if scale not in scales:
-        raise InputError(f"scale is {scale!r}; expected one of {', '.join(scales)}")
+    if (figure, scale) not in CONFIGS:
+        raise InputError(f"got figure {figure!r}, scale {scale!r}; expected fig1, fig5, fig6 at {', '.join(SCALES)}")
     config = CONFIGS[figure, scale]
     _check_folder(figure, out)
     write_results(run(config, out / "tables"), out)
-    if config.figure is PaperFigure.FIG5:
+    if figure == "fig5":
         write_beyond(beyond.EXTENSIONS[scale], scale, out)
-    if config.figure is PaperFigure.FIG1 and scale in FREED:
+    if figure == "fig1" and scale in FREED:
         write_freed(FREED[scale], scale, out)
 
 
@@ -123,7 +121,7 @@ def _environment(threads: int | None) -> dict[str, str | None]:
 
 def write_results(result: TrialTables, out: Path) -> None:
     """Write the figures and ``summary.json`` of an experiment that was run."""
-    drawn = plot(result, out / f"{result.config.figure.value}.png")
+    drawn = plot(result, out / f"{result.config.figure}.png")
     summary = {**_provenance(result), "figures": [p.name for p in drawn]}
     summary |= summarise(result, np.random.default_rng(result.config.seed))
     write_text(out / "summary.json", as_json(summary))
@@ -133,7 +131,7 @@ def _provenance(result: TrialTables) -> dict[str, Any]:
     """Scale, seed, schedule, versions, commit, device, date and times."""
     config, model = result.config, result.config.panels[0].model
     return {
-        "figure": config.figure.value,
+        "figure": config.figure,
         "scale": config.scale,
         "seed": config.seed,
         "schedule": [list(pair) for pair in config.schedule],
