@@ -107,7 +107,7 @@ class Estimator(ABC):
         >>> from curvae.posteriors import Full
         >>> Columns(1).check(Full())
         Traceback (most recent call last):
-        curvae.errors.InputError: Columns estimates the penalty of Diagonal() or BlockDiagonal(b) or Along(…) only; ...
+        curvae.errors.InputError: Columns estimates the penalty of Diagonal(), BlockDiagonal(b) and Along(…) only; ...
     """
 
     @property
