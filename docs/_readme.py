@@ -6,6 +6,7 @@ import _bench as bench
 import _figures as figures
 import _frontier as frontier
 import _long as long
+import _verdicts as verdicts
 from _links import SITE
 from _numbers import interval, num, percent, side, table
 
@@ -71,9 +72,25 @@ def _results() -> str:
         f"orthogonal columns in W, [{percent(figures.within('identity-diagonal'))} of the long runs]"
         f"({SITE}uniqueness.html) end within 2° of the true latents with a diagonal Σ, "
         f"{percent(figures.within('identity-full'))} with a full one. For other W the rotation is that of W's "
-        "principal axes, and with nonlinear decoders it is not the true one either.",
+        f"principal axes, and with nonlinear decoders it is not the true one either. {_verdicts()}",
     ]
     return "\n".join(lines)
+
+
+def _verdicts() -> str:
+    """How many of the paper's claims are shown, and which are not."""
+    found = {name: verdict for name, *_, verdict in verdicts.verdicts()}
+    names = [name for name, *_ in verdicts.FIGURES.values()]
+    shown, partly, left = (
+        sum(found[name] == each for name in names) for each in (verdicts.SHOWN, verdicts.PARTLY, verdicts.NOT_SHOWN)
+    )
+    missing = {name for name in names if found[name] == verdicts.NOT_SHOWN}
+    assert missing == {"Figure 4", "Table 1, app. G", "§3.2"}, "not shown is another claim: write another"
+    return (
+        f"Of the paper's {len(names)} figures and claims, [{shown} are shown here, {partly} partly and {left} not]"
+        f"({RESULTS}the-papers-claims-and-what-is-shown): what is not shown is that samples are as good without the "
+        "noise, and that single latents stand for single factors."
+    )
 
 
 def _compared(part: dict[str, float]) -> str:
