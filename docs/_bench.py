@@ -118,7 +118,7 @@ def learning_table() -> str:
         last = found["last"]
         seeds = str(len(found["seeds"]))
         rows.append([TITLES[way], seeds, plus_minus(last["grae_full"]), less, plus_minus(last["beta_vae"])])
-    return table(["", "seeds", "(13)", "(13), less one column's, paired by seed", "(2)"], rows)
+    return table(["", "seeds", "(13)", "(13), minus one column's, paired by seed", "(2)"], rows)
 
 
 def crossing(way: str, key: str) -> float | None:

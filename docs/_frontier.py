@@ -109,8 +109,8 @@ def widths_table() -> str:
             "after 20 000 steps",
             "(2) at (11)",
             "(2) at second differences",
-            "(11), less the β-VAE's",
-            "differences, less the β-VAE's",
+            "(11), minus the β-VAE's",
+            "differences, minus the β-VAE's",
         ],
         rows,
     )
@@ -190,7 +190,7 @@ def equal_time_table() -> str:
         cells = [less(found["less"], key) for key in _MEASURES]
         steps = [f"{each:,.0f}".replace(",", " ") for each in (found["paid"], found["steps"])]
         rows.append([f"× {width}", first, *steps, str(found["less"]["nll"]["seeds"]), *cells])
-    heads = ["networks", "first trained as", "costs as many steps", "less a β-VAE of", "seeds"]
+    heads = ["networks", "first trained as", "costs as many steps", "minus a β-VAE of", "seeds"]
     return table([*heads, *_MEASURES.values()], rows)
 
 
@@ -206,15 +206,15 @@ def precisions() -> str:
     return f"{'; '.join(said)}. No objective ends farther than {num(max(objectives))} from float32's"
 
 
-def surely(less: dict[str, Any]) -> str:
-    """In words, in which measures a difference from another model surely is an advantage, and in which the contrary."""
+def significantly(less: dict[str, Any]) -> str:
+    """In words, in which measures a difference from another model is significantly better, and in which worse."""
     said = []
     for word, way in (("ahead", -1), ("behind", 1)):
         names = [
             name if name.startswith("(") else f"the {name}" for key, name in _MEASURES.items() if side(less[key]) == way
         ]
         said += [f"{word} in {listed(names)}"] if names else []
-    return f"it is surely {listed(said)}" if said else "no difference is sure"
+    return f"it is significantly {listed(said)}" if said else "no difference is significant"
 
 
 def cost(way: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from _numbers import interval, num, read, side, table
+from _numbers import setting as as_written
 
 from curvae.reproduce.intervals import paired
 
@@ -46,7 +47,7 @@ def lead(way: str, place: int = 0) -> dict[str, Any] | None:
 
 
 def told_apart() -> list[str]:
-    """What surely differs between two of the ways without the noise at the end, paired by seed."""
+    """What differs significantly between two of the ways without the noise at the end, paired by seed."""
     summary = _summary()
     first, _, last = setting()
     ends: dict[str, dict[int, Any]] = {}
@@ -59,7 +60,7 @@ def told_apart() -> list[str]:
         for key in ("beta_vae", "taylor", "grae_full", "squared_error"):
             less = paired(np.array([left[seed][key]["mean"] - right[seed][key]["mean"] for seed in seeds]))
             if len(seeds) > 1 and side(less):
-                found.append(f"{one} less {other} in {summary['measures'][key]}: {interval(less)}")
+                found.append(f"{one} minus {other} in {summary['measures'][key]}: {interval(less)}")
     return found
 
 
@@ -70,7 +71,7 @@ def tables() -> str:
     for title, ways in summary["settings"].items():
         found = ends(ways)
         if summary["reference"] in found:
-            parts += [f"**{title.replace('mnist', 'MNIST', 1)}.**", _ends(found)]
+            parts += [f"**{as_written(title)}.**", _ends(found)]
             if len(found) > 1:
                 parts += [_differences(ways, found), _said(found)]
     return "\n\n".join(parts)
@@ -90,7 +91,7 @@ def distances_table() -> str:
         parts = [*((found, key, 0) for key in keys), *((less, key, 0) for key in keys), (found, "sharpness_prior", 3)]
         cells = ["" if part is None else _alone(part[key], digits) for part, key, digits in parts]
         rows.append([way, str(len(found["seeds"])), *cells])
-    names = ["FD, prior", "FD, mixture", "prior, less the β-VAE's", "mixture, less the β-VAE's", "sharpness"]
+    names = ["FD, prior", "FD, mixture", "prior, minus the β-VAE's", "mixture, minus the β-VAE's", "sharpness"]
     return table(["after 20 000 steps", "seeds", *names], rows)
 
 
@@ -118,7 +119,7 @@ def _differences(ways: dict[str, Any], found: dict[str, dict[str, Any]]) -> str:
                 less = ways[way][step]["less_reference"]
                 cells = [cell(less[key]) if key in less else "" for key in _SHOWN]
                 rows.append([f"{way}, {step} steps", str(less["beta_vae"]["seeds"]), *cells])
-    return table(["less the β-VAE of the same seed", "seeds", *(_summary()["measures"][key] for key in _SHOWN)], rows)
+    return table(["minus the β-VAE of the same seed", "seeds", *(_summary()["measures"][key] for key in _SHOWN)], rows)
 
 
 def _from_tenth(last: int) -> Any:
@@ -147,7 +148,7 @@ def _said(found: dict[str, dict[str, Any]]) -> str:
         sentences.append(f"- {way} ({seeds} seeds): {'; '.join(words)}.")
     if alone:
         sentences.append(f"- One seed, which says nothing about the next one (± is over digits): {'; '.join(alone)}.")
-    return "Beside the β-VAE at the end, surely:\n\n" + "\n".join(sentences)
+    return "Compared with the β-VAE at the end, significantly:\n\n" + "\n".join(sentences)
 
 
 def made() -> str:

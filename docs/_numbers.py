@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -35,8 +36,13 @@ def percent(value: float, digits: int = 1) -> str:
 
 
 def interval(part: dict[str, float], digits: int = 2, factor: float = 1) -> str:
-    """``value (low to high)``."""
-    value, low, high = (num(factor * part[key], digits) for key in ("value", "low", "high"))
+    """``value (low to high)``. Where the interval excludes 0, none of the three is rounded to 0."""
+
+    def shown(number: float) -> str:
+        vanishes = side(part) and round(number, digits) == 0
+        return num(number, significant(number, 1) if vanishes else digits)
+
+    value, low, high = (shown(factor * part[key]) for key in ("value", "low", "high"))
     return f"{value} ({low} to {high})"
 
 
@@ -65,3 +71,9 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 def width(factor: float) -> str:
     """A factor on the networks' widths, as people write it."""
     return str(Fraction(factor))
+
+
+def setting(name: str) -> str:
+    """A setting of the long runs, as people write it."""
+    name = name.replace("mnist", "MNIST", 1)
+    return re.sub(r"(?<=networks × )[\d.]+", lambda found: width(float(found[0])), name)

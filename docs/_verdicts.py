@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from _figures import LONGER, beyond_orders, blocks_summary, curves_summary
-from _numbers import RESULTS, counted, interval, num, read, side, span, table
+from _numbers import RESULTS, counted, interval, num, read, setting, side, span, table, width
 
 from curvae._extras import listed
 
@@ -24,10 +24,10 @@ def _of(count: int, total: int) -> str:
 
 
 def uniqueness(summary: dict[str, Any]) -> Judged:
-    """For each ν: are long runs within 2° of the true latents surely more often with diagonal Σ than with full Σ?
+    """For each ν: with diagonal Σ, are significantly more long runs within 2° of the true latents than with full Σ?
 
-    Shown if so for all, and surely of most runs; partly if for some. If for none, but of the ELBO's own optimum in the
-    place of the true latents for all, the latents are unique elsewhere than the paper says.
+    Shown if so for all, and significantly of most runs; partly if for some. If for none, but of the ELBO's own optimum
+    in the place of the true latents for all, the latents are unique elsewhere than the paper says.
     """
     panels = summary["panels"]
     kind = "unamortised" if any("unamortised" in name for name in panels) else "amortised"
@@ -54,9 +54,9 @@ def uniqueness(summary: dict[str, Any]) -> Judged:
 def funnels(summary: dict[str, Any]) -> Judged:
     """In how many panels of one W and data set does the spread of the angle close at the top of the ELBO's axis?
 
-    It closes if the quarter of runs with the highest ELBO surely lies nearer to the optimum than the quarter with the
-    lowest, and surely within 2° of it on average. Shown if so with diagonal Σ in every panel and with full Σ in none;
-    partly if with diagonal Σ in more panels than with full Σ.
+    It closes if the quarter of runs with the highest ELBO lies significantly nearer to the optimum than the quarter
+    with the lowest, and significantly within 2° of it on average. Shown if so with diagonal Σ in every panel and with
+    full Σ in none; partly if with diagonal Σ in more panels than with full Σ.
     """
     within = summary["within_degrees"]
     families: dict[str, list[dict[str, Any]]] = {"diagonal": [], "full": []}
@@ -92,13 +92,13 @@ def blocks(summary: dict[str, Any]) -> Judged:
     low, high = (pick(above, key=lambda part: part["value"]) for pick in (min, max))
     text = (
         f"beyond 95 % of random orders of the latents, every seed, in {beyond} of {len(settings)} settings; share in "
-        f"the blocks less that with diagonal Σ: {interval(low)} to {interval(high)}"
+        f"the blocks minus that with diagonal Σ: {interval(low)} to {interval(high)}"
     )
     return text, _of(beyond, len(settings))
 
 
 def curves(summary: dict[str, Any]) -> Judged:
-    """Are both gaps surely below 5 % of (7) at every β and b, and smaller at the smallest β than at the largest?"""
+    """Are both gaps significantly below 5 % of (7) at every β and b, and smaller at the smallest β than the largest?"""
 
     def shares(gap: str) -> list[list[dict[str, float]]]:
         found = []
@@ -129,9 +129,9 @@ def distances(summary: dict[str, Any]) -> Judged:
     apart = sum(side(part) != 0 for part in differences)
     worst = max(differences, key=lambda part: abs(part["value"]))
     text = (
-        f"GRAE≈ within the spread of the seeds in {sum(answers)} of {len(answers)} cases; z from the prior, less the "
-        f"β-VAE's: at most {interval(worst, 0)}, surely different at {apart} of {len(differences)} β; the β-VAE's own "
-        f"distance is at least {num(times, 0)} times that of real images"
+        f"GRAE≈ within the spread of the seeds in {sum(answers)} of {len(answers)} cases; z from the prior, the "
+        f"largest difference from the β-VAE's is {interval(worst, 0)}, significant at {apart} of {len(differences)} β; "
+        f"the β-VAE's own distance is at least {num(times, 0)} times that of real images"
     )
     return text, NOT_SHOWN if times > _TIMES_REAL else _of(sum(answers), len(answers))
 
@@ -164,7 +164,7 @@ def digits(found: dict[str, Any]) -> Judged:
     less = [ways["GRAE≈, one column"]["less_reference"][key] for key in ("frechet_prior", "frechet_mixture")]
     times = ways["β-VAE"]["frechet_prior"]["value"] / real
     text = (
-        f"less the β-VAE's: {interval(less[0], 0)} with z from the prior, {interval(less[1], 0)} with z from a "
+        f"minus the β-VAE's: {interval(less[0], 0)} with z from the prior, {interval(less[1], 0)} with z from a "
         f"mixture; the β-VAE's own distance is {num(times, 1)} times that of real images"
     )
     return text, NOT_SHOWN if times > _TIMES_REAL else _of(
@@ -189,13 +189,13 @@ def samples(summary: dict[str, Any]) -> Judged:
 
 
 def disentangled(summary: dict[str, Any]) -> Judged:
-    """Is MIG surely higher with diagonal Σ than with full Σ, for both objectives, and where columns are orthogonal?"""
+    """Is MIG significantly higher with diagonal Σ, for both objectives, and where columns are orthogonal?"""
     less = {name: summary["diagonal_less_full"][key]["mig"] for name, key in (("β-VAE", "vae"), ("GRAE", "grae"))}
     highest = highest_mig(summary)
     correlation = summary["orthogonality"]["mig"]
     higher = sum(part["low"] > 0 for part in less.values())
     text = (
-        f"MIG with diagonal Σ less that with full Σ: {', '.join(f'{n} {interval(p, 3)}' for n, p in less.items())}; "
+        f"MIG with diagonal Σ minus that with full Σ: {', '.join(f'{n} {interval(p, 3)}' for n, p in less.items())}; "
         f"rank correlation of MIG with the columns' mean absolute cosine {interval(correlation)}; highest mean MIG of "
         f"any model {num(highest)} of 1"
     )
@@ -209,8 +209,8 @@ def highest_mig(summary: dict[str, Any]) -> float:
     return float(max(part["value"] for model in summary["models"].values() for part in model["mig"]))
 
 
-def surely_higher(summary: dict[str, Any], difference: str, sign: int = 1) -> str:
-    """In words, the scores of which a difference between models with diagonal Σ and others surely is of this sign."""
+def significantly_higher(summary: dict[str, Any], difference: str, sign: int = 1) -> str:
+    """In words, the scores in which models with diagonal Σ differ from others significantly and with this sign."""
     names = {score: name.removeprefix("DCI: ") for score, name in summary["measures"].items()}
     found = [
         f"{names[score]} ({'GRAE' if 'grae' in model else 'β-VAE'}: {interval(part, 3)})"
@@ -259,8 +259,7 @@ def provenance(summary: dict[str, Any]) -> list[str]:
         made = summary["trained_under"]
         training = summary["config"]["training"]
         seeds = counted(len(training["seeds"]), "seed")
-        width = num(training["width"], 4).rstrip("0").rstrip(".")
-        size = f", {training['steps']} steps of batch {training['batch_size']}, networks × {width}"
+        size = f", {training['steps']} steps of batch {training['batch_size']}, networks × {width(training['width'])}"
     devices = ", ".join(dict.fromkeys(each["device"] for each in made))
     return [summary["scale"] + size, seeds, _commits(each["commit"] for each in made), devices]
 
@@ -293,8 +292,7 @@ def verdicts() -> list[tuple[str, str, str, list[str], str]]:
 
 def _of_long_runs(found: dict[str, Any]) -> list[str]:
     seeds = len(found["ways"]["GRAE≈, one column"]["less_reference"]["seeds"])
-    setting = found["setting"].replace("mnist", "MNIST")
-    return [setting, f"{seeds} seeds", _commits(found["runs"].values()), found["evaluated"]["device"]]
+    return [setting(found["setting"]), f"{seeds} seeds", _commits(found["runs"].values()), found["evaluated"]["device"]]
 
 
 def verdict_table() -> str:

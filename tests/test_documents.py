@@ -95,6 +95,18 @@ def test_a_changed_number_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [page.name for page in _generate.outdated()] == ["results.md"]
 
 
+@pytest.mark.parametrize(
+    ("value", "low", "high", "text"),
+    [
+        (-0.0104, -0.0205, -0.00028, "−0.01 (−0.02 to −0.0003)"),
+        (0.003, 0.001, 0.02, "0.003 (0.001 to 0.02)"),
+        (0.003, -0.001, 0.02, "0.00 (0.00 to 0.02)"),
+    ],
+)
+def test_an_interval_that_excludes_0_does_not_show_it(value: float, low: float, high: float, text: str) -> None:
+    assert _generate._numbers.interval({"value": value, "low": low, "high": high}) == text
+
+
 def test_uniqueness_has_no_number_and_no_conclusion_that_the_results_deny(monkeypatch: pytest.MonkeyPatch) -> None:
     columns = _generate._uniqueness.panel("fig6", "tanh", "full")["decoder_to_output_axes"]["converged"]["median_abs"]
     monkeypatch.setitem(columns, "value", columns["value"] + 1)
@@ -109,8 +121,8 @@ def test_uniqueness_has_no_number_and_no_conclusion_that_the_results_deny(monkey
     ("low", "high", "compared", "gain"),
     [
         (-2, -1, "better", "small"),
-        (-2, 1, "no sure difference", "small and not certain"),
-        (-1, 2, "no sure difference", "none"),
+        (-2, 1, "no significant difference", "small and not significant"),
+        (-1, 2, "no significant difference", "none"),
         (1, 2, "worse", "none"),
     ],
 )

@@ -76,8 +76,8 @@ assert (ordered.diff(dim=0) > -1e-4).all()
 
 # %% [markdown]
 # Where the Jacobian's columns are orthogonal, full, block and diagonal agree. A diagonal structure therefore does not
-# just approximate: trained with it, a decoder is pushed towards orthogonal columns, which is what makes its latents
-# unique.
+# just approximate: trained with it, a decoder is pushed towards orthogonal columns, which singles out one rotation of
+# its latents.
 #
 # ## Estimators
 #

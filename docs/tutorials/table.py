@@ -1,7 +1,7 @@
 # %% [markdown]
 # # A table, the scikit-learn way
 #
-# `curvae.sklearn.GRAE` is a transformer like PCA, with three things that PCA has for linear data alone: a density, a
+# `curvae.sklearn.GRAE` is a transformer like PCA, but nonlinear. As PCA it has a density; beyond PCA it has a
 # covariance for each sample's code, and an observation model that suits the columns. This page uses the 8 × 8 digits of
 # scikit-learn as a table of counts: each of the 64 columns counts the dark points in a small square, from 0 to 16.
 

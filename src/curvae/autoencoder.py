@@ -198,7 +198,7 @@ class Autoencoder(nn.Module):
         if self.structure is None:
             raise InputError(
                 "this autoencoder is deterministic and has no posterior of its own; "
-                "build it with structure=…, or use encode(x) and a structure's optimal covariance"
+                "build it with structure=…, or use metrics.Implied(model, beta), the one that its decoder implies"
             )
         features = self._encoded(x, c)
         if self.factor_head is None:

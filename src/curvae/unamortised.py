@@ -23,7 +23,7 @@ class Unamortised(nn.Module):
         decoder: module, ``[B, d] → [B, *D]``.
         latents: d.
         structure: covariance structure of each posterior; covariances start at the identity.
-        count: number of data.
+        count: number of samples.
         generator: draws the initial means from $\mathcal N(0, 0.01^2 I)$ (equal means would stay equal).
 
     Raises:

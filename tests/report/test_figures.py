@@ -238,7 +238,7 @@ def test_uniqueness_shows_the_variants_that_were_run(tmp_path: Path) -> None:
     assert "Scale paper" not in source
     share = found["panels"]["identity-diagonal-gaussian-unamortised"]["to_principal_axes"]["converged"]["within"]
     assert f"{number(100 * share['value'])} % [{number(100 * share['low'])}," in source
-    assert "with diagonal (surely more), 6 % [3.14, 10.2] with full Σ" in source
+    assert "with diagonal (significantly more), 6 % [3.14, 10.2] with full Σ" in source
     assert "with a free mean and covariance for each sample" in source
 
 
@@ -281,7 +281,7 @@ def test_a_power_of_what_may_be_0_and_the_part_of_the_exact_derivative_are_said(
     found = fig3.section.content(three).findings
     for text in found[:-1]:
         assert "of which little can be said: at β = 0.2 it is 0 within its interval." in text
-        assert "at β = 0.8, −0.25 [−0.5, −0.125] is left of (2) less the expansion, and with JᵀJ 0.75 [0.5, 1]" in text
+        assert "at β = 0.8, −0.25 [−0.5, −0.125] is left of (2) minus the expansion, and with JᵀJ 0.75 [0.5, 1]" in text
     for one in three["blocks"].values():
         one["gaps"][-1]["(2) − (7)"][0] = {"value": 0.1, "low": 0.05, "high": 0.3}
     assert not any("little can be said" in text for text in fig3.section.content(three).findings)

@@ -24,7 +24,7 @@ class Adapted(nn.Module):
 
     ``encode`` gives latents in the shape that the maker gives them, ``[B, *L]``; ``decode`` takes that shape or
     ``[B, d]``. The posterior is over the flattened latents, d = Π L. Parameters, device and mode are the wrapped
-    module's. Made by :func:`callables` and the other functions of this room.
+    module's. Made by :func:`callables` and the other functions of this package.
 
     Args:
         encode: x → mean, or (mean, standard deviation).

@@ -95,6 +95,11 @@ def pythae(model: nn.Module) -> Adapted:
 
     Raises:
         InputError: it has no encoder and decoder.
+
+    Example:
+        >>> pythae(nn.Linear(2, 3))
+        Traceback (most recent call last):
+        curvae.errors.InputError: a Linear is not a model of pythae; expected encoder, decoder and model_config
     """
     source: Any = model
     if not all(hasattr(source, name) for name in ("encoder", "decoder", "model_config")):
@@ -175,6 +180,11 @@ def scvi(model: Any, likelihood: Any = None) -> Adapted:
 
     Raises:
         InputError: it has no ``inference`` and ``generative``.
+
+    Example:
+        >>> scvi(nn.Linear(2, 3))
+        Traceback (most recent call last):
+        curvae.errors.InputError: a Linear is not a model of scvi-tools; expected inference, generative and z_encoder
     """
     module: Any = getattr(model, "module", model)
     if not all(hasattr(module, name) for name in ("inference", "generative", "z_encoder")):

@@ -26,6 +26,10 @@ class SampledColumns(OneLine):
         indices: which latents; ``None`` means all, in order.
         probabilities: of drawing each latent; ``None`` where nothing was drawn.
         subsample: where only some samples were pushed, which of how many; ``None`` means all.
+
+    Example:
+        >>> SampledColumns(torch.eye(2)[None]).spread(torch.tensor([1.5]))  # of all samples: as it is
+        tensor([1.5000])
     """
 
     columns: Float[Tensor, "m *D K"]
@@ -42,8 +46,8 @@ class SampledColumns(OneLine):
 class Subsample(OneLine):
     """A random part of a batch that stands for all of it."""
 
-    chosen: Int[Tensor, " m"]  # which data
-    size: int  # B, of all data
+    chosen: Int[Tensor, " m"]  # which samples
+    size: int  # B, of all samples
     weight: float | None = None  # of each value; default B/m
     part: Part | None = None  # the chosen ones among those of all processes, where the batch is a part of a larger one
 
@@ -68,6 +72,15 @@ class PenaltyEstimate(OneLine):
         standard_error: of ``value`` under the estimator's own randomness, from the spread of its probes: zeros if
             it draws none, ``None`` if it drew a single one. A bias is not part of it. Carries no gradient.
         sampled: the columns that were pushed, if the estimator pushes columns.
+
+    Example:
+        >>> from curvae.curvature import Exact
+        >>> from curvae.likelihoods import Gaussian
+        >>> from curvae.posteriors import Full
+        >>> z = torch.zeros(1, 2)
+        >>> found = Exact().estimate(Linearised(lambda z: z, z, z, Gaussian()), Full(), beta=1.0)
+        >>> found.value.exp(), found.standard_error
+        (tensor([4.]), tensor([0.]))
     """
 
     eta: Float[Tensor, "B *D"]
@@ -87,7 +100,15 @@ def check_estimator(estimator: object) -> None:
 
 
 class Estimator(ABC):
-    """One way to get a structure's penalty."""
+    """One way to get a structure's penalty.
+
+    Example:
+        >>> from curvae.curvature import Columns
+        >>> from curvae.posteriors import Full
+        >>> Columns(1).check(Full())
+        Traceback (most recent call last):
+        curvae.errors.InputError: Columns estimates the penalty of Diagonal(), BlockDiagonal(b) and Along(…) only; ...
+    """
 
     @property
     def forward_passes_only(self) -> bool:
@@ -129,7 +150,7 @@ class ProbePlan:
     tangents: Float[Tensor, "m d K"]
     reduce: Callable[[Float[Tensor, "B *D"], Float[Tensor, "m *E K"]], PenaltyEstimate]
     chunk_size: int | None = None  # tangents to push at a time, None for all
-    chosen: Int[Tensor, " m"] | None = None  # which data have tangents; None where all have them
+    chosen: Int[Tensor, " m"] | None = None  # which samples have tangents; None where all have them
 
 
 class ProbeEstimator(Estimator):

@@ -87,7 +87,7 @@ class Columns(ForwardModeEstimator):
         """Only these structures' penalties are sums over columns or blocks of them."""
         if not isinstance(structure, Diagonal | BlockDiagonal | Along):
             raise InputError(
-                "Columns estimates the penalty of Diagonal() or BlockDiagonal(b) or Along(…) only; got "
+                "Columns estimates the penalty of Diagonal(), BlockDiagonal(b) and Along(…) only; got "
                 f"{structure}: use Exact(), or structure=Diagonal()"
             )
 

@@ -23,11 +23,11 @@ def on_all(estimator: Estimator) -> Estimator:
 
 
 class Fraction(ProbeEstimator):
-    r"""Another estimator on a fraction of the data of each batch, drawn anew every time.
+    r"""Another estimator on a fraction of each batch, drawn anew every time.
 
-    With $m$ data drawn without replacement ($fB$, rounded, at least one), the penalty of a sample is $\tfrac Bm$ times
-    that of the inner estimator if it was drawn and 0 if not: unbiased for each sample, and so for the batch's mean,
-    value and gradient. All data are decoded together and in their order, so the batch statistics are those of the
+    With $m$ samples drawn without replacement ($fB$, rounded, at least one), the penalty of a sample is $\tfrac Bm$
+    times that of the inner estimator if it was drawn and 0 if not: unbiased for each sample, and so for the batch's
+    mean, value and gradient. All samples are decoded together and in order, so the batch statistics are those of the
     whole batch, and a decoder may hold something of each sample. With K tangents the decoder costs $1+fK$ of its own
     time instead of $1+K$, as long as it consists of common layers (:class:`~curvae.forward.rows.Rows`); with others
     the result is the same and nothing is saved.

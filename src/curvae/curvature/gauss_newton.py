@@ -21,6 +21,9 @@ def gauss_newton(
         likelihood: observation model; it whitens the Jacobian's columns.
         chunk_size: columns computed at a time.
 
+    Raises:
+        InputError: latents, data or a decoder that do not go together, or derivatives that cannot be had.
+
     Example:
         >>> import torch
         >>> from curvae.likelihoods import Gaussian

@@ -27,7 +27,19 @@ Curvature = Literal["gauss-newton", "hessian"]
 
 
 def check_curvature(name: str, likelihood: Likelihood | None = None) -> Curvature:
-    """Return ``name`` if it is one of the two curvatures and ``likelihood`` has it, else raise an ``InputError``."""
+    """Return ``name`` if it is one of the two curvatures and ``likelihood`` has it.
+
+    Args:
+        name: ``"gauss-newton"`` or ``"hessian"``.
+        likelihood: observation model; Laplace noise, for instance, has no Hessian.
+
+    Raises:
+        InputError: another name, or a curvature that the likelihood does not have.
+
+    Example:
+        >>> check_curvature("hessian")
+        'hessian'
+    """
     if name not in get_args(Curvature):
         raise InputError(f"curvature is {name!r}; expected 'gauss-newton' or 'hessian'")
     if name == "hessian" and likelihood is not None and not likelihood.smooth:

@@ -20,7 +20,12 @@ from curvae.likelihoods import Likelihood
 
 
 class Probes(ABC):
-    """A way to draw ``count`` independent probes for each sample."""
+    """A way to draw ``count`` independent probes for each sample.
+
+    Example:
+        >>> Signs(3).draw(torch.zeros(2, 4)).shape
+        torch.Size([2, 4, 3])
+    """
 
     count: int
 

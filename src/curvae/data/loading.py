@@ -152,7 +152,7 @@ class _Wish(NamedTuple):
 
 
 def _reading_images(module: str, extra: str = "cli") -> Any:
-    """A module of this room that reads images, imported when it is asked for: arrays are read without Pillow."""
+    """A module of this package that reads images, imported when it is asked for: arrays are read without Pillow."""
     require("reading images needs", "PIL", "rich", extra=extra)
     return import_module(f"curvae.data.{module}")
 

@@ -34,6 +34,7 @@ class Samples(OneLine):
         collate: makes a batch of a list of its entries; default PyTorch's own.
         take: from a batch to its x, or its key or number; default the batch itself, or the first of a tuple.
         indices: which entries, in their order; default all.
+        workers: processes that read entries, as a ``DataLoader`` has them.
         condition: the same of the conditions of its samples.
         missing: whether NaN may stand for what was not observed.
 

@@ -20,6 +20,9 @@ class Bernoulli(UnitInterval):
     logits. Grey $x\in[0,1]$ is allowed; then :meth:`log_prob` is the cross-entropy that practitioners use, which is not
     the log of a density in $x$.
 
+    Raises:
+        InputError: (when used) outputs that are no probabilities, or data outside [0, 1].
+
     Example:
         >>> Bernoulli().nll(torch.tensor([[0.5, 0.5]]), torch.tensor([[1.0, 0.0]]))
         tensor([1.3863])

@@ -75,6 +75,9 @@ class Laplace(Location):
     Args:
         scale: $b$, > 0.
 
+    Raises:
+        InputError: if ``scale`` is not a finite number > 0.
+
     Example:
         >>> Laplace(scale=2.0).nll(torch.zeros(1, 2), torch.tensor([[1.0, -3.0]]))
         tensor([2.])
@@ -119,6 +122,9 @@ class StudentT(Location):
     Args:
         dof: $\nu$, > 0.
         scale: $s$, > 0.
+
+    Raises:
+        InputError: if ``dof`` or ``scale`` is not a finite number > 0.
 
     Example:
         >>> StudentT(dof=1.0).nll(torch.zeros(1, 1), torch.ones(1, 1))     # Cauchy: log 2

@@ -186,6 +186,9 @@ class Categorical(Likelihood):
     ``[B, *S]`` (any dtype, whole numbers in 0…C−1). With $p=\mathrm{softmax}(\eta)$,
     $-H_{p_x}=\mathrm{diag}(p)-pp^\top$ at each position, and $L\,t=\sqrt p\,(t-\sum_c p_ct_c)$.
 
+    Raises:
+        InputError: (when used) shapes that do not go together, or a class that the logits do not have.
+
     Example:
         >>> Categorical().nll(torch.zeros(1, 4, 2), torch.tensor([[3, 0]]))
         tensor([2.7726])

@@ -50,10 +50,10 @@ def active_units(model: Model, data: Any, threshold: float = ACTIVE, batch_size:
         model: its ``encode``, in eval mode.
         data: arrays ``[N, *D]`` or batches, as :func:`curvae.metrics.codes` takes them; N ≥ 2.
         threshold: in units of the prior's variance, ≥ 0; Burda et al. take 0.01.
-        batch_size: data at a time.
+        batch_size: samples at a time.
 
     Raises:
-        InputError: an argument out of range, fewer than two data, or codes that are not finite.
+        InputError: an argument out of range, fewer than two samples, or codes that are not finite.
 
     Source: Burda, Grosse & Salakhutdinov, ICLR 2016.
 
@@ -83,7 +83,7 @@ def unit_divergence(model: Model, data: Any, batch_size: int = 100) -> Float[Ten
     Args:
         model: its posterior, in eval mode.
         data: arrays ``[N, *D]`` or batches, as :func:`curvae.metrics.codes` takes them.
-        batch_size: data at a time.
+        batch_size: samples at a time.
 
     Returns:
         Float64 on the CPU.

@@ -29,7 +29,7 @@ def codes(model: Model, data: Any, batch_size: int = 100) -> Float[Tensor, "N *L
     Args:
         model: on any device; the mode of each of its modules is given back as it was.
         data: arrays ``[N, *D]``, or an iterable of batches such as a ``DataLoader``; see :func:`batches`.
-        batch_size: data at a time.
+        batch_size: samples at a time.
 
     Returns:
         Float64 on the CPU.

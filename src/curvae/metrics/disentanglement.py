@@ -2,6 +2,7 @@ r"""How well single latents stand for single factors of known data, as torchmetr
 
 All of them see codes $h(x)$ and the true factors of the same samples: ``metric.update(codes, factors)`` as often as
 there are batches, then ``metric.compute()``. None of them knows which latent should be which factor.
+Bad arguments, no samples and a factor with a single value raise an ``InputError``.
 """
 
 from __future__ import annotations

@@ -53,9 +53,9 @@ def evaluate(
         generator: of the noise in (2) and of the sampled columns, on the model's device.
         samples: draws for each sample in (2), ≥ 1.
         columns: sampled columns for each sample, ≥ 1.
-        batch_size: data at a time.
-        examples: how many data to keep matrices of, ≥ 0.
-        progress: called with the number of data done so far.
+        batch_size: samples at a time.
+        examples: how many samples to keep matrices of, ≥ 0.
+        progress: called with the number of samples done so far.
 
     Raises:
         InputError: an argument out of range, no data, or an objective that is not a finite number.

@@ -81,9 +81,9 @@ def importance_weighted_nll(
         generator: of the draws, on the model's device.
         noise: standard normal draws for every sample alike, ``samples`` of them, in the place of a generator's: each
             estimate then depends on its own sample alone. Low-discrepancy points need fewer.
-        batch_size: data at a time.
+        batch_size: samples at a time.
         chunk_size: draws of each sample that are decoded at a time; ``batch_size × chunk_size`` bounds memory.
-        progress: called with the number of data done so far.
+        progress: called with the number of samples done so far.
 
     Returns:
         The estimates, float64 on the CPU.

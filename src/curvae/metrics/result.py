@@ -16,7 +16,7 @@ from curvae.errors import InputError
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over the data, with its standard error.
+    """A mean over samples, with its standard error.
 
     Example:
         >>> import torch
@@ -37,7 +37,7 @@ class Estimate:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Examples(OneLine):
-    r"""Matrices of a few data, for pictures.
+    r"""Matrices of a few samples, for pictures.
 
     Attributes:
         x: the data ``[n, *D]``.
@@ -55,7 +55,7 @@ class Evaluation(OneLine):
     r"""What :func:`evaluate` measured. All objectives are minimised ones, per sample, summed over outputs and latents.
 
     Attributes:
-        data: number of data.
+        data: number of samples.
         beta: β of all objectives here.
         structure: the covariance structure, as text.
         own_posterior: whether $\Sigma$ is the model's; else it is the optimum (11) of the structure.
@@ -73,9 +73,9 @@ class Evaluation(OneLine):
         alignment: $\|\Sigma^{-1}-(I+\tfrac1\beta M)\|_F/\|I+\tfrac1\beta M\|_F$.
         alignment_structure: the same against the optimum of the structure in place of $I+\tfrac1\beta M$.
         alignment_correlation: correlation of the entries off the diagonal; None where those of one side do not vary.
-        gap: (7) less (13) with the full structure, from the spec's closed form.
+        gap: (7) less (13) with the full structure, by the closed formula (:func:`~curvae.metrics.gap`).
         gap_error: largest difference of that from the two objectives themselves, relative to their size.
-        examples: matrices of the first few data, where they are known.
+        examples: matrices of the first few samples, where they are known.
     """
 
     data: int

@@ -75,6 +75,12 @@ def sampled_expansion(
     Unbiased for :class:`~curvae.posteriors.Diagonal`, value and gradient: a term takes the root of a column's own
     squared norm, which is known, and not of an estimate.
 
+    Args:
+        sampled: the columns, e.g. those that :class:`~curvae.curvature.Columns` has pushed for its own estimate.
+        structure: as for :func:`expansion`; ``Diagonal()`` for columns that were drawn.
+        weight: λ, > 0.
+        beta: β, ≥ 0.
+
     Raises:
         InputError: sampled columns, and a structure whose terms take several columns each.
 

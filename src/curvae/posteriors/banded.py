@@ -22,6 +22,11 @@ class BandedFactor(Factor):
 
     Args:
         root: $B$, ``[B, d, d]``, lower triangular with a positive diagonal.
+
+    Example:
+        >>> BandedFactor(torch.tensor([[[1.0, 0.0], [1.0, 1.0]]])).precision()
+        tensor([[[2., 1.],
+                 [1., 1.]]])
     """
 
     def __init__(self, root: Float[Tensor, "B d d"]) -> None:

@@ -64,6 +64,11 @@ class DiagonalFactor(Factor):
 
     Args:
         scale: standard deviations ``[B, d]``, > 0.
+
+    Example:
+        >>> DiagonalFactor(torch.tensor([[2.0, 1.0]])).covariance()
+        tensor([[[4., 0.],
+                 [0., 1.]]])
     """
 
     def __init__(self, scale: Float[Tensor, "B d"]) -> None:
@@ -105,6 +110,11 @@ class BlockFactor(Factor):
         blocks: lower-triangular ``[B, n, b, b]`` with a positive diagonal. Where d is not a multiple of b the last
             block is padded with the identity, which adds nothing to a Kullback–Leibler divergence or a determinant.
         latents: d, with (n − 1)·b < d ≤ n·b.
+
+    Example:
+        >>> BlockFactor(torch.tensor([[[[1.0, 0.0], [1.0, 1.0]]]]), latents=2).covariance()
+        tensor([[[1., 1.],
+                 [1., 2.]]])
     """
 
     def __init__(self, blocks: Float[Tensor, "B n b b"], latents: int) -> None:

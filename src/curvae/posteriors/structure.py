@@ -32,6 +32,13 @@ class Structure(ABC):
 
     For a decoder with Gauss–Newton curvature $M$ at the posterior's mean, the best covariance in the structure is
     :meth:`optimal` and what it costs the decoder is $\tfrac\beta2$ × :meth:`penalty`.
+
+    Example:
+        >>> curvature = torch.full((1, 2, 2), 1.0)
+        >>> for structure in (Full(), Diagonal()):  # the larger family has the smaller penalty
+        ...     print(structure, structure.penalty(curvature, beta=1.0).exp())
+        Full() tensor([3.])
+        Diagonal() tensor([4.])
     """
 
     @abstractmethod

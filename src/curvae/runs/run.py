@@ -116,7 +116,7 @@ class Run(Folder):
         Raises:
             InputError: as ``curvae report``.
         """
-        # the page is made in a room above this one, which needs more packages
+        # the page is made in a package above this one, which needs more packages
         import_module("curvae.report").write_report([self], Path(out))
         return Path(out)
 

@@ -175,7 +175,7 @@ class BetaVAE(TableAutoencoder):
 
     See Also
     --------
-    GRAE : The same objective without noise.
+    GRAE : The same regulariser in closed form, without noise.
 
     Examples
     --------

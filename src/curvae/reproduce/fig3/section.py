@@ -93,7 +93,7 @@ def _by_the_exact(found: Summary, k: int, betas: Sequence[float]) -> str:
     """How much of (2) − (7) is due to JᵀJ as second derivative."""
     exact, ours = (in_line(found[title][k]) for title in ("(2) − (4)", "(2) − (7)"))
     return (
-        f"With the exact second derivative, at β = {betas[k]:g}, {exact} is left of (2) less the expansion, "
+        f"With the exact second derivative, at β = {betas[k]:g}, {exact} is left of (2) minus the expansion, "
         f"and with JᵀJ {ours}, on the same images."
     )
 

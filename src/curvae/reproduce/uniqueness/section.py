@@ -73,7 +73,7 @@ def content(summary: Summary) -> Content:
 
 
 def closes(panel: Summary, within: float) -> bool:
-    """Whether the runs with the highest ELBO are surely nearer to the optimum than the worst, and surely near."""
+    """Whether the runs with the highest ELBO are significantly nearer to the optimum than the worst, and near."""
     found = panel["to_elbo_optimum"]
     return bool(found["worst_minus_best"]["low"] > 0 and found["best_quarter"]["high"] < within)
 
@@ -106,8 +106,8 @@ def _ends(pair: _Pair, within: float) -> str:
     for target in _targets(pair):
         shares = [pair.found[family][target]["converged"]["within"] for family in _FAMILIES]
         cells = [f"{cell.text} {cell.detail}" for cell in map(_percent, shares)]
-        surely = " (surely more)" if shares[0]["low"] > shares[1]["high"] else ""
-        texts.append(f"of the {_TARGETS[target]}: {cells[0]} with diagonal{surely}, {cells[1]} with full Σ")
+        more = " (significantly more)" if shares[0]["low"] > shares[1]["high"] else ""
+        texts.append(f"of the {_TARGETS[target]}: {cells[0]} with diagonal{more}, {cells[1]} with full Σ")
     whose = f"{pair.nu}, {_MIXINGS[pair.columns]}, another one for each run"
     return f"{whose}. Shares of the long runs that end within {within:g}° {'; '.join(texts)}."
 
