@@ -46,10 +46,20 @@ def lead(way: str, place: int = 0) -> dict[str, Any] | None:
     return None if less is None else {**less, "step": int(last)}
 
 
-def told_apart() -> list[str]:
+def leads(place: int) -> str:
+    """Every way without the noise minus the β-VAE at the end of a setting."""
+    keys = ("beta_vae", "taylor", "grae_full", "squared_error")
+    rows = []
+    for way in setting(place)[1]:
+        if (less := lead(way, place)) is not None:
+            rows.append([way, str(less["beta_vae"]["seeds"]), *(interval(less[key]) for key in keys)])
+    return table(["minus the β-VAE", "seeds", *(_summary()["measures"][key] for key in keys)], rows)
+
+
+def told_apart(place: int = 0) -> list[str]:
     """What differs significantly between two of the ways without the noise at the end, paired by seed."""
     summary = _summary()
-    first, _, last = setting()
+    first, _, last = setting(place)
     ends: dict[str, dict[int, Any]] = {}
     for run in summary["runs"]:
         if run["setting"] == first and last in run["steps"] and run["trained as"] != summary["reference"]:
