@@ -250,9 +250,13 @@ def _order(text: str) -> tuple[float, str]:
 
 def _texts(values: Shaped[np.ndarray, " N"]) -> list[str]:
     """What classes are called; whole numbers alike, whatever their type."""
-    if values.dtype.kind == "f":
-        return [str(int(value)) if value.is_integer() else str(value) for value in values.tolist()]
-    return [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values.tolist()]
+    return [_text(value) for value in values.tolist()]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float | np.floating) and value.is_integer():
+        return str(int(value))
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _numbers(name: str, values: Shaped[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:

@@ -93,7 +93,10 @@ def _read(path: Path, name: str, layer: str | None) -> tuple[Any, list[str], dic
         _check_names(first, name)
         _check_distinct(first, name)
     if suffix != ".h5ad":
-        return _framed(found, name)
+        framed = _framed(found, name)
+        if suffix == ".csv":
+            _check_widths(read, path, name)
+        return framed
     if layer is not None and layer not in found.layers:
         listed = ", ".join(map(repr, list(found.layers)[:8])) or "none"
         raise InputError(f"{name} has no layer {layer!r}; it has {listed}")
@@ -127,6 +130,17 @@ def _check_commas(path: Path, name: str) -> None:
         raise InputError(f"{name} is empty or begins with an empty line; expected the columns' names there")
     if "," not in first and (";" in first or "\t" in first):
         raise _separated(name, first)
+
+
+def _check_widths(read: Any, path: Path, name: str) -> None:
+    """Refuse rows with more values than there are names: pandas takes the first ones for names of the rows."""
+    try:
+        read(path, header=None, nrows=2, dtype=str)
+    except Exception as error:
+        raise InputError(
+            f"{name} has more values in its first row than columns with names; give each column a name, or leave out "
+            "the commas that end the rows"
+        ) from error
 
 
 def _separated(name: str, line: str) -> InputError:

@@ -263,7 +263,7 @@ class Trained(OneLine):
         return next(self.model.parameters(), torch.empty(0))
 
     def _given(self, x: Any, name: str = "x") -> Given:
-        return Given(x, self.shape, self.white, name, missing=takes_missing(self.likelihood))
+        return Given(x, self.shape, self.white, name, takes_missing(self.likelihood), self.likelihood.check)
 
     def _conditions(self, condition: Any, count: int | None) -> Tensor | None:
         """The conditions of so many samples as the networks take them; None for a model that takes none."""
