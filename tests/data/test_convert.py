@@ -128,3 +128,14 @@ def test_what_is_missing_stays_where_that_is_allowed() -> None:
 def test_other_types_are_not_made() -> None:
     with pytest.raises(InputError, match=r"expected torch\.float32"):
         as_samples(np.zeros((2, 2)), dtype=torch.float16)
+
+
+def test_frames_of_several_types_are_numbers() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": [1, 2], "b": [True, False], "c": pandas.array([3, None], dtype="Int64")})
+    found = as_samples(frame, missing=True)
+    torch.testing.assert_close(found, torch.tensor([[1.0, 1.0, 3.0], [2.0, 0.0, math.nan]]), equal_nan=True)
+    with pytest.raises(InputError, match="x: sample 1 holds NaN"):
+        as_samples(frame)
+    with pytest.raises(InputError, match="choose the columns that are numbers"):
+        as_samples(frame.assign(d=["x", "y"]))

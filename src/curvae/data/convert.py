@@ -101,11 +101,18 @@ def as_array(x: Any, name: str = "x") -> Shaped[np.ndarray, "..."]:
         array = np.asarray(x)
     except (ValueError, TypeError) as error:  # rows of different lengths
         raise InputError(f"{name} cannot be made one array ({' '.join(str(error).split())}); {_EXPECTED}") from error
+    if array.dtype.kind == "O" and _has_numbers_alone(x):  # of several types in a data frame
+        array = x.to_numpy(dtype=np.float64, na_value=np.nan)
     if array.dtype.kind not in "biuf":
         what = "complex numbers" if array.dtype.kind == "c" else f"{array.dtype} values"
         hint = "; choose the columns that are numbers" if array.dtype.kind == "O" and hasattr(x, "columns") else ""
         raise InputError(f"{name} holds {what}; {_EXPECTED}{hint}")
     return array
+
+
+def _has_numbers_alone(x: Any) -> bool:
+    kinds = [getattr(kind, "kind", "") for kind in x.dtypes] if hasattr(x, "columns") and hasattr(x, "dtypes") else []
+    return bool(kinds) and all(kind in tuple("biuf") for kind in kinds)
 
 
 def _check_finite(values: Float[Tensor, "N *D"], name: str, first: int, missing: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from jaxtyping import Shaped
 from curvae._checks import positive_int
 from curvae._typing import Float, Tensor
 from curvae.data import as_images, as_samples
+from curvae.data.columns import check_names, names_of
 from curvae.data.pixels import WHITE
 from curvae.errors import InputError
 from curvae.forward.first_use import checked
@@ -29,10 +30,11 @@ class Given:
         name: of ``x``, for errors.
         missing: whether NaN may stand for what was not observed.
         check: refuses values that the model's observation model cannot have made; pixels have a scale to be on.
+        columns: names of those of the model's training, by which those of a data frame have to be called.
 
     Raises:
-        InputError: no samples of this shape, or bytes of 0 and 1 for a model that has not seen bytes; (on the way)
-            values that cannot be used.
+        InputError: no samples of this shape, other columns, or bytes of 0 and 1 for a model that has not seen bytes;
+            (on the way) values that cannot be used.
     """
 
     def __init__(
@@ -43,7 +45,9 @@ class Given:
         name: str = "x",
         missing: bool = False,
         check: Callable[[Tensor], object] | None = None,
+        columns: Sequence[str] | None = None,
     ) -> None:
+        check_names(columns, names_of(x), name)
         self.is_tensor = isinstance(x, Tensor)
         if not isinstance(x, Tensor | np.ndarray):
             x = as_samples(x, dtype=torch.float64, name=name, missing=missing)
