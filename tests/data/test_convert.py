@@ -139,3 +139,12 @@ def test_frames_of_several_types_are_numbers() -> None:
         as_samples(frame)
     with pytest.raises(InputError, match="choose the columns that are numbers"):
         as_samples(frame.assign(d=["x", "y"]))
+
+
+def test_several_arrays_are_not_one() -> None:
+    x, labels = torch.zeros(5, 3), torch.zeros(5)
+    for several in ((x, labels), [x.numpy(), labels.numpy()], x.split(2)):
+        with pytest.raises(
+            InputError, match=r"^data holds arrays of different shapes, \(\d, 3\), .*data\[0\] if the others go"
+        ):
+            as_samples(several, name="data")

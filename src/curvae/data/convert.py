@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Shaped
 
+from curvae._checks import some
 from curvae._typing import Float, Tensor
 from curvae.data.pixels import as_float
 from curvae.errors import InputError
@@ -100,6 +101,12 @@ def as_array(x: Any, name: str = "x") -> Shaped[np.ndarray, "..."]:
     try:
         array = np.asarray(x)
     except (ValueError, TypeError) as error:  # rows of different lengths
+        shapes = list(dict.fromkeys(str(tuple(part.shape)) for part in x if hasattr(part, "shape")))
+        if len(shapes) > 1:
+            raise InputError(
+                f"{name} holds arrays of different shapes, {some(shapes, 4)}; expected one array: {name}[0] if the "
+                "others go with its samples, or all of them joined if they are batches"
+            ) from error
         raise InputError(f"{name} cannot be made one array ({' '.join(str(error).split())}); {_EXPECTED}") from error
     if array.dtype.kind == "O" and _has_numbers_alone(x):  # of several types in a data frame
         array = x.to_numpy(dtype=np.float64, na_value=np.nan)

@@ -30,6 +30,7 @@ def load(
     layer: str | None = None,
     missing: bool = False,
     absent: bool = False,
+    texts: Sequence[str] = (),
 ) -> Halves:
     """Read a table with one sample a row; all of its columns are features but for those that are named.
 
@@ -41,6 +42,7 @@ def load(
         layer: of a ``.h5ad`` file, instead of its matrix.
         missing: whether empty cells and NaN may stand for what was not observed.
         absent: whether columns that are named may be absent, as labels are from data that a model is used on.
+        texts: labels of a ``.csv`` file that are text, also where they look like numbers.
 
     Returns:
         Halves of float32 ``[N, C]``.
@@ -52,7 +54,7 @@ def load(
     name = repr(str(path))
     with open_regular(path):  # a pipe would be waited for
         pass
-    values, names, beside = _read(path, name, layer)
+    values, names, beside = _read(path, name, layer, texts)
     if absent:
         labels, drop = ([one for one in asked if one in names or one in beside] for asked in (labels, drop))
     _check_named(name, drop, [*names, *beside], "drop")
@@ -70,7 +72,7 @@ def load(
     return halves._replace(labels={label: (array[train], array[test]) for label, array in kept.items()})
 
 
-def _read(path: Path, name: str, layer: str | None) -> tuple[Any, list[str], dict[str, Any]]:
+def _read(path: Path, name: str, layer: str | None, texts: Sequence[str]) -> tuple[Any, list[str], dict[str, Any]]:
     """The columns' values, their names, and columns that are no features."""
     suffix = path.suffix.lower()
     if suffix == ".h5ad":
@@ -82,8 +84,10 @@ def _read(path: Path, name: str, layer: str | None) -> tuple[Any, list[str], dic
     else:
         require("reading .csv files needs", "pandas", extra="pandas")
         read = import_module("pandas").read_csv
+    # the type of a column is that of all of it: pandas would look at some rows at a time
+    options: Any = {"low_memory": False, "dtype": dict.fromkeys(texts, str)} if suffix == ".csv" else {}
     try:
-        found = read(path)
+        found = read(path, **options)
     except Exception as error:  # these readers' errors have no common ancestor
         if suffix == ".csv":
             _check_commas(path, name)
