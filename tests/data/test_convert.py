@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from curvae.data import as_float, as_samples
+from curvae.data.samples import as_conditions
 from curvae.errors import InputError
 
 
@@ -135,6 +136,7 @@ def test_frames_of_several_types_are_numbers() -> None:
     frame = pandas.DataFrame({"a": [1, 2], "b": [True, False], "c": pandas.array([3, None], dtype="Int64")})
     found = as_samples(frame, missing=True)
     torch.testing.assert_close(found, torch.tensor([[1.0, 1.0, 3.0], [2.0, 0.0, math.nan]]), equal_nan=True)
+    assert torch.equal(as_conditions(frame[["a", "b"]], 2), torch.tensor([[1.0, 1.0], [2.0, 0.0]]))
     with pytest.raises(InputError, match="x: sample 1 holds NaN"):
         as_samples(frame)
     with pytest.raises(InputError, match="choose the columns that are numbers"):

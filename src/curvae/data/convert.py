@@ -99,7 +99,7 @@ def as_array(x: Any, name: str = "x") -> Shaped[np.ndarray, "..."]:
     if not isinstance(x, list | tuple) and not hasattr(x, "__array__"):
         raise InputError(f"{name} is of type {type(x).__name__}; {_EXPECTED}")
     try:
-        array = np.asarray(x)
+        array = plain(x)
     except (ValueError, TypeError) as error:  # rows of different lengths
         shapes = list(dict.fromkeys(str(tuple(part.shape)) for part in x if hasattr(part, "shape")))
         if len(shapes) > 1:
@@ -108,8 +108,6 @@ def as_array(x: Any, name: str = "x") -> Shaped[np.ndarray, "..."]:
                 "others go with its samples, or all of them joined if they are batches"
             ) from error
         raise InputError(f"{name} cannot be made one array ({' '.join(str(error).split())}); {_EXPECTED}") from error
-    if array.dtype.kind == "O" and _has_numbers_alone(x):  # of several types in a data frame
-        array = x.to_numpy(dtype=np.float64, na_value=np.nan)
     if array.dtype.kind not in "biuf":
         what = "complex numbers" if array.dtype.kind == "c" else f"{array.dtype} values"
         hint = "; choose the columns that are numbers" if array.dtype.kind == "O" and hasattr(x, "columns") else ""
@@ -117,9 +115,13 @@ def as_array(x: Any, name: str = "x") -> Shaped[np.ndarray, "..."]:
     return array
 
 
-def _has_numbers_alone(x: Any) -> bool:
-    kinds = [getattr(kind, "kind", "") for kind in x.dtypes] if hasattr(x, "columns") and hasattr(x, "dtypes") else []
-    return bool(kinds) and all(kind in tuple("biuf") for kind in kinds)
+def plain(x: Any) -> Shaped[np.ndarray, "..."]:
+    """``numpy.asarray``, but of a data frame whose columns are numbers of several types these numbers, not objects."""
+    array = np.asarray(x)
+    if array.dtype.kind != "O" or not (hasattr(x, "columns") and hasattr(x, "dtypes")):
+        return array
+    numbers = all(getattr(kind, "kind", "") in tuple("biuf") for kind in x.dtypes)
+    return x.to_numpy(dtype=np.float64, na_value=np.nan) if numbers else array
 
 
 def _check_finite(values: Float[Tensor, "N *D"], name: str, first: int, missing: bool) -> None:
