@@ -49,10 +49,11 @@ def lead(way: str, place: int = 0) -> dict[str, Any] | None:
 def leads(place: int) -> str:
     """Every way without the noise minus the β-VAE at the end of a setting."""
     keys = ("beta_vae", "taylor", "grae_full", "squared_error")
-    rows = []
-    for way in setting(place)[1]:
-        if (less := lead(way, place)) is not None:
-            rows.append([way, str(less["beta_vae"]["seeds"]), *(interval(less[key]) for key in keys)])
+    rows = [
+        [way, str(less["beta_vae"]["seeds"]), *(interval(less[key]) for key in keys)]
+        for way in setting(place)[1]
+        if (less := lead(way, place)) is not None
+    ]
     return table(["minus the β-VAE", "seeds", *(_summary()["measures"][key] for key in keys)], rows)
 
 

@@ -264,3 +264,24 @@ def test_a_data_frame_is_values_by_name() -> None:
     expected = coding.of_values({"sex": ["m", "f"], "batch": [0, 1]})
     assert torch.equal(coding.of_values(frame), expected)
     assert torch.equal(expected, torch.tensor([[0.0, 1, 1, 0], [1, 0, 0, 1]]))
+
+
+def test_a_column_of_text_stays_text_where_a_file_has_digits_alone(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    whole, part = tmp_path / "whole.csv", tmp_path / "part.csv"
+    rows = [f"{number},{name},{number % 2}\n" for number, name in enumerate(["01", "1", "x"] * 4)]
+    whole.write_text("a,plate,batch\n" + "".join(rows))
+    part.write_text("a,plate,batch\n" + "".join(row for row in rows if "x" not in row))
+    coding = load(whole, condition=("plate", "batch")).coding
+    assert coding is not None
+    assert coding.texts == ("plate",)
+    found = load_whole(part, condition=coding)
+    expected = {"plate": ["01", "1"] * 4, "batch": [int(number) % 2 for number in in_order(found)[:, 0]]}
+    assert torch.equal(conditions_in_order(found), coding.code(expected))
+
+
+def test_a_long_column_has_one_type(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    row = "0," * 127  # pandas looks at 2^20 cells at a time
+    (tmp_path / "x.csv").write_text(",".join(f"c{i}" for i in range(127)) + ",g\n" + f"{row}01\n" * 9000 + f"{row}x\n")
+    assert set(load_whole(tmp_path / "x.csv", labels=["g"]).labels["g"][0]) == {"01"}

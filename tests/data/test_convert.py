@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from curvae.data import as_float, as_samples
+from curvae.data.samples import as_conditions
 from curvae.errors import InputError
 
 
@@ -128,3 +129,24 @@ def test_what_is_missing_stays_where_that_is_allowed() -> None:
 def test_other_types_are_not_made() -> None:
     with pytest.raises(InputError, match=r"expected torch\.float32"):
         as_samples(np.zeros((2, 2)), dtype=torch.float16)
+
+
+def test_frames_of_several_types_are_numbers() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": [1, 2], "b": [True, False], "c": pandas.array([3, None], dtype="Int64")})
+    found = as_samples(frame, missing=True)
+    torch.testing.assert_close(found, torch.tensor([[1.0, 1.0, 3.0], [2.0, 0.0, math.nan]]), equal_nan=True)
+    assert torch.equal(as_conditions(frame[["a", "b"]], 2), torch.tensor([[1.0, 1.0], [2.0, 0.0]]))
+    with pytest.raises(InputError, match="x: sample 1 holds NaN"):
+        as_samples(frame)
+    with pytest.raises(InputError, match="choose the columns that are numbers"):
+        as_samples(frame.assign(d=["x", "y"]))
+
+
+def test_several_arrays_are_not_one() -> None:
+    x, labels = torch.zeros(5, 3), torch.zeros(5)
+    for several in ((x, labels), [x.numpy(), labels.numpy()], x.split(2)):
+        with pytest.raises(
+            InputError, match=r"^data holds arrays of different shapes, \(\d, 3\), .*data\[0\] if the others go"
+        ):
+            as_samples(several, name="data")

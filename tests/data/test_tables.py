@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,12 +102,15 @@ BAD: dict[str, tuple[str, dict[str, list[str]], str]] = {
         {},
         "column 'a' holds 'x\\?' in row 1 and no number in 1 of 3 rows",
     ),
+    "no name for the first": ("a,b\n1,2,3\n4,5,6\n", {}, "more values in its first row than columns with names"),
+    "names of the rows": ("a,b\n0,2,3\n1,5,6\n", {}, "give each column a name"),
+    "commas at the ends": ("a,b\n1,2,\n4,5,\n", {"missing": True}, "or leave out the commas that end the rows"),
     "ragged": ("a,b\n1,2\n3,4,5,6\n", {}, "cannot be read as a table"),
 }
 
 
 @pytest.mark.parametrize(("text", "options", "message"), BAD.values(), ids=BAD.keys())
-def test_bad_tables_are_one_line(text: str, options: dict[str, list[str]], message: str, tmp_path: Path) -> None:
+def test_bad_tables_are_one_line(text: str, options: dict[str, Any], message: str, tmp_path: Path) -> None:
     pytest.importorskip("pandas")
     with pytest.raises(InputError, match=message) as caught:
         load(_csv(tmp_path, text), **options)

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from curvae import Autoencoder
+from curvae.curvature import unchecked
 from curvae.errors import InputError
 from curvae.geometry import length
-from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood, Masked
+from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood, Masked, Poisson
 from curvae.metrics import codes, fit_mixture
 from curvae.posteriors import Along, Banded, BlockDiagonal, Diagonal, Full, Shared, Structure
 from curvae.runs import Codes, Run, Trained
@@ -208,6 +209,24 @@ def test_masks_are_taken_as_bits_where_the_model_has_seen_masks() -> None:
     tool, bits = trained(white=1), torch.randint(0, 2, (5, *SHAPE), dtype=torch.uint8)
     for given in (bits, 255 * bits, bits.bool(), bits.float()):
         torch.testing.assert_close(tool.encode(given).mean, tool.model.encode(bits.double()))
+
+
+def test_bytes_of_a_model_that_has_not_seen_bytes() -> None:
+    counts, bits = torch.randint(0, 9, (5, *SHAPE)), torch.randint(0, 2, (5, *SHAPE))
+    tool = trained(likelihood=Poisson())
+    torch.testing.assert_close(tool.encode(counts.int()).mean, tool.model.encode(counts.double()))
+    for call in (tool.encode, tool.reconstruct, tool.traverse, lambda x: tool.interpolate(x, x)):
+        with pytest.raises(InputError, match=r"(x|a): the data have .*Poisson.* holds bytes, which are pixels and div"):
+            call(counts.byte())
+    with unchecked():
+        assert tool.encode(counts.byte()).mean.shape == (5, 3)
+    for values in (counts + 0.5, -counts - 1):
+        with pytest.raises(InputError, match=r"x: the data have .* counts 0, 1, 2, …"):
+            tool.encode(values.double())
+    tool = trained(likelihood=BernoulliLogits())
+    assert torch.equal(tool.encode(255 * bits.byte()).mean, tool.encode(bits.bool()).mean)
+    with pytest.raises(InputError, match="x holds bytes of 0 and 1 alone"):
+        tool.encode(bits.byte())
 
 
 class Row:

@@ -96,6 +96,18 @@ def test_a_frame_may_name_a_column_of_text(fitted: GRAE) -> None:
     assert number.transform(frame.drop(columns="group")).shape == (60, 2)
 
 
+@pytest.mark.parametrize("names", [("01", "2", "x"), ("01", "1", "1.0"), (1.0, 2, "x")], ids=str)
+def test_texts_of_digits_are_the_classes_that_they_are_called(names: tuple[object, ...], fitted: GRAE) -> None:
+    table = _data()
+    told = np.insert(table.astype(object), 2, np.array(names, object)[table[:, 2].astype(int)], axis=1)
+    named = GRAE(2, condition=2, **SMALL).fit(np.delete(told, 3, 1))
+    codes = fitted.transform(table)
+    assert len(named.inverse_transform(codes[:1], condition=names[0]))
+    # as well where a table has one of them alone
+    for row in range(3):
+        np.testing.assert_allclose(named.transform(np.delete(told[row : row + 1], 3, 1)), codes[row : row + 1], 1e-6)
+
+
 def test_samples_are_of_the_classes_in_turn_or_of_one(fitted: GRAE) -> None:
     in_turn = fitted.sample(6, random_state=0)
     assert in_turn.shape == (6, 4)

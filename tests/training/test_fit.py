@@ -727,3 +727,49 @@ def test_what_has_no_scale_to_choose_is_not_to_be_scaled_up(kind: str) -> None:
     objective = objectives.BetaVAE(1e4, likelihood=likelihood or likelihoods.Gaussian())
     with pytest.warns(RuntimeWarning, match=r"no latent is in use: .* or take a smaller beta$"):
         fit(net(posteriors.Diagonal()), counts, objective, steps=150, lr=0.02, **CPU)
+
+
+class Filled(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.nan_to_num(0)
+
+
+def test_a_table_with_gaps_may_be_named_by_its_path(x: np.ndarray, tmp_path: Path) -> None:
+    frame = pytest.importorskip("pandas").DataFrame(x, columns=list("abcdef"))
+    frame.iloc[3, 1] = np.nan
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    objective = objectives.GRAE(0.2, likelihoods.Masked(likelihoods.Gaussian()))
+    for number, validation in enumerate((None, 0.2, frame[:9])):
+        model = net()
+        model.encoder = nn.Sequential(Filled(), model.encoder)
+        options: dict[str, Any] = {"validation": validation, "steps": 2, "batch_size": 16, **CPU}
+        run = fit(model, str(tmp_path / "x.csv"), objective, out=tmp_path / str(number), **options)
+        seen = run.dataset()
+        assert [len(seen.train), len(seen.test)] == [[72, 8], [64, 16], [80, 9]][number]
+        assert run.evaluate(device="cpu").data == len(seen.test)
+
+
+def test_a_frame_keeps_the_names_of_its_columns(x: np.ndarray, tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(x, columns=list("abcdef"))
+    turned, options = frame[list("fbcdea")], {"steps": 2, "batch_size": 16, **CPU}
+    run = fit(net(), frame, objectives.GRAE(0.2), out=tmp_path / "named", **options)
+    assert run.data["columns"] == list("abcdef")
+    np.testing.assert_array_equal(run.encode(frame).mean, run.encode(x).mean)
+    says = "(x|a|validation) has the column 'f' where the model was trained on 'a'; put the columns in that order: a, b"
+    for call in (run.encode, run.reconstruct, run.traverse, lambda one: run.interpolate(one, frame)):
+        with pytest.raises(InputError, match=says):
+            call(turned)
+    with pytest.raises(InputError, match="x has no column 'a'"):
+        run.encode(frame.rename(columns={"a": "z"}))
+    with pytest.raises(InputError, match="x has a column 'z', which the model was not trained on"):
+        run.encode(frame.assign(z=1.0))
+    with pytest.raises(InputError, match="x has two columns called 'a'"):
+        run.encode(pandas.concat([frame, frame[["a"]]], axis=1))
+    with pytest.raises(InputError, match=says):
+        fit(net(), frame, objectives.GRAE(0.2), validation=turned, **options)
+    with pytest.raises(InputError, match=says):
+        fit(net(), run.dataset(), objectives.GRAE(0.2), validation=turned, **options)
+    # numbers are no names
+    unnamed = fit(net(), pandas.DataFrame(x), objectives.GRAE(0.2), out=tmp_path / "unnamed", **options)
+    np.testing.assert_array_equal(unnamed.encode(turned).mean, unnamed.encode(turned.to_numpy()).mean)

@@ -110,6 +110,16 @@ class Coding(OneLine):
         """Of the columns."""
         return tuple(column.name for column in self.columns)
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Names of the columns that were text: some class is no number or truth value, so that "01" is not 1.
+
+        Example:
+            >>> Coding((Column("plate", ("01", "x")), Column("batch", ("1", "2")), Column("age"))).texts
+            ('plate',)
+        """
+        return tuple(one.name for one in self.columns if any(map(_is_text, one.classes or ())))
+
     def code(self, values: Mapping[str, Any]) -> Float[Tensor, "N C"]:
         """Conditions from the values of each column.
 
@@ -248,11 +258,19 @@ def _order(text: str) -> tuple[float, str]:
         return math.inf, text
 
 
+def _is_text(name: str) -> bool:
+    return math.isinf(_order(name)[0]) and name not in ("True", "False")
+
+
 def _texts(values: Shaped[np.ndarray, " N"]) -> list[str]:
     """What classes are called; whole numbers alike, whatever their type."""
-    if values.dtype.kind == "f":
-        return [str(int(value)) if value.is_integer() else str(value) for value in values.tolist()]
-    return [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values.tolist()]
+    return [_text(value) for value in values.tolist()]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float | np.floating) and value.is_integer():
+        return str(int(value))
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _numbers(name: str, values: Shaped[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Shaped
 
+from curvae._checks import some
 from curvae._typing import Float, Tensor
 from curvae.data.pixels import as_float
 from curvae.errors import InputError
@@ -98,14 +99,29 @@ def as_array(x: Any, name: str = "x") -> Shaped[np.ndarray, "..."]:
     if not isinstance(x, list | tuple) and not hasattr(x, "__array__"):
         raise InputError(f"{name} is of type {type(x).__name__}; {_EXPECTED}")
     try:
-        array = np.asarray(x)
+        array = plain(x)
     except (ValueError, TypeError) as error:  # rows of different lengths
+        shapes = list(dict.fromkeys(str(tuple(part.shape)) for part in x if hasattr(part, "shape")))
+        if len(shapes) > 1:
+            raise InputError(
+                f"{name} holds arrays of different shapes, {some(shapes, 4)}; expected one array: {name}[0] if the "
+                "others go with its samples, or all of them joined if they are batches"
+            ) from error
         raise InputError(f"{name} cannot be made one array ({' '.join(str(error).split())}); {_EXPECTED}") from error
     if array.dtype.kind not in "biuf":
         what = "complex numbers" if array.dtype.kind == "c" else f"{array.dtype} values"
         hint = "; choose the columns that are numbers" if array.dtype.kind == "O" and hasattr(x, "columns") else ""
         raise InputError(f"{name} holds {what}; {_EXPECTED}{hint}")
     return array
+
+
+def plain(x: Any) -> Shaped[np.ndarray, "..."]:
+    """``numpy.asarray``, but of a data frame whose columns are numbers of several types these numbers, not objects."""
+    array = np.asarray(x)
+    if array.dtype.kind != "O" or not (hasattr(x, "columns") and hasattr(x, "dtypes")):
+        return array
+    numbers = all(getattr(kind, "kind", "") in tuple("biuf") for kind in x.dtypes)
+    return x.to_numpy(dtype=np.float64, na_value=np.nan) if numbers else array
 
 
 def _check_finite(values: Float[Tensor, "N *D"], name: str, first: int, missing: bool) -> None:

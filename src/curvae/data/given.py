@@ -14,6 +14,7 @@ from torch.utils.data._utils.collate import default_collate
 
 from curvae._checks import shown
 from curvae._typing import Tensor
+from curvae.data.columns import check_names, names_of
 from curvae.data.convert import as_samples
 from curvae.data.dataset import Dataset, content_digest
 from curvae.data.samples import Samples, Take, as_conditions, taken
@@ -74,10 +75,12 @@ def as_dataset(
                 f"{data.name} has conditions and validation has samples of its own, whose conditions are not given; "
                 "leave it out"
             )
-        return _of("data", data.train, samples(validation, take, "validation", missing=missing), {"kind": "given"})
+        check_names(data.columns, names_of(validation), "validation")
+        held_out = samples(validation, take, "validation", missing=missing)
+        return _of("data", data.train, held_out, {"kind": "given"}, data.columns)
     if isinstance(data, tuple) and len(data) == 2 and split is not None and split.get("kind") == "given":
         data, validation = data
-    part = _part(condition)
+    part, names = _part(condition), names_of(data)
     whole, c = _paired(data, take, "data", part, missing)
     if part is None and condition is not None:
         c = as_conditions(condition, len(whole))
@@ -88,7 +91,8 @@ def as_dataset(
                 "into their sets, such as TensorDataset(x, c), and give condition=1"
             )
         held_out, beside = _paired(validation, take, "validation", part, missing)
-        return _conditioned(_of("data", whole, held_out, {"kind": "given"}), c, beside)
+        check_names(names, names_of(validation), "validation")
+        return _conditioned(_of("data", whole, held_out, {"kind": "given"}, names), c, beside)
     seeded = split if split is not None and split.get("kind") == "seeded" else {}
     fraction = 0.1 if validation is None else validation
     if not 0 < fraction < 1:
@@ -98,7 +102,7 @@ def as_dataset(
     if isinstance(whole, Samples):
         found = _of("data", whole.at(train), whole.at(test), parts.record(test))
     else:
-        found = _of("data", whole[train.to(whole.device)], whole[test.to(whole.device)], parts.record(test))
+        found = _of("data", whole[train.to(whole.device)], whole[test.to(whole.device)], parts.record(test), names)
     return found if c is None else _conditioned(found, c[train.to(c.device)], c[test.to(c.device)])
 
 
@@ -207,7 +211,7 @@ def _array(data: Any, name: str, missing: bool = False) -> Tensor:
     return as_samples(data, name=name, missing=missing).detach()
 
 
-def _of(name: str, train: Any, test: Any, split: Mapping[str, Any]) -> Dataset:
+def _of(name: str, train: Any, test: Any, split: Mapping[str, Any], columns: tuple[str, ...] | None = None) -> Dataset:
     if isinstance(train, Samples) or isinstance(test, Samples):
         # what was missing has been looked at
         train, test = (half if isinstance(half, Samples) else as_samples(half, missing=True) for half in (train, test))
@@ -215,7 +219,7 @@ def _of(name: str, train: Any, test: Any, split: Mapping[str, Any]) -> Dataset:
         return Dataset(name, train, test, dict(split), hashlib.sha256("".join(digests).encode()).hexdigest())
     if train.dtype != test.dtype:
         train, test = as_samples(train, missing=True), as_samples(test, missing=True)
-    return Dataset(name, train, test, dict(split or STANDARD))
+    return Dataset(name, train, test, dict(split or STANDARD), columns=columns)
 
 
 def _digest(half: Tensor | Samples) -> str:

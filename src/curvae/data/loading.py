@@ -105,7 +105,9 @@ def load(
         names = condition.names if isinstance(condition, Coding) else [kind_of(text)[0] for text in condition]
         kept = tuple(dict.fromkeys([*labels, *names]))
     split = Whole() if test_fraction is None else Split(split_seed, test_fraction)
-    name, halves = _read(source, _Wish(split, size, cache, damaged, white, missing, absent), (kept, tuple(drop)))
+    texts = condition.texts if isinstance(condition, Coding) else ()
+    wish = _Wish(split, size, cache, damaged, white, missing, absent, texts)
+    name, halves = _read(source, wish, (kept, tuple(drop)))
     halves = whitened(halves, white, repr(name))
     if size is not None:
         resize = _reading_images("resize")
@@ -149,6 +151,7 @@ class _Wish(NamedTuple):
     white: int | None
     missing: bool = False
     absent: bool = False
+    texts: tuple[str, ...] = ()
 
 
 def _reading_images(module: str, extra: str = "cli") -> Any:
@@ -210,7 +213,7 @@ def _read_path(path: Path, wish: _Wish, columns: tuple[Sequence[str], Sequence[s
     if not file.exists():
         raise InputError(f"{str(path)!r} does not exist; {EXPECTED}{meant(str(path))}")
     if file.suffix.lower() in tables.SUFFIXES:
-        return tables.load(file, wish.split, *columns, layer=key, missing=wish.missing, absent=wish.absent)
+        return tables.load(file, wish.split, *columns, key, wish.missing, wish.absent, wish.texts)
     if file.suffix.lower() not in arrays.SUFFIXES:
         raise InputError(f"{str(path)!r} is not a kind of file that curvae reads; {EXPECTED}")
     return arrays.load(file, wish.split, key, wish.missing)

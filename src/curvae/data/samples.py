@@ -13,7 +13,7 @@ from torch.utils.data._utils.collate import default_collate
 from curvae._checks import an_answer, shown
 from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
-from curvae.data.convert import as_samples
+from curvae.data.convert import as_samples, plain
 from curvae.errors import InputError
 
 Take = Callable[[Any], Any] | str | int
@@ -119,7 +119,7 @@ def as_conditions(c: Any, count: int) -> Tensor:
         (tensor([0.5000, 1.0000]), tensor([3, 4]))
     """
     if not isinstance(c, Tensor):
-        array = np.asarray(c)
+        array = plain(c)
         if array.dtype.kind not in "biuf":
             raise InputError(f"the condition holds {array.dtype} values; expected numbers: code classes as whole ones")
         c = torch.from_numpy(np.ascontiguousarray(array.astype(np.float32 if array.dtype.kind in "bf" else np.int64)))

@@ -30,6 +30,7 @@ def load(
     layer: str | None = None,
     missing: bool = False,
     absent: bool = False,
+    texts: Sequence[str] = (),
 ) -> Halves:
     """Read a table with one sample a row; all of its columns are features but for those that are named.
 
@@ -41,6 +42,7 @@ def load(
         layer: of a ``.h5ad`` file, instead of its matrix.
         missing: whether empty cells and NaN may stand for what was not observed.
         absent: whether columns that are named may be absent, as labels are from data that a model is used on.
+        texts: labels of a ``.csv`` file that are text, also where they look like numbers.
 
     Returns:
         Halves of float32 ``[N, C]``.
@@ -52,7 +54,7 @@ def load(
     name = repr(str(path))
     with open_regular(path):  # a pipe would be waited for
         pass
-    values, names, beside = _read(path, name, layer)
+    values, names, beside = _read(path, name, layer, texts)
     if absent:
         labels, drop = ([one for one in asked if one in names or one in beside] for asked in (labels, drop))
     _check_named(name, drop, [*names, *beside], "drop")
@@ -70,7 +72,7 @@ def load(
     return halves._replace(labels={label: (array[train], array[test]) for label, array in kept.items()})
 
 
-def _read(path: Path, name: str, layer: str | None) -> tuple[Any, list[str], dict[str, Any]]:
+def _read(path: Path, name: str, layer: str | None, texts: Sequence[str]) -> tuple[Any, list[str], dict[str, Any]]:
     """The columns' values, their names, and columns that are no features."""
     suffix = path.suffix.lower()
     if suffix == ".h5ad":
@@ -82,8 +84,10 @@ def _read(path: Path, name: str, layer: str | None) -> tuple[Any, list[str], dic
     else:
         require("reading .csv files needs", "pandas", extra="pandas")
         read = import_module("pandas").read_csv
+    # the type of a column is that of all of it: pandas would look at some rows at a time
+    options: Any = {"low_memory": False, "dtype": dict.fromkeys(texts, str)} if suffix == ".csv" else {}
     try:
-        found = read(path)
+        found = read(path, **options)
     except Exception as error:  # these readers' errors have no common ancestor
         if suffix == ".csv":
             _check_commas(path, name)
@@ -93,7 +97,10 @@ def _read(path: Path, name: str, layer: str | None) -> tuple[Any, list[str], dic
         _check_names(first, name)
         _check_distinct(first, name)
     if suffix != ".h5ad":
-        return _framed(found, name)
+        framed = _framed(found, name)
+        if suffix == ".csv":
+            _check_widths(read, path, name)
+        return framed
     if layer is not None and layer not in found.layers:
         listed = ", ".join(map(repr, list(found.layers)[:8])) or "none"
         raise InputError(f"{name} has no layer {layer!r}; it has {listed}")
@@ -127,6 +134,17 @@ def _check_commas(path: Path, name: str) -> None:
         raise InputError(f"{name} is empty or begins with an empty line; expected the columns' names there")
     if "," not in first and (";" in first or "\t" in first):
         raise _separated(name, first)
+
+
+def _check_widths(read: Any, path: Path, name: str) -> None:
+    """Refuse rows with more values than there are names: pandas takes the first ones for names of the rows."""
+    try:
+        read(path, header=None, nrows=2, dtype=str)
+    except Exception as error:
+        raise InputError(
+            f"{name} has more values in its first row than columns with names; give each column a name, or leave out "
+            "the commas that end the rows"
+        ) from error
 
 
 def _separated(name: str, line: str) -> InputError:

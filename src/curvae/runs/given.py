@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,10 @@ from jaxtyping import Shaped
 from curvae._checks import positive_int
 from curvae._typing import Float, Tensor
 from curvae.data import as_images, as_samples
+from curvae.data.columns import check_names, names_of
 from curvae.data.pixels import WHITE
 from curvae.errors import InputError
+from curvae.forward.first_use import checked
 
 
 class Given:
@@ -27,18 +29,30 @@ class Given:
         white: what means 1 in the data of the model's training, if they were bytes; 1 where they were masks.
         name: of ``x``, for errors.
         missing: whether NaN may stand for what was not observed.
+        check: refuses values that the model's observation model cannot have made; pixels have a scale to be on.
+        columns: names of those of the model's training, by which those of a data frame have to be called.
 
     Raises:
-        InputError: no samples of this shape; (on the way) values that cannot be used.
+        InputError: no samples of this shape, other columns, or bytes of 0 and 1 for a model that has not seen bytes;
+            (on the way) values that cannot be used.
     """
 
     def __init__(
-        self, x: Any, shape: tuple[int, ...], white: int | None = None, name: str = "x", missing: bool = False
+        self,
+        x: Any,
+        shape: tuple[int, ...],
+        white: int | None = None,
+        name: str = "x",
+        missing: bool = False,
+        check: Callable[[Tensor], object] | None = None,
+        columns: Sequence[str] | None = None,
     ) -> None:
+        check_names(columns, names_of(x), name)
         self.is_tensor = isinstance(x, Tensor)
         if not isinstance(x, Tensor | np.ndarray):
             x = as_samples(x, dtype=torch.float64, name=name, missing=missing)
-        self.x, self.white, self.name, self.missing = x, white, name, missing
+        self.x, self.white, self.name, self.missing, self.check = x, white, name, missing, check
+        self.bytes = str(x.dtype).removeprefix("torch.") == "uint8"
         self.given = tuple(x.shape[1:])
         self.device = x.device if self.is_tensor else torch.device("cpu")
         turned = {shape: "", shape[1:]: "no channel" if shape[0] == 1 and len(shape) == 3 else None}
@@ -51,6 +65,10 @@ class Given:
             raise InputError(f"{name} has shape {tuple(x.shape)}; the model takes [{wanted}]{hint}")
         if not len(x):
             raise InputError(f"{name} holds no samples; expected at least one")
+        if white is None and self.bytes and int(x.max()) == 1:
+            raise InputError(
+                f"{name} holds bytes of 0 and 1 alone, which as pixels are all but black; give {name}.astype('float32')"
+            )
         self.kind = kind
 
     def __len__(self) -> int:
@@ -63,11 +81,20 @@ class Given:
             dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
             values = as_samples(part, dtype=dtype, name=self.name, first=start, missing=self.missing)
             if self.white is not None:
-                values = self._on_the_scale_of_pixels(part, values)
+                values = self._on_the_scale_of_pixels(values)
+            elif self.check is not None and checked():
+                self._look(self.check, values)
             yield self._taken(values).to(like.device)
 
-    def _on_the_scale_of_pixels(self, part: Any, values: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
-        if str(part.dtype).removeprefix("torch.") != "uint8":
+    def _look(self, check: Callable[[Tensor], object], values: Float[Tensor, "B *D"]) -> None:
+        try:
+            check(values)
+        except InputError as error:
+            pixels = f" ({self.name} holds bytes, which are pixels and divided by {WHITE})" if self.bytes else ""
+            raise InputError(f"{self.name}: {error}{pixels}") from None
+
+    def _on_the_scale_of_pixels(self, values: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
+        if not self.bytes:
             return as_images(values)
         # of masks no batch is ambiguous: in bytes of 0 and 255, one without a 255 is black
         bits = self.white == 1 and float(values.max()) < 1.5 / WHITE

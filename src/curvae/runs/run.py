@@ -132,7 +132,8 @@ class Run(Folder):
         model = self.model().to(choose_device(device))
         shape, white = tuple(self.data["shape"]), self.data.get("white")
         likelihood, structure = noise_of(self.config, model, self.handed.objective)
-        return Trained(model, likelihood, structure, self.config.beta, shape, white, self.coding)
+        columns = self.data.get("columns")
+        return Trained(model, likelihood, structure, self.config.beta, shape, white, self.coding, columns)
 
     def encode(
         self,

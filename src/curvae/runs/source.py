@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from curvae.data import Coding, Dataset, load
+from curvae.data.columns import check_names
 from curvae.data.names import is_table
-from curvae.errors import InputError
 from curvae.runs.config import RunConfig
 from curvae.runs.fields import PYTHON
 from curvae.runs.mixed import may_miss
@@ -48,19 +48,7 @@ def check_columns(known: Sequence[str] | None, found: Dataset, source: str) -> N
         Traceback (most recent call last):
         curvae.errors.InputError: toy.csv has the column 'b' where the model was trained on 'a'; put the columns in ...
     """
-    if known is None or found.columns is None or list(known) == list(found.columns):
-        return
-    missing = [name for name in known if name not in found.columns]
-    more = [name for name in found.columns if name not in known]
-    if missing:
-        raise InputError(f"{source} has no column {missing[0]!r}, which the model was trained on")
-    if more:
-        raise InputError(f"{source} has a column {more[0]!r}, which the model was not trained on; leave it out")
-    wanted, there = next(pair for pair in zip(known, found.columns, strict=True) if pair[0] != pair[1])
-    raise InputError(
-        f"{source} has the column {there!r} where the model was trained on {wanted!r}; put the columns in that order: "
-        f"{', '.join(known)}"
-    )
+    check_names(known, found.columns, source)
 
 
 def reading(config: RunConfig, white: int | None) -> dict[str, Any]:

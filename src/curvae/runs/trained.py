@@ -57,6 +57,7 @@ class Trained(OneLine):
         shape: of one sample.
         white: what meant 1 in the training data, if they were bytes (``Dataset.white``).
         coding: how conditions become numbers.
+        columns: names of those of a table, in which data frames have to have them.
 
     Example:
         >>> from curvae.likelihoods import Gaussian
@@ -75,6 +76,7 @@ class Trained(OneLine):
     shape: tuple[int, ...]
     white: int | None = None
     coding: Coding | None = None
+    columns: Sequence[str] | None = None
 
     @torch.no_grad()
     def encode(
@@ -263,7 +265,8 @@ class Trained(OneLine):
         return next(self.model.parameters(), torch.empty(0))
 
     def _given(self, x: Any, name: str = "x") -> Given:
-        return Given(x, self.shape, self.white, name, missing=takes_missing(self.likelihood))
+        missing, check = takes_missing(self.likelihood), self.likelihood.check
+        return Given(x, self.shape, self.white, name, missing, check, self.columns)
 
     def _conditions(self, condition: Any, count: int | None) -> Tensor | None:
         """The conditions of so many samples as the networks take them; None for a model that takes none."""

@@ -113,7 +113,9 @@ def coded(coding: Coding, condition: Any, count: int) -> Float[Tensor, "N C"]:
 
 
 def _whole(values: Shaped[np.ndarray, " N"]) -> Shaped[np.ndarray, " N"]:
-    """Whole numbers as such: a table of numbers has one type for all of its columns."""
+    """Whole numbers as such: a table of numbers has one type for all of its columns. Texts of digits stay texts."""
+    if any(isinstance(value, str | bytes) for value in values.tolist()):
+        return values
     try:
         numbers = values.astype(np.float64)
     except (ValueError, TypeError):

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from curvae._checks import a_kind, positive_int, shown
 from curvae.autoencoder import Autoencoder
-from curvae.data import Dataset, as_dataset, load
+from curvae.data import Dataset, as_dataset, in_order, load
 from curvae.data.samples import Take
 from curvae.errors import InputError
 from curvae.likelihoods.masked import takes_missing
@@ -246,9 +246,12 @@ def _data(
                 "validation is given with data named by text and a condition; give a share, or no data by text"
             )
         if not isinstance(validation, float) or not 0 < validation < 1:
-            given = as_dataset(load(data, split_seed=seed, condition=names), validation, take=take)
+            loaded = load(data, split_seed=seed, condition=names, missing=missing)
+            if validation is not None and loaded.split["kind"] == "seeded":  # nothing of it is to be held out
+                loaded = replace(loaded, train=in_order(loaded))
+            given = as_dataset(loaded, validation, take=take, missing=missing)
             return given, str(data) if validation is None else PYTHON
-        dataset = load(data, split_seed=seed, test_fraction=validation, condition=names)
+        dataset = load(data, split_seed=seed, test_fraction=validation, condition=names, missing=missing)
         # a set with halves of its own has nothing to split, and refuses
         return as_dataset(dataset, None if dataset.split["kind"] == "seeded" else validation, take=take), PYTHON
     return as_dataset(data, validation, take=take, seed=seed, condition=condition, missing=missing), PYTHON
