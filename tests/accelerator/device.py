@@ -1,7 +1,8 @@
 """A stand-in for a GPU: a second device, whose tensors are kept on the CPU.
 
 An operation on tensors of both devices is refused, and so is a generator of the other one. What makes the program wait
-for the device (reading a value, a mask as an index) is noted and, while a CUDA graph would be recorded, refused.
+for the device (reading a value, a copy from or to it, a mask as an index) is noted and, while a CUDA graph would be
+recorded, refused.
 
 PyTorch keeps a device for the life of a process, so whoever imports this needs one of his own.
 """
@@ -87,9 +88,13 @@ class Accelerator(TorchDispatchMode):
         generator = kwargs.get("generator")
         if generator is not None and goes_far and generator._cdata not in _device.generators:
             raise RuntimeError(f"{func}: Expected a '{NAME}' device type for generator but found 'cpu'")
-        moved = func in (_aten._to_copy.default, _aten.copy_.default) and bool(far) != goes_far
-        masked = func in _INDEXES and any(isinstance(at, Far) and at.dtype == torch.bool for at in args[1])
-        if far and (func in _READS or moved or masked):
+        moved = func is _aten._to_copy.default and bool(far) != goes_far
+        moved |= func is _aten.copy_.default and isinstance(args[0], Far) != isinstance(args[1], Far)
+        # a mask is searched for its positions, and an index of the CPU is moved
+        masked = func in _INDEXES and any(
+            at is not None and (at.dtype == torch.bool or not isinstance(at, Far)) for at in args[1]
+        )
+        if moved or (far and (func in _READS or masked)):
             self.wait(str(func))
 
 

@@ -116,12 +116,12 @@ def test_a_step_does_not_wait_for_the_device_and_may_be_recorded(
 
 def test_data_are_not_looked_at_while_a_graph_is_recorded(accelerator: Accelerator) -> None:
     model, x = made(BetaVAE(0.2), DIAGONAL, convolutional=False)
-    model.to(NAME)
+    model, x = model.to(NAME), x.to(NAME)
     objective = BetaVAE(0.2, likelihood=likelihoods.BernoulliLogits())
     for _ in range(3):  # the fourth batch would be looked at
-        objective(model, x.to(NAME))
+        objective(model, x)
     accelerator.recording = True
-    objective(model, x.to(NAME))
+    objective(model, x)
 
 
 def test_passes_that_would_draw_different_noise_in_a_graph_are_refused(accelerator: Accelerator) -> None:
