@@ -248,7 +248,7 @@ def test_what_a_program_hands_over_stays_in_order(make: object) -> None:
         (lambda: as_dataset(as_dataset(X), condition=1), r"condition is given for a curvae.data.Dataset; make it with"),
         (
             lambda: as_dataset(Rows(), take=lambda b: b["image"], condition="y"),
-            "condition failed on a batch, a mapping",
+            "condition failed on a batch, a dict with 'image', 'label'",
         ),
     ],
 )
