@@ -48,7 +48,7 @@ def lead(way: str, place: int = 0) -> dict[str, Any] | None:
 
 def leads(place: int) -> str:
     """Every way without the noise minus the β-VAE at the end of a setting."""
-    keys = ("beta_vae", "taylor", "grae_full", "squared_error")
+    keys = ("beta_vae", "taylor", "left_out", "grae_full", "squared_error")
     rows = [
         [way, str(less["beta_vae"]["seeds"]), *(interval(less[key]) for key in keys)]
         for way in setting(place)[1]
