@@ -150,3 +150,12 @@ def test_several_arrays_are_not_one() -> None:
             InputError, match=r"^data holds arrays of different shapes, \(\d, 3\), .*data\[0\] if the others go"
         ):
             as_samples(several, name="data")
+
+
+def test_an_array_that_fails_is_one_line() -> None:
+    class Broken:
+        def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+            raise ValueError("out of order")
+
+    with pytest.raises(InputError, match=r"^x cannot be made one array \(out of order\)"):
+        as_samples(Broken())

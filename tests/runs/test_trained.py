@@ -237,7 +237,7 @@ class Row:
 REFUSED: dict[str, tuple[Any, str]] = {
     "another shape": (np.zeros((5, 4, 4)), r"x has shape \(5, 4, 4\); the model takes \[N, 1, 4, 3\]"),
     "rows": (Row(), r"x has shape \(2, 12\)"),
-    "no axis": (np.float64(3), "x"),
+    "no axis": (np.float64(3), r"has shape \(\); the model takes"),
     "none": (np.zeros((0, *SHAPE)), "holds no samples"),
     "nan": (torch.cat([images(300), images(1) * math.nan]), "sample 300 holds NaN"),
     "another scale": (255 * images() + 1, "expected 0 to 1"),

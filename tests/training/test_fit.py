@@ -764,8 +764,11 @@ def test_a_frame_keeps_the_names_of_its_columns(x: np.ndarray, tmp_path: Path) -
         run.encode(frame.rename(columns={"a": "z"}))
     with pytest.raises(InputError, match="x has a column 'z', which the model was not trained on"):
         run.encode(frame.assign(z=1.0))
-    with pytest.raises(InputError, match="x has two columns called 'a'"):
+    with pytest.raises(InputError, match="x has 2 columns called 'a' where the model was trained on 1"):
         run.encode(pandas.concat([frame, frame[["a"]]], axis=1))
+    twice = fit(net(), frame.set_axis(list("abcdff"), axis=1), objectives.GRAE(0.2), out=tmp_path / "twice", **options)
+    with pytest.raises(InputError, match="x has 1 column called 'f' where the model was trained on 2"):
+        twice.encode(frame.iloc[:, :5].set_axis(list("abcdf"), axis=1))
     with pytest.raises(InputError, match=says):
         fit(net(), frame, objectives.GRAE(0.2), validation=turned, **options)
     with pytest.raises(InputError, match=says):
@@ -773,3 +776,24 @@ def test_a_frame_keeps_the_names_of_its_columns(x: np.ndarray, tmp_path: Path) -
     # numbers are no names
     unnamed = fit(net(), pandas.DataFrame(x), objectives.GRAE(0.2), out=tmp_path / "unnamed", **options)
     np.testing.assert_array_equal(unnamed.encode(turned).mean, unnamed.encode(turned.to_numpy()).mean)
+
+
+@pytest.mark.parametrize("kind", ["frame", "list"])
+def test_bytes_are_bytes_whatever_holds_them(kind: str, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 6), np.uint8)
+    masks = pixels % 2
+    held: Callable[[np.ndarray], Any] = list if kind == "list" else pytest.importorskip("pandas").DataFrame
+    options: dict[str, Any] = {"steps": 2, "batch_size": 16, **CPU}
+    run = fit(net(), held(pixels), objectives.GRAE(0.2), out=tmp_path / "pixels", **options)
+    assert run.data["white"] == 255
+    for same in (pixels, held(pixels), pixels / 255):
+        np.testing.assert_allclose(run.encode(same).mean, run.encode(pixels / 255).mean, rtol=1e-5, atol=1e-6)
+    with pytest.raises(InputError, match="data holds bytes of 0 and 1 alone"):
+        fit(net(), held(masks), objectives.GRAE(0.2, likelihoods.BernoulliLogits()), **options)
+    unseen = fit(net(), pixels / 255, objectives.GRAE(0.2), out=tmp_path / "numbers", **options)
+    with pytest.raises(InputError, match="x holds bytes of 0 and 1 alone"):
+        unseen.encode(held(masks))
+    # one line says why counts are refused
+    counts = fit(net(), pixels.astype(int), objectives.GRAE(0.2, likelihoods.Poisson()), out=tmp_path / "n", **options)
+    with pytest.raises(InputError, match="x holds bytes, which are pixels and divided by 255"):
+        counts.encode(held(pixels))

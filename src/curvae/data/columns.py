@@ -39,9 +39,11 @@ def check_names(known: Sequence[str] | None, there: Sequence[str] | None, source
         raise InputError(f"{source} has no column {missing[0]!r}, which the model was trained on")
     if more:
         raise InputError(f"{source} has a column {more[0]!r}, which the model was not trained on; leave it out")
-    if len(there) > len(known):
-        twice = next(name for name in there if list(there).count(name) > 1)
-        raise InputError(f"{source} has two columns called {twice!r}; give them different names")
+    for name in known:
+        many, trained = list(there).count(name), list(known).count(name)
+        if many != trained:
+            column = f"{many} column{'s' * (many > 1)} called {name!r}"
+            raise InputError(f"{source} has {column} where the model was trained on {trained}")
     wanted, found = next(pair for pair in zip(known, there, strict=True) if pair[0] != pair[1])
     raise InputError(
         f"{source} has the column {found!r} where the model was trained on {wanted!r}; put the columns in that order: "

@@ -101,7 +101,8 @@ def as_array(x: Any, name: str = "x") -> Shaped[np.ndarray, "..."]:
     try:
         array = plain(x)
     except (ValueError, TypeError) as error:  # rows of different lengths
-        shapes = list(dict.fromkeys(str(tuple(part.shape)) for part in x if hasattr(part, "shape")))
+        parts = x if isinstance(x, list | tuple) else ()
+        shapes = list(dict.fromkeys(str(tuple(part.shape)) for part in parts if hasattr(part, "shape")))
         if len(shapes) > 1:
             raise InputError(
                 f"{name} holds arrays of different shapes, {some(shapes, 4)}; expected one array: {name}[0] if the "

@@ -15,7 +15,7 @@ from torch.utils.data._utils.collate import default_collate
 from curvae._checks import shown
 from curvae._typing import Tensor
 from curvae.data.columns import check_names, names_of
-from curvae.data.convert import as_samples
+from curvae.data.convert import as_array, as_samples
 from curvae.data.dataset import Dataset, content_digest
 from curvae.data.samples import Samples, Take, as_conditions, taken
 from curvae.data.split import STANDARD, Split
@@ -198,7 +198,9 @@ def _check_loader(loader: DataLoader[Any], name: str) -> None:
 
 def _array(data: Any, name: str, missing: bool = False) -> Tensor:
     """uint8 stays uint8, which takes a quarter of the memory; all else becomes float32."""
-    if isinstance(data, np.ndarray | Tensor) and data.dtype in (np.uint8, torch.uint8) and data.ndim > 1 and len(data):
+    if not isinstance(data, Tensor):
+        data = as_array(data, name)
+    if data.dtype in (np.uint8, torch.uint8) and data.ndim > 1 and len(data):
         if isinstance(data, np.ndarray):  # of which PyTorch takes no negative strides, and warns if it is read-only
             data = torch.from_numpy(np.ascontiguousarray(data if data.flags.writeable else data.copy()))
         pixels = data.detach().contiguous()

@@ -72,8 +72,10 @@ class _NoDraws(TorchDispatchMode):
 
 
 def _draws(func: Any, args: Any, kwargs: dict[str, Any]) -> bool:
-    """Whether an operation draws; attention and recurrent layers do so with dropout alone."""
+    """Whether an operation draws; attention, recurrent layers and some others do so in training with dropout alone."""
     if torch.Tag.nondeterministic_seeded not in func.tags:
         return False
-    given = dict(zip((argument.name for argument in func._schema.arguments), args, strict=False)) | kwargs
-    return bool(given.get("dropout_p", given.get("dropout", True)))
+    # what is at its default is not handed on
+    given = {argument.name: argument.default_value for argument in func._schema.arguments}
+    given |= dict(zip(given, args, strict=False)) | kwargs
+    return not any(given.get(name) in (False, 0.0) for name in ("train", "training", "dropout", "dropout_p"))

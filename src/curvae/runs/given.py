@@ -13,6 +13,7 @@ from curvae._checks import positive_int
 from curvae._typing import Float, Tensor
 from curvae.data import as_images, as_samples
 from curvae.data.columns import check_names, names_of
+from curvae.data.convert import as_array
 from curvae.data.pixels import WHITE
 from curvae.errors import InputError
 from curvae.forward.first_use import checked
@@ -49,10 +50,10 @@ class Given:
     ) -> None:
         check_names(columns, names_of(x), name)
         self.is_tensor = isinstance(x, Tensor)
-        if not isinstance(x, Tensor | np.ndarray):
-            x = as_samples(x, dtype=torch.float64, name=name, missing=missing)
+        if not isinstance(x, Tensor):
+            x = as_array(x, name)
         self.x, self.white, self.name, self.missing, self.check = x, white, name, missing, check
-        self.bytes = str(x.dtype).removeprefix("torch.") == "uint8"
+        self.bytes = x.dtype in (np.uint8, torch.uint8)
         self.given = tuple(x.shape[1:])
         self.device = x.device if self.is_tensor else torch.device("cpu")
         turned = {shape: "", shape[1:]: "no channel" if shape[0] == 1 and len(shape) == 3 else None}
