@@ -14,5 +14,6 @@ HERE = Path(__file__).parent / "accelerator"
 def test_another_device_gives_what_a_cpu_does() -> None:
     command = [sys.executable, "-m", "pytest", "-o", "python_files=on_*.py", "-p", "no:cacheprovider", str(HERE)]
     path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONPATH": path}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=850, check=False)
     assert done.returncode == 0, done.stdout[-10_000:] + done.stderr[-2000:]
