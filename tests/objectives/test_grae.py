@@ -168,7 +168,7 @@ def test_bad_arguments() -> None:
         with pytest.raises(InputError, match=r"decoder_weight is .*>= 0"):
             GRAE(0.1, decoder_weight=weight)
     for structure in (None, Full()):
-        with pytest.raises(InputError, match=r"Columns estimates the penalty of Diagonal\(\) or BlockDiagonal"):
+        with pytest.raises(InputError, match=r"Columns estimates the penalty of Diagonal\(\), BlockDiagonal"):
             GRAE(0.1, structure=structure, estimator=Columns(1))
     model = Autoencoder(nn.Linear(6, 3), nn.Linear(3, 1), latents=3)
     with pytest.raises(InputError, match=r"\(2, 1\) but the data has \(2, 6\)"):

@@ -32,12 +32,15 @@ class Inception(nn.Module):
         weights: their file, for a machine without a network; None downloads it once into PyTorch's hub folder.
 
     Raises:
-        InputError: ``torch-fidelity`` is not installed, or the weights cannot be had or are other ones.
+        InputError: the weights cannot be had or are other ones.
+        MissingExtraError: (one of these) ``torch-fidelity`` is not installed.
 
     Example:
-        >>> Inception(Path("nowhere.pth"))
-        Traceback (most recent call last):
-        curvae.errors.InputError: ...
+        >>> try:
+        ...     Inception(Path("nowhere.pth"))
+        ... except InputError:
+        ...     print("no features")
+        no features
     """
 
     num_features = 2048
