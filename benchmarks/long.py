@@ -295,7 +295,7 @@ def plot(summary: Mapping[str, Any]) -> Figure:
     settings = {title: ways for title, ways in summary["settings"].items() if len(ways) > 1}
     more = summary["scale"]["finished"] > summary["scale"]["snapshot"]
     colours = {way: f"C{i}" for i, way in enumerate(dict.fromkeys(way for ways in settings.values() for way in ways))}
-    figure = Figure(figsize=(15, 6 * len(settings)), dpi=80, layout="constrained")
+    figure = Figure(figsize=(15, 6 * len(settings)), dpi=76, layout="constrained")
     axes = figure.subplots(2 * len(settings), len(shown), squeeze=False)
     for row, (title, ways) in enumerate(settings.items()):
         for column, key in enumerate(shown):
@@ -316,7 +316,7 @@ def plot(summary: Mapping[str, Any]) -> Figure:
             for index, (less, colour) in enumerate(drawn):
                 _intervals(differences, less, index, colour)
             values.set(title=MEASURES[key], xscale="log", yscale="linear" if key == "left_out" else "log")
-            differences.set(xscale="log", xlabel="steps", title=f"{MEASURES[key]}, less the β-VAE's")
+            differences.set(xscale="log", xlabel="steps", title=f"{MEASURES[key]}, minus the β-VAE's")
             differences.axhline(0, color="0.5", linewidth=1)
             for each in (values.xaxis, differences.xaxis):  # of less than a decade the ticks between would be named
                 each.set_minor_formatter(NullFormatter())
