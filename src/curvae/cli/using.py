@@ -79,11 +79,12 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
     Their conditions are those that ``condition`` says, or the data.
     """
     from curvae.data import in_order, load, load_whole
+    from curvae.data.columns import check_names
     from curvae.data.labels import labels_of
     from curvae.data.names import is_table
     from curvae.data.order import conditions_in_order
     from curvae.runs.mixed import check_kinds, is_mixed
-    from curvae.runs.source import check_columns, reading, reading_others
+    from curvae.runs.source import reading, reading_others
 
     if part not in _PARTS:
         raise InputError(f"--part is {part!r}; expected {', '.join(_PARTS[:-1])} or {_PARTS[-1]}")
@@ -105,7 +106,7 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
         found = load_whole(source, **options)
     else:
         found = load(source, split_seed=config.split_seed, **options)
-    check_columns(run.data.get("columns"), found, source)
+    check_names(run.data.get("columns"), found.columns, source)
     found = found.in_shape(tuple(run.data["shape"]))
     _check_shape(run, found, source)
     if is_mixed(config.likelihood):

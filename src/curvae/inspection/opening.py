@@ -21,13 +21,14 @@ from curvae.adapters import adapt, folder
 from curvae.autoencoder import Autoencoder, Model
 from curvae.conditioned import AtOne
 from curvae.data import Dataset, in_order, load_whole
+from curvae.data.columns import check_names
 from curvae.data.order import conditions_in_order
 from curvae.errors import InputError
 from curvae.inspection.budget import Budget, how_many
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.runs import Run, likelihood_of
 from curvae.runs.builder import find_builder, own_code
-from curvae.runs.source import check_columns, reading_others
+from curvae.runs.source import reading_others
 
 _FUNCTION = re.compile(r"(.+\.py|[A-Za-z_][\w.]*):([A-Za-z_]\w*)")
 _PRIOR = re.compile(r"prior:([0-9]{1,6})")
@@ -132,7 +133,7 @@ def open_data(
         options["condition"] = run.coding
     found = load_whole(text, **(options | ({} if size is None else {"size": size})))
     if run is not None:
-        check_columns(run.data.get("columns"), found, text)
+        check_names(run.data.get("columns"), found.columns, text)
     return _chosen(found, opened.condition, whole=found.split.get("kind") != "standard")
 
 

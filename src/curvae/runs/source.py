@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from curvae.data import Coding, Dataset, load
-from curvae.data.columns import check_names
 from curvae.data.names import is_table
 from curvae.runs.config import RunConfig
 from curvae.runs.fields import PYTHON
@@ -33,22 +31,6 @@ def load_data(config: RunConfig, white: int | None = None, coding: Coding | None
     """
     condition = coding or config.condition
     return load(config.data, split_seed=config.split_seed, condition=condition, **reading(config, white))
-
-
-def check_columns(known: Sequence[str] | None, found: Dataset, source: str) -> None:
-    """Refuse a table whose columns are not those that a model was trained on, where they had names, in their order.
-
-    Raises:
-        InputError: the first column that is another.
-
-    Example:
-        >>> import torch
-        >>> x = torch.zeros(2, 2)
-        >>> check_columns(["a", "b"], Dataset("toy", x, x, {}, columns=("b", "a")), "toy.csv")
-        Traceback (most recent call last):
-        curvae.errors.InputError: toy.csv has the column 'b' where the model was trained on 'a'; put the columns in ...
-    """
-    check_names(known, found.columns, source)
 
 
 def reading(config: RunConfig, white: int | None) -> dict[str, Any]:
