@@ -1,4 +1,4 @@
-"""Full width on one card in ten minutes: a table of steps, the demo's models at 20 000 steps, figures 2 and 3.
+"""Full width on one card in ten minutes: a table of steps, the demo's models at 20,000 steps, figures 2 and 3.
 
 ``python -m benchmarks.gpu --out runs/gpu`` runs the parts from small to large, each in a process of its own and within
 a budget of time. ``gpu.json`` says what became of each. The same call goes on with what was stopped: measured rows and

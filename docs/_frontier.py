@@ -71,7 +71,7 @@ def continued_table() -> str:
     """What more steps of another objective make of models that are trained to the end, less the β-VAE's ends."""
     rows = []
     for way in sorted(filter(_in_table, _ways()), key=_order):
-        what = f"then {way['more_steps']} steps as {way['then']}" if way["then"] else "20 000 steps"
+        what = f"then {way['more_steps']} steps as {way['then']}" if way["then"] else "20,000 steps"
         head = ", head as initialised" if way.get("head") == "as initialised" else ""
         cells = [less_vae(way, key) for key in _MEASURES]
         seeds = way["less_reference"]["beta_vae"]["seeds"]
@@ -106,7 +106,7 @@ def widths_table() -> str:
     ]
     return table(
         [
-            "after 20 000 steps",
+            "after 20,000 steps",
             "(2) at (11)",
             "(2) at second differences",
             "(11), minus the β-VAE's",
@@ -121,7 +121,7 @@ def seen_table() -> str:
     rows = read("frontier/summary.json")["seen"]["rows"]
     names = ("(7)", "secants", "(4)", "(2)")
     return table(
-        ["model after 20 000 steps", *names],
+        ["model after 20,000 steps", *names],
         [[way, *(num(found[name], 3) for name in names)] for way, found in rows.items()],
     )
 
@@ -155,7 +155,7 @@ def equal_time(first: str, name: str, folder: str = "frontier", cost: Cost = _be
     """GRAE first and the β-VAE last, less a β-VAE of about as many steps as the same time pays for.
 
     Args:
-        first: how the first 20 000 steps were trained.
+        first: how the first 20,000 steps were trained.
         name: of its cost.
         folder: of the networks' width.
         cost: in steps of a β-VAE.

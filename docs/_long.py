@@ -103,7 +103,7 @@ def distances_table() -> str:
         cells = ["" if part is None else _alone(part[key], digits) for part, key, digits in parts]
         rows.append([way, str(len(found["seeds"])), *cells])
     names = ["FD, prior", "FD, mixture", "prior, minus the β-VAE's", "mixture, minus the β-VAE's", "sharpness"]
-    return table(["after 20 000 steps", "seeds", *names], rows)
+    return table(["after 20,000 steps", "seeds", *names], rows)
 
 
 def _alone(part: dict[str, Any], digits: int) -> str:

@@ -55,7 +55,7 @@ def _results() -> str:
         "",
         f"- [After 1500 steps]({RESULTS}what-a-step-buys): {interval(few)}, from the β-VAE's {before}; "
         f"in the β-VAE's own objective, (2): {_compared(bench.lead('beta_vae'))}.",
-        f"- [After {end['step']:,} steps]({RESULTS}and-after-the-papers-20-000-steps): {interval(end['grae_full'])}; "
+        f"- [After {end['step']:,} steps]({RESULTS}and-after-the-papers-20000-steps): {interval(end['grae_full'])}; "
         f"in (2): {_compared(end['beta_vae'])}, and {_compared(more['beta_vae'])} after "
         f"[1000 more steps as a β-VAE]({LAST}). With networks twice as wide and one column on 1/4 of each batch: "
         f"{interval(wider['grae_full'])}; in (2): {_compared(wider['beta_vae'])}, {interval(wider['beta_vae'])}.",

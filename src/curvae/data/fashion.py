@@ -17,7 +17,7 @@ _DIGESTS = (
 
 
 def load(folder: Path = DEBIAN) -> Halves:
-    """All of Fashion-MNIST: 60 000 training and 10 000 test images.
+    """All of Fashion-MNIST: 60,000 training and 10,000 test images.
 
     Args:
         folder: where its IDX files are. (Users with their own copy give its folder to ``curvae.data.load``.)

@@ -46,8 +46,8 @@ def load(
 
     Args:
         source: ``"mnist"`` (from the extra ``curvae[mnist]``), ``"fashion-mnist"`` (from Debian's
-            ``dataset-fashion-mnist``), ``"avatars"`` (20 000 cartoon faces, from ``curvae[faces]``;
-            ``"avatars:COUNT:SEED"`` for others), ``"sprites"`` and ``"tilted-sprites"`` (20 000 grey ones of
+            ``dataset-fashion-mnist``), ``"avatars"`` (20,000 cartoon faces, from ``curvae[faces]``;
+            ``"avatars:COUNT:SEED"`` for others), ``"sprites"`` and ``"tilted-sprites"`` (20,000 grey ones of
             known factors, see :mod:`curvae.data.sprites`; ``"sprites:COUNT:SEED"`` for others), ``"orl"`` (400 small
             grey photographs of faces, from ``curvae[faces]``), or a path: a folder with IDX files under their standard
             names, a ``.npy`` or ``.npz`` file (``FILE.npz:KEY`` for one array of several), a table with one sample a

@@ -29,7 +29,7 @@ _LABELS = {
 
 
 def load() -> Halves:
-    """All of MNIST: 60 000 training and 10 000 test images, byte for byte those of the original IDX files.
+    """All of MNIST: 60,000 training and 10,000 test images, byte for byte those of the original IDX files.
 
     Returns:
         ``[N, 1, 28, 28]`` halves.

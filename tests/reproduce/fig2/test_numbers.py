@@ -1,5 +1,6 @@
 """Matrices against torch.func, statistics against NumPy, the ordinary autoencoder against its definition."""
 
+import re
 from types import MappingProxyType
 
 import numpy as np
@@ -131,6 +132,18 @@ def test_settings_from_text() -> None:
     for name, text in (("steps", "many"), ("betas", "0.1;0.2"), ("nothing", "1"), ("points", "0"), ("training", "1")):
         with pytest.raises(InputError, match=f"--set {name}"):
             overridden(config, {name: text})
+
+
+def test_panels_from_text() -> None:
+    config = CONFIGS["fig7", "quick"]
+    text = ",".join(map(str, config.settings))
+    assert overridden(config, {"settings": text}) == config
+    assert overridden(config, {"settings": "0.4:12:3"}).settings == (Setting(0.4, 12, 3),)
+    for wrong in ("0.4", "0.4:12", "0.4:12:1", "0.4:12:12", "a:12:3", "0.4:12:3,", "0.4:12:3;0.2:8:2"):
+        with pytest.raises(InputError, match=re.escape(f"--set settings is {wrong!r}; expected some like {text}")):
+            overridden(config, {"settings": wrong})
+    with pytest.raises(InputError, match="expected each setting once"):
+        overridden(config, {"settings": "0.4:12:3,0.4:12:3"})
 
 
 def test_the_figures_have_every_matrix_and_every_kind() -> None:

@@ -19,6 +19,21 @@ class Setting:
     latents: int
     block: int
 
+    @classmethod
+    def read(cls, text: str) -> Setting:
+        """From ``β:d:b``, as ``--set settings=0.4:12:3`` has it.
+
+        Raises:
+            ValueError: not that, or blocks that are no blocks of the latents.
+        """
+        beta, latents, block = text.split(":")
+        if not 1 < int(block) < int(latents):
+            raise ValueError
+        return cls(float(beta), int(latents), int(block))
+
+    def __str__(self) -> str:
+        return f"{self.beta:g}:{self.latents}:{self.block}"
+
     @property
     def name(self) -> str:
         """As the paper captions it."""
@@ -43,7 +58,7 @@ class HeatMaps:
 
     Attributes:
         training: of every model.
-        settings: the panels.
+        settings: the panels; ``--set`` takes β:d:b of each.
         points: held-out images that the statistics are over.
         shown: how many of them the figure shows.
         permutations: random orders of the latents in the test of the blocks.

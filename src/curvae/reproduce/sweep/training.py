@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, fields, replace
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
@@ -20,7 +20,7 @@ class TrainingSettings:
     """What all models of an experiment have in common.
 
     Attributes:
-        steps: optimiser steps; the paper's are 20 000 for MNIST and 50 000 for CelebA.
+        steps: optimiser steps; the paper's are 20,000 for MNIST and 50,000 for CelebA.
         width: factor on the paper's networks; 1 is the paper's.
         seeds: one model of each kind for each; initial weights, order of the data and noise.
         data: what :func:`curvae.data.load` takes.
@@ -118,17 +118,22 @@ def overridden(config: AnyConfig, changes: Mapping[str, str]) -> AnyConfig:
 
 
 def _can_be_said(value: Any) -> bool:
-    """Whether a line of text can say such a value."""
-    return all(isinstance(part, int | float | str) for part in (value if isinstance(value, tuple) else (value,)))
+    """Whether a line of text can say such a value: numbers, texts, and what reads itself."""
+    parts = value if isinstance(value, tuple) else (value,)
+    return all(isinstance(part, int | float | str) or hasattr(part, "read") for part in parts)
 
 
 def _read(name: str, old: Any, text: str) -> Any:
     """``text`` in the type of the value that it replaces."""
+    kind: type[Any] = type(old[0]) if isinstance(old, tuple) else type(old)
+    read: Callable[[str], Any] = getattr(kind, "read", kind)
     try:
-        value = tuple(type(old[0])(part) for part in text.split(",")) if isinstance(old, tuple) else type(old)(text)
+        value = tuple(map(read, text.split(","))) if isinstance(old, tuple) else read(text)
     except ValueError:
-        kind = f"{type(old[0]).__name__}s with commas" if isinstance(old, tuple) else type(old).__name__
-        raise InputError(f"--set {name} is {text!r}; expected {kind}") from None
+        expected = f"{kind.__name__}s with commas" if isinstance(old, tuple) else kind.__name__
+        if read is not kind:
+            expected = f"some like {','.join(map(str, old))}"
+        raise InputError(f"--set {name} is {text!r}; expected {expected}") from None
     numbers, least = value if isinstance(value, tuple) else (value,), int(name not in _MAY_BE_ZERO)
     if len(set(numbers)) < len(numbers):
         raise InputError(f"--set {name} is {text!r}; expected each {name.removesuffix('s')} once")
