@@ -162,6 +162,22 @@ def test_labels_of_parts_and_labels_that_cannot_be_used(
         assert "left out" in answer.stderr + capsys.readouterr().err
 
 
+def test_damage_in_the_runs_own_images_is_said_once(
+    curvae: Curvae, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "images").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 8, 8), dtype=np.uint8)
+    for i, image in enumerate(pixels):
+        Image.fromarray(image).save(tmp_path / "images" / f"{i:02}.png")
+    (tmp_path / "images" / "04.png").write_bytes(b"no image")
+    words = ["--damaged", "skip", "--network", "linear", "--latents", 2, "--steps", 1, "--batch-size", 4]
+    answers = [curvae("train", "--data", tmp_path / "images", *words, "--out", tmp_path / "run")]
+    answers += [curvae("encode", tmp_path / "run", "--out", tmp_path / "z.npz")]
+    assert (capfd.readouterr().err + "".join(answer.stderr for answer in answers)).count("left out:") == 2
+    expected = Run.open(tmp_path / "run").encode(np.delete(pixels, 4, axis=0)[:, None]).mean
+    np.testing.assert_allclose(np.load(tmp_path / "z.npz")["mean"], expected, atol=1e-5)
+
+
 def test_the_commands_of_the_page_run(
     curvae: Curvae, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curvae.data import load, stacking
+from curvae.data import in_order, load, stacking
 from curvae.data.folders import listing
 from curvae.data.images import decode, load_folder
 from curvae.data.split import Split
@@ -173,6 +173,8 @@ def test_damaged_images_are_left_out_if_asked(
         for half, numbers in ((data.train, set(range(9)) - set(held_out)), (data.test, held_out)):
             expected = [pixels[f"i{n}"].transpose(2, 0, 1) for n in sorted(set(numbers) - gone)]
             np.testing.assert_array_equal(half.numpy(), np.stack(expected))
+        left = [pixels[f"i{n}"].transpose(2, 0, 1) for n in range(9) if n not in gone]
+        np.testing.assert_array_equal(in_order(data).numpy(), np.stack(left))
     out, err = capfd.readouterr()
     assert out == ""
     assert err.count("left out: 2 of 9 images fail; the first:") == (1 if cached else 2)

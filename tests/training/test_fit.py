@@ -318,8 +318,23 @@ def test_a_finished_run_that_is_resumed_gives_the_model_its_weights(x: np.ndarra
     torch.testing.assert_close(second.state_dict(), first.state_dict(), rtol=0, atol=0)
     assert not second.training
     other = Autoencoder(nn.Linear(6, 2), nn.Linear(2, 6), 2)
-    with pytest.raises(InputError, match="does not fit the model that"):
+    with pytest.raises(InputError, match="does not fit the model that was named or handed over: "):
         fit(other, x, objectives.GRAE(0.2), resume=True, **settings)
+
+
+def test_a_run_that_was_lengthened_since_says_so(x: np.ndarray, tmp_path: Path) -> None:
+    """The folder is whole: nothing is to be restored."""
+    run = fit(net(), x, objectives.GRAE(0.2), steps=2, out=tmp_path / "run", **CPU)
+    later = fit(net(), x, objectives.GRAE(0.2), steps=3, out=tmp_path / "run", resume=True, **CPU)
+    with pytest.raises(InputError, match=r"trained on after it was opened here \(it differs in steps\); open it again"):
+        run.encode(x)
+    assert len(later.encode(x).mean) == len(x)
+
+
+def test_data_that_are_missing_are_asked_for_by_name(x: np.ndarray, tmp_path: Path) -> None:
+    fit(net(), x, objectives.GRAE(0.2), steps=2, out=tmp_path / "run", **CPU)
+    with pytest.raises(InputError, match=r"hand them over again, in Python: Run\.open\(…, data=…\)"):
+        Run.open(tmp_path / "run", model=net()).evaluate()
 
 
 class Halved(posteriors.Diagonal):

@@ -100,8 +100,6 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
         options["drop"] = (*options["drop"], *run.coding.names)
     if data is None:
         found = run.dataset()
-        if part == "all" and "damaged" in found.split:
-            found = load_whole(source, **options)
     elif part == "all":
         found = load_whole(source, **options)
     else:

@@ -65,7 +65,7 @@ def load_folder(
     if cache is None and len(train) + len(test) < stacking.BIG:
         return make()
     marks = [[(path.relative_to(folder).as_posix(), *mark(path)) for path in half] for half in (train, test)]
-    key = ["images", size, damaged, white, record, marks]
+    key = ["images with places", size, damaged, white, record, marks]
     return caches.through(caches.place(cache or caches.default(), key), make)
 
 
@@ -84,8 +84,11 @@ def part(every: stacking.Stack, names: Sequence[str], train: int, record: dict[s
     if gone:
         record = {**record, "damaged": {"count": len(gone), "names": [names[i] for i in every.missing]}}
     if gone and "test_indices" in record:
-        kept = [at for i, at in enumerate(record["test_indices"]) if train + i not in gone]
-        record = {**record, "test_indices": kept}
+        test = record["test_indices"]
+        places = [*sorted(set(range(len(names))).difference(test)), *test]
+        lost = {places[i] for i in gone}
+        record["damaged"]["indices"] = sorted(lost)
+        record = {**record, "test_indices": [at for at in test if at not in lost]}
     return Halves(every.pixels[:first], every.pixels[first:], record)
 
 

@@ -11,8 +11,7 @@ from curvae.data.dataset import Dataset
 def in_order(dataset: Dataset) -> Tensor:
     """All samples of a data set in the order of its source: rows of an array, files by sorted path.
 
-    Of a source with parts of its own: the training samples, then the held-out ones. So it is too where damaged images
-    were left out of a seeded split, which does not tell their places; :func:`curvae.data.load_whole` does.
+    Of a source with parts of its own: the training samples, then the held-out ones.
     """
     return _joined(dataset, dataset.train[:], dataset.test[:])
 
@@ -27,9 +26,13 @@ def _joined(dataset: Dataset, train: Tensor, test: Tensor) -> Tensor:
     if dataset.split.get("alone"):
         return train
     whole = torch.cat([train, test])
-    if dataset.split.get("kind") != "seeded" or "damaged" in dataset.split:
+    if dataset.split.get("kind") != "seeded":
         return whole
-    place = torch.ones(len(whole), dtype=torch.bool)
+    gone = dataset.split.get("damaged", {}).get("indices", [])
+    place = torch.ones(len(whole) + len(gone), dtype=torch.bool)
     place[dataset.split["test_indices"]] = False
+    left = torch.ones_like(place)
+    left[gone] = False
+    place = place[left]
     whole[place], whole[~place] = train, test
     return whole

@@ -99,7 +99,8 @@ def load_model(path: Path | str, model: Build | None = None, trust: bool = False
                 "; the run's objective brought an observation model with weights: let the function that makes the "
                 "model set model.likelihood to one like it"
             )
-        raise InputError(f"{path} does not fit the model that model.json describes: {reason}") from error
+        which = "model.json describes" if own is None else "was named or handed over"
+        raise InputError(f"{path} does not fit the model that {which}: {reason}") from error
     return found.eval()
 
 

@@ -202,8 +202,13 @@ class Folder(OneLine):
             resume = f"curvae train --resume --out {quoted(self.path)}"
             raise InputError(f"{self.path} is not finished; continue with: {resume}")
         # steps too: a model of fewer is not yet that of a run that was lengthened
-        elsewhere = {"data", "device", "devices", "logger", "model"}
-        other = sorted(set(self.config.differences(model_document(self.path)[0])) - elsewhere)
+        elsewhere, exported = {"data", "device", "devices", "logger", "model"}, model_document(self.path)[0]
+        other = sorted(set(self.config.differences(exported)) - elsewhere)
+        if other and not set(Folder.open(self.path).config.differences(exported)) - elsewhere:
+            raise InputError(
+                f"{self.path} was trained on after it was opened here (it differs in {', '.join(other)}); open it "
+                "again with Run.open, or use the run that curvae.fit returned last"
+            )
         if other:
             raise InputError(
                 f"{self.path}: config.json and model.json belong to different runs (they differ in "
@@ -243,7 +248,10 @@ class Folder(OneLine):
         if self.handed.data is not None:
             return self._same(self.handed.data)
         if config.data == PYTHON:
-            raise InputError(f"the data of {self.path} were handed to curvae.fit; hand them over again")
+            raise InputError(
+                f"the data of {self.path} were handed to curvae.fit; hand them over again, in Python: "
+                "Run.open(…, data=…)"
+            )
         # version 0.1 knew no masks, and took the largest number of 16 bits for white
         white, old = self.data.get("white", 65_535), "white" not in self.data
         try:
