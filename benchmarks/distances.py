@@ -35,7 +35,7 @@ from curvae.runs import Run, load_model
 from curvae.runs.provenance import environment, today
 
 _CPU = torch.device("cpu")
-_SHOWN = ("frechet_prior", "frechet_mixture", "sharpness_prior", "sharpness_mixture", "mse")
+_SHOWN = ("frechet_prior", "frechet_mixture", "frechet_reconstruction", "sharpness_prior", "sharpness_mixture", "mse")
 _THEN = Continuation(1000, as_vae=True)
 # the ways whose runs go on as β-VAEs
 _GO_ON = (REFERENCE, "GRAE≈, one column", "GRAE≈, one column on 1/4")

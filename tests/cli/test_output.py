@@ -57,7 +57,7 @@ def test_names_that_look_like_markup(name: str, curvae: Curvae, run: Path, tmp_p
     shutil.copytree(run, there)
     answer = curvae("evaluate", there, "--limit", 2)
     assert answer.code == 0
-    assert f"{name}: 2 held-out data" in "".join(answer.stdout.split("\n")[:4]).replace("  ", "")
+    assert f"{name}: 2 held-out samples" in "".join(answer.stdout.split("\n")[:4]).replace("  ", "")
 
 
 @pytest.mark.cases(3)

@@ -88,7 +88,7 @@ def test_the_words_below_a_chart_are_what_is_drawn(
     subjects = open_subjects([tmp_path / "a"])
     [(_, _, words)], _, terms = loss_charts(subjects)
     held_out = min(256, subjects[0].run.data["test"])
-    assert words.endswith(f"; dots: the first {held_out} held-out data")
+    assert words.endswith(f"; dots: the first {held_out} held-out samples")
     *thin, thick, dots = drawn[0][: len(drawn[0]) // len(terms)]
     assert dots.width == 0
     if window == 1:

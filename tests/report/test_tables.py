@@ -35,7 +35,7 @@ def test_objectives_with_their_differences(tmp_path: Path, digits: Path, make_ru
 def test_names_follow_structure_and_observation_model(tmp_path: Path, digits: Path, make_run: MakeRun) -> None:
     run = make_run(tmp_path / "a", digits, structure="full", likelihood="bernoulli-logits")
     rows = objective_rows([(run.config, run.evaluation)])
-    assert [row.label for row in rows] == ["(2) β-VAE", "(7) Taylor", "(12) GRAE", "held-out data"]
+    assert [row.label for row in rows] == ["(2) β-VAE", "(7) Taylor", "(12) GRAE", "held-out samples"]
     settings = {row.label: row.cells for row in setting_rows(open_subjects([tmp_path / "a"]))}
     assert settings["objective"] == ("GRAE (12)",)
 

@@ -196,7 +196,7 @@ def test_a_page_is_of_the_samples_that_are_given(kind: type, condition: int | No
     text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
     assert "25 to train, 9 held out" in text
     assert "steps 4 " in text  # 3 of fit and the one pass over 25 samples
-    assert "held-out data 9" in text
+    assert "held-out samples 9" in text
     assert pickle.loads(pickle.dumps(model)).report(table, tmp_path / "again.html").exists()
 
 

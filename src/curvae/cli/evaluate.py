@@ -242,7 +242,7 @@ def _cell(estimate: Estimate | None) -> str:
 
 def _table(run: Path, found: _Found) -> Table:
     evaluation = found.evaluation
-    table = Table("", "mean", "± s.e.", title=f"{run}: {evaluation.data} held-out data, β = {evaluation.beta:g}")
+    table = Table("", "mean", "± s.e.", title=f"{run}: {evaluation.data} held-out samples, β = {evaluation.beta:g}")
     for name, estimate in _rows(found, False).items():
         table.add_row(name, f"{estimate.mean:.5g}", f"{estimate.se:.2g}")
     if evaluation.alignment_correlation is not None:

@@ -78,7 +78,7 @@ def _fill(
         if image.shape[1:] != pixels.shape[2:]:
             raise InputError(
                 f"images differ in size: {str(first)!r} is {_size(pixels)} and {str(items[position])!r} is "
-                f"{_size(image)}; give a size (--size, of a figure --set size=…) to resize all to"
+                f"{_size(image)}; give a size to bring all to (--size, for figures --set size=…)"
             )
         if len(image) > pixels.shape[1]:
             pixels = np.repeat(pixels, len(image), axis=1)  # all were grey so far: at most once

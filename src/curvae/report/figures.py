@@ -28,7 +28,7 @@ def sweep_conditions(summary: Summary) -> Sequence[tuple[str, str]]:
     everywhere = [*trained, measured]
     return (
         ("scale", f"{summary['scale']} ({_changed(summary['changes']) or 'nothing changed'})"),
-        ("data", f"{training['data']}; {summary['test_points']:,} held-out data measured"),
+        ("data", f"{training['data']}; {summary['test_points']:,} held-out samples measured"),
         ("network", f"{training['network']}, width × {training['width']:g}"),
         ("training", f"{training['steps']:,} steps of {training['batch_size']}, learning rate {training['lr']:g}"),
         ("precision", f"{training['precision']}{'-bit' * training['precision'].isdigit()}"),

@@ -103,7 +103,7 @@ def described(run: Run, one: Series) -> str:
     )
     if not len(one.held_out):
         return lines
-    return f"{lines}; dots: the first {min(HELD_OUT, int(run.data.get('test', HELD_OUT))):,} held-out data"
+    return f"{lines}; dots: the first {min(HELD_OUT, int(run.data.get('test', HELD_OUT))):,} held-out samples"
 
 
 def term_colour(name: str) -> str:

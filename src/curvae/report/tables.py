@@ -74,7 +74,7 @@ def objective_rows(measured: Sequence[Evaluated]) -> list[Row]:
         )
         for label, note, chosen in rows
     ]
-    return [*found, Row("held-out data", tuple(f"{evaluation.data:,}" for _, evaluation in measured))]
+    return [*found, Row("held-out samples", tuple(f"{evaluation.data:,}" for _, evaluation in measured))]
 
 
 def measure_rows(measured: Sequence[Evaluated]) -> list[Row]:

@@ -113,7 +113,7 @@ def conditions(summary: Summary) -> tuple[tuple[str, str], ...]:
     wide = "" if config["paper_width"] is None else f", the paper's networks × {config['paper_width']:g}"
     return (
         ("scale", config["scale"]),
-        ("data", f"{config['data']}; {config['points']:,} held-out data measured"),
+        ("data", f"{config['data']}; {config['points']:,} held-out samples measured"),
         (
             "networks",
             f"perceptrons with layers of {' and '.join(map(str, config['hidden']))}{wide}; d = {config['latents']}",
