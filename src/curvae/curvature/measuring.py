@@ -75,8 +75,8 @@ def log_determinant(
     variance is $2\sum_{i\ne j}L_{ij}^2$, which the terms $w_i(Lw)_i$ tell by how they vary from probe to probe. It is
     counted as if the probes were independent, so that the interval is too wide where colours help. For the deflated
     part the variance is bounded by $2\|\log(I+N/\beta)\|_F^2$. All samples of a batch take the same steps and have the
-    same colours. Where there are as many products as latents, all columns of T are pushed, and the value is exact: signs
-    of few latents are often the same for all probes, which then tell nothing of how far off they are.
+    same colours. Where there are as many products as latents, all columns of T are pushed, and the value is exact:
+    signs of few latents are often the same for all probes, which then tell nothing of how far off they are.
 
     **What to expect.** With $a_i=\log(1+m_i/\beta)$ and p probes the relative error is $\sqrt{2\sum a_i^2/p}/\sum a_i$,
     $\sqrt{2/(pn)}$ for n eigenvalues above β and without places; deflation takes the r largest out of the upper sum, r
