@@ -297,6 +297,32 @@ def test_no_more_products_than_allowed(products: int, decay: float, seed: int) -
     assert found.products <= products
 
 
+@pytest.mark.parametrize("shape", [(1,), (3,), (2, 1, 1), (2, 2, 2), (8,)])
+@pytest.mark.parametrize("outputs", [1, 2, 9])
+def test_few_latents_are_exact(shape: tuple[int, ...], outputs: int, seed: int) -> None:
+    latents = math.prod(shape)
+    for number in range(20):  # for signs that are the same in all probes, by chance
+        root = torch.randn(outputs, latents, dtype=torch.float64)
+        of = _products(root, 2)
+        found = estimate(of, Waves(of.like, shape), BETA, 8, torch.Generator().manual_seed(20 * seed + number))
+        torch.testing.assert_close(found.value, torch.full((2,), _truth(root, BETA), dtype=torch.float64))
+        density = (found.weights * (found.nodes / BETA).log1p()).sum((-1, -2))
+        torch.testing.assert_close(density * latents, found.value)
+        assert bool((found.error < 1e-9 * found.value).all())
+        assert found.products <= 8
+
+
+@pytest.mark.parametrize("beta", [1e-8, 1e-2, 1e6])
+def test_the_error_of_few_latents_is_what_their_type_leaves(beta: float, seed: int) -> None:
+    sizes = torch.logspace(2, -6, 7, dtype=torch.float64)
+    left, right = (torch.linalg.qr(torch.randn(size, 7, dtype=torch.float64))[0] for size in (9, 7))
+    root = (left * sizes @ right.mT).float()
+    found = estimate(_products(root), Waves(torch.zeros(1, 7), (7,)), beta, 8, None)
+    assert abs(float(found.value) - float((torch.linalg.svdvals(root.double()) ** 2 / beta).log1p().sum())) <= float(
+        found.error
+    )
+
+
 def test_a_diverged_sample_hurts_nobody_else(seed: int) -> None:
     decoder, z = nn.Linear(6, 9), torch.randn(3, 6)
     z[1] = torch.nan

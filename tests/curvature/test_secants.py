@@ -362,3 +362,27 @@ def test_noise_that_depends_on_the_latents_is_refused_for_that(seed: int) -> Non
     mixing = nn.Sequential(nn.Linear(LATENTS, 5), nn.Dropout(0.5))
     with pytest.raises(InputError, match="mixes the samples of a batch"):
         Differences(lambda z: mixing(z - z.mean(0)), z)
+
+
+def test_noise_that_a_first_use_does_not_show_is_noticed(seed: int) -> None:
+    """Dropout that by chance drops nothing in the first batch has one mask in all passes later, too."""
+    decoder = nn.Sequential(nn.Linear(LATENTS, 6), nn.Dropout(0.02), nn.Linear(6, 5))
+    z = torch.randn(8, LATENTS)
+
+    def differ() -> bool:
+        one, half = torch.full((8, LATENTS, 1), 0.1), torch.arange(0, 8, 2)
+        move = Differences(decoder, z)
+        return not torch.allclose(move(one[half], half), move(one)[half])
+
+    first = next(number for number in range(1000) if _keeps_everything(decoder[1], number))
+    torch.manual_seed(first)
+    assert not differ()
+    torch.manual_seed(seed)
+    assert not any(differ() for _ in range(20))
+    decoder[1].p = 0.5  # one that is raised later
+    assert not any(differ() for _ in range(20))
+
+
+def _keeps_everything(dropout: nn.Module, seed: int) -> bool:
+    torch.manual_seed(seed)
+    return bool((dropout(torch.ones(8, 6)) > 0).all())

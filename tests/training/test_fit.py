@@ -670,6 +670,36 @@ def test_an_objective_without_beta_cannot_warm_up(x: np.ndarray, tmp_path: Path)
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(("own", "rising"), [(0.0, {0.0}), (0.4, {0.1, 0.2, 0.3, 0.4})])
+def test_beta_rises_to_the_objectives_own(own: float, rising: set[float], x: np.ndarray) -> None:
+    """Also where a configuration cannot say it."""
+
+    class Noted(objectives.BetaVAE):
+        def __call__(self, *given: Any) -> Any:
+            betas.append(self.beta)
+            return super().__call__(*given)
+
+    betas: list[float] = []
+    fit(net(posteriors.Diagonal()), x, Noted(own), steps=6, beta_warmup=4, **CPU)
+    assert {round(beta, 9) for beta in betas} == rising
+
+
+def test_an_objective_that_hides_its_beta_cannot_warm_up(x: np.ndarray, tmp_path: Path) -> None:
+    class Hidden:
+        def __init__(self, weight: float) -> None:
+            self.weight = weight
+
+        def __call__(self, model: Any, x: torch.Tensor, generator: torch.Generator | None = None) -> Any:
+            return objectives.GRAE(self.weight)(model, x, generator)
+
+        def with_beta(self, beta: float) -> Any:
+            return Hidden(beta)
+
+    with pytest.raises(InputError, match="beta_warmup is 1 but the objective's beta is None; give it the number"):
+        fit(net(), x, Hidden(5.0), steps=2, beta_warmup=1, out=tmp_path / "run", **CPU)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_hostile_folder_runs_nothing(x: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever its files name, code is only run when the caller names it."""
     run = fit(net(), x, objectives.GRAE(0.2), steps=2, out=tmp_path / "run", **CPU)

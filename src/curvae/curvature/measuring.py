@@ -10,6 +10,7 @@ from scipy.special import stdtrit
 from curvae._checks import positive, positive_int
 from curvae._precision import full_precision
 from curvae._random import stream
+from curvae._rank import NOISE, finite_or_zero
 from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 from curvae.curvature.deflation import Deflation, Products, deflation
@@ -74,7 +75,8 @@ def log_determinant(
     variance is $2\sum_{i\ne j}L_{ij}^2$, which the terms $w_i(Lw)_i$ tell by how they vary from probe to probe. It is
     counted as if the probes were independent, so that the interval is too wide where colours help. For the deflated
     part the variance is bounded by $2\|\log(I+N/\beta)\|_F^2$. All samples of a batch take the same steps and have the
-    same colours.
+    same colours. Where there are as many products as latents, all columns of T are pushed, and the value is exact:
+    signs of few latents are often the same for all probes, which then tell nothing of how far off they are.
 
     **What to expect.** With $a_i=\log(1+m_i/\beta)$ and p probes the relative error is $\sqrt{2\sum a_i^2/p}/\sum a_i$,
     $\sqrt{2/(pn)}$ for n eigenvalues above β and without places; deflation takes the r largest out of the upper sum, r
@@ -111,6 +113,8 @@ def estimate(
     of: Products, waves: Waves, beta: float, products: int, generator: torch.Generator | None
 ) -> LogDeterminant:
     """As :func:`log_determinant`, of any T."""
+    if of.like.shape[1] <= products:
+        return _exact(of, beta)
     run = _Run(of, waves, beta, products, stream(generator))
     if waves.channels > 1:
         run.align()
@@ -129,6 +133,25 @@ def estimate(
     rest = rest + _ROUNDING * torch.finfo(of.like.dtype).eps * value.abs()
     made, nodes = products - run.left, spectrum(first.matrix[..., : first.depth])
     return LogDeterminant(value, chance + rest, standard, rest, made, *nodes)
+
+
+def _exact(of: Products, beta: float) -> LogDeterminant:
+    """From all columns of T."""
+    samples, latents = of.like.shape
+    units = torch.eye(latents, dtype=of.like.dtype, device=of.like.device).expand(samples, -1, -1)
+    root = torch.cat([of.push(some).flatten(1, -2) for some in units.split(4, -1)], -1)
+    root, broken = finite_or_zero(root.double())
+    sizes = torch.linalg.svdvals(root)
+    noise = NOISE * torch.finfo(of.like.dtype).eps * sizes[:, :1]  # what rounding leaves of a zero
+    sizes = torch.where(sizes <= noise, 0.0, sizes)
+    logs = (sizes.square() / beta).log1p()
+    value = logs.sum(-1).masked_fill(broken, torch.nan)
+    unsure = (((sizes + noise).square() / beta).log1p() - logs).sum(-1)
+    rest = unsure + _ROUNDING * torch.finfo(of.like.dtype).eps * value
+    nodes = torch.nn.functional.pad(sizes.square(), (0, latents - sizes.shape[1]))
+    nodes = nodes.masked_fill(broken.unsqueeze(-1), torch.nan).unsqueeze(1)
+    weights = torch.full_like(nodes, 1 / latents)
+    return LogDeterminant(value, rest, torch.zeros_like(value), rest, latents, nodes, weights)
 
 
 @dataclass

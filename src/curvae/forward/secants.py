@@ -79,9 +79,10 @@ class Differences:
             self._noise.rewind()
             self._plain = True
             self.eta = self._under(statistics, z)
+        draws = self._noise.drawn()  # asked each time: values need not show it, as where a dropout drops nothing
         statistics.update_running(statistics.seen)
         self._seen = statistics.seen
-        self._follows_part = self._look()
+        self._follows_part = self._look() and not draws
 
     @one_at_a_time(derivatives=False)
     def __call__(

@@ -40,7 +40,7 @@ from curvae.training.job import Job, Outcome
 from curvae.training.logs import Logs, logger_of
 from curvae.training.module import Training
 from curvae.training.progress import Bar
-from curvae.training.schedule import beta_at, learning_rate
+from curvae.training.schedule import learning_rate, warmed
 from curvae.training.snapshots import Snapshots
 from curvae.training.stopping import EarlyStop
 from curvae.training.trial import typed
@@ -110,7 +110,7 @@ def _module(job: Job, optimizer: torch.optim.Optimizer, average: WeightAverage |
 
     def warming(step: int) -> Objective:
         # the objective itself when β has risen
-        return objective.with_beta(beta_at(config, step)) if step < config.beta_warmup else objective  # type: ignore
+        return warmed(objective, config, step) if step < config.beta_warmup else objective
 
     return Training(
         job.model,

@@ -12,6 +12,8 @@ from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
+from curvae._checks import is_finite, shown
+from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset, absolute
 from curvae.data.notes import note
@@ -256,6 +258,12 @@ def _tried(config: RunConfig, model: Autoencoder, dataset: Dataset, handed: Hand
     if config.beta_warmup and not hasattr(objective, "with_beta"):
         raise InputError(
             f"beta_warmup is {config.beta_warmup} but the objective, {objective}, has no with_beta(beta); leave it out"
+        )
+    own = getattr(objective, "beta", None)
+    if config.beta_warmup and not is_finite(own.item() if isinstance(own, Tensor) and own.numel() == 1 else own):
+        raise InputError(
+            f"beta_warmup is {config.beta_warmup} but the objective's beta is {shown(own)}; give it the number that "
+            "β rises to, or leave the warm-up out"
         )
     # these have outputs of another shape than their data, and refuse wrong ones themselves
     others = isinstance(getattr(objective, "likelihood", None), Categorical | Masked | Mixed | SizeFactors)

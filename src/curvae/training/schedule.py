@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from curvae.objectives import Objective
 from curvae.runs import RunConfig
 
 
@@ -27,6 +28,18 @@ def learning_rate(config: RunConfig, step: int) -> float:
         return config.lr
     done = (step - config.warmup) / (config.steps - config.warmup)
     return config.lr * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def warmed(objective: Objective, config: RunConfig, step: int) -> Objective:
+    """The objective of the update after so many steps of ``beta_warmup``: at its share of the objective's own β.
+
+    Example:
+        >>> from curvae.objectives import BetaVAE
+        >>> warmed(BetaVAE(8.0), RunConfig(data="mnist", beta_warmup=4), 0).beta
+        2.0
+    """
+    share = min(1.0, (step + 1) / config.beta_warmup)
+    return objective.with_beta(float(objective.beta) * share)  # type: ignore
 
 
 def beta_at(config: RunConfig, step: int) -> float:

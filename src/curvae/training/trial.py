@@ -18,7 +18,7 @@ from curvae.objectives import Objective, Terms
 from curvae.runs import RunConfig
 from curvae.runs.checks import cure
 from curvae.training.module import at_its_conditions
-from curvae.training.schedule import beta_at
+from curvae.training.schedule import warmed
 
 _NLL = "nll"
 _TRIED = 4
@@ -51,7 +51,7 @@ def try_out(config: RunConfig, model: Autoencoder, objective: Objective, dataset
     at, x = at_its_conditions(model, typed(dataset.half()[_some(objective, dataset)], config))
     try:
         with deployed(model):
-            first = objective.with_beta(beta_at(config, 0)) if config.beta_warmup else objective  # type: ignore
+            first = warmed(objective, config, 0) if config.beta_warmup else objective
             terms = first(at, x, torch.Generator())
             if not isinstance(terms, Terms):
                 raise InputError(
