@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent.parent / "results"
+OTHER = "the conclusion is no longer what was measured: write another"
+"""What an assertion says under a sentence that results have to bear out."""
 
 
 @cache

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from _numbers import RESULTS, num, percent, read, side, significant, span, table
+from _numbers import OTHER, RESULTS, num, percent, read, side, significant, span, table
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
@@ -18,7 +18,6 @@ LONG = 10_000
 """n of the runs that count as long."""
 _TRUE, _AXES, _OPTIMUM = "to_true_latents", "to_principal_axes", "to_elbo_optimum"
 _GUARDS = {"-guard-off": "none", "": "the paper's", "-guard-all": "and the decoder's"}
-OTHER = "the conclusion is no longer what was measured: write another"
 
 
 def summary(figure: str) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import _bench
-from _numbers import num, read, span, table
-from _uniqueness import NUS, OTHER, angle, degrees, exponent, one_w, summary
+from _numbers import OTHER, num, read, span, table
+from _uniqueness import NUS, angle, degrees, exponent, one_w, summary
 
 _FREED = {"neither": "neither freed", "means": "means freed", "variances": "variances freed", "both": "both"}
 

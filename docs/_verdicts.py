@@ -158,15 +158,17 @@ def longer(summary: dict[str, Any]) -> Judged:
     return text, PARTLY if close and times <= _TIMES_REAL else NOT_SHOWN
 
 
-def digits(found: dict[str, Any]) -> Judged:
+def digits(found: dict[str, Any], way: str = "GRAE≈, one column") -> Judged:
     """The same of digits after long training, at one β: are the distances of GRAE≈ within the intervals of zero?"""
     ways, real = found["ways"], found["frechet"]["of_training_images"]
-    less = [ways["GRAE≈, one column"]["less_reference"][key] for key in ("frechet_prior", "frechet_mixture")]
+    less = [ways[way]["less_reference"][key] for key in ("frechet_prior", "frechet_mixture")]
     times = ways["β-VAE"]["frechet_prior"]["value"] / real
     text = (
         f"minus the β-VAE's: {interval(less[0], 0)} with z from the prior, {interval(less[1], 0)} with z from a "
         f"mixture; the β-VAE's own distance is {num(times, 1)} times that of real images"
     )
+    if drawn := ways["β-VAE"].get("frechet_reconstruction"):
+        text += f", that of its reconstructions {num(drawn['value'] / real, 1)}"
     return text, NOT_SHOWN if times > _TIMES_REAL else _of(
         sum(part["low"] < 0 < part["high"] for part in less), len(less)
     )
@@ -284,14 +286,18 @@ def verdicts() -> list[tuple[str, str, str, list[str], str]]:
     betas = listed([f"{beta:g}" for beta in summary["betas"]])
     text, verdict = longer(summary)
     found.append((f"{name}, longer", f"{claim} (β {betas})", text, provenance(summary), verdict))
-    long = read("long/distances.json")
-    text, verdict = digits(long)
-    found.append((f"{name}, digits", f"{claim} (MNIST, one β)", text, _of_long_runs(long), verdict))
+    for place, what, way in (
+        ("long", "digits", "GRAE≈, one column"), ("long/eighth", "digits, wider", "GRAE≈, one column on 1/4"),
+    ):  # fmt: skip
+        long = read(f"{place}/distances.json")
+        text, verdict = digits(long, way)
+        claimed = f"{claim} (MNIST, one β; {way})"
+        found.append((f"{name}, {what}", claimed, text, _of_long_runs(long, way), verdict))
     return found
 
 
-def _of_long_runs(found: dict[str, Any]) -> list[str]:
-    seeds = len(found["ways"]["GRAE≈, one column"]["less_reference"]["seeds"])
+def _of_long_runs(found: dict[str, Any], way: str) -> list[str]:
+    seeds = len(found["ways"][way]["less_reference"]["seeds"])
     return [setting(found["setting"]), f"{seeds} seeds", _commits(found["runs"].values()), found["evaluated"]["device"]]
 
 
