@@ -283,7 +283,7 @@ BAD: list[tuple[str, list[object], str]] = [
     (NUMBERS, ["--likelihood", "masked:masked:gaussian"], "expected masked: once"),
     (NUMBERS, ["--likelihood", "masked:"], "likelihood is ''; expected gaussian"),
     (NUMBERS + ",1\n", [], "or train with --likelihood masked:gaussian"),
-    (NUMBERS + "inf,1\n", ["--likelihood", "mixed"], "row 40 has no finite number in column 'a'"),
+    (NUMBERS + "inf,1\n", ["--likelihood", "mixed"], "row 40 (counted from 0) has no finite number in column 'a'"),
     ("a,b\n" + "1.5,\n" * 40, ["--likelihood", "mixed"], "t has no value at all in column 'b'; leave it out"),
     ("a,b\n", ["--likelihood", "mixed"], "has no rows"),
     ("a;b\n" + "1;2\n" * 40, ["--likelihood", "mixed"], "separated by semicolons ('a;b'); separate them with commas"),

@@ -164,8 +164,8 @@ def _no_numbers(values: Any, name: str, column: str) -> InputError:
         return InputError(f"{name}: column {column!r} holds no numbers ({text.dtype}); {cure}")
     row = int(wrong.argmax())
     return InputError(
-        f"{name}: column {column!r} holds {shown(text.iloc[row])} in row {row} and no number in {wrong.sum()} of "
-        f"{len(wrong)} rows; write numbers there, or nothing where a value is missing, or {cure}"
+        f"{name}: column {column!r} holds {shown(text.iloc[row])} in row {row} (counted from 0) and no number "
+        f"in {wrong.sum()} of {len(wrong)} rows; write numbers there, or nothing where a value is missing, or {cure}"
     )
 
 
@@ -187,8 +187,8 @@ def _numbers(values: Any, names: list[str], chosen: list[int], name: str, missin
         gap = bool(np.isnan(table[row, column]))
         cure = ", or train with --likelihood masked:gaussian (masked: before any), which leaves gaps out" * gap
         raise InputError(
-            f"{name}: row {row} has no finite number in column {names[chosen[column]]!r}; fill it in, leave the column "
-            f"out with --drop{cure}"
+            f"{name}: row {row} (counted from 0) has no finite number in column {names[chosen[column]]!r}; "
+            f"fill it in, leave the column out with --drop{cure}"
         )
     if lost := lost_digits(picked, [names[number] for number in chosen]):
         note(f"{name}: {lost}")
