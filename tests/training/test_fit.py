@@ -684,6 +684,24 @@ def test_beta_rises_to_the_objectives_own(own: float, rising: set[float], x: np.
     assert {round(beta, 9) for beta in betas} == rising
 
 
+@pytest.mark.parametrize(
+    ("objective", "warmup", "logged"),
+    [(objectives.BetaVAE(3.0), 3, [1.0, 2.0, 3.0, 3.0]), (objectives.BetaVAE(3.0), 0, [3.0] * 4)],
+)
+def test_loggers_are_told_the_objectives_beta(
+    objective: objectives.BetaVAE, warmup: int, logged: list[float], x: np.ndarray
+) -> None:
+    settings = {"steps": 4, "log_every": 1, "beta_warmup": warmup, "logger": "csv"}
+    run = fit(net(posteriors.Diagonal()), x, objective, **settings, **CPU)
+    told = np.genfromtxt(run.path / "logs" / "csv" / "metrics.csv", delimiter=",", names=True)
+    np.testing.assert_allclose(told["beta"], logged)
+
+
+def test_loggers_are_told_no_beta_where_there_is_none(x: np.ndarray) -> None:
+    run = fit(net(), x, objectives.RAE(0.2), steps=2, logger="csv", **CPU)
+    assert "beta" not in (run.path / "logs" / "csv" / "metrics.csv").read_text().split("\n")[0]
+
+
 def test_an_objective_that_hides_its_beta_cannot_warm_up(x: np.ndarray, tmp_path: Path) -> None:
     class Hidden:
         def __init__(self, weight: float) -> None:

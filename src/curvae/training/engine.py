@@ -100,7 +100,7 @@ def _beside(job: Job, recorder: Recorder, checkpoints: Checkpoints, start: int) 
     if not job.writes:
         return []
     loggers = [*logger_of(job.run.config, job.run.path, start), *job.loggers]
-    logs = [Logs(loggers, recorder, job.run)] if loggers else []
+    logs = [Logs(loggers, recorder, job.run, job.objective)] if loggers else []
     bar = [] if job.console is None else [Bar(job.console, recorder, job.run.config.steps)]
     return [checkpoints, *logs, *bar, *([Steps(), *job.callbacks] if job.callbacks else [])]
 

@@ -11,9 +11,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger
 
 from curvae._extras import require
+from curvae.objectives import Objective
 from curvae.runs import Run, RunConfig
 from curvae.training.callbacks import Recorder
-from curvae.training.schedule import beta_at, learning_rate
+from curvae.training.schedule import beta_at, learning_rate, own_beta
 
 FOLDER = "logs"
 """Where a run's loggers by name write, in its folder."""
@@ -43,13 +44,14 @@ def logger_of(config: RunConfig, folder: Path, start: int) -> list[Logger]:
 
 
 class Logs(Callback):
-    """Hands every line of metrics to loggers as well, with the learning rate and β.
+    """Hands every line of metrics to loggers as well, with the learning rate and the objective's β, if it has one.
 
     A CSV file begins with the run's earlier lines, since its logger deletes an older file.
     """
 
-    def __init__(self, loggers: Sequence[Logger], recorder: Recorder, run: Run) -> None:
+    def __init__(self, loggers: Sequence[Logger], recorder: Recorder, run: Run, objective: Objective) -> None:
         self.loggers, self.recorder, self.config = loggers, recorder, run.config
+        self._beta = own_beta(objective)
         self._last = recorder.latest
         for logger in loggers:
             for line in run.metrics if isinstance(logger, CSVLogger) else ():
@@ -69,7 +71,9 @@ class Logs(Callback):
 
     def _log(self, logger: Logger, line: Mapping[str, Any]) -> None:
         step = line["step"]
-        settings = {"lr": learning_rate(self.config, step - 1), "beta": beta_at(self.config, step - 1)}
+        settings = {"lr": learning_rate(self.config, step - 1)}
+        if self._beta is not None:
+            settings["beta"] = beta_at(self.config, self._beta, step - 1)
         held_out = line.get("held_out")
         later = {} if held_out is None else {f"held_out/{name}": value for name, value in _named(held_out).items()}
         logger.log_metrics({**_named(line), **later, **settings}, step)

@@ -12,8 +12,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
-from curvae._checks import is_finite, shown
-from curvae._typing import Tensor
+from curvae._checks import shown
 from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset, absolute
 from curvae.data.notes import note
@@ -39,6 +38,7 @@ from curvae.training.launching import Launch
 from curvae.training.logs import check_logger
 from curvae.training.module import at_its_conditions
 from curvae.training.resume import changed, changes, last_checkpoint, steps_done
+from curvae.training.schedule import own_beta
 from curvae.training.several import check_shareable, follow, lead, leave, told
 from curvae.training.trial import fill_lazy, try_out, typed
 from curvae.training.widths import fit_widths, has_widths
@@ -259,10 +259,10 @@ def _tried(config: RunConfig, model: Autoencoder, dataset: Dataset, handed: Hand
         raise InputError(
             f"beta_warmup is {config.beta_warmup} but the objective, {objective}, has no with_beta(beta); leave it out"
         )
-    own = getattr(objective, "beta", None)
-    if config.beta_warmup and not is_finite(own.item() if isinstance(own, Tensor) and own.numel() == 1 else own):
+    if config.beta_warmup and own_beta(objective) is None:
+        given = shown(getattr(objective, "beta", None))
         raise InputError(
-            f"beta_warmup is {config.beta_warmup} but the objective's beta is {shown(own)}; give it the number that "
+            f"beta_warmup is {config.beta_warmup} but the objective's beta is {given}; give it the number that "
             "β rises to, or leave the warm-up out"
         )
     # these have outputs of another shape than their data, and refuse wrong ones themselves

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from curvae._checks import is_finite
+from curvae._typing import Tensor
 from curvae.objectives import Objective
 from curvae.runs import RunConfig
 
@@ -30,24 +32,36 @@ def learning_rate(config: RunConfig, step: int) -> float:
     return config.lr * 0.5 * (1 + math.cos(math.pi * done))
 
 
+def own_beta(objective: Objective) -> float | None:
+    """The number that an objective has as its β; None where it has none.
+
+    Example:
+        >>> from curvae.objectives import BetaVAE
+        >>> own_beta(BetaVAE(8.0)), own_beta(lambda model, x: None)
+        (8.0, None)
+    """
+    own = getattr(objective, "beta", None)
+    own = own.item() if isinstance(own, Tensor) and own.numel() == 1 else own
+    return float(own) if is_finite(own) else None
+
+
+def beta_at(config: RunConfig, beta: float, step: int) -> float:
+    """β of the update after so many steps: it rises linearly to the objective's in ``beta_warmup``.
+
+    Example:
+        >>> config = RunConfig(data="mnist", beta_warmup=4)
+        >>> [round(beta_at(config, 0.2, step), 3) for step in (0, 1, 3, 9)]
+        [0.05, 0.1, 0.2, 0.2]
+    """
+    return beta * min(1.0, (step + 1) / config.beta_warmup) if config.beta_warmup else beta
+
+
 def warmed(objective: Objective, config: RunConfig, step: int) -> Objective:
-    """The objective of the update after so many steps of ``beta_warmup``: at its share of the objective's own β.
+    """The objective, which has a β, of the update after so many steps of ``beta_warmup``.
 
     Example:
         >>> from curvae.objectives import BetaVAE
         >>> warmed(BetaVAE(8.0), RunConfig(data="mnist", beta_warmup=4), 0).beta
         2.0
     """
-    share = min(1.0, (step + 1) / config.beta_warmup)
-    return objective.with_beta(float(objective.beta) * share)  # type: ignore
-
-
-def beta_at(config: RunConfig, step: int) -> float:
-    """β of the update after so many steps: it rises linearly to ``beta`` in ``beta_warmup``, from a first fraction on.
-
-    Example:
-        >>> config = RunConfig(data="mnist", beta=0.2, beta_warmup=4)
-        >>> [round(beta_at(config, step), 3) for step in (0, 1, 3, 9)]
-        [0.05, 0.1, 0.2, 0.2]
-    """
-    return config.beta * min(1.0, (step + 1) / config.beta_warmup) if config.beta_warmup else config.beta
+    return objective.with_beta(beta_at(config, own_beta(objective), step))  # type: ignore
