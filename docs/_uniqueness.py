@@ -312,6 +312,22 @@ def free_guard_table() -> str:
     return table(["ν, Σ", *heads], rows)
 
 
+def unguarded(nu: str, family: str) -> str:
+    """Figure 6 without the guard and with it: the share of the long runs within 2° of the true latents."""
+    shares = [panel("fig6", nu, family, guard=guard)[_TRUE]["converged"]["within"] for guard in ("-guard-off", "")]
+    assert shares[0]["low"] > shares[1]["high"], OTHER
+    return f"{share(shares[0])} in place of {share(shares[1])}"
+
+
+def unguarded_full() -> str:
+    """The full family's medians without the guard, over ν."""
+    found = [panel("fig6", nu, "full", guard="-guard-off")[_TRUE] for nu in NUS]
+    assert max(map(uniform, found)) < 1e-3, OTHER
+    medians = [each["converged"]["median_abs"]["value"] for each in found]
+    assert max(medians) < 15, OTHER
+    return f"{angle(min(medians))} to {angle(max(medians))}"
+
+
 def longest(figure: str, nu: str, family: str, columns: str = "orthogonal", target: str = _TRUE) -> str:
     """Median |angle| of the longest runs."""
     found = panel(figure, nu, family, columns)[target]["median_abs_by_n"]

@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from curvae.files import write_atomic
@@ -62,6 +63,7 @@ def models_in_rows(axes: Axes, models: Mapping[str, Any], key: str, reference: s
     if models[reference][key]["mean"] is not None:
         axes.axvline(models[reference][key]["mean"], color="0.5", linestyle=":", linewidth=1)
     axes.set_yticks([-row for row in range(len(models))], list(models), fontsize=8)
+    axes.xaxis.set_major_locator(MaxNLocator(3))
 
 
 def log_axis(axes: Axes, values: Sequence[float | int], **style: Any) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from curvae.reproduce.drawing import log_axis, models_in_rows, plain
 from curvae.reproduce.sweep.faces import CHALLENGER, REFERENCE
@@ -101,7 +100,6 @@ def ablation(found: Mapping[str, Any]) -> Figure:
     for at, (key, title) in zip(axes, _ABLATION, strict=True):
         plain(at).set_title(title, fontsize=9)
         models_in_rows(at, models, key, found["reference"])
-        at.xaxis.set_major_locator(MaxNLocator(3))
     several = len(found["seeds"]) > 1
     drawn = "dots: seeds; bars: their means" if several else "one seed"
     figure.suptitle(f"β = {found['beta']:g}; {drawn}; dotted: {found['reference']}", fontsize=9)
