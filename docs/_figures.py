@@ -167,6 +167,23 @@ def gaps_table() -> str:
     return table(head, rows)
 
 
+def wider_curves() -> str:
+    """The gaps at one β with networks twice as wide, as shares of (7), beside those of the figure."""
+    summary, own = read("fig3/eighth/summary.json"), read("fig3/summary.json")
+    (beta,), at = summary["betas"], own["betas"].index(summary["betas"][0])
+
+    def share(found: dict[str, Any], index: int, gap: str) -> str:
+        gaps, values = found["gaps"][-1][gap][index], found["objectives"][-1]["taylor"][index]
+        return interval(gaps, 1, 100 / values["value"]) + " %"
+
+    parts = [
+        f"{gap} is {share(summary['blocks']['1'], 0, gap)} of (7), not {share(own['blocks']['1'], at, gap)}"
+        for gap in ("(7) − (13)", "(2) − (7)")
+    ]
+    wider = width(summary["config"]["training"]["width"])
+    return f"With networks × {wider} (β = {beta:g}, diagonal Σ, seed 0, `results/fig3/eighth`) {' and '.join(parts)}."
+
+
 def family_share() -> str:
     """What part of (7) − (13) is the price of the diagonal family, at β = 0.2."""
     summary = curves_summary()
