@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 # what the tables and the help are written with, for streams that cannot show it
 _PLAIN = {
@@ -30,6 +31,13 @@ def console(*, stderr: bool = True) -> Console:
     from rich.console import Console  # of an extra: plain text needs none
 
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def print_table(table: Table) -> None:
+    """Print on stdout, whole: what a column has no room for goes on in the next line, and no digit is left out."""
+    for column in table.columns:
+        column.overflow = "fold"
+    console(stderr=False).print(table)
 
 
 def show_everything() -> None:

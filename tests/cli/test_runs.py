@@ -50,6 +50,7 @@ def test_the_list(folder: Path, curvae: Curvae) -> None:
     shown = curvae("runs", folder)
     assert shown.code == 0
     assert all(word in shown.stdout for word in ("stopped", "finished", "damaged", "5 of 10"))
+    assert f"damaged: {damaged['error']}" in shown.stdout.splitlines()  # whole, with the name of the file
 
 
 def test_a_run_that_is_held_is_being_trained(folder: Path, curvae: Curvae) -> None:
@@ -79,6 +80,22 @@ def test_several_runs_are_one_table(run: Path, tmp_path: Path, curvae: Curvae) -
     assert shown.code == 0
     assert all(f" {name} " in shown.stdout for name in ("run", "other"))
     assert f"{alone['beta_vae']['mean']:.5g}" in shown.stdout
+
+
+def test_no_digit_of_several_runs_is_cut_off(
+    run: Path, tmp_path: Path, curvae: Curvae, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ["other", "a-run-with-a-long-name-" + "x" * 80, "third", "fourth"]
+    others = [Path(shutil.copytree(run, tmp_path / name)) for name in names]
+    found = curvae("evaluate", run, "--json", "--limit", "4").json
+    shown = curvae("evaluate", run, *others, "--limit", "4").stdout
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert shown.count(f"{found['gap']['mean']:.5g} ± {found['gap']['se']:.2g}") == 5
+    listed = curvae("runs", tmp_path).stdout
+    assert "…" not in listed
+    assert listed.count("x") >= 80
 
 
 def test_one_bad_run_of_several_costs_no_work(run: Path, tmp_path: Path, curvae: Curvae) -> None:

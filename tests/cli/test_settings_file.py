@@ -1,5 +1,6 @@
 """Options in a YAML file: read like the command line, printed so that they read back to the same run."""
 
+import inspect
 import json
 from collections.abc import Callable
 from dataclasses import asdict, fields
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
+from curvae.cli import train as train_command
 from curvae.cli.settings_file import read_settings, write_settings
 from curvae.runs import Run, RunConfig
 
@@ -39,7 +41,7 @@ def test_every_field_reads_back_whatever_its_value() -> None:
         encoder_weight=1e-12, lr=3e-05, beta=1e22, compile=True, precision="32", likelihood="gaussian:1e-3", seed=2**62,
     )  # fmt: skip
     assert {f.name for f in fields(RunConfig)} | {"out"} <= {*asdict(config), "out"}
-    text = write_settings(asdict(config))
+    text = write_settings({name: value for name, value in asdict(config).items() if name != "condition_size"})
     assert RunConfig.from_json(_read(text)) == config
     assert yaml.safe_load(text)["lr"] == config.lr  # other readers see the same numbers
 
@@ -68,6 +70,21 @@ def _read(text: str, folder: Path | None = None) -> dict[str, Any]:
 )  # fmt: skip
 def test_values_are_read_as_on_the_command_line(text: str, found: dict[str, Any], tmp_path: Path) -> None:
     assert _read(text, tmp_path) == found
+
+
+def test_every_option_of_the_command_line_may_stand_in_the_file(curvae: Curvae, vectors: Path, tmp_path: Path) -> None:
+    values = {"batch_fraction": "1/4", "shared": True, "structure": "diagonal", "estimator": "columns:1"}
+    names = set(inspect.signature(train_command).parameters) - {"config", "resume", "trust", "print_config", "as_json"}
+    text = "\n".join(f"{'set' if name == 'model_set' else name}: {values.get(name, '')}" for name in sorted(names))
+    assert _read(text, tmp_path) == {"batch_fraction": "1/4", "shared": True} | _read(
+        "structure: diagonal\nestimator: columns:1", tmp_path
+    ) | {"model_set": {}}
+    (tmp_path / "run.yaml").write_text(f"data: {vectors}\nlatents: 2\nbatch_fraction: 1/4\n")
+    printed = curvae("train", "--config", tmp_path / "run.yaml", "--print-config").stdout
+    assert yaml.safe_load(printed)["estimator"] == "fraction:1/4:exact"
+    (tmp_path / "run.yaml").write_text(f"data: {vectors}\nlatents: 2\nshared: true\n")
+    printed = curvae("train", "--config", tmp_path / "run.yaml", "--print-config").stdout
+    assert yaml.safe_load(printed)["structure"] == "shared:diagonal"
 
 
 def test_the_command_line_wins_over_the_file(curvae: Curvae, vectors: Path, tmp_path: Path) -> None:
@@ -103,7 +120,10 @@ BAD: list[tuple[str | bytes | Callable[[Path], object], str]] = [
     ("batch-size: 3", "has 'batch-size', which is not an option; did you mean batch_size?"),
     ("objectiv: grae", "did you mean objective?"),
     ("model_set: {a: 1}", "'model_set', which is not an option"),
-    ("resume: true", "'resume', which is not an option"),
+    ("resume: true", "has 'resume'; say --resume on the command line"),
+    ("print-config: true", "has 'print-config'; say --print-config on the command line"),
+    ("condition_size: 3", "'condition_size', which is not an option"),
+    ("shared: 2", "shared is '2'; expected true or false"),
     ("[1]: 2", "run.yaml"),
     ("beta: many", "beta is 'many'; expected a number"),
     ("beta: nan", "beta is nan"),
@@ -150,3 +170,5 @@ def test_what_a_model_decides_is_left_open(curvae: Curvae, vectors: Path) -> Non
     values = yaml.safe_load(printed)
     assert (values["latents"], values["structure"], values["set"]) == (None, None, {"a": "1"})
     assert json.dumps(values)
+    options = ("--data", vectors, "--model", "net.py:build", "--shared")
+    assert yaml.safe_load(curvae("train", *options, "--print-config").stdout)["structure"] == "shared:diagonal"

@@ -37,6 +37,15 @@ def test_what_is_kept_or_has_nothing_to_keep(x: np.ndarray) -> None:
     assert lost_digits(x) is None
 
 
+@pytest.mark.parametrize("scale", [1e-45, 1e-60, 1e-200])
+def test_numbers_too_small_for_it(scale: float) -> None:
+    found = lost_digits(scale * X)
+    assert found is not None
+    assert found.startswith("column 0 has values near")
+    assert found.endswith("; express it in a smaller unit")
+    assert lost_digits(1e-30 * X) is None
+
+
 def test_the_command_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     x = X + np.array([0, 1e9, 0])
     x[3, 1] = np.nan

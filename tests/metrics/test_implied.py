@@ -174,5 +174,5 @@ def test_latents_of_several_axes_are_refined() -> None:
 @pytest.mark.usefixtures("as_shipped")
 @pytest.mark.parametrize("refine", [-1, True, 1.5])
 def test_steps_are_a_whole_number(refine: object) -> None:
-    with pytest.raises(InputError, match="refine is"):
+    with pytest.raises(InputError, match="refine is .*; expected a whole number >= 0"):
         Implied(model(), 0.3, refine=refine)  # type: ignore[arg-type]

@@ -82,7 +82,7 @@ def test_evaluation_is_kept(copy: Run) -> None:
 def test_damaged_evaluation(name: str, copy: Run) -> None:
     test_evaluation_is_kept(copy)
     (copy.path / name).write_bytes((copy.path / name).read_bytes()[:50])
-    with pytest.raises(InputError, match=name):
+    with pytest.raises(InputError, match=rf"{name}.*run curvae evaluate again"):
         _ = copy.evaluation
 
 

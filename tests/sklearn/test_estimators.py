@@ -95,6 +95,24 @@ def test_a_fit_that_fails_leaves_the_estimator_as_it_was() -> None:
     np.testing.assert_array_equal(model.transform(x), codes)
 
 
+@pytest.mark.parametrize("kind", [GRAE, BetaVAE])
+def test_a_fitted_model_keeps_what_it_was_trained_with(kind: type) -> None:
+    x = _blob()
+    model = kind(**SMALL, beta=1.0).fit(x)
+
+    def found() -> list[np.ndarray]:
+        return [model.posterior(x).covariance, model.score_samples(x), model.sample(3, 0)]
+
+    before = found()
+    with pytest.raises(InputError, match="beta is 0; expected a finite number > 0"):
+        kind(**SMALL, beta=0).fit(x)
+    model.set_params(beta=0.01)
+    for now, then in zip(found(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    model.partial_fit(x)  # trains on with what is said now
+    assert abs(model.score(x) - before[1].mean()) > 1
+
+
 def test_a_partial_fit_that_is_stopped_leaves_the_weights_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     x, model = _blob(), GRAE(**SMALL, batch_size=20).fit(_blob())
     codes = model.transform(x)
@@ -359,6 +377,9 @@ def test_binary_and_mixed_columns() -> None:
         ({"likelihood": "poisson", "size_factors": "column"}, np.zeros((9, 3)), "the size factors; expected finite"),
         ({"likelihood": Mixed([(Gaussian(), 2)])}, _blob(), "X has 4 columns but Mixed"),
         ({"hidden_layer_sizes": (8, 0)}, _blob(), "a hidden layer's size is 0"),
+        ({"hidden_layer_sizes": None}, _blob(), "hidden_layer_sizes is None; expected sizes"),
+        ({"condition": 1.5}, _blob(), "condition has 1.5; expected names or positions"),
+        ({}, 1e-200 * _blob(), "column 0 has values near .*; express it in a smaller unit"),
         ({"steps": 0}, _blob(), "steps is 0; expected"),
         ({"likelihood": 3}, _blob(), "likelihood is 3; expected a name"),
         ({"device": "tpu"}, _blob(), "device is 'tpu', which PyTorch does not find here"),

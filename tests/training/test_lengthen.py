@@ -157,6 +157,8 @@ def test_what_makes_another_training_is_refused_still(configure: Configure, tmp_
     train(config, tmp_path / "run")
     with pytest.raises(InputError, match=r"another configuration: lr 0\.5 \(was 0\.01\); leave"):
         train(replace(config, steps=20, lr=0.5), tmp_path / "run", resume=True)
+    with pytest.raises(InputError, match=r"init_from a \(was none\), clip 1\.0 \(was none\); leave"):
+        train(replace(config, init_from="a", clip=1.0), tmp_path / "run", resume=True)
     document = json.loads((tmp_path / "run" / "config.json").read_text())
     document["config"]["beta"] = 0.9
     (tmp_path / "run" / "config.json").write_text(json.dumps(document))

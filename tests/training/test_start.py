@@ -106,7 +106,8 @@ def test_what_cannot_be_started_from_is_refused_and_no_folder_is_made(configure:
         return str(caught.value)
 
     assert "networks are other ones" in refusal(init_from=where, width=0.04)
-    assert "networks are other ones" in refusal(init_from=where, latents=3)
+    assert "networks are other ones" in (said := refusal(init_from=where, latents=3))
+    assert said.endswith("train with its network, width and latents, on data of its shape")
     assert "holds no finished model" in refusal(init_from=str(tmp_path / "nowhere"))
     (tmp_path / "first" / "model.safetensors").write_bytes(b"damaged")
     assert "is damaged" in refusal(init_from=where)

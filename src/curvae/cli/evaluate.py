@@ -18,7 +18,7 @@ from curvae.cli import options
 from curvae.cli.group import fail
 from curvae.cli.own import Code
 from curvae.cli.places import path
-from curvae.terminal import console
+from curvae.terminal import console, print_table
 
 if TYPE_CHECKING:
     from curvae.autoencoder import Autoencoder
@@ -83,9 +83,23 @@ def _print(runs: list[Path], measured: list[_Found], as_json: bool) -> None:
             for run, one in zip(runs, measured, strict=True)
         ]
         typer.echo(json.dumps({"runs": found} if len(runs) > 1 else found[0]))
+    elif len(runs) == 1:
+        print_table(_table(runs[0], measured[0]))
     else:
-        table = _table(runs[0], measured[0]) if len(runs) == 1 else side_by_side(runs, measured)
-        console(stderr=False).print(table)
+        above = os.path.commonpath([run.absolute().parent for run in runs])
+        _print_beside([os.path.relpath(run.absolute(), above) for run in runs], measured)
+
+
+def _print_beside(names: list[str], measured: list[_Found]) -> None:
+    """One table, or as many as it takes for the numbers to fit."""
+    where = console(stderr=False)
+    anything = where.options.update(max_width=10**6)
+    count = len(names)
+    while count > 1 and where.measure(_beside(names[:count], measured), options=anything).maximum > where.width:
+        count -= 1
+    print_table(_beside(names[:count], measured))
+    if names[count:]:
+        _print_beside(names[count:], measured[count:])
 
 
 def _keep(run: Run, found: _Found) -> str | None:
@@ -215,10 +229,9 @@ def _rows(found: _Found, several: bool) -> dict[str, Estimate]:
     }
 
 
-def side_by_side(runs: list[Path], measured: list[_Found]) -> Table:
-    """Several runs, a column each."""
-    above = os.path.commonpath([run.absolute().parent for run in runs])
-    names = [os.path.relpath(run.absolute(), above) for run in runs]
+def _beside(names: list[str], measured: list[_Found]) -> Table:
+    """The first runs, a column for each name."""
+    measured = measured[: len(names)]
     table = Table("", *names, title="held-out data, mean ± standard error")
     evaluations = [one.evaluation for one in measured]
     table.add_row("data", *(str(one.data) for one in evaluations))

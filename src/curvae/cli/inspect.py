@@ -16,7 +16,7 @@ from curvae.cli import options, using
 from curvae.cli.group import writing
 from curvae.cli.own import Code
 from curvae.cli.places import check_file, path
-from curvae.terminal import console
+from curvae.terminal import console, print_table
 
 
 def inspect(
@@ -124,7 +124,7 @@ def _print(found: Any, name: str) -> None:
     table = Table("", "", "", title=name, show_header=False)
     for row in rows(found):
         table.add_row(*row)
-    console(stderr=False).print(table)
+    print_table(table)
     for each in found.advice:
         value = f" ({shown(each.value)})" if each.value is not None else ""
         typer.echo(f"- {each.what}{value}: {each.reason}")

@@ -15,7 +15,7 @@ from typer import Argument
 
 from curvae.cli import options
 from curvae.cli.places import path
-from curvae.terminal import console, one_line
+from curvae.terminal import one_line, print_table
 
 if TYPE_CHECKING:
     from curvae.runs import Run
@@ -56,7 +56,10 @@ def runs(
     elif not found:
         typer.echo(f"there are no runs in {folder}", err=True)
     else:
-        console(stderr=False).print(_table(folder, found))
+        print_table(_table(folder, found))
+        for one in found:  # below, where there is room: the line names the file
+            if one.error:
+                typer.echo(f"{os.path.relpath(one.run, folder)}: {one_line(one.error)}")
 
 
 def _folders(folder: Path) -> Iterator[Path]:
@@ -103,7 +106,7 @@ def _table(folder: Path, found: list[Listed]) -> Table:
     for one in found:
         name = os.path.relpath(one.run, folder)
         if one.state == DAMAGED:
-            table.add_row(name, DAMAGED, one_line(one.error))
+            table.add_row(name, DAMAGED)
             continue
         best = "" if one.best is None else f"{one.best:.5g} at {one.best_step}"
         data = Path(one.data).name or one.data

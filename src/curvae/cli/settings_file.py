@@ -21,6 +21,11 @@ _NOTHING = ("", "null", "~")
 _FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 # called by the names of their options
 _OUT, _SET = "out", "set"
+# options that are no fields of a configuration: these become part of one, those are said anew each time
+_JOINED = {"batch_fraction": "str", "shared": "bool"}
+_SPOKEN = ("config", "resume", "trust", "print_config", "json")
+# a field that no option gives: it follows from the data
+_FOUND = "condition_size"
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -39,10 +44,13 @@ def read_settings(path: Path) -> dict[str, Any]:
     """
     from curvae.runs import RunConfig
 
-    kinds = {field.name: str(field.type) for field in dataclasses.fields(RunConfig)}
-    kinds = {_SET if name == "model_set" else name: kind for name, kind in kinds.items()} | {_OUT: "str"}
+    kinds = {field.name: str(field.type) for field in dataclasses.fields(RunConfig) if field.name != _FOUND}
+    kinds = {_SET if name == "model_set" else name: kind for name, kind in kinds.items()} | _JOINED | {_OUT: "str"}
     found = {}
     for name, value in _mapping(path).items():
+        if (spoken := name.replace("-", "_").strip("_")) in _SPOKEN:
+            option = "--" + spoken.replace("_", "-")
+            raise InputError(f"{path} has {shown(name)}; say {option} on the command line and take it out of the file")
         if name not in kinds:
             hint = nearest(name.replace("-", "_"), kinds) or f"; they are {', '.join(kinds)}"
             raise InputError(f"{path} has {shown(name)}, which is not an option{hint}")

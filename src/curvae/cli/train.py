@@ -210,7 +210,8 @@ class _Wanted:
     def left_to_the_model(self) -> list[str]:
         """What nobody chose and the model tells."""
         free = ("latents", "structure") if self.values.get("model") else ()
-        return [name for name in free if name not in self.values]
+        chosen = {*self.values, *(["structure"] if self.values.get("shared") else [])}
+        return [name for name in free if name not in chosen]
 
 
 def _wanted(given: dict[str, Any], out: Path | None, config: Path | None, resume: bool, trust: bool) -> _Wanted:

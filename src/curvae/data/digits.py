@@ -35,15 +35,18 @@ def lost_digits(values: Shaped[np.ndarray, "N *D"], names: Sequence[str] | None 
     seen = np.asarray(values[at], dtype=np.float64).reshape(len(at), -1)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)  # of columns without any values
-        size, spread = np.nanmax(np.abs(seen), 0), np.nanstd(seen, 0)
-        lost = np.nanstd(seen - seen.astype(np.float32), 0)
-    bad = (lost > _LOST * spread) & (spread > _CONSTANT * size) & (size <= np.finfo(np.float32).max)
+        size = np.nanmax(np.abs(seen), 0)
+        unit = np.where(size > 0, size, 1.0)  # squares of the smallest numbers would be zero in float64 too
+        spread = np.nanstd(seen / unit, 0)
+        lost = np.nanstd((seen - seen.astype(np.float32)) / unit, 0)
+    bad = (lost > _LOST * spread) & (spread > _CONSTANT) & (size <= np.finfo(np.float32).max)
     if not bad.any():
         return None
     column = int(np.argmax(bad))
     name = column if names is None else repr(names[column])
     step = np.spacing(np.float32(size[column]))
+    cure = "subtract the mean" if size[column] >= np.finfo(np.float32).tiny else "express it in a smaller unit"
     return (
-        f"column {name} has values near {size[column]:.3g} that differ by {spread[column]:.2g}, which float32 keeps in "
-        f"steps of {step:.2g}; subtract the mean"
+        f"column {name} has values near {size[column]:.3g} that differ by {spread[column] * size[column]:.2g}, which "
+        f"float32 keeps in steps of {step:.2g}; {cure}"
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, cast
+from numbers import Integral
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
 
-from curvae._checks import positive, positive_int
+from curvae._checks import positive, shown
 from curvae._repr import line
 from curvae._typing import Bool, Float, Tensor
 from curvae.autoencoder import Autoencoder, Model
@@ -72,11 +73,10 @@ class Implied(nn.Module):
         self.likelihood = or_gaussian(likelihood)
         self.structure = Full() if structure is None else structure
         check_structure(self.structure)
-        self.refine = (
-            0
-            if refine == 0 and isinstance(refine, int) and not isinstance(refine, bool)
-            else positive_int("refine", refine)
-        )
+        given: Any = refine  # a number of NumPy's is whole, too
+        if not isinstance(given, Integral) or isinstance(given, bool) or refine < 0:
+            raise InputError(f"refine is {shown(refine)}; expected a whole number >= 0")
+        self.refine = int(refine)
         self.curvature = curvature if curvature == "differences" else check_curvature(curvature, self.likelihood)
         if curvature == "differences" and not isinstance(self.structure, Diagonal):
             raise InputError(f"curvature 'differences' is for structure Diagonal(); got {self.structure}")

@@ -12,6 +12,8 @@ from curvae.errors import InputError
 from curvae.files import read_regular, write_atomic
 from curvae.runs.schema import Check, record
 
+_CURE = "restore it or start a new run"
+
 
 def write_document(path: Path, form: str, content: dict[str, Any]) -> None:
     """Write ``content`` as JSON, headed by its format name and version.
@@ -32,15 +34,17 @@ def write_document(path: Path, form: str, content: dict[str, Any]) -> None:
 
 
 def read_document(
-    path: Path, form: str, needed: Mapping[str, Check], more: Mapping[str, Check] | None = None
+    path: Path, form: str, needed: Mapping[str, Check], more: Mapping[str, Check] | None = None, cure: str = _CURE
 ) -> dict[str, Any]:
     """Read back what :func:`write_document` wrote, with the keys that it must have and those that it may have.
+
+    ``cure`` says what to do with a damaged one.
 
     Raises:
         InputError: the file is missing, is not JSON, is of another format or version, or a value is missing or not
             what it must be.
     """
-    document = read_json(path)
+    document = read_json(path, cure)
     found = document.get("format") if isinstance(document, dict) else None
     if found != form:
         raise InputError(f"{path} is a {shown(found)} document; expected {form!r}")
@@ -48,16 +52,16 @@ def read_document(
         raise InputError(f"{path} has format version {shown(document.get('version'))}; this version of curvae reads 1")
     missing = [key for key in needed if key not in document]
     if missing:
-        raise InputError(f"{path} lacks {', '.join(missing)}; restore it or start a new run")
+        raise InputError(f"{path} lacks {', '.join(missing)}; {cure}")
     try:
         record(needed, more)("", document)
     except InputError as error:
-        raise InputError(f"{path} is damaged: {error}; restore it or start a new run") from error
+        raise InputError(f"{path} is damaged: {error}; {cure}") from error
     return document
 
 
-def read_json(path: Path) -> Any:
-    """The value in a JSON file that somebody else may have written.
+def read_json(path: Path, cure: str = _CURE) -> Any:
+    """The value in a JSON file that somebody else may have written; ``cure`` says what to do with a damaged one.
 
     Raises:
         InputError: the file is missing, cannot be read, or is not JSON.
@@ -72,7 +76,7 @@ def read_json(path: Path) -> Any:
     except InputError:
         raise
     except ValueError as error:
-        raise InputError(f"{path} is not valid JSON; it may be truncated, restore it or start a new run") from error
+        raise InputError(f"{path} is not valid JSON; it may be truncated, {cure}") from error
 
 
 def parse(text: str) -> Any:

@@ -20,6 +20,8 @@ from curvae.runs.documents import read_document, write_document
 from curvae.runs.schema import amount, count, digest, flag, number, optional, record, text
 
 _FORMAT = "curvae-evaluation"
+# nothing is lost with one that is damaged
+_CURE = "run curvae evaluate again, or delete it"
 _ARRAYS = ("x", "precision", "implied")
 
 
@@ -45,7 +47,7 @@ def read_evaluation(folder: Path) -> Evaluation | None:
     path = folder / "evaluation.json"
     if not path.exists():
         return None
-    document = read_document(path, _FORMAT, {"evaluation": _evaluation}, {"examples_sha256": digest})
+    document = read_document(path, _FORMAT, {"evaluation": _evaluation}, {"examples_sha256": digest}, _CURE)
     examples = _examples(folder / "evaluation.npz", document.get("examples_sha256"))
     return Evaluation.from_json(document["evaluation"], examples)
 

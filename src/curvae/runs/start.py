@@ -51,7 +51,8 @@ def start_from(folder: Path, model: Autoencoder, config: RunConfig) -> list[str]
         check_tensors(taken, wanted)
     except InputError as error:
         raise InputError(
-            f"init_from is {folder}, whose networks are other ones: {error}; train with its network, width and latents"
+            f"init_from is {folder}, whose networks are other ones: {error}; train with its network, width and "
+            "latents, on data of its shape"
         ) from None
     model.load_state_dict(own | taken)
     return sorted({name.partition(".")[0] for name in own.keys() - taken.keys()})

@@ -59,6 +59,7 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableR
     lr: float
     importance_samples: int
     random_state: Any
+    _trained: GRAE | BetaVAE  # what the fitted model was trained with, whatever the parameters are set to afterwards
 
     def _keep(self, given: dict[str, Any]) -> None:
         """The parameters as they are: all that scikit-learn lets ``__init__`` do."""
@@ -139,7 +140,7 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableR
             :meth:`transform`.
         """
         told = self._seen(X)
-        implied = Implied(self.model_, self._beta(), self.likelihood_, Full(), refine=refine)
+        implied = Implied(self.model_, self._trained.beta, self.likelihood_, Full(), refine=refine)
         return self._posterior_of(implied.around, told)
 
     def inverse_transform(self, X: Any, condition: Any = None) -> Shaped[np.ndarray, "N D"]:
@@ -181,7 +182,7 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableR
         """
         x, c = self._seen(X)
         model = self.model_ if c is None else self.model_.given(c.to(next(self.model_.parameters())))
-        noise = at_unit_beta(self.likelihood_, self._beta())
+        noise = at_unit_beta(self.likelihood_, self._trained.beta)
         count = positive_int("importance_samples", self.importance_samples)
         normal = qmc.MultivariateNormalQMC(np.zeros(self.model_.latents), engine=None, rng=0).random(count)
         draws = torch.from_numpy(np.atleast_2d(normal)).to(x.device)
@@ -212,7 +213,7 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableR
         c = None if self._coding is None or condition is not None else self._coding.cycle(count)
         c = self._told(condition, count) if c is None else c
         generator = torch.Generator(self.device).manual_seed(_seed(random_state))
-        noise = at_unit_beta(self.likelihood_, self._beta())
+        noise = at_unit_beta(self.likelihood_, self._trained.beta)
         with torch.no_grad():
             eta = self.model_.sample(count, generator, None if c is None else c.to(next(self.model_.parameters())))
             return noise.sample(eta, generator).cpu().numpy()
@@ -233,7 +234,7 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableR
         told = self._seen(X)
         options = {"lr": float(self.lr), "batch_size": min(self.batch_size, self._rows), "seed": self.seed_}
         about = About(type(self).__name__, self._rows, self._logged, options)
-        return write(self.model_, self._objective(self.likelihood_), told, about, Path(path))
+        return write(self.model_, self._trained, told, about, Path(path))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -242,9 +243,6 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableR
         tags.input_tags.positive_only = isinstance(self.likelihood, str) and self.likelihood.startswith(COUNTS)
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-    def _beta(self) -> float:
-        return positive("beta", self.beta)
 
     def _build(self, told: Told) -> None:
         """New networks for this table, from the seed."""
@@ -269,9 +267,10 @@ class TableAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableR
         self._passes, self._logged, self._rows = 0, list[dict[str, Any]](), 0
 
     def _train(self, told: Told, steps: int, falling: bool) -> None:
+        self._trained = self._objective(self.likelihood_)
         lines = train(
             self.model_,
-            self._objective(self.likelihood_),
+            self._trained,
             told,
             steps=steps,
             batch_size=positive_int("batch_size", self.batch_size),

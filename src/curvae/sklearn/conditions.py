@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,7 +56,7 @@ class Conditions(NamedTuple):
         """
         if named is None:
             return cls([], [])
-        each = [named] if isinstance(named, str | int | np.integer) else list(named)
+        each = list(named) if isinstance(named, Iterable) and not isinstance(named, str) else [named]
         columns = [str(name) for name in X.columns] if hasattr(X, "columns") else None
         count = np.shape(X)[1] if len(np.shape(X)) == 2 else 0
         places, names = [], []

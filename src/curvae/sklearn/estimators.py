@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from curvae import objectives
+from curvae._checks import positive
 from curvae.curvature import Estimator
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
@@ -120,7 +121,7 @@ class GRAE(TableAutoencoder):
 
     def _objective(self, likelihood: Likelihood) -> objectives.GRAE:
         estimator = build_estimator(self.estimator) if isinstance(self.estimator, str) else self.estimator
-        return objectives.GRAE(self._beta(), likelihood, _structure(self.structure), estimator)
+        return objectives.GRAE(positive("beta", self.beta), likelihood, _structure(self.structure), estimator)
 
     def _structure(self) -> None:
         return None
@@ -231,7 +232,7 @@ class BetaVAE(TableAutoencoder):
         return self._posterior_of(lambda model: model, self._seen(X))
 
     def _objective(self, likelihood: Likelihood) -> objectives.BetaVAE:
-        return objectives.BetaVAE(self._beta(), likelihood, self.samples)
+        return objectives.BetaVAE(positive("beta", self.beta), likelihood, self.samples)
 
     def _structure(self) -> Structure:
         return _structure(self.structure)

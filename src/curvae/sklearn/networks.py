@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from curvae._checks import positive_int
+from curvae._checks import positive_int, shown
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.errors import InputError
@@ -58,6 +59,8 @@ def build_networks(
     if activation not in ACTIVATIONS:
         raise InputError(f"activation is {activation!r}; expected one of {', '.join(ACTIVATIONS)}")
     outputs = outputs_for(likelihood, columns)
+    if not isinstance(layers, Integral | Sequence | np.ndarray):
+        raise InputError(f"hidden_layer_sizes is {shown(layers)}; expected sizes, such as (128, 64), or () for none")
     # one alone, as scikit-learn's networks take it
     sizes: Sequence[Any] = [layers] if isinstance(layers, Integral) else layers
     hidden = [positive_int("a hidden layer's size", size) for size in sizes]

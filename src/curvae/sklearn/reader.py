@@ -29,7 +29,7 @@ _VERSION = "_curvae_version"
 # of an estimator that is fitted
 _FITTED = frozenset(
     {"model_", "likelihood_", "seed_", "_coding", "_names", "_said", "_features", "_logged", "_rows"}
-    | {"_condition", "_size_factors"}
+    | {"_condition", "_size_factors", "_trained"}
 )
 
 

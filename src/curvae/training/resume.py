@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from functools import partial
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -33,10 +34,9 @@ def changes(run: Run, config: RunConfig) -> list[str]:
     names = run.config.differences(config)
     fixed = [name for name in names if name not in _MAY_CHANGE]
     if fixed:
-        values = ", ".join(f"{name} {getattr(config, name)} (was {getattr(run.config, name)})" for name in fixed)
         raise InputError(
-            f"{run.path} cannot be resumed with another configuration: {values}; leave them as they were or start a "
-            "new run"
+            f"{run.path} cannot be resumed with another configuration: {_told(run, config, fixed)}; leave them "
+            "as they were or start a new run"
         )
     for name, now in unnamed(config, run.handed).items():
         was = run.environment.get(name, now)  # runs of older versions do not say
@@ -94,7 +94,7 @@ def changed(
     except OSError as error:
         raise InputError(f"{run.path} cannot be written: {reason(error)}; nothing was changed") from error
     if console is not None:
-        values = ", ".join(f"{name} {getattr(config, name)} (was {getattr(run.config, name)})" for name in names)
+        values = _told(run, config, names)
         if "steps" in names and config.schedule != "constant":
             rate = learning_rate(config, step)
             values += f"; the learning rate goes on from {rate:.3g}, on a {config.schedule} of {config.steps} steps"
@@ -106,6 +106,16 @@ def steps_done(run: Run) -> int:
     """Steps of a finished run; fewer than planned where held-out values ended it."""
     lines = run.metrics if run.config.early_stop else []
     return int(lines[-1]["step"]) if lines else run.config.steps
+
+
+def _told(run: Run, config: RunConfig, names: list[str]) -> str:
+    """What becomes of these fields; those that are left out are empty texts or None."""
+
+    def value(of: RunConfig, name: str) -> Any:
+        found = getattr(of, name)
+        return "none" if found in ("", None) else found
+
+    return ", ".join(f"{name} {value(config, name)} (was {value(run.config, name)})" for name in names)
 
 
 def _goes_on(names: list[str]) -> bool:
