@@ -58,6 +58,11 @@ def counted(count: int, what: str) -> str:
     return f"{count} {what}{'s' * (count != 1)}"
 
 
+def thousands(count: int) -> str:
+    """``6000``, ``20,000``."""
+    return f"{count:,}" if count >= 10_000 else str(count)
+
+
 def span(values: list[float], digits: int = 2) -> str:
     """The smallest and the largest of several numbers."""
     low, high = num(min(values), digits), num(max(values), digits)
@@ -78,4 +83,5 @@ def width(factor: float) -> str:
 def setting(name: str) -> str:
     """A setting of the long runs, as people write it."""
     name = name.replace("mnist", "MNIST", 1)
+    name = re.sub(r"\d+(?= steps)", lambda found: thousands(int(found[0])), name)
     return re.sub(r"(?<=networks × )[\d.]+", lambda found: width(float(found[0])), name)
