@@ -80,6 +80,13 @@ def width(factor: float) -> str:
     return str(Fraction(factor))
 
 
+def wider(summary: dict[str, Any], own: dict[str, Any]) -> str:
+    """The width of models that differ in it alone, and in how many seeds there are."""
+    one, other = ({**each["config"]["training"], "width": 0, "seeds": ()} for each in (summary, own))
+    assert one == other, "they differ in more than their width: say so"
+    return width(summary["config"]["training"]["width"])
+
+
 def setting(name: str) -> str:
     """A setting of the long runs, as people write it."""
     name = name.replace("mnist", "MNIST", 1)
