@@ -122,9 +122,9 @@ def blocks_found(figure: str) -> dict[str, str]:
 
 def wider_blocks() -> str:
     """One panel of figure 7 with networks twice as wide, beside the same with the figure's own."""
-    summary = read("fig7/eighth/summary.json")
+    summary, narrow = read("fig7/eighth/summary.json"), read("fig7/summary.json")
     (wide,) = summary["settings"]
-    (own,) = (s for s in read("fig7/summary.json")["settings"] if all(s[k] == wide[k] for k in _PANEL))
+    (own,) = (s for s in narrow["settings"] if all(s[k] == wide[k] for k in _PANEL))
     (order,) = wide["permuted"]["blocks"]
     assert order["p_value"] < 0.05, OTHER
     assert wide["share"]["blocks"]["high"] < own["share"]["blocks"]["low"], OTHER
@@ -133,9 +133,8 @@ def wider_blocks() -> str:
         f"{name} {num(wide['share'][key]['value'])}, p = {wide['permuted'][key][0]['p_value']:.2g}"
         for name, key in _CONTROLS.items()
     )
-    networks = wider(summary, read("fig7/summary.json"))
     return (
-        f"With networks × {networks} (β = {wide['beta']:g}, d = {wide['latents']}, b = {wide['block']}, one seed, "
+        f"With networks × {wider(summary, narrow)} (β = {wide['beta']:g}, d = {wide['latents']}, b = {wide['block']}, one seed, "
         "`results/fig7/eighth`) the blocks show as well, less clearly: a share of "
         f"{num(wide['share']['blocks']['value'])} where these networks have {num(own['share']['blocks']['value'])}, "
         f"p = {order['p_value']:.2g} ({shares}; chance {num(wide['share_by_chance'])}), and Σ⁻¹ is {far} from what "
@@ -183,10 +182,8 @@ def wider_curves() -> str:
         f"{gap} is {share(summary['blocks']['1'], 0, gap)} of (7), not {share(own['blocks']['1'], at, gap)}"
         for gap in ("(7) − (13)", "(2) − (7)")
     ]
-    networks = wider(summary, own)
-    return (
-        f"With networks × {networks} (β = {beta:g}, diagonal Σ, seed 0, `results/fig3/eighth`) {' and '.join(parts)}."
-    )
+    said = f"With networks × {wider(summary, own)} (β = {beta:g}, diagonal Σ, seed 0, `results/fig3/eighth`) "
+    return said + " and ".join(parts) + "."
 
 
 def family_share() -> str:
