@@ -134,8 +134,8 @@ def wider_blocks() -> str:
         for name, key in _CONTROLS.items()
     )
     return (
-        f"With networks × {wider(summary, narrow)} (β = {wide['beta']:g}, d = {wide['latents']}, b = {wide['block']}, one seed, "
-        "`results/fig7/eighth`) the blocks show as well, less clearly: a share of "
+        f"With networks × {wider(summary, narrow)} (β = {wide['beta']:g}, d = {wide['latents']}, b = {wide['block']}, "
+        "one seed, `results/fig7/eighth`) the blocks show as well, less clearly: a share of "
         f"{num(wide['share']['blocks']['value'])} where these networks have {num(own['share']['blocks']['value'])}, "
         f"p = {order['p_value']:.2g} ({shares}; chance {num(wide['share_by_chance'])}), and Σ⁻¹ is {far} from what "
         f"(11) asks of its blocks, not {near}."
@@ -179,11 +179,11 @@ def wider_curves() -> str:
         return interval(gaps, 1, 100 / values["value"]) + " %"
 
     parts = [
-        f"{gap} is {share(summary['blocks']['1'], 0, gap)} of (7), not {share(own['blocks']['1'], at, gap)}"
+        f"{gap} is {share(summary['blocks']['1'], 0, gap)} of (7), here {share(own['blocks']['1'], at, gap)}"
         for gap in ("(7) − (13)", "(2) − (7)")
     ]
     said = f"With networks × {wider(summary, own)} (β = {beta:g}, diagonal Σ, seed 0, `results/fig3/eighth`) "
-    return said + " and ".join(parts) + "."
+    return said + "; ".join(parts) + "."
 
 
 def family_share() -> str:
