@@ -179,7 +179,7 @@ def wider_curves() -> str:
         return interval(gaps, 1, 100 / values["value"]) + " %"
 
     parts = [
-        f"{gap} is {share(summary['blocks']['1'], 0, gap)} of (7), here {share(own['blocks']['1'], at, gap)}"
+        f"{gap} is {share(summary['blocks']['1'], 0, gap)} of (7), in the table {share(own['blocks']['1'], at, gap)}"
         for gap in ("(7) − (13)", "(2) − (7)")
     ]
     said = f"With networks × {wider(summary, own)} (β = {beta:g}, diagonal Σ, seed 0, `results/fig3/eighth`) "
