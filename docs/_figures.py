@@ -8,7 +8,7 @@ from itertools import chain
 from statistics import fmean
 from typing import Any
 
-from _numbers import OTHER, RESULTS, interval, num, percent, read, side, span, table, width
+from _numbers import OTHER, RESULTS, interval, num, percent, read, span, table, wider
 
 DEMOS = ("beta-vae", "grae")
 KINDS = ("blocks", "diagonal", "autoencoder")
@@ -122,20 +122,22 @@ def blocks_found(figure: str) -> dict[str, str]:
 
 def wider_blocks() -> str:
     """One panel of figure 7 with networks twice as wide, beside the same with the figure's own."""
-    summary = read("fig7/eighth/summary.json")
+    summary, narrow = read("fig7/eighth/summary.json"), read("fig7/summary.json")
     (wide,) = summary["settings"]
-    (own,) = (s for s in read("fig7/summary.json")["settings"] if all(s[k] == wide[k] for k in _PANEL))
+    (own,) = (s for s in narrow["settings"] if all(s[k] == wide[k] for k in _PANEL))
     (order,) = wide["permuted"]["blocks"]
     assert order["p_value"] < 0.05, OTHER
     assert wide["share"]["blocks"]["high"] < own["share"]["blocks"]["low"], OTHER
     near, far = (num(each["alignment"]["distance_in_structure"]["value"]) for each in (own, wide))
-    shares = ", ".join(f"{name} {num(wide['share'][key]['value'])}" for name, key in _CONTROLS.items())
-    wider = width(summary["config"]["training"]["width"])
+    shares = ", ".join(
+        f"{name} {num(wide['share'][key]['value'])}, p = {wide['permuted'][key][0]['p_value']:.2g}"
+        for name, key in _CONTROLS.items()
+    )
     return (
-        f"With networks × {wider} (β = {wide['beta']:g}, d = {wide['latents']}, b = {wide['block']}, one seed, "
-        "`results/fig7/eighth`) the blocks show as well, less clearly: a share of "
-        f"{num(wide['share']['blocks']['value'])} where these networks have {num(own['share']['blocks']['value'])} "
-        f"({shares}, chance {num(wide['share_by_chance'])}; p = {order['p_value']:.2g}), and Σ⁻¹ is {far} from what "
+        f"With networks × {wider(summary, narrow)} (β = {wide['beta']:g}, d = {wide['latents']}, b = {wide['block']}, "
+        "one seed, `results/fig7/eighth`) the blocks show as well, less clearly: a share of "
+        f"{num(wide['share']['blocks']['value'])} where these networks have {num(own['share']['blocks']['value'])}, "
+        f"p = {order['p_value']:.2g} ({shares}; chance {num(wide['share_by_chance'])}), and Σ⁻¹ is {far} from what "
         f"(11) asks of its blocks, not {near}."
     )
 
@@ -177,11 +179,11 @@ def wider_curves() -> str:
         return interval(gaps, 1, 100 / values["value"]) + " %"
 
     parts = [
-        f"{gap} is {share(summary['blocks']['1'], 0, gap)} of (7), not {share(own['blocks']['1'], at, gap)}"
+        f"{gap} is {share(summary['blocks']['1'], 0, gap)} of (7), in the table {share(own['blocks']['1'], at, gap)}"
         for gap in ("(7) − (13)", "(2) − (7)")
     ]
-    wider = width(summary["config"]["training"]["width"])
-    return f"With networks × {wider} (β = {beta:g}, diagonal Σ, seed 0, `results/fig3/eighth`) {' and '.join(parts)}."
+    said = f"With networks × {wider(summary, own)} (β = {beta:g}, diagonal Σ, seed 0, `results/fig3/eighth`) "
+    return said + "; ".join(parts) + "."
 
 
 def family_share() -> str:
@@ -243,55 +245,6 @@ def within_count() -> str:
     """At how many of the settings the two models differ by less than seeds do."""
     answers = [each["within"] for part in read("fig4/summary.json")["within_spread"].values() for each in part]
     return f"{sum(answers)} of {len(answers)}"
-
-
-# --- the comparison -------------------------------------------------------------------------------------------------
-
-
-def comparison_table() -> str:
-    """What dropping the noise gains and loses; bold where the interval of the difference lies on one side of 0."""
-    summary = read("comparison/summary.json")
-    measures = {"beta_vae": 2, "grae_full": 2, "nll": 1, "mse": 4, "frechet": 0, "frechet_lite0": 0, "seconds": 0}
-    rows = []
-    for name, model in summary["models"].items():
-        cells = {measure: num(model[measure]["mean"], digits) for measure, digits in measures.items()}
-        bold = [measure for measure in measures if measure != "seconds" and _differs(model[measure])]
-        rows.append([name, *(cells | {measure: f"**{cells[measure]}**" for measure in bold}).values()])
-    heads = [summary["measures"][measure] for measure in measures]
-    return table(["trained as", *heads], rows)
-
-
-def comparison_said() -> str:
-    """What the table allows to say, with the differences from the β-VAE with diagonal Σ."""
-    summary = read("comparison/summary.json")
-    less = {
-        name: {key: found[key]["difference"] for key in summary["measures"]}
-        for name, found in summary["models"].items()
-        if name != summary["reference"]
-    }
-    column, exact, vae = less["GRAE≈, one column"], less["GRAE, full, on 1/16"], less["β-VAE, full"]
-    objectives = ("beta_vae", "taylor", "grae_full")
-    assert [side(column[key]) for key in objectives] == [-1] * 3, OTHER
-    assert [side(exact[key]) for key in (*objectives, "mse", "frechet_lite0")] == [0, -1, -1, 1, 1], OTHER
-    assert [side(vae[key]) for key in (*objectives, "frechet")] == [0, 0, 0, -1], OTHER
-    assert not any(side(each[key]) for each in less.values() for key in ("nll", "active")), OTHER
-    assert not any(side(column[key]) for key in ("mse", "frechet", "frechet_lite0")), OTHER
-    leads = ", ".join(interval(column[key]) for key in objectives)
-    return (
-        f"At this length and the constant rate of {summary['config']['training']['lr']:g} one column is significantly "
-        f"ahead in (2), (7) and (13), the β-VAE's own objective included ({leads}), and nowhere significantly behind. "
-        "The full log-determinant on 1/16 of each batch is farther ahead in (7) and (13), which it trains, not in (2), "
-        f"and is behind in squared error ({interval(exact['mse'], 4)}) and in samples on EfficientNet's features "
-        f"({interval(exact['frechet_lite0'], 0)}). A β-VAE with full Σ gains nothing in the objectives; its samples "
-        f"are nearer on the digits' features ({interval(vae['frechet'], 0)}). Likelihoods do not differ significantly, "
-        "and all latents stay in use. [After 20,000 steps](#and-after-the-papers-20000-steps), at a rate that falls, "
-        "the lead in (2) is gone."
-    )
-
-
-def _differs(measure: dict[str, Any]) -> bool:
-    """Surely, from the β-VAE with diagonal Σ."""
-    return side(measure["difference"]) != 0
 
 
 # --- approximation (6) ----------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ sys.path.insert(0, str(HERE))
 
 import _bench  # noqa: E402
 import _cli  # noqa: E402
+import _comparison  # noqa: E402
 import _figures  # noqa: E402
 import _first_stage  # noqa: E402
 import _frontier  # noqa: E402
@@ -32,6 +33,7 @@ import _verdicts  # noqa: E402
 
 _MODULES = {
     "bench": _bench,
+    "compared": _comparison,
     "figures": _figures,
     "frontier": _frontier,
     "long": _long,

@@ -114,15 +114,18 @@ def farther(found: dict[str, Any]) -> str:
     alone = [
         each["less_reference"] for way, each in ways.items() if "less_reference" in each and not way.endswith(_THEN)
     ]
-    assert all(side(each[key]) > 0 > side(each["sharpness_prior"]) for each in alone for key in keys), OTHER
+    assert all(side(each[key]) > 0 for each in alone for key in keys), OTHER
+    assert all(side(each[f"sharpness_{z}"]) < 0 for each in alone for z in ("prior", "mixture")), OTHER
+    last = ways[f"GRAE≈, one column on 1/4, {_THEN}"]["less_reference"]
+    assert not any(side(last[key]) > 0 for key in keys), OTHER
     ends = [
         " and ".join(num(ways[f"{way}, {_THEN}"][key]["value"], 0) for key in keys)
         for way in ("GRAE≈, one column on 1/4", "β-VAE")
     ]
     return (
         f"Here every one of the {len(alone)} ways without the noise gives samples that are significantly farther from "
-        "digits than the β-VAE's, and less sharp, from either density. 1000 more steps as a β-VAE make up for it: one "
-        f"column on 1/4 comes to {ends[0]}, the β-VAE itself with as many more to {ends[1]}."
+        "digits than the β-VAE's, and less sharp, from either density. After one column on 1/4, 1000 more steps as a "
+        f"β-VAE make up for it: its distances are {ends[0]} then, the β-VAE's with as many more {ends[1]}."
     )
 
 

@@ -58,6 +58,11 @@ def counted(count: int, what: str) -> str:
     return f"{count} {what}{'s' * (count != 1)}"
 
 
+def thousands(count: int) -> str:
+    """``6000``, ``20,000``."""
+    return f"{count:,}" if count >= 10_000 else str(count)
+
+
 def span(values: list[float], digits: int = 2) -> str:
     """The smallest and the largest of several numbers."""
     low, high = num(min(values), digits), num(max(values), digits)
@@ -75,7 +80,15 @@ def width(factor: float) -> str:
     return str(Fraction(factor))
 
 
+def wider(summary: dict[str, Any], own: dict[str, Any]) -> str:
+    """The width of models that differ in it alone, and in how many seeds there are."""
+    one, other = ({**each["config"]["training"], "width": 0, "seeds": ()} for each in (summary, own))
+    assert one == other, "they differ in more than their width: say so"
+    return width(summary["config"]["training"]["width"])
+
+
 def setting(name: str) -> str:
     """A setting of the long runs, as people write it."""
     name = name.replace("mnist", "MNIST", 1)
+    name = re.sub(r"\d+(?= steps)", lambda found: thousands(int(found[0])), name)
     return re.sub(r"(?<=networks × )[\d.]+", lambda found: width(float(found[0])), name)

@@ -319,6 +319,17 @@ def unguarded(nu: str, family: str) -> str:
     return f"{share(shares[0])} in place of {share(shares[1])}"
 
 
+def unguarded_alike() -> str:
+    """The other ν, whose diagonal families are no farther apart than their intervals."""
+    others = [nu for nu in NUS if nu != "identity"]
+    for nu in others:
+        ends = [panel("fig6", nu, "diagonal", guard=guard)[_TRUE]["converged"] for guard in ("-guard-off", "")]
+        for key in ("median_abs", "within"):
+            one, other = (end[key] for end in ends)
+            assert max(one["low"], other["low"]) < min(one["high"], other["high"]), OTHER
+    return f"{', '.join(others[:-1])} and {others[-1]}"
+
+
 def unguarded_full() -> str:
     """The full family's medians without the guard, over ν."""
     found = [panel("fig6", nu, "full", guard="-guard-off")[_TRUE] for nu in NUS]

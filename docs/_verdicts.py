@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from _figures import LONGER, beyond_orders, blocks_summary, curves_summary
-from _numbers import RESULTS, counted, interval, num, read, setting, side, span, table, width
+from _numbers import RESULTS, counted, interval, num, read, setting, side, span, table, thousands, width
 
 from curvae._extras import listed
 
@@ -261,7 +261,8 @@ def provenance(summary: dict[str, Any]) -> list[str]:
         made = summary["trained_under"]
         training = summary["config"]["training"]
         seeds = counted(len(training["seeds"]), "seed")
-        size = f", {training['steps']} steps of batch {training['batch_size']}, networks × {width(training['width'])}"
+        steps = thousands(training["steps"])
+        size = f", {steps} steps of batch {training['batch_size']}, networks × {width(training['width'])}"
     devices = ", ".join(dict.fromkeys(each["device"] for each in made))
     return [summary["scale"] + size, seeds, _commits(each["commit"] for each in made), devices]
 

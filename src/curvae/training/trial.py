@@ -18,7 +18,7 @@ from curvae.objectives import Objective, Terms
 from curvae.runs import RunConfig
 from curvae.runs.checks import cure
 from curvae.training.module import at_its_conditions
-from curvae.training.schedule import warmed
+from curvae.training.schedule import own_beta, warmed
 
 _NLL = "nll"
 _TRIED = 4
@@ -70,9 +70,11 @@ def try_out(config: RunConfig, model: Autoencoder, objective: Objective, dataset
         _check_codes(at, x)
     if wrong:
         advice = cure(dataset, "choose a scale for the likelihood, or for the data, that is nearer to 1")
+        own = own_beta(objective)
+        beta = "" if own is None else f", beta {own:g}"
         raise InputError(
-            f"the objective {wrong} on {dataset.name} before the first step: likelihood is {config.likelihood}, beta "
-            f"{config.beta:g}, and the data have values from {float(x.min()):.3g} to {float(x.max()):.3g}; {advice}"
+            f"the objective {wrong} on {dataset.name} before the first step: likelihood is {config.likelihood}{beta}"
+            f", and the data have values from {float(x.min()):.3g} to {float(x.max()):.3g}; {advice}"
         )
 
 

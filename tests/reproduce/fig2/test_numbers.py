@@ -140,7 +140,10 @@ def test_panels_from_text() -> None:
     assert overridden(config, {"settings": text}) == config
     assert overridden(config, {"settings": "0.4:12:3"}).settings == (Setting(0.4, 12, 3),)
     for wrong in ("0.4", "0.4:12", "0.4:12:1", "0.4:12:12", "a:12:3", "0.4:12:3,", "0.4:12:3;0.2:8:2"):
-        with pytest.raises(InputError, match=re.escape(f"--set settings is {wrong!r}; expected some like {text}")):
+        with pytest.raises(
+            InputError,
+            match=re.escape(f"--set settings is {wrong!r}; expected each as β:d:b with 1 < b < d, like {text}"),
+        ):
             overridden(config, {"settings": wrong})
     with pytest.raises(InputError, match="expected each setting once"):
         overridden(config, {"settings": "0.4:12:3,0.4:12:3"})

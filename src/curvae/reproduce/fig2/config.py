@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from curvae.reproduce.sweep.mnist import OVERNIGHT, PAPER, QUICK, SMOKE
 from curvae.reproduce.sweep.training import TrainingSettings
@@ -18,6 +18,8 @@ class Setting:
     beta: float
     latents: int
     block: int
+
+    form: ClassVar[str] = "β:d:b with 1 < b < d"
 
     @classmethod
     def read(cls, text: str) -> Setting:

@@ -70,7 +70,7 @@ class SampleEvaluator:
         """Those of them that are of images: the error of reconstructions, distances, and sharpness of samples."""
         prior, mixture = self._prior(model), self._mixture(model)
         found = {"mse": reconstruction_error(model, self.dataset.test[: self.config.points])}
-        # with the codes of images themselves: what a perfect density of codes would come to
+        # with the codes of images themselves, not from a density: what the networks do with those
         found["frechet_reconstruction"] = self.reference.distance(self._reconstructed(model))
         for name, draw in (("prior", prior), ("mixture", mixture)):
             sharp: list[Tensor] = []

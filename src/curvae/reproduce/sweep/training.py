@@ -132,7 +132,7 @@ def _read(name: str, old: Any, text: str) -> Any:
     except ValueError:
         expected = f"{kind.__name__}s with commas" if isinstance(old, tuple) else kind.__name__
         if read is not kind:
-            expected = f"some like {','.join(map(str, old))}"
+            expected = f"each as {kind.form}, like {','.join(map(str, old))}"
         raise InputError(f"--set {name} is {text!r}; expected {expected}") from None
     numbers, least = value if isinstance(value, tuple) else (value,), int(name not in _MAY_BE_ZERO)
     if len(set(numbers)) < len(numbers):
