@@ -8,7 +8,7 @@ from itertools import chain
 from statistics import fmean
 from typing import Any
 
-from _numbers import OTHER, RESULTS, interval, num, percent, read, span, table, wider
+from _numbers import OTHER, RESULTS, interval, num, one_run, percent, read, span, table, wider
 
 DEMOS = ("beta-vae", "grae")
 KINDS = ("blocks", "diagonal", "autoencoder")
@@ -135,7 +135,7 @@ def wider_blocks() -> str:
     )
     return (
         f"With networks × {wider(summary, narrow)} (β = {wide['beta']:g}, d = {wide['latents']}, b = {wide['block']}, "
-        "one seed, `results/fig7/eighth`) the blocks show as well, less clearly: a share of "
+        f"{one_run(summary)}, `results/fig7/eighth`) the blocks show as well, less clearly: a share of "
         f"{num(wide['share']['blocks']['value'])} where these networks have {num(own['share']['blocks']['value'])}, "
         f"p = {order['p_value']:.2g} ({shares}; chance {num(wide['share_by_chance'])}), and Σ⁻¹ is {far} from what "
         f"(11) asks of its blocks, not {near}."
@@ -182,8 +182,8 @@ def wider_curves() -> str:
         f"{gap} is {share(summary['blocks']['1'], 0, gap)} of (7), in the table {share(own['blocks']['1'], at, gap)}"
         for gap in ("(7) − (13)", "(2) − (7)")
     ]
-    said = f"With networks × {wider(summary, own)} (β = {beta:g}, diagonal Σ, seed 0, `results/fig3/eighth`) "
-    return said + "; ".join(parts) + "."
+    which = f"β = {beta:g}, diagonal Σ, {one_run(summary)}, `results/fig3/eighth`"
+    return f"With networks × {wider(summary, own)} ({which}) {'; '.join(parts)}."
 
 
 def family_share() -> str:

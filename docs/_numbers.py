@@ -87,6 +87,13 @@ def wider(summary: dict[str, Any], own: dict[str, Any]) -> str:
     return width(summary["config"]["training"]["width"])
 
 
+def one_run(summary: dict[str, Any]) -> str:
+    """Seed, number of samples and commit of a summary of one seed."""
+    (seed,), (trained,) = summary["config"]["training"]["seeds"], summary["trained_under"]
+    assert not trained["commit"].endswith("-dirty")
+    return f"seed {seed}, {summary['test_points']} digits, `{trained['commit'][:7]}`"
+
+
 def setting(name: str) -> str:
     """A setting of the long runs, as people write it."""
     name = name.replace("mnist", "MNIST", 1)

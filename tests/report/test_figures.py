@@ -234,7 +234,8 @@ def test_uniqueness_shows_the_variants_that_were_run(tmp_path: Path) -> None:
     results = Path(__file__).parents[2] / "results"
     shutil.copytree(results / "fig6", tmp_path / "fig6", ignore=shutil.ignore_patterns("tables", "quick"))
     source, found = page(tmp_path, "fig6"), summary(tmp_path / "fig6")
-    assert source.count("data:image/png") == len(found["figures"]) == 2
+    assert source.count("data:image/png") == len(found["figures"]) == 3
+    assert "W with orthogonal columns, without the guard" in source
     assert "Scale paper" not in source
     share = found["panels"]["identity-diagonal-gaussian-unamortised"]["to_principal_axes"]["converged"]["within"]
     assert f"{number(100 * share['value'])} % [{number(100 * share['low'])}," in source
