@@ -140,8 +140,8 @@ def _exact(of: Products, beta: float) -> LogDeterminant:
     samples, latents = of.like.shape
     units = torch.eye(latents, dtype=of.like.dtype, device=of.like.device).expand(samples, -1, -1)
     root = torch.cat([of.push(some).flatten(1, -2) for some in units.split(4, -1)], -1)
-    root, broken = finite_or_zero(root.double())
-    sizes = torch.linalg.svdvals(root)
+    root, broken = finite_or_zero(root)
+    sizes = torch.cat([torch.linalg.svdvals(one.double()) for one in root.split(1)])  # in float64 one at a time
     noise = NOISE * torch.finfo(of.like.dtype).eps * sizes[:, :1]  # what rounding leaves of a zero
     sizes = torch.where(sizes <= noise, 0.0, sizes)
     logs = (sizes.square() / beta).log1p()
