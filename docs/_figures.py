@@ -8,7 +8,7 @@ from itertools import chain
 from statistics import fmean
 from typing import Any
 
-from _numbers import OTHER, RESULTS, interval, num, one_run, percent, read, span, table, wider
+from _numbers import OTHER, RESULTS, interval, made_by, num, percent, read, span, table, wider
 
 DEMOS = ("beta-vae", "grae")
 KINDS = ("blocks", "diagonal", "autoencoder")
@@ -135,7 +135,7 @@ def wider_blocks() -> str:
     )
     return (
         f"With networks × {wider(summary, narrow)} (β = {wide['beta']:g}, d = {wide['latents']}, b = {wide['block']}, "
-        f"{one_run(summary)}, `results/fig7/eighth`) the blocks show as well, less clearly: a share of "
+        f"{made_by(summary)}, `results/fig7/eighth`) the blocks show as well, less clearly: a share of "
         f"{num(wide['share']['blocks']['value'])} where these networks have {num(own['share']['blocks']['value'])}, "
         f"p = {order['p_value']:.2g} ({shares}; chance {num(wide['share_by_chance'])}), and Σ⁻¹ is {far} from what "
         f"(11) asks of its blocks, not {near}."
@@ -170,19 +170,19 @@ def gaps_table() -> str:
 
 
 def wider_curves() -> str:
-    """The gaps at one β with networks twice as wide, as shares of (7), beside those of the figure."""
-    summary, own = read("fig3/eighth/summary.json"), read("fig3/summary.json")
+    """The gaps at one β with networks twice as wide, as shares of (7), beside those of the figure; seed by seed."""
+    summary, own = curves_summary("fig3/eighth"), curves_summary()
     (beta,), at = summary["betas"], own["betas"].index(summary["betas"][0])
 
-    def share(found: dict[str, Any], index: int, gap: str) -> str:
-        gaps, values = found["gaps"][-1][gap][index], found["objectives"][-1]["taylor"][index]
-        return interval(gaps, 1, 100 / values["value"]) + " %"
+    def shares(seeds: list[dict[str, Any]], index: int, gap: str) -> str:
+        last = [(each["1"]["gaps"][-1][gap][index], each["1"]["objectives"][-1]["taylor"][index]) for each in seeds]
+        return ", ".join(interval(gaps, 1, 100 / taylor["value"]) for gaps, taylor in last) + " %"
 
     parts = [
-        f"{gap} is {share(summary['blocks']['1'], 0, gap)} of (7), in the table {share(own['blocks']['1'], at, gap)}"
+        f"{gap} is {shares(summary['seeds'], 0, gap)} of (7), {shares(own['seeds'], at, gap)} with the others"
         for gap in ("(7) − (13)", "(2) − (7)")
     ]
-    which = f"β = {beta:g}, diagonal Σ, {one_run(summary)}, `results/fig3/eighth`"
+    which = f"β = {beta:g}, diagonal Σ, {made_by(summary)}, `results/fig3/eighth`"
     return f"With networks × {wider(summary, own)} ({which}) {'; '.join(parts)}."
 
 

@@ -87,11 +87,12 @@ def wider(summary: dict[str, Any], own: dict[str, Any]) -> str:
     return width(summary["config"]["training"]["width"])
 
 
-def one_run(summary: dict[str, Any]) -> str:
-    """Seed, number of samples and commit of a summary of one seed."""
-    (seed,), (trained,) = summary["config"]["training"]["seeds"], summary["trained_under"]
-    assert not trained["commit"].endswith("-dirty")
-    return f"seed {seed}, {summary['test_points']} digits, `{trained['commit'][:7]}`"
+def made_by(summary: dict[str, Any]) -> str:
+    """Seeds, number of samples and commits of a summary."""
+    seeds, commits = summary["config"]["training"]["seeds"], {made["commit"] for made in summary["trained_under"]}
+    assert not any(commit.endswith("-dirty") for commit in commits)
+    shown = "seed" + "s" * (len(seeds) > 1) + " " + " and ".join(map(str, seeds))
+    return f"{shown}, {summary['test_points']} digits, {', '.join(f'`{commit[:7]}`' for commit in sorted(commits))}"
 
 
 def setting(name: str) -> str:
