@@ -179,7 +179,7 @@ def wider_curves() -> str:
         return ", ".join(interval(gaps, 1, 100 / taylor["value"]) for gaps, taylor in last) + " %"
 
     parts = [
-        f"{gap} is {shares(summary['seeds'], 0, gap)} of (7), {shares(own['seeds'], at, gap)} with the others"
+        f"{gap} is {shares(summary['seeds'], 0, gap)} of (7), against {shares(own['seeds'], at, gap)} above"
         for gap in ("(7) − (13)", "(2) − (7)")
     ]
     which = f"β = {beta:g}, diagonal Σ, {made_by(summary)}, `results/fig3/eighth`"
