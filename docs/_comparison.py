@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import _long as long
 import numpy as np
 from _numbers import OTHER, interval, num, read, side, table
@@ -18,7 +16,7 @@ def means() -> str:
     rows = []
     for name, model in summary["models"].items():
         cells = {measure: num(model[measure]["mean"], digits) for measure, digits in measures.items()}
-        bold = [measure for measure in measures if measure != "seconds" and _differs(model[measure])]
+        bold = [measure for measure in measures if measure != "seconds" and side(model[measure]["difference"])]
         rows.append([name, *(cells | {measure: f"**{cells[measure]}**" for measure in bold}).values()])
     heads = [summary["measures"][measure] for measure in measures]
     return table(["trained as", *heads], rows)
@@ -62,8 +60,3 @@ def said() -> str:
         "significantly, and all latents stay in use. [After 20,000 steps](#and-after-the-papers-20000-steps), at a "
         "rate that falls, the lead in (2) is gone."
     )
-
-
-def _differs(measure: dict[str, Any]) -> bool:
-    """Surely, from the β-VAE with diagonal Σ."""
-    return side(measure["difference"]) != 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import deepcopy
 from itertools import chain
 from statistics import fmean
@@ -151,20 +150,24 @@ def curves_summary(figure: str = "fig3") -> dict[str, Any]:
     return summary | {"seeds": [each["blocks"] for each in (summary, *others)]}
 
 
+def _shares(seeds: list[dict[str, Any]], size: str, gap: str, index: int, *, intervals: bool = True) -> str:
+    """A gap at the end of training as a share of (7), seed by seed."""
+    last = [(blocks[size]["gaps"][-1][gap], blocks[size]["objectives"][-1]["taylor"]) for blocks in seeds]
+    cells = [
+        interval(part, 1, scale) if intervals else num(scale * part["value"], 1)
+        for part, scale in ((gaps[index], 100 / taylor[index]["value"]) for gaps, taylor in last)
+    ]
+    return ", ".join(cells) + " %"
+
+
 def gaps_table() -> str:
     """The gaps between the three objectives at the end of training, as shares of (7), seed by seed."""
     summary = curves_summary()
-
-    def cell(size: str, gap: str, index: int, show: Callable[[dict[str, float], float], str]) -> str:
-        last = [
-            (blocks[size]["gaps"][-1][gap], blocks[size]["objectives"][-1]["taylor"]) for blocks in summary["seeds"]
-        ]
-        return ", ".join(show(gaps[index], 100 / taylor[index]["value"]) for gaps, taylor in last) + " %"
-
+    seeds = summary["seeds"]
     rows = []
     for index, beta in enumerate(summary["betas"]):
-        price = [cell(size, "(7) − (13)", index, lambda p, scale: num(p["value"] * scale, 1)) for size in "123"]
-        rows.append([f"{beta:g}", *price, cell("1", "(2) − (7)", index, lambda p, scale: interval(p, 1, scale))])
+        price = [_shares(seeds, size, "(7) − (13)", index, intervals=False) for size in "123"]
+        rows.append([f"{beta:g}", *price, _shares(seeds, "1", "(2) − (7)", index)])
     head = ["β", "(7) − (13), diagonal Σ", "blocks of 2", "blocks of 3", "(2) − (7), diagonal Σ"]
     return table(head, rows)
 
@@ -173,13 +176,8 @@ def wider_curves() -> str:
     """The gaps at one β with networks twice as wide, as shares of (7), beside those of the figure; seed by seed."""
     summary, own = curves_summary("fig3/eighth"), curves_summary()
     (beta,), at = summary["betas"], own["betas"].index(summary["betas"][0])
-
-    def shares(seeds: list[dict[str, Any]], index: int, gap: str) -> str:
-        last = [(each["1"]["gaps"][-1][gap][index], each["1"]["objectives"][-1]["taylor"][index]) for each in seeds]
-        return ", ".join(interval(gaps, 1, 100 / taylor["value"]) for gaps, taylor in last) + " %"
-
     parts = [
-        f"{gap} is {shares(summary['seeds'], 0, gap)} of (7), against {shares(own['seeds'], at, gap)} above"
+        f"{gap} is {_shares(summary['seeds'], '1', gap, 0)} of (7), against {_shares(own['seeds'], '1', gap, at)} above"
         for gap in ("(7) − (13)", "(2) − (7)")
     ]
     which = f"β = {beta:g}, diagonal Σ, {made_by(summary)}, `results/fig3/eighth`"

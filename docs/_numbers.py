@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from curvae._extras import listed
+
 RESULTS = Path(__file__).parent.parent / "results"
 OTHER = "the conclusion is no longer what was measured: write another"
 """What an assertion says under a sentence that results have to bear out."""
@@ -91,7 +93,7 @@ def made_by(summary: dict[str, Any]) -> str:
     """Seeds, number of samples and commits of a summary."""
     seeds, commits = summary["config"]["training"]["seeds"], {made["commit"] for made in summary["trained_under"]}
     assert not any(commit.endswith("-dirty") for commit in commits)
-    shown = "seed" + "s" * (len(seeds) > 1) + " " + " and ".join(map(str, seeds))
+    shown = f"seed{'s' * (len(seeds) != 1)} {listed([str(seed) for seed in seeds])}"
     return f"{shown}, {summary['test_points']} digits, {', '.join(f'`{commit[:7]}`' for commit in sorted(commits))}"
 
 

@@ -12,6 +12,8 @@ from _numbers import OTHER, RESULTS, num, percent, read, side, significant, span
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from curvae._extras import listed
+
 NUS = ("identity", "tanh", "sigmoid", "elu")
 FAMILIES = ("diagonal", "full")
 LONG = 10_000
@@ -298,13 +300,17 @@ def free_table() -> str:
     return table([*head, "uniform, p", "decoder's columns to the output axes"], rows)
 
 
+def _both_guards(nu: str, family: str) -> list[dict[str, Any]]:
+    """Figure 6 to the true latents, without the guard and with the paper's."""
+    return [panel("fig6", nu, family, guard=guard)[_TRUE] for guard in ("-guard-off", "")]
+
+
 def free_guard_table() -> str:
     """Figure 6 without the guard, beside the paper's."""
     rows = []
     for nu, family in _pairs():
         cells = []
-        for guard in ("-guard-off", ""):
-            found = panel("fig6", nu, family, guard=guard)[_TRUE]
+        for found in _both_guards(nu, family):
             ends = found["converged"]
             cells += [degrees(ends["median_abs"]), share(ends["within"]), p_value(uniform(found))]
         rows.append([f"{nu}, {family}", *cells])
@@ -314,7 +320,7 @@ def free_guard_table() -> str:
 
 def unguarded(nu: str, family: str) -> str:
     """Figure 6 without the guard and with it: the share of the long runs within 2° of the true latents."""
-    shares = [panel("fig6", nu, family, guard=guard)[_TRUE]["converged"]["within"] for guard in ("-guard-off", "")]
+    shares = [found["converged"]["within"] for found in _both_guards(nu, family)]
     assert shares[0]["low"] > shares[1]["high"], OTHER
     return f"{share(shares[0])} in place of {share(shares[1])}"
 
@@ -323,16 +329,15 @@ def unguarded_alike() -> str:
     """The other ν, whose diagonal families are no farther apart than their intervals."""
     others = [nu for nu in NUS if nu != "identity"]
     for nu in others:
-        ends = [panel("fig6", nu, "diagonal", guard=guard)[_TRUE]["converged"] for guard in ("-guard-off", "")]
         for key in ("median_abs", "within"):
-            one, other = (end[key] for end in ends)
+            one, other = (found["converged"][key] for found in _both_guards(nu, "diagonal"))
             assert max(one["low"], other["low"]) < min(one["high"], other["high"]), OTHER
-    return f"{', '.join(others[:-1])} and {others[-1]}"
+    return listed(others)
 
 
 def unguarded_full() -> str:
     """The full family's medians without the guard, over ν."""
-    found = [panel("fig6", nu, "full", guard="-guard-off")[_TRUE] for nu in NUS]
+    found = [_both_guards(nu, "full")[0] for nu in NUS]
     assert max(map(uniform, found)) < 1e-3, OTHER
     medians = [each["converged"]["median_abs"]["value"] for each in found]
     assert max(medians) < 15, OTHER
