@@ -20,20 +20,8 @@ from rich.progress import track
 from torch import Tensor
 
 import curvae
-from benchmarks.long import (
-    MEASURES,
-    REFERENCE,
-    Scale,
-    Values,
-    finished_runs,
-    kept,
-    measure,
-    measured,
-    name,
-    one_estimate_a_line,
-    over_seeds,
-    setting,
-)
+from benchmarks.long import MEASURES, Scale, measure, measured, over_seeds
+from benchmarks.long_runs import REFERENCE, Values, finished_runs, kept, name, one_estimate_a_line, setting
 from curvae.autoencoder import Autoencoder
 from curvae.cpu.page_faults import avoid_page_faults
 from curvae.data import as_float

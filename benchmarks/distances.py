@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.continued import Continuation, go_on, is_longer
-from benchmarks.long import REFERENCE, finished_runs, kept, models, name, one_estimate_a_line, setting
+from benchmarks.long_runs import REFERENCE, finished_runs, kept, models, name, one_estimate_a_line, setting
 from curvae.autoencoder import Autoencoder
 from curvae.cpu.page_faults import avoid_page_faults
 from curvae.data import as_float, cache

@@ -11,37 +11,33 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from benchmarks.long_picture import plot
+from benchmarks.long_runs import REFERENCE, Values, kept, models, name, one_estimate_a_line, setting
 from curvae.autoencoder import Autoencoder
 from curvae.cpu.page_faults import avoid_page_faults
 from curvae.data import as_float
 from curvae.errors import InputError
-from curvae.files import write_atomic
 from curvae.metrics import Implied, importance_weighted_nll
 from curvae.metrics.codes import batches, deployed
 from curvae.metrics.likelihood import at_unit_beta
 from curvae.metrics.objectives import objective_values
-from curvae.reproduce.drawing import plain, save_png
+from curvae.reproduce.drawing import save_png
 from curvae.reproduce.intervals import paired
 from curvae.reproduce.summary import as_json, write_text
 from curvae.runs import Run, RunConfig, build_likelihood, build_structure, load_model
 from curvae.runs.provenance import environment, today
 
-REFERENCE = "β-VAE"
 MEASURES = {
     "beta_vae": "(2)",
     "taylor": "(7)",
@@ -50,17 +46,6 @@ MEASURES = {
     "left_out": "(2) − (7)",
     "nll": "importance-weighted NLL, nats",
 }
-# by objective and estimator
-_NAMES = {
-    ("beta-vae", None): REFERENCE,
-    ("grae", "columns:1"): "GRAE≈, one column",
-    ("grae", "fraction:1/4:columns:1"): "GRAE≈, one column on 1/4",
-    ("grae", "secants:1"): "GRAE, one secant",
-    ("grae", "fraction:1/16:exact"): "GRAE, exact on 1/16",
-}
-Values = Mapping[str, np.ndarray]
-# seeds whose interval says something: that of two is three and a half times as wide as that of three
-_FEWEST = 3
 
 
 @dataclass(frozen=True)
@@ -99,14 +84,6 @@ def measure(model: Autoencoder, data: Tensor, config: RunConfig, scale: Scale, f
     return {name: values.numpy() for name, values in found.items()}
 
 
-def models(run: Run) -> Iterator[tuple[int, Path]]:
-    """The steps after which a run's model is kept, and where; the finished model last."""
-    kept = [path for path in (run.path / "snapshots").glob("*") if (path / "model.json").exists()]
-    yield from sorted((int(path.name), path) for path in kept)
-    if run.finished:
-        yield run.config.steps, run.path
-
-
 def measured(run: Run, data: Tensor, scale: Scale, cache: Path) -> dict[int, Values]:
     """The values of every model of a run, by step."""
     found = {}
@@ -118,55 +95,6 @@ def measured(run: Run, data: Tensor, scale: Scale, cache: Path) -> dict[int, Val
             lambda path=path, step=step: measure(load_model(path), data, run.config, scale, step == run.config.steps),
         )
     return found
-
-
-def kept(path: Path, find: Callable[[], Values]) -> Values:
-    """What was measured before, or is measured now and kept."""
-    if not path.exists():
-        values = find()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, lambda to: np.savez(to, **values))
-    with np.load(path) as file:
-        return dict(file)
-
-
-def setting(config: RunConfig) -> str:
-    """What runs that are compared have in common."""
-    rate = (
-        f"{config.schedule} from {config.lr:g} to 0"
-        if config.schedule == "cosine"
-        else f"{config.schedule} {config.lr:g}"
-    )
-    return (
-        f"{config.data}, networks × {config.width:g}, d = {config.latents}, β = {config.beta:g}, batch "
-        f"{config.batch_size}, {config.steps} steps, {rate}, precision {config.precision}"
-    )
-
-
-def finished_runs(folder: Path) -> tuple[list[Run], list[Run]]:
-    """The finished runs in a folder: those of the setting that most of them have, and the others.
-
-    Of settings that equally many have it is one of the fewest steps.
-
-    Raises:
-        InputError: no finished run there.
-    """
-    runs = [Run.open(path.parent) for path in sorted(folder.glob("*/config.json"))]
-    runs = [run for run in runs if run.finished]
-    if not runs:
-        raise InputError(f"{folder} holds no finished run; expected run folders that curvae wrote")
-    settings = [setting(run.config) for run in runs]
-    main = setting(max(runs, key=lambda run: (settings.count(setting(run.config)), -run.config.steps)).config)
-    found: dict[bool, list[Run]] = {True: [], False: []}
-    for run, its in zip(runs, settings, strict=True):
-        found[its == main].append(run)
-    return found[True], found[False]
-
-
-def name(config: RunConfig) -> str:
-    """What a run's way to train is called."""
-    estimator = None if config.objective == "beta-vae" else config.estimator
-    return _NAMES.get((config.objective, estimator), f"{config.objective}, {estimator or 'closed form'}")
 
 
 def _estimate(values: np.ndarray) -> dict[str, float]:
@@ -289,61 +217,6 @@ def _less(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     return mine - theirs if len(mine) == len(theirs) else mine.mean(keepdims=True) - theirs.mean(keepdims=True)
 
 
-def plot(summary: Mapping[str, Any]) -> Figure:
-    """For each setting a row of values and a row of differences from the β-VAE of the same seed, against steps."""
-    shown = ("beta_vae", "taylor", "grae_full", "squared_error", "left_out")
-    settings = {title: ways for title, ways in summary["settings"].items() if len(ways) > 1}
-    more = summary["scale"]["finished"] > summary["scale"]["snapshot"]
-    colours = {way: f"C{i}" for i, way in enumerate(dict.fromkeys(way for ways in settings.values() for way in ways))}
-    figure = Figure(figsize=(15, 6 * len(settings)), dpi=76, layout="constrained")
-    axes = figure.subplots(2 * len(settings), len(shown), squeeze=False)
-    for row, (title, ways) in enumerate(settings.items()):
-        for column, key in enumerate(shown):
-            values, differences = plain(axes[2 * row, column]), plain(axes[2 * row + 1, column])
-            drawn = []
-            for way, steps in ways.items():
-                along = {step: found.get("on_snapshots_samples", found) for step, found in steps.items()}
-                # of ends that are known by their means alone, those are over more samples than the points before
-                apart = {step for step, found in along.items() if more and found is steps[step] and "nll" in found}
-                shown_values = {step: found[key] for step, found in along.items() if step not in apart}
-                _curve(values, shown_values, way, colours[way])
-                less = {
-                    step: found["less_reference"][key] for step, found in along.items() if "less_reference" in found
-                }
-                _curve(differences, less, way, colours[way])
-                drawn.append((less, colours[way]))
-            # after all curves: an interval of three seeds can be wider than the axis
-            for index, (less, colour) in enumerate(drawn):
-                _intervals(differences, less, index, colour)
-            values.set(title=MEASURES[key], xscale="log", yscale="linear" if key == "left_out" else "log")
-            differences.set(xscale="log", xlabel="steps", title=f"{MEASURES[key]}, minus the β-VAE's")
-            differences.axhline(0, color="0.5", linewidth=1)
-            for each in (values.xaxis, differences.xaxis):  # of less than a decade the ticks between would be named
-                each.set_minor_formatter(NullFormatter())
-        axes[2 * row, 0].set_ylabel(title.replace(", batch", "\nbatch").replace(", cosine", "\ncosine"), fontsize=7)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    figure.suptitle(
-        f"means over seeds; bars: 95 % over seeds, where there are {_FEWEST} or more; dashed: fewer seeds", fontsize=9
-    )
-    return figure
-
-
-def _curve(axes: Axes, points: Mapping[str, Mapping[str, Any]], label: str, colour: str) -> None:
-    steps, values = [int(step) for step in points], [point["value"] for point in points.values()]
-    line = "-" if all(point["seeds"] >= _FEWEST for point in points.values()) else "--"
-    axes.plot(steps, values, f"o{line}", color=colour, markersize=3, linewidth=1, label=label)
-
-
-def _intervals(axes: Axes, points: Mapping[str, Mapping[str, Any]], index: int, colour: str) -> None:
-    """Beside each other."""
-    low, high = axes.get_ylim()
-    for step, point in points.items():
-        if point["seeds"] >= _FEWEST:
-            axes.plot([int(step) * 1.03**index] * 2, [point["low"], point["high"]], color=colour, linewidth=1)
-    axes.set_ylim(low, high)
-
-
 def evaluate(folder: Path, out: Path, cache: Path, scale: Scale, stored: Path | None = None) -> dict[str, Any]:
     """Measure all runs in a folder, and write what was found, joined to a stored summary if one is given.
 
@@ -368,11 +241,6 @@ def evaluate(folder: Path, out: Path, cache: Path, scale: Scale, stored: Path | 
     write_text(out / "summary.json", one_estimate_a_line(as_json(summary)))
     save_png(plot(summary), out / "curves.png")
     return summary
-
-
-def one_estimate_a_line(text: str) -> str:
-    """JSON whose innermost objects stand on one line."""
-    return re.sub(r"\{[^{}\[\]]*\}", lambda found: " ".join(found[0].split()), text)
 
 
 def main() -> None:

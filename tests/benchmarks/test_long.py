@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import continued, long
+from benchmarks import continued, long, long_runs
 from curvae.errors import InputError
 from curvae.likelihoods import Gaussian
 from curvae.metrics import Implied, evaluate
@@ -126,7 +126,7 @@ def test_nothing_is_measured_twice_and_new_weights_are(
     run, taken = Run.open(runs / "grae"), []
     data = torch.as_tensor(run.dataset().test[:])
 
-    def fake(*given: object) -> long.Values:
+    def fake(*given: object) -> long_runs.Values:
         taken.append(given)
         return {"taylor": np.zeros(3)}
 
