@@ -53,6 +53,12 @@ def test_the_list(folder: Path, curvae: Curvae) -> None:
     assert f"damaged: {damaged['error']}" in shown.stdout.splitlines()  # whole, with the name of the file
 
 
+def test_a_foreign_configuration_is_called_that(tmp_path: Path, curvae: Curvae) -> None:
+    (tmp_path / "config.json").write_text('{"_class_name": "AutoencoderKL"}')
+    (found,) = curvae("runs", tmp_path, "--json").json["runs"]
+    assert found["error"] == f"{tmp_path / 'config.json'} is no document of curvae's; expected 'curvae-run'"
+
+
 def test_links_are_followed_and_none_of_them_without_end(folder: Path, curvae: Curvae) -> None:
     (folder / "latest").symlink_to(folder / "b" / "finished")
     (folder / "back").symlink_to(folder)
