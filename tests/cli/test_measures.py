@@ -72,6 +72,14 @@ def test_likelihood_of_one_draw(curvae: Curvae, run: Path) -> None:
     assert with_nll == without
 
 
+def test_one_sample_has_a_mean_and_no_error(curvae: Curvae, run: Path) -> None:
+    assert curvae("evaluate", run, "--limit", 1, "--nll", 2, "--json").json["nll"]["se"] is None
+    assert "± 0" not in curvae("evaluate", run, run, "--limit", 1).stdout
+    evaluation = Run.open(run).evaluation
+    assert evaluation is not None
+    assert evaluation.taylor.se is None
+
+
 def test_likelihood_in_the_table_and_the_folder(curvae: Curvae, run: Path) -> None:
     answer = curvae("evaluate", run, "--nll", 7)
     assert "−log p(x), 7 draws" in answer.stdout

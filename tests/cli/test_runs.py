@@ -53,6 +53,22 @@ def test_the_list(folder: Path, curvae: Curvae) -> None:
     assert f"damaged: {damaged['error']}" in shown.stdout.splitlines()  # whole, with the name of the file
 
 
+def test_a_foreign_configuration_is_called_that(tmp_path: Path, curvae: Curvae) -> None:
+    (tmp_path / "config.json").write_text('{"_class_name": "AutoencoderKL"}')
+    (found,) = curvae("runs", tmp_path, "--json").json["runs"]
+    assert found["error"] == f"{tmp_path / 'config.json'} is no document of curvae's; expected 'curvae-run'"
+
+
+def test_links_are_followed_and_none_of_them_without_end(folder: Path, curvae: Curvae) -> None:
+    (folder / "latest").symlink_to(folder / "b" / "finished")
+    (folder / "back").symlink_to(folder)
+    (folder / "b" / "other").symlink_to(folder / "empty")
+    (folder / "empty" / "one").symlink_to(folder / "b")
+    found = curvae("runs", folder, "--json").json["runs"]
+    names = [str(Path(one["run"]).relative_to(folder)) for one in found]
+    assert names == ["a", "b/finished", "damaged", "empty/one/finished", "latest"]
+
+
 def test_a_run_that_is_held_is_being_trained(folder: Path, curvae: Curvae) -> None:
     with locked(folder / "a"):
         states = [one["state"] for one in curvae("runs", folder, "--json").json["runs"]]

@@ -243,6 +243,7 @@ def test_a_condition_that_is_said_need_not_be_a_column(curvae: Curvae, tmp_path:
     answer = curvae("encode", tmp_path / "run", "--data", tmp_path / "bare.csv", "--out", tmp_path / "none.npz")
     assert answer.code == 2
     assert "condition is 'g' but bare has no such labels" in answer.stderr
+    assert "or say one for all samples with --condition-value" in answer.stderr
 
 
 def test_tables(curvae: Curvae, run: Path, tmp_path: Path) -> None:

@@ -210,6 +210,12 @@ def test_json_both_ways() -> None:
     assert isinstance(again.taylor, Estimate)
 
 
+def test_of_a_single_sample_no_error_is_known() -> None:
+    found = evaluate(make_model(Full()), torch.rand(1, *SHAPE), BETA, Gaussian(), Full(), generator=torch.Generator())
+    assert found.taylor.se is None
+    assert Evaluation.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
 def test_a_sample_of_which_nothing_was_observed_has_no_squared_error() -> None:
     model, x, nothing = make_model(None), torch.rand(5, *SHAPE), torch.full((3, *SHAPE), math.nan)
     x[0, 0, 1] = math.nan

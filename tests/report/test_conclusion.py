@@ -51,3 +51,11 @@ def test_runs_that_minimise_different_things_are_not_compared(
     runs = [make_run(tmp_path / "a", vectors), make_run(tmp_path / "b", vectors, **other)]
     (group,) = group_by_data(open_subjects([run.path for run in runs]))
     assert conclusions(group) == []
+
+
+def test_one_held_out_sample_shows_no_difference(make_run: MakeRun, tmp_path: Path) -> None:
+    np.save(tmp_path / "few.npy", np.random.default_rng(0).random((9, 6), dtype=np.float32))
+    runs = [make_run(tmp_path / name, tmp_path / "few.npy", seed=seed) for seed, name in enumerate(("a", "b"))]
+    (group,) = group_by_data(open_subjects([run.path for run in runs]))
+    assert len(runs[0].dataset().test) == 1
+    assert conclusions(group) == []

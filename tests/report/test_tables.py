@@ -72,6 +72,7 @@ def test_digits_follow_the_standard_error() -> None:
     assert plus_minus(Estimate(-3.0, 0.5)) == "−3.00 ± 0.50"
     assert plus_minus(Estimate(6641.2, 213.4)) == "6641 ± 213"
     assert plus_minus(Estimate(1e-9, 1e-10)) == "1e−09 ± 1e−10"
+    assert plus_minus(Estimate(-3.0, None)) == "−3"
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,11 @@ def test_every_named_network_takes_a_condition(network: str) -> None:
     assert not torch.equal(model.decode(z, one)[0], model.decode(z, other)[0])
 
 
+def _handed() -> Run:
+    """A run whose conditions have no coding."""
+    return fit(net(), X, objectives.GRAE(0.2), condition=C, steps=1, **CPU)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -219,6 +224,12 @@ def test_every_named_network_takes_a_condition(network: str) -> None:
             lambda run: fit(net(None, None), X, objectives.GRAE(0.2), steps=1, **CPU).encode(X, condition=1),
             "takes none",
         ),
+        (
+            lambda run: _handed().sample(4, condition=C[:4, :2]),
+            r"the networks take no condition of shape \(2,\): ",
+        ),
+        (lambda run: _handed().encode(X[:4], condition=[1.0, 2, 3, 4]), "expected floating-point numbers"),
+        (lambda run: _handed().encode(X[:4], condition="a"), "the condition holds <U1 values; expected numbers"),
     ],
 )
 def test_what_does_not_go_together(call: Any, message: str, labelled: Run) -> None:

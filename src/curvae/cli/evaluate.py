@@ -250,14 +250,19 @@ def _beside(names: list[str], measured: list[_Found]) -> Table:
 
 
 def _cell(estimate: Estimate | None) -> str:
-    return "" if estimate is None else f"{estimate.mean:.5g} ± {estimate.se:.2g}"
+    return "" if estimate is None else " ± ".join(filter(None, _numbers(estimate)))
+
+
+def _numbers(estimate: Estimate) -> tuple[str, str]:
+    """Mean and standard error, which is empty where it is not known."""
+    return f"{estimate.mean:.5g}", "" if estimate.se is None else f"{estimate.se:.2g}"
 
 
 def _table(run: Path, found: _Found) -> Table:
     evaluation = found.evaluation
     table = Table("", "mean", "± s.e.", title=f"{run}: {evaluation.data} held-out samples, β = {evaluation.beta:g}")
     for name, estimate in _rows(found, False).items():
-        table.add_row(name, f"{estimate.mean:.5g}", f"{estimate.se:.2g}")
+        table.add_row(name, *_numbers(estimate))
     if evaluation.alignment_correlation is not None:
         table.add_row("correlation off the diagonal", f"{evaluation.alignment_correlation:.4f}", "")
     if found.units is not None:
@@ -278,10 +283,7 @@ def _table(run: Path, found: _Found) -> Table:
 
 
 def _add_nll(table: Table, nll: Likelihoods) -> None:
-    estimate = nll.mean()
-    table.add_row(
-        f"−log p(x), {nll.samples} draw{'s' * (nll.samples > 1)}", f"{estimate.mean:.5g}", f"{estimate.se:.2g}"
-    )
+    table.add_row(f"−log p(x), {nll.samples} draw{'s' * (nll.samples > 1)}", *_numbers(nll.mean()))
     if nll.samples > 1:
         table.add_row("  of which bias, about", f"{float(nll.bias.mean()):.2g}", "")
         table.add_row("  effective draws", f"{float(nll.ess.mean()):.1f}", "")

@@ -63,8 +63,12 @@ def runs(
 
 
 def _folders(folder: Path) -> Iterator[Path]:
-    """The run folders at or below a folder, by name; what is in a run is part of it."""
-    for place, below, files in os.walk(folder):
+    """The run folders at or below a folder, by name, links followed; what is in a run is part of it."""
+    for place, below, files in os.walk(folder, followlinks=True):
+        above = (folder / one for one in Path(place).relative_to(folder).parents)
+        if os.path.realpath(place) in map(os.path.realpath, above):  # a link that leads back
+            below.clear()
+            continue
         if "config.json" in files:
             below.clear()
             yield Path(place)

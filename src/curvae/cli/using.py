@@ -98,12 +98,17 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
     elif run.coding is not None and is_table(source):
         # columns of a table are no features, whoever says the condition
         options["drop"] = (*options["drop"], *run.coding.names)
-    if data is None:
-        found = run.dataset()
-    elif part == "all":
-        found = load_whole(source, **options)
-    else:
-        found = load(source, split_seed=config.split_seed, **options)
+    try:
+        if data is None:
+            found = run.dataset()
+        elif part == "all":
+            found = load_whole(source, **options)
+        else:
+            found = load(source, split_seed=config.split_seed, **options)
+    except InputError as error:
+        if data is None or "condition is" not in str(error):
+            raise
+        raise InputError(f"{error}; or say one for all samples with --condition-value") from error
     check_names(run.data.get("columns"), found.columns, source)
     found = found.in_shape(tuple(run.data["shape"]))
     _check_shape(run, found, source)

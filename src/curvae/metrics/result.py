@@ -16,7 +16,7 @@ from curvae.errors import InputError
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over samples, with its standard error.
+    """A mean over samples, with its standard error; None for that of a single sample, of which nothing is known.
 
     Example:
         >>> import torch
@@ -25,13 +25,13 @@ class Estimate:
     """
 
     mean: float
-    se: float
+    se: float | None
 
     @classmethod
     def of(cls, values: Float[Tensor, " N"]) -> Estimate:
-        """From one value per sample; a single sample has a standard error of 0."""
+        """From one value per sample."""
         values = values.double()
-        se = float(values.std() / math.sqrt(len(values))) if len(values) > 1 else 0.0
+        se = float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None
         return cls(float(values.mean()), se)
 
 
@@ -119,7 +119,7 @@ class Evaluation(OneLine):
         values = {"reconstruction" if name == "energy" else name: value for name, value in values.items()}
         try:
             read: dict[str, Any] = {
-                f.name: Estimate(float(values[f.name]["mean"]), float(values[f.name]["se"]))
+                f.name: Estimate(float(values[f.name]["mean"]), _error(values[f.name]["se"]))
                 if f.type == "Estimate"
                 else values[f.name]
                 for f in fields(cls)
@@ -128,3 +128,7 @@ class Evaluation(OneLine):
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"the evaluation is damaged at {error}; run curvae evaluate again") from error
         return cls(**read, examples=examples)
+
+
+def _error(value: Any) -> float | None:
+    return None if value is None else float(value)

@@ -145,6 +145,8 @@ def plus_minus(estimate: Estimate) -> str:
         >>> plus_minus(Estimate(12.3456, 0.0321)), plus_minus(Estimate(-1234.5, 56.0)), plus_minus(Estimate(0.5, 0.0))
         ('12.346 ± 0.032', '−1234 ± 56', '0.5 ± 0')
     """
+    if estimate.se is None:
+        return f"{estimate.mean:.4g}".replace("-", "−")
     if not 0 < estimate.se < math.inf:
         return f"{estimate.mean:.4g} ± {estimate.se:.4g}".replace("-", "−")
     decimals = max(0, 1 - math.floor(math.log10(estimate.se)))

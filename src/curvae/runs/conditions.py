@@ -15,23 +15,29 @@ from curvae.conditioned import Conditioned
 from curvae.data import Batch, Coding, Dataset
 from curvae.data.samples import as_conditions
 from curvae.errors import InputError
+from curvae.runs.own_run import check_outputs
 from curvae.runs.ways import lines
 
 
-def conditions_of(model: Autoencoder, coding: Coding | None, condition: Any, count: int | None) -> Tensor | None:
+def conditions_of(
+    model: Autoencoder, coding: Coding | None, condition: Any, count: int | None, shape: tuple[int, ...]
+) -> Tensor | None:
     """The conditions of so many samples, on the model's device; None for a model that takes none.
 
     There is one for each sample, or one for all; without ``count`` there are as many samples as conditions. Where the
-    run has no coding they are numbers that were handed over; a floating-point tensor of two axes is coded already.
+    run has no coding they are numbers that were handed over, of which the networks alone know how many they take for
+    samples of a ``shape``; a floating-point tensor of two axes is coded already.
 
     Raises:
         InputError: none for a conditional model, one for another, or one that is no condition.
 
     Example:
         >>> from torch import nn
-        >>> model = Autoencoder(nn.Linear(5, 2), nn.Linear(2, 5), latents=2, condition="decoder")
-        >>> conditions_of(model, None, [0.5, 1.0], count=2)
-        tensor([0.5000, 1.0000])
+        >>> from curvae.nn import Beside
+        >>> model = Autoencoder(nn.Linear(5, 2), Beside(nn.Linear(3, 5)), latents=2, condition="decoder")
+        >>> conditions_of(model, coding=None, condition=[[0.5], [1.0]], count=2, shape=(5,))
+        tensor([[0.5000],
+                [1.0000]])
     """
     if model.condition is None:
         if condition is not None:
@@ -42,7 +48,7 @@ def conditions_of(model: Autoencoder, coding: Coding | None, condition: Any, cou
         raise InputError(f"the model is conditional; give the condition{known} of each sample, or one for all")
     ready = isinstance(condition, Tensor) and condition.dim() > 1 and condition.is_floating_point()
     if coding is None or ready:
-        each = condition if np.ndim(condition) else torch.as_tensor(condition).reshape(1)
+        each = condition if np.ndim(condition) else [condition]
         c = as_conditions(each, len(each))
     else:
         c = coding.of_values(condition)
@@ -52,7 +58,14 @@ def conditions_of(model: Autoencoder, coding: Coding | None, condition: Any, cou
         c = c.expand(count, *c.shape[1:])
     if count is not None and len(c) != count:
         raise InputError(f"there are {len(c)} conditions for {count} samples; expected one for each, or one for all")
-    return _placed(c, model)
+    c = _placed(c, model)
+    if coding is None:
+        like = next(model.parameters(), torch.empty(0))
+        try:
+            check_outputs(model.given(c[:1]), like.new_zeros(1, *shape), alike=False)
+        except InputError as error:
+            raise InputError(f"the networks take no condition of shape {tuple(c.shape[1:])}: {error}") from error
+    return c
 
 
 def _placed(c: Tensor, model: Autoencoder) -> Tensor:

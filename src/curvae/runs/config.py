@@ -47,7 +47,8 @@ class RunConfig:
         init_from: folder of a finished run of the same networks whose weights training starts from; ``""`` for weights
             drawn from the seed.
         width: factor on the network's hidden widths.
-        beta: weight of the KL term, > 0.
+        beta: weight of the KL term, > 0. An objective that was handed over may have none, or 0: this is then what its
+            run is measured with, the default.
         encoder_weight: of ½‖h‖², for ``"grae"`` and ``"rae"``; ``None`` is β.
         decoder_weight: of the decoder's ½ log-determinant, for ``"grae"``; ``None`` is β. For ``"rae"`` of its ½ trace;
             ``None`` is 1.

@@ -47,7 +47,8 @@ def read_document(
     document = read_json(path, cure)
     found = document.get("format") if isinstance(document, dict) else None
     if found != form:
-        raise InputError(f"{path} is a {shown(found)} document; expected {form!r}")
+        kind = "no document of curvae's" if found is None else f"a {shown(found)} document"
+        raise InputError(f"{path} is {kind}; expected {form!r}")
     if document.get("version") != 1:
         raise InputError(f"{path} has format version {shown(document.get('version'))}; this version of curvae reads 1")
     missing = [key for key in needed if key not in document]

@@ -55,7 +55,7 @@ def read_evaluation(folder: Path) -> Evaluation | None:
 def _evaluation(name: str, value: Any) -> None:
     """The schema of an evaluation is that of its class, which itself looks for what is missing."""
     kinds = {"int": count, "float": number, "str": text, "bool": flag, "float | None": optional(number)}
-    estimate = record({"mean": number, "se": amount})
+    estimate = record({"mean": number, "se": optional(amount)})
     record({}, {f.name: kinds.get(str(f.type), estimate) for f in fields(Evaluation)})(name, value)
 
 

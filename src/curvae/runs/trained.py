@@ -270,7 +270,7 @@ class Trained(OneLine):
 
     def _conditions(self, condition: Any, count: int | None) -> Tensor | None:
         """The conditions of so many samples as the networks take them; None for a model that takes none."""
-        return conditions_of(self.model, self.coding, condition, count)
+        return conditions_of(self.model, self.coding, condition, count, self.shape)
 
     def _at(self, c: Tensor | None, rows: slice = slice(None)) -> Model:
         return self.model if c is None else self.model.given(c[rows])

@@ -119,7 +119,7 @@ def measure(model: Autoencoder, x: Float[Tensor, "N *D"], observation: Observati
     found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     exists = found["exists"].bool()
 
-    def estimate(name: str, kept: Tensor) -> dict[str, float] | None:
+    def estimate(name: str, kept: Tensor) -> dict[str, Any] | None:
         return vars(Estimate.of(found[name][kept])) if bool(kept.any()) else None
 
     return {
@@ -151,7 +151,7 @@ def _measure_batch(model: Autoencoder, x: Float[Tensor, "B *D"], observation: Ob
 
 
 _FORM = "curvae-approximation"
-_ESTIMATE = record({"mean": number, "se": amount})
+_ESTIMATE = record({"mean": number, "se": optional(amount)})
 _ROW = record(
     {
         **{"network": text, "observation": text, "trained": flag, "seed": amount, "missing": amount},

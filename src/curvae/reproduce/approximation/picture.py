@@ -45,7 +45,7 @@ def _draw(panels: Sequence[Axes], row: Row, height: float) -> None:
     marks = (row["error"], row["taylor_difference"], {"mean": 100 * row["missing"], "se": 0.0})
     for axes, mark in zip(panels, marks, strict=True):
         filled = colour if row["trained"] else "none"
-        xerr = 2 * mark["se"] or None
+        xerr = 2 * (mark["se"] or 0) or None
         axes.errorbar(mark["mean"], y, xerr=xerr, marker="o", markersize=5, color=colour, mfc=filled, capsize=2)
 
 
