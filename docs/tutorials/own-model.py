@@ -63,7 +63,8 @@ class Decoder(nn.Module):
 # $$-\log p(x;\eta)=n\log(1+e^\eta)-x\eta-\log\tbinom nx,$$
 #
 # and its second derivative in $\eta$ is $n\,s(1-s)$ with $s$ the sigmoid of $\eta$. An `ElementwiseLikelihood` needs
-# five methods: the first without what does not depend on $\eta$, the last one that second derivative.
+# five methods: the first without what does not depend on $\eta$, the last one that second derivative. It must not be
+# negative: where it can be, as for heavy tails, give its expectation under the model.
 
 # %%
 from curvae.likelihoods import ElementwiseLikelihood

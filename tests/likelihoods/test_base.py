@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -251,3 +252,44 @@ def test_the_former_name_of_nll_still_works_and_says_so() -> None:
     eta, x = torch.randn(3, 4), torch.randn(3, 4)
     with pytest.warns(FutureWarning, match="now called nll"):
         torch.testing.assert_close(Gaussian().energy(eta, x), Gaussian().nll(eta, x))
+
+
+class Cauchy(ElementwiseLikelihood):
+    """A user's own heavy tails, with the second derivative as curvature: negative where |x − eta| > 1."""
+
+    def nll(self, eta, x):
+        return per_sample((x - eta).square().log1p())
+
+    def log_prob(self, eta, x):
+        return -self.nll(eta, x) - math.log(math.pi) * x[0].numel()
+
+    def mean(self, eta):
+        return eta
+
+    def sample(self, eta, generator=None):
+        return eta + torch.empty_like(eta).cauchy_(generator=generator)
+
+    def curvature(self, eta, x):
+        square = (x - eta).square()
+        return 2 * (1 - square) / (1 + square).square()
+
+    def __repr__(self) -> str:
+        return "Cauchy()"
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda own: own, Masked, lambda own: Mixed([(own, 3)])], ids=["itself", "gaps", "mixed"]
+)
+def test_a_negative_curvature_is_refused(wrap: Callable[[Likelihood], Likelihood], seed: int) -> None:
+    """Its root is NaN, and so would be the loss."""
+    eta, tangents = torch.zeros(2, 3), torch.randn(2, 3, 4)
+    near, far = torch.full((2, 3), 0.5), torch.tensor([[0.5, 2.0, 0.5], [0.5, 0.5, 0.5]])
+    assert wrap(Cauchy()).whiten(eta, near, tangents).isfinite().all()
+    with pytest.raises(InputError, match=r"^Cauchy\(\)\.curvature gave -0\.24; expected numbers ≥ 0: [^\n]*$"):
+        wrap(Cauchy()).whiten(eta, far, tangents)
+
+
+def test_a_curvature_inside_a_transform_is_not_looked_at() -> None:
+    eta, tangents = torch.zeros(2, 3), torch.randn(2, 3, 4)
+    stacked = torch.vmap(lambda x: Cauchy().whiten(eta, x, tangents))(torch.full((5, 2, 3), 2.0))
+    assert stacked.isnan().all()

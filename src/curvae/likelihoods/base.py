@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 import torch
 
 from curvae._checks import positive, shown
+from curvae._transforms import is_batched
 from curvae._typing import Bool, Float, Tensor
 from curvae.errors import InputError
 
@@ -115,7 +116,7 @@ class ElementwiseLikelihood(Likelihood):
 
     @abstractmethod
     def curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
-        r"""The diagonal of $-H_{p_x}(\eta)$, ≥ 0."""
+        r"""The diagonal of $-H_{p_x}(\eta)$, ≥ 0; its expectation where the nll is not convex, as of heavy tails."""
 
     def whiten(
         self, eta: Float[Tensor, "B *D"], x: Tensor, tangents: Float[Tensor, "B *D K"]
@@ -125,7 +126,9 @@ class ElementwiseLikelihood(Likelihood):
 
     def _root_curvature(self, eta: Float[Tensor, "B *D"], x: Tensor) -> Float[Tensor, "B *D"]:
         """The same of a tangent of ones; where :meth:`curvature` underflows its square root has no gradient."""
-        return self.curvature(eta, x).sqrt()
+        found = self.curvature(eta, x)
+        check_not_negative(self, found)
+        return found.sqrt()
 
     def nll_each(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         """``nll`` of each output, as a sample of its own; a model whose outputs differ has to say it itself."""
@@ -256,6 +259,18 @@ def _refuse(model: object, x: Tensor, wrong: Tensor, expected: str) -> None:
         text = f"{value:.6g}"
         text = repr(value) if float(text).is_integer() and float(text) != value else text  # 1.0000001, not 1
         raise InputError(f"the data have {text}, but {model} is for {expected}")
+
+
+def check_not_negative(likelihood: Likelihood, curvature: Tensor) -> None:
+    """Refuse a curvature whose root would be NaN; only on a CPU, where looking waits for nothing."""
+    waits = curvature.device.type != "cpu" or is_batched(curvature) or torch.compiler.is_compiling()
+    if waits or not _has_values(curvature):
+        return
+    if bool((curvature < 0).any()):
+        raise InputError(
+            f"{likelihood}.curvature gave {float(curvature.nan_to_num().min()):.3g}; expected numbers ≥ 0: where the "
+            "second derivative of the nll is negative, give its expectation under the model (the Fisher information)"
+        )
 
 
 def check_number_of_outputs(likelihood: Likelihood, parameter: Tensor, eta: Tensor) -> None:

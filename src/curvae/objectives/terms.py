@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.utils import _pytree
 
+from curvae._checks import shown
 from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
+from curvae.errors import InputError
 
 
 @dataclass(frozen=True, repr=False)
@@ -20,6 +22,9 @@ class Terms(OneLine):
     Args:
         parts: ``[B]`` each; their sum is :attr:`total`.
 
+    Raises:
+        InputError: no parts, or one that is not a number for each sample. ``[B, D]`` would be averaged over D, too.
+
     Example:
         >>> terms = Terms({"nll": torch.ones(2), "kl": torch.tensor([1.0, 2.0])})
         >>> terms.total, terms["kl"]
@@ -27,6 +32,20 @@ class Terms(OneLine):
     """
 
     parts: Mapping[str, Float[Tensor, " B"]]
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise InputError("an objective's Terms has no parts; expected one or more, such as {'nll': …}")
+        expected = None
+        for name, part in self.parts.items():
+            found = tuple(part.shape) if isinstance(part, Tensor) else None
+            if found is None or len(found) != 1 or found != (expected or found):
+                what = shown(part) if found is None else f"of shape {found}"
+                raise InputError(
+                    f"an objective's part {name!r} is {what}; expected one number for each sample, "
+                    f"{expected or '(B,)'}: sum over outputs and latents, and leave the mean over samples to Terms"
+                )
+            expected = found
 
     def _told(self) -> dict[str, Any]:
         return {"parts": self.parts, "data": len(next(iter(self.parts.values()), ()))}
@@ -44,10 +63,17 @@ class Terms(OneLine):
         return self.total.mean()
 
 
+def _restored(values: Iterable[Any], names: tuple[str, ...]) -> Terms:
+    """Terms without a look at their parts, which may be placeholders, or stacked by ``torch.vmap``."""
+    terms = object.__new__(Terms)
+    object.__setattr__(terms, "parts", dict(zip(names, values, strict=True)))
+    return terms
+
+
 # the wrappers of torch.distributed look for tensors in what a module returns, torch.func for tensors to transform
 _pytree.register_pytree_node(
     Terms,
     lambda terms: (list(terms.parts.values()), tuple(terms.parts)),
-    lambda values, names: Terms(dict(zip(names, values, strict=True))),
+    _restored,
     serialized_type_name="curvae.objectives.Terms",
 )
