@@ -60,7 +60,7 @@ class _OfPairs(Metric):
             factors: ``[B, F]`` whole numbers, a factor's values in their order.
 
         Raises:
-            InputError: other shapes or types, or codes that are not finite.
+            InputError: other shapes or types, than in the batches before too, or codes that are not finite.
         """
         two = codes.ndim == factors.ndim == 2
         if not two or len(codes) != len(factors) or codes.shape[1] < 2 or factors.shape[1] < 1:
