@@ -72,6 +72,9 @@ class _OfPairs(Metric):
             raise InputError(f"codes are {codes.dtype}, factors {factors.dtype}; expected floats and whole numbers")
         if not bool(codes.isfinite().all()):
             raise InputError("codes are not finite; look at the data or the model that gave them")
+        for name, new, old in (("codes", codes, self.codes), ("factors", factors, self.factors)):
+            if old and new.shape[1] != old[0].shape[1]:
+                raise InputError(f"{name} have {new.shape[1]} columns after a batch of {old[0].shape[1]}; expected as many")
         self.codes.append(codes.detach().double())
         self.factors.append(factors.long())
 
