@@ -61,7 +61,7 @@ def cosines(matrices: Float[np.ndarray, "N d d"]) -> Float[np.ndarray, "N d d"]:
 
 
 def share_inside(matrices: Float[np.ndarray, "N d d"], size: int) -> Float[np.ndarray, " N"]:
-    """The share of each matrix's squared off-diagonal entries that lie inside blocks: 0 … 1, chance where there is none.
+    """The share of each matrix's squared off-diagonal entries that lie inside blocks, 0 … 1; chance if all are 0.
 
     Example:
         >>> matrices = np.array([[[1.0, 3.0, 1.0], [3.0, 1.0, 0.0], [1.0, 0.0, 1.0]]])

@@ -135,7 +135,7 @@ class Sweep(Generic[AnyConfig]):
             changes: fields of the scale's configuration to change; they are named in the summary.
 
         Raises:
-            InputError: an unknown name, data or a folder that cannot be used, or ``out`` holds another figure's results.
+            InputError: an unknown name, or data or a folder that cannot be used, such as that of another figure.
             TrainingError: a run diverged or was stopped; the same call goes on where it stopped.
         """
         begun = time.monotonic()
