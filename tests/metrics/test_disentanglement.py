@@ -117,6 +117,14 @@ def test_bad_samples(codes: torch.Tensor, factors: torch.Tensor, message: str) -
         MIG().update(codes, factors)
 
 
+@pytest.mark.parametrize(("d", "f", "message"), [(3, 2, "codes have 3 columns"), (2, 1, "factors have 1 columns")])
+def test_batches_of_other_widths_are_refused(d: int, f: int, message: str) -> None:
+    metric = MIG()
+    metric.update(torch.rand(5, 2), torch.zeros(5, 2).long())
+    with pytest.raises(InputError, match=f"{message} after a batch of 2"):
+        metric.update(torch.rand(5, d), torch.zeros(5, f).long())
+
+
 @pytest.mark.parametrize("values", [2, 4])
 def test_samples_in_the_order_of_a_grid_are_split_otherwise(values: int) -> None:
     """Every other of them is a half with other values of the last factor than the rest."""

@@ -99,6 +99,17 @@ def test_counts_that_do_not_ascend_are_refused(counts: tuple[int, ...]) -> None:
         growing(Flat(), [drawn(9)], counts)
 
 
+@pytest.mark.parametrize("own", [torch.float32, torch.float64])
+def test_images_are_given_in_the_extractors_own_type(own: torch.dtype) -> None:
+    extractor = nn.Sequential(nn.Flatten(), nn.Linear(4, 3)).to(own)
+    extractor.num_features = 3
+    images = np.random.default_rng(0).random((40, 1, 2, 2))
+    found = statistics(extractor, [images])
+    features = extractor(torch.from_numpy(images).to(own)).detach().double().numpy()
+    np.testing.assert_allclose(found.covariance, np.cov(features.T), rtol=1e-9)
+    assert {parameter.dtype for parameter in extractor.parameters()} == {own}
+
+
 def test_more_images_than_there_are_are_refused() -> None:
     with pytest.raises(InputError, match="there are 9 images in a set; expected at least 10"):
         growing(Flat(), drawn(9).split(4), (5, 10))

@@ -9,7 +9,7 @@ from torch.func import hessian, jacrev
 from curvae import Autoencoder
 from curvae.errors import IndefiniteError, InputError
 from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood
-from curvae.metrics import Implied
+from curvae.metrics import Implied, evaluate
 from curvae.objectives import GRAE, Taylor
 from curvae.posteriors import BlockDiagonal, Diagonal, Full, Shared, Structure
 
@@ -176,3 +176,13 @@ def test_latents_of_several_axes_are_refined() -> None:
 def test_steps_are_a_whole_number(refine: object) -> None:
     with pytest.raises(InputError, match="refine is .*; expected a whole number >= 0"):
         Implied(model(), 0.3, refine=refine)  # type: ignore[arg-type]
+
+
+def test_objectives_are_measured_at_the_mode_that_the_posterior_has() -> None:
+    grae, x, beta = model(), 2 * torch.randn(6, 5), 0.2
+    implied = Implied(grae, beta, refine=2)
+    found = evaluate(implied, x, beta, Gaussian(), Full(), generator=torch.Generator())
+    assert found.taylor.mean == pytest.approx(float(Taylor(beta)(implied, x).total.mean().detach()))
+    mode = implied.posterior(x).mean.detach()
+    assert found.mse.mean == pytest.approx(float((grae.decode(mode) - x).square().mean()))
+    assert found.gap_error < 1e-9

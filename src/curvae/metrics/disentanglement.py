@@ -28,6 +28,7 @@ from curvae.metrics.predictors import (  # noqa: E402
     accuracy,
     binned,
     boosted,
+    check_columns,
     concentration,
     gap,
     lasso,
@@ -60,7 +61,7 @@ class _OfPairs(Metric):
             factors: ``[B, F]`` whole numbers, a factor's values in their order.
 
         Raises:
-            InputError: other shapes or types, or codes that are not finite.
+            InputError: other shapes or types, than in the batches before too, or codes that are not finite.
         """
         two = codes.ndim == factors.ndim == 2
         if not two or len(codes) != len(factors) or codes.shape[1] < 2 or factors.shape[1] < 1:
@@ -72,6 +73,9 @@ class _OfPairs(Metric):
             raise InputError(f"codes are {codes.dtype}, factors {factors.dtype}; expected floats and whole numbers")
         if not bool(codes.isfinite().all()):
             raise InputError("codes are not finite; look at the data or the model that gave them")
+        for name, new, old in (("codes", codes, self.codes), ("factors", factors, self.factors)):
+            if old and new.shape[1] != old[0].shape[1]:
+                raise InputError(f"{name} have {new.shape[1]} columns after a batch of {old[0].shape[1]}")
         self.codes.append(codes.detach().double())
         self.factors.append(factors.long())
 
@@ -149,7 +153,7 @@ class SAP(_OfPairs):
     def compute(self) -> Tensor:
         """The gap of all samples so far."""
         codes, factors = self._arrays()
-        _check_columns(self.categorical, factors)
+        check_columns(self.categorical, factors)
         scores = np.array([
             [
                 accuracy(code, factor) if k in self.categorical else squared_correlation(code, factor)
@@ -208,7 +212,7 @@ class DCI(_OfPairs):
     def compute(self) -> dict[str, Tensor]:
         """The three numbers of all samples so far."""
         codes, factors = self._arrays()
-        _check_columns(self.categorical, factors)
+        check_columns(self.categorical, factors)
         order = np.random.default_rng(self.seed).permutation(len(codes))
         train, test = np.split(order, [round(len(order) * (1 - self.held_out))])
         if min(len(train), len(test)) < 10:
@@ -291,9 +295,3 @@ class FactorVAEScore(_OfPairs):
     def _alike(self, factor: Any, generator: np.random.Generator) -> Any:
         """The samples of one value: that of a sample, so that values come as often as they do in the data."""
         return np.flatnonzero(factor == factor[generator.integers(len(factor))])
-
-
-def _check_columns(categorical: Collection[int], factors: Any) -> None:
-    unknown = sorted(column for column in categorical if not 0 <= column < factors.shape[1])
-    if unknown:
-        raise InputError(f"categorical has column {unknown[0]}; expected columns of the {factors.shape[1]} factors")

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from torchmetrics.image.fid import FrechetInceptionDistance
 
 Images = Tensor | np.ndarray
-"""A batch, uint8 from 0 to 255 or floating point from 0 to 1; extractors are given the latter."""
+"""A batch, uint8 from 0 to 255 or floating point from 0 to 1; extractors are given the latter, on the device and in the
+type of their parameters."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -205,8 +206,9 @@ def _metric(extractor: nn.Module) -> FrechetInceptionDistance:
 
 @torch.no_grad()
 def _seen(metric: FrechetInceptionDistance, batch: Images) -> FrechetInceptionDistance:
-    images = as_images(batch)
+    images, like = as_images(batch), next(metric.inception.parameters(), None)
     if len(images):
+        images = images if like is None else images.to(like)  # and not the extractor to them: it is the caller's
         metric = metric.to(images.device)
         with deployed(metric.inception):
             metric.update(images, real=True)

@@ -76,12 +76,14 @@ def objective_values(
         >>> torch.allclose(found["taylor"] - found["grae_full"], found["gap"], atol=1e-4)
         True
     """
-    h = model.encode(x)
+    own = model.posterior(x) if has_posterior(model) else None
+    # of a posterior at the mode that is not the encoder's answer
+    h = model.encode(x) if own is None else own.mean
     curvature = gauss_newton(model.decode, h, x, likelihood).double()
     if not bool(curvature.isfinite().all()):
         raise InputError("the model's outputs or derivatives on these data are not finite numbers")
     optimum = structure.optimal(curvature, beta)
-    q = Normal(h.double(), optimum) if not has_posterior(model) else in_double(model.posterior(x))
+    q = Normal(h.double(), optimum) if own is None else in_double(own)
     # columns pushed along L, and not M above: the gap then compares two computations
     eta, tangents = Linearised(model.decode, h, x, likelihood).push(q.factor.dense().to(h.dtype))
     nll, kl = likelihood.nll(eta, x).double(), beta * q.kl()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,13 @@ def accuracy(code: Any, factor: Any) -> float:
         raise InputError("a factor has one value in half of the samples; expected more samples")
     model = LinearSVC(C=0.01, class_weight="balanced", random_state=0).fit(code[train, None], factor[train])
     return float((model.predict(code[test, None]) == factor[test]).mean())
+
+
+def check_columns(categorical: Collection[int], factors: Any) -> None:
+    """Refuse columns that the factors do not have."""
+    unknown = sorted(column for column in categorical if not 0 <= column < factors.shape[1])
+    if unknown:
+        raise InputError(f"categorical has column {unknown[0]}; expected columns of the {factors.shape[1]} factors")
 
 
 def targets(factor: Any, categorical: bool) -> Any:

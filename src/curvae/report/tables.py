@@ -121,7 +121,9 @@ def objective_name(config: RunConfig) -> str:
     if config.objective == "grae":
         exact = "GRAE (13)" if config.likelihood.startswith("gaussian") else "GRAE (12)"
         others = {"columns": "GRAE≈ (14)", "trace": "GRAE, first order"}
-        return others.get(config.estimator.partition(":")[0], exact)
+        # on a fraction of the batch it is the same objective: fraction:F:ESTIMATOR
+        inner = config.estimator.split(":")[2 if config.estimator.startswith("fraction:") else 0]
+        return others.get(inner, exact)
     return {"beta-vae": "β-VAE (2)", "taylor": "Taylor (7)", "rae": "RAE, first order"}[config.objective]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from curvae.errors import InputError
 from curvae.files import write_atomic
 from curvae.report.grids import number
 
@@ -43,6 +44,34 @@ def write_text(path: Path, text: str) -> None:
     """A file of text, whole or not at all, with a line's end."""
     # a file's name need not be UTF-8; what it becomes then is JSON's own way to write it
     write_atomic(path, lambda to: to.write_text(text + "\n", encoding="utf-8", errors="backslashreplace"))
+
+
+def stored(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty if there is no file.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    if not path.exists():
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON ({error}); move it away to start afresh") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path} holds no JSON object; move it away to start afresh")
+    return value
+
+
+def check_folder(figure: str, out: Path) -> None:
+    """Refuse a folder of another figure: its summary would be replaced, which may be all that is left of its work.
+
+    Raises:
+        InputError: so it is, or its summary is damaged.
+    """
+    there = stored(out / "summary.json").get("figure", figure)
+    if there != figure:
+        raise InputError(f"{out / 'summary.json'} is of {there!r} but this is {figure!r}; use another folder")
 
 
 def text(found: Mapping[str, Any]) -> str:

@@ -44,6 +44,23 @@ def test_bad_settings(changes: dict[str, str], message: str, tmp_path: Path) -> 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"points": "20"}, "there are 20 samples; expected at least 10 to train on and 10 to hold out"),
+        ({"control": "tilted-sprites:700"}, "700' with 70 held-out samples of .* and the data have 80 .* control=none"),
+        ({"data": "avatars:800"}, "factors, and the data have 80 held-out samples of .* factors; expected as many"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_anything_is_trained(
+    changes: dict[str, str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CURVAE_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(InputError, match=message):
+        reproduce("disentanglement", "smoke", tmp_path / "out", runs=tmp_path / "runs", changes=changes)
+    assert not (tmp_path / "runs").exists()
+
+
 def _linear(weight: torch.Tensor) -> nn.Linear:
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
     layer.weight.data = weight

@@ -31,11 +31,20 @@ def test_share_equals_loops(matrices: np.ndarray, size: int) -> None:
     np.testing.assert_allclose(share_inside(matrices, size), expected, rtol=1e-12)
 
 
-def test_share_of_blocks_is_1_of_nothing_undefined(matrices: np.ndarray) -> None:
+def test_share_of_blocks_is_1_of_nothing_chance(matrices: np.ndarray) -> None:
     mask = inside(5, 2) | np.eye(5, dtype=bool)
     np.testing.assert_allclose(share_inside(matrices * mask, 2), 1.0)
     np.testing.assert_array_equal(share_inside(matrices * ~mask, 2), 0.0)
-    assert np.isnan(share_inside(np.eye(5)[None], 2)).all()
+    np.testing.assert_allclose(share_inside(np.eye(5)[None], 2), chance(5, 2))
+    np.testing.assert_array_equal(share_inside(np.eye(1)[None], 2), 0.0)
+
+
+def test_decoders_without_entries_off_the_diagonal_say_nothing_about_an_order(matrices: np.ndarray) -> None:
+    dead = permuted(np.zeros((3, 5, 5)), 2, np.random.default_rng(), 99)
+    assert dead == pytest.approx({"low": chance(5, 2), "high": chance(5, 2), "p_value": 1.0})
+    # and at some of the data they count as chance does in the share
+    some = np.concatenate([matrices * (inside(5, 2) | np.eye(5, dtype=bool)), np.zeros((7, 5, 5))])
+    assert permuted(some, 2, np.random.default_rng(), 99)["high"] <= share_inside(some, 2).mean() + 1e-12
 
 
 def test_cosines_do_not_see_the_lengths_of_columns(matrices: np.ndarray) -> None:

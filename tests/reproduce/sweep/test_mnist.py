@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from curvae.errors import InputError
 from curvae.reproduce import SCALES, SWEEPS, fig2, fig3
 from curvae.reproduce.fig3.numbers import MeasuredRun, runs, summarise
 from curvae.reproduce.summary import rounded
+from curvae.reproduce.sweep import context
 from curvae.reproduce.sweep.training import TrainingSettings, overridden
 from curvae.runs import Run
 
@@ -89,6 +91,23 @@ def test_runs_of_other_data_are_refused(make: Make, toy: TrainingSettings) -> No
     np.save(toy.data, np.random.default_rng(1).random((80, 12), dtype=np.float32))
     with pytest.raises(InputError, match="was trained on data other than"):
         make("fig2")
+
+
+def test_results_of_another_figure_are_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    path.write_text(json.dumps({"figure": "approximation"}))  # whose rows are nowhere else
+    with pytest.raises(InputError, match="is of 'approximation' but this is 'fig2'; use another folder"):
+        reproduce("fig2", "smoke", tmp_path, runs=tmp_path / "runs")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_summary_names_the_device_that_measured(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(context, "environment", lambda device: asked.append(device) or {"device": "here"})
+    chosen = torch.device("cpu")
+    monkeypatch.setattr(context, "choose_device", lambda name: chosen if name == "cpu" else torch.device("cuda"))
+    assert make("fig2", steps="1")["measured_under"] == {"device": "here"}
+    assert asked == [chosen]
 
 
 def test_bad_names_are_refused(tmp_path: Path) -> None:

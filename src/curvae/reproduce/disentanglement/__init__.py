@@ -9,9 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+import torch
+
 from curvae.data import load
+from curvae.errors import InputError
 from curvae.reproduce.disentanglement.config import CONFIGS, Disentanglement, autoencoders, runs
-from curvae.reproduce.disentanglement.numbers import known, measure
+from curvae.reproduce.disentanglement.numbers import known, measure, scored
 from curvae.reproduce.disentanglement.picture import plot
 from curvae.reproduce.disentanglement.scores import summarise
 from curvae.reproduce.disentanglement.section import SECTIONS, table
@@ -24,12 +27,22 @@ def make(figure: str, config: Disentanglement, context: Context) -> FigureResult
     """Train, measure and draw."""
     training = config.training
     sample = known(training.data, context.dataset.test[:], config.points)
-    if config.control != "none":  # before anything is trained
+    # what cannot be measured is refused before anything is trained
+    scored(torch.randn(len(sample.data), config.latents), sample, config)
+    if config.control != "none":
         known(config.control, context.dataset.test[:], config.points)
     plans = [(context, sample, {**runs(config, training.data, config.models), **autoencoders(config)})]
     if config.controlled:
         dataset = load(config.control, size=training.size or None)
         tilted = known(config.control, dataset.test[:], config.points)
+        if tilted.factors.shape != sample.factors.shape:  # scores of fewer samples are larger by chance
+            counts = [
+                f"{len(one.factors)} held-out samples of {one.factors.shape[1]} factors" for one in (tilted, sample)
+            ]
+            raise InputError(
+                f"--set control is {config.control!r} with {counts[0]}, and the data have {counts[1]}; expected as "
+                "many, or --set control=none"
+            )
         plans.append((replace(context, dataset=dataset), tilted, runs(config, config.control, config.controlled)))
     # all training first: what was trained is kept when the command is stopped, what was measured is not
     trained = [at.runs(wanted.values()) for at, _, wanted in plans]

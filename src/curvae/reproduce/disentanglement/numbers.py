@@ -75,19 +75,30 @@ def measure(run: Run, sample: Known, config: Disentanglement, device: torch.devi
     The cosine is of the columns of active latents, as a collapsed one's points anywhere; None where one at most is.
     """
     model = run.model().to(device)
-    found = codes(model, sample.data)
+    return {
+        **scored(codes(model, sample.data), sample, config),
+        **_geometry(model, likelihood_of(run.config, model), sample, config),
+    }
+
+
+def scored(found: Tensor, sample: Known, config: Disentanglement) -> dict[str, float | None]:
+    """Those of them that are of codes ``[N, d]``.
+
+    Raises:
+        InputError: too few samples, or a factor that does not vary among them.
+    """
     metrics = {
         "mig": MIG(),
         "sap": SAP(sample.categorical),
         "factor_vae": FactorVAEScore(config.votes),
         "dci": DCI(config.predictor, sample.categorical),
     }
-    scores: dict[str, float | None] = {}
+    values: dict[str, float | None] = {}
     for name, metric in metrics.items():
         metric.update(found, sample.factors)
         value = metric.compute()
-        scores |= {key: float(one) for key, one in (value if isinstance(value, dict) else {name: value}).items()}
-    return {**scores, **_geometry(model, likelihood_of(run.config, model), sample, config)}
+        values |= {key: float(one) for key, one in (value if isinstance(value, dict) else {name: value}).items()}
+    return values
 
 
 @torch.no_grad()

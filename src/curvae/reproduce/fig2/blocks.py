@@ -34,16 +34,18 @@ def chance(latents: int, size: int) -> float:
 
 
 def energies(matrices: Float[np.ndarray, "N d d"]) -> Float[np.ndarray, "N d d"]:
-    """Squared entries off the diagonal of each matrix, scaled to sum to 1; NaN where all are 0.
+    """Squared entries off the diagonal of each matrix, scaled to sum to 1; all alike where all are 0.
 
     Example:
         >>> energies(np.array([[[9.0, 3.0], [3.0, 9.0]]]))
         array([[[0. , 0.5],
                 [0.5, 0. ]]])
     """
-    off = np.where(np.eye(matrices.shape[-1], dtype=bool), 0.0, matrices) ** 2
+    others = ~np.eye(matrices.shape[-1], dtype=bool)
+    off = np.where(others, matrices, 0.0) ** 2
     total = off.sum((-1, -2), keepdims=True)
-    return np.divide(off, total, out=np.full_like(off, np.nan), where=total > 0)
+    alike = np.broadcast_to(others / max(1, others.sum()), off.shape).copy()
+    return np.divide(off, total, out=alike, where=total > 0)
 
 
 def cosines(matrices: Float[np.ndarray, "N d d"]) -> Float[np.ndarray, "N d d"]:
@@ -59,7 +61,7 @@ def cosines(matrices: Float[np.ndarray, "N d d"]) -> Float[np.ndarray, "N d d"]:
 
 
 def share_inside(matrices: Float[np.ndarray, "N d d"], size: int) -> Float[np.ndarray, " N"]:
-    """The share of each matrix's squared off-diagonal entries that lie inside blocks: 0 … 1, NaN where there is none.
+    """The share of each matrix's squared off-diagonal entries that lie inside blocks, 0 … 1; chance if all are 0.
 
     Example:
         >>> matrices = np.array([[[1.0, 3.0, 1.0], [3.0, 1.0, 0.0], [1.0, 0.0, 1.0]]])
@@ -87,7 +89,7 @@ def permuted(
         >>> permuted(blocks, 2, np.random.default_rng(0), 999)["p_value"] < 0.05
         True
     """
-    mean = np.nanmean(energies(matrices), axis=0)
+    mean = energies(matrices).mean(0)
     mask = inside(matrices.shape[-1], size)
     orders = generator.permuted(np.tile(np.arange(len(mean)), (count, 1)), axis=1)
     shares = (mean[orders[:, :, None], orders[:, None, :]] * mask).sum((-1, -2))

@@ -143,9 +143,8 @@ def summarise(panel: HeatMapPanel, config: HeatMaps, generator: np.random.Genera
 
 
 def _shares(models: Sequence[Matrices], size: int, scaled: Callable[[np.ndarray], np.ndarray] = np.asarray) -> Values:
-    """``[seeds, points]``; a point with zeros off the diagonal has what chance gives it."""
-    shares = np.stack([share_inside(scaled(m.gram), size) for m in models])
-    return np.where(np.isnan(shares), chance(models[0].gram.shape[-1], size), shares)
+    """``[seeds, points]``."""
+    return np.stack([share_inside(scaled(m.gram), size) for m in models])
 
 
 def alignment(

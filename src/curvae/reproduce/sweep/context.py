@@ -19,7 +19,7 @@ from curvae.data import Dataset, absolute, load, title
 from curvae.errors import InputError, UnsavedError
 from curvae.reproduce import SCALES
 from curvae.reproduce.drawing import save_png
-from curvae.reproduce.summary import as_json, write_text
+from curvae.reproduce.summary import as_json, check_folder, write_text
 from curvae.reproduce.sweep.launch import Cluster, Launcher, Local
 from curvae.reproduce.sweep.sweep import Keep, nothing, sweep
 from curvae.reproduce.sweep.training import AnyConfig, Configuration, overridden
@@ -135,7 +135,7 @@ class Sweep(Generic[AnyConfig]):
             changes: fields of the scale's configuration to change; they are named in the summary.
 
         Raises:
-            InputError: an unknown name, or data or a folder that cannot be used.
+            InputError: an unknown name, or data or a folder that cannot be used, such as that of another figure.
             TrainingError: a run diverged or was stopped; the same call goes on where it stopped.
         """
         begun = time.monotonic()
@@ -144,6 +144,7 @@ class Sweep(Generic[AnyConfig]):
         if (figure, scale) not in self.configs:
             names, scales = sorted({name for name, _ in self.configs}), ", ".join(SCALES)
             raise InputError(f"got figure {figure!r}, scale {scale!r}; expected {', '.join(names)} at {scales}")
+        check_folder(figure, out)
         changed = dict(changes or {}) | ({} if data is None else {"data": data})
         changed |= {name: absolute(text) for name, text in changed.items() if name == "data"}
         config = overridden(self.configs[figure, scale], changed)
@@ -153,7 +154,7 @@ class Sweep(Generic[AnyConfig]):
         context = Context(runs, launcher, dataset, choose_device(training.device), console(), self.keep)
         made = self.make(figure, config, context)
         head: dict[str, Any] = {"figure": figure, "scale": scale, "changes": _named(changed)}
-        head |= _provenance(made.runs, dataset)
+        head |= _provenance(made.runs, dataset, context.device)
         head |= {"seconds_of_last_call": round(time.monotonic() - begun, 1), "config": _plain(config)}
         summary = as_json({**head, **made.summary})
         try:
@@ -166,13 +167,13 @@ class Sweep(Generic[AnyConfig]):
             raise UnsavedError(f"{out} cannot be written: {reason}; its summary is printed", summary) from error
 
 
-def _provenance(runs: Iterable[Run], dataset: Dataset) -> dict[str, Any]:
+def _provenance(runs: Iterable[Run], dataset: Dataset, device: torch.device) -> dict[str, Any]:
     """Date, versions and devices: of the measurement here, and of the training, which may have been elsewhere."""
     runs = list(runs)
     trained = [dict(pairs) for pairs in dict.fromkeys(tuple(run.environment.items()) for run in runs)]
     return {
         "date": today(),
-        "measured_under": environment(choose_device("auto")),
+        "measured_under": environment(device),
         "trained_under": trained,
         "runs": len(runs),
         "data_digest": dataset.digest,

@@ -7,7 +7,6 @@ writes the statistics beside the figure. The kernels need the extra ``uniqueness
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ require("curvae.reproduce.uniqueness (figures 1, 5 and 6) needs", "numba", extra
 
 from curvae.errors import InputError
 from curvae.reproduce import SCALES
-from curvae.reproduce.summary import as_json, plain, write_text
+from curvae.reproduce.summary import as_json, check_folder, plain, stored, write_text
 from curvae.reproduce.uniqueness import beyond, freed
 from curvae.reproduce.uniqueness.activations import Nonlinearity
 from curvae.reproduce.uniqueness.config import CONFIGS, Config, Panel
@@ -63,34 +62,16 @@ def reproduce(figure: str, scale: str, out: Path) -> None:
 
 
 def _check_folder(figure: str, out: Path) -> None:
-    """Refuse, before anything runs, a folder whose results would be lost or cannot be read.
-
-    Figures 1 and 5 share tables, so that these alone would let one figure's summary replace the other's.
-    """
-    there = _stored(out / "summary.json").get("figure", figure)
-    if there != figure:
-        raise InputError(f"{out / 'summary.json'} is of {there!r} but this is {figure!r}; use another folder")
+    """Refuse, before anything runs, a folder whose results would be lost or cannot be read."""
+    check_folder(figure, out)
     for name in ("beyond.json", "freed.json"):
-        _stored(out / name)
-
-
-def _stored(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; empty if there is no file."""
-    if not path.exists():
-        return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON ({error}); move it away to start afresh") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{path} holds no JSON object; move it away to start afresh")
-    return value
+        stored(out / name)
 
 
 def write_beyond(config: beyond.Extension, scale: str, out: Path) -> None:
     """Run what goes beyond the paper and write ``beyond.json`` and ``beyond.png``, unless they are there already."""
     done = out / "beyond.json"
-    if _stored(done).get("config") == plain(dataclasses.asdict(config)):
+    if stored(done).get("config") == plain(dataclasses.asdict(config)):
         return
     summary = _made(scale, None) | beyond.summarise(config)
     beyond.plot(summary, out / "beyond.png")
@@ -100,8 +81,8 @@ def write_beyond(config: beyond.Extension, scale: str, out: Path) -> None:
 def write_freed(config: freed.Extent, scale: str, out: Path) -> None:
     """Free the encoder and Σ in turn, on the data sets that ``freed.json`` does not hold yet, written after each."""
     path, settings = out / "freed.json", plain(dataclasses.asdict(config))
-    stored = _stored(path)
-    done = stored["freed"] if stored.get("config") == settings else {}
+    there = stored(path)
+    done = there["freed"] if there.get("config") == settings else {}
     made = _made(scale, torch.get_num_threads())
     for draw in range(config.draws):
         if f"W {draw}" not in done:
