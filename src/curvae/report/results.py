@@ -47,7 +47,7 @@ class Result:
     @property
     def again(self) -> str:
         """What to do if it cannot be used."""
-        return f"run curvae reproduce {quoted(self.figure)} --out {quoted(self.path)} again"
+        return f"run curvae reproduce {quoted(self.figure)} --out {quoted(self.path)} again, with the same options"
 
 
 def is_result(path: Path) -> bool:
