@@ -8,7 +8,7 @@ from typing import Any
 
 import _bench
 import _long
-from _numbers import counted, num, read, side, table
+from _numbers import counted, num, read, side, table, thousands
 
 from curvae._extras import listed
 
@@ -130,9 +130,11 @@ def noise_table() -> str:
     """The noise of one step's gradient, for the estimators of (2)."""
     rows = read("frontier/summary.json")["gradient_noise"]["rows"]
     names = ("one draw", "two draws", "an antithetic pair", "(7), one column", "(7), one secant")
-    return table(
-        ["a β-VAE after", *names], [[way, *(num(found[name]) for name in names)] for way, found in rows.items()]
-    )
+    cells = [
+        [f"{thousands(int(way.split()[0]))} steps", *(num(found[name]) for name in names)]
+        for way, found in rows.items()
+    ]
+    return table(["a β-VAE after", *names], cells)
 
 
 def lead(way: str) -> str:
@@ -188,7 +190,7 @@ def equal_time_table() -> str:
         ("1/8", QUARTER, wider()),
     ):
         cells = [less(found["less"], key) for key in _MEASURES]
-        steps = [f"{each:,.0f}".replace(",", " ") for each in (found["paid"], found["steps"])]
+        steps = [thousands(round(each)) for each in (found["paid"], found["steps"])]
         rows.append([f"× {width}", first, *steps, str(found["less"]["nll"]["seeds"]), *cells])
     heads = ["networks", "first trained as", "costs as many steps", "minus a β-VAE of", "seeds"]
     return table([*heads, *_MEASURES.values()], rows)

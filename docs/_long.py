@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from _numbers import OTHER, interval, num, read, side, table
+from _numbers import OTHER, interval, num, read, side, table, thousands
 from _numbers import setting as as_written
 
 from curvae.reproduce.intervals import paired
@@ -152,7 +152,7 @@ def _differences(ways: dict[str, Any], found: dict[str, dict[str, Any]]) -> str:
             for step in (early, last):
                 less = ways[way][step]["less_reference"]
                 cells = [cell(less[key]) if key in less else "" for key in _SHOWN]
-                rows.append([f"{way}, {step} steps", str(less["beta_vae"]["seeds"]), *cells])
+                rows.append([f"{way}, {thousands(int(step))} steps", str(less["beta_vae"]["seeds"]), *cells])
     return table(["minus the β-VAE of the same seed", "seeds", *(_summary()["measures"][key] for key in _SHOWN)], rows)
 
 

@@ -24,6 +24,8 @@ def setting(*p_values: float) -> dict[str, Any]:
         ([setting(0.01, 0.02), setting(0.04, 0.001)], "shown"),
         ([setting(0.01, 0.02), setting(0.04, 0.06)], "partly"),
         ([setting(0.01, 0.2)], "not shown"),
+        ([setting(0.01), setting(0.02)], "partly"),
+        ([setting(0.2), setting(0.3)], "not shown"),
     ],
 )
 def test_blocks_stand_out_with_every_seed(settings: list[dict[str, Any]], verdict: str) -> None:
@@ -92,7 +94,9 @@ def test_every_figure_with_results_has_a_row() -> None:
     folders = {path.parent.name for path in _verdicts.RESULTS.glob("*/summary.json")}
     figures = {name for name in folders if name.startswith(("fig", "table", "disentanglement"))}
     assert figures <= set(_verdicts.FIGURES)
-    assert len(_verdicts.verdicts()) == len(figures) + 3  # figure 4 after longer training, and twice on digits
+    assert (
+        len(_verdicts.verdicts()) == len(figures) + 4
+    )  # figure 7 wider, figure 4 after longer training and twice on digits
 
 
 @pytest.mark.parametrize(
@@ -156,7 +160,8 @@ def test_one_seed_after_longer_training(own: float, ratio: float, verdict: str) 
         keys = ("frechet_prior", "frechet_mixture", "frechet_reconstruction")
         return {key: [{"mean": distance}, {"mean": 2 * distance}] for key in keys}
 
-    summary = {"frechet": {"of_training_images": 10.0}, "models": {"β-VAE": model(own), "GRAE≈": model(ratio * own)}}
+    summary: dict[str, Any] = {"betas": [0.1, 1]}
+    summary |= {"frechet": {"of_training_images": 10.0}, "models": {"β-VAE": model(own), "GRAE≈": model(ratio * own)}}
     text, found = _verdicts.longer(summary)
     assert found == verdict
     assert f"{ratio:.2f} (one seed" in text
