@@ -268,8 +268,9 @@ def check_not_negative(likelihood: Likelihood, curvature: Tensor) -> None:
         return
     if bool((curvature < 0).any()):
         raise InputError(
-            f"{likelihood}.curvature gave {float(curvature.nan_to_num().min()):.3g}; expected numbers ≥ 0: where the "
-            "second derivative of the nll is negative, give its expectation under the model (the Fisher information)"
+            f"{type(likelihood).__name__}.curvature gave {float(curvature.detach().nan_to_num().min()):.3g}; expected "
+            "numbers ≥ 0: where the second derivative of the nll is negative, give its expectation under the model "
+            "(the Fisher information)"
         )
 
 
