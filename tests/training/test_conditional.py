@@ -18,6 +18,7 @@ from curvae.data import Batches, as_dataset
 from curvae.errors import InputError
 from curvae.nn import Beside, Observed
 from curvae.runs import Run, RunConfig
+from curvae.runs.conditions import conditions_of
 from curvae.training import train
 from curvae.training.noise import step_generator
 
@@ -35,6 +36,13 @@ def net(structure: posteriors.Structure | None = None, condition: str | None = "
         decoder = nn.Sequential(nn.Linear(2 + more, 8), nn.BatchNorm1d(8), nn.ELU(), nn.Linear(8, 6))
         networks = (Beside(encoder), Beside(decoder)) if condition else (encoder, decoder)
         return Autoencoder(*networks, latents=2, structure=structure, features=8, condition=condition)
+
+
+class ByNumber(nn.Module):
+    """A decoder whose condition is one number without an axis of its own."""
+
+    def forward(self, z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        return c[:, None] * z.repeat(1, 3)
 
 
 @pytest.mark.parametrize("kind", ["grae", "beta-vae"])
@@ -261,3 +269,19 @@ def test_missing_values_with_an_observation_model_that_has_a_place_for_them() ->
     assert run.evaluate().mse.mean == pytest.approx(error.nanmean(1).nan_to_num(0).mean().item(), rel=1e-5)
     with pytest.raises(InputError, match="NaN"):
         fit(model, holes, objectives.GRAE(0.2), condition=C, steps=2, **CPU)
+
+
+def test_a_condition_is_tried_without_a_trace() -> None:
+    """In training mode batch norm refuses one row, or makes it part of its running statistics."""
+    model = net().train()
+    before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    assert conditions_of(model, None, C[:4], 4, (6,)).shape == (4, 3)  # type: ignore[union-attr]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(module.training for module in model.modules())
+
+
+def test_a_tensor_of_no_axes_is_one_condition() -> None:
+    model = Autoencoder(nn.Linear(6, 2), ByNumber(), latents=2, condition="decoder")
+    c = conditions_of(model, None, torch.tensor(2.0, requires_grad=True), 3, (6,))
+    torch.testing.assert_close(c, torch.full((3,), 2.0))

@@ -15,6 +15,7 @@ from curvae.conditioned import Conditioned
 from curvae.data import Batch, Coding, Dataset
 from curvae.data.samples import as_conditions
 from curvae.errors import InputError
+from curvae.metrics.codes import deployed
 from curvae.runs.own_run import check_outputs
 from curvae.runs.ways import lines
 
@@ -48,7 +49,10 @@ def conditions_of(
         raise InputError(f"the model is conditional; give the condition{known} of each sample, or one for all")
     ready = isinstance(condition, Tensor) and condition.dim() > 1 and condition.is_floating_point()
     if coding is None or ready:
-        each = condition if np.ndim(condition) else [condition]
+        if isinstance(condition, Tensor):
+            each = torch.atleast_1d(condition)
+        else:
+            each = condition if np.ndim(condition) else [condition]
         c = as_conditions(each, len(each))
     else:
         c = coding.of_values(condition)
@@ -60,9 +64,10 @@ def conditions_of(
         raise InputError(f"there are {len(c)} conditions for {count} samples; expected one for each, or one for all")
     c = _placed(c, model)
     if coding is None:
-        like = next(model.parameters(), torch.empty(0))
+        like = at_least_float32(next(model.parameters(), torch.empty(0)))
         try:
-            check_outputs(model.given(c[:1]), like.new_zeros(1, *shape), alike=False)
+            with deployed(model):  # one row has no statistics, and must not become part of any
+                check_outputs(model.given(c[:1]), like.new_zeros(1, *shape), alike=False)
         except InputError as error:
             raise InputError(f"the networks take no condition of shape {tuple(c.shape[1:])}: {error}") from error
     return c
