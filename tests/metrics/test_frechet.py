@@ -110,6 +110,17 @@ def test_images_are_given_in_the_extractors_own_type(own: torch.dtype) -> None:
     assert {parameter.dtype for parameter in extractor.parameters()} == {own}
 
 
+def test_an_extractor_of_buffers_alone_has_a_type_too() -> None:
+    """Fixed filters are no parameters; what counts steps is not what images are given in."""
+    extractor = Flat().double()
+    extractor.register_buffer("steps", torch.tensor(0))
+    extractor.register_buffer("filters", torch.eye(4).double())
+    seen: list[torch.dtype] = []
+    extractor.register_forward_pre_hook(lambda _, given: seen.append(given[0].dtype))
+    statistics(extractor, [drawn(5).float()])
+    assert seen == [torch.float64]
+
+
 def test_more_images_than_there_are_are_refused() -> None:
     with pytest.raises(InputError, match="there are 9 images in a set; expected at least 10"):
         growing(Flat(), drawn(9).split(4), (5, 10))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 Images = Tensor | np.ndarray
 """A batch, uint8 from 0 to 255 or floating point from 0 to 1; extractors are given the latter, on the device and in the
-type of their parameters."""
+type of their first floating-point parameter or buffer."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -206,7 +207,9 @@ def _metric(extractor: nn.Module) -> FrechetInceptionDistance:
 
 @torch.no_grad()
 def _seen(metric: FrechetInceptionDistance, batch: Images) -> FrechetInceptionDistance:
-    images, like = as_images(batch), next(metric.inception.parameters(), None)
+    images = as_images(batch)
+    held = chain(metric.inception.parameters(), metric.inception.buffers())
+    like = next((each for each in held if each.is_floating_point()), None)
     if len(images):
         images = images if like is None else images.to(like)  # and not the extractor to them: it is the caller's
         metric = metric.to(images.device)
