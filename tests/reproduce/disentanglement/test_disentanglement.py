@@ -56,9 +56,11 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_trained(
     changes: dict[str, str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CURVAE_CACHE", str(tmp_path / "cache"))
+    state = torch.get_rng_state()
     with pytest.raises(InputError, match=message):
         reproduce("disentanglement", "smoke", tmp_path / "out", runs=tmp_path / "runs", changes=changes)
     assert not (tmp_path / "runs").exists()
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def _linear(weight: torch.Tensor) -> nn.Linear:

@@ -28,7 +28,8 @@ def make(figure: str, config: Disentanglement, context: Context) -> FigureResult
     training = config.training
     sample = known(training.data, context.dataset.test[:], config.points)
     # what cannot be measured is refused before anything is trained
-    scored(torch.randn(len(sample.data), config.latents), sample, config)
+    drawn = torch.randn(len(sample.data), config.latents, generator=torch.Generator().manual_seed(0))
+    scored(drawn, sample, config)
     if config.control != "none":
         known(config.control, context.dataset.test[:], config.points)
     plans = [(context, sample, {**runs(config, training.data, config.models), **autoencoders(config)})]
