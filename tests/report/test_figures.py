@@ -116,7 +116,7 @@ def test_what_cannot_be_shown_is_one_line(results: Path) -> None:
         ),
         ([spoiled("list", lambda s: s.update(config=[]))], "is damaged or was written by another version"),
         ([results / "unseen"], "fig3.png is missing or damaged; run curvae reproduce fig3"),
-        ([results / "torn"], "summary.json is damaged"),
+        ([results / "torn"], "summary.json is damaged; .* move it away and run that again"),
         ([results / "fig2", results / "old" / ".." / "fig2"], "is given twice"),
     ]
     for paths, message in cases:

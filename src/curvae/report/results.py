@@ -70,5 +70,7 @@ def _open(path: Path, name: str) -> Result:
         summary = read_json(file)
         figure = summary["figure"]
     except (InputError, KeyError, TypeError) as error:
-        raise InputError(f"{file} is damaged; expected what curvae reproduce wrote: run it again") from error
+        raise InputError(
+            f"{file} is damaged; expected what curvae reproduce wrote: move it away and run that again"
+        ) from error
     return Result(path, name, str(figure), summary)

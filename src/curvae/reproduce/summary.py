@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from curvae._checks import shown
 from curvae.errors import InputError
 from curvae.files import write_atomic
 from curvae.report.grids import number
@@ -64,14 +65,16 @@ def stored(path: Path) -> dict[str, Any]:
 
 
 def check_folder(figure: str, out: Path) -> None:
-    """Refuse a folder of another figure: its summary would be replaced, which may be all that is left of its work.
+    """Refuse a folder of another figure, or none: its summary, maybe all that is left of the work, would be replaced.
 
     Raises:
         InputError: so it is, or its summary is damaged.
     """
-    there = stored(out / "summary.json").get("figure", figure)
-    if there != figure:
-        raise InputError(f"{out / 'summary.json'} is of {there!r} but this is {figure!r}; use another folder")
+    path = out / "summary.json"
+    there = stored(path)
+    if path.exists() and there.get("figure") != figure:
+        whose = f"of {shown(there['figure'])}" if "figure" in there else "of no figure"
+        raise InputError(f"{path} is {whose} but this is {figure!r}; use another folder")
 
 
 def text(found: Mapping[str, Any]) -> str:

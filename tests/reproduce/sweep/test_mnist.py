@@ -93,10 +93,17 @@ def test_runs_of_other_data_are_refused(make: Make, toy: TrainingSettings) -> No
         make("fig2")
 
 
-def test_results_of_another_figure_are_not_overwritten(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("there", "whose"),
+    [
+        ({"figure": "approximation"}, "of 'approximation'"),  # whose rows are nowhere else
+        ({"environment": {}}, "of no figure"),  # a benchmark's
+    ],
+)
+def test_results_of_another_figure_are_not_overwritten(there: dict[str, Any], whose: str, tmp_path: Path) -> None:
     path = tmp_path / "summary.json"
-    path.write_text(json.dumps({"figure": "approximation"}))  # whose rows are nowhere else
-    with pytest.raises(InputError, match="is of 'approximation' but this is 'fig2'; use another folder"):
+    path.write_text(json.dumps(there))
+    with pytest.raises(InputError, match=f"is {whose} but this is 'fig2'; use another folder"):
         reproduce("fig2", "smoke", tmp_path, runs=tmp_path / "runs")
     assert list(tmp_path.iterdir()) == [path]
 
