@@ -59,14 +59,22 @@ def test_a_foreign_configuration_is_called_that(tmp_path: Path, curvae: Curvae) 
     assert found["error"] == f"{tmp_path / 'config.json'} is no document of curvae's; expected 'curvae-run'"
 
 
-def test_links_are_followed_and_none_of_them_without_end(folder: Path, curvae: Curvae) -> None:
+def test_links_are_followed_and_each_run_is_listed_once(folder: Path, curvae: Curvae) -> None:
+    elsewhere = folder.parent / "elsewhere"
+    shutil.copytree(folder / "b", elsewhere / "b")
+    (folder / "disk").symlink_to(elsewhere)
     (folder / "latest").symlink_to(folder / "b" / "finished")
     (folder / "back").symlink_to(folder)
-    (folder / "b" / "other").symlink_to(folder / "empty")
-    (folder / "empty" / "one").symlink_to(folder / "b")
+    (folder / "a_link_before_b").symlink_to(folder / "b")
+    (elsewhere / "gone").symlink_to(elsewhere / "nothing")
+    names = [f"x{number}" for number in range(8)]
+    for name in names:  # 8 folders that each link to all: 8! ways through them
+        (elsewhere / name).mkdir()
+        for other in names:
+            (elsewhere / name / other).symlink_to(elsewhere / other)
     found = curvae("runs", folder, "--json").json["runs"]
-    names = [str(Path(one["run"]).relative_to(folder)) for one in found]
-    assert names == ["a", "b/finished", "damaged", "empty/one/finished", "latest"]
+    expected = ["a", "b/finished", "damaged", "disk/b/finished"]
+    assert [str(Path(one["run"]).relative_to(folder)) for one in found] == expected
 
 
 def test_a_run_that_is_held_is_being_trained(folder: Path, curvae: Curvae) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -62,17 +61,19 @@ def runs(
                 typer.echo(f"{os.path.relpath(one.run, folder)}: {one_line(one.error)}")
 
 
-def _folders(folder: Path) -> Iterator[Path]:
-    """The run folders at or below a folder, by name, links followed; what is in a run is part of it."""
-    for place, below, files in os.walk(folder, followlinks=True):
-        above = (folder / one for one in Path(place).relative_to(folder).parents)
-        if os.path.realpath(place) in map(os.path.realpath, above):  # a link that leads back
-            below.clear()
-            continue
-        if "config.json" in files:
-            below.clear()
-            yield Path(place)
-        below[:] = sorted(name for name in below if not name.startswith("."))
+def _folders(folder: Path) -> list[Path]:
+    """The run folders at or below a folder, by name, links followed and each once; what is in a run is part of it."""
+    found, seen, starts = list[Path](), set[str](), [folder]
+    for start in starts:  # grows: links wait, so that what is there without them has its own name
+        for place, below, files in os.walk(start):
+            real = os.path.realpath(place)
+            known, is_run = real in seen, "config.json" in files
+            seen.add(real)
+            if is_run and not known:
+                found.append(Path(place))
+            below[:] = [] if known or is_run else sorted(name for name in below if not name.startswith("."))
+            starts += [path for path in (Path(place, name) for name in below) if path.is_symlink()]
+    return sorted(found)
 
 
 def _listed(folder: Path) -> Listed:
