@@ -7,7 +7,7 @@ from itertools import chain
 from statistics import fmean
 from typing import Any
 
-from _numbers import RESULTS, interval, made_by, num, percent, read, span, table, wider
+from _numbers import RESULTS, interval, made_by, num, percent, read, span, table, wider, width
 
 DEMOS = ("beta-vae", "grae")
 KINDS = ("blocks", "diagonal", "autoencoder")
@@ -173,15 +173,17 @@ def gaps_table() -> str:
 
 
 def wider_curves() -> str:
-    """The gaps at one β with networks twice as wide, as shares of (7), beside those of the figure; seed by seed."""
+    """The gaps with networks twice as wide, as shares of (7), beside those of the figure; seed by seed."""
     summary, own = curves_summary("fig3/eighth"), curves_summary()
-    (beta,), at = summary["betas"], own["betas"].index(summary["betas"][0])
-    parts = [
-        f"{gap} is {_shares(summary['seeds'], '1', gap, 0)} of (7), against {_shares(own['seeds'], '1', gap, at)} above"
-        for gap in ("(7) − (13)", "(2) − (7)")
-    ]
-    which = f"β = {beta:g}, diagonal Σ, {made_by(summary)}, `results/fig3/eighth`"
-    return f"With networks × {wider(summary, own)} ({which}) {'; '.join(parts)}."
+    size = width(own["config"]["training"]["width"])
+    rows = []
+    for index, beta in enumerate(summary["betas"]):
+        both = (summary, index), (own, own["betas"].index(beta))
+        cells = [_shares(each["seeds"], "1", gap, at) for gap in ("(7) − (13)", "(2) − (7)") for each, at in both]
+        rows.append([f"{beta:g}", *cells])
+    head = ["β", "(7) − (13)", f"with × {size}", "(2) − (7)", f"with × {size}"]
+    which = f"diagonal Σ, {made_by(summary)}, `results/fig3/eighth`"
+    return f"With networks × {wider(summary, own)} ({which}), as shares of (7):\n\n{table(head, rows)}"
 
 
 def family_share() -> str:

@@ -231,6 +231,7 @@ def significantly_higher(summary: dict[str, Any], difference: str, sign: int = 1
 # a tenth of a factor's entropy: below it no latent stands for a factor, and there is nothing to compare
 _DISENTANGLED = 0.1
 _ROTATION = "with diagonal Σ the ELBO singles out the true latents' rotation, with full Σ it does not"
+_ALIKE = "(2), (7) and (13) are close, the closer the smaller β"
 _BLOCKS = "the blocks of Σ show in JᵀJ of the decoder"
 FIGURES: dict[str, tuple[str, str, Callable[[dict[str, Any]], Judged]]] = {
     "fig1": (
@@ -239,7 +240,7 @@ FIGURES: dict[str, tuple[str, str, Callable[[dict[str, Any]], Judged]]] = {
         funnels,
     ),
     "fig2": ("Figure 2", _BLOCKS, blocks),
-    "fig3": ("Figure 3, app. F", "(2), (7) and (13) are close, the closer the smaller β", curves),
+    "fig3": ("Figure 3, app. F", _ALIKE, curves),
     "fig4": ("Figure 4", "Fréchet distances of GRAE≈ and β-VAE are close", distances),
     "fig5": ("Figure 5", f"{_ROTATION} (four ν, amortised, orthogonal W)", uniqueness),
     "fig6": ("Figure 6", f"{_ROTATION} (four ν, unamortised, orthogonal W)", uniqueness),
@@ -254,6 +255,7 @@ FIGURES: dict[str, tuple[str, str, Callable[[dict[str, Any]], Judged]]] = {
 """By folder: the name, the paper's claim, the rule."""
 _DISTANCES = FIGURES["fig4"][1]
 _FURTHER = {
+    "fig3/eighth": ("Figure 3, wider", f"{_ALIKE} (diagonal Σ)", curves),
     "fig7/eighth": ("Figure 7, wider", _BLOCKS, blocks),
     "fig4/longer": ("Figure 4, longer", _DISTANCES, longer),
 }
