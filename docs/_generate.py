@@ -19,6 +19,7 @@ ROOT = HERE.parent
 sys.path.insert(0, str(HERE))
 
 import _bench  # noqa: E402
+import _claims  # noqa: E402
 import _cli  # noqa: E402
 import _comparison  # noqa: E402
 import _figures  # noqa: E402
@@ -40,6 +41,7 @@ _MODULES = {
     "n": _numbers,
     "u": _uniqueness,
     "beyond": _uniqueness_beyond,
+    "claims": _claims,
     "verdicts": _verdicts,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _bench as bench
+import _claims as claims
 import _figures as figures
 import _frontier as frontier
 import _long as long
@@ -81,8 +82,8 @@ def _results() -> str:
 
 def _verdicts() -> str:
     """How many of the paper's claims are shown, and which are not."""
-    found = {name: verdict for name, *_, verdict in verdicts.verdicts()}
-    names = [name for name, *_ in verdicts.FIGURES.values()]
+    found = {name: verdict for name, *_, verdict in claims.verdicts()}
+    names = [name for name, *_ in claims.FIGURES.values()]
     shown, partly, left = (
         sum(found[name] == each for name in names) for each in (verdicts.SHOWN, verdicts.PARTLY, verdicts.NOT_SHOWN)
     )

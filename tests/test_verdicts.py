@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "docs"))
 
+import _claims
 import _verdicts
 
 
@@ -91,11 +92,11 @@ def test_where_the_funnel_closes(
 
 
 def test_every_figure_with_results_has_a_row() -> None:
-    folders = {path.parent.name for path in _verdicts.RESULTS.glob("*/summary.json")}
+    folders = {path.parent.name for path in _claims.RESULTS.glob("*/summary.json")}
     figures = {name for name in folders if name.startswith(("fig", "table", "disentanglement"))}
-    assert figures <= set(_verdicts.FIGURES)
+    assert figures <= set(_claims.FIGURES)
     further = 5  # figures 3 and 7 wider, figure 4 after longer training and twice on digits
-    assert len(_verdicts.verdicts()) == len(figures) + further
+    assert len(_claims.verdicts()) == len(figures) + further
 
 
 @pytest.mark.parametrize(
