@@ -7,7 +7,7 @@ from itertools import chain
 from statistics import fmean
 from typing import Any
 
-from _numbers import RESULTS, interval, made_by, num, percent, read, span, table, wider, width
+from _numbers import RESULTS, interval, made_by, num, percent, read, span, table, thousands, wider, width
 
 DEMOS = ("beta-vae", "grae")
 KINDS = ("blocks", "diagonal", "autoencoder")
@@ -110,7 +110,7 @@ def blocks_found(figure: str) -> dict[str, str]:
         "above_diagonal": count(lambda part: part["share_above"]["diagonal"]["low"] > 0),
         "above_chance": count(lambda part: part["share"]["blocks"]["low"] > part["share_by_chance"]),
         "beyond_orders": f"{sum(map(beyond_orders, settings))} of {len(settings)}",
-        "steps": f"{along[0][-1]['step']:,}",
+        "steps": thousands(along[0][-1]["step"]),
         "seeds": "one seed" if seeds == 1 else f"{seeds} seeds",
         "first_step": str(along[0][0]["step"]),
         "first": span(first),

@@ -10,7 +10,7 @@ import _long as long
 import _uniqueness as uniqueness
 import _verdicts as verdicts
 from _links import SITE
-from _numbers import interval, num, side, table
+from _numbers import interval, num, side, table, thousands
 
 RESULTS, LAST = f"{SITE}results.html#", f"{SITE}objectives.html#grae-first-vae-last"
 COLUMN = frontier.COLUMN
@@ -56,14 +56,14 @@ def _results() -> str:
         "",
         f"- [After 1500 steps]({RESULTS}what-a-step-buys): {interval(few)}, from the β-VAE's {before}; "
         f"in the β-VAE's own objective, (2): {_compared(bench.lead('beta_vae'))}.",
-        f"- [After {end['step']:,} steps]({RESULTS}and-after-the-papers-20000-steps): {interval(end['grae_full'])}; "
-        f"in (2): {_compared(end['beta_vae'])}, and {_compared(more['beta_vae'])} after "
+        f"- [After {thousands(end['step'])} steps]({RESULTS}and-after-the-papers-20000-steps): "
+        f"{interval(end['grae_full'])}; in (2): {_compared(end['beta_vae'])}, and {_compared(more['beta_vae'])} after "
         f"[1000 more steps as a β-VAE]({LAST}). With networks twice as wide and one column on 1/4 of each batch: "
         f"{interval(wider['grae_full'])}; in (2): {_compared(wider['beta_vae'])}, {interval(wider['beta_vae'])}.",
         f"- [At equal time]({LAST}): {interval(time)}; in (2): {_compared(paid['less']['beta_vae'])}; with one column "
-        f"on 1/4 of each batch and the last 1000 steps as a β-VAE, minus a β-VAE of {paid['steps']:,} steps. With "
-        f"networks twice as wide {interval(wide['less']['grae_full'])}; in (2): {_compared(wide['less']['beta_vae'])}, "
-        f"and without the last steps {interval(bare['beta_vae'])}.",
+        f"on 1/4 of each batch and the last 1000 steps as a β-VAE, minus a β-VAE of {thousands(paid['steps'])} steps. "
+        f"With networks twice as wide {interval(wide['less']['grae_full'])}; in (2): "
+        f"{_compared(wide['less']['beta_vae'])}, and without the last steps {interval(bare['beta_vae'])}.",
         "",
         "**Structure in the noise becomes structure in the decoder.** The blocks of Σ show in JᵀJ beyond 95 % of "
         "random orders of the latents in "

@@ -11,6 +11,7 @@ from curvae._checks import shown
 from curvae.errors import InputError
 from curvae.files import write_atomic
 from curvae.report.grids import number
+from curvae.runs.documents import read_json
 
 
 def rounded(value: Any) -> Any:
@@ -55,10 +56,7 @@ def stored(path: Path) -> dict[str, Any]:
     """
     if not path.exists():
         return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON ({error}); move it away to start afresh") from error
+    value = read_json(path, "move it away to start afresh")
     if not isinstance(value, dict):
         raise InputError(f"{path} holds no JSON object; move it away to start afresh")
     return value
