@@ -106,6 +106,14 @@ def test_common_noise_is_of_all_latents_whatever_their_shape() -> None:
         importance_weighted_nll(Implied(maps, 1.0, gaussian), x, gaussian, samples=6, noise=noise[:, :1])
 
 
+@pytest.mark.usefixtures("as_shipped")
+def test_noise_of_another_shape_is_refused_in_a_line() -> None:
+    model, noise, gaussian = Autoencoder(nn.Linear(D, 3), nn.Linear(3, D), 3), torch.randn(6, 3), Gaussian(0.5)
+    for wrong in (noise[0], noise[:5], 3.0):
+        with pytest.raises(InputError, match=r"noise is .*; expected a tensor \[6, d\]"):
+            importance_weighted_nll(Implied(model, 1.0, gaussian), torch.randn(5, D), gaussian, samples=6, noise=wrong)
+
+
 @pytest.mark.parametrize("structure", [Diagonal(), BlockDiagonal(2)])
 def test_another_proposal_converges_with_an_honest_standard_error(
     ppca: tuple[Autoencoder, torch.Tensor, float, np.ndarray], structure: Diagonal | BlockDiagonal, seed: int

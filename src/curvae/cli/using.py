@@ -80,7 +80,7 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
     """
     from curvae.data import in_order, load, load_whole
     from curvae.data.columns import check_names
-    from curvae.data.labels import labels_of
+    from curvae.data.labels import NoConditionsError, labels_of
     from curvae.data.names import is_table
     from curvae.data.order import conditions_in_order
     from curvae.runs.mixed import check_kinds, is_mixed
@@ -105,8 +105,8 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
             found = load_whole(source, **options)
         else:
             found = load(source, split_seed=config.split_seed, **options)
-    except InputError as error:
-        if data is None or "condition is" not in str(error):
+    except NoConditionsError as error:
+        if data is None:
             raise
         raise InputError(f"{error}; or say one for all samples with --condition-value") from error
     check_names(run.data.get("columns"), found.columns, source)

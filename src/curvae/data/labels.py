@@ -23,6 +23,16 @@ LABELS = "labels"
 """What the labels of a source are called that has one label for each sample."""
 
 
+class NoConditionsError(InputError):
+    """A source does not hold the conditions that were asked for.
+
+    Example:
+        >>> raise NoConditionsError("condition is 'batch' but cells has no such labels")
+        Traceback (most recent call last):
+        curvae.data.labels.NoConditionsError: condition is 'batch' but cells has no such labels
+    """
+
+
 def with_conditions(dataset: Dataset, source: str, condition: Sequence[str] | Coding, split: Split) -> Dataset:
     """A data set, as it was read from its source, with the conditions that this holds.
 
@@ -46,7 +56,9 @@ def _halves(dataset: Dataset, source: str, name: str, split: Split) -> tuple[Any
     if dataset.labels is not None and name in dataset.labels:
         return dataset.labels[name]
     if "damaged" in dataset.split:
-        raise InputError(f"condition is {name} but images of {dataset.name} were left out, and with them their order")
+        raise NoConditionsError(
+            f"condition is {name} but images of {dataset.name} were left out, and with them their order"
+        )
     path = Path(source).expanduser()
     if name == LABELS and path.is_dir() and not (idx.find(path, "train") or idx.find(path, "test")):
         return _folders(path, split, dataset)
@@ -54,7 +66,7 @@ def _halves(dataset: Dataset, source: str, name: str, split: Split) -> tuple[Any
     found = labels_of(source, len(dataset.train) + (not alone) * len(dataset.test), name)
     if found is None:
         beside = "an .npz file has arrays by name, a table columns, and others 'labels' at most"
-        raise InputError(f"condition is {name!r} but {dataset.name} has no such labels; {beside}")
+        raise NoConditionsError(f"condition is {name!r} but {dataset.name} has no such labels; {beside}")
     return parted(found, dataset)
 
 
@@ -74,7 +86,7 @@ def _folders(folder: Path, split: Split, dataset: Dataset) -> tuple[Any, Any]:
     lengths = [len(half) for half in halves]
     flat = any(path.parent == folder for path in (*found.train, *found.test)) or not {*halves[0]} & {*halves[1]}
     if flat or lengths != [len(dataset.train), len(dataset.test)]:
-        raise InputError(
+        raise NoConditionsError(
             f"condition is labels but the images of {str(folder)!r} do not lie in a folder for each class; expected "
             "FOLDER/CLASS/…, or FOLDER/train/CLASS/… and FOLDER/test/CLASS/…"
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from curvae._checks import positive, positive_int
+from curvae._checks import positive, positive_int, shown
 from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Model
@@ -106,8 +106,10 @@ def importance_weighted_nll(
     """
     positive_int("samples", samples)
     positive_int("chunk_size", chunk_size)
-    if (noise is None) == (generator is None) or (noise is not None and len(noise) != samples):
-        raise InputError(f"expected a generator of the draws, or noise with {samples} of them")
+    if (noise is None) == (generator is None):
+        raise InputError("expected a generator of the draws, or noise, and not both")
+    if noise is not None and not (isinstance(noise, Tensor) and noise.dim() == 2 and len(noise) == samples):
+        raise InputError(f"noise is {shown(noise)}; expected a tensor [{samples}, d], a row for each draw")
     found: list[Float[Tensor, "2 B"]] = []
     with deployed(model):
         for at, x in conditioned_batches(model, data, batch_size):

@@ -89,6 +89,13 @@ def test_an_interrupted_sweep_goes_on_to_the_same_weights(
         same_weights(resumed[config], whole[config])
 
 
+def test_a_run_that_diverges_is_named_in_the_words_of_the_sweep(toy: TrainingSettings, tmp_path: Path) -> None:
+    configs = [toy.beta_vae(0, 0.2, 4, 2), dataclasses.replace(toy, lr=1e30).beta_vae(0, 0.2, 4, 2)]
+    named = folder(tmp_path, configs[1]).name
+    with pytest.raises(TrainingError, match=rf"^{named}: the loss is (nan|inf) at step \d+; lower lr "):
+        sweep(configs, tmp_path, Local())
+
+
 def test_every_choice_has_a_folder_of_its_own(toy: TrainingSettings) -> None:
     base = toy.beta_vae(0, 0.2, 4, 2)
     changed = [

@@ -23,6 +23,7 @@ from curvae.errors import InputError
 from curvae.memory import avoid_page_faults
 from curvae.runs import RunConfig
 from curvae.training import TrainingError, train
+from curvae.training.arguments import with_arguments
 
 # seconds that a worker has to write its checkpoint
 _GRACE = 20.0
@@ -49,7 +50,11 @@ class Task:
             InputError: the configuration or the folder cannot be used.
             TrainingError: the run diverged or was stopped.
         """
-        outcome = train(self.config, self.path, resume=(self.path / "config.json").exists(), keep=self.keep)
+        try:
+            with with_arguments():
+                outcome = train(self.config, self.path, resume=(self.path / "config.json").exists(), keep=self.keep)
+        except TrainingError as error:
+            raise TrainingError(f"{self.path.name}: {error}") from error
         if outcome.stopped_by or not outcome.finished:
             raise TrainingError(
                 f"stopped by {outcome.stopped_by} after step {outcome.step} of {self.config.steps} of "
