@@ -13,6 +13,7 @@ from curvae.reproduce.intervals import paired
 
 _SHOWN = ("beta_vae", "taylor", "grae_full", "squared_error", "left_out", "nll")
 _DIGITS = {"nll": 1}
+_DISTANCES = {"frechet_prior": "FD, prior", "frechet_mixture": "FD, mixture"}
 _THEN = "then 1000 steps as β-VAE"
 
 
@@ -77,15 +78,15 @@ def told_apart(place: int = 0) -> list[str]:
 
 
 def tables() -> str:
-    """For each setting: the ends, the differences from the β-VAE early and at the end, and what they allow to say."""
+    """For each setting the ends, and the differences from the β-VAE early and at the end."""
     summary = _summary()
     parts = []
     for title, ways in summary["settings"].items():
         found = ends(ways)
         if summary["reference"] in found:
-            parts += [f"**{as_written(title)}.**", _ends(found)]
+            parts += [f"**{as_written(title)}.**", _ends(found, _samples(title))]
             if len(found) > 1:
-                parts += [_differences(ways, found), _said(found)]
+                parts.append(_differences(ways, found))
     return "\n\n".join(parts)
 
 
@@ -96,30 +97,28 @@ def distances(place: str = "long") -> dict[str, Any]:
 
 def distances_table(place: str = "long") -> str:
     """The Fréchet distances of each way's samples, and less those of the β-VAE of the same seed."""
-    keys = ("frechet_prior", "frechet_mixture")
     rows = []
     for way, found in distances(place)["ways"].items():
         less = found.get("less_reference")
-        parts = [*((found, key, 0) for key in keys), *((less, key, 0) for key in keys), (found, "sharpness_prior", 3)]
+        parts = [*((each, key, 0) for each in (found, less) for key in _DISTANCES), (found, "sharpness_prior", 3)]
         cells = ["" if part is None else _alone(part[key], digits) for part, key, digits in parts]
         rows.append([way, str(len(found["seeds"])), *cells])
-    names = ["FD, prior", "FD, mixture", "prior, minus the β-VAE's", "mixture, minus the β-VAE's", "sharpness"]
+    names = [*_DISTANCES.values(), "prior, minus the β-VAE's", "mixture, minus the β-VAE's", "sharpness"]
     return table(["after 20,000 steps", "seeds", *names], rows)
 
 
 def farther(found: dict[str, Any]) -> str:
     """What the ways without the noise lose in samples, and what last steps as a β-VAE make of it."""
-    keys = ("frechet_prior", "frechet_mixture")
     ways = found["ways"]
     alone = [
         each["less_reference"] for way, each in ways.items() if "less_reference" in each and not way.endswith(_THEN)
     ]
-    assert all(side(each[key]) > 0 for each in alone for key in keys), OTHER
+    assert all(side(each[key]) > 0 for each in alone for key in _DISTANCES), OTHER
     assert all(side(each[f"sharpness_{z}"]) < 0 for each in alone for z in ("prior", "mixture")), OTHER
     last = ways[f"GRAE≈, one column on 1/4, {_THEN}"]["less_reference"]
-    assert not any(side(last[key]) > 0 for key in keys), OTHER
+    assert not any(side(last[key]) > 0 for key in _DISTANCES), OTHER
     ends = [
-        " and ".join(num(ways[f"{way}, {_THEN}"][key]["value"], 0) for key in keys)
+        " and ".join(num(ways[f"{way}, {_THEN}"][key]["value"], 0) for key in _DISTANCES)
         for way in ("GRAE≈, one column on 1/4", "β-VAE")
     ]
     return (
@@ -134,12 +133,28 @@ def _alone(part: dict[str, Any], digits: int) -> str:
     return num(part["value"], digits) if part["low"] is None else interval(part, digits)
 
 
-def _ends(found: dict[str, dict[str, Any]]) -> str:
-    rows = [
-        [way, str(end["beta_vae"]["seeds"]), *(cell(end[key], _DIGITS.get(key, 2)) for key in _SHOWN)]
-        for way, end in found.items()
-    ]
-    return table(["trained as", "seeds", *(_summary()["measures"][key] for key in _SHOWN)], rows)
+def _samples(title: str) -> dict[str, dict[str, Any]]:
+    """What is known of the samples of each way to train in a setting."""
+    stored = [distances(place) for place in ("long", "long/eighth")]
+    return next((found["ways"] for found in stored if found["setting"] == title), {})
+
+
+def _ends(found: dict[str, dict[str, Any]], samples: dict[str, dict[str, Any]]) -> str:
+    """Every measure; bold where the interval of its difference from the β-VAE lies on one side of 0."""
+    rows = []
+    for way, end in found.items():
+        cells = [_bold(end, key, _DIGITS.get(key, 2)) for key in _SHOWN]
+        if samples:
+            cells += [_bold(samples[way], key, 0) if way in samples else "" for key in _DISTANCES]
+        rows.append([way, str(end["beta_vae"]["seeds"]), *cells])
+    heads = [_summary()["measures"][key] for key in _SHOWN]
+    return table(["trained as", "seeds", *heads, *(_DISTANCES.values() if samples else ())], rows)
+
+
+def _bold(of: dict[str, Any], key: str, digits: int) -> str:
+    text = cell(of[key], digits) if "se_samples" in of[key] else _alone(of[key], digits)
+    less = of.get("less_reference")
+    return f"**{text}**" if less and less[key]["low"] is not None and side(less[key]) else text
 
 
 def _differences(ways: dict[str, Any], found: dict[str, dict[str, Any]]) -> str:
@@ -158,31 +173,6 @@ def _differences(ways: dict[str, Any], found: dict[str, dict[str, Any]]) -> str:
 
 def _from_tenth(last: int) -> Any:
     return lambda step: abs(int(step) - last / 10)
-
-
-def _said(found: dict[str, dict[str, Any]]) -> str:
-    """What intervals over seeds leave no doubt of, lower being better; one seed says nothing."""
-    sentences, alone = [], []
-    for way, end in found.items():
-        less = end.get("less_reference")
-        if less is None:
-            continue
-        seeds = less["beta_vae"]["seeds"]
-        if seeds < 2:
-            alone.append(way)
-            continue
-        words = []
-        for word, beyond in (("lower", -1), ("higher", 1)):
-            names = [
-                _summary()["measures"][key].removesuffix(", nats")
-                for key in _SHOWN
-                if key != "left_out" and side(less[key]) == beyond
-            ]
-            words.append(f"{word} in {', '.join(names) or 'none'}")
-        sentences.append(f"- {way} ({seeds} seeds): {'; '.join(words)}.")
-    if alone:
-        sentences.append(f"- One seed, which says nothing about the next one (± is over digits): {'; '.join(alone)}.")
-    return "Compared with the β-VAE at the end, significantly:\n\n" + "\n".join(sentences)
 
 
 def made() -> str:
