@@ -114,3 +114,48 @@ def test_without_matplotlib_one_line_says_what_to_install(monkeypatch: pytest.Mo
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r'plots need matplotlib.*pip install "curvae\[cli\]"'):
         __import__("curvae.plot")
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("told")
+    x = np.random.default_rng(0).random((40, 6), dtype=np.float32)
+    np.savez(folder / "x.npz", x=x, y=np.arange(40) % 2)
+    small: dict[str, Any] = {"network": "mlp", "width": 0.02, "steps": 4, "batch_size": 8, "condition": "labels"}
+    config = RunConfig(data=str(folder / "x.npz"), latents=3, structure="full", device="cpu", **small)
+    return train(config, folder / "run").run
+
+
+def test_a_condition_that_is_given_is_the_one_that_is_shown(told: Run) -> None:
+    x = told.dataset().half(test=True)[:].x
+    shown, own = plot.precision(told, condition=1), plot.precision(told, x, condition=1)
+    for one, other in zip(panels(shown)[:2], panels(own)[:2], strict=True):
+        np.testing.assert_allclose(one.images[0].get_array(), other.images[0].get_array(), rtol=1e-5)
+    assert shown.get_suptitle() != plot.precision(told).get_suptitle()
+    first, second, each = (
+        panels(plot.latents(told, condition=c, axes=(0, 1)))[0].collections[0].get_offsets()
+        for c in (0, 1, np.zeros(40, dtype=int))
+    )
+    assert not np.allclose(first, second)
+    np.testing.assert_allclose(first, each)
+
+
+def test_a_condition_of_a_run_without_is_refused(run: Run) -> None:
+    for draw in (plot.precision, plot.latents):
+        with pytest.raises(InputError, match="a condition is given but the model takes none"):
+            draw(run, condition=1)
+
+
+def test_thinned_codes_have_their_own_labels(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plot, "_SHOWN", 20)
+    with pytest.raises(InputError, match=r"labels have shape \(39,\); expected \(40,\)"):
+        plot.latents(run, labels=np.arange(39.0))
+    drawn = panels(plot.latents(run, labels=np.arange(40)))[0]
+    assert [text.get_text() for text in drawn.get_legend().get_texts()] == [str(one) for one in range(0, 40, 2)]
+
+
+def test_colours_go_with_the_values(run: Run) -> None:
+    if len(run.dataset().test.shape) > 2:
+        pytest.skip("images have no lines")
+    up, down = (panels(plot.traversal(run, values=values))[0].lines for values in ([-1.0, 1.0], [1.0, -1.0]))
+    assert up[0].get_color() == down[1].get_color() != up[1].get_color()

@@ -8,7 +8,7 @@ from torch import nn
 
 from curvae import objectives
 from curvae.errors import InputError
-from curvae.posteriors import Full
+from curvae.posteriors import Full, Shared
 from curvae.unamortised import Unamortised
 
 
@@ -48,3 +48,47 @@ def test_bad_indices_and_batches():
         model.at(torch.tensor([1, 5]))
     with pytest.raises(InputError, match="2 samples were named by index but the batch holds 3"):
         model.at(torch.tensor([1, 2])).posterior(torch.randn(3, 3))
+
+
+def test_a_shared_covariance_is_one_for_all():
+    model = Unamortised(nn.Linear(2, 3), 2, Shared(Full()), count=5)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    objectives.BetaVAE(0.1)(model.at(torch.tensor([1, 3])), torch.randn(2, 3)).mean().backward()
+    optimiser.step()
+    covariance = model.at(torch.arange(5)).posterior(torch.zeros(5, 3)).covariance()
+    assert not torch.equal(covariance[0], torch.eye(2))
+    torch.testing.assert_close(covariance, covariance[:1].expand(5, -1, -1))
+
+
+@pytest.mark.usefixtures("as_shipped")
+@pytest.mark.parametrize(
+    ("indices", "named"),
+    [
+        (torch.tensor([False, True, False]), r"bool \[3\]"),
+        (torch.tensor([0.0, 1.0]), r"float32 \[2\]"),
+        (torch.tensor(1), r"int64 \[\]"),
+        (torch.tensor([[0, 1]]), r"int64 \[1, 2\]"),
+        ([0, 1], "a list"),
+    ],
+)
+def test_indices_are_whole_numbers(indices, named):
+    with pytest.raises(InputError, match=f"sample indices are {named}; expected .*whole numbers"):
+        Unamortised(nn.Linear(2, 3), 2, Full(), count=3).at(indices)
+
+
+@pytest.mark.usefixtures("as_shipped")
+def test_indices_of_bytes_are_no_mask():
+    model = Unamortised(nn.Linear(2, 3), 2, Full(), count=3)
+    indices = torch.tensor([0, 1, 1, 2], dtype=torch.uint8)
+    assert torch.equal(model.at(indices).encode(torch.zeros(4, 3)), model.means[indices.long()])
+
+
+@pytest.mark.usefixtures("as_shipped")
+def test_bad_parts_are_one_clear_line():
+    with pytest.raises(InputError, match="the decoder is .*; expected a torch.nn.Module, which holds its weights"):
+        Unamortised(torch.sin, 2, Full(), count=3)
+    with pytest.raises(InputError, match="structure is 'full'; expected one of curvae.posteriors"):
+        Unamortised(nn.Linear(2, 3), 2, "full", count=3)
+    model = Unamortised(nn.LSTM(2, 3), 2, Full(), count=3)
+    with pytest.raises(InputError, match="the decoder returned a tuple of 2; expected one tensor"):
+        objectives.BetaVAE(0.1)(model.at(torch.tensor([0])), torch.zeros(1, 3))

@@ -85,7 +85,8 @@ def precision(run: Run, x: Any = None, *, condition: Any = None) -> Figure:
     trained = _checked(run).trained()
     if x is None:
         found = run.dataset().half(test=True)[:64]
-        x, condition = (found.x, found.c) if isinstance(found, Batch) else (found, None)
+        x, known = (found.x, found.c) if isinstance(found, Batch) else (found, None)
+        condition = known if condition is None else condition
     pair = trained.precisions(x, condition=condition)
     own, implied = (torch.as_tensor(np.asarray(each)) for each in pair)
     distance = float(relative_distance(own, implied).mean())
@@ -123,8 +124,11 @@ def latents(
         dataset = run.dataset()
         x, known = in_order(dataset), conditions_in_order(dataset)
         thin = max(1, -(-len(x) // _SHOWN))
-        x, labels = x[::thin], None if labels is None else np.asarray(labels)[::thin]
-        condition = condition if known is None else known[::thin]
+        condition = known if condition is None else condition
+        if np.ndim(condition) and len(condition) == len(x):  # and not one for all
+            condition = condition[::thin]
+        labels = None if labels is None else _one_each(labels, len(x))[::thin]
+        x = x[::thin]
     codes = np.asarray(trained.encode(x, condition=condition).mean)
     codes = codes.reshape(len(codes), -1)
     first, second = _pair(codes, axes)
@@ -133,7 +137,7 @@ def latents(
     if labels is None:
         plane.scatter(codes[:, first], codes[:, second], s=5, alpha=0.5, linewidths=0)
     else:
-        _coloured(plane, codes[:, [first, second]], np.asarray(labels))
+        _coloured(plane, codes[:, [first, second]], _one_each(labels, len(codes)))
     plane.set_xlabel(f"latent {first}")
     plane.set_ylabel(f"latent {second}")
     return figure
@@ -198,8 +202,10 @@ def _charts(found: Shaped[np.ndarray, "L V *D"], chosen: Sequence[int], values: 
     figure = _figure(2.2 * columns, 1.7 * rows)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for plane, latent, outputs in zip(grid.ravel(), chosen, found, strict=False):
-        for share, output in zip(np.linspace(0, 1, len(values)), outputs, strict=True):
-            plane.plot(output.ravel(), color=colormaps["coolwarm"](share), linewidth=1.0)
+        for value, output in zip(values, outputs, strict=True):
+            share = (value - min(values)) / ((max(values) - min(values)) or 1)
+            dot = "." if output.size == 1 else None  # a line through one number is not seen
+            plane.plot(output.ravel(), marker=dot, color=colormaps["coolwarm"](share), linewidth=1.0)
         plane.set_title(f"latent {latent}", fontsize=8)
         plane.tick_params(labelsize=7)
     for plane in grid.ravel()[len(chosen) :]:
@@ -220,10 +226,15 @@ def _pair(codes: Shaped[np.ndarray, "N d"], axes: tuple[int, int] | None) -> tup
     return int(axes[0]), int(axes[1])
 
 
+def _one_each(labels: Any, count: int) -> Shaped[np.ndarray, " N"]:
+    found = np.asarray(labels)
+    if found.shape != (count,):
+        raise InputError(f"labels have shape {found.shape}; expected ({count},), one for each sample")
+    return found
+
+
 def _coloured(plane: Axes, codes: Shaped[np.ndarray, "N 2"], labels: Shaped[np.ndarray, "..."]) -> None:
     """A colour for each of a few labels with a legend, or a scale for many numbers."""
-    if labels.shape != (len(codes),):
-        raise InputError(f"labels have shape {labels.shape}; expected ({len(codes)},), one for each sample")
     names = np.unique(labels)
     if len(names) > 20 and labels.dtype.kind in "biuf":
         drawn = plane.scatter(codes[:, 0], codes[:, 1], c=labels, s=5, alpha=0.7, linewidths=0)

@@ -101,3 +101,13 @@ def test_curves_that_wait_have_a_gradient() -> None:
         torch.testing.assert_close(slope[0, 0], -units[0])
         torch.testing.assert_close(slope[0, -1], units[1])
         assert slope.isfinite().all()
+
+
+@pytest.mark.usefixtures("as_shipped")
+def test_whole_numbers_and_other_shapes_are_one_clear_line() -> None:
+    for measure in (length, energy):
+        with pytest.raises(InputError, match="the curve is of torch.int64; expected floating-point latents"):
+            measure(helix, torch.zeros(1, 3, 2).long())
+    for measured in (metric_length, metric_energy):
+        with pytest.raises(InputError, match=r"the metric returned shape \(2, 2\) for latents \(8, 2\)"):
+            measured(lambda _: torch.eye(2, dtype=D), wiggle(5))

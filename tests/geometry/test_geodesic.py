@@ -224,3 +224,20 @@ class _Once(torch.autograd.Function):
 def test_an_energy_without_a_second_derivative() -> None:
     with pytest.raises(InputError, match="cannot be differentiated: .*must be twice differentiable.*docs/decoders.md"):
         geodesic(partial(energy, _Once.apply), START, END)
+
+
+def test_no_pairs_have_no_curves() -> None:
+    found = geodesic(partial(energy, sphere), START[:0], END[:0], nodes=5)
+    assert (found.curve.shape, found.energy.shape, found.gradient.shape) == ((0, 5, 2), (0,), (0,))
+
+
+def test_in_inference_mode() -> None:
+    expected = geodesic(partial(energy, sphere), START, END, nodes=9)
+    with torch.inference_mode():
+        found = geodesic(partial(energy, sphere), START + 0, END + 0, nodes=9)
+    assert torch.equal(found.curve, expected.curve)
+
+
+def test_a_tolerance_is_not_negative() -> None:
+    with pytest.raises(InputError, match="tolerance is -1"):
+        geodesic(partial(energy, sphere), START, END, tolerance=-1.0)

@@ -111,8 +111,11 @@ def test_magnification_at_the_edge() -> None:
     assert (log_magnification_of(lambda z: z[:, :2], z) == -torch.inf).all()
 
 
+@pytest.mark.usefixtures("as_shipped")
 def test_bad_input_is_one_clear_line() -> None:
     with pytest.raises(InputError, match="beta is -1"):
         from_covariance(torch.eye(2)[None], -1.0)
     with pytest.raises(InputError, match="beta is 0"):
         from_precision(torch.eye(2)[None], 0.0)
+    with pytest.raises(InputError, match=r"the covariances have shape \(3, 2\); expected square matrices"):
+        from_covariance(torch.ones(3, 2), 0.5)

@@ -111,3 +111,24 @@ def test_latents_of_several_axes_are_refused_in_one_line() -> None:
     for measure in (christoffel, riemann, sectional_curvature):
         with pytest.raises(InputError, match=r"z has shape \(5, 2, 1\); expected \[B, d\]: flatten latents"):
             measure(hyperbolic, points(2).unsqueeze(-1))
+
+
+@pytest.mark.usefixtures("as_shipped")
+def test_directions_that_are_no_plane_of_these_latents() -> None:
+    z = points(3)
+    u, v = torch.randn(2, len(z), 3, generator=gen(5), dtype=D)
+    for first, second in ((u, 1.7 * u), (u, 0 * u), (u, torch.full_like(u, torch.nan))):
+        with pytest.raises(InputError, match="u and v of sample 0 span no plane beyond rounding"):
+            sectional_curvature(hyperbolic, z, first, second)
+    for first, second, named in ((u[0], v, "u is torch.float64"), (u, v[:2], "v is"), (u, v.float(), "v is")):
+        with pytest.raises(InputError, match=rf"{named}.*; expected a direction for each of the latents"):
+            sectional_curvature(hyperbolic, z, first, second)
+    one = sectional_curvature(hyperbolic, z, u[:1], v[:1])
+    torch.testing.assert_close(one, -torch.ones(len(z), dtype=D))
+
+
+@pytest.mark.usefixtures("as_shipped")
+def test_what_returns_no_matrix_for_each_latent_is_no_metric() -> None:
+    for measure in (christoffel, riemann, sectional_curvature):
+        with pytest.raises(InputError, match=r"the metric returned shape \(2, 2\) for latents \(5, 2\)"):
+            measure(lambda z: torch.eye(2).to(z), points(2))

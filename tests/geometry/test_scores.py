@@ -204,3 +204,21 @@ def test_second_derivatives_of_the_affine_flatness_are_refused() -> None:
     (slope,) = torch.autograd.grad(affine_flatness(metrics), metrics, create_graph=True)
     with pytest.raises(DerivativeError, match="the dispersion around a Karcher mean has first derivatives only"):
         slope.square().sum().backward()
+
+
+@pytest.mark.usefixtures("as_shipped")
+def test_what_has_no_shape_of_metrics() -> None:
+    for score in (flatness, affine_flatness):
+        with pytest.raises(InputError, match=r"the metrics have shape \(2, 2\); expected \[N, d, d\]"):
+            score(torch.eye(2))
+        with pytest.raises(InputError, match="there are no metrics"):
+            score(torch.zeros(0, 2, 2))
+    for score in (hadamard_gap, mean_cosine, log_magnification):
+        with pytest.raises(InputError, match=r"the metrics have shape \(4, 3, 2\); expected square matrices"):
+            score(torch.ones(4, 3, 2))
+
+
+def test_what_is_no_metric_has_no_cosines() -> None:
+    """A posterior wider than the prior gives such matrices; their columns have no angles."""
+    metrics = torch.tensor([[[-1.0, 0.5], [0.5, 1.0]], [[1.0, 5.0], [5.0, 1.0]], [[1.0, 1.0], [1.0, 1.0]]])
+    torch.testing.assert_close(mean_cosine(metrics), torch.tensor([torch.nan, torch.nan, 1.0]), equal_nan=True)

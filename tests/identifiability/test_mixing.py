@@ -168,3 +168,25 @@ def test_bad_input_is_one_clear_line() -> None:
         Mixing(PRIORS["mixture"], torch.full((3, 3), torch.nan, dtype=D))
     with pytest.raises(InputError, match="dimension is 0"):
         random_rotation(0)
+
+
+def test_a_prior_of_another_type_than_the_rotation() -> None:
+    prior = Factorised(td.Laplace(torch.zeros(2), 1.0))
+    r, z = Mixing(prior, plane_rotation(30.0)), torch.randn(5, 2, generator=gen(0))
+    expected = Mixing(Factorised(td.Laplace(torch.zeros(2, dtype=D), 1.0)), plane_rotation(30.0))(z.double())
+    assert r(z).dtype == torch.float32
+    torch.testing.assert_close(r(z), expected.float(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(r.inverse(r(z)), z, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("as_shipped")
+def test_points_of_another_shape() -> None:
+    r = mixing("mixture")
+    with pytest.raises(InputError, match=r"dimension is 2\.5"):
+        random_rotation(2.5)  # type: ignore[arg-type]
+    for points in (torch.zeros(r.prior.dim, dtype=D), torch.zeros(2, 3, r.prior.dim, dtype=D)):
+        with pytest.raises(InputError, match=r"the points have shape .*; expected \[B, "):
+            r.jacobian(points)
+    normal = CorrelatedNormal(td.MultivariateNormal(torch.zeros(3), torch.eye(3), validate_args=False))
+    with pytest.raises(InputError, match=r"the points have shape \(4, 1\); expected \[..., 3\]"):
+        normal.log_prob(torch.zeros(4, 1))

@@ -254,3 +254,22 @@ def test_bad_input_is_one_clear_line() -> None:
         best_objective(torch.zeros(1, 2), torch.eye(2), torch.zeros(2), -1.0, 1.0)
     with pytest.raises(InputError, match="block is 0"):
         log_volume(torch.eye(2), 0)
+    with pytest.raises(InputError, match="beta is -1"):
+        rotation_drop(torch.eye(2, dtype=D), plane_rotation(30.0), -1.0)
+
+
+@pytest.mark.usefixtures("as_shipped")
+@pytest.mark.parametrize(("x", "bias"), [((4, 1), (3,)), ((4, 3), (1,)), ((3,), (3,))])
+def test_data_of_another_width_than_the_weights(x: tuple[int, ...], bias: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"expected \[B, 3\] and \[3\], as the weight has"):
+        best_objective(torch.zeros(x), torch.ones(3, 2), torch.zeros(bias), 1.0, 1.0)
+
+
+@pytest.mark.usefixtures("as_shipped")
+def test_nothing_is_independent_of_what_is_no_number() -> None:
+    turn = plane_rotation(30.0)
+    for variances in ([-1.0, 1.0], [0.0, 0.0], [torch.nan, 1.0], [1.0], [1.0, 1.0, 1.0]):
+        with pytest.raises(InputError, match="variances are .*; expected 2 finite numbers > 0"):
+            stays_mean_field(turn, torch.tensor(variances, dtype=D))
+    with pytest.raises(InputError, match="the rotation U holds NaN"):
+        stays_mean_field(turn * torch.nan, torch.ones(2, dtype=D))

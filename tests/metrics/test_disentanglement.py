@@ -172,6 +172,7 @@ def test_a_factor_that_cannot_be_regressed_is_refused() -> None:
             metric.compute()
 
 
+@pytest.mark.usefixtures("as_shipped")
 def test_bad_arguments() -> None:
     with pytest.raises(InputError, match="no samples yet"):
         MIG().compute()
@@ -182,3 +183,14 @@ def test_bad_arguments() -> None:
     for make in (lambda: MIG(1), lambda: DCI("trees"), lambda: DCI(held_out=1.0), lambda: FactorVAEScore(size=1)):
         with pytest.raises(InputError, match="expected"):
             make()
+    with pytest.raises(InputError, match="held_out is 'a'; expected a number between 0 and 1"):
+        DCI(held_out="a")  # type: ignore[arg-type]
+
+
+def test_a_tensor_that_is_filled_again_leaves_what_was_seen() -> None:
+    codes, factors = fixed()
+    codes, factors, metric = codes.double(), factors.long(), MIG()
+    metric.update(codes, factors)
+    codes.zero_()
+    factors.zero_()
+    assert metric.compute().item() == pytest.approx(0.23301619672015642, abs=1e-6)

@@ -80,3 +80,11 @@ def test_codes_without_a_covariance_are_refused_in_one_line() -> None:
         fit_mixture(line, 2)
     with pytest.raises(InputError, match="random_state"):
         fit_mixture(codes(), 2, seed=-1)
+
+
+@pytest.mark.usefixtures("as_shipped")
+def test_latents_of_another_width_have_no_density() -> None:
+    density = fit_mixture(codes().requires_grad_(), 2)
+    for z in (torch.zeros(4, 1), torch.zeros(2), torch.zeros(4, 2, 1)):
+        with pytest.raises(InputError, match=r"the latents have shape .*; expected \[n, 2\]"):
+            density.log_prob(z)

@@ -197,3 +197,11 @@ def test_on_images_it_grows_with_blur_and_noise_and_shrinks_with_their_number(fa
 
 def gaussian(images: torch.Tensor, sigma: float) -> torch.Tensor:
     return torch.from_numpy(scipy.ndimage.gaussian_filter(images.numpy(), (0, 0, sigma, sigma)))
+
+
+def test_one_array_is_no_batches() -> None:
+    images = drawn(8)
+    for call in (lambda: statistics(Flat(), images), lambda: growing(Flat(), images.numpy(), (4,))):
+        with pytest.raises(InputError, match=r"images are one array of shape \(8, .*; expected batches"):
+            call()
+    assert statistics(Flat(), images[None]).count == 8

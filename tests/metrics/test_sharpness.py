@@ -60,3 +60,5 @@ def test_what_is_no_image_is_refused(shape: tuple[int, ...]) -> None:
 def test_no_images_are_refused() -> None:
     with pytest.raises(InputError, match="no images"):
         mean_sharpness([])
+    with pytest.raises(InputError, match="no images"):
+        mean_sharpness([torch.zeros(0, 1, 5, 5)])

@@ -14,7 +14,7 @@ from curvae.errors import InputError
 from curvae.forward.kernels import root
 from curvae.forward.pushforward import Decoder
 from curvae.forward.statistics import unmoved
-from curvae.geometry.metric import Metric
+from curvae.geometry.metric import Metric, check_field
 
 
 def length(decoder: Decoder, curve: Float[Tensor, "B T d"]) -> Float[Tensor, " B"]:
@@ -28,7 +28,7 @@ def length(decoder: Decoder, curve: Float[Tensor, "B T d"]) -> Float[Tensor, " B
         curve: latents along each curve.
 
     Raises:
-        InputError: if the curve is not ``[B, T, d]`` with T ≥ 2.
+        InputError: if the curve is not ``[B, T, d]`` of floating-point numbers with T ≥ 2.
 
     Example:
         >>> length(lambda z: 3 * z, torch.tensor([[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]]))
@@ -55,7 +55,7 @@ def energy(decoder: Decoder, curve: Float[Tensor, "B T d"]) -> Float[Tensor, " B
 
 
 def metric_length(metric: Metric, curve: Float[Tensor, "B T d"]) -> Float[Tensor, " B"]:
-    r"""Length under a metric, $\sum_t\sqrt{\Delta_t^\top G(\bar z_t)\,\Delta_t}$ $\bar z_t$ a step's midpoint.
+    r"""Length under a metric, $\sum_t\sqrt{\Delta_t^\top G(\bar z_t)\,\Delta_t}$, $\bar z_t$ a step's midpoint.
 
     NaN where a step's square is negative beyond rounding, which that of no metric is.
 
@@ -64,7 +64,7 @@ def metric_length(metric: Metric, curve: Float[Tensor, "B T d"]) -> Float[Tensor
         curve: latents along each curve.
 
     Raises:
-        InputError: as :func:`length`.
+        InputError: as :func:`length`, or a metric of another shape.
 
     Example:
         >>> flat = torch.diag(torch.tensor([4.0, 1.0]))
@@ -84,7 +84,7 @@ def metric_energy(metric: Metric, curve: Float[Tensor, "B T d"]) -> Float[Tensor
         curve: latents along each curve.
 
     Raises:
-        InputError: as :func:`length`.
+        InputError: as :func:`metric_length`.
 
     Example:
         >>> metric_energy(lambda z: torch.eye(1).expand(len(z), 1, 1), torch.tensor([[[0.0], [0.5], [1.0]]]))
@@ -104,7 +104,7 @@ def _metric_steps(metric: Metric, curve: Tensor) -> tuple[Tensor, Tensor]:
     """Squared lengths of the steps under the metric at their midpoints, [B, T − 1], and the most that they may be."""
     _check_curve(curve)
     steps, midpoints = curve.diff(dim=1), (curve[:, 1:] + curve[:, :-1]) / 2
-    at = unmoved(metric)(midpoints.flatten(0, 1)).unflatten(0, midpoints.shape[:2])
+    at = check_field(unmoved(metric)(midpoints.flatten(0, 1)), midpoints.flatten(0, 1)).unflatten(0, steps.shape[:2])
     columns = torch.diagonal(at.detach(), dim1=-2, dim2=-1).abs().sqrt()
     return torch.einsum("bti,btij,btj->bt", steps, at, steps), (steps.detach().abs() * columns).sum(-1).square()
 
@@ -112,3 +112,5 @@ def _metric_steps(metric: Metric, curve: Tensor) -> tuple[Tensor, Tensor]:
 def _check_curve(curve: Tensor) -> None:
     if curve.dim() != 3 or curve.shape[1] < 2:
         raise InputError(f"the curve has shape {tuple(curve.shape)}; expected [B, T, d] with T >= 2 points")
+    if not curve.is_floating_point():
+        raise InputError(f"the curve is of {curve.dtype}; expected floating-point latents: curve.float()")

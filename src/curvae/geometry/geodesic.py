@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from curvae._checks import positive_int
+from curvae._checks import non_negative, positive_int
 from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
@@ -37,6 +37,7 @@ class Geodesic(OneLine):
     gradient: Float[Tensor, " B"]
 
 
+@torch.inference_mode(False)
 @differentiable()
 def geodesic(
     energy: CurveEnergy,
@@ -68,7 +69,7 @@ def geodesic(
         Curves, detached from the graph, with their energies.
 
     Raises:
-        InputError: if the ends do not match in shape or type, a count is below its minimum, the energy of a straight
+        InputError: if the ends do not match in shape or type, a number is below its minimum, the energy of a straight
             line is not finite, or the energy cannot be differentiated twice.
 
     Example:
@@ -88,10 +89,9 @@ def geodesic(
         raise InputError(f"the ends are {start.dtype} and {end.dtype}; expected the same floating-point type")
     if positive_int("nodes", nodes) < 3:
         raise InputError(f"nodes is {nodes}; expected at least 3: the ends and a point between")
-    if tolerance is None:
-        tolerance = math.sqrt(torch.finfo(start.dtype).eps)
+    tolerance = math.sqrt(torch.finfo(start.dtype).eps) if tolerance is None else non_negative("tolerance", tolerance)
     energy = unmoved(energy)
-    start, end = start.detach(), end.detach()
+    start, end = start.detach().clone(), end.detach().clone()  # made in inference mode they would stay of it
     line = torch.lerp(start[:, None], end[:, None], torch.linspace(0, 1, nodes).to(start)[:, None])
     line[:, -1] = end  # lerp may round
     with torch.no_grad():
@@ -125,6 +125,8 @@ def _keep_the_better(
 
 
 def _minimise(objective: Callable[[Tensor], Tensor], start: Tensor, iterations: int, tolerance: float) -> Tensor:
+    if not start.numel():
+        return start
     variable = start.clone().requires_grad_()
     optimiser = torch.optim.LBFGS(
         [variable],

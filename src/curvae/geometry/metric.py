@@ -70,7 +70,7 @@ def from_covariance(covariance: Float[Tensor, "B d d"], beta: float) -> Float[Te
         G at the posterior's mean, symmetric; NaN for a covariance that is not finite.
 
     Raises:
-        InputError: if β is not positive.
+        InputError: if β is not positive, or a covariance not square.
         torch.linalg.LinAlgError: if a covariance is not positive definite.
 
     Example:
@@ -78,6 +78,7 @@ def from_covariance(covariance: Float[Tensor, "B d d"], beta: float) -> Float[Te
         >>> torch.diagonal(metric, dim1=1, dim2=2)
         tensor([[2.0000, 0.5000]])
     """
+    _check_square("the covariances have", covariance)
     finite, broken = finite_or_zero(covariance)
     usable = torch.where(broken[:, None, None], torch.eye(covariance.shape[-1]).to(covariance), finite)
     precision = torch.cholesky_inverse(torch.linalg.cholesky(usable))
@@ -137,8 +138,14 @@ def log_magnification_of(decoder: Decoder, z: Float[Tensor, "B d"]) -> Float[Ten
     return volume.masked_fill(singular, -torch.inf).masked_fill(broken, torch.nan).to(columns.dtype)
 
 
+def _check_square(what: str, matrices: Tensor) -> None:
+    if matrices.dim() < 2 or matrices.shape[-2] != matrices.shape[-1]:
+        raise InputError(f"{what} shape {tuple(matrices.shape)}; expected square matrices [B, d, d]")
+
+
 def cosines(metric: Float[Tensor, "*N d d"], dead: float) -> Float[Tensor, "*N d d"]:
     """The metric with unit diagonal, in float64; columns of zeros keep zeros and get ``dead`` on the diagonal."""
+    _check_square("the metrics have", metric)
     metric = metric.double()
     squares = torch.diagonal(metric, dim1=-2, dim2=-1)
     live = squares > 0
@@ -166,6 +173,20 @@ def degenerate(
     zero = negligible(spectrum, metric.dtype, tiny.clamp(min=1))
     broken = broken | ((spectrum < 0) & ~zero).any(-1) | (squares < 0).any(-1)
     return zero.any(-1) & ~broken, broken
+
+
+def check_field(metrics: Float[Tensor, "N d d"], z: Float[Tensor, "N d"]) -> Float[Tensor, "N d d"]:
+    """What a metric returned for latents, if it has the shape of metrics at each of them.
+
+    Raises:
+        InputError: it has another one.
+    """
+    if metrics.shape != (*z.shape, z.shape[1]):
+        raise InputError(
+            f"the metric returned shape {tuple(metrics.shape)} for latents {tuple(z.shape)}; expected a matrix for "
+            "each of them, [N, d, d]"
+        )
+    return metrics
 
 
 def check_metric(metrics: Float[Tensor, "N d d"], advice: str) -> None:

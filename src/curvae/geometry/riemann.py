@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 
+from curvae._rank import NOISE
 from curvae._typing import Float, Tensor
 from curvae.curvature import jacobian, unchecked
 from curvae.errors import InputError
 from curvae.forward.statistics import unmoved
-from curvae.geometry.metric import Metric, check_metric
+from curvae.geometry.metric import Metric, check_field, check_metric
 
 _ADVICE = "curvature needs an invertible metric, so leave dead latents out"
 
@@ -23,7 +24,7 @@ def christoffel(metric: Metric, z: Float[Tensor, "B d"]) -> Float[Tensor, "B d d
         z: latents.
 
     Raises:
-        InputError: if a metric is singular, to rounding, or z is not ``[B, d]``.
+        InputError: if a metric is singular, to rounding, or of another shape, or z is not ``[B, d]``.
 
     Example:
         The polar plane, $G=\mathrm{diag}(1, r^2)$, has $\Gamma^r_{\theta\theta}=-r$:
@@ -36,7 +37,7 @@ def christoffel(metric: Metric, z: Float[Tensor, "B d"]) -> Float[Tensor, "B d d
     """
     _check_latents(z)
     metric = unmoved(metric)
-    check_metric(metric(z), _ADVICE)
+    check_metric(check_field(metric(z), z), _ADVICE)
     return _christoffel(metric, z)
 
 
@@ -91,11 +92,12 @@ def sectional_curvature(
     Args:
         metric: twice differentiable, positive definite at z.
         z: latents.
-        u: first direction of the plane, linearly independent of v.
+        u: first direction of the plane, linearly independent of v; ``[1, d]`` for all latents alike.
         v: second direction.
 
     Raises:
-        InputError: if d = 1, or d > 2 and a direction is missing, or as :func:`christoffel`.
+        InputError: if d = 1, d > 2 and a direction is missing, directions are not like z or span no plane beyond
+            rounding, or as :func:`christoffel`.
 
     Example:
         >>> from curvae.geometry import pullback
@@ -110,10 +112,22 @@ def sectional_curvature(
         u, v = torch.eye(2, dtype=z.dtype, device=z.device).unsqueeze(1).expand(-1, len(z), -1)
     if u is None or v is None or d < 2:
         raise InputError(f"a plane needs d >= 2 and two directions u and v, but d is {d}; give both")
+    for name, direction in (("u", u), ("v", v)):
+        if direction.shape not in (z.shape, (1, d)) or direction.dtype != z.dtype:
+            raise InputError(
+                f"{name} is {direction.dtype} {list(direction.shape)}; expected a direction for each of the latents, "
+                f"{z.dtype} {list(z.shape)}"
+            )
     numerator = torch.einsum("blkij,bl,bk,bi,bj->b", riemann(metric, z), u, v, u, v)
     g = unmoved(metric)(z)
     uu, vv, uv = (torch.einsum("bi,bij,bj->b", a, g, b) for a, b in ((u, u), (v, v), (u, v)))
-    return numerator / (uu * vv - uv.square())
+    area = uu * vv - uv.square()
+    flat = ~(area.detach() > NOISE * torch.finfo(z.dtype).eps * (uu * vv).detach())
+    if bool(flat.any()):
+        raise InputError(
+            f"u and v of sample {int(flat.nonzero()[0])} span no plane beyond rounding; give two directions"
+        )
+    return numerator / area
 
 
 def _check_latents(z: Tensor) -> None:

@@ -25,7 +25,7 @@ def flatness(metrics: Float[Tensor, "N d d"]) -> Float[Tensor, ""]:
         metrics: G at N latents, best drawn where the aggregate posterior lies.
 
     Raises:
-        InputError: if the mean metric is zero or not finite.
+        InputError: if there is no metric, or the mean metric is zero or not finite.
 
     Example:
         >>> flatness(torch.eye(2).expand(5, 2, 2))
@@ -33,6 +33,7 @@ def flatness(metrics: Float[Tensor, "N d d"]) -> Float[Tensor, ""]:
         >>> flatness(torch.tensor([[[1.0]], [[3.0]]]))
         tensor(0.5000)
     """
+    _check_sample(metrics)
     mean = metrics.mean(0)
     size = torch.linalg.matrix_norm(mean)
     if not (size > 0 and torch.isfinite(size)):
@@ -59,8 +60,7 @@ def affine_flatness(metrics: Float[Tensor, "N d d"]) -> Float[Tensor, ""]:
         >>> round(affine_flatness(torch.tensor([[[1.0]], [[torch.e**2]]])).item(), 5)
         1.0
     """
-    if not len(metrics):
-        raise InputError("there are no metrics; expected at least one")
+    _check_sample(metrics)
     check_metric(metrics, "leave dead latents out, or use flatness")
     metrics, dtype = metrics.double(), metrics.dtype
     inverse = _inverse_root_of_karcher_mean(metrics)
@@ -92,19 +92,30 @@ def mean_cosine(metric: Float[Tensor, "B d d"]) -> Float[Tensor, " B"]:
     r"""Mean $|\cos|$ of the angles between pairs of Jacobian columns, $|G_{ij}|/\sqrt{G_{ii}G_{jj}}$: 0 … 1.
 
     0 iff the columns are orthogonal, 1 iff all are parallel. Pairs with a column that is exactly zero are left out;
-    without any pair the mean is 0.
+    without any pair the mean is 0. NaN where G is no metric: a number on the diagonal is negative, or a cosine beyond
+    1.
 
     Args:
-        metric: G (or M) for each sample.
+        metric: G (or M) for each sample, positive semi-definite.
 
     Example:
         >>> mean_cosine(torch.tensor([[[1.0, 0.5], [0.5, 1.0]]]))
         tensor([0.5000])
     """
     sizes = cosines(metric, dead=0.0).abs()
-    live = (torch.diagonal(metric, dim1=-2, dim2=-1) > 0).sum(-1)
+    squares = torch.diagonal(metric, dim1=-2, dim2=-1)
+    live = (squares > 0).sum(-1)
+    rounding = torch.finfo(metric.dtype).eps ** 0.5
+    broken = (squares < 0).any(-1) | (sizes.detach() > 1 + rounding).any(-1).any(-1)
     total = sizes.sum((-2, -1)) - torch.diagonal(sizes, dim1=-2, dim2=-1).sum(-1)
-    return (total / (live * (live - 1)).clamp(min=1)).to(metric.dtype)
+    return (total / (live * (live - 1)).clamp(min=1)).masked_fill(broken, torch.nan).to(metric.dtype)
+
+
+def _check_sample(metrics: Tensor) -> None:
+    if metrics.dim() != 3 or metrics.shape[1] != metrics.shape[2]:
+        raise InputError(f"the metrics have shape {tuple(metrics.shape)}; expected [N, d, d]")
+    if not len(metrics):
+        raise InputError("there are no metrics; expected at least one")
 
 
 @torch.no_grad()

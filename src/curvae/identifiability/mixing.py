@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from curvae._checks import positive_int
 from curvae._repr import OneLine
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
@@ -53,11 +54,13 @@ class Mixing(OneLine):
 
     def __call__(self, z: Float[Tensor, "*B d"]) -> Float[Tensor, "*B d"]:
         """Return r(z)."""
-        return self.prior.denormalise(self.prior.normalise(z) @ self.rotation.mT)
+        n = self.prior.normalise(z)
+        return self.prior.denormalise(n @ self.rotation.mT.to(n))
 
     def inverse(self, z: Float[Tensor, "*B d"]) -> Float[Tensor, "*B d"]:
         """Return r⁻¹(z), the same construction with Uᵀ."""
-        return self.prior.denormalise(self.prior.normalise(z) @ self.rotation)
+        n = self.prior.normalise(z)
+        return self.prior.denormalise(n @ self.rotation.to(n))
 
     def log_abs_det(self, z: Float[Tensor, "*B d"]) -> Float[Tensor, "*B"]:
         """Return log\\|det J_r(z)\\| = log p(z) − log p(r(z)).
@@ -67,7 +70,13 @@ class Mixing(OneLine):
         return self.prior.log_prob(z) - self.prior.log_prob(self(z))
 
     def jacobian(self, z: Float[Tensor, "B d"]) -> Float[Tensor, "B d d"]:
-        """Return J_r(z) by reverse-mode differentiation; its off-diagonals show the mixing."""
+        """Return J_r(z) by reverse-mode differentiation; its off-diagonals show the mixing.
+
+        Raises:
+            InputError: if z is not ``[B, d]``.
+        """
+        if z.dim() != 2:
+            raise InputError(f"the points have shape {tuple(z.shape)}; expected [B, {self.prior.dim}]")
         # rows do not interact, so the derivative of the sum over the batch holds every row's own
         rows: Tensor = torch.func.jacrev(lambda points: self(points).sum(0))(z)
         return rows.movedim(0, 1)
@@ -103,8 +112,7 @@ def random_rotation(
         >>> round(torch.linalg.det(rotation).item(), 9)
         1.0
     """
-    if dim < 1:
-        raise InputError(f"the dimension is {dim}; expected at least 1")
+    positive_int("the dimension", dim)
     q, r = torch.linalg.qr(torch.randn(dim, dim, generator=generator, dtype=dtype))
     q = q * torch.sign(torch.diagonal(r))
     return torch.cat([q[:, :1] * torch.sign(torch.linalg.det(q)), q[:, 1:]], dim=1)

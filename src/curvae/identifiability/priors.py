@@ -134,6 +134,7 @@ class CorrelatedNormal(OneLine):
 
     def log_prob(self, z: Float[Tensor, "*B d"]) -> Float[Tensor, "*B"]:
         """The log-density of z."""
+        _check_width(z, self.dim)
         log_density: Tensor = self._distribution.log_prob(z)
         return log_density
 

@@ -9,9 +9,10 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from curvae._checks import positive, positive_int
+from curvae._checks import positive, positive_int, shown
 from curvae._repr import OneLine
 from curvae._typing import Bool, Float, Tensor
+from curvae.errors import InputError
 from curvae.identifiability.priors import Prior
 
 LogDensity = Callable[[Tensor], Tensor]
@@ -189,7 +190,7 @@ def best_objective(
         The maximum for each sample, in nats.
 
     Raises:
-        InputError: if β or σ is not positive or ``block`` is below 1.
+        InputError: if β or σ is not positive, ``block`` is below 1, or x or b has not D numbers.
 
     Example:
         At β = 1 and full covariance it is log p(x) itself:
@@ -200,6 +201,12 @@ def best_objective(
         tensor([-1.2655])
     """
     precision = posterior_precision(weight, noise, beta)
+    outputs = len(weight)
+    if x.dim() != 2 or x.shape[1] != outputs or bias.shape != (outputs,):
+        raise InputError(
+            f"x has shape {tuple(x.shape)} and the bias {tuple(bias.shape)}; expected [B, {outputs}] and [{outputs}], "
+            "as the weight has"
+        )
     centred = x - bias
     mean = torch.linalg.solve(precision, (centred @ weight).mT / (beta * noise**2)).mT
     residual = centred - mean @ weight.mT
@@ -219,8 +226,11 @@ def rotation_drop(
     Args:
         precision: Λ of the model p (see :func:`posterior_precision`).
         rotation: U, orthogonal.
-        beta: β.
+        beta: β > 0.
         block: block size of the family: 1 is mean-field, d full.
+
+    Raises:
+        InputError: if β is not positive or ``block`` is below 1.
 
     Example:
         >>> from curvae.identifiability import plane_rotation
@@ -231,7 +241,7 @@ def rotation_drop(
         True
     """
     rotated = rotation.mT @ precision @ rotation
-    return beta / 2 * (log_volume(rotated, block) - log_volume(precision, block))
+    return positive("beta", beta) / 2 * (log_volume(rotated, block) - log_volume(precision, block))
 
 
 def stays_mean_field(
@@ -253,6 +263,9 @@ def stays_mean_field(
         tolerance: entries (of U and of correlations) up to this size count as zero; default: the square root of the
             rounding unit of U's type.
 
+    Raises:
+        InputError: if the variances are not d finite numbers > 0, or U is not finite.
+
     Example:
         >>> from curvae.identifiability import plane_rotation
         >>> turn, equal = plane_rotation(30.0), torch.ones(2, dtype=torch.float64)
@@ -263,6 +276,10 @@ def stays_mean_field(
     """
     if tolerance is None:
         tolerance = math.sqrt(torch.finfo(rotation.dtype).eps)
+    if variances.shape != rotation.shape[:1] or not bool(((variances > 0) & variances.isfinite()).all()):
+        raise InputError(f"variances are {shown(variances.tolist())}; expected {len(rotation)} finite numbers > 0")
+    if not bool(rotation.isfinite().all()):  # NaN is above no tolerance
+        raise InputError("the rotation U holds NaN or infinities; expected finite numbers")
     rotation = rotation.double()
     covariance = (rotation * variances) @ rotation.mT
     scale = torch.sqrt(torch.diagonal(covariance))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from curvae._checks import positive_int
+from curvae._checks import is_finite, positive_int, shown
 from curvae._extras import require
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
@@ -76,8 +76,9 @@ class _OfPairs(Metric):
         for name, new, old in (("codes", codes, self.codes), ("factors", factors, self.factors)):
             if old and new.shape[1] != old[0].shape[1]:
                 raise InputError(f"{name} have {new.shape[1]} columns after a batch of {old[0].shape[1]}")
-        self.codes.append(codes.detach().double())
-        self.factors.append(factors.long())
+        # copies: the caller may fill the same tensors with the next batch
+        self.codes.append(codes.detach().to(torch.float64, copy=True))
+        self.factors.append(factors.to(torch.int64, copy=True))
 
     def _arrays(self) -> tuple[_Codes, Any]:
         if not any(len(part) for part in self.codes):
@@ -204,8 +205,8 @@ class DCI(_OfPairs):
         super().__init__(**kwargs)
         if predictor not in ("boosting", "lasso"):
             raise InputError(f"predictor is {predictor!r}; expected boosting or lasso")
-        if not 0 < held_out < 1:
-            raise InputError(f"held_out is {held_out}; expected a number between 0 and 1")
+        if not (is_finite(held_out) and 0 < held_out < 1):
+            raise InputError(f"held_out is {shown(held_out)}; expected a number between 0 and 1")
         self.predictor, self.categorical = predictor, frozenset(categorical)
         self.held_out, self.seed = held_out, seed
 

@@ -41,7 +41,13 @@ class Mixture(OneLine):
         return (self.means[component] + moved).to(torch.get_default_dtype())
 
     def log_prob(self, z: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        """The log-density, float64."""
+        """The log-density, float64.
+
+        Raises:
+            InputError: z is not ``[n, d]``.
+        """
+        if z.dim() != 2 or z.shape[1] != self.means.shape[1]:
+            raise InputError(f"the latents have shape {tuple(z.shape)}; expected [n, {self.means.shape[1]}]")
         delta = (z.double().unsqueeze(1) - self.means).unsqueeze(-1)
         whitened = torch.linalg.solve_triangular(self.roots, delta, upper=False).squeeze(-1)
         log_det = self.roots.diagonal(dim1=-2, dim2=-1).log().sum(-1)
@@ -80,7 +86,7 @@ def fit_mixture(codes: Float[Tensor, "N d"], components: int = 10, seed: int = 0
     if len(codes) < max(components, 2):
         raise InputError(f"there are {len(codes)} codes for {components} components; give more codes or fewer of them")
     try:
-        found = GaussianMixture(components, random_state=seed).fit(codes.double().cpu().numpy())
+        found = GaussianMixture(components, random_state=seed).fit(codes.detach().double().cpu().numpy())
     except ValueError as error:  # a covariance that is singular beside 1e-6, or a seed
         raise InputError(f"a mixture of {components} cannot be fitted to these codes: {error}") from error
     roots = torch.linalg.cholesky(torch.from_numpy(found.covariances_))

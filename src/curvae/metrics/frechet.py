@@ -51,7 +51,8 @@ def statistics(extractor: nn.Module, images: Iterable[Images]) -> Statistics:
         images: batches of the set, uint8 or floating point in [0, 1], at least two images.
 
     Raises:
-        InputError: fewer than two images, images that are not on this scale, or features that are not finite.
+        InputError: fewer than two images, images that are not on this scale, one batch in the place of batches, or
+            features that are not finite.
 
     Example:
         >>> class Pixels(nn.Flatten):
@@ -61,7 +62,7 @@ def statistics(extractor: nn.Module, images: Iterable[Images]) -> Statistics:
         (torch.Size([4]), torch.Size([4, 4]), 50)
     """
     metric = _metric(extractor)
-    for batch in images:
+    for batch in _batches(images):
         metric = _seen(metric, batch)
     return _statistics(metric)
 
@@ -87,7 +88,7 @@ def growing(extractor: nn.Module, images: Iterable[Images], counts: Sequence[int
     if not counts or list(counts) != sorted(set(counts)) or counts[0] < 2:
         raise InputError(f"the numbers of images are {tuple(counts)}; expected ascending whole numbers >= 2")
     metric, found, seen = _metric(extractor), list[Statistics](), 0
-    for batch in images:
+    for batch in _batches(images):
         inside = [count - seen for count in counts[len(found) :] if count <= seen + len(batch)]
         start = 0
         for end in inside:
@@ -164,6 +165,14 @@ class FrechetDistance:
             InputError: fewer than two images, images that are not on this scale, or features that are not finite.
         """
         return between(self.reference, statistics(self.extractor, images))
+
+
+def _batches(images: Iterable[Images]) -> Iterable[Images]:
+    if isinstance(images, Tensor | np.ndarray) and images.ndim < 5:
+        raise InputError(
+            f"images are one array of shape {tuple(images.shape)}; expected batches, images.split(100) say"
+        )
+    return images
 
 
 class _Nothing(nn.Module):

@@ -60,7 +60,7 @@ def mean_sharpness(images: Iterable[Tensor | np.ndarray]) -> float:
         >>> mean_sharpness([torch.zeros(2, 1, 5, 5)])
         0.0
     """
-    found = [sharpness(batch).cpu() for batch in images]
+    found = [sharpness(batch).cpu() for batch in images if len(batch)]
     if not found:
         raise InputError("there are no images; expected at least one")
     return float(torch.cat(found).mean())

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from curvae._checks import shown
+from curvae._checks import positive_int, shown
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
 
@@ -25,7 +25,8 @@ class Beside(nn.Module):
         conditions: C, for ``out_features`` with ``"features"``.
 
     Raises:
-        InputError: another ``join``, or (when called) a condition that is not ``[B, C]`` of floating-point numbers.
+        InputError: a network that is no module, another ``join``, or (when called) a condition that is not ``[B, C]``
+            of floating-point numbers, or features that are not ``[B, F]``.
 
     Example:
         >>> decoder = Beside(nn.Linear(2 + 3, 5))
@@ -37,12 +38,14 @@ class Beside(nn.Module):
         self, network: nn.Module, join: Literal["input", "features"] = "input", conditions: int | None = None
     ) -> None:
         super().__init__()
+        _check_network(network)
         if join not in ("input", "features"):
             raise InputError(f"join is {shown(join)}; expected 'input' or 'features'")
         self.network, self.join = network, join
         features = getattr(network, "out_features", None)
         if isinstance(features, int) and (join == "input" or conditions is not None):
-            self.out_features = features + (conditions or 0) * (join == "features")
+            joined = 0 if conditions is None else positive_int("conditions", conditions)
+            self.out_features = features + joined * (join == "features")
 
     def forward(self, x: Float[Tensor, "B *D"], c: Tensor) -> Float[Tensor, "B *F"]:
         """The network's output for x and c."""
@@ -52,8 +55,14 @@ class Beside(nn.Module):
                 "numbers [B, C], of a class one_hot(c).float()"
             )
         if self.join == "input":
-            return self.network(torch.cat([x.flatten(1), c], 1))
-        return torch.cat([self.network(x), c], 1)
+            return self.network(torch.cat([x.flatten(1), c.to(x.dtype) if x.is_floating_point() else c], 1))
+        features = self.network(x)
+        if features.dim() != 2:
+            raise InputError(
+                f"the network's features have shape {tuple(features.shape)}; expected [B, F], to have the condition "
+                "behind them: end the network in nn.Flatten()"
+            )
+        return torch.cat([features, c.to(features.dtype)], 1)
 
 
 class Observed(nn.Module):
@@ -71,6 +80,7 @@ class Observed(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
+        _check_network(network)
         self.network = network
         features = getattr(network, "out_features", None)
         if isinstance(features, int):
@@ -81,3 +91,8 @@ class Observed(nn.Module):
         flat = x.flatten(1)
         seen = ~flat.isnan()
         return self.network(torch.cat([flat.where(seen, 0), seen.to(flat.dtype)], 1), *beside)
+
+
+def _check_network(network: object) -> None:
+    if not isinstance(network, nn.Module):  # the weights of a plain function would not be trained
+        raise InputError(f"the network is {shown(network)}; expected a torch.nn.Module, which holds its weights")

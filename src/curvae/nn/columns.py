@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from curvae._typing import Bool, Float, Tensor
+from curvae.errors import InputError
 
 
 class Standardised(nn.Module):
@@ -52,6 +53,8 @@ class Standardised(nn.Module):
         return self.network((self._raw(x) - self.centre) / self.scale, *beside)
 
     def _raw(self, x: Tensor) -> Tensor:
+        if x.shape[-1] != len(self.counts):  # a single column would be taken for all of them
+            raise InputError(f"x has shape {tuple(x.shape)}; expected [B, {len(self.counts)}]")
         return torch.where(self.counts, x.clamp(min=0).log1p(), x)
 
 

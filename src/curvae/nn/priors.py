@@ -48,12 +48,15 @@ class NormalPrior(nn.Module):
         d = positive_int("latents", latents)
         m = torch.zeros(d) if mean is None else torch.as_tensor(mean, dtype=torch.get_default_dtype())
         s = torch.eye(d) if covariance is None else torch.as_tensor(covariance, dtype=torch.get_default_dtype())
-        if m.shape != (d,) or s.shape != (d, d) or not bool(m.isfinite().all()):
+        if m.shape != (d,) or s.shape != (d, d):
             raise InputError(
                 f"mean has shape {tuple(m.shape)} and covariance {tuple(s.shape)}; expected [{d}], [{d}, {d}]"
             )
+        if not bool(m.isfinite().all()):
+            raise InputError("mean holds NaN or infinities; expected finite numbers")
         factor, wrong = torch.linalg.cholesky_ex(s)
-        if bool(wrong) or not torch.allclose(s, s.mT):
+        scales = s.diagonal().abs().sqrt()
+        if bool(wrong) or not bool(((s - s.mT).abs() <= 1e-5 * scales * scales[:, None]).all()):
             raise InputError(
                 "covariance is not symmetric and positive definite; expected that of a normal distribution"
             )
@@ -71,8 +74,13 @@ class NormalPrior(nn.Module):
         return functional.linear(u, self.factor, self.mean)
 
     def inverse(self, z: Float[Tensor, "B d"]) -> Float[Tensor, "B d"]:
-        r"""$L^{-1}(z-m)$."""
-        return torch.linalg.solve_triangular(self.factor, (z - self.mean).mT, upper=False).mT
+        r"""$L^{-1}(z-m)$.
+
+        Raises:
+            InputError: z has not d latents.
+        """
+        _check_width("z", z, len(self.mean))
+        return torch.linalg.solve_triangular(self.factor, (z - self.mean)[..., None], upper=False)[..., 0]
 
 
 class ConditionalNormalPrior(nn.Module):
@@ -85,7 +93,7 @@ class ConditionalNormalPrior(nn.Module):
         conditions: C.
 
     Raises:
-        InputError: a number is not ≥ 1.
+        InputError: a number is not ≥ 1, or (when called) u has not d latents.
 
     Example:
         >>> ConditionalNormalPrior(2, 3)(torch.ones(1, 2), torch.eye(3)[:1]).tolist()
@@ -102,4 +110,11 @@ class ConditionalNormalPrior(nn.Module):
 
     def forward(self, u: Float[Tensor, "B d"], c: Float[Tensor, "B C"]) -> Float[Tensor, "B d"]:
         r"""$m(c)+s(c)\,u$."""
+        _check_width("u", u, self.mean.out_features)
         return torch.add(torch.mul(u, self.log_scale(c).exp()), self.mean(c))
+
+
+def _check_width(name: str, latents: Tensor, d: int) -> None:
+    """A single latent would be taken for all of them."""
+    if latents.shape[-1] != d:
+        raise InputError(f"{name} has shape {tuple(latents.shape)}; expected [B, {d}]")
