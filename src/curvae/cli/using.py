@@ -121,8 +121,7 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
         told = conditions_in_order(found) if part == "all" else found.conditions[part == "test"]
     if found.labels:
         return SampleSet(values, _columns(found, part), told)
-    alone = bool(found.split.get("alone"))
-    labels = None if "damaged" in found.split else labels_of(source, len(found.train) + (not alone) * len(found.test))
+    labels = None if "damaged" in found.split else labels_of(source, found)
     return SampleSet(values, None if labels is None else _part_of(labels, found, part), told)
 
 
