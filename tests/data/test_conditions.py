@@ -42,8 +42,19 @@ def test_classes_are_one_hot_and_numbers_standardised_by_the_training_half() -> 
     assert Coding.from_json(coding.to_json()) == coding
     torch.testing.assert_close(coding.parse("dose=0.5,id=1,batch=7,sex=x")[0, :6], torch.tensor([0, 0, 1.0, 0, 1, 0]))
     assert coding.cycle(3) is None
+    assert torch.equal(coding.parse("id=1, dose=0.5, batch=7, sex=x"), coding.parse("dose=0.5,id=1,batch=7,sex=x"))
     for of in (np.uint8, np.int64, np.float64, object):  # of whatever type labels come later
         assert coding.columns[1].code(np.array([7, 2], of)).argmax(1).tolist() == [1, 0]
+
+
+def test_classes_with_commas_can_be_said() -> None:
+    known = {"city": np.array(["Paris, TX", "Rome", "Paris"]), "age": np.array([0.5, 1.5, 2.5])}
+    one, two = (Coding.of(names, known, known) for names in (("city",), ("city", "age")))
+    for text in ("Paris, TX,Rome,Paris", "city=Paris, TX, city=Rome, city=Paris"):
+        assert one.parse(text).argmax(1).tolist() == [1, 2, 0]
+    assert torch.equal(two.parse("city=Paris, TX,age=1.5"), two.code({"city": ["Paris, TX"], "age": [1.5]}))
+    with pytest.raises(InputError, match="city is 'TX'; expected one of Paris, Paris, TX, Rome"):
+        one.parse("Rome,TX")
 
 
 @pytest.mark.parametrize(
