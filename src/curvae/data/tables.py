@@ -44,7 +44,7 @@ def load(
         drop: columns that are left out; of a ``.h5ad`` file names of variables.
         layer: of a ``.h5ad`` file, instead of its matrix.
         missing: whether empty cells and NaN may stand for what was not observed.
-        absent: whether columns that are named may be absent, as labels are from data that a model is used on.
+        absent: whether a model is used on the data, and columns that are named may be absent, as labels are there.
         texts: labels of a ``.csv`` file that are text, also where they look like numbers.
 
     Returns:
@@ -66,7 +66,7 @@ def load(
     chosen = [number for number, column in enumerate(names) if column not in left_out]
     if not chosen:
         raise InputError(f"{name} has no columns left; expected at least one that is neither a label nor dropped")
-    table = _numbers(values, names, chosen, name, missing)
+    table = _numbers(values, names, chosen, name, missing, absent)
     halves = split.apply(table, name)._replace(columns=tuple(names[number] for number in chosen))
     if not labels:
         return halves
@@ -171,12 +171,14 @@ def _separated(name: str, line: str) -> InputError:
     )
 
 
-def _no_numbers(values: Any, name: str, column: str) -> InputError:
+def _no_numbers(values: Any, name: str, column: str, used: bool) -> InputError:
     """What to say of a column of text: of some cells in a column of numbers where they are and what they hold."""
     text = values[column]
     numbers = import_module("pandas").to_numeric(text.astype(object), errors="coerce")
     wrong = (numbers.isna() & text.notna()).to_numpy()
-    cure = f"leave it out with --drop {column}, or keep it beside the data with --labels {column}"
+    # a model that is used on a table has its columns: what it was trained without has no option
+    options = f" with --drop {column}, or keep it beside the data with --labels {column}"
+    cure = "leave it out" + ("" if used else options)
     if wrong.sum() > len(wrong) / 2 or not wrong.any():
         return InputError(f"{name}: column {column!r} holds no numbers ({text.dtype}); {cure}")
     row = int(wrong.argmax())
@@ -186,12 +188,14 @@ def _no_numbers(values: Any, name: str, column: str) -> InputError:
     )
 
 
-def _numbers(values: Any, names: list[str], chosen: list[int], name: str, missing: bool) -> Float32[np.ndarray, "N C"]:
+def _numbers(
+    values: Any, names: list[str], chosen: list[int], name: str, missing: bool, used: bool
+) -> Float32[np.ndarray, "N C"]:
     """The features in float32, or an error that names the first column that has none."""
     if hasattr(values, "dtypes") and hasattr(values, "columns"):
         for number in chosen:
             if values.dtypes.iloc[number].kind not in "biuf":
-                raise _no_numbers(values, name, names[number])
+                raise _no_numbers(values, name, names[number], used)
         picked = values.iloc[:, chosen].to_numpy(dtype=np.float64, na_value=np.nan)
     else:
         picked = values[:, chosen]
@@ -202,10 +206,11 @@ def _numbers(values: Any, names: list[str], chosen: list[int], name: str, missin
     if bad.any():
         row, column = np.argwhere(bad)[0]
         gap = bool(np.isnan(table[row, column]))
-        cure = ", or train with --likelihood masked:gaussian (masked: before any), which leaves gaps out" * gap
+        cure = "" if used else ", leave the column out with --drop"
+        cure += ", or train with --likelihood masked:gaussian (masked: before any), which leaves gaps out" * gap
         raise InputError(
             f"{name}: row {row} (counted from 0) has no finite number in column {names[chosen[column]]!r}; "
-            f"fill it in, leave the column out with --drop{cure}"
+            f"fill it in{cure}"
         )
     if lost := lost_digits(picked, [names[number] for number in chosen]):
         note(f"{name}: {lost}")
