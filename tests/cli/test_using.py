@@ -178,6 +178,48 @@ def test_damage_in_the_runs_own_images_is_said_once(
     np.testing.assert_allclose(np.load(tmp_path / "z.npz")["mean"], expected, atol=1e-5)
 
 
+def test_a_table_that_cannot_be_used_is_told_of_without_options_of_train(curvae: Curvae, tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(np.random.default_rng(0).normal(size=(20, 3)), columns=list("abc"))
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    words = ["--network", "linear", "--latents", 2, "--steps", 1, "--batch-size", 4, "--out", tmp_path / "run"]
+    assert curvae("train", "--data", tmp_path / "x.csv", *words).code == 0
+    text, gap, out = tmp_path / "text.csv", tmp_path / "gap.csv", tmp_path / "z.npz"
+    frame.assign(d="?").to_csv(text, index=False)
+    frame.where(frame != frame.iloc[2, 1]).to_csv(gap, index=False)
+    for data, said in (
+        (text, "column 'd' holds no numbers (str); leave it out\n"),
+        (gap, "row 2 (counted from 0) has no finite number in column 'b'; fill it in, or train with --likelihood"),
+    ):
+        answer = curvae("encode", tmp_path / "run", "--data", data, "--out", out)
+        assert answer.code == 2
+        assert said in answer.stderr.replace("(object)", "(str)")
+        assert "--drop" not in answer.stderr
+
+
+def test_a_picture_does_not_come_among_the_images_of_the_data(curvae: Curvae, tmp_path: Path) -> None:
+    """It would take the place of one, or be one of them from then on."""
+    faces, elsewhere, run = tmp_path / "faces", tmp_path / "elsewhere", tmp_path / "run"
+    (faces / "a").mkdir(parents=True)
+    elsewhere.mkdir()
+    for place in [faces / "a" / f"{i}.png" for i in range(8)] + [elsewhere / "linked.png"]:
+        Image.fromarray(np.full((8, 8), 30, np.uint8)).save(place)
+    (faces / "linked.png").symlink_to(elsewhere / "linked.png")
+    words = ["--network", "linear", "--latents", 2, "--steps", 1, "--batch-size", 4, "--out", run]
+    assert curvae("train", "--data", faces, *words).code == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    for out in (faces / "a" / "3.png", faces / "new.png", faces / "b" / "new.png", elsewhere / "linked.png"):
+        for answer in (curvae("sample", run, "--out", out), curvae("reconstruct", run, "--out", out)):
+            assert answer.code == 2
+            assert (
+                answer.stderr
+                == f"error: --out is {out}, among the images of the data, {faces}; choose another folder\n"
+            )
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == before
+    assert curvae("sample", run, "--out", elsewhere / "new.png").code == 0
+    assert curvae("encode", run, "--out", faces / "codes.npz").code == 0
+
+
 def test_the_commands_of_the_page_run(
     curvae: Curvae, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

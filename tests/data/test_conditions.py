@@ -42,8 +42,19 @@ def test_classes_are_one_hot_and_numbers_standardised_by_the_training_half() -> 
     assert Coding.from_json(coding.to_json()) == coding
     torch.testing.assert_close(coding.parse("dose=0.5,id=1,batch=7,sex=x")[0, :6], torch.tensor([0, 0, 1.0, 0, 1, 0]))
     assert coding.cycle(3) is None
+    assert torch.equal(coding.parse("id=1, dose=0.5, batch=7, sex=x"), coding.parse("dose=0.5,id=1,batch=7,sex=x"))
     for of in (np.uint8, np.int64, np.float64, object):  # of whatever type labels come later
         assert coding.columns[1].code(np.array([7, 2], of)).argmax(1).tolist() == [1, 0]
+
+
+def test_classes_with_commas_can_be_said() -> None:
+    known = {"city": np.array(["Paris, TX", "Rome", "Paris"]), "age": np.array([0.5, 1.5, 2.5])}
+    one, two = (Coding.of(names, known, known) for names in (("city",), ("city", "age")))
+    for text in ("Paris, TX,Rome,Paris", "city=Paris, TX, city=Rome, city=Paris"):
+        assert one.parse(text).argmax(1).tolist() == [1, 2, 0]
+    assert torch.equal(two.parse("city=Paris, TX,age=1.5"), two.code({"city": ["Paris, TX"], "age": [1.5]}))
+    with pytest.raises(InputError, match="city is 'TX'; expected one of Paris, Paris, TX, Rome"):
+        one.parse("Rome,TX")
 
 
 @pytest.mark.parametrize(
@@ -170,17 +181,30 @@ def test_image_folders_and_idx_folders(tmp_path: Path, capsys: pytest.CaptureFix
         (idx / f"{stem}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, count, 2, 2) + pixels)
         labels = struct.pack(">2I", 0x801, count) + bytes(i % 3 for i in range(count))
         (idx / f"{stem}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
-    with pytest.raises(InputError, match="has no such labels"):
-        load(idx, condition="labels")  # their names differ from the images' by .gz
-    for stem in ("train", "t10k"):
-        packed = idx / f"{stem}-labels-idx1-ubyte.gz"
-        (idx / f"{stem}-labels-idx1-ubyte").write_bytes(gzip.decompress(packed.read_bytes()))
-    data = load(idx, condition="labels")
+    data = load(idx, condition="labels")  # packed, as the images are not
     assert [c.argmax(1).tolist() for c in data.conditions] == [[0, 1, 2, 0, 1], [0, 1, 2]]
     (idx / "t10k-labels-idx1-ubyte").write_bytes(b"\0" * 9)
     with pytest.raises(InputError, match="has no such labels"):
         load(idx, condition="labels")
     assert "t10k-labels-idx1-ubyte' is no whole IDX file of labels" in capsys.readouterr().err
+
+
+def test_labels_of_parts_go_with_those_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The labels of the two halves exchanged are as many in all."""
+    for stem, count in (("train", 5), ("t10k", 3)):
+        pixels = np.arange(count, dtype=np.uint8).repeat(4).tobytes()
+        (tmp_path / f"{stem}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, count, 2, 2) + pixels)
+        labels = struct.pack(">2I", 0x801, 8 - count) + bytes(i % 3 for i in range(8 - count))
+        (tmp_path / f"{stem}-labels-idx1-ubyte").write_bytes(labels)
+    x = np.arange(16.0).reshape(8, 2)
+    path = tmp_path / "parts.npz"
+    np.savez(path, x_train=x[:5], x_test=x[5:], y_train=np.arange(3), y_test=np.arange(5))
+    for source in (tmp_path, path):
+        with pytest.raises(InputError, match="has no such labels"):
+            load(source, condition="labels")
+        assert "are left out: their shapes are not one label for each of 5 and 3 samples" in capsys.readouterr().err
+    np.savez(path, x_train=x[:5], x_test=x[5:], y=np.arange(8) % 2)
+    assert [c.argmax(1).tolist() for c in load(path, condition="labels").conditions] == [[0, 1, 0, 1, 0], [1, 0, 1]]
 
 
 class Rows(Dataset):  # type: ignore[type-arg]

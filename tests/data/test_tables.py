@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from curvae.data import load
+from curvae.data.columns import check_names
 from curvae.errors import InputError, MissingExtraError
 
 TABLE = "length,width,kind,batch\n" + "".join(f"{i}.5,{2 * i},{'ab'[i % 2]},{i % 3}\n" for i in range(20))
@@ -53,6 +54,44 @@ def test_rows_that_count_themselves(tmp_path: Path, capsys: pytest.CaptureFixtur
     pandas.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]}).to_csv(tmp_path / "x.csv")
     assert load(tmp_path / "x.csv").shape == (2,)
     assert "counts the rows; it is left out" in capsys.readouterr().err
+
+
+def test_a_first_column_without_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It numbers the rows also where they were shuffled; what repeats may be a feature, and is told of."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": np.arange(9.0), "b": np.arange(9.0) ** 2})
+    path = tmp_path / "x.csv"
+    frame.sample(frac=1, random_state=0)[2:].to_csv(path)
+    assert load(path).columns == ("a", "b")
+    assert "counts the rows; it is left out" in capsys.readouterr().err
+    for named in ({"drop": ["Unnamed: 0"]}, {"labels": ["Unnamed: 0"]}):
+        assert load(path, **named).columns == ("a", "b")
+    assert capsys.readouterr().err == ""
+    pandas.concat([frame, frame]).to_csv(path)
+    assert load(path).columns == ("Unnamed: 0", "a", "b")
+    assert "taken for a feature; --drop 'Unnamed: 0' leaves it out" in capsys.readouterr().err
+
+
+def test_another_encoding(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    for encoding in ("latin-1", "utf-16"):
+        (tmp_path / "x.csv").write_bytes("größe,b\n1,2\n3,4\n".encode(encoding))
+        with pytest.raises(InputError, match=r"x.csv' is not text in UTF-8 \(.*\); save it in that encoding"):
+            load(tmp_path / "x.csv")
+
+
+def test_spaces_around_names_and_values(tmp_path: Path) -> None:
+    """Columns can be named although they are written with spaces after the commas, as people do."""
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    path = _csv(tmp_path, TABLE.replace(",", ", ").replace("batch\n", "batch \n"))
+    _check(path)
+    assert load(path, condition="kind", drop=["batch"]).coding.columns[0].classes == ("a", "b")
+    frame = pandas.read_csv(path)
+    assert list(frame)[1] == " width"
+    frame.to_parquet(tmp_path / "table.parquet")
+    assert load(tmp_path / "table.parquet", labels=["kind", "batch"]).columns == ("length", "width")
+    check_names(["length", " width"], ["length", "width"], "x")  # a frame as pandas reads it, and a table
 
 
 def test_h5ad(tmp_path: Path) -> None:

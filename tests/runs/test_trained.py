@@ -1,6 +1,8 @@
 """What one does with a trained model, against one sample at a time in plain PyTorch."""
 
+import copy
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -277,6 +279,7 @@ class Zeros(nn.Module):
 
 def test_settings_are_refused_in_one_line() -> None:
     tool, x = trained(), images(2)
+    single = replace(tool, model=copy.deepcopy(tool.model).float())
     for call, said in (
         (lambda: tool.encode(x, batch_size=0), "batch_size is 0"),
         (lambda: tool.interpolate(x, x[:1]), "a holds 2 samples and b 1"),
@@ -285,6 +288,7 @@ def test_settings_are_refused_in_one_line() -> None:
         (lambda: tool.traverse(x, latents=[3]), "latents has 3; expected whole numbers from 0 to 2"),
         (lambda: tool.traverse(x, latents=[]), "latents is empty"),
         (lambda: tool.traverse(x, values=[math.nan]), "values has nan"),
+        (lambda: single.traverse(values=[1e40]), "values has 1e\\+40; expected finite numbers of float32"),
         (lambda: tool.traverse(x, values=[]), "values is empty"),
         (lambda: tool.sample(0), "n is 0"),
         (lambda: tool.sample(1, seed=-1), "seed is -1"),
@@ -298,6 +302,8 @@ def test_a_model_that_has_diverged_is_noticed() -> None:
     nn.init.constant_(tool.model.decoder[2].bias, math.inf)
     with pytest.raises(InputError, match="are not finite"):
         tool.reconstruct(images())
+    with pytest.raises(InputError, match="are not finite"):
+        tool.traverse()
 
 
 def test_a_run_does_all_that(finished: Run) -> None:

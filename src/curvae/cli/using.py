@@ -121,8 +121,7 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
         told = conditions_in_order(found) if part == "all" else found.conditions[part == "test"]
     if found.labels:
         return SampleSet(values, _columns(found, part), told)
-    alone = bool(found.split.get("alone"))
-    labels = None if "damaged" in found.split else labels_of(source, len(found.train) + (not alone) * len(found.test))
+    labels = None if "damaged" in found.split else labels_of(source, found)
     return SampleSet(values, None if labels is None else _part_of(labels, found, part), told)
 
 
@@ -178,13 +177,20 @@ def _part_of(labels: Shaped[np.ndarray, " N"], found: Dataset, part: str) -> Sha
 
 def check_out(out: Path, formats: tuple[str, ...], run: Run, data: str | None) -> None:
     """Refuse a place that cannot be written or holds the data, and a picture of samples that are not images."""
-    from curvae.data import arrays
+    from curvae.data import arrays, idx
+    from curvae.data.folders import holds
+    from curvae.data.names import is_name
 
     check_file("--out", out, formats)
     for name in {run.config.data, run.config.data if data is None else data}:
+        if is_name(name):
+            continue
         source, _ = arrays.locate(Path(os.path.expanduser(name)))  # noqa: PTH111
         if os.path.exists(source) and out.exists() and source.samefile(out):  # noqa: PTH110 - names that are too long
             raise InputError(f"--out is {out}, which holds the data; choose another")
+        is_images = os.path.isdir(source) and not idx.find(source, "train")  # noqa: PTH112 - the same
+        if out.suffix.lower() == ".png" and is_images and holds(source, out):
+            raise InputError(f"--out is {out}, among the images of the data, {source}; choose another folder")
     check_picture(run, out)
 
 

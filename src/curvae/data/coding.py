@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -59,6 +60,22 @@ class Column:
             given = shown(_texts(values[bad : bad + 1])[0])
             raise InputError(f"{self.name} is {given}; expected one of {some(self.classes, 8)}")
         return torch.nn.functional.one_hot(torch.tensor(found), len(self.classes)).float()
+
+    def apart(self, text: str) -> list[str]:
+        """Values with commas between them; of classes with commas the longest there are.
+
+        Example:
+            >>> Column("city", ("Paris, TX", "Rome")).apart("Rome,city=Paris, TX")
+            ['Rome', 'Paris, TX']
+        """
+        known, pieces, found = set(self.classes or ()), text.split(","), list[str]()
+        longest = 1 + max((name.count(",") for name in known), default=0)
+        while pieces:
+            tries = [",".join(pieces[:count]).strip().removeprefix(f"{self.name}=") for count in range(1, longest + 1)]
+            count = next((count for count in range(longest, 1, -1) if tries[count - 1] in known), 1)
+            found.append(tries[count - 1])
+            pieces = pieces[count:]
+        return found
 
     def told(self) -> str:
         """In words."""
@@ -159,6 +176,8 @@ class Coding(OneLine):
     def parse(self, text: str) -> Float[Tensor, "N C"]:
         """Conditions from the command line: ``3``, ``0,1,2``, or of several columns ``sex=m,age=30``.
 
+        Classes may have commas themselves: the longest text that is one is taken.
+
         Raises:
             InputError: it says not what is expected.
 
@@ -167,11 +186,10 @@ class Coding(OneLine):
             tensor([[0., 1.],
                     [1., 0.]])
         """
-        parts = [part.strip() for part in text.split(",")]
         if len(self.columns) == 1:
-            prefix = f"{self.names[0]}="
-            return self.code({self.names[0]: np.array([part.removeprefix(prefix) for part in parts])})
-        pairs = [part.partition("=") for part in parts]
+            return self.code({self.names[0]: np.array(self.columns[0].apart(text))})
+        names = "|".join(map(re.escape, self.names))
+        pairs = [part.strip().partition("=") for part in re.split(rf",(?=\s*(?:{names})=)", text)]
         if sorted(name for name, _, _ in pairs) != sorted(self.names):
             wanted = ",".join(f"{name}=…" for name in self.names)
             raise InputError(f"the condition is {shown(text)}; expected {wanted}")

@@ -31,7 +31,10 @@ def check_names(known: Sequence[str] | None, there: Sequence[str] | None, source
         Traceback (most recent call last):
         curvae.errors.InputError: x has the column 'b' where the model was trained on 'a'; put the columns in that ...
     """
-    if known is None or there is None or list(known) == list(there):
+    if known is None or there is None:
+        return
+    known, there = ([name.strip() for name in names] for names in (known, there))  # as tables are read
+    if known == there:
         return
     missing = [name for name in known if name not in there]
     more = [name for name in there if name not in known]

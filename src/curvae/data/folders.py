@@ -84,6 +84,19 @@ def listing(folder: Path, split: Split) -> Listing:
     return Listing([files[i] for i in train.tolist()], [files[i] for i in test.tolist()], split.record(test))
 
 
+def holds(folder: Path, path: Path) -> bool:
+    """Whether a file at ``path`` is an image under a folder, itself or by a link, or would be one once it is written.
+
+    Example:
+        >>> holds(Path("faces"), Path("faces/more/0.png")), holds(Path("faces"), Path("samples.png"))
+        (True, False)
+    """
+    if Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(folder)):
+        return True
+    real = os.path.realpath(path)
+    return os.path.exists(real) and any(item.real == real for item in _walk(folder, {}, Counter()))  # noqa: PTH110
+
+
 def _standard(folder: Path, parts: dict[str, list[Item]], held_out: str, seen: dict[str, str]) -> Listing:
     for part in (TRAIN, held_out):
         if not parts[part]:

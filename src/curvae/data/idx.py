@@ -39,9 +39,13 @@ def find(folder: Path, half: Literal["train", "test"]) -> Path | None:
     Capital letters do not matter. What has the name and is no file, such as a link that leads nowhere, is found, too:
     to take the half for missing would part the other one.
     """
+    return _named(folder, _STEMS[half])
+
+
+def _named(folder: Path, stems: tuple[str, ...]) -> Path | None:
     if not folder.is_dir():
         return None
-    names = [stem + suffix for stem in _STEMS[half] for suffix in ("", ".gz")]
+    names = [stem + suffix for stem in stems for suffix in ("", ".gz")]
     there = {path.name.lower(): path for path in folder.iterdir() if path.name.lower() in names and not path.is_dir()}
     return next((there[name] for name in names if name in there), None)
 
@@ -64,20 +68,22 @@ def read(path: Path) -> UInt8[np.ndarray, "N H W"]:
         raise InputError(f"{name} cannot be read ({reason(error)}); get the file again") from error
 
 
-def labels(folder: Path) -> UInt8[np.ndarray, " N"] | None:
-    """The labels beside the images of an IDX folder, training labels first; None where they are not all there.
+def labels(folder: Path) -> list[UInt8[np.ndarray, " N"]]:
+    """The labels beside the images of an IDX folder, those of each half, training labels first.
+
+    They have the standard names, plain or ``.gz``, whichever the images have. Nothing where they are not all there.
 
     Raises:
         InputError: a file of labels is none, or is damaged.
     """
     found = []
-    for half in ("train", "test"):
-        images = find(folder, half)
-        if images is None:
+    halves: tuple[Literal["train", "test"], ...] = ("train", "test")
+    for half in halves:
+        if find(folder, half) is None:
             continue
-        path = images.with_name(images.name.replace("images", "labels").replace("idx3", "idx1"))
-        if not path.is_file():
-            return None
+        path = _named(folder, tuple(stem.replace("images", "labels").replace("idx3", "idx1") for stem in _STEMS[half]))
+        if path is None:
+            return []
         name = repr(str(path))
         try:
             with open_regular(path) as raw:
@@ -88,7 +94,7 @@ def labels(folder: Path) -> UInt8[np.ndarray, " N"] | None:
         if len(content) < 8 or struct.unpack(">2I", content[:8]) != (_LABELS, len(content) - 8):
             raise InputError(f"{name} is no whole IDX file of labels; get the file again")
         found.append(np.frombuffer(content, np.uint8, offset=8))
-    return np.concatenate(found) if found else None
+    return found
 
 
 def load_folder(folder: Path, split: Split) -> Halves:

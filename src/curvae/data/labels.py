@@ -16,7 +16,7 @@ from curvae.data.dataset import Dataset
 from curvae.data.notes import note
 from curvae.data.parts import TEST, TRAIN, VALIDATION, parted_keys_called, parted_labels
 from curvae.data.reasons import reason
-from curvae.data.split import Split
+from curvae.data.split import STANDARD, Split
 from curvae.errors import InputError
 
 LABELS = "labels"
@@ -62,8 +62,7 @@ def _halves(dataset: Dataset, source: str, name: str, split: Split) -> tuple[Any
     path = Path(source).expanduser()
     if name == LABELS and path.is_dir() and not (idx.find(path, "train") or idx.find(path, "test")):
         return _folders(path, split, dataset)
-    alone = bool(dataset.split.get("alone"))
-    found = labels_of(source, len(dataset.train) + (not alone) * len(dataset.test), name)
+    found = labels_of(source, dataset, name)
     if found is None:
         beside = "an .npz file has arrays by name, a table columns, and others 'labels' at most"
         raise NoConditionsError(f"condition is {name!r} but {dataset.name} has no such labels; {beside}")
@@ -93,18 +92,24 @@ def _folders(folder: Path, split: Split, dataset: Dataset) -> tuple[Any, Any]:
     return halves[0], halves[1]
 
 
-def labels_of(source: str, count: int, name: str = LABELS) -> Shaped[np.ndarray, " N"] | None:
+def labels_of(source: str, dataset: Dataset, name: str = LABELS) -> Shaped[np.ndarray, " N"] | None:
     """One label for each sample of a source, in its order, training samples first where it has parts.
 
     Those of ``mnist``, of ``fashion-mnist`` and other folders of IDX files, and of an ``.npz`` file the arrays called
     ``labels``, ``y``, ``y_train`` and ``y_test``, …, or of another name, in parts or whole. None where there are none;
     of labels that cannot be used stderr says so.
 
+    Args:
+        source: where they are.
+        dataset: what was read from there.
+        name: of the labels.
+
     Example:
         >>> import tempfile
+        >>> from curvae.data import load
         >>> path = tempfile.mkdtemp() + "/toy.npz"
         >>> np.savez(path, images=np.zeros((3, 2)), labels=np.array(["a", "b", "a"]))
-        >>> labels_of(path, 3).tolist()
+        >>> labels_of(path, load(path)).tolist()
         ['a', 'b', 'a']
     """
     if name == LABELS and source == "mnist":
@@ -112,24 +117,30 @@ def labels_of(source: str, count: int, name: str = LABELS) -> Shaped[np.ndarray,
     path, _ = arrays.locate(fashion.DEBIAN if source == "fashion-mnist" else Path(source).expanduser())
     if name == LABELS and path.is_dir():
         try:
-            found = idx.labels(path)
+            what, found = "its labels", idx.labels(path)
         except InputError as error:
             note(f"{error}; labels are left out")
             return None
-        return found if found is not None and len(found) == count else None
-    if path.suffix.lower() != ".npz" or not path.is_file():
+    elif path.suffix.lower() == ".npz" and path.is_file():
+        with np.load(path, allow_pickle=False) as archive:
+            parts = parted_labels(archive) if name == LABELS else parted_keys_called(archive, name)
+            keys = [parts[part] for part in (TRAIN, TEST if TEST in parts else VALIDATION, "") if part in parts]
+            try:
+                what, found = str(keys), [np.asarray(archive[key]) for key in keys]
+            except Exception as error:  # pickled objects, zip and zlib errors have no common ancestor
+                note(f"{str(path)!r}: {keys} are left out ({reason(error)})")
+                return None
+    else:
         return None
-    with np.load(path, allow_pickle=False) as archive:
-        parts = parted_labels(archive) if name == LABELS else parted_keys_called(archive, name)
-        keys = [parts[part] for part in (TRAIN, TEST if TEST in parts else VALIDATION, "") if part in parts]
-        try:
-            arrays_of = [np.asarray(archive[key]) for key in keys]
-        except Exception as error:  # pickled objects, zip and zlib errors have no common ancestor
-            note(f"{str(path)!r}: {keys} are left out ({reason(error)})")
-            return None
-    if not arrays_of:
+    if not found:
         return None
-    if any(one.ndim != 1 for one in arrays_of) or sum(map(len, arrays_of)) != count:
-        note(f"{str(path)!r}: {keys} are left out: their shapes are not one label for each of {count} samples")
+    # labels of parts go with those parts: as many in all would be others' where the parts are not as long
+    halves = [len(dataset.train)] if dataset.split.get("alone") else [len(dataset.train), len(dataset.test)]
+    wanted, there = halves, [one.size for one in found]
+    if len(found) == 1 or dataset.split.get("kind") != STANDARD["kind"]:
+        wanted, there = [sum(halves)], [sum(there)]
+    if any(one.ndim != 1 for one in found) or there != wanted:
+        each = " and ".join(map(str, wanted))
+        note(f"{str(path)!r}: {what} are left out: their shapes are not one label for each of {each} samples")
         return None
-    return np.concatenate(arrays_of)
+    return np.concatenate(found)

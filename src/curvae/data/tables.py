@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from curvae.errors import InputError
 from curvae.files import open_regular
 
 SUFFIXES = (".csv", ".parquet", ".h5ad")
+# what pandas calls a first column without a name, as of a frame that was written with the numbers of its rows
+_NAMELESS = "Unnamed: 0"
 
 
 def load(
@@ -41,7 +44,7 @@ def load(
         drop: columns that are left out; of a ``.h5ad`` file names of variables.
         layer: of a ``.h5ad`` file, instead of its matrix.
         missing: whether empty cells and NaN may stand for what was not observed.
-        absent: whether columns that are named may be absent, as labels are from data that a model is used on.
+        absent: whether a model is used on the data, and columns that are named may be absent, as labels are there.
         texts: labels of a ``.csv`` file that are text, also where they look like numbers.
 
     Returns:
@@ -59,11 +62,11 @@ def load(
         labels, drop = ([one for one in asked if one in names or one in beside] for asked in (labels, drop))
     _check_named(name, drop, [*names, *beside], "drop")
     _check_named(name, labels, beside if path.suffix.lower() == ".h5ad" else names, "labels or condition")
-    left_out = {*labels, *drop}
+    left_out = {*labels, *drop, *_numbering(values, names, {*labels, *drop}, name)}
     chosen = [number for number, column in enumerate(names) if column not in left_out]
     if not chosen:
         raise InputError(f"{name} has no columns left; expected at least one that is neither a label nor dropped")
-    table = _numbers(values, names, chosen, name, missing)
+    table = _numbers(values, names, chosen, name, missing, absent)
     halves = split.apply(table, name)._replace(columns=tuple(names[number] for number in chosen))
     if not labels:
         return halves
@@ -83,17 +86,19 @@ def _read(path: Path, name: str, layer: str | None, texts: Sequence[str]) -> tup
         read = import_module("pandas").read_parquet
     else:
         require("reading .csv files needs", "pandas", extra="pandas")
-        read = import_module("pandas").read_csv
+        read = partial(import_module("pandas").read_csv, skipinitialspace=True)
     # the type of a column is that of all of it: pandas would look at some rows at a time
     options: Any = {"low_memory": False, "dtype": dict.fromkeys(texts, str)} if suffix == ".csv" else {}
     try:
         found = read(path, **options)
     except Exception as error:  # these readers' errors have no common ancestor
+        if isinstance(error, UnicodeDecodeError):
+            raise InputError(f"{name} is not text in UTF-8 ({reason(error)}); save it in that encoding") from error
         if suffix == ".csv":
             _check_commas(path, name)
         raise InputError(f"{name} cannot be read as a table ({reason(error)}); save it again") from error
     if suffix == ".csv":  # pandas gives the second of two equal names another one
-        first = [str(column) for column in read(path, header=None, nrows=1, dtype=str).iloc[0].dropna()]
+        first = [str(column).strip() for column in read(path, header=None, nrows=1, dtype=str).iloc[0].dropna()]
         _check_names(first, name)
         _check_distinct(first, name)
     if suffix != ".h5ad":
@@ -108,11 +113,13 @@ def _read(path: Path, name: str, layer: str | None, texts: Sequence[str]) -> tup
     if matrix is None:
         raise InputError(f"{name} has no matrix X; name a layer, as in {path.name}:counts")
     check_size(4 * matrix.shape[0] * matrix.shape[1], f"the dense matrix of {name}")
-    return matrix, [str(gene) for gene in found.var_names], {str(key): found.obs[key] for key in found.obs}
+    beside = {str(key).strip(): found.obs[key] for key in found.obs}
+    return matrix, [str(gene).strip() for gene in found.var_names], beside
 
 
 def _framed(frame: Any, name: str) -> tuple[Any, list[str], dict[str, Any]]:
-    frame.columns = [str(column) for column in frame.columns]
+    # nobody could name a column on the command line with the spaces around it
+    frame.columns = [str(column).strip() for column in frame.columns]
     names = list(frame.columns)
     if not len(frame):
         raise InputError(f"{name} has no rows; expected one for each sample, below the columns' names")
@@ -120,10 +127,20 @@ def _framed(frame: Any, name: str) -> tuple[Any, list[str], dict[str, Any]]:
     if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
         raise _separated(name, names[0])
     _check_names(names, name)
-    if names[:1] == ["Unnamed: 0"] and list(frame[names[0]]) == list(range(len(frame))):
+    return frame, names, {}
+
+
+def _numbering(values: Any, names: list[str], named: set[str], name: str) -> list[str]:
+    """A first column without a name that numbers the rows, also of a table that was shuffled or thinned out."""
+    if names[:1] != [_NAMELESS] or _NAMELESS in named or not hasattr(values, "columns"):
+        return []
+    if (kind := values.dtypes.iloc[0].kind) not in "biuf":  # refused with the other texts
+        return []
+    if kind in "iu" and values[_NAMELESS].is_unique:
         note(f"{name}: its first column has no name and counts the rows; it is left out")
-        frame = frame.drop(columns=names[0])
-    return frame, list(frame.columns), {}
+        return names[:1]
+    note(f"{name}: its first column has no name and is taken for a feature; --drop '{_NAMELESS}' leaves it out")
+    return []
 
 
 def _check_commas(path: Path, name: str) -> None:
@@ -154,12 +171,14 @@ def _separated(name: str, line: str) -> InputError:
     )
 
 
-def _no_numbers(values: Any, name: str, column: str) -> InputError:
+def _no_numbers(values: Any, name: str, column: str, used: bool) -> InputError:
     """What to say of a column of text: of some cells in a column of numbers where they are and what they hold."""
     text = values[column]
     numbers = import_module("pandas").to_numeric(text.astype(object), errors="coerce")
     wrong = (numbers.isna() & text.notna()).to_numpy()
-    cure = f"leave it out with --drop {column}, or keep it beside the data with --labels {column}"
+    # a model that is used on a table has its columns: what it was trained without has no option
+    options = f" with --drop {column}, or keep it beside the data with --labels {column}"
+    cure = "leave it out" + ("" if used else options)
     if wrong.sum() > len(wrong) / 2 or not wrong.any():
         return InputError(f"{name}: column {column!r} holds no numbers ({text.dtype}); {cure}")
     row = int(wrong.argmax())
@@ -169,12 +188,14 @@ def _no_numbers(values: Any, name: str, column: str) -> InputError:
     )
 
 
-def _numbers(values: Any, names: list[str], chosen: list[int], name: str, missing: bool) -> Float32[np.ndarray, "N C"]:
+def _numbers(
+    values: Any, names: list[str], chosen: list[int], name: str, missing: bool, used: bool
+) -> Float32[np.ndarray, "N C"]:
     """The features in float32, or an error that names the first column that has none."""
     if hasattr(values, "dtypes") and hasattr(values, "columns"):
         for number in chosen:
             if values.dtypes.iloc[number].kind not in "biuf":
-                raise _no_numbers(values, name, names[number])
+                raise _no_numbers(values, name, names[number], used)
         picked = values.iloc[:, chosen].to_numpy(dtype=np.float64, na_value=np.nan)
     else:
         picked = values[:, chosen]
@@ -185,10 +206,11 @@ def _numbers(values: Any, names: list[str], chosen: list[int], name: str, missin
     if bad.any():
         row, column = np.argwhere(bad)[0]
         gap = bool(np.isnan(table[row, column]))
-        cure = ", or train with --likelihood masked:gaussian (masked: before any), which leaves gaps out" * gap
+        cure = "" if used else ", leave the column out with --drop"
+        cure += ", or train with --likelihood masked:gaussian (masked: before any), which leaves gaps out" * gap
         raise InputError(
             f"{name}: row {row} (counted from 0) has no finite number in column {names[chosen[column]]!r}; "
-            f"fill it in, leave the column out with --drop{cure}"
+            f"fill it in{cure}"
         )
     if lost := lost_digits(picked, [names[number] for number in chosen]):
         note(f"{name}: {lost}")

@@ -124,7 +124,7 @@ def collected(parts: Iterable[tuple[Tensor, ...]], count: int) -> list[Tensor]:
             whole = [torch.empty(count, *one.shape[1:], dtype=one.dtype) for one in part]
         for place, one in zip(whole, part, strict=True):
             if not bool(one.isfinite().all()):
-                raise InputError("the model gives values that are not finite on these samples")
+                raise InputError("the model gives values that are not finite here")
             place[done : done + len(one)] = one
         done += len(part[0])
     return whole

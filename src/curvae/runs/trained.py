@@ -217,15 +217,15 @@ class Trained(OneLine):
             ``[N, L, V, *D]``.
 
         Raises:
-            InputError: samples, latents or values that cannot be used.
+            InputError: samples, latents or values that cannot be used, or outputs that are not finite.
         """
         code = at_least_float32(self._like).new_zeros(1, *self.model.shape)
         chosen = chosen_latents(latents, self.model.latents)
-        steps = torch.tensor(finite_values(values), dtype=code.dtype, device=code.device)
+        steps = torch.tensor(finite_values(values, code.dtype), dtype=code.dtype, device=code.device)
         if x is None:
             c = self._conditions(condition, None)
             start = code if c is None else code.expand(len(c), *code.shape[1:])
-            return self._decoded(self._at(c), moved(start, chosen, steps)).cpu().numpy()
+            return collected([(self._decoded(self._at(c), moved(start, chosen, steps)),)], len(start))[0].numpy()
         given = self._given(x)
         batches = self._batches(given, batch_size, self._conditions(condition, len(given)))
         parts = ((self._decoded(at, moved(at.encode(batch), chosen, steps)),) for at, batch in batches)

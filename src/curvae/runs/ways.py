@@ -71,15 +71,17 @@ def chosen_latents(latents: Sequence[int] | None, count: int) -> list[int]:
     return chosen
 
 
-def finite_values(values: Sequence[float | int]) -> list[float]:
-    """Values that a latent is to take.
+def finite_values(values: Sequence[float | int], dtype: torch.dtype = torch.float32) -> list[float]:
+    """Values that a latent of this type is to take.
 
     Raises:
-        InputError: none, or one that is not finite.
+        InputError: none, or one that is not finite there.
     """
     for value in values:
-        if not is_finite(value):
-            raise InputError(f"values has {shown(value)}; expected finite numbers")
+        if not is_finite(value) or abs(value) > torch.finfo(dtype).max:
+            raise InputError(
+                f"values has {shown(value)}; expected finite numbers of {str(dtype).removeprefix('torch.')}"
+            )
     if not len(values):
         raise InputError("values is empty; expected at least one number")
     return [float(value) for value in values]
