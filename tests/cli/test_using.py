@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curvae.cli import using
+from curvae.cli import written
 from curvae.data import as_samples, in_order, load, load_whole
 from curvae.runs import Run
 
@@ -335,7 +335,7 @@ def test_a_long_table_is_text_in_pieces(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(30_000, 4)).astype("float32")
     tracemalloc.start()
     try:
-        using.write(tmp_path / "long.csv", {"mean": rows})
+        written.write(tmp_path / "long.csv", {"mean": rows})
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

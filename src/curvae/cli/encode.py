@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Option
 
 from curvae._checks import positive_int
-from curvae.cli import options, using
+from curvae.cli import options, using, written
 from curvae.cli.places import path
 
 
@@ -45,7 +45,7 @@ def encode(
     from curvae.runs import build_structure
 
     opened, code = using.open_run(run, model, trust)
-    using.check_out(out, (".npz", ".csv"), opened, data)
+    written.check_out(out, (".npz", ".csv"), opened, data)
     if covariance and out.suffix.lower() == ".csv":
         raise InputError("--covariance is a matrix for each sample, which is no row of a .csv; use --out with .npz")
     positive_int("--batch-size", batch_size)
@@ -53,7 +53,7 @@ def encode(
     trained = opened.trained(device)
     samples = using.read(opened, data, part, condition_value).first(limit)
     latents = opened.config.latents
-    using.check_amount("the codes", (len(samples.values), latents, *(latents,) * covariance), out)
+    written.check_amount("the codes", (len(samples.values), latents, *(latents,) * covariance), out)
     with code.errors():
         found = trained.encode(
             samples.values,
@@ -64,6 +64,6 @@ def encode(
         )
     arrays = {name: value.cpu().numpy() for name, value in found._asdict().items()}
     labels = {} if samples.labels is None else {"labels": samples.labels}
-    replaced = using.write(out, {**arrays, **labels})
+    replaced = written.write(out, {**arrays, **labels})
     told = {"run": str(run), "out": str(out), "n": len(samples.values), "arrays": [*arrays, *labels]}
-    using.tell(told, f"codes of {len(samples.values)} samples", replaced, as_json)
+    written.tell(told, f"codes of {len(samples.values)} samples", replaced, as_json)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from typer import Option
 
-from curvae.cli import options, using
+from curvae.cli import options, using, written
 from curvae.cli.places import path
 
 
@@ -31,12 +31,12 @@ def interpolate(
     from curvae.errors import InputError
 
     opened, code = using.open_run(run, model, trust)
-    using.check_out(out, using.FORMATS, opened, data)
+    written.check_out(out, written.FORMATS, opened, data)
     least = 3 if geodesic else 2
     if steps < least:
         raise InputError(f"--steps is {steps}; expected at least {least}, both ends included")
     ends = _ends(pairs)
-    using.check_amount("the paths", (len(ends), steps, *opened.data["shape"]), out, len(ends) * steps)
+    written.check_amount("the paths", (len(ends), steps, *opened.data["shape"]), out, len(ends) * steps)
     trained = opened.trained(device)
     samples = using.read(opened, data, part, condition_value)
     first, last = (samples.at("--pairs", list(side)) for side in zip(*ends, strict=True))
@@ -45,9 +45,9 @@ def interpolate(
         ways = trained.interpolate(first.values, last.values, steps, condition=conditions, geodesic=geodesic)
         found = ways.cpu().numpy()
     arrays = {"path": found, "pairs": np.array(ends)}
-    replaced = using.write(out, arrays, found.reshape(-1, *found.shape[2:]), steps)
+    replaced = written.write(out, arrays, found.reshape(-1, *found.shape[2:]), steps)
     told = {"run": str(run), "out": str(out), "pairs": ends, "steps": steps, "geodesic": geodesic}
-    using.tell(told, f"{len(ends)} path{'s' * (len(ends) > 1)} of {steps} points", replaced, as_json)
+    written.tell(told, f"{len(ends)} path{'s' * (len(ends) > 1)} of {steps} points", replaced, as_json)
 
 
 def _ends(pairs: str) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Option
 
 from curvae._checks import positive_int
-from curvae.cli import options, using
+from curvae.cli import options, using, written
 from curvae.cli.pictures import above_each_other
 from curvae.cli.places import path
 
@@ -32,19 +32,19 @@ def reconstruct(
     from curvae.data import as_float
 
     opened, code = using.open_run(run, model, trust)
-    using.check_out(out, using.TABLES, opened, data)
-    using.check_table(opened, out)
+    written.check_out(out, written.TABLES, opened, data)
+    written.check_table(opened, out)
     positive_int("--batch-size", batch_size)
     trained = opened.trained(device)
     samples = using.read(opened, data, part, condition_value).first(limit)
     shape, count = tuple(samples.values.shape), len(samples.values)
-    using.check_amount("the reconstructions", shape, out, 2 * count)
+    written.check_amount("the reconstructions", shape, out, 2 * count)
     with code.errors():
         found = trained.reconstruct(samples.values, condition=samples.conditions, batch_size=batch_size).cpu().numpy()
     labels = {} if samples.labels is None else {"labels": samples.labels}
     picture, columns = None, None
     if out.suffix.lower() == ".png":
         picture, columns = above_each_other(as_float(samples.values).numpy(), found)
-    replaced = using.write(out, {"reconstruction": found, **labels}, picture, columns, opened.data.get("columns"))
+    replaced = written.write(out, {"reconstruction": found, **labels}, picture, columns, opened.data.get("columns"))
     told = {"run": str(run), "out": str(out), "n": count, "shape": list(shape[1:])}
-    using.tell(told, f"{count} reconstructions", replaced, as_json)
+    written.tell(told, f"{count} reconstructions", replaced, as_json)

@@ -11,7 +11,7 @@ import typer
 from typer import Option
 
 from curvae._checks import positive_int
-from curvae.cli import options, using
+from curvae.cli import options, using, written
 from curvae.cli.pictures import SHOWN
 from curvae.cli.places import path
 from curvae.terminal import console, one_line
@@ -49,17 +49,17 @@ def sample(
     components = _components(source)
     opened, code = using.open_run(run, model, trust)
     shape = tuple(opened.data["shape"])
-    using.check_out(out, using.TABLES, opened, None)
-    using.check_table(opened, out)
+    written.check_out(out, written.TABLES, opened, None)
+    written.check_table(opened, out)
     _check_number(n, shape, out)
     condition = using.told_of(opened, condition_value, several=True)
     if condition is not None:
         condition = condition.repeat(-(-n // len(condition)), 1)[:n]
     with code.errors():
         values = _draw(opened, n, components, seed, condition)
-    replaced = using.write(out, {"samples": values}, values, names=opened.data.get("columns"))
+    replaced = written.write(out, {"samples": values}, values, names=opened.data.get("columns"))
     told = {"run": str(run), "out": str(out), "n": n, "shape": list(shape), "from": source, "seed": seed}
-    using.tell(told, f"{n} samples", replaced, as_json)
+    written.tell(told, f"{n} samples", replaced, as_json)
 
 
 def _check_number(n: int, shape: tuple[int, ...], out: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Option
 
-from curvae.cli import options, using
+from curvae.cli import options, using, written
 from curvae.cli.places import path
 
 
@@ -40,7 +40,7 @@ def traverse(
     from curvae.errors import InputError
 
     opened, code = using.open_run(run, model, trust)
-    using.check_out(out, using.FORMATS, opened, data)
+    written.check_out(out, written.FORMATS, opened, data)
     if index is None and data is not None:
         raise InputError("--data is given but --index is not; say which samples to start from, as in --index 0")
     count, at = opened.config.latents, _values(values)
@@ -55,16 +55,16 @@ def traverse(
             f"--index; conditions are {opened.coding.told()}"
         )
     axes = (max(1, len(starts), 0 if told_of is None else len(told_of)), len(chosen), len(at))
-    using.check_amount("the traversals", (*axes, *opened.data["shape"]), out, math.prod(axes))
+    written.check_amount("the traversals", (*axes, *opened.data["shape"]), out, math.prod(axes))
     trained = opened.trained(device)
     samples = using.read(opened, data, part, condition_value).at("--index", starts) if starts else None
     x, condition = (None, told_of) if samples is None else (samples.values, samples.conditions)
     with code.errors():
         found = np.asarray(trained.traverse(x, latents=chosen, values=at, condition=condition))
     arrays = {"traversal": found, "latents": np.array(chosen), "values": np.array(at), "index": np.array(starts, int)}
-    replaced = using.write(out, arrays, found.reshape(-1, *found.shape[3:]), len(at))
+    replaced = written.write(out, arrays, found.reshape(-1, *found.shape[3:]), len(at))
     told = {"run": str(run), "out": str(out), "index": starts, "latents": chosen, "values": at}
-    using.tell(told, f"{len(chosen)} latent{'s' * (len(chosen) > 1)} at {len(at)} values", replaced, as_json)
+    written.tell(told, f"{len(chosen)} latent{'s' * (len(chosen) > 1)} at {len(at)} values", replaced, as_json)
 
 
 def _values(text: str) -> list[float]:
