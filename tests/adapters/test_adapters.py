@@ -389,6 +389,11 @@ def test_lightning_and_plain_modules(kind):
     assert terms.total.shape == (3,)
 
 
+def test_lightning_says_what_the_module_does_not():
+    model = adapters.lightning(_Own(), spread="log-variance", latents=2, pixels=(-1.0, 1.0))
+    assert (model.latents, model.pixels) == (2, (-1.0, 1.0))
+
+
 def test_an_objective_takes_an_adapter(float64):
     """The closed form (8) of the adapter's posterior, and gradients that reach the wrapped module."""
     module = _Own()

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -573,6 +574,8 @@ def test_answers_and_latents_of_other_shapes_are_refused() -> None:
                 estimator.penalty(Linearised(several, z, x, Gaussian()), structure, BETA)
         with pytest.raises(InputError, match=r"z has shape"):
             estimator.penalty(Linearised(decoder, z[0, 0], x, Gaussian()), structure, BETA)
+    with pytest.raises(InputError, match=r"returned a SimpleNamespace; .*: decoder\(z\)\.sample, or"):
+        Exact().penalty(Linearised(lambda p: SimpleNamespace(sample=decoder(p)), z, x, Gaussian()), Full(), BETA)
     with pytest.raises(InputError, match="expected one tensor"):
         hessian(lambda p: [decoder(p)], z, x, Gaussian())
     with pytest.raises(InputError, match="z has shape"):

@@ -16,6 +16,7 @@ from torch.func import jacrev, vmap
 import curvae
 from curvae import Autoencoder, adapters, inspection
 from curvae.errors import InputError
+from curvae.inspection import opening
 from curvae.inspection.budget import Budget
 from curvae.inspection.measure import draw, measure, spectra
 from curvae.inspection.noise import summarise
@@ -344,7 +345,9 @@ def test_the_makers_convention_is_seen_from_a_factor(float64):
 def test_codes_advise_scales(float64):
     codes = torch.randn(50, 2, 3, 3) * torch.tensor([2.0, 0.5])[:, None, None] + torch.tensor([1.0, 0.0])[:, None, None]
     model = adapters.callables(lambda x: x, lambda z: z)
-    found = {a.what: a.value for a in curvae.inspect(model, codes, beta=1.0, samples=50).advice}
+    advice = curvae.inspect(model, codes, beta=1.0, samples=50).advice
+    found = {a.what: a.value for a in advice}
+    assert "latents of these 50 samples have" in next(a.reason for a in advice if a.what == "scale factor")
     channels = codes.movedim(1, 0).flatten(1)
     assert math.isclose(found["scale factor"], 1 / codes.std(correction=0), rel_tol=1e-9)
     assert np.allclose(found["scale of each channel"], 1 / channels.std(1, correction=0))
@@ -372,6 +375,38 @@ def test_uint8_pixels_are_brought_to_the_models_range(float64, kind):
     model = adapters.callables(lambda x: seen.append(x) or x.flatten(1)[:, :2], nn.Linear(2, 4), pixels=(-1.0, 1.0))
     curvae.inspect(model, kind(torch.tensor([[[[0, 255], [51, 255]]]], dtype=torch.uint8)), beta=1.0)
     assert seen[-1].flatten().tolist() == pytest.approx([-1.0, 1.0, -0.6, 1.0])
+
+
+def test_a_range_of_pixels_that_nobody_has_said_is_remarked_on():
+    x = torch.randint(256, (5, 4), dtype=torch.uint8)
+    kinds = {None: (x, None), "said": (x, (0.0, 1.0)), "floats": (x / 255, None)}
+    found = {
+        kind: curvae.inspect(adapters.callables(lambda x: x, lambda z: z, pixels=pixels), data, beta=1.0).advice
+        for kind, (data, pixels) in kinds.items()
+    }
+    remarked = [kind for kind, advice in found.items() if "say the range of pixels" in {each.what for each in advice}]
+    assert remarked == [None]
+
+
+@pytest.mark.parametrize(("offset", "expected"), [(0.0, None), (3.0, 9.0)])
+def test_data_on_another_scale_are_remarked_on(float64, offset, expected):
+    """Reconstructions that are off by a constant, beside an unbiased variance of 1."""
+    x = torch.randn(64, 2)
+    x = (x - x.mean(0)) / x.std(0)
+    model = adapters.callables(lambda x: x - offset, lambda z: z)
+    found = {each.what: each.value for each in curvae.inspect(model, x, beta=1.0).advice}
+    assert found.get("check the data's scale") == (None if expected is None else pytest.approx(expected))
+
+
+def test_a_decoder_alone_is_inspected_at_codes(float64):
+    decoder, codes = nn.Sequential(_network(LATENTS, D), nn.Sigmoid()), torch.randn(N, LATENTS)
+    alone = adapters.callables(encode=None, decode=decoder, latents=LATENTS, likelihood=Bernoulli())
+    found = curvae.inspect(alone, codes, beta=0.1, generator=_generator())
+    probability = decoder(codes).detach()
+    whole = adapters.callables(lambda x: codes[: len(x)], decoder, likelihood=Bernoulli())
+    expected = curvae.inspect(whole, probability, beta=0.1, generator=_generator())
+    assert (found.trace, found.noise, found.latents) == (expected.trace, expected.noise, (LATENTS,))
+    assert opening.decoded_draws(alone, 5, _generator()).equal(torch.randn(5, LATENTS, generator=_generator()))
 
 
 def test_data_are_whatever_holds_samples():

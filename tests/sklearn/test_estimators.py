@@ -36,6 +36,7 @@ from curvae.likelihoods import (
 )
 from curvae.runs import Run
 from curvae.sklearn import GRAE, BetaVAE
+from curvae.sklearn.table import Features, Table, _at_one, likelihood_for
 
 SMALL: dict[str, Any] = {"steps": 3, "hidden_layer_sizes": (8,), "importance_samples": 8, "random_state": 0}
 
@@ -416,3 +417,15 @@ def test_error_bars_of_a_grae_that_is_flat_at_its_codes_are_warned_of() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         BetaVAE(2, steps=300, random_state=0).fit(x)
+
+
+def test_missing_counts_are_missing_from_the_total_of_a_typical_sample_too():
+    """Rows that are multiples of one row have the same size factors with holes in them as without."""
+    row, factors = torch.tensor([8.0, 4.0, 2.0, 40.0]), torch.arange(1.0, 6.0)
+    x = factors[:, None] * row
+    x[0, 3] = x[1, :3] = x[4, 1] = torch.nan
+    table = Table(x, "masked:poisson", "total")
+    expected = (factors / 3).log()
+    assert torch.allclose(Features(table, torch.ones(4, dtype=torch.bool))._raw(x)[:, -1], expected)
+    assert torch.allclose(likelihood_for(table).parted(torch.zeros(5, 4), x)[0], expected[:, None].expand(5, 4))
+    assert torch.allclose(_at_one(table).nan_to_num(), (3 * row).where(~x.isnan(), 0))

@@ -27,7 +27,7 @@ class Adapted(nn.Module):
     module's. Made by :func:`callables` and the other functions of this package.
 
     Args:
-        encode: x → mean, or (mean, standard deviation).
+        encode: x → mean, or (mean, standard deviation); None for a decoder alone, whose data are codes.
         decode: latents → the parameters of the observation model.
         module: what holds the parameters; default what ``encode`` and ``decode`` are, or are methods of.
         latents: L, where it is to be known before the first ``encode``.
@@ -35,7 +35,7 @@ class Adapted(nn.Module):
         convention: which β the maker's number is, in words.
         prior_std: standard deviation of the prior in these latents: one number, or one that fits ``[*L]``. Not 1 where
             the latents are scaled for a model that comes after.
-        pixels: the range that images are meant to have.
+        pixels: the range that images are meant to have; None for 0 to 1, where nobody has said so.
         likelihood: observation model of what ``decode`` gives; None for Gaussian with σ = 1.
         channel_axis: of L, that of the channels: 0 for ``[C, *places]``, −1 for tokens × features; None for what the
             decoder's first layer takes.
@@ -46,11 +46,12 @@ class Adapted(nn.Module):
     Attributes:
         shape: L; None if it was not given and nothing was encoded yet.
         stochastic: whether ``encode`` gives a posterior; None until something was encoded.
+        of_codes: whether it is a decoder alone.
     """
 
     def __init__(
         self,
-        encode: Encode,
+        encode: Encode | None,
         decode: Decode,
         module: nn.Module | Sequence[nn.Module] | None = None,
         *,
@@ -58,14 +59,15 @@ class Adapted(nn.Module):
         beta: float | None = None,
         convention: str = "",
         prior_std: float | Tensor = 1.0,
-        pixels: tuple[float, float] = (0.0, 1.0),
+        pixels: tuple[float, float] | None = None,
         likelihood: Likelihood | None = None,
         channel_axis: int | None = None,
     ) -> None:
         super().__init__()
         owners = _owners(encode, decode) if module is None else [module] if isinstance(module, nn.Module) else module
         self.modules_ = nn.ModuleList(dict.fromkeys(owners))
-        self._encode, self._decode = encode, decode
+        self._encode, self._decode = encode or _as_it_is, decode
+        self.of_codes = encode is None
         self.shape = None if latents is None else shape_of("latents", latents)
         self.beta = None if beta is None else positive("beta", beta)
         self.convention = convention
@@ -127,27 +129,27 @@ class Adapted(nn.Module):
 
 
 def callables(
-    encode: Encode,
+    encode: Encode | None,
     decode: Decode,
     *,
     latents: Sequence[int] | int | None = None,
     beta: float | None = None,
     convention: str = "",
     prior_std: float | Tensor = 1.0,
-    pixels: tuple[float, float] = (0.0, 1.0),
+    pixels: tuple[float, float] | None = None,
     likelihood: Likelihood | None = None,
     channel_axis: int | None = None,
 ) -> Adapted:
     r"""Any two functions as a model.
 
     Args:
-        encode: x → mean ``[B, *L]``, or (mean, standard deviation).
+        encode: x → mean ``[B, *L]``, or (mean, standard deviation); None for a decoder alone, whose data are codes.
         decode: latents ``[B, *L]`` → ``[B, *D]``. Modules, and modules whose methods these are, come along.
         latents: L, needed to draw from the prior before anything was encoded.
         beta: the β that it was trained at, in curvae's convention (:mod:`curvae.beta`).
         convention: which β the maker's number is, in words.
         prior_std: standard deviation of the prior in these latents.
-        pixels: the range that images are meant to have.
+        pixels: the range that images are meant to have; default 0 to 1.
         likelihood: observation model of what ``decode`` gives; default Gaussian with σ = 1.
         channel_axis: of L, that of the channels, as of :class:`Adapted`.
 
@@ -168,6 +170,10 @@ def callables(
         likelihood=likelihood,
         channel_axis=channel_axis,
     )
+
+
+def _as_it_is(z: Tensor) -> Tensor:
+    return z
 
 
 def _pair(answer: Any) -> tuple[Tensor, Tensor]:

@@ -91,7 +91,7 @@ def adapt(model: Any) -> Model:
         return model
     raise InputError(
         f"{a_kind(model)} is not a model that curvae knows; wrap it: adapters.callables(encode=…, decode=…), "
-        'or adapters.lightning(module, spread="log-variance")'
+        'with encode=None for a decoder alone, or adapters.lightning(module, spread="log-variance")'
     )
 
 

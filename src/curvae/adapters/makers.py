@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -119,18 +119,29 @@ def pythae(model: nn.Module) -> Adapted:
         latents=getattr(source, "latent_dim", None),
         beta=betas.from_pythae(own, loss) if loss in ("mse", "bce") and isinstance(own, int | float) else None,
         convention=f"pythae's β = {own:g} with {loss}: everything summed; see curvae.beta.from_pythae",
+        pixels=(0.0, 1.0),
         likelihood=Bernoulli() if loss == "bce" else None,
     )
 
 
-def lightning(module: nn.Module, spread: Spread, *, beta: float | None = None, convention: str = "") -> Adapted:
+def lightning(
+    module: nn.Module,
+    spread: Spread,
+    *,
+    latents: Sequence[int] | int | None = None,
+    beta: float | None = None,
+    convention: str = "",
+    pixels: tuple[float, float] | None = None,
+) -> Adapted:
     r"""A module with ``encode`` and ``decode``, or with ``pl_bolts``' ``encoder``, ``fc_mu``, ``fc_var``, ``decoder``.
 
     Args:
         module: a ``LightningModule`` or any other.
         spread: what the second output of ``encode`` (or ``fc_var``) is; nobody can tell from its values.
+        latents: L, needed to draw from the prior before anything was encoded.
         beta: its β in curvae's convention (:mod:`curvae.beta`).
         convention: which β the maker's number is, in words.
+        pixels: the range that images are meant to have; default 0 to 1.
 
     Raises:
         InputError: it has neither pair of methods, or another ``spread``.
@@ -165,7 +176,7 @@ def lightning(module: nn.Module, spread: Spread, *, beta: float | None = None, c
             return answer
         return answer[0], _AS_STD[spread](answer[1])
 
-    return Adapted(encode, decode, module, beta=beta, convention=convention)
+    return Adapted(encode, decode, module, latents=latents, beta=beta, convention=convention, pixels=pixels)
 
 
 def scvi(model: Any, likelihood: Any = None) -> Adapted:

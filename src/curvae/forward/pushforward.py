@@ -211,7 +211,11 @@ def check_output(eta: object, z: Float[Tensor, "B *L"]) -> Tensor:
         if not eta.is_floating_point():  # nothing moves whole numbers, and the penalty would be 0
             raise InputError(f"the decoder returned a tensor of {eta.dtype}; expected floating-point numbers")
         return eta
-    part = f"[{next(iter(eta), 0) if isinstance(eta, dict) else 0!r}]"
+    fields = [name for name, value in getattr(eta, "__dict__", {}).items() if isinstance(value, torch.Tensor)]
+    if isinstance(eta, dict | tuple | list) or not fields:
+        part = f"[{next(iter(eta), 0) if isinstance(eta, dict) else 0!r}]"
+    else:
+        part = f".{fields[0]}"
     raise InputError(
         f"the decoder returned {an_answer(eta)}; expected one tensor [B, *D]: pass a function that takes it out, "
         f"e.g. lambda z: decoder(z){part}, or Autoencoder(…, output=lambda answer: answer{part})"

@@ -67,6 +67,32 @@ def advise(
     return tuple(found)
 
 
+def of_data(assumed: tuple[float, float] | None, misfit: float | None) -> tuple[Advice, ...]:
+    """Whether the data are on the scale that the model takes.
+
+    Args:
+        assumed: the range that bytes were brought to without anybody having said so.
+        misfit: squared error of the reconstructions, in that of the data's own mean.
+    """
+    found = []
+    if assumed is not None:
+        found.append(
+            Advice(
+                "say the range of pixels", list(assumed), "bytes were brought to it; pixels=… of the adapter says which"
+            )
+        )
+    if misfit is not None and misfit > 1:
+        found.append(
+            Advice(
+                "check the data's scale",
+                misfit,
+                f"the squared error of their reconstructions is {misfit:.3g} times that of their mean: expected data "
+                "as the model was trained on, and outputs on the same scale",
+            )
+        )
+    return tuple(found)
+
+
 def _maker(maker: float | None, hat: BetaHat | None, outputs: int) -> list[Advice]:
     if maker is None or hat is None:
         return []
@@ -103,11 +129,9 @@ def _scale(codes: np.ndarray, channel: np.ndarray | None, variance: np.ndarray |
     whole = np.sqrt(codes.var() + (0.0 if variance is None else variance.mean()))
     if not whole > 0:
         return []
-    advice = [
-        Advice(
-            "scale factor", float(1 / whole), f"latents of these data have a standard deviation of {whole:.4g}: ×1/std"
-        )
-    ]
+    noise = "" if variance is None else ", their posterior's noise included,"
+    reason = f"latents of these {len(codes)} samples{noise} have a standard deviation of {whole:.4g}: ×1/std"
+    advice = [Advice("scale factor", float(1 / whole), reason)]
     if channel is None:
         return advice
     kinds = np.unique(channel)

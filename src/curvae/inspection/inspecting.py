@@ -16,7 +16,7 @@ from curvae.adapters import adapt
 from curvae.conditioned import Conditioned
 from curvae.data.convert import as_array
 from curvae.errors import InputError
-from curvae.inspection.advice import advise
+from curvae.inspection.advice import advise, of_data
 from curvae.inspection.budget import Budget, how_many
 from curvae.inspection.measure import Measured, Progress, Tangents, draw, measure, spectra
 from curvae.inspection.noise import LEVELS, check_levels, radius, standard_error, summarise
@@ -154,7 +154,8 @@ def _result(
         per_frequency=_frequencies(subject, tangents, found, beta),
         noise=error,
         radius=edge,
-        advice=_advice(subject, columns, curvature, precision, hat, (beta, maker), (latent, by_channel), edge),
+        advice=of_data(subject.assumed, subject.misfit)
+        + _advice(subject, columns, curvature, precision, hat, (beta, maker), (latent, by_channel), edge),
         cost=_cost(
             subject,
             budget.products - (0 if det is None else 2 * (budget.pairs - det.products)),

@@ -178,11 +178,13 @@ def decoded_draws(
         InputError: the model does not say how many latents it has.
     """
     if model.latents is None:
-        raise InputError("this model does not say how many latents it has: pass data, or callables(…, latents=…)")
+        raise InputError("this model does not say how many latents it has: pass data, or latents=… to its adapter")
     shape = tuple(getattr(model, "shape", (model.latents,)))
     like = next(iter(model.parameters()), torch.empty(0)) if isinstance(model, torch.nn.Module) else torch.empty(0)
     draws = torch.randn(count, math.prod(shape), generator=generator, dtype=like.dtype, device=like.device)
     z = draws.unflatten(1, shape) * torch.as_tensor(getattr(model, "prior_std", 1.0)).to(like)
+    if getattr(model, "of_codes", False):  # its data are codes
+        return z
     own = likelihood or getattr(model, "likelihood", None) or Gaussian()
     if isinstance(model, torch.nn.Module):
         model.eval()

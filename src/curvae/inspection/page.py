@@ -78,6 +78,11 @@ def rows(found: Inspection) -> list[tuple[str, str, str]]:
             _se(math.nan if found.hadamard_gap_se is None else found.hadamard_gap_se),
         ),
         ("largest eigenvalue of M", shown(found.largest), ""),
+        (
+            "decode error under noise",
+            ", ".join(f"{level.std:g}: {level.measured:.3g}" for level in found.noise[::3]),
+            "measured, summed over outputs",
+        ),
         _maybe("condition of M", found.condition, "median over samples"),
         (
             "linear up to noise",

@@ -38,6 +38,7 @@ class Subject:
         shape: of one sample's latents.
         prior: $p$, ``[d]``.
         axis: of ``shape``, that of the channels; None for latents that are vectors.
+        assumed: the range that bytes were brought to, where nobody has said which one the model takes.
     """
 
     model: Model
@@ -48,6 +49,7 @@ class Subject:
     shape: tuple[int, ...]
     prior: Float[Tensor, " d"]
     axis: int | None
+    assumed: tuple[float, float] | None = None
 
     @property
     def latents(self) -> int:
@@ -68,6 +70,15 @@ class Subject:
     def bands(self) -> bool:
         """Whether the latents are images, channels × height × width, with at least 2 × 2 places."""
         return len(self.shape) == 3 and self.axis == 0 and min(self.shape[1:]) >= 2
+
+    @cached_property
+    def misfit(self) -> float | None:
+        """Squared error of the decoded means, in that of the data's own mean; None where there is no such number."""
+        mean = self.likelihood.mean(self.model.decode(self.z.unflatten(1, self.shape)))
+        if mean.shape != self.x.shape or len(self.x) < 2:
+            return None
+        own = (self.x - self.x.nanmean(0)).square().nansum() * len(self.x) / (len(self.x) - 1)
+        return float((self.x - mean).square().nansum() / own) if own > 0 else None
 
     @property
     def u(self) -> Float[Tensor, "B d"]:
@@ -103,13 +114,18 @@ def subject_of(model: Model, x: Tensor | np.ndarray, likelihood: Likelihood | No
     """
     own = getattr(model, "likelihood", None)
     given = likelihood or (own if isinstance(own, Likelihood) else Gaussian())
+    pixels = getattr(x, "dtype", None) in (torch.uint8, np.uint8)
+    low, high = getattr(model, "pixels", None) or (0.0, 1.0)
     x = _as_taken(model, x, takes_missing(given))
+    x = low + (high - low) * x if pixels else x
     try:
         z = model.encode(x)
         normal = _posterior(model, x)
         row = z[:1]
         with FirstLayer(row) as first:
             eta = model.decode(row)
+        if getattr(model, "of_codes", False):  # no data: what is expected of them
+            x = given.mean(model.decode(z))
     except InputError:
         raise
     except Exception as error:  # of a foreign model: anything
@@ -137,17 +153,15 @@ def subject_of(model: Model, x: Tensor | np.ndarray, likelihood: Likelihood | No
     except RuntimeError as error:
         raise InputError(f"{given} cannot be the observation model of these data or outputs: {error}") from error
     prior = torch.as_tensor(getattr(model, "prior_std", 1.0)).to(z).expand(shape).flatten()
-    return Subject(model, given, x, z.flatten(1), _factor(normal), shape, prior, first.axis(model, shape))
+    assumed = (low, high) if pixels and getattr(model, "pixels", ()) is None else None
+    return Subject(model, given, x, z.flatten(1), _factor(normal), shape, prior, first.axis(model, shape), assumed)
 
 
 def _as_taken(model: Any, x: Any, missing: bool) -> Float[Tensor, "B *D"]:
-    low, high = getattr(model, "pixels", (0.0, 1.0))
-    pixels = getattr(x, "dtype", None) in (torch.uint8, np.uint8)
     like = next(iter(model.parameters()), None) if isinstance(model, torch.nn.Module) else None
     double = getattr(x if like is None else like, "dtype", None) in (torch.float64, np.float64)
     x = as_samples(x, dtype=torch.float64 if double else torch.float32, missing=missing)
-    x = x if like is None else x.to(like)
-    return low + (high - low) * x if pixels else x
+    return x if like is None else x.to(like)
 
 
 def _half(model: Any) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -27,7 +29,8 @@ class SizeFactors(nn.Module, Likelihood):
 
     Args:
         likelihood: ``Poisson``, ``NegativeBinomial``, ``LearnedNegativeBinomial``, or :class:`Masked` of one.
-        typical: the total at which $s=1$, > 0; for instance the median over the data.
+        typical: the total at which $s=1$, > 0; for instance the median over the data. Or what each of D columns has
+            there, ``[D]``, so that missing counts are missing from both totals.
 
     Raises:
         InputError: another likelihood, a ``typical`` that is not > 0, or (when used) a size factor that is not > 0.
@@ -42,7 +45,9 @@ class SizeFactors(nn.Module, Likelihood):
         tensor([-4.1820])
     """
 
-    def __init__(self, likelihood: Likelihood, typical: float | None = None) -> None:
+    typical: Tensor | float | None
+
+    def __init__(self, likelihood: Likelihood, typical: float | Float[Tensor, " D"] | None = None) -> None:
         super().__init__()
         if not isinstance(unmasked(likelihood), LogMean):
             raise InputError(
@@ -50,7 +55,12 @@ class SizeFactors(nn.Module, Likelihood):
                 f"logarithms of means; got {likelihood}"
             )
         self.likelihood = likelihood
-        self.typical = None if typical is None else positive("typical", typical)
+        if isinstance(typical, Tensor) and typical.dim() == 1:
+            positive("the sum of typical", float(typical.sum()))
+            self.register_buffer("typical", typical, persistent=False)
+        else:
+            one: Any = typical  # a tensor of another shape is refused
+            self.typical = None if one is None else positive("typical", one)
 
     def nll(self, eta: Float[Tensor, "B *D"], x: Tensor) -> Float[Tensor, " B"]:
         r"""The inner nll at $\eta+\log s$."""
@@ -88,7 +98,7 @@ class SizeFactors(nn.Module, Likelihood):
         if self.typical is not None:
             check_same_shape(eta, x)
             # a total of zero leaves means of zero, whose logarithm would meet counts of zero
-            factors = (x.flatten(1).nansum(1) / self.typical).clamp(min=torch.finfo(eta.dtype).tiny)
+            factors = of_totals(x.flatten(1), self.typical).clamp(min=torch.finfo(eta.dtype).tiny)
             return eta + factors.to(eta.dtype).log().view(-1, *[1] * (eta.dim() - 1)), x
         if eta.dim() != 2 or x.shape != (len(eta), eta.shape[1] + 1):
             raise InputError(
@@ -105,5 +115,18 @@ class SizeFactors(nn.Module, Likelihood):
         self.likelihood.check(x if self.typical is not None else x[..., :-1])
 
     def __repr__(self) -> str:
-        typical = "" if self.typical is None else f", typical={self.typical:g}"
+        total = self.typical.sum().item() if isinstance(self.typical, Tensor) else self.typical
+        typical = "" if total is None else f", typical={total:g}"
         return f"SizeFactors({self.likelihood}{typical})"
+
+
+def of_totals(x: Float[Tensor, "B D"], typical: Float[Tensor, " D"] | float) -> Float[Tensor, " B"]:
+    """Each sample's total in that of a typical sample; what is missing in ``x`` is left out of both.
+
+    Example:
+        >>> of_totals(torch.tensor([[6.0, 2.0], [6.0, torch.nan]]), torch.tensor([3.0, 1.0]))
+        tensor([2., 2.])
+    """
+    if isinstance(typical, Tensor):
+        typical = ((~x.isnan()) * typical.to(x)).sum(1).clamp(min=torch.finfo(x.dtype).tiny)
+    return x.nansum(1) / typical

@@ -22,6 +22,7 @@ from curvae.likelihoods import (
     SizeFactors,
 )
 from curvae.likelihoods.masked import unmasked
+from curvae.likelihoods.size_factors import of_totals
 from curvae.nn.columns import dispersions, moments
 from curvae.runs.mixed import MASKED, bare, check_kinds, is_mixed, is_open, resolved
 from curvae.runs.parts import build_likelihood
@@ -32,6 +33,8 @@ SIZE_FACTORS = (None, "total", "column")
 
 # of a feature's standard deviation before the fit: a feature that is reproduced exactly has no best noise scale
 _FLOOR = 0.01
+_ROUNDS = 20
+_TINY = 1e-30
 
 
 @dataclass(frozen=True)
@@ -79,11 +82,21 @@ class Table:
         return said or bool(self.values.isnan().any())
 
     @property
-    def typical(self) -> float | None:
-        """The median of the totals, where totals are the size factors."""
+    def typical(self) -> Float[Tensor, " D"] | None:
+        """The columns' shares of the median total, where totals are the size factors."""
         if self.size_factors != "total":
             return None
-        return float(self.values.nansum(1).median().clamp(min=1.0))
+        x, seen = self.values.nan_to_num(), (~self.values.isnan()).to(self.values)
+        total = seen.new_ones(len(x))
+        for _ in range(_ROUNDS if self.gaps else 1):  # columns and totals fitted in turn to what was observed
+            columns = x.sum(0) / (total @ seen).clamp(min=_TINY)
+            total = x.sum(1) / (seen @ columns).clamp(min=_TINY)
+        whole = total * columns.sum()
+        return (
+            columns * (whole.median().clamp(min=1.0) / columns.sum())
+            if columns.sum() > 0
+            else columns + 1 / len(columns)
+        )
 
     def check(self) -> None:
         """Refuse size factors that do not go with the rest, and columns that are not of their kinds.
@@ -112,7 +125,8 @@ class Features(nn.Module):
 
     def __init__(self, table: Table, counts: Bool[Tensor, " D"]) -> None:
         super().__init__()
-        self.factors, self.typical = table.size_factors, table.typical
+        self.factors = table.size_factors
+        self.register_buffer("typical", table.typical, persistent=False)
         self.gaps = table.gaps
         self.register_buffer("counts", counts.to(table.x.device), persistent=False)
         raw = self._raw(table.x)
@@ -124,6 +138,7 @@ class Features(nn.Module):
     centre: Tensor
     scale: Tensor
     counts: Tensor
+    typical: Tensor | None
 
     def forward(self, x: Float[Tensor, "B C"]) -> Float[Tensor, "B F"]:
         """The features."""
@@ -139,7 +154,8 @@ class Features(nn.Module):
         if self.factors == "column":
             values = x[:, :-1]
         else:
-            factors = (x.nansum(1, keepdim=True) / (self.typical or 1.0)).clamp(min=1e-3)
+            assert self.typical is not None  # of totals
+            factors = of_totals(x, self.typical).unsqueeze(1).clamp(min=1e-3)
         return torch.cat([(values / factors).log1p(), factors.log()], 1)
 
 
@@ -216,7 +232,8 @@ def _at_one(table: Table) -> Float[Tensor, "N D"]:
     if table.size_factors == "column":
         return values / table.x[:, -1:]
     if table.typical is not None:
-        return values * (table.typical / values.nansum(1, keepdim=True).clamp(min=1.0))
+        least = 1 / table.typical.sum()  # a total of 1
+        return values / of_totals(values, table.typical).clamp(min=least).unsqueeze(1)
     return values
 
 
