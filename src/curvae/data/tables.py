@@ -139,7 +139,10 @@ def _numbering(values: Any, names: list[str], named: set[str], name: str) -> lis
     if kind in "iu" and values[_NAMELESS].is_unique:
         note(f"{name}: its first column has no name and counts the rows; it is left out")
         return names[:1]
-    note(f"{name}: its first column has no name and is taken for a feature; --drop '{_NAMELESS}' leaves it out")
+    note(
+        f"{name}: its first column has no name and is taken for a feature; to leave it out, train with "
+        f"--drop '{_NAMELESS}'"
+    )
     return []
 
 
