@@ -364,6 +364,19 @@ def test_a_condition_that_is_said_need_not_be_a_column(curvae: Curvae, tmp_path:
     assert "or say one for all samples with --condition-value" in answer.stderr
 
 
+def test_a_condition_that_is_said_leaves_a_gene_of_its_name_in(curvae: Curvae, tmp_path: Path) -> None:
+    anndata, pandas = pytest.importorskip("anndata"), pytest.importorskip("pandas")
+    with pandas.option_context("future.infer_string", False):  # strings that this anndata can write
+        cells = pandas.DataFrame({"g": list("ab") * 10}, index=[f"cell{i}" for i in range(20)])
+        genes = pandas.DataFrame(index=["g", "h", "k"])
+        anndata.AnnData(np.random.default_rng(0).normal(size=(20, 3)), cells, genes).write_h5ad(tmp_path / "x.h5ad")
+    train = ["train", "--data", tmp_path / "x.h5ad", "--condition", "g", "--latents", 2, "--steps", 1]
+    assert curvae(*train, "--batch-size", 4, "--device", "cpu", "--out", tmp_path / "run").code == 0
+    said = ["--data", tmp_path / "x.h5ad", "--condition-value", "a", "--out", tmp_path / "z.npz"]
+    answer = curvae("encode", tmp_path / "run", *said)
+    assert answer.code == 0, answer.stderr
+
+
 def test_tables(curvae: Curvae, run: Path, tmp_path: Path) -> None:
     """What pandas reads again is what the arrays hold, to the last bit of their precision."""
     pandas = pytest.importorskip("pandas")

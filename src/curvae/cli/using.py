@@ -67,7 +67,7 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
     from curvae.data import in_order, load, load_whole
     from curvae.data.columns import check_names
     from curvae.data.labels import NoConditionsError, beside
-    from curvae.data.names import is_table
+    from curvae.data.names import is_table, suffix
     from curvae.data.order import conditions_in_order
     from curvae.runs.mixed import check_kinds, is_mixed
     from curvae.runs.source import reading, reading_others
@@ -81,7 +81,7 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
     told = told_of(run, condition)
     if run.coding is not None and told is None:
         options["condition"] = run.coding
-    elif run.coding is not None and is_table(source):
+    elif run.coding is not None and is_table(source) and suffix(Path(source)) != ".h5ad":
         # columns of a table are no features, whoever says the condition
         options["drop"] = (*options["drop"], *run.coding.names)
     try:
