@@ -197,6 +197,61 @@ def test_a_table_that_cannot_be_used_is_told_of_without_options_of_train(curvae:
         assert "--drop" not in answer.stderr
 
 
+def class_folders(place: Path, kinds: str = "aabbbab", sides: tuple[int, ...] = (8,)) -> Path:
+    """Images that say by their grey where they are in the order of their paths, a folder for each class."""
+    for number, kind in enumerate(sorted(kinds)):
+        (place / kind).mkdir(parents=True, exist_ok=True)
+        side = sides[number % len(sides)]
+        Image.fromarray(np.full((side, side), 10 * number, np.uint8)).save(place / kind / f"{number}.png")
+    return place
+
+
+LINEAR = ["--network", "linear", "--latents", 2, "--steps", 1, "--batch-size", 4, "--device", "cpu"]
+
+
+def test_images_that_cannot_be_used_are_told_of_without_options_of_train(curvae: Curvae, tmp_path: Path) -> None:
+    run, out = tmp_path / "run", tmp_path / "z.npz"
+    assert curvae("train", "--data", class_folders(tmp_path / "a"), *LINEAR, "--out", run).code == 0
+    bad = class_folders(tmp_path / "bad")
+    (bad / "a" / "0.png").write_bytes(b"no image")
+    for data, said in (
+        (bad, "replace or remove, or train without such images (--damaged skip, "),
+        (
+            class_folders(tmp_path / "sizes", sides=(8, 9)),
+            "save all in one size, or give one to train or inspect with (",
+        ),
+    ):
+        answer = curvae("encode", run, "--data", data, "--out", out)
+        assert answer.code == 2
+        assert said in answer.stderr
+
+
+def test_folders_of_classes_are_labels(curvae: Curvae, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run, out = tmp_path / "run", tmp_path / "z.npz"
+    own = class_folders(tmp_path / "own")
+    (own / "b" / "bad.png").write_bytes(b"no image")
+    (own / "a" / "left-out.heic").touch()
+    assert curvae("train", "--data", own, "--damaged", "skip", *LINEAR, "--out", run).code == 0
+    capfd.readouterr()
+    answer = curvae("encode", run, "--out", out)
+    assert (answer.stderr + capfd.readouterr().err).count("formats that curvae does not read") == 1
+    assert "".join(np.load(out)["labels"]) == "aaabbbb"
+    for part in ("train", "test"):
+        assert curvae("reconstruct", run, "--out", out, "--part", part).code == 0
+        greys = getattr(Run.open(run).dataset(), part)[:].flatten(1)[:, 0]
+        assert np.load(out)["labels"].tolist() == ["ab"[grey >= 30] for grey in greys.tolist()]
+    for data, expected in (
+        (class_folders(tmp_path / "one-each", "ab"), "ab"),
+        (class_folders(tmp_path / "flat", "x"), None),
+        (class_folders(tmp_path / "parts" / "train", "aab").parent, "aab"),
+    ):
+        assert curvae("encode", run, "--data", data, "--out", out).code == 0
+        assert "".join(np.load(out).get("labels", ())) == (expected or "")
+    class_folders(tmp_path / "parts" / "test", "ab")
+    assert curvae("encode", run, "--data", tmp_path / "parts", "--out", out).code == 0
+    assert "".join(np.load(out)["labels"]) == "aabab"
+
+
 def test_a_picture_does_not_come_among_the_images_of_the_data(curvae: Curvae, tmp_path: Path) -> None:
     """It would take the place of one, or be one of them from then on."""
     faces, elsewhere, run = tmp_path / "faces", tmp_path / "elsewhere", tmp_path / "run"
@@ -265,6 +320,27 @@ def test_labels_of_a_table_follow_the_rows(curvae: Curvae, tmp_path: Path) -> No
         assert answer.code == 0, answer.stderr
 
 
+def test_several_columns_of_labels_keep_their_names(curvae: Curvae, tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(np.random.default_rng(0).normal(size=(20, 3)), columns=list("abc"))
+    frame["kind"], frame["age"], frame["mean_0"] = list("xy") * 10, np.arange(20) + 2**60, np.arange(20) / 2
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    words = ["--labels", "kind,age,mean_0", *LINEAR, "--out", tmp_path / "run"]
+    assert curvae("train", "--data", tmp_path / "t.csv", *words).code == 0
+    for command in ("encode", "reconstruct"):
+        assert curvae(command, tmp_path / "run", "--out", tmp_path / "z.csv").code == 0
+        table = pandas.read_csv(tmp_path / "z.csv")
+        clear = "labels_mean_0" if command == "encode" else "mean_0"  # encode has a column of that name itself
+        assert list(table)[-3:] == ["kind", "age", clear]
+        for name, there in (("kind", "kind"), ("age", "age"), ("mean_0", clear)):
+            assert table[there].tolist() == frame[name].tolist()
+    answer = curvae("encode", tmp_path / "run", "--out", tmp_path / "z.npz", "--json")
+    assert answer.json["arrays"] == ["mean", "std", "labels", "label_names"]
+    found = np.load(tmp_path / "z.npz")
+    assert found["label_names"].tolist() == ["kind", "age", "mean_0"]
+    assert found["labels"][:, 1].astype(int).tolist() == frame["age"].tolist()
+
+
 def test_a_condition_that_is_said_need_not_be_a_column(curvae: Curvae, tmp_path: Path) -> None:
     pytest.importorskip("pandas")
     rows = [f"{i % 5}.5,{i % 7}.5,{'xy'[i % 2]}" for i in range(40)]
@@ -286,6 +362,19 @@ def test_a_condition_that_is_said_need_not_be_a_column(curvae: Curvae, tmp_path:
     assert answer.code == 2
     assert "condition is 'g' but bare has no such labels" in answer.stderr
     assert "or say one for all samples with --condition-value" in answer.stderr
+
+
+def test_a_condition_that_is_said_leaves_a_gene_of_its_name_in(curvae: Curvae, tmp_path: Path) -> None:
+    anndata, pandas = pytest.importorskip("anndata"), pytest.importorskip("pandas")
+    with pandas.option_context("future.infer_string", False):  # strings that this anndata can write
+        cells = pandas.DataFrame({"g": list("ab") * 10}, index=[f"cell{i}" for i in range(20)])
+        genes = pandas.DataFrame(index=["g", "h", "k"])
+        anndata.AnnData(np.random.default_rng(0).normal(size=(20, 3)), cells, genes).write_h5ad(tmp_path / "x.h5ad")
+    train = ["train", "--data", tmp_path / "x.h5ad", "--condition", "g", "--latents", 2, "--steps", 1]
+    assert curvae(*train, "--batch-size", 4, "--device", "cpu", "--out", tmp_path / "run").code == 0
+    said = ["--data", tmp_path / "x.h5ad", "--condition-value", "a", "--out", tmp_path / "z.npz"]
+    answer = curvae("encode", tmp_path / "run", *said)
+    assert answer.code == 0, answer.stderr
 
 
 def test_tables(curvae: Curvae, run: Path, tmp_path: Path) -> None:

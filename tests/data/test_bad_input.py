@@ -350,7 +350,7 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     "images told to resize": (
         lambda p: pictures(p / "d", (4, 6), (7, 9)),
         {},
-        "give a size to bring all to (--size, for figures --set size=…)",
+        "save all in one size, or give one to train or inspect with (--size, of a figure --set size=…)",
     ),
     "one image": (lambda p: pictures(p / "d", (4, 6)), {}, "holds 1 sample(s); expected at least 2"),
     "png truncated": (lambda p: damaged(p / "d", 300, "png"), {}, "1 of 3 images fail; the first: "),

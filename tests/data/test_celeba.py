@@ -245,8 +245,11 @@ def test_truncated_images_stop_or_are_left_out(root: Path, capfd: pytest.Capture
     assert "\n" not in message
     assert message.startswith("3 of 14 images fail; the first: '000003.jpg' in ")
     assert "truncated" in message
-    assert "; also '000007.jpg', '000016.jpg'; replace or remove, or leave out with --damaged skip" in message
-    assert message.endswith(" (of a figure --set damaged=skip)")
+    assert (
+        "; also '000007.jpg', '000016.jpg'; replace or remove, or train without such images (--damaged skip, "
+        in message
+    )
+    assert message.endswith("of a figure --set damaged=skip)")
     for _ in range(2):
         data = load(root, damaged="skip")
         assert data.split["damaged"] == {"count": 3, "names": ["000003.jpg", "000007.jpg", "000016.jpg"]}

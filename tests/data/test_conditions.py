@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from curvae.data import Batch, Batches, Coding, as_dataset, in_order, load, load_whole
 from curvae.data.coding import Column
+from curvae.data.dataset import Dataset as DataSet
+from curvae.data.labels import beside, labels_of
 from curvae.data.order import conditions_in_order
 from curvae.errors import InputError
 
@@ -205,6 +207,36 @@ def test_labels_of_parts_go_with_those_parts(tmp_path: Path, capsys: pytest.Capt
         assert "are left out: their shapes are not one label for each of 5 and 3 samples" in capsys.readouterr().err
     np.savez(path, x_train=x[:5], x_test=x[5:], y=np.arange(8) % 2)
     assert [c.argmax(1).tolist() for c in load(path, condition="labels").conditions] == [[0, 1, 0, 1, 0], [1, 0, 1]]
+
+
+def test_labels_of_one_part_are_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "parts.npz"
+    x, known = np.arange(32.0).reshape(16, 2), {"y_train": np.arange(11) % 3, "y_test": np.arange(5) % 2}
+    np.savez(path, x_train=x[:11], x_test=x[11:], age_train=np.arange(11), age_test=np.arange(5) % 4, **known)
+    for part, count in (("train", 11), ("test", 5)):
+        data = load(f"{path}:x_{part}", condition="labels", test_fraction=0.2)
+        for half, c in zip((data.train, data.test), data.conditions, strict=True):
+            rows = (half[:, 0] / 2).long() - (0 if part == "train" else 11)
+            assert c.argmax(1).tolist() == known[f"y_{part}"][rows.numpy()].tolist()
+        assert load(f"{path}:x_{part}", condition="age").coding.size == (count if part == "train" else 4)
+    np.savez(path, x_train=x[:11], y_train=known["y_train"])
+    assert labels_of(f"{path}:x_train", load(f"{path}:x_train")).tolist() == known["y_train"].tolist()
+
+
+def test_a_set_of_a_name_has_no_labels_of_a_folder_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for kind in "ab":
+        (tmp_path / "sprites" / kind).mkdir(parents=True)
+        Image.new("L", (4, 4)).save(tmp_path / "sprites" / kind / "0.png")
+    zeros = torch.zeros(1, 1, 4, 4, dtype=torch.uint8)
+    assert beside(DataSet("sprites", zeros, zeros, {"kind": "standard"}), "sprites") == {}
+
+
+def test_a_class_of_one_image_at_the_end_is_a_condition(tmp_path: Path) -> None:
+    for number, kind in enumerate("aab"):
+        (tmp_path / kind).mkdir(exist_ok=True)
+        Image.new("L", (4, 4), number).save(tmp_path / kind / f"{number}.png")
+    assert load_whole(tmp_path, condition="labels").coding.columns[0].classes == ("a", "b")
 
 
 class Rows(Dataset):  # type: ignore[type-arg]

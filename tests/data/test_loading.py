@@ -65,7 +65,9 @@ def test_images_of_different_sizes_are_both_named_with_theirs(tmp_path: Path, wr
     assert len(named) == 2
     assert {"4x6", "7x9"} == {size for _, size in named}
     assert ("c", "7x9") in named
-    assert "give a size to bring all to (--size, for figures --set size=…)" in str(caught.value)
+    assert "save all in one size, or give one to train or inspect with (--size, of a figure --set size=…)" in str(
+        caught.value
+    )
 
 
 @pytest.mark.parametrize(("rank", "told"), [("0", 1), ("1", 0)])

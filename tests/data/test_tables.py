@@ -156,6 +156,30 @@ def test_bad_tables_are_one_line(text: str, options: dict[str, Any], message: st
     assert "\n" not in str(caught.value)
 
 
+def _cells(path: Path, x: np.ndarray) -> Path:
+    """Twenty cells of three genes, one of which is called as a column of obs."""
+    anndata, pandas = pytest.importorskip("anndata"), pytest.importorskip("pandas")
+    with pandas.option_context("future.infer_string", False):  # strings that this anndata can write
+        cells = pandas.DataFrame({"GFP": np.arange(20) % 2}, index=[f"cell{i}" for i in range(20)])
+        anndata.AnnData(x, cells, pandas.DataFrame(index=["GFP", "CD4", "CD8"])).write_h5ad(path)
+    return path
+
+
+def test_a_gene_may_be_called_as_a_column_of_obs(tmp_path: Path) -> None:
+    """Features are of X: labels and conditions, of obs, leave none of them out."""
+    path = _cells(tmp_path / "cells.h5ad", np.arange(60.0).reshape(20, 3))
+    for options in ({"labels": ["GFP"]}, {"condition": "GFP"}):
+        assert load(path, **options).columns == ("GFP", "CD4", "CD8")
+    assert load(path, drop=["GFP"]).columns == ("CD4", "CD8")
+
+
+@pytest.mark.parametrize("value", [1 + 1j, "a"])
+def test_a_matrix_of_what_is_no_real_number_is_refused(value: Any, tmp_path: Path) -> None:
+    path = _cells(tmp_path / "cells.h5ad", np.full((20, 3), value))
+    with pytest.raises(InputError, match=r"cells.h5ad' holds (complex128|object|<U1) values; expected real numbers"):
+        load(path)
+
+
 @pytest.mark.parametrize("name", ["x.parquet", "x.h5ad"])
 def test_files_of_another_kind(name: str, tmp_path: Path) -> None:
     pytest.importorskip("anndata" if name.endswith("h5ad") else "pyarrow")

@@ -131,6 +131,17 @@ def test_data_below_the_noise_are_named(sigma: float) -> None:
         assert ("below which no latent is worth its cost" in found) == named
 
 
+def test_columns_without_any_value_are_named_once() -> None:
+    values = torch.randn(20, 3)
+    values[3:7, 0] = torch.nan
+    masked = {"likelihood": "masked:gaussian"}
+    assert "nothing is learned" not in said(values, **masked)
+    values[:, 1] = torch.nan
+    assert (
+        said(values, **masked).count("no training sample of toy has a value in '1', of which nothing is learned") == 1
+    )
+
+
 def test_how_stored_numbers_were_read_is_said() -> None:
     masks, deep = (255 * IMAGES.round()).byte(), (255 * IMAGES).byte()
     assert "taken as masks, 0 and 1, and not as pixels" in said(masks, {"white": 1})

@@ -63,7 +63,7 @@ def encode(
             batch_size=batch_size,
         )
     arrays = {name: value.cpu().numpy() for name, value in found._asdict().items()}
-    labels = {} if samples.labels is None else {"labels": samples.labels}
-    replaced = written.write(out, {**arrays, **labels})
+    labels = written.labelled(samples.labels, out)
+    replaced = written.write(out, arrays, labels=labels)
     told = {"run": str(run), "out": str(out), "n": len(samples.values), "arrays": [*arrays, *labels]}
     written.tell(told, f"codes of {len(samples.values)} samples", replaced, as_json)

@@ -41,10 +41,12 @@ def reconstruct(
     written.check_amount("the reconstructions", shape, out, 2 * count)
     with code.errors():
         found = trained.reconstruct(samples.values, condition=samples.conditions, batch_size=batch_size).cpu().numpy()
-    labels = {} if samples.labels is None else {"labels": samples.labels}
     picture, columns = None, None
     if out.suffix.lower() == ".png":
         picture, columns = above_each_other(as_float(samples.values).numpy(), found)
-    replaced = written.write(out, {"reconstruction": found, **labels}, picture, columns, opened.data.get("columns"))
+    labels = written.labelled(samples.labels, out)
+    replaced = written.write(
+        out, {"reconstruction": found}, picture, columns, names=opened.data.get("columns"), labels=labels
+    )
     told = {"run": str(run), "out": str(out), "n": count, "shape": list(shape[1:])}
     written.tell(told, f"{count} reconstructions", replaced, as_json)

@@ -38,7 +38,7 @@ class SampleSet:
     """Samples in their order, and what their source says of them."""
 
     values: Tensor  # [N, *D], uint8 or float32
-    labels: Shaped[np.ndarray, " N"] | None
+    labels: dict[str, Shaped[np.ndarray, " N"]]  # by their columns' names
     conditions: Tensor | None = None  # [N, C], as the networks take them
 
     def first(self, limit: int | None) -> SampleSet:
@@ -55,7 +55,7 @@ class SampleSet:
         return self._some(positions)
 
     def _some(self, which: Any) -> SampleSet:
-        labels = None if self.labels is None else self.labels[which]
+        labels = {name: values[which] for name, values in self.labels.items()}
         return SampleSet(self.values[which], labels, None if self.conditions is None else self.conditions[which])
 
 
@@ -66,8 +66,8 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
     """
     from curvae.data import in_order, load, load_whole
     from curvae.data.columns import check_names
-    from curvae.data.labels import NoConditionsError, labels_of
-    from curvae.data.names import is_table
+    from curvae.data.labels import NoConditionsError, beside
+    from curvae.data.names import is_table, suffix
     from curvae.data.order import conditions_in_order
     from curvae.runs.mixed import check_kinds, is_mixed
     from curvae.runs.source import reading, reading_others
@@ -81,7 +81,7 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
     told = told_of(run, condition)
     if run.coding is not None and told is None:
         options["condition"] = run.coding
-    elif run.coding is not None and is_table(source):
+    elif run.coding is not None and is_table(source) and suffix(Path(source)) != ".h5ad":
         # columns of a table are no features, whoever says the condition
         options["drop"] = (*options["drop"], *run.coding.names)
     try:
@@ -105,10 +105,7 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
         told = told.expand(len(values), -1)
     elif found.conditions is not None:
         told = conditions_in_order(found) if part == "all" else found.conditions[part == "test"]
-    if found.labels:
-        return SampleSet(values, _columns(found, part), told)
-    labels = None if "damaged" in found.split else labels_of(source, found)
-    return SampleSet(values, None if labels is None else _part_of(labels, found, part), told)
+    return SampleSet(values, _of_part(beside(found, source), found, part), told)
 
 
 def told_of(run: Run, condition: str | None, several: bool = False) -> Tensor | None:
@@ -134,31 +131,24 @@ def told_of(run: Run, condition: str | None, several: bool = False) -> Tensor | 
     return found
 
 
-def _columns(found: Dataset, part: str) -> Shaped[np.ndarray, "N *K"]:
-    """A table's columns of labels in the order of the samples: one, or several side by side."""
+def _of_part(labels: dict[str, tuple[Any, Any]], found: Dataset, part: str) -> dict[str, Shaped[np.ndarray, " N"]]:
+    """Each column of labels in the order of the samples."""
     import numpy as np
+    import torch
 
-    assert found.labels is not None
-    alone = bool(found.split.get("alone"))
-    halves = {"train": slice(0, 1), "test": slice(1, 2), "all": slice(0, 1 if alone else 2)}[part]
-    each = [np.concatenate([np.asarray(half) for half in pair[halves]]) for pair in found.labels.values()]
-    if part == "all" and found.split.get("kind") == "seeded":  # as in_order puts the samples
-        test = np.asarray(found.split["test_indices"])
-        order = np.argsort(np.concatenate([np.delete(np.arange(len(each[0])), test), test]))
-        each = [values[order] for values in each]
-    return each[0] if len(each) == 1 else np.column_stack(each)
+    from curvae.data.order import joined
+
+    if part != "all":
+        return {name: np.asarray(pair[part == "test"]) for name, pair in labels.items()}
+    train, test = torch.arange(len(found.train) + len(found.test)).tensor_split([len(found.train)])
+    order = joined(found, train, test).numpy()
+    return {name: np.concatenate([np.asarray(half) for half in pair])[order] for name, pair in labels.items()}
 
 
 def _check_shape(run: Run, found: Dataset, source: str) -> None:
     shape = tuple(run.data["shape"])
     if found.shape != shape:
         raise InputError(f"--data is {source}, whose samples have shape {found.shape}; {run.path} takes {shape}")
-
-
-def _part_of(labels: Shaped[np.ndarray, " N"], found: Dataset, part: str) -> Shaped[np.ndarray, " M"]:
-    from curvae.data.labels import parted
-
-    return labels if part == "all" else parted(labels, found)[part == "test"]
 
 
 def numbers(option: str, text: str) -> list[int]:

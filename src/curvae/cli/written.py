@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,10 +86,12 @@ def write(
     picture: Shaped[np.ndarray, "N C H W"] | None = None,
     columns: int | None = None,
     names: Sequence[str] | None = None,
+    labels: Mapping[str, Any] | None = None,
 ) -> bool:
     """Write results whole or not at all: ``.npz`` all arrays, ``.npy`` the first, ``.png`` the picture.
 
-    ``.csv`` has all arrays side by side, a row for each sample. ``names`` are those of the first one's columns.
+    ``.csv`` has all arrays side by side, a row for each sample. ``names`` are those of the first one's columns. What
+    :func:`labelled` made of labels comes last.
 
     Returns:
         Whether an older file was there, which is replaced.
@@ -100,17 +102,14 @@ def write(
 
     there, suffix = out.exists(), out.suffix.lower()
     # text of a table is Python objects there, which nobody could load again without pickle
-    arrays = {
-        name: np.asarray(each).astype(str) if np.asarray(each).dtype == object else each
-        for name, each in arrays.items()
-    }
+    plain = {name: each.astype(str) if each.dtype == object else each for name, each in (labels or {}).items()}
     with writing("--out", out):
         if suffix == ".npy":
             write_atomic(out, lambda path: np.save(path, next(iter(arrays.values()))))
         elif suffix == ".npz":
-            write_atomic(out, lambda path: np.savez_compressed(path, **arrays))
+            write_atomic(out, lambda path: np.savez_compressed(path, **arrays, **plain))
         elif suffix == ".csv":
-            write_atomic(out, lambda path: _write_table(path, arrays, names))
+            write_atomic(out, lambda path: _write_table(path, arrays, names, plain))
         else:
             from PIL import Image
 
@@ -118,6 +117,27 @@ def write(
             image = Image.fromarray(grid(picture, columns=columns))
             write_atomic(out, lambda path: image.save(path, format="png"))
     return there
+
+
+def labelled(labels: Mapping[str, Shaped[np.ndarray, " N"]], out: Path) -> dict[str, Any]:
+    """Labels as a file has them: one column as ``labels``, several by their names.
+
+    In an ``.npz`` several are the columns of the array ``labels``, and ``label_names`` says which is which.
+
+    Example:
+        >>> import numpy as np
+        >>> list(labelled({"kind": np.arange(2)}, Path("z.csv")))
+        ['labels']
+        >>> list(labelled({"kind": np.arange(2), "age": np.arange(2)}, Path("z.npz")))
+        ['labels', 'label_names']
+    """
+    import numpy as np
+
+    if len(labels) == 1:
+        return {"labels": next(iter(labels.values()))}
+    if not labels or out.suffix.lower() == ".csv":
+        return dict(labels)
+    return {"labels": np.column_stack(list(labels.values())), "label_names": np.array(list(labels))}
 
 
 def tell(told: dict[str, Any], what: str, replaced: bool, as_json: bool) -> None:
@@ -128,17 +148,20 @@ def tell(told: dict[str, Any], what: str, replaced: bool, as_json: bool) -> None
         typer.echo(f"{what} in {told['out']}" + ", in place of an older file" * replaced, err=True)
 
 
-def _write_table(path: Path, arrays: dict[str, Any], names: Sequence[str] | None) -> None:
+def _write_table(path: Path, arrays: dict[str, Any], names: Sequence[str] | None, labels: Mapping[str, Any]) -> None:
     import numpy as np
 
     header: list[str] = []
     for name, values in arrays.items():
         numbered = [name] if values.ndim == 1 else [f"{name}_{i}" for i in range(values[:1].size)]
         header += numbered if header or names is None else names
+    # no two columns have one name
+    header += [name if name not in header else f"labels_{name}" for name in labels]
+    columns = [*arrays.values(), *labels.values()]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         # as text, numbers have the digits that tell them apart in their own precision, and take many times their memory
-        for start in range(0, len(next(iter(arrays.values()))), _ROWS):
-            pieces = (each[start : start + _ROWS] for each in arrays.values())
+        for start in range(0, len(columns[0]), _ROWS):
+            pieces = (each[start : start + _ROWS] for each in columns)
             writer.writerows(np.column_stack([each.reshape(len(each), -1).astype(str) for each in pieces]))

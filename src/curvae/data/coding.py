@@ -219,12 +219,7 @@ class Coding(OneLine):
         """What :meth:`to_json` wrote."""
         return cls(
             tuple(
-                Column(
-                    one["name"],
-                    None if one["classes"] is None else tuple(one["classes"]),
-                    float(one["mean"]),
-                    float(one["std"]),
-                )
+                Column(one["name"], one["classes"] and tuple(one["classes"]), float(one["mean"]), float(one["std"]))
                 for one in columns
             )
         )

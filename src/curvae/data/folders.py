@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,12 +50,12 @@ class Listing(NamedTuple):
     split: dict[str, Any]
 
 
-def listing(folder: Path, split: Split) -> Listing:
+def listing(folder: Path, split: Split, say: Callable[[str], None] = note) -> Listing:
     """The images under ``folder``, sorted by their path relative to it, and parted.
 
     Links are followed, each folder once. Names with a dot in front are passed over. A file belongs to the part that
     the first of its folders is named after, if any is. Where there are training and test images, those are the split;
-    without test images, the validation images are held out. What was left out for that is said on stderr. The seeded
+    without test images, the validation images are held out. What was left out for that is said (on stderr). The seeded
     split is for where no folder is named after a part, or all images are in one part.
 
     Raises:
@@ -65,21 +65,21 @@ def listing(folder: Path, split: Split) -> Listing:
     seen: dict[str, str] = {}
     items = sorted(_walk(folder, seen, others))
     if others:
-        note(
+        say(
             f"{str(folder)!r}: left out {others.total()} files in formats that curvae does not read "
             f"({', '.join(sorted(others))}); save them as png or jpg"
         )
     parts = {part: [item for item in items if item.part == part] for part in (TRAIN, VALIDATION, TEST, "")}
     held_out = TEST if parts[TEST] or VALIDATION not in seen else VALIDATION
     if TRAIN in seen and held_out in seen:
-        return _standard(folder, parts, held_out, seen)
+        return _standard(folder, parts, held_out, seen, say)
     filled = [part for part in parts if parts[part]]
     if len(filled) > 1:
         raise InputError(_mixed(folder, parts, seen))
     if not filled:
         hint = "; give an .npy or .npz file by its own path" if any(folder.glob("*.np[yz]")) else ""
         raise InputError(f"{str(folder)!r} holds no images; expected png, jpg, … or train-images-idx3-ubyte[.gz]{hint}")
-    files = _once(folder, parts[filled[0]])
+    files = _once(folder, parts[filled[0]], say)
     train, test = split.indices(len(files), repr(str(folder)))
     return Listing([files[i] for i in train.tolist()], [files[i] for i in test.tolist()], split.record(test))
 
@@ -97,7 +97,9 @@ def holds(folder: Path, path: Path) -> bool:
     return os.path.exists(real) and any(item.real == real for item in _walk(folder, {}, Counter()))  # noqa: PTH110
 
 
-def _standard(folder: Path, parts: dict[str, list[Item]], held_out: str, seen: dict[str, str]) -> Listing:
+def _standard(
+    folder: Path, parts: dict[str, list[Item]], held_out: str, seen: dict[str, str], say: Callable[[str], None]
+) -> Listing:
     for part in (TRAIN, held_out):
         if not parts[part]:
             raise InputError(f"{str(folder / seen[part])!r} holds no images; expected png, jpg, …")
@@ -115,7 +117,7 @@ def _standard(folder: Path, parts: dict[str, list[Item]], held_out: str, seen: d
     both = len({item.real for item in train} & {item.real for item in test})
     if both:
         line += f"; {both} of these are links to training images"
-    note(line)
+    say(line)
     return Listing([item.path for item in train], [item.path for item in test], record)
 
 
@@ -129,13 +131,13 @@ def _mixed(folder: Path, parts: dict[str, list[Item]], seen: dict[str, str]) -> 
     )
 
 
-def _once(folder: Path, items: list[Item]) -> list[Path]:
+def _once(folder: Path, items: list[Item], say: Callable[[str], None]) -> list[Path]:
     """Paths of all, but of two that are the same file by a link only the first: it would be on both sides."""
     first: dict[str, Path] = {}
     for item in items:
         first.setdefault(item.real, item.path)
     if len(first) < len(items):
-        note(f"{str(folder)!r}: left out {len(items) - len(first)} links to images that are already included")
+        say(f"{str(folder)!r}: left out {len(items) - len(first)} links to images that are already included")
     return list(first.values())
 
 

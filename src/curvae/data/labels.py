@@ -13,10 +13,11 @@ from jaxtyping import Shaped
 from curvae.data import arrays, fashion, idx, mnist
 from curvae.data.coding import Coding, kind_of
 from curvae.data.dataset import Dataset
+from curvae.data.names import is_name
 from curvae.data.notes import note
-from curvae.data.parts import TEST, TRAIN, VALIDATION, parted_keys_called, parted_labels
+from curvae.data.parts import TEST, TRAIN, VALIDATION, key_beside, parted_keys_called, parted_labels
 from curvae.data.reasons import reason
-from curvae.data.split import STANDARD, Split
+from curvae.data.split import STANDARD, Split, Whole
 from curvae.errors import InputError
 
 LABELS = "labels"
@@ -33,11 +34,11 @@ class NoConditionsError(InputError):
     """
 
 
-def with_conditions(dataset: Dataset, source: str, condition: Sequence[str] | Coding, split: Split) -> Dataset:
+def with_conditions(dataset: Dataset, source: str, condition: Sequence[str] | Coding) -> Dataset:
     """A data set, as it was read from its source, with the conditions that this holds.
 
     They are columns of a table, which then are among its labels, arrays of an ``.npz``, or ``labels``; or how they were
-    coded before. An image folder was parted by the split.
+    coded before.
 
     Raises:
         InputError: the source has no such thing, or what it has cannot be a condition.
@@ -45,23 +46,29 @@ def with_conditions(dataset: Dataset, source: str, condition: Sequence[str] | Co
     names = condition.names if isinstance(condition, Coding) else [kind_of(text)[0] for text in condition]
     if len(set(names)) < len(names):
         raise InputError(f"condition names {next(one for one in names if list(names).count(one) > 1)!r} twice")
-    pairs = {name: _halves(dataset, source, name, split) for name in names}
+    pairs = {name: _halves(dataset, source, name) for name in names}
     train, test = ({name: pair[half] for name, pair in pairs.items()} for half in (0, 1))
     coding = condition if isinstance(condition, Coding) else Coding.of(condition, train, test)
     return dataset.with_conditions(coding.code(train), coding.code(test), coding)
 
 
-def _halves(dataset: Dataset, source: str, name: str, split: Split) -> tuple[Any, Any]:
+def _halves(dataset: Dataset, source: str, name: str) -> tuple[Any, Any]:
     """One value for each training and each held-out sample."""
     if dataset.labels is not None and name in dataset.labels:
         return dataset.labels[name]
-    if "damaged" in dataset.split:
-        raise NoConditionsError(
-            f"condition is {name} but images of {dataset.name} were left out, and with them their order"
-        )
     path = Path(source).expanduser()
-    if name == LABELS and path.is_dir() and not (idx.find(path, "train") or idx.find(path, "test")):
-        return _folders(path, split, dataset)
+    if (
+        name == LABELS
+        and path.is_dir()
+        and not is_name(source)
+        and not (idx.find(path, "train") or idx.find(path, "test"))
+    ):
+        if (halves := _class_folders(path, dataset)) is None:
+            raise NoConditionsError(
+                f"condition is labels but the images of {str(path)!r} do not lie in a folder for each class; expected "
+                "FOLDER/CLASS/…, or FOLDER/train/CLASS/… and FOLDER/test/CLASS/…"
+            )
+        return halves
     found = labels_of(source, dataset, name)
     if found is None:
         beside = "an .npz file has arrays by name, a table columns, and others 'labels' at most"
@@ -78,18 +85,46 @@ def parted(labels: Shaped[np.ndarray, " N"], dataset: Dataset) -> tuple[Any, Any
     return np.delete(labels, test), labels[test]
 
 
-def _folders(folder: Path, split: Split, dataset: Dataset) -> tuple[Any, Any]:
-    """Of each image the name of the folder that it lies in."""
-    found = import_module("curvae.data.folders").listing(folder, split)
-    halves = [np.array([path.parent.name for path in half]) for half in (found.train, found.test)]
-    lengths = [len(half) for half in halves]
-    flat = any(path.parent == folder for path in (*found.train, *found.test)) or not {*halves[0]} & {*halves[1]}
-    if flat or lengths != [len(dataset.train), len(dataset.test)]:
-        raise NoConditionsError(
-            f"condition is labels but the images of {str(folder)!r} do not lie in a folder for each class; expected "
-            "FOLDER/CLASS/…, or FOLDER/train/CLASS/… and FOLDER/test/CLASS/…"
-        )
-    return halves[0], halves[1]
+def beside(dataset: Dataset, source: str) -> dict[str, tuple[Any, Any]]:
+    """What a source says of each training and each held-out sample: a table's columns of labels, or its one label.
+
+    Images in one folder alone have none.
+
+    Example:
+        >>> import tempfile
+        >>> from curvae.data import load_whole
+        >>> path = tempfile.mkdtemp() + "/toy.npz"
+        >>> np.savez(path, images=np.zeros((3, 2)), labels=np.array([7, 8, 7]))
+        >>> beside(load_whole(path), path)
+        {'labels': (array([7, 8]), array([7]))}
+    """
+    if dataset.labels:
+        return dataset.labels
+    try:
+        halves = _halves(dataset, source, LABELS)
+    except NoConditionsError:
+        return {}
+    folders = Path(source).expanduser().is_dir() and halves[0].dtype.kind == "U"
+    alone = folders and len({*halves[0], *halves[1]}) == 1
+    return {} if alone else {LABELS: halves}
+
+
+def _class_folders(folder: Path, dataset: Dataset) -> tuple[Any, Any] | None:
+    """Of each image the name of the folder that it lies in; None where these are not one for each class."""
+    if import_module("curvae.data.celeba").find(folder):
+        return None
+    record = dataset.split
+    standard = record["kind"] == STANDARD["kind"]
+    split = Split(record["seed"], record["test_fraction"]) if record["kind"] == "seeded" else Whole()
+    # what there is to say of the folder was said when it was read
+    found = import_module("curvae.data.folders").listing(folder, split, say=lambda _: None)
+    gone = record.get("damaged", {}).get("names", ())
+    whole = [[path for path in half if path.relative_to(folder).as_posix() not in gone] for half in found[:2]]
+    train, test = (np.array([path.parent.name for path in half]) for half in whole)
+    flat = any(path.parent == folder for half in whole for path in half)
+    if flat or (standard and not {*train} & {*test}):
+        return None
+    return (train, test) if (len(train), len(test)) == (len(dataset.train), len(dataset.test)) else None
 
 
 def labels_of(source: str, dataset: Dataset, name: str = LABELS) -> Shaped[np.ndarray, " N"] | None:
@@ -114,7 +149,9 @@ def labels_of(source: str, dataset: Dataset, name: str = LABELS) -> Shaped[np.nd
     """
     if name == LABELS and source == "mnist":
         return np.concatenate(mnist.load_labels())
-    path, _ = arrays.locate(fashion.DEBIAN if source == "fashion-mnist" else Path(source).expanduser())
+    if is_name(source) and source != "fashion-mnist":
+        return None
+    path, key = arrays.locate(fashion.DEBIAN if source == "fashion-mnist" else Path(source).expanduser())
     if name == LABELS and path.is_dir():
         try:
             what, found = "its labels", idx.labels(path)
@@ -124,6 +161,13 @@ def labels_of(source: str, dataset: Dataset, name: str = LABELS) -> Shaped[np.nd
     elif path.suffix.lower() == ".npz" and path.is_file():
         with np.load(path, allow_pickle=False) as archive:
             parts = parted_labels(archive) if name == LABELS else parted_keys_called(archive, name)
+            # of one part alone, its own
+            if (
+                key is not None
+                and "" not in parts
+                and (own := key_beside(archive, key, None if name == LABELS else name))
+            ):
+                parts = {"": own}
             keys = [parts[part] for part in (TRAIN, TEST if TEST in parts else VALIDATION, "") if part in parts]
             try:
                 what, found = str(keys), [np.asarray(archive[key]) for key in keys]

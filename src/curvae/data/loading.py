@@ -118,7 +118,7 @@ def load(
     found = Dataset(name, train_data, test_data, halves.split, halves.digest, halves.labels, columns=halves.columns)
     if not condition:
         return found
-    found = with_conditions(found, str(source), condition, split)
+    found = with_conditions(found, str(source), condition)
     beside = {key: value for key, value in (found.labels or {}).items() if key in labels}
     return replace(found, labels=beside or None)
 

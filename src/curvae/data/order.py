@@ -13,16 +13,22 @@ def in_order(dataset: Dataset) -> Tensor:
 
     Of a source with parts of its own: the training samples, then the held-out ones.
     """
-    return _joined(dataset, dataset.train[:], dataset.test[:])
+    return joined(dataset, dataset.train[:], dataset.test[:])
 
 
 def conditions_in_order(dataset: Dataset) -> Tensor | None:
     """The conditions of all samples, in the order of :func:`in_order`; None where there are none."""
-    return None if dataset.conditions is None else _joined(dataset, *dataset.conditions)
+    return None if dataset.conditions is None else joined(dataset, *dataset.conditions)
 
 
-def _joined(dataset: Dataset, train: Tensor, test: Tensor) -> Tensor:
-    """What both halves have, in the order of the source."""
+def joined(dataset: Dataset, train: Tensor, test: Tensor) -> Tensor:
+    """What both halves have, in the order of the source.
+
+    Example:
+        >>> data = Dataset("toy", torch.zeros(2, 1), torch.zeros(1, 1), {"kind": "seeded", "test_indices": [1]})
+        >>> joined(data, torch.tensor([7, 9]), torch.tensor([8]))
+        tensor([7, 8, 9])
+    """
     if dataset.split.get("alone"):
         return train
     whole = torch.cat([train, test])

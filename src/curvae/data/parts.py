@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 _PARTS = {
@@ -94,11 +94,32 @@ def parted_keys_called(keys: Iterable[str], name: str) -> dict[str, str]:
     return {"": name} if name in names else _sets(names).get(name.lower(), {})
 
 
+def key_beside(keys: Iterable[str], key: str, name: str | None = None) -> str | None:
+    """Of a file's arrays, the labels, or the array of a name, in the same part as another one; None if there is none.
+
+    Example:
+        >>> key_beside(["x_train", "y_train", "x_test", "y_test"], "x_test")
+        'y_test'
+        >>> key_beside(["images", "y_train"], "images") is None
+        True
+    """
+    called = _LABELS if name is None else (name.lower(),)
+    names = list(_split(keys))
+    part = next((one for _, one, there in names if there == key), None)
+    return next((there for label in called for rest, one, there in names if rest == label and one == part), None)
+
+
 def _sets(names: Iterable[str]) -> dict[str, dict[str, str]]:
     """Names that differ by the part alone, a training part and another: for what they share, the name of each part."""
     sets: dict[str, dict[str, str]] = {}
+    for rest, part, name in _split(names):
+        sets.setdefault(rest, {}).setdefault(part, name)
+    return {rest: parts for rest, parts in sets.items() if TRAIN in parts and len(parts) > 1}
+
+
+def _split(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Names that hold one of a part: what is left of them without it, the part, and they themselves."""
     for name in names:
         if found := _KEY.search(name):
             rest = re.sub(r"[\W_]+", " ", name[: found.start()] + name[found.end() :]).strip().lower()
-            sets.setdefault(rest, {}).setdefault(_PARTS[found[1].lower()], name)
-    return {rest: parts for rest, parts in sets.items() if TRAIN in parts and len(parts) > 1}
+            yield rest, _PARTS[found[1].lower()], name

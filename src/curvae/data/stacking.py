@@ -78,7 +78,8 @@ def _fill(
         if image.shape[1:] != pixels.shape[2:]:
             raise InputError(
                 f"images differ in size: {str(first)!r} is {_size(pixels)} and {str(items[position])!r} is "
-                f"{_size(image)}; give a size to bring all to (--size, for figures --set size=…)"
+                f"{_size(image)}; save all in one size, or give one to train or inspect with (--size, of a figure "
+                "--set size=…)"
             )
         if len(image) > pixels.shape[1]:
             pixels = np.repeat(pixels, len(image), axis=1)  # all were grey so far: at most once
@@ -115,7 +116,7 @@ def _report(failures: Sequence[tuple[int, InputError]], items: Sequence[object],
         raise InputError(f"{what}; replace or remove")
     if damaged == "stop":
         raise InputError(
-            f"{what}; replace or remove, or leave out with --damaged skip (of a figure --set damaged=skip)"
+            f"{what}; replace or remove, or train without such images (--damaged skip, of a figure --set damaged=skip)"
         )
     console().print(f"left out: {what}", soft_wrap=True)
 

@@ -58,11 +58,13 @@ def load(
     with open_regular(path):  # a pipe would be waited for
         pass
     values, names, beside = _read(path, name, layer, texts)
+    apart = path.suffix.lower() == ".h5ad"  # a variable may be called as a column of obs is
+    known = beside if apart else names
     if absent:
-        labels, drop = ([one for one in asked if one in names or one in beside] for asked in (labels, drop))
+        labels, drop = [one for one in labels if one in known], [one for one in drop if one in names or one in beside]
     _check_named(name, drop, [*names, *beside], "drop")
-    _check_named(name, labels, beside if path.suffix.lower() == ".h5ad" else names, "labels or condition")
-    left_out = {*labels, *drop, *_numbering(values, names, {*labels, *drop}, name)}
+    _check_named(name, labels, known, "labels or condition")
+    left_out = {*drop} if apart else {*labels, *drop, *_numbering(values, names, {*labels, *drop}, name)}
     chosen = [number for number, column in enumerate(names) if column not in left_out]
     if not chosen:
         raise InputError(f"{name} has no columns left; expected at least one that is neither a label nor dropped")
@@ -139,7 +141,10 @@ def _numbering(values: Any, names: list[str], named: set[str], name: str) -> lis
     if kind in "iu" and values[_NAMELESS].is_unique:
         note(f"{name}: its first column has no name and counts the rows; it is left out")
         return names[:1]
-    note(f"{name}: its first column has no name and is taken for a feature; --drop '{_NAMELESS}' leaves it out")
+    note(
+        f"{name}: its first column has no name and is taken for a feature; to leave it out, train with "
+        f"--drop '{_NAMELESS}'"
+    )
     return []
 
 
@@ -200,6 +205,8 @@ def _numbers(
     else:
         picked = values[:, chosen]
         picked = picked.toarray() if hasattr(picked, "toarray") else np.asarray(picked)
+        if picked.dtype.kind not in "biuf":
+            raise InputError(f"{name} holds {picked.dtype} values; expected real numbers")
     with np.errstate(over="ignore"):
         table = np.ascontiguousarray(picked, dtype=np.float32)
     bad = ~np.isfinite(table) & ~(missing & np.isnan(picked.astype(np.float64, copy=False)))

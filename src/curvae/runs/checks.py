@@ -7,16 +7,18 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from curvae._checks import some
 from curvae._typing import Tensor
 from curvae.data import Dataset, as_float
 from curvae.data.given import peeked
+from curvae.data.samples import Samples
 from curvae.errors import InputError
 from curvae.likelihoods import Gaussian, Likelihood
 from curvae.likelihoods.base import check_unit_interval
 from curvae.runs.build import ends_in_sigmoid, network_of
 from curvae.runs.config import RunConfig
 from curvae.runs.fields import PYTHON
-from curvae.runs.mixed import bare, check_kinds, is_mixed, resolved, told
+from curvae.runs.mixed import bare, check_kinds, columns_of, is_mixed, resolved, told
 from curvae.runs.parts import build_likelihood
 
 _UNIT_INTERVAL = ("bernoulli", "bernoulli-logits", "continuous-bernoulli")
@@ -121,8 +123,9 @@ def remarks(config: RunConfig, dataset: Dataset) -> list[str]:
         >>> remarks(RunConfig(data="toy", network="mlp"), data)[0]
         'toy has features of root mean square up to ...; standardise them, for example (x - mean) / std of each'
     """
+    empty = _empty(dataset)
     dataset = peeked(dataset)
-    found, spread = [*_taken(config, dataset), *_stored(dataset)], _Spread.of(dataset)
+    found, spread = [*_taken(config, dataset), *empty, *_stored(dataset)], _Spread.of(dataset)
     pixels = dataset.train.dtype == torch.uint8
     if (pixels or _on_unit_interval(config)) and 0 < spread.high <= _DIM:
         of = f" (bytes up to {round(255 * spread.high)} of 255)" if pixels else ""
@@ -216,6 +219,16 @@ def _taken(config: RunConfig, dataset: Dataset) -> list[str]:
             f"the {'model' if config.model else 'encoder'} is given {'NaN' if config.model else 'where they are'}"
         )
     return found
+
+
+def _empty(dataset: Dataset) -> list[str]:
+    """Columns of which no training sample has a value; samples that are read one by one are not asked."""
+    if isinstance(dataset.train, Samples) or len(dataset.shape) != 1:
+        return []
+    gone = dataset.train.isnan().all(0).tolist()
+    names = [repr(name) for name, one in zip(columns_of(dataset), gone, strict=True) if one]
+    told = f"no training sample of {dataset.name} has a value in {some(names, 6)}, of which nothing is learned"
+    return [f"{told}; leave it out" if len(names) == 1 else f"{told}; leave them out"] if names else []
 
 
 def _stored(dataset: Dataset) -> list[str]:
