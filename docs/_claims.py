@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from _figures import blocks_summary, curves_summary
+from _blocks import summary_of
+from _figures import curves_summary
 from _numbers import RESULTS, counted, read, setting, table, thousands, width
 from _verdicts import Judged, blocks, curves, digits, disentangled, distances, funnels, longer, samples, uniqueness
 
@@ -39,7 +40,7 @@ _FURTHER = {
     "fig4/longer": ("Figure 4, longer", _DISTANCES, longer),
 }
 """The same claims once more, of other training."""
-_JOINED = {blocks: blocks_summary, curves: curves_summary}
+_JOINED = {blocks: summary_of, curves: curves_summary}
 """By rule: the summary of all seeds, where further ones were trained in calls of their own."""
 
 

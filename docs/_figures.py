@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
-from itertools import chain
 from statistics import fmean
 from typing import Any
 
-from _numbers import RESULTS, interval, made_by, num, percent, read, span, table, thousands, wider, width
+from _numbers import by_seed, interval, made_by, num, percent, read, span, table, wider, width
 
 DEMOS = ("beta-vae", "grae")
-KINDS = ("blocks", "diagonal", "autoencoder")
-_PANEL = ("beta", "latents", "block")
 
 
 def demo(which: str) -> dict[str, Any]:
@@ -43,110 +39,12 @@ def demo_difference(key: str) -> str:
     return f"{percent(abs(grae - vae) / vae)} {'higher' if grae > vae else 'lower'}"
 
 
-# --- figures 2 and 7 ------------------------------------------------------------------------------------------------
-
-
-def blocks_summary(figure: str) -> dict[str, Any]:
-    """A summary; each setting has a list of ``seeds``."""
-    summary, *others = _seeds(figure)
-    for setting in summary["settings"]:
-        setting["seeds"] = [dict(setting)]
-    for other in others:
-        for setting, again in zip(summary["settings"], other["settings"], strict=True):
-            assert all(setting[key] == again[key] for key in _PANEL)
-            setting["seeds"].append(again)
-    return summary
-
-
-def _seeds(figure: str) -> list[dict[str, Any]]:
-    """Summaries of calls that differ in their seeds alone; the first has the seeds and commits of all."""
-    more = sorted(str(path.relative_to(RESULTS)) for path in (RESULTS / figure).glob("seed*/summary.json"))
-    calls = [deepcopy(read(name)) for name in (f"{figure}/summary.json", *more)]  # read keeps what it has read
-    seeds = [call["config"]["training"].pop("seeds") for call in calls]
-    assert all(call["config"] == calls[0]["config"] for call in calls)
-    calls[0]["config"]["training"]["seeds"] = list(chain(*seeds))
-    calls[0]["trained_under"] = list(chain(*(call["trained_under"] for call in calls)))
-    return calls
-
-
-def blocks_table(figure: str) -> str:
-    """How much of the decoder's curvature lies inside the blocks of Σ."""
-    rows = []
-    for setting in blocks_summary(figure)["settings"]:
-        seeds = setting["seeds"]
-        p_values = [order["p_value"] for one in seeds for order in one["permuted"]["blocks"]]
-        rows.append([
-            f"β = {setting['beta']}, d = {setting['latents']}, b = {setting['block']}",
-            *(", ".join(num(one["share"][name]["value"]) for one in seeds) for name in KINDS),
-            num(setting["share_by_chance"]), ", ".join(f"{p:.2g}" for p in p_values),
-        ])  # fmt: skip
-    head = ["", "blocks in Σ", "diagonal Σ", "plain autoencoder", "chance", "p, latents permuted"]
-    return table(head, rows)
-
-
-def shares_width(figure: str) -> str:
-    """The largest half-width of the intervals over images of the table's shares."""
-    seeds = [one for setting in blocks_summary(figure)["settings"] for one in setting["seeds"]]
-    parts = [one["share"][name] for one in seeds for name in KINDS]
-    return num(max(max(part["high"] - part["value"], part["value"] - part["low"]) for part in parts), 3)
-
-
-def beyond_orders(setting: dict[str, Any]) -> bool:
-    """Whether the share inside the blocks is beyond 95 % of random orders of the latents, with every seed."""
-    return all(order["p_value"] < 0.05 for one in setting["seeds"] for order in one["permuted"]["blocks"])
-
-
-def blocks_found(figure: str) -> dict[str, str]:
-    """In how many settings the blocks show, by which measure, and how near Σ⁻¹ has come to (11) along training."""
-    summary = blocks_summary(figure)
-    settings, seeds = summary["settings"], len(summary["config"]["training"]["seeds"])
-    along = [one["along_training"] for setting in settings for one in setting["seeds"]]
-    first, last = ([steps[at]["distance_in_structure"]["blocks"]["value"] for steps in along] for at in (0, -1))
-
-    def count(true: Any) -> str:
-        return f"{sum(all(map(true, setting['seeds'])) for setting in settings)} of {len(settings)}"
-
-    return {
-        "above_diagonal": count(lambda part: part["share_above"]["diagonal"]["low"] > 0),
-        "above_chance": count(lambda part: part["share"]["blocks"]["low"] > part["share_by_chance"]),
-        "beyond_orders": f"{sum(map(beyond_orders, settings))} of {len(settings)}",
-        "steps": thousands(along[0][-1]["step"]),
-        "seeds": "one seed" if seeds == 1 else f"{seeds} seeds",
-        "first_step": str(along[0][0]["step"]),
-        "first": span(first),
-        "last": span(last),
-    }
-
-
-def wider_blocks() -> str:
-    """Figure 7 with networks twice as wide: how one seed's share stands to the figure's own, and where it goes."""
-    figure = "fig7/eighth"
-    summary, own = blocks_summary(figure), blocks_summary("fig7")
-    found, panels = blocks_found(figure), summary["settings"]
-    lower, higher, rising, falling = 0, 0, 0, 0
-    for wide, narrow in zip(panels, own["settings"], strict=True):
-        assert all(wide[key] == narrow[key] for key in _PANEL)
-        *_, before, end = (at["share"]["blocks"] for at in wide["along_training"])
-        other = narrow["share"]["blocks"]
-        lower, higher = lower + (end["high"] < other["low"]), higher + (end["low"] > other["high"])
-        rising, falling = rising + (end["low"] > before["high"]), falling + (end["high"] < before["low"])
-    step = panels[0]["along_training"][-2]["step"]
-    return (
-        f"With networks × {wider(summary, own)} ({made_by(summary)}, `results/{figure}`) the share is beyond 95 % of "
-        f"the orders in {found['beyond_orders']} settings, above that with a diagonal Σ in {found['above_diagonal']} "
-        f"and above chance in {found['above_chance']}. It is significantly lower than that of the same seed above in "
-        f"{lower} of {len(panels)} and higher in {higher}; after {step} steps it still rises significantly in {rising} "
-        f"and falls in {falling}. The distance from (11) is "
-        f"{found['last']} at the end:\n\n{blocks_table(figure)}"
-    )
-
-
 # --- figure 3 -------------------------------------------------------------------------------------------------------
 
 
 def curves_summary(figure: str = "fig3") -> dict[str, Any]:
     """A summary, with the objectives and gaps of every seed in a list ``seeds``."""
-    summary, *others = _seeds(figure)
+    summary, *others = by_seed(figure)
     return summary | {"seeds": [each["blocks"] for each in (summary, *others)]}
 
 

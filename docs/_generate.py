@@ -19,6 +19,7 @@ ROOT = HERE.parent
 sys.path.insert(0, str(HERE))
 
 import _bench  # noqa: E402
+import _blocks  # noqa: E402
 import _claims  # noqa: E402
 import _cli  # noqa: E402
 import _comparison  # noqa: E402
@@ -34,6 +35,7 @@ import _verdicts  # noqa: E402
 
 _MODULES = {
     "bench": _bench,
+    "blocks": _blocks,
     "compared": _comparison,
     "figures": _figures,
     "frontier": _frontier,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import re
+from copy import deepcopy
 from fractions import Fraction
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +104,14 @@ def setting(name: str) -> str:
     name = name.replace("mnist", "MNIST", 1)
     name = re.sub(r"\d+(?= steps)", lambda found: thousands(int(found[0])), name)
     return re.sub(r"(?<=networks × )[\d.]+", lambda found: width(float(found[0])), name)
+
+
+def by_seed(figure: str) -> list[dict[str, Any]]:
+    """Summaries of calls that differ in their seeds alone; the first has the seeds and commits of all."""
+    more = sorted(str(path.relative_to(RESULTS)) for path in (RESULTS / figure).glob("seed*/summary.json"))
+    calls = [deepcopy(read(name)) for name in (f"{figure}/summary.json", *more)]  # read keeps what it has read
+    seeds = [call["config"]["training"].pop("seeds") for call in calls]
+    assert all(call["config"] == calls[0]["config"] for call in calls)
+    calls[0]["config"]["training"]["seeds"] = list(chain(*seeds))
+    calls[0]["trained_under"] = list(chain(*(call["trained_under"] for call in calls)))
+    return calls

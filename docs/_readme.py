@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import _bench as bench
+import _blocks
 import _claims as claims
-import _figures as figures
 import _frontier as frontier
 import _long as long
 import _uniqueness as uniqueness
@@ -45,7 +45,7 @@ def _results() -> str:
     wide, bare = frontier.wider(), frontier.wider_alone()
     few, end, time = bench.lead("grae_full"), long.lead(COLUMN), paid["less"]["grae_full"]
     wider = long.lead(frontier.QUARTER, 1)
-    blocks, wider_blocks = (figures.blocks_found(figure) for figure in ("fig7", "fig7/eighth"))
+    blocks, wider_blocks = (_blocks.found(figure) for figure in ("fig7", "fig7/eighth"))
     measured = few["high"] < 0 > end["grae_full"]["high"] and wider["grae_full"]["high"] < 0 < wider["beta_vae"]["low"]
     assert measured, "the conclusion is no longer what was measured: write another"
     before = num(bench.learned("β-VAE")["last"]["grae_full"]["mean"])
@@ -69,7 +69,7 @@ def _results() -> str:
         "random orders of the latents in "
         f"[{blocks['beyond_orders']} settings]({RESULTS}do-the-blocks-of-show-in-the-decoder) "
         f"({blocks['steps']} steps on MNIST, {blocks['seeds']}), and with networks twice as wide in "
-        f"{wider_blocks['beyond_orders']} ({wider_blocks['seeds']}).",
+        f"{wider_blocks['beyond_orders']} ({wider_blocks['models_beyond']} models).",
         "",
         "**A diagonal Σ singles out one rotation of the latents, a full Σ does not.** On linear data x = Wz with "
         f"orthogonal columns in W, [{uniqueness.within('fig5', 'identity', 'diagonal')} of the long runs]"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from _figures import beyond_orders
+from _blocks import beyond_orders
 from _numbers import interval, num, read, side, span
 
 from curvae._extras import listed
