@@ -117,6 +117,11 @@ def test_h5ad(tmp_path: Path) -> None:
 BAD: dict[str, tuple[str, dict[str, list[str]], str]] = {
     "twice": ("a,a\n1,2\n3,4\n", {}, "two columns called 'a'"),
     "text": (TABLE, {}, "column 'kind' holds no numbers .*--labels kind"),
+    "text in a first column without a name": (
+        ",c0\ng0,1\ng1,2\n",
+        {},
+        "the first column, which has no name \\('Unnamed: 0'\\), holds .*--drop 'Unnamed: 0', .*--labels 'Unnamed: 0'",
+    ),
     "no such column": (TABLE, {"drop": ["depth"]}, "drop names 'depth', but .* has 'length', 'width'"),
     "labels of images": (
         TABLE,

@@ -41,6 +41,9 @@ class Structure(ABC):
         Diagonal() tensor([4.])
     """
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
     @abstractmethod
     def num_parameters(self, latents: int) -> int:
         """How many unconstrained numbers describe one covariance of ``latents`` dimensions."""
