@@ -18,7 +18,7 @@ from curvae.conditioned import Conditioned
 from curvae.errors import InputError
 from curvae.nn.ends import Pointwise, out_features, warn_of_doubt
 from curvae.posteriors import Along, Diagonal, Normal, Shared, Structure
-from curvae.posteriors.structure import check_structure
+from curvae.posteriors.own import check_structure, factor_of
 
 Condition = Literal["both", "encoder", "decoder"]
 """Which networks of an autoencoder take a condition as their second argument."""
@@ -208,7 +208,7 @@ class Autoencoder(nn.Module):
         if isinstance(self.structure, Along) and parameters.dim() > 2:  # one position after the other
             parameters = parameters.movedim(self._axis, -1)
         parameters = at_least_float32(parameters).flatten(1)
-        return Normal(self._mean(features), self.structure.factor(parameters, self.latents))
+        return Normal(self._mean(features), factor_of(self.structure, parameters, self.latents))
 
     def encode(self, x: Float[Tensor, "B *D"], c: Tensor | None = None) -> Float[Tensor, "B *L"]:
         r"""The posterior's mean $h_\phi(x)$."""

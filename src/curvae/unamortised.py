@@ -12,7 +12,7 @@ from curvae._repr import OneLine, line
 from curvae._typing import Float, Int, Tensor
 from curvae.errors import InputError
 from curvae.posteriors import Normal, Shared, Structure
-from curvae.posteriors.structure import check_structure
+from curvae.posteriors.own import check_structure, factor_of
 
 
 class Unamortised(nn.Module):
@@ -99,7 +99,7 @@ class PosteriorsAt(OneLine):
     def posterior(self, x: Float[Tensor, "B *D"]) -> Normal:
         """The free posteriors of these data; ``x`` only has to have as many rows."""
         parameters = self.model.factors.expand(len(self.model.means), -1)[self.indices]
-        return Normal(self.encode(x), self.model.structure.factor(parameters, self.model.latents))
+        return Normal(self.encode(x), factor_of(self.model.structure, parameters, self.model.latents))
 
     def encode(self, x: Float[Tensor, "B *D"]) -> Float[Tensor, "B d"]:
         """The free means of these data."""

@@ -69,7 +69,7 @@ def test_a_first_column_without_a_name(tmp_path: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().err == ""
     pandas.concat([frame, frame]).to_csv(path)
     assert load(path).columns == ("Unnamed: 0", "a", "b")
-    assert "taken for a feature; --drop 'Unnamed: 0' leaves it out" in capsys.readouterr().err
+    assert "taken for a feature; to leave it out, train with --drop 'Unnamed: 0'" in capsys.readouterr().err
 
 
 def test_another_encoding(tmp_path: Path) -> None:
@@ -117,6 +117,11 @@ def test_h5ad(tmp_path: Path) -> None:
 BAD: dict[str, tuple[str, dict[str, list[str]], str]] = {
     "twice": ("a,a\n1,2\n3,4\n", {}, "two columns called 'a'"),
     "text": (TABLE, {}, "column 'kind' holds no numbers .*--labels kind"),
+    "text in a first column without a name": (
+        ",c0\ng0,1\ng1,2\n",
+        {},
+        "the first column, which has no name \\('Unnamed: 0'\\), holds .*--drop 'Unnamed: 0', .*--labels 'Unnamed: 0'",
+    ),
     "no such column": (TABLE, {"drop": ["depth"]}, "drop names 'depth', but .* has 'length', 'width'"),
     "labels of images": (
         TABLE,

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.func import jacrev
 
+from curvae.autoencoder import Autoencoder
 from curvae.errors import InputError
-from curvae.posteriors import BlockDiagonal, Diagonal, Full, Normal, Structure
+from curvae.posteriors import BlockDiagonal, BlockFactor, Diagonal, Full, Normal, Structure
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -227,3 +228,32 @@ def test_numpys_numbers_are_numbers(seed: int) -> None:
     assert BlockDiagonal(np.int64(2)).num_parameters(3) == 4
     curvature = _curvature(1, 3)
     torch.testing.assert_close(Full().penalty(curvature, np.float32(0.5)), Full().penalty(curvature, 0.5))
+
+
+class LowRank(Full):
+    """Σ = diag σ² + uuᵀ, given by its factor or, wrongly, as a matrix."""
+
+    def __init__(self, matrix: bool) -> None:
+        self.matrix = matrix
+
+    __repr__ = Structure.__repr__
+
+    def num_parameters(self, latents: int) -> int:
+        return 2 * latents
+
+    def factor(self, parameters: Tensor, latents: int) -> BlockFactor:
+        scale, u = parameters.split(latents, 1)
+        covariance = torch.diag_embed((2 * scale).exp()) + u[:, :, None] * u[:, None]
+        return covariance if self.matrix else BlockFactor(torch.linalg.cholesky(covariance)[:, None], latents)  # type: ignore[return-value]
+
+
+def test_a_structure_of_ones_own_has_a_name_and_a_factor() -> None:
+    parameters = torch.randn(4, 6)
+    assert repr(LowRank(matrix=False)) == "LowRank()"
+    q = Normal(torch.zeros(4, 3), LowRank(matrix=False).factor(parameters, 3))
+    other = torch.distributions.MultivariateNormal(torch.zeros(4, 3), LowRank(matrix=True).factor(parameters, 3))  # type: ignore[arg-type]
+    z = torch.randn(4, 3)
+    torch.testing.assert_close(q.log_prob(z), other.log_prob(z))
+    model = Autoencoder(torch.nn.Linear(5, 8), torch.nn.Linear(3, 5), latents=3, structure=LowRank(matrix=True))
+    with pytest.raises(InputError, match=r"factor of LowRank\(\) returned a Tensor; expected .* BlockFactor"):
+        model.posterior(torch.randn(4, 5))

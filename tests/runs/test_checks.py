@@ -111,14 +111,23 @@ def test_ordinary_data_are_not_remarked_on() -> None:
 def test_features_that_are_not_standardised_are_named(scale: float, shift: float) -> None:
     values = scale * torch.randn(40, 5) + shift
     size = float(values.double().square().mean(0).sqrt().max())
-    for told in (said(values), cure(dataset(values))):
+    for told in (said(values), cure(dataset(values), config())):
         assert f"toy has features of root mean square up to {size:.3g}" in told
         assert "standardise them, for example (x - mean) / std of each" in told
-    assert cure(dataset(torch.randn(40, 5)), "else") == "else"
+    assert cure(dataset(torch.randn(40, 5)), config(), "else") == "else"
 
 
-def test_large_counts_have_logarithms() -> None:
-    assert "take logarithms of counts" in said(torch.poisson(1000 * torch.ones(40, 5)), likelihood="poisson")
+@pytest.mark.parametrize("gap", [False, True])
+def test_large_counts_have_logarithms_but_none_that_a_model_of_counts_would_refuse(gap: bool) -> None:
+    counts = torch.poisson(1000 * torch.ones(40, 5))
+    counts[1, 2] = torch.nan if gap else 7.0
+    masked = "masked:" * gap
+    assert "take logarithms of counts" in said(counts, likelihood=f"{masked}gaussian")
+    for name in ("poisson", "negative-binomial:2"):
+        told = said(counts, likelihood=masked + name)
+        assert "; --likelihood mixed shows the networks logarithms of counts" in told
+        assert "standardise" not in told
+    assert "let the encoder take logarithms" in said(counts, likelihood=f"{masked}poisson", model="own.py:build")
 
 
 @pytest.mark.parametrize("sigma", [1.0, 0.1])

@@ -589,6 +589,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "resume": ({"resume": True}, "resume is True without out"),
     "objective": ({"objective": 3}, "the objective is 3; expected one of curvae.objectives"),
     "no terms": ({"objective": lambda model, x, generator: x.sum()}, "the objective returned a Tensor; expected"),
+    "no generator": (
+        {"objective": lambda model, x: None},
+        r"the objective takes \(model, x\); expected objective\(model, x, generator\), as it is called",
+    ),
     "NaN": ({"data": np.full((9, 6), np.nan)}, "data: sample 0 holds NaN"),
     "objects": ({"data": np.array([["a"] * 6] * 9, dtype=object)}, "data holds object values"),
     "masks": ({"data": np.eye(6, dtype=np.uint8)}, "data holds bytes of 0 and 1 alone"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
@@ -182,10 +183,12 @@ def _no_numbers(values: Any, name: str, column: str, used: bool) -> InputError:
     numbers = import_module("pandas").to_numeric(text.astype(object), errors="coerce")
     wrong = (numbers.isna() & text.notna()).to_numpy()
     # a model that is used on a table has its columns: what it was trained without has no option
-    options = f" with --drop {column}, or keep it beside the data with --labels {column}"
+    quoted = shlex.quote(column)
+    options = f" with --drop {quoted}, or keep it beside the data with --labels {quoted}"
+    called = f"the first column, which has no name ({column!r})," if column == _NAMELESS else f"column {column!r}"
     cure = "leave it out" + ("" if used else options)
     if wrong.sum() > len(wrong) / 2 or not wrong.any():
-        return InputError(f"{name}: column {column!r} holds no numbers ({text.dtype}); {cure}")
+        return InputError(f"{name}: {called} holds no numbers ({text.dtype}); {cure}")
     row = int(wrong.argmax())
     return InputError(
         f"{name}: column {column!r} holds {shown(text.iloc[row])} in row {row} (counted from 0) and no number "

@@ -21,7 +21,7 @@ from curvae.metrics.codes import conditioned_batches, deployed, has_posterior
 from curvae.metrics.objectives import objective_values
 from curvae.metrics.result import Estimate, Evaluation, Examples
 from curvae.posteriors import Diagonal, Structure
-from curvae.posteriors.structure import check_structure
+from curvae.posteriors.own import check_structure
 
 
 @torch.no_grad()

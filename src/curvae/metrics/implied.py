@@ -20,7 +20,7 @@ from curvae.forward.statistics import unmoved
 from curvae.likelihoods import Likelihood
 from curvae.likelihoods.gaussian import or_gaussian
 from curvae.posteriors import Diagonal, Full, Normal, Structure, logdet
-from curvae.posteriors.structure import check_structure
+from curvae.posteriors.own import check_structure
 
 
 class Implied(nn.Module):

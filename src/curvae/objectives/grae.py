@@ -32,7 +32,7 @@ from curvae.objectives.orthogonality import sampled_orthogonality
 from curvae.objectives.support import check_support
 from curvae.objectives.terms import Terms
 from curvae.posteriors import Full, Structure, logdet
-from curvae.posteriors.structure import check_structure
+from curvae.posteriors.own import check_structure
 
 
 class GRAE:

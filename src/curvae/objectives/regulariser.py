@@ -18,7 +18,7 @@ from curvae.objectives.expansion import check_expansion, sampled_expansion
 from curvae.objectives.loss import check_decoder
 from curvae.objectives.support import check_support
 from curvae.posteriors import Diagonal, Full, Structure
-from curvae.posteriors.structure import check_structure
+from curvae.posteriors.own import check_structure
 
 
 @overload

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import nn
 
-from curvae._checks import positive, positive_int, shown
+from curvae._checks import positive, positive_int
 from curvae._once import without_gradient
 from curvae._precision import full_precision
 from curvae._rank import finite_or_zero
@@ -15,16 +15,6 @@ from curvae._typing import Float, Int, Tensor
 from curvae.errors import InputError
 from curvae.posteriors import logdet
 from curvae.posteriors.factor import BlockFactor, DiagonalFactor, Factor
-
-
-def check_structure(structure: object) -> None:
-    """Refuse what is no structure, such as the name or the class of one.
-
-    Raises:
-        InputError: it is none.
-    """
-    if not isinstance(structure, Structure):
-        raise InputError(f"structure is {shown(structure)}; expected one of curvae.posteriors, such as Diagonal()")
 
 
 class Structure(ABC):
@@ -40,6 +30,9 @@ class Structure(ABC):
         Full() tensor([3.])
         Diagonal() tensor([4.])
     """
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
 
     @abstractmethod
     def num_parameters(self, latents: int) -> int:

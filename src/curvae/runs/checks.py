@@ -135,7 +135,7 @@ def remarks(config: RunConfig, dataset: Dataset) -> list[str]:
         )
     standardised = is_mixed(config.likelihood) and not config.model
     if not pixels and spread.large and not standardised:
-        found.append(f"{spread.told}; {spread.cure}")
+        found.append(f"{spread.told}; {spread.cure(config)}")
     likelihood = None if config.likelihood == PYTHON else build_likelihood(bare(config.likelihood))
     # a linear decoder uses a direction where the data's variance is more than this (probabilistic PCA)
     cost = config.beta * likelihood.sigma**2 if isinstance(likelihood, Gaussian) else 0.0
@@ -158,15 +158,15 @@ def has_scaled_latents(config: RunConfig) -> bool:
     return scaled and config.encoder_weight is None and config.decoder_weight is None
 
 
-def cure(dataset: Dataset, otherwise: str = "lower --lr or raise --beta") -> str:
+def cure(dataset: Dataset, config: RunConfig, otherwise: str = "lower --lr or raise --beta") -> str:
     """What to do where training on these data diverges; ``otherwise`` if it is not their scale.
 
     Example:
-        >>> cure(Dataset("toy", torch.rand(9, 3), torch.rand(2, 3), {}))
+        >>> cure(Dataset("toy", torch.rand(9, 3), torch.rand(2, 3), {}), RunConfig(data="toy"))
         'lower --lr or raise --beta'
     """
     spread = _Spread.of(peeked(dataset))
-    return f"{spread.told}: {spread.cure}" if spread.large else otherwise
+    return f"{spread.told}: {spread.cure(config)}" if spread.large else otherwise
 
 
 @dataclass(frozen=True)
@@ -183,11 +183,10 @@ class _Spread:
     def of(cls, dataset: Dataset) -> _Spread:
         chosen = torch.arange(min(_SEEN, len(dataset.train))) * len(dataset.train) // min(_SEEN, len(dataset.train))
         x = as_float(dataset.train[chosen]).double().flatten(1)
+        counts = bool((x.isnan() | (x >= 0) & (x == x.floor())).all())
         x = x.where(~x.isnan(), x.nanmean(0).nan_to_num(0))
         high, size = float(x.max()), float(x.square().mean(0).max().sqrt())
-        return cls(
-            dataset.name, high, size, float(x.var(0, correction=0).sum()), bool(((x >= 0) & (x == x.floor())).all())
-        )
+        return cls(dataset.name, high, size, float(x.var(0, correction=0).sum()), counts)
 
     @property
     def large(self) -> bool:
@@ -199,9 +198,12 @@ class _Spread:
         """In words."""
         return f"{self.name} has features of root mean square up to {self.size:.3g}"
 
-    @property
-    def cure(self) -> str:
-        """What to do about a large scale."""
+    def cure(self, config: RunConfig) -> str:
+        """What to do about a large scale; an observation model of counts takes nothing but counts."""
+        if self.counts and bare(config.likelihood).partition(":")[0] in (*_COUNTS, PYTHON):
+            if config.model:
+                return "let the encoder take logarithms of them, log(1 + x)"
+            return "--likelihood mixed shows the networks logarithms of counts, and learns a dispersion for each column"
         logarithm = "take logarithms of counts, log(1 + x), or " if self.counts else ""
         return f"{logarithm}standardise them, for example (x - mean) / std of each"
 

@@ -135,7 +135,12 @@ def build_likelihood(text: str) -> Likelihood:
         case ["student-t", dof, scale]:
             return StudentT(_number(dof, text, "student-t:4:0.1"), _number(scale, text, "student-t:4:0.1"))
         case ["negative-binomial", dispersion]:
-            return NegativeBinomial(_number(dispersion, text, "negative-binomial:2"))
+            return NegativeBinomial(_number(dispersion, text, "negative-binomial:2 (or mixed, which learns it)"))
+        case ["negative-binomial"]:
+            raise InputError(
+                f"likelihood is {text!r}, without its dispersion; expected a number, for example negative-binomial:2, "
+                "or mixed, which learns one for each column of counts"
+            )
     raise InputError(
         f"likelihood is {text!r}; expected gaussian, gaussian:SIGMA, gaussian:learned, laplace:SCALE, "
         f"student-t:DOF:SCALE, negative-binomial:DISPERSION, {', '.join(list(plain)[2:-1])}, poisson, mixed, or "

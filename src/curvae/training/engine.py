@@ -119,7 +119,7 @@ def _module(job: Job, optimizer: torch.optim.Optimizer, average: WeightAverage |
         seed=config.seed,
         bf16=config.precision == "bf16",
         step=start,
-        cure=cure(job.dataset),
+        cure=cure(job.dataset, config),
         rate=partial(learning_rate, config),
         warming=warming if config.beta_warmup else None,
         pieces=config.accumulate,

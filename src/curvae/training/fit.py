@@ -31,6 +31,7 @@ from curvae.training.devices import is_launched
 from curvae.training.errors import Stopped
 from curvae.training.guests import check_callbacks
 from curvae.training.loop import train
+from curvae.training.trial import check_arguments
 
 # held-out values and checkpoints of a whole run, if nobody says how often
 _LOOKS = 10
@@ -218,6 +219,7 @@ def _check(model: Autoencoder, objective: Objective, steps: int | None, epochs: 
         )
     if not callable(objective):
         raise InputError(f"the objective is {shown(objective)}; expected one of curvae.objectives, such as GRAE(0.2)")
+    check_arguments(objective)
     if isinstance(objective, nn.Module) and any(True for _ in objective.parameters()):
         raise InputError(
             f"the objective, {type(objective).__name__}, has weights of its own, which no run would keep; make them "

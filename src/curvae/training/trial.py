@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from contextlib import suppress
 
 import torch
@@ -39,6 +40,29 @@ def fill_lazy(config: RunConfig, model: Autoencoder, dataset: Dataset) -> None:
         at.decode(at.encode(x))
 
 
+def check_arguments(objective: Objective) -> None:
+    """Refuse a function that cannot be called as an objective is; what has no signature is tried as it is.
+
+    Raises:
+        InputError: it takes other arguments.
+
+    Example:
+        >>> check_arguments(lambda model, x: None)
+        Traceback (most recent call last):
+        curvae.errors.InputError: the objective takes (model, x); expected objective(model, x, generator), ...
+    """
+    try:
+        taken = inspect.signature(objective)
+    except (TypeError, ValueError):
+        return
+    try:
+        taken.bind(None, None, None)
+    except TypeError as error:
+        raise InputError(
+            f"the objective takes {taken}; expected objective(model, x, generator), as it is called: {error}"
+        ) from None
+
+
 def try_out(config: RunConfig, model: Autoencoder, objective: Objective, dataset: Dataset) -> None:
     """Evaluate the objective and its gradient once, in eval mode; the model stays as it is.
 
@@ -69,7 +93,7 @@ def try_out(config: RunConfig, model: Autoencoder, objective: Objective, dataset
     if wrong and bool(x.isnan().any()):
         _check_codes(at, x)
     if wrong:
-        advice = cure(dataset, "choose a scale for the likelihood, or for the data, that is nearer to 1")
+        advice = cure(dataset, config, "choose a scale for the likelihood, or for the data, that is nearer to 1")
         own = own_beta(objective)
         beta = "" if own is None else f", beta {own:g}"
         raise InputError(
