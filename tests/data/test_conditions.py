@@ -341,3 +341,10 @@ def test_a_long_column_has_one_type(tmp_path: Path) -> None:
     row = "0," * 127  # pandas looks at 2^20 cells at a time
     (tmp_path / "x.csv").write_text(",".join(f"c{i}" for i in range(127)) + ",g\n" + f"{row}01\n" * 9000 + f"{row}x\n")
     assert set(load_whole(tmp_path / "x.csv", labels=["g"]).labels["g"][0]) == {"01"}
+
+
+def test_classes_that_were_read_with_spaces_are_found_without() -> None:
+    """As a run has them that was trained before these were taken off tables."""
+    coding = Coding((Column("sex", (" f", " m")),))
+    assert coding.parse("m, f").argmax(1).tolist() == [1, 0]
+    assert coding.code({"sex": [" m", "f"]}).argmax(1).tolist() == [1, 0]

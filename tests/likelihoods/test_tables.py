@@ -258,3 +258,18 @@ def test_scales_of_each_output_have_a_floor(seed: int) -> None:
 def test_what_cannot_be(make, message: str) -> None:
     with pytest.raises(InputError, match=message):
         make()
+
+
+def test_what_a_typical_sample_has_in_each_column() -> None:
+    """Data that only have columns a typical sample lacks have size factors; other columns have none."""
+    each = SizeFactors(Poisson(), torch.tensor([3.0, 1.0, 0.0]))
+    x = torch.tensor([[4.0, 2.0, 2.0], [1.0, 1.0, 0.0]])
+    eta = torch.zeros(2, 3)
+    assert torch.equal(each.nll(eta, x), SizeFactors(Poisson(), 4.0).nll(eta, x))
+    assert torch.equal(
+        each.parted(eta, torch.tensor([[torch.nan, torch.nan, 8.0]] * 2))[0], torch.full((2, 3), 2.0).log()
+    )
+    with pytest.raises(InputError, match=r"data have shape \(2, 3\); expected \[B, 1\], as typical"):
+        SizeFactors(Poisson(), torch.ones(1)).nll(eta, x)
+    with pytest.raises(InputError, match=r"least of typical is -1.0"):
+        SizeFactors(Poisson(), torch.tensor([3.0, -1.0]))

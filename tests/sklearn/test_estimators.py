@@ -429,3 +429,10 @@ def test_missing_counts_are_missing_from_the_total_of_a_typical_sample_too():
     assert torch.allclose(Features(table, torch.ones(4, dtype=torch.bool))._raw(x)[:, -1], expected)
     assert torch.allclose(likelihood_for(table).parted(torch.zeros(5, 4), x)[0], expected[:, None].expand(5, 4))
     assert torch.allclose(_at_one(table).nan_to_num(), (3 * row).where(~x.isnan(), 0))
+
+
+def test_samples_without_any_count_have_no_total():
+    """Empty rows of a table, all missing, do not make the typical total smaller."""
+    x = torch.tensor([[8.0, 4.0], [16.0, 8.0], [8.0, 4.0]])
+    empty = torch.cat([x, torch.full((4, 2), torch.nan)])
+    assert torch.allclose(Table(empty, "masked:poisson", "total").typical, Table(x, "masked:poisson", "total").typical)

@@ -53,7 +53,9 @@ class Column:
         if self.classes is None:
             numbers = _numbers(self.name, values)
             return torch.from_numpy((numbers - self.mean) / self.std).float()[:, None]
-        place = {name: number for number, name in enumerate(self.classes)}
+        # tables were once read with the spaces before a text, and the command line takes them off
+        numbered = list(zip(self.classes, range(len(self.classes)), strict=True))
+        place = {name.strip(): number for name, number in numbered} | dict(numbered)
         found = [place.get(text, -1) for text in _texts(values)]
         if -1 in found:
             bad = found.index(-1)

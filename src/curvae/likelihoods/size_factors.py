@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from curvae._checks import positive
+from curvae._checks import non_negative, positive
 from curvae._transforms import in_transform
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
@@ -33,7 +33,8 @@ class SizeFactors(nn.Module, Likelihood):
             there, ``[D]``, so that missing counts are missing from both totals.
 
     Raises:
-        InputError: another likelihood, a ``typical`` that is not > 0, or (when used) a size factor that is not > 0.
+        InputError: another likelihood, a ``typical`` that is not > 0, or (when used) that is of other columns, or a
+            size factor that is not > 0.
 
     Example:
         >>> from curvae.likelihoods import Poisson
@@ -57,6 +58,7 @@ class SizeFactors(nn.Module, Likelihood):
         self.likelihood = likelihood
         if isinstance(typical, Tensor) and typical.dim() == 1:
             positive("the sum of typical", float(typical.sum()))
+            non_negative("the least of typical", float(typical.min()))
             self.register_buffer("typical", typical, persistent=False)
         else:
             one: Any = typical  # a tensor of another shape is refused
@@ -97,6 +99,8 @@ class SizeFactors(nn.Module, Likelihood):
         """
         if self.typical is not None:
             check_same_shape(eta, x)
+            if isinstance(self.typical, Tensor) and x.shape[1:].numel() != len(self.typical):
+                raise InputError(f"the data have shape {tuple(x.shape)}; expected [B, {len(self.typical)}], as typical")
             # a total of zero leaves means of zero, whose logarithm would meet counts of zero
             factors = of_totals(x.flatten(1), self.typical).clamp(min=torch.finfo(eta.dtype).tiny)
             return eta + factors.to(eta.dtype).log().view(-1, *[1] * (eta.dim() - 1)), x
@@ -120,13 +124,17 @@ class SizeFactors(nn.Module, Likelihood):
         return f"SizeFactors({self.likelihood}{typical})"
 
 
-def of_totals(x: Float[Tensor, "B D"], typical: Float[Tensor, " D"] | float) -> Float[Tensor, " B"]:
+def of_totals(x: Tensor, typical: Float[Tensor, " D"] | float) -> Float[Tensor, " B"]:
     """Each sample's total in that of a typical sample; what is missing in ``x`` is left out of both.
+
+    Where a typical sample has nothing in the columns that are left, all of it is taken.
 
     Example:
         >>> of_totals(torch.tensor([[6.0, 2.0], [6.0, torch.nan]]), torch.tensor([3.0, 1.0]))
         tensor([2., 2.])
     """
     if isinstance(typical, Tensor):
-        typical = ((~x.isnan()) * typical.to(x)).sum(1).clamp(min=torch.finfo(x.dtype).tiny)
+        typical = typical.to(x.device)
+        left = (~x.isnan() * typical).sum(1)
+        typical = left.where(left > 0, typical.sum())
     return x.nansum(1) / typical

@@ -91,7 +91,7 @@ class Table:
         for _ in range(_ROUNDS if self.gaps else 1):  # columns and totals fitted in turn to what was observed
             columns = x.sum(0) / (total @ seen).clamp(min=_TINY)
             total = x.sum(1) / (seen @ columns).clamp(min=_TINY)
-        whole = total * columns.sum()
+        whole = (total * columns.sum())[seen.any(1)]  # a sample without any count has no total
         return (
             columns * (whole.median().clamp(min=1.0) / columns.sum())
             if columns.sum() > 0
