@@ -377,6 +377,31 @@ def test_a_condition_that_is_said_leaves_a_gene_of_its_name_in(curvae: Curvae, t
     assert answer.code == 0, answer.stderr
 
 
+def test_a_first_column_without_a_name_is_what_it_was_in_training(curvae: Curvae, tmp_path: Path) -> None:
+    """Whether it counts the rows is asked once: of a few rows any numbers do, and of some tables put together none."""
+    pandas = pytest.importorskip("pandas")
+    values = np.random.default_rng(0).normal(size=(40, 2))
+    repeated, counted = (
+        pandas.DataFrame(values, index, ["a", "b"]) for index in (np.arange(40) // 2, np.arange(40)[::-1])
+    )
+    for name, frame, other in (
+        ("repeated", repeated, repeated[:1]),
+        ("counted", counted, pandas.concat([counted] * 2)),
+    ):
+        for place, table in (("train", frame), ("other", other)):
+            table.to_csv(tmp_path / f"{name}-{place}.csv")
+        small = ["--latents", 2, "--steps", 2, "--batch-size", 8, "--device", "cpu"]
+        run = tmp_path / name
+        assert curvae("train", "--data", tmp_path / f"{name}-train.csv", *small, "--out", run).code == 0
+        found = [
+            curvae("encode", run, *more, "--out", tmp_path / "z.npz")
+            for more in ([], ["--data", tmp_path / f"{name}-other.csv"])
+        ]
+        assert [answer.code for answer in found] == [0, 0], found[1].stderr
+        assert "--drop" not in found[1].stderr
+        assert len(np.load(tmp_path / "z.npz")["mean"]) == len(other)
+
+
 def test_tables(curvae: Curvae, run: Path, tmp_path: Path) -> None:
     """What pandas reads again is what the arrays hold, to the last bit of their precision."""
     pandas = pytest.importorskip("pandas")

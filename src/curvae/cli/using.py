@@ -76,8 +76,7 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
         raise InputError(f"--part is {part!r}; expected {', '.join(_PARTS[:-1])} or {_PARTS[-1]}")
     config = run.config
     source = config.data if data is None else data
-    white = run.data.get("white")
-    options = reading(config, white) if data is None else reading_others(config, white, source)
+    options = reading(config, run.data) if data is None else reading_others(config, run.data, source)
     told = told_of(run, condition)
     if run.coding is not None and told is None:
         options["condition"] = run.coding

@@ -41,6 +41,7 @@ def load(
     condition: str | Sequence[str] | Coding = (),
     missing: bool = False,
     absent: bool = False,
+    known: Sequence[str] | None = None,
 ) -> Dataset:
     """Load a data set.
 
@@ -74,6 +75,8 @@ def load(
             ``.npz`` files, and of image folders the folder that each image lies in). A name may say what it is,
             ``age:number`` or ``batch:classes``; see :class:`~curvae.data.Coding`. Or the coding of data read before.
         missing: whether NaN in arrays and tables, and their empty cells, may stand for what was not observed.
+        known: of a table, ``Dataset.columns`` of other data that these are to be read like: a first column without a
+            name is a feature if it is among them. None leaves it out where it counts the rows.
 
     Returns:
         The data, with a digest of its content and a record of the split. uint8 stays uint8 and means pixels, 0 to
@@ -106,7 +109,7 @@ def load(
         kept = tuple(dict.fromkeys([*labels, *names]))
     split = Whole() if test_fraction is None else Split(split_seed, test_fraction)
     texts = condition.texts if isinstance(condition, Coding) else ()
-    wish = _Wish(split, size, cache, damaged, white, missing, absent, texts)
+    wish = _Wish(split, size, cache, damaged, white, missing, absent, texts, known)
     name, halves = _read(source, wish, (kept, tuple(drop)))
     halves = whitened(halves, white, repr(name))
     if size is not None:
@@ -152,6 +155,7 @@ class _Wish(NamedTuple):
     missing: bool = False
     absent: bool = False
     texts: tuple[str, ...] = ()
+    known: Sequence[str] | None = None
 
 
 def _reading_images(module: str, extra: str = "cli") -> Any:
@@ -213,7 +217,7 @@ def _read_path(path: Path, wish: _Wish, columns: tuple[Sequence[str], Sequence[s
     if not file.exists():
         raise InputError(f"{str(path)!r} does not exist; {EXPECTED}{meant(str(path))}")
     if file.suffix.lower() in tables.SUFFIXES:
-        return tables.load(file, wish.split, *columns, key, wish.missing, wish.absent, wish.texts)
+        return tables.load(file, wish.split, *columns, key, wish.missing, wish.absent, wish.texts, wish.known)
     if file.suffix.lower() not in arrays.SUFFIXES:
         raise InputError(f"{str(path)!r} is not a kind of file that curvae reads; {EXPECTED}")
     return arrays.load(file, wish.split, key, wish.missing)

@@ -35,6 +35,7 @@ def load(
     missing: bool = False,
     absent: bool = False,
     texts: Sequence[str] = (),
+    known: Sequence[str] | None = None,
 ) -> Halves:
     """Read a table with one sample a row; all of its columns are features but for those that are named.
 
@@ -47,6 +48,7 @@ def load(
         missing: whether empty cells and NaN may stand for what was not observed.
         absent: whether a model is used on the data, and columns that are named may be absent, as labels are there.
         texts: labels of a ``.csv`` file that are text, also where they look like numbers.
+        known: columns that a model was trained on: a first one without a name is a feature if it is among them.
 
     Returns:
         Halves of float32 ``[N, C]``.
@@ -60,12 +62,12 @@ def load(
         pass
     values, names, beside = _read(path, name, layer, texts)
     apart = path.suffix.lower() == ".h5ad"  # a variable may be called as a column of obs is
-    known = beside if apart else names
+    told = beside if apart else names
     if absent:
-        labels, drop = [one for one in labels if one in known], [one for one in drop if one in names or one in beside]
+        labels, drop = [one for one in labels if one in told], [one for one in drop if one in names or one in beside]
     _check_named(name, drop, [*names, *beside], "drop")
-    _check_named(name, labels, known, "labels or condition")
-    left_out = {*drop} if apart else {*labels, *drop, *_numbering(values, names, {*labels, *drop}, name)}
+    _check_named(name, labels, told, "labels or condition")
+    left_out = {*drop} if apart else {*labels, *drop, *_numbering(values, names, {*labels, *drop}, name, known)}
     chosen = [number for number, column in enumerate(names) if column not in left_out]
     if not chosen:
         raise InputError(f"{name} has no columns left; expected at least one that is neither a label nor dropped")
@@ -133,10 +135,12 @@ def _framed(frame: Any, name: str) -> tuple[Any, list[str], dict[str, Any]]:
     return frame, names, {}
 
 
-def _numbering(values: Any, names: list[str], named: set[str], name: str) -> list[str]:
+def _numbering(values: Any, names: list[str], named: set[str], name: str, known: Sequence[str] | None) -> list[str]:
     """A first column without a name that numbers the rows, also of a table that was shuffled or thinned out."""
     if names[:1] != [_NAMELESS] or _NAMELESS in named or not hasattr(values, "columns"):
         return []
+    if known is not None:
+        return names[: _NAMELESS not in known]
     if (kind := values.dtypes.iloc[0].kind) not in "biuf":  # refused with the other texts
         return []
     if kind in "iu" and values[_NAMELESS].is_unique:

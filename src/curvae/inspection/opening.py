@@ -128,9 +128,7 @@ def open_data(
     if _is_prior(text):
         return decoded_draws(opened.model, _draws(text, opened.model, samples, products), generator, opened.likelihood)
     run = opened.run
-    options: dict[str, Any] = (
-        {"absent": True} if run is None else reading_others(run.config, run.data.get("white"), text)
-    )
+    options: dict[str, Any] = {"absent": True} if run is None else reading_others(run.config, run.data, text)
     if run is not None and run.coding is not None:
         options["condition"] = run.coding
     found = load_whole(text, **(options | ({} if size is None else {"size": size})))

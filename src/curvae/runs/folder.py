@@ -253,9 +253,9 @@ class Folder(OneLine):
                 "Run.open(…, data=…)"
             )
         # version 0.1 knew no masks, and took the largest number of 16 bits for white
-        white, old = self.data.get("white", 65_535), "white" not in self.data
+        kept, old = {"white": 65_535, **self.data}, "white" not in self.data
         try:
-            dataset = load_data(config, white, self.coding).in_shape(tuple(self.data["shape"]))
+            dataset = load_data(config, kept, self.coding).in_shape(tuple(self.data["shape"]))
         except InputError as error:
             if config.data != self.config.data or is_name(config.data) or Path(config.data).exists():
                 raise
