@@ -222,3 +222,5 @@ def test_what_is_no_metric_has_no_cosines() -> None:
     """A posterior wider than the prior gives such matrices; their columns have no angles."""
     metrics = torch.tensor([[[-1.0, 0.5], [0.5, 1.0]], [[1.0, 5.0], [5.0, 1.0]], [[1.0, 1.0], [1.0, 1.0]]])
     torch.testing.assert_close(mean_cosine(metrics), torch.tensor([torch.nan, torch.nan, 1.0]), equal_nan=True)
+    out_of_use = torch.tensor([[[4.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, -1e-7]]])
+    torch.testing.assert_close(mean_cosine(out_of_use), torch.tensor([0.5]))

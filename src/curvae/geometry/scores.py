@@ -91,9 +91,9 @@ def hadamard_gap(metric: Float[Tensor, "B d d"]) -> Float[Tensor, " B"]:
 def mean_cosine(metric: Float[Tensor, "B d d"]) -> Float[Tensor, " B"]:
     r"""Mean $|\cos|$ of the angles between pairs of Jacobian columns, $|G_{ij}|/\sqrt{G_{ii}G_{jj}}$: 0 … 1.
 
-    0 iff the columns are orthogonal, 1 iff all are parallel. Pairs with a column that is exactly zero are left out;
-    without any pair the mean is 0. NaN where G is no metric: a number on the diagonal is negative, or a cosine beyond
-    1.
+    0 iff the columns are orthogonal, 1 iff all are parallel. Pairs with a column that is exactly zero are left out, or
+    whose square is negative by a rounding of the largest; without any pair the mean is 0. NaN where G is no metric: a
+    number on the diagonal is negative beyond that, or a cosine beyond 1.
 
     Args:
         metric: G (or M) for each sample, positive semi-definite.
@@ -106,7 +106,9 @@ def mean_cosine(metric: Float[Tensor, "B d d"]) -> Float[Tensor, " B"]:
     squares = torch.diagonal(metric, dim1=-2, dim2=-1)
     live = (squares > 0).sum(-1)
     rounding = torch.finfo(metric.dtype).eps ** 0.5
-    broken = (squares < 0).any(-1) | (sizes.detach() > 1 + rounding).any(-1).any(-1)
+    # a latent out of use, whose posterior is the prior to rounding, is below 0 as often as above
+    negative = squares < -rounding * squares.amax(-1, keepdim=True)
+    broken = negative.any(-1) | (sizes.detach() > 1 + rounding).any(-1).any(-1)
     total = sizes.sum((-2, -1)) - torch.diagonal(sizes, dim1=-2, dim2=-1).sum(-1)
     return (total / (live * (live - 1)).clamp(min=1)).masked_fill(broken, torch.nan).to(metric.dtype)
 
