@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import nn
@@ -81,7 +82,7 @@ class Table:
         said = isinstance(self.likelihood, str) and self.likelihood.startswith(MASKED)
         return said or bool(self.values.isnan().any())
 
-    @property
+    @cached_property
     def typical(self) -> Float[Tensor, " D"] | None:
         """The columns' shares of the median total, where totals are the size factors."""
         if self.size_factors != "total":
@@ -92,11 +93,8 @@ class Table:
             columns = x.sum(0) / (total @ seen).clamp(min=_TINY)
             total = x.sum(1) / (seen @ columns).clamp(min=_TINY)
         whole = (total * columns.sum())[seen.any(1)]  # a sample without any count has no total
-        return (
-            columns * (whole.median().clamp(min=1.0) / columns.sum())
-            if columns.sum() > 0
-            else columns + 1 / len(columns)
-        )
+        shares = columns / columns.sum() if columns.sum() > 0 else torch.full_like(columns, 1 / len(columns))
+        return shares * whole.median().clamp(min=1.0)
 
     def check(self) -> None:
         """Refuse size factors that do not go with the rest, and columns that are not of their kinds.
