@@ -51,7 +51,7 @@ def encode(
     positive_int("--batch-size", batch_size)
     chosen = None if structure is None else build_structure(structure)
     trained = opened.trained(device)
-    samples = using.read(opened, data, part, condition_value).first(limit)
+    samples = using.read(opened, data, part, condition_value, labelled=True).first(limit)
     latents = opened.config.latents
     written.check_amount("the codes", (len(samples.values), latents, *(latents,) * covariance), out)
     with code.errors():

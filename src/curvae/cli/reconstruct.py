@@ -36,7 +36,7 @@ def reconstruct(
     written.check_table(opened, out)
     positive_int("--batch-size", batch_size)
     trained = opened.trained(device)
-    samples = using.read(opened, data, part, condition_value).first(limit)
+    samples = using.read(opened, data, part, condition_value, labelled=True).first(limit)
     shape, count = tuple(samples.values.shape), len(samples.values)
     written.check_amount("the reconstructions", shape, out, 2 * count)
     with code.errors():

@@ -59,10 +59,11 @@ class SampleSet:
         return SampleSet(self.values[which], labels, None if self.conditions is None else self.conditions[which])
 
 
-def read(run: Run, data: str | None, part: str, condition: str | None = None) -> SampleSet:
+def read(run: Run, data: str | None, part: str, condition: str | None = None, *, labelled: bool = False) -> SampleSet:
     """The samples that a command is to use: all of ``data`` or of the run's own, or one part of them.
 
-    Their conditions are those that ``condition`` says, or the data.
+    Their conditions are those that ``condition`` says, or the data. Labels are looked for if they are to be written:
+    those of class folders are found by another walk through the images.
     """
     from curvae.data import in_order, load, load_whole
     from curvae.data.columns import check_names
@@ -104,7 +105,7 @@ def read(run: Run, data: str | None, part: str, condition: str | None = None) ->
         told = told.expand(len(values), -1)
     elif found.conditions is not None:
         told = conditions_in_order(found) if part == "all" else found.conditions[part == "test"]
-    return SampleSet(values, _of_part(beside(found, source), found, part), told)
+    return SampleSet(values, _of_part(beside(found, source), found, part) if labelled else {}, told)
 
 
 def told_of(run: Run, condition: str | None, several: bool = False) -> Tensor | None:
