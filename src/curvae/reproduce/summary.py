@@ -62,17 +62,31 @@ def stored(path: Path) -> dict[str, Any]:
     return value
 
 
-def check_folder(figure: str, out: Path) -> None:
-    """Refuse a folder of another figure, or none: its summary, maybe all that is left of the work, would be replaced.
+def check_folder(out: Path, figure: str, scale: str, changes: Mapping[str, str] | None = None) -> None:
+    """Refuse a folder whose summary, maybe all that is left of the work, would be replaced by that of something else.
+
+    Args:
+        out: the folder.
+        figure: what is to be made.
+        scale: at which scale.
+        changes: of the scale's settings, as the summary names them.
 
     Raises:
         InputError: so it is, or its summary is damaged.
     """
-    path = out / "summary.json"
+    path, asked = out / "summary.json", {"figure": figure, "scale": scale, "changes": dict(changes or {})}
     there = stored(path)
-    if path.exists() and there.get("figure") != figure:
-        whose = f"of {shown(there['figure'])}" if "figure" in there else "of no figure"
-        raise InputError(f"{path} is {whose} but this is {figure!r}; use another folder")
+    if path.exists() and (there.get("figure"), there.get("scale"), there.get("changes", {})) != tuple(asked.values()):
+        raise InputError(f"{path} is of {_about(there)} but this is {_about(asked)}; use another folder")
+
+
+def _about(summary: Mapping[str, Any]) -> str:
+    """What a summary is of."""
+    if "figure" not in summary:
+        return "no figure"
+    scale = f" at scale {shown(summary['scale'])}" if "scale" in summary else ""
+    changes = f" with {json.dumps(summary['changes'], ensure_ascii=False)}" if summary.get("changes") else ""
+    return f"{shown(summary['figure'])}{scale}{changes}"
 
 
 def text(found: Mapping[str, Any]) -> str:

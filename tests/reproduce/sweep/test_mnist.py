@@ -1,6 +1,7 @@
 """From the call to the files."""
 
 import json
+import re
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -86,11 +87,15 @@ def test_comparison_without_images_has_no_frechet_distance_and_says_why(
     assert all(one["nll"]["mean"] > 0 for one in summary["models"].values())
 
 
-def test_runs_of_other_data_are_refused(make: Make, toy: TrainingSettings) -> None:
-    make("fig2")
+def test_runs_of_other_data_are_refused(make: Make, toy: TrainingSettings, tmp_path: Path) -> None:
+    first = make("fig2", steps="1")
+    assert make("fig2", steps="1")["settings"] == first["settings"]  # the same call may come again
     np.save(toy.data, np.random.default_rng(1).random((80, 12), dtype=np.float32))
+    with pytest.raises(InputError, match="is of other data with the same name; use another folder"):
+        make("fig2", steps="1")
+    (tmp_path / "fig2" / "summary.json").unlink()
     with pytest.raises(InputError, match="was trained on data other than"):
-        make("fig2")
+        make("fig2", steps="1")
 
 
 @pytest.mark.parametrize(
@@ -98,14 +103,20 @@ def test_runs_of_other_data_are_refused(make: Make, toy: TrainingSettings) -> No
     [
         ({"figure": "approximation"}, "of 'approximation'"),  # whose rows are nowhere else
         ({"environment": {}}, "of no figure"),  # a benchmark's
+        ({"figure": "fig2", "scale": "quick", "changes": {}}, "of 'fig2' at scale 'quick'"),
+        (
+            {"figure": "fig2", "scale": "smoke", "changes": {"steps": "4"}},
+            """of 'fig2' at scale 'smoke' with {"steps": "4"}""",
+        ),
     ],
 )
-def test_results_of_another_figure_are_not_overwritten(there: dict[str, Any], whose: str, tmp_path: Path) -> None:
+def test_results_of_something_else_are_not_overwritten(there: dict[str, Any], whose: str, tmp_path: Path) -> None:
     path = tmp_path / "summary.json"
     path.write_text(json.dumps(there))
-    with pytest.raises(InputError, match=f"is {whose} but this is 'fig2'; use another folder"):
+    with pytest.raises(InputError, match=f"is {re.escape(whose)} but this is 'fig2' at scale 'smoke'; use"):
         reproduce("fig2", "smoke", tmp_path, runs=tmp_path / "runs")
     assert list(tmp_path.iterdir()) == [path]
+    assert json.loads(path.read_text()) == there
 
 
 def test_the_summary_names_the_device_that_measured(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

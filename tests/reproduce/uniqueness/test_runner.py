@@ -88,13 +88,14 @@ def test_a_table_with_a_short_or_garbled_column_is_refused(tmp_path: Path) -> No
             run(CONFIG, tmp_path, quiet=True)
 
 
-def test_another_figures_summary_is_not_overwritten(tmp_path: Path) -> None:
-    """Figures 1 and 5 share tables: only the summary tells their folders apart."""
+@pytest.mark.parametrize("there", [{"figure": "fig5", "scale": "smoke"}, {"figure": "fig1", "scale": "paper"}])
+def test_another_summary_is_not_overwritten(there: dict[str, str], tmp_path: Path) -> None:
+    """Figures 1 and 5 share tables, and tables may lie elsewhere: only the summary tells the folders apart."""
     path = tmp_path / "summary.json"
-    path.write_text(json.dumps({"figure": "fig5"}))
+    path.write_text(json.dumps(there))
     with pytest.raises(InputError, match="use another folder"):
         reproduce("fig1", "smoke", tmp_path)
-    assert json.loads(path.read_text()) == {"figure": "fig5"}
+    assert json.loads(path.read_text()) == there
     assert not (tmp_path / "tables").exists()
 
 

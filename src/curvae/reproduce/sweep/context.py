@@ -19,7 +19,7 @@ from curvae.data import Dataset, absolute, load, title
 from curvae.errors import InputError, UnsavedError
 from curvae.reproduce import SCALES
 from curvae.reproduce.drawing import save_png
-from curvae.reproduce.summary import as_json, check_folder, write_text
+from curvae.reproduce.summary import as_json, check_folder, stored, write_text
 from curvae.reproduce.sweep.launch import Cluster, Launcher, Local
 from curvae.reproduce.sweep.sweep import Keep, nothing, sweep
 from curvae.reproduce.sweep.training import AnyConfig, Configuration, overridden
@@ -135,7 +135,8 @@ class Sweep(Generic[AnyConfig]):
             changes: fields of the scale's configuration to change; they are named in the summary.
 
         Raises:
-            InputError: an unknown name, or data or a folder that cannot be used, such as that of another figure.
+            InputError: an unknown name, or data or a folder that cannot be used, such as one with the results of
+                another figure, scale, changes or data.
             TrainingError: a run diverged or was stopped; the same call goes on where it stopped.
         """
         begun = time.monotonic()
@@ -144,16 +145,18 @@ class Sweep(Generic[AnyConfig]):
         if (figure, scale) not in self.configs:
             names, scales = sorted({name for name, _ in self.configs}), ", ".join(SCALES)
             raise InputError(f"got figure {figure!r}, scale {scale!r}; expected {', '.join(names)} at {scales}")
-        check_folder(figure, out)
         changed = dict(changes or {}) | ({} if data is None else {"data": data})
         changed |= {name: absolute(text) for name, text in changed.items() if name == "data"}
-        config = overridden(self.configs[figure, scale], changed)
+        config, named = overridden(self.configs[figure, scale], changed), _named(changed)
+        check_folder(out, figure, scale, named)
         training = config.training
         launcher = Local(workers) if cluster is None else Cluster(runs / "jobs", cluster)
         dataset = load(training.data, size=training.size or None, damaged=training.damaged)
+        if stored(out / "summary.json").get("data_digest", dataset.digest) != dataset.digest:
+            raise InputError(f"{out / 'summary.json'} is of other data with the same name; use another folder")
         context = Context(runs, launcher, dataset, choose_device(training.device), console(), self.keep)
         made = self.make(figure, config, context)
-        head: dict[str, Any] = {"figure": figure, "scale": scale, "changes": _named(changed)}
+        head: dict[str, Any] = {"figure": figure, "scale": scale, "changes": named}
         head |= _provenance(made.runs, dataset, context.device)
         head |= {"seconds_of_last_call": round(time.monotonic() - begun, 1), "config": _plain(config)}
         summary = as_json({**head, **made.summary})

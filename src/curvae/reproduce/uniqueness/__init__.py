@@ -48,12 +48,12 @@ def reproduce(figure: str, scale: str, out: Path) -> None:
         out: the folder; made if it is missing.
 
     Raises:
-        InputError: an unknown figure or scale, or ``out`` holds another experiment's results or a damaged file.
+        InputError: an unknown figure or scale, or ``out`` holds results of another figure or scale, or a damaged file.
     """
     if (figure, scale) not in CONFIGS:
         raise InputError(f"got figure {figure!r}, scale {scale!r}; expected fig1, fig5, fig6 at {', '.join(SCALES)}")
     config = CONFIGS[figure, scale]
-    _check_folder(figure, out)
+    _check_folder(figure, scale, out)
     write_results(run(config, out / "tables"), out)
     if figure == "fig5":
         write_beyond(beyond.EXTENSIONS[scale], scale, out)
@@ -61,9 +61,9 @@ def reproduce(figure: str, scale: str, out: Path) -> None:
         write_freed(FREED[scale], scale, out)
 
 
-def _check_folder(figure: str, out: Path) -> None:
+def _check_folder(figure: str, scale: str, out: Path) -> None:
     """Refuse, before anything runs, a folder whose results would be lost or cannot be read."""
-    check_folder(figure, out)
+    check_folder(out, figure, scale)
     for name in ("beyond.json", "freed.json"):
         stored(out / name)
 
