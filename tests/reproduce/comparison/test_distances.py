@@ -44,6 +44,18 @@ def test_lite0_features_say_what_they_are(images: Dataset, config: Comparison) -
     assert set(about["by_number_of_images"]) == {2, 4, 8}
 
 
+def test_digits_of_another_size_have_no_digit_features(
+    images: Dataset, config: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MNIST by ``--set size=…``: the classifier is made for its own pixels."""
+    monkeypatch.setattr(efficientnet, "_PACKAGE", "not_installed_anywhere")
+    config = dataclasses.replace(config, training=dataclasses.replace(config.training, data="mnist"))
+    _, left_out = frechet_references(images, config, CPU)
+    assert left_out["frechet"] == (
+        "digit features need the labels of MNIST and its 28 x 28 pixels; these are mnist of shape (1, 16, 16)"
+    )
+
+
 def test_without_the_wheel_the_summary_says_why(
     images: Dataset, config: Comparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from curvae._typing import Float, Tensor
-from curvae.data import Batches, Dataset, as_float, mnist
+from curvae.data import Batches, Dataset, as_float, mnist, title
 from curvae.data import cache as caches
 from curvae.data.paired import values
 from curvae.errors import InputError
@@ -101,8 +101,11 @@ def frechet_references(
 
 
 def _digits(dataset: Dataset, config: Comparison, device: torch.device) -> FrechetReference:
-    if config.training.data != "mnist":
-        raise InputError("digit features need the labels of MNIST; these are other data")
+    if config.training.data != "mnist" or tuple(dataset.shape) != (1, 28, 28):
+        raise InputError(
+            f"digit features need the labels of MNIST and its 28 x 28 pixels; these are {title(config.training.data)} "
+            f"of shape {tuple(dataset.shape)}"
+        )
     labels = [torch.from_numpy(half) for half in mnist.load_labels()]
     train, test = (dataset.train[:], labels[0]), (dataset.test[:], labels[1])
     network, accuracy = train_classifier(train, test, config.classifier_steps, 0, device)
