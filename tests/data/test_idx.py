@@ -77,6 +77,15 @@ def test_folder_with_both_halves_is_the_standard_split(tmp_path: Path, write_idx
     assert data.name == tmp_path.name
 
 
+@pytest.mark.parametrize(
+    ("name", "is_idx"), [("train-images-idx3-ubyte", True), ("T10K-images.idx3-ubyte.gz", True), ("0.png", False)]
+)
+def test_a_folder_with_images_of_a_half_is_an_idx_folder(name: str, is_idx: bool, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    assert idx.is_folder(tmp_path) == is_idx
+    assert not idx.is_folder(tmp_path / name)
+
+
 def test_folder_without_a_test_half_is_split_by_the_seed(tmp_path: Path, write_idx: Any) -> None:
     images = np.arange(20 * 4, dtype=np.uint8).reshape(20, 2, 2)
     write_idx(tmp_path / "train-images-idx3-ubyte", images)

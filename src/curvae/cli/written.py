@@ -42,7 +42,7 @@ def check_out(out: Path, formats: tuple[str, ...], run: Run, data: str | None) -
         source, _ = arrays.locate(Path(os.path.expanduser(name)))  # noqa: PTH111
         if os.path.exists(source) and out.exists() and source.samefile(out):  # noqa: PTH110 - names that are too long
             raise InputError(f"--out is {out}, which holds the data; choose another")
-        is_images = os.path.isdir(source) and not idx.find(source, "train")  # noqa: PTH112 - the same
+        is_images = os.path.isdir(source) and not idx.is_folder(source)  # noqa: PTH112 - the same
         if out.suffix.lower() == ".png" and is_images and holds(source, out):
             raise InputError(f"--out is {out}, among the images of the data, {source}; choose another folder")
     check_picture(run, out)

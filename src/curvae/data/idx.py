@@ -50,6 +50,11 @@ def _named(folder: Path, stems: tuple[str, ...]) -> Path | None:
     return next((there[name] for name in names if name in there), None)
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder with IDX files, and not one of images, should it have images, too."""
+    return find(path, "train") is not None or find(path, "test") is not None
+
+
 def read(path: Path) -> UInt8[np.ndarray, "N H W"]:
     """The pixels of one IDX file of images, plain or gzipped, which its content tells and not its name.
 

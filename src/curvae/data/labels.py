@@ -57,12 +57,7 @@ def _halves(dataset: Dataset, source: str, name: str) -> tuple[Any, Any]:
     if dataset.labels is not None and name in dataset.labels:
         return dataset.labels[name]
     path = Path(source).expanduser()
-    if (
-        name == LABELS
-        and path.is_dir()
-        and not is_name(source)
-        and not (idx.find(path, "train") or idx.find(path, "test"))
-    ):
+    if name == LABELS and path.is_dir() and not is_name(source) and not idx.is_folder(path):
         if (halves := _class_folders(path, dataset)) is None:
             raise NoConditionsError(
                 f"condition is labels but the images of {str(path)!r} do not lie in a folder for each class; expected "

@@ -210,7 +210,7 @@ def _printable(name: str) -> str:
 
 def _read_path(path: Path, wish: _Wish, columns: tuple[Sequence[str], Sequence[str]]) -> Halves:
     if path.is_dir():
-        if idx.find(path, "train") or idx.find(path, "test"):
+        if idx.is_folder(path):
             return idx.load_folder(path, wish.split)
         return _reading_images("images").load_folder(path, *wish[:5])
     file, key = arrays.locate(path)
