@@ -86,6 +86,7 @@ def test_a_run_says_and_keeps_what_it_took(curvae: Curvae, table: Path, tmp_path
     assert answer.code == 0, answer.stderr
     said = " ".join(answer.stderr.split())
     assert "columns: 3 continuous (größe, visits, weight), 1 binary (sex), 1 counts (falls); 0 and 1 alone are" in said
+    assert "whole numbers from 0 on with a 0 among them are counts" in said
     gaps = int(np.isnan(np.genfromtxt(table, delimiter=",", skip_header=1)).sum())
     assert f"{gaps} of 400 values" in said
     run = Run.open(tmp_path / "a")

@@ -228,7 +228,7 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     ),
     "gz damaged": (lambda p: idx_folder(p / "d", GZ[:10] + b"\xff" * 20, suffix=".gz"), {}, "cannot be read (Error -3"),
     # NumPy
-    "npy nan": (lambda p: npy(p, with_nan(np.nan)), {}, "sample 2 holds NaN; fill it in, or train with"),
+    "npy nan": (lambda p: npy(p, with_nan(np.nan)), {}, "sample 2 holds NaN; fill it in, or train with masked: before"),
     "npy inf": (lambda p: npy(p, with_nan(-np.inf)), {}, "sample 2 holds infinity"),
     "npy beyond float32": (lambda p: npy(p, with_nan(1e300)), {}, "a value beyond float32; expected finite numbers"),
     "npy scalar": (lambda p: npy(p, np.float64(3)), {}, "holds an array of shape (); expected [N, ...]"),

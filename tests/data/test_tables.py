@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,11 @@ BAD: dict[str, tuple[str, dict[str, list[str]], str]] = {
     "a name misspelt": (TABLE, {"labels": ["knid"]}, "labels or condition names 'knid', .*; did you mean kind\\?"),
     "nothing left": (TABLE, {"drop": ["length", "width", "kind", "batch"]}, "has no columns left"),
     "a gap": ("a,b\n1,2\n3,\n5,6\n", {}, r"row 1 \(counted from 0\) has no finite number in column 'b'"),
+    "how to leave gaps out": (
+        "a,b\n1,2\n3,\n5,6\n",
+        {},
+        "--drop, or train with masked: before the observation model, as in --likelihood masked:gaussian or masked:po",
+    ),
     "too large": ("a,b\n1,2\n3,1e300\n", {}, r"row 1 \(counted from 0\) has no finite number in column 'b'"),
     "no header, twice the same": ("1,1\n3,4\n5,6\n", {}, "begins with a row of numbers"),
     "no header, with a gap": ("1,,2\n3,4,5\n5,6,7\n", {}, "begins with a row of numbers"),
@@ -161,12 +167,12 @@ def test_bad_tables_are_one_line(text: str, options: dict[str, Any], message: st
     assert "\n" not in str(caught.value)
 
 
-def _cells(path: Path, x: np.ndarray) -> Path:
+def _cells(path: Path, x: np.ndarray, genes: Sequence[str] = ("GFP", "CD4", "CD8")) -> Path:
     """Twenty cells of three genes, one of which is called as a column of obs."""
     anndata, pandas = pytest.importorskip("anndata"), pytest.importorskip("pandas")
     with pandas.option_context("future.infer_string", False):  # strings that this anndata can write
         cells = pandas.DataFrame({"GFP": np.arange(20) % 2}, index=[f"cell{i}" for i in range(20)])
-        anndata.AnnData(x, cells, pandas.DataFrame(index=["GFP", "CD4", "CD8"])).write_h5ad(path)
+        anndata.AnnData(x, cells, pandas.DataFrame(index=list(genes))).write_h5ad(path)
     return path
 
 
@@ -176,6 +182,16 @@ def test_a_gene_may_be_called_as_a_column_of_obs(tmp_path: Path) -> None:
     for options in ({"labels": ["GFP"]}, {"condition": "GFP"}):
         assert load(path, **options).columns == ("GFP", "CD4", "CD8")
     assert load(path, drop=["GFP"]).columns == ("CD4", "CD8")
+
+
+@pytest.mark.filterwarnings("ignore:Variable names are not unique")
+def test_two_genes_of_one_name_are_refused_as_columns_are(tmp_path: Path) -> None:
+    path = _cells(tmp_path / "cells.h5ad", np.arange(60.0).reshape(20, 3), ["GFP", "CD4", "CD4 "])
+    with pytest.raises(InputError, match="cells.h5ad' has two columns called 'CD4'; give them different names"):
+        load(path)
+    path = _cells(path, np.arange(60.0).reshape(20, 3), ["CD4", "GFP", "CD4"])
+    with warnings.catch_warnings(action="error"), pytest.raises(InputError, match="two columns called 'CD4'"):
+        load(path)
 
 
 @pytest.mark.parametrize("value", [1 + 1j, "a"])

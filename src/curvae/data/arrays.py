@@ -14,7 +14,7 @@ from curvae._checks import some
 from curvae.data.digits import lost_digits
 from curvae.data.notes import note
 from curvae.data.parts import TEST, TRAIN, VALIDATION, parted_keys, without_labels
-from curvae.data.reasons import check_size, reason
+from curvae.data.reasons import UNOBSERVED, check_size, reason
 from curvae.data.split import STANDARD, Halves, Split
 from curvae.errors import InputError
 from curvae.files import open_regular
@@ -202,8 +202,7 @@ def _to_data(array: object, name: str, missing: bool = False) -> Shaped[np.ndarr
     if not finite.all():
         row = int(np.argmin(finite))
         if not missing and np.isnan(values[row]).any():
-            cure = "train with --likelihood masked:gaussian (masked: before any), which leaves gaps out"
-            raise InputError(f"{name}: sample {row} holds NaN; fill it in, or {cure}")
+            raise InputError(f"{name}: sample {row} holds NaN; fill it in, or {UNOBSERVED}")
         raise InputError(f"{name}: sample {row} holds infinity or a value beyond float32; expected finite numbers")
     if array.ndim == 2 and (lost := lost_digits(array)):
         note(f"{name}: {lost}")

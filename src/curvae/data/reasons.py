@@ -5,6 +5,12 @@ from __future__ import annotations
 from curvae import memory
 from curvae.errors import InputError
 
+UNOBSERVED = (
+    "train with masked: before the observation model, as in --likelihood masked:gaussian or masked:poisson, which "
+    "leaves gaps out"
+)
+"""What to do where values are missing and cannot be filled in."""
+
 
 def reason(error: BaseException) -> str:
     """What went wrong, in at most 120 characters on one line and, for the system's errors, without the path.

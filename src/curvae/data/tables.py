@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import warnings
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
@@ -16,7 +18,7 @@ from curvae._checks import nearest, shown, some
 from curvae._extras import require
 from curvae.data.digits import lost_digits
 from curvae.data.notes import note
-from curvae.data.reasons import check_size, reason
+from curvae.data.reasons import UNOBSERVED, check_size, reason
 from curvae.data.split import Halves, Split
 from curvae.errors import InputError
 from curvae.files import open_regular
@@ -95,7 +97,9 @@ def _read(path: Path, name: str, layer: str | None, texts: Sequence[str]) -> tup
     # the type of a column is that of all of it: pandas would look at some rows at a time
     options: Any = {"low_memory": False, "dtype": dict.fromkeys(texts, str)} if suffix == ".csv" else {}
     try:
-        found = read(path, **options)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Variable names are not unique")  # what is refused needs no warning
+            found = read(path, **options)
     except Exception as error:  # these readers' errors have no common ancestor
         if isinstance(error, UnicodeDecodeError):
             raise InputError(f"{name} is not text in UTF-8 ({reason(error)}); save it in that encoding") from error
@@ -119,7 +123,9 @@ def _read(path: Path, name: str, layer: str | None, texts: Sequence[str]) -> tup
         raise InputError(f"{name} has no matrix X; name a layer, as in {path.name}:counts")
     check_size(4 * matrix.shape[0] * matrix.shape[1], f"the dense matrix of {name}")
     beside = {str(key).strip(): found.obs[key] for key in found.obs}
-    return matrix, [str(gene).strip() for gene in found.var_names], beside
+    genes = [str(gene).strip() for gene in found.var_names]
+    _check_distinct(genes, name)
+    return matrix, genes, beside
 
 
 def _framed(frame: Any, name: str) -> tuple[Any, list[str], dict[str, Any]]:
@@ -221,7 +227,7 @@ def _numbers(
         row, column = np.argwhere(bad)[0]
         gap = bool(np.isnan(table[row, column]))
         cure = "" if used else ", leave the column out with --drop"
-        cure += ", or train with --likelihood masked:gaussian (masked: before any), which leaves gaps out" * gap
+        cure += f", or {UNOBSERVED}" * gap
         raise InputError(
             f"{name}: row {row} (counted from 0) has no finite number in column {names[chosen[column]]!r}; "
             f"fill it in{cure}"
@@ -238,7 +244,7 @@ def _check_names(names: list[str], name: str) -> None:
 
 def _check_distinct(names: list[str], name: str) -> None:
     if len(set(names)) < len(names):
-        twice = next(column for column in names if names.count(column) > 1)
+        twice = Counter(names).most_common(1)[0][0]
         raise InputError(f"{name} has two columns called {twice!r}; give them different names")
 
 

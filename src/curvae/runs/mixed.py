@@ -18,7 +18,7 @@ from curvae.runs.placing import placed, start
 
 MIXED, MASKED = "mixed", "masked:"
 KINDS = ("continuous", "binary", "counts")
-RULE = "0 and 1 alone are binary, whole numbers from 0 on are counts, all else is continuous"
+RULE = "0 and 1 alone are binary, whole numbers from 0 on with a 0 among them are counts, all else is continuous"
 _FORM = "mixed, mixed:COLUMN=KIND,… or mixed:KIND:COUNT,… with the kinds continuous, binary and counts"
 # of a column's standard deviation: one that is reproduced exactly has no best noise scale
 _FLOOR = 0.01
