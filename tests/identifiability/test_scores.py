@@ -13,8 +13,8 @@ def t(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=D)
 
 
-def mixture_of(components: td.Distribution) -> td.MixtureSameFamily:
-    return td.MixtureSameFamily(td.Categorical(t(0.3, 0.7)), components)
+def mixture_of(components: td.Distribution, validate_args: bool | None = None) -> td.MixtureSameFamily:
+    return td.MixtureSameFamily(td.Categorical(t(0.3, 0.7)), components, validate_args)
 
 
 FAMILIES = {
@@ -30,11 +30,13 @@ FAMILIES = {
     "normal mixture": mixture_of(td.Normal(t(-3.0, 2.0), t(0.5, 1.5))),
     "gamma mixture": mixture_of(td.Gamma(t(3.0, 2.0), t(0.5, 4.0))),
     "uniform": td.Uniform(t(0.0), t(4.0)),
+    "uniform mixture": mixture_of(td.Uniform(t(0.0, 0.5), t(1.0, 3.0), validate_args=False), validate_args=False),
     "half-normal": td.HalfNormal(t(2.0)),
 }
 # how far out (in normal scores) a draw keeps its digits: beyond, a float near the edge of the support cannot hold them,
 # or, for the half-normal, the distribution's own cdf
-REACH = dict.fromkeys(FAMILIES, 35.0) | {"gamma": 20.0, "gamma mixture": 30.0, "uniform": 4.0, "half-normal": 4.0}
+REACH = dict.fromkeys(FAMILIES, 35.0) | {"gamma": 20.0, "gamma mixture": 30.0}
+REACH |= dict.fromkeys(("uniform", "uniform mixture", "half-normal"), 4.0)
 ORACLES = {
     "laplace": stats.laplace(0.3, 2.0),
     "exponential": stats.expon(scale=1 / 3),
@@ -122,6 +124,17 @@ def test_a_gap_between_components_gives_no_nan() -> None:
     assert torch.isfinite(z).all()
     assert torch.isfinite(slope).all()
     assert (z[0] < -49) & (z[2] > 49)
+
+
+def test_components_that_lie_apart_leave_each_other_alone() -> None:
+    mixture = mixture_of(td.Uniform(t(0.0, 2.0), t(1.0, 3.0), validate_args=False), validate_args=False)
+    z = t(0.25, 0.9, 2.1, 2.9)
+    torch.testing.assert_close(normal_score(mixture, z), td.Normal(t(0.0), t(1.0)).icdf(t(0.075, 0.27, 0.37, 0.93)))
+    torch.testing.assert_close(quantile(mixture, normal_score(mixture, z)), z)
+    # Pareto's laws and shifted ones are exponential behind a transform
+    shifted = td.TransformedDistribution(td.Exponential(t(1.0, 2.0)), [td.AffineTransform(t(0.0, 1.0), t(1.0))])
+    score = normal_score(mixture_of(shifted), t(0.5))
+    torch.testing.assert_close(score, td.Normal(t(0.0), t(1.0)).icdf(0.3 * (1 - (-t(0.5)).exp())))
 
 
 def test_float32_stays_float32_and_close() -> None:

@@ -33,6 +33,13 @@ def test_values_are_those_of_the_public_implementation(metric, expected: float) 
     assert metric.compute().item() == pytest.approx(expected, abs=1e-6)
 
 
+def test_arrays_are_taken() -> None:
+    codes, factors = fixed()
+    metric = MIG()
+    metric.update(codes.numpy(), factors.numpy())
+    assert metric.compute().item() == pytest.approx(0.23301619672015642, abs=1e-6)
+
+
 def test_concentration_is_that_of_the_public_implementation() -> None:
     importance = np.array([[0.5, 0.1, 0.0], [0.2, 0.7, 0.05], [0.0, 0.0, 0.9], [0.3, 0.2, 0.05]])
     assert concentration(importance) == pytest.approx(0.560958111921789, abs=1e-6)

@@ -7,8 +7,9 @@ from torch import nn
 from torch.func import hessian, jacrev
 
 from curvae import Autoencoder
+from curvae.curvature.second_differences import second_differences
 from curvae.errors import IndefiniteError, InputError
-from curvae.likelihoods import BernoulliLogits, Gaussian, Likelihood
+from curvae.likelihoods import Bernoulli, BernoulliLogits, Gaussian, Likelihood
 from curvae.metrics import Implied, evaluate
 from curvae.objectives import GRAE, Taylor
 from curvae.posteriors import BlockDiagonal, Diagonal, Full, Shared, Structure
@@ -67,6 +68,18 @@ def test_widths_by_second_differences_by_hand(likelihood: Likelihood) -> None:
             ends = [likelihood.nll(grae.decode((q.mean[i] + s * step)[None]), x[i : i + 1]) for s in (1, -1, 0)]
             curvature = (ends[0] + ends[1] - 2 * ends[2]) / step[c] ** 2
             torch.testing.assert_close(q.covariance()[i, c, c], 1 / (1 + curvature[0] / beta))
+
+
+def test_second_differences_see_small_probabilities() -> None:
+    """As 1 − (1 − p) they would be lost in float32, and count as exp(−100)."""
+    steep = nn.Linear(1, 1).requires_grad_(False)
+    steep.weight.fill_(25)
+    steep.bias.fill_(4)
+    z, x, likelihood = torch.zeros(1, 1).float(), torch.ones(1, 1).float(), Bernoulli()
+    sure = nn.Sequential(steep, nn.Sigmoid())
+    exact = second_differences(sure, z.double(), x.double(), likelihood, torch.ones(1, 1))
+    found = second_differences(sure.float(), z, x, likelihood, torch.ones(1, 1).float())
+    torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=0)
 
 
 def test_second_differences_of_an_affine_decoder_are_gauss_newtons() -> None:
@@ -144,6 +157,13 @@ def test_refined_means_are_the_modes(likelihood: Likelihood) -> None:
     assert mode.grad is not None
     assert mode.grad.abs().max() < 1e-5
     assert not found.requires_grad
+
+
+def test_steps_in_inference_mode() -> None:
+    implied, x = Implied(model(), 0.2, Gaussian(0.5), refine=2), torch.rand(4, 5)
+    expected = implied.posterior(x).mean
+    with torch.inference_mode():
+        torch.testing.assert_close(implied.posterior(x.clone()).mean, expected)
 
 
 def test_steps_of_latents_that_the_decoder_does_not_tell_apart() -> None:

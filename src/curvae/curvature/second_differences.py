@@ -32,7 +32,7 @@ def second_differences(
     with full_precision(z):
         here = likelihood.nll(move.eta, x)
         found = []
-        for step in steps.split(1, -1):
-            ends = [likelihood.nll(move.eta + move(way).squeeze(-1), x) - here for way in (step, -step)]
+        for step in steps.unbind(-1):
+            ends = [likelihood.nll(move.moved(way), x) - here for way in (step, -step)]
             found.append(ends[0] + ends[1])
         return torch.stack(found, -1) / widths.square()

@@ -37,6 +37,8 @@ _SHIFTS = (
 class Differences:
     r"""$g(z)$, and $g(z+v)-g(z)$ for as many steps $v$ as wanted; differentiable in all of them and in the decoder.
 
+    :meth:`moved` is $g(z+v)$ itself, which has small numbers that a difference from larger ones loses.
+
     Only forward passes are made, so the decoder may be compiled, scripted or end in kernels without forward mode. Batch
     normalisation in train mode keeps the statistics of z, through which gradients flow, and moves once, as in
     :func:`~curvae.curvature.pushforward`; a compiled or scripted decoder hides it and is refused with it, and a
@@ -90,10 +92,12 @@ class Differences:
     ) -> Float[Tensor, "m *D K"]:
         """The differences for K steps of each sample, or of ``chosen`` ones."""
         eta = self.eta if chosen is None else self.eta.index_select(0, chosen)
-        moved = [self._moved(step, chosen) - eta for step in steps.unbind(-1)]
+        moved = [self.moved(step, chosen) - eta for step in steps.unbind(-1)]
         return torch.stack(moved, -1)
 
-    def _moved(self, step: Float[Tensor, "m *L"], chosen: Int[Tensor, " m"] | None) -> Float[Tensor, "m *D"]:
+    @one_at_a_time(derivatives=False)
+    def moved(self, step: Float[Tensor, "m *L"], chosen: Int[Tensor, " m"] | None = None) -> Float[Tensor, "m *D"]:
+        """The outputs after one step of each sample, or of ``chosen`` ones."""
         if chosen is None:
             return self._decode(self.z + step)
         if self._follows_part:

@@ -7,6 +7,7 @@ the transforms of Appendix A need nothing else of a distribution.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch.distributions import (
@@ -35,6 +36,9 @@ def log_tails(distribution: Distribution, z: Float[Tensor, "*Z"]) -> tuple[Float
     ``MixtureSameFamily`` mixes the tails of its components. Any other distribution goes through its own ``cdf``: then
     a tail below about 1e-10 (a normal score beyond 6) has few digits left.
 
+    Components of a mixture may lie apart, such as uniform ones on several intervals: give mixture and components
+    ``validate_args=False``, without which PyTorch refuses to say their density.
+
     Args:
         distribution: a scalar distribution (``event_shape == ()``) whose batch shape broadcasts with ``z``.
         z: points inside the support.
@@ -57,11 +61,10 @@ def log_tails(distribution: Distribution, z: Float[Tensor, "*Z"]) -> tuple[Float
         case Laplace():
             return _laplace((z - distribution.loc) / distribution.scale)
         case Exponential():
-            t = distribution.rate * z
-            return torch.log(-torch.expm1(-t)), -t
+            return _above_zero(lambda t: (torch.log(-torch.expm1(-t)), -t), distribution.rate * z)
         case Uniform():
             width = distribution.high - distribution.low
-            return torch.log((z - distribution.low) / width), torch.log((distribution.high - z) / width)
+            return _log_share((z - distribution.low) / width), _log_share((distribution.high - z) / width)
         case Cauchy():
             t, one = (z - distribution.loc) / distribution.scale, torch.ones_like(z)
             return torch.log(torch.atan2(one, -t) / math.pi), torch.log(torch.atan2(one, t) / math.pi)
@@ -71,7 +74,8 @@ def log_tails(distribution: Distribution, z: Float[Tensor, "*Z"]) -> tuple[Float
         case Gamma():
             t = distribution.rate * z
             shape = distribution.concentration.expand_as(t)
-            return torch.log(torch.special.gammainc(shape, t)), torch.log(torch.special.gammaincc(shape, t))
+            lower, upper = torch.special.gammainc, torch.special.gammaincc
+            return _above_zero(lambda t: (torch.log(lower(shape, t)), torch.log(upper(shape, t))), t)
         case MixtureSameFamily():
             return _mixture(distribution, z)
         case TransformedDistribution() if is_monotone(distribution):
@@ -89,6 +93,19 @@ def is_monotone(distribution: TransformedDistribution) -> bool:
         (True, False)
     """
     return all(t.bijective and t.domain.event_dim == t.codomain.event_dim == 0 for t in distribution.transforms)
+
+
+def _above_zero(tails: Callable[[Tensor], tuple[Tensor, Tensor]], t: Tensor) -> tuple[Tensor, Tensor]:
+    """Tails of what is positive; another component of a mixture may ask for them below 0."""
+    outside = t <= 0
+    lower, upper = tails(torch.where(outside, 1.0, t))
+    return lower.masked_fill(outside, -torch.inf), upper.masked_fill(outside, 0.0)
+
+
+def _log_share(share: Tensor) -> Tensor:
+    """The logarithm of a share, 0 or 1 beyond these."""
+    outside = share <= 0
+    return torch.where(outside, 1.0, share).clamp(max=1.0).log().masked_fill(outside, -torch.inf)
 
 
 def _laplace(t: Tensor) -> tuple[Tensor, Tensor]:

@@ -53,16 +53,17 @@ class _OfPairs(Metric):
         self.add_state("codes", [], dist_reduce_fx="cat")
         self.add_state("factors", [], dist_reduce_fx="cat")
 
-    def update(self, codes: Tensor, factors: Tensor) -> None:
+    def update(self, codes: Tensor | np.ndarray, factors: Tensor | np.ndarray) -> None:
         """Take a batch.
 
         Args:
-            codes: ``[B, d]`` floating point, d ≥ 2.
+            codes: ``[B, d]`` floating point, d ≥ 2; arrays of NumPy, too.
             factors: ``[B, F]`` whole numbers, a factor's values in their order.
 
         Raises:
             InputError: other shapes or types, than in the batches before too, or codes that are not finite.
         """
+        codes, factors = torch.as_tensor(codes), torch.as_tensor(factors)
         two = codes.ndim == factors.ndim == 2
         if not two or len(codes) != len(factors) or codes.shape[1] < 2 or factors.shape[1] < 1:
             raise InputError(

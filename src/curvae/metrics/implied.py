@@ -100,6 +100,7 @@ class Implied(nn.Module):
             logdet.check_definite(self.structure.seen(curvature), self.beta)
         return Normal(h, self.structure.optimal(curvature, self.beta))
 
+    @torch.inference_mode(False)
     def _refined(
         self, decode: Callable[[Tensor], Tensor], z: Float[Tensor, "B *L"], x: Float[Tensor, "B *D"]
     ) -> Float[Tensor, "B *L"]:
@@ -108,6 +109,7 @@ class Implied(nn.Module):
         def negative_log_density(z: Float[Tensor, "B *L"]) -> Float[Tensor, " B"]:
             return self.likelihood.nll(decode(z), x) / self.beta + 0.5 * z.flatten(1).square().sum(1)
 
+        z, x = z.clone(), x.clone()  # made in inference mode they would stay of it
         with torch.enable_grad():
             start = z.clone().requires_grad_()
             before = negative_log_density(start)
