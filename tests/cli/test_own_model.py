@@ -1,7 +1,9 @@
 """A model of one's own on the command line: trained like curvae's, and no code is run because a file names it."""
 
 import json
+import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ from curvae.errors import InputError
 from curvae.runs import Run, RunConfig, load_model
 from curvae.runs.builder import find_builder
 from curvae.training import train
+from curvae.training.noise import step_generator
 
 Curvae = Callable[..., Any]
 SMALL = ("--batch-size", "8", "--checkpoint-every", "2", "--log-every", "1", "--lr", "0.01")
@@ -239,6 +242,37 @@ def renamed(out: Path, name: str) -> None:
             document = json.loads(path.read_text())
             document["config"]["model"] = name.format(out=out)
             path.write_text(json.dumps(document))
+
+
+def test_lines_that_say_what_to_type_ask_for_the_function(trained: Path, curvae: Curvae, tmp_path: Path) -> None:
+    """The function of the folder is not in them; of a run of `curvae.fit` no command can go on."""
+    out, page = Path(shutil.copytree(trained, tmp_path / "run")), tmp_path / "page.html"
+    assert curvae("report", out, "--trust", "--out", page).code == 0
+    assert f"curvae evaluate {out} --model FILE.py:FUNCTION" in page.read_text()
+    (out / "model.json").unlink()
+    sample = ("sample", out, "-n", "2", "--out", tmp_path / "s.npy")
+    again = f"curvae train --resume --out {out} --model FILE.py:FUNCTION"
+    assert curvae(*sample).stderr == f"error: {out} is not finished; continue with: {again}\n"
+    assert curvae("report", out, "--trust", "--out", page).code == 0
+    assert again in page.read_text()
+    renamed(out, "python")
+    assert "continue with: curvae.fit(…, out='" in curvae(*sample).stderr
+
+
+def test_a_stopped_run_says_how_it_goes_on(
+    curvae: Curvae, vectors: Path, same: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupting(*where: Any) -> torch.Generator:
+        if where[1] == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step_generator(*where)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("curvae.training.module.step_generator", interrupting)
+        answer = curvae("train", "--model", same, "--data", vectors, "--out", tmp_path / "run", "--steps", 6, *SMALL)
+    again = ["train", "--resume", "--out", str(tmp_path / "run"), "--model", same]
+    assert answer.stderr.endswith(f"continue with: curvae {' '.join(again)}\n")
+    assert curvae(*again).code == 0
 
 
 @pytest.mark.cases(1)

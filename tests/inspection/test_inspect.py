@@ -20,6 +20,7 @@ from curvae.inspection import opening
 from curvae.inspection.budget import Budget
 from curvae.inspection.measure import draw, measure, spectra
 from curvae.inspection.noise import summarise
+from curvae.inspection.page import figures
 from curvae.inspection.subject import subject_of
 from curvae.likelihoods import Bernoulli, BernoulliLogits, Gaussian
 from curvae.metrics import Implied
@@ -305,7 +306,18 @@ def test_a_deterministic_model_without_beta_says_what_it_can(float64):
     assert kept["beta_hat"] is None
     assert kept["log_det"] is None
     assert kept["trace"] > 0
-    assert any(advice["what"] == "give beta" for advice in kept["advice"])
+    (missing,) = [advice["reason"] for advice in kept["advice"] if advice["what"] == "give beta"]
+    assert missing == "there is no posterior to read β from; what needs β is left out"
+    assert [title for title, _ in figures(found)[2:]] == []
+
+
+def test_a_posterior_as_wide_as_the_prior_is_not_said_to_be_missing(float64):
+    model = adapters.callables(lambda x: (x, torch.ones_like(x)), torch.nn.Linear(D, D))
+    found = curvae.inspect(model, torch.randn(N, D))
+    assert found.beta is found.beta_hat is None
+    (missing,) = [advice.reason for advice in found.advice if advice.what == "give beta"]
+    assert missing.startswith("no β can be read off this posterior")
+    assert [title for title, _ in figures(found)[2:]] == ["Variance by latent: shipped (blue points)"]
 
 
 def test_one_sample_has_no_standard_error(float64):

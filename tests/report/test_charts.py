@@ -2,13 +2,16 @@
 
 import base64
 import io
+import itertools
 import math
 
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
+from curvae.report import charts
 from curvae.report.charts import Axis, Line, chart, common_axis, smoothed
 
 
@@ -48,3 +51,18 @@ def test_a_chart_shows_its_line_on_a_clear_ground_and_leaves_no_trace() -> None:
     assert red.sum() > 300
     assert image[0, 0, 3] == 0
     assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize(("low", "high"), [(-2.0, 0.0), (-1.0, 1.0), (0.0, 20_000.0), (1.118, 1.222), (-0.04, -0.01)])
+def test_labels_below_a_chart_stand_apart(low: float, high: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Figure] = []
+    monkeypatch.setattr(charts, "Figure", lambda **style: made.append(Figure(**style)) or made[-1])
+    x = np.array([low, high])
+    chart([Line("#ff0000", x, np.array([50.0, 500_000.0]))], "a line", Axis("x"), common_axis([1e5 * x**2 + 1], "y"))
+    (axes,) = made[0].axes
+    texts = [label for label in axes.get_xticklabels() if label.get_text()]
+    left, right = axes.get_xlim()
+    inside = [t.get_window_extent() for t in texts if left <= t.get_position()[0] <= right]
+    assert len(inside) > 2
+    height = inside[0].height
+    assert all(b.x0 - a.x1 > height / 2 for a, b in itertools.pairwise(inside))

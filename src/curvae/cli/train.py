@@ -16,7 +16,7 @@ from curvae.cli.own import Code
 from curvae.cli.pairs import pairs
 from curvae.cli.places import check_folder, path
 from curvae.cli.settings_file import read_settings, write_settings
-from curvae.terminal import console, quoted
+from curvae.terminal import console
 
 _MODEL = "Your own model: a function build(shape, …) that returns an Autoencoder; its file is run."
 _OUT = "Run folder: a new one, or with --resume the one to continue."
@@ -247,6 +247,7 @@ def _wanted(given: dict[str, Any], out: Path | None, config: Path | None, resume
 def _train(wanted: _Wanted, resume: bool, as_json: bool) -> None:
     from curvae.errors import InputError
     from curvae.runs import Run, RunConfig
+    from curvae.runs.commands import resume_command
     from curvae.training import TrainingError
     from curvae.training import train as run_training
     from curvae.training.devices import follows
@@ -286,8 +287,9 @@ def _train(wanted: _Wanted, resume: bool, as_json: bool) -> None:
         summary = {"run": str(out), "step": outcome.step, "finished": outcome.finished, "last": last}
         typer.echo(json.dumps(summary))
     if not outcome.finished:
+        again = resume_command(out, outcome.run.config, model=outcome.run.config.model)
         what = f"stopped by {outcome.stopped_by} after step {outcome.step} of {outcome.run.config.steps}"
-        typer.echo(f"{what}; continue with: curvae train --resume --out {quoted(out)}", err=True)
+        typer.echo(f"{what}; continue with: {again}", err=True)
         raise typer.Exit(1)
     already = outcome.done_before == outcome.step
     early = f" of {outcome.run.config.steps}, stopped early" if outcome.stopped_early else ""

@@ -61,9 +61,13 @@ def advise(
             )
         )
     if beta is None:
-        found.append(
-            Advice("give beta", None, "there is no posterior to read β from: what needs β is left out; pass beta=…")
+        why = (
+            "there is no posterior to read β from"
+            if variance is None
+            else "no β can be read off this posterior: it is nowhere narrower than the prior, or only where the "
+            "decoder does not react"
         )
+        found.append(Advice("give beta", None, f"{why}; what needs β is left out"))
     return tuple(found)
 
 

@@ -16,6 +16,7 @@ from curvae.report.charts import Axis, Line, chart, common_axis
 from curvae.report.pictures import Picture
 
 _SHIPPED, _IMPLIED = "#4477aa", "#ee6677"
+_DRAWN = {"shipped": "shipped (blue points)", "implied": "implied (red line)"}
 
 
 def write_page(found: Inspection, name: str, out: Path) -> None:
@@ -123,8 +124,9 @@ def figures(found: Inspection) -> list[tuple[str, Picture]]:
         ("band of spatial frequency, low to high", found.per_frequency),
     ):
         picture = _variances(groups, title)
+        drawn = [what for name, what in _DRAWN.items() if any(getattr(group, name) is not None for group in groups)]
         if picture is not None:
-            made.append((f"Variance by {title}: shipped (blue points) and implied (red line)", picture))
+            made.append((f"Variance by {title}: {' and '.join(drawn)}", picture))
     return made
 
 

@@ -73,8 +73,8 @@ def _dress(axes: Axes, x: Axis, y: Axis) -> None:
     axes.set_ylabel(y.label, color=INK, fontsize=8)
     if x.names:
         axes.set_xticks(range(1, len(x.names) + 1), x.names, rotation=45, ha="right", rotation_mode="anchor")
-    elif x.whole:
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    else:  # the library's own choice lets labels such as −1.75 touch
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=x.whole, steps=[1, 2, 2.5, 5, 10]))
     if x.limits is not None:
         axes.set_xlim(*x.limits)
     if y.log:

@@ -18,8 +18,9 @@ from curvae.report.pictures import colour_scale
 from curvae.report.results import is_result, open_results
 from curvae.report.sections import look
 from curvae.report.subjects import Latest, ShownRun, finished_model, group_by_data, open_subjects
-from curvae.report.tables import evaluate_command, measure_rows, objective_rows, resume_command, setting_rows
+from curvae.report.tables import measure_rows, objective_rows, setting_rows
 from curvae.runs import Run
+from curvae.runs.commands import evaluate_command, resume_command
 
 
 def write_report(
@@ -105,8 +106,12 @@ def _context(subjects: list[ShownRun]) -> dict[str, Any]:
         "deterministic": [subject for subject, evaluation in measured if not evaluation.own_posterior],
         "objectives": objective_rows(numbers) if numbers else [],
         "measures": measure_rows(numbers) if numbers else [],
-        "commands": [(subject, evaluate_command(subject.run)) for subject in missing],
+        "commands": [(subject, evaluate_command(subject.run.path, subject.run.config)) for subject in missing],
         "looks": [shown for group in groups if (shown := look(group, len(subjects))) is not None],
         "scale": colour_scale(),
-        "unfinished": [(subject, resume_command(subject.run)) for subject in subjects if not subject.run.finished],
+        "unfinished": [
+            (subject, resume_command(subject.run.path, subject.run.config))
+            for subject in subjects
+            if not subject.run.finished
+        ],
     }

@@ -10,7 +10,6 @@ from curvae.metrics import Estimate, Evaluation
 from curvae.report.subjects import ShownRun
 from curvae.runs import Run, RunConfig
 from curvae.runs.fields import PYTHON
-from curvae.terminal import quoted
 
 Evaluated = tuple[RunConfig, Evaluation]
 """A run's configuration with what ``curvae evaluate`` found."""
@@ -93,18 +92,6 @@ def measure_rows(measured: Sequence[Evaluated]) -> list[Row]:
     found = [Row(label, tuple(plus_minus(cell(e)) for e in evaluations), note) for label, note, cell in rows]
     note = "of the entries of Σ⁻¹ and I + M/β, from −1 to 1"
     return [*found, Row("correlation off the diagonal", tuple(map(_correlation, evaluations)), note)]
-
-
-def evaluate_command(run: Run) -> str:
-    """What to type to have a run's objectives measured."""
-    return "run.evaluate()" if run.config.model == PYTHON else f"curvae evaluate {quoted(run.path)}"
-
-
-def resume_command(run: Run) -> str:
-    """What to type to go on with a run's training."""
-    if run.config.model == PYTHON:
-        return f"curvae.fit(…, out={str(run.path)!r}, resume=True)"
-    return f"curvae train --resume --out {quoted(run.path)}"
 
 
 def objective_name(config: RunConfig) -> str:

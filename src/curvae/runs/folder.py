@@ -19,6 +19,7 @@ from curvae.metrics import Evaluation
 from curvae.objectives import Terms
 from curvae.posteriors import Structure
 from curvae.runs.builder import source_digest
+from curvae.runs.commands import resume_command
 from curvae.runs.config import RunConfig
 from curvae.runs.described import unnamed
 from curvae.runs.documents import read_document, write_document
@@ -32,7 +33,6 @@ from curvae.runs.provenance import environment
 from curvae.runs.schema import amount, anything, count, digest, listing, mapping, number, optional, record, text
 from curvae.runs.source import load_data
 from curvae.runs.taking import check_free, clear
-from curvae.terminal import quoted
 
 _FORMAT = "curvae-run"
 _COLUMN = record({"name": text, "classes": optional(listing(text)), "mean": number, "std": number})
@@ -199,8 +199,8 @@ class Folder(OneLine):
                 handed over.
         """
         if not self.finished:
-            resume = f"curvae train --resume --out {quoted(self.path)}"
-            raise InputError(f"{self.path} is not finished; continue with: {resume}")
+            again = resume_command(self.path, self.config)
+            raise InputError(f"{self.path} is not finished; continue with: {again}")
         # steps too: a model of fewer is not yet that of a run that was lengthened
         elsewhere, exported = {"data", "device", "devices", "logger", "model"}, model_document(self.path)[0]
         other = sorted(set(self.config.differences(exported)) - elsewhere)
@@ -259,7 +259,7 @@ class Folder(OneLine):
         except InputError as error:
             if config.data != self.config.data or is_name(config.data) or Path(config.data).exists():
                 raise
-            again = f"curvae train --resume --out {quoted(self.path)} --data PLACE"
+            again = resume_command(self.path, self.config, data="PLACE")
             raise InputError(f"{error}; if they were moved, say where they are with: {again}") from error
         return self._same(dataset, config.data, old)
 

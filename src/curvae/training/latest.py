@@ -5,10 +5,10 @@ from __future__ import annotations
 from curvae.autoencoder import Autoencoder
 from curvae.errors import InputError
 from curvae.runs import Run
+from curvae.runs.commands import resume_command
 from curvae.runs.export import check_tensors
 from curvae.runs.own import Build
 from curvae.runs.own_run import rebuilt
-from curvae.terminal import quoted
 from curvae.training.resume import last_checkpoint
 
 
@@ -22,7 +22,7 @@ def latest_model(run: Run, model: Build | None = None) -> tuple[Autoencoder, int
     """
     checkpoint = last_checkpoint(run, run.config)
     if checkpoint is None:
-        again = f"curvae train --resume --out {quoted(run.path)}"
+        again = resume_command(run.path, run.config)
         raise InputError(
             f"{run.path} is not finished and has no checkpoint yet; wait for it, or continue with: {again}"
         )
