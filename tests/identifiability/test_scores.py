@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ from scipy import special, stats
 from torch import distributions as td
 
 from curvae.identifiability.scores import has_quantiles, normal_score, quantile
+from curvae.identifiability.tails import log_tails
 
 D = torch.float64
 
@@ -135,6 +138,39 @@ def test_components_that_lie_apart_leave_each_other_alone() -> None:
     shifted = td.TransformedDistribution(td.Exponential(t(1.0, 2.0)), [td.AffineTransform(t(0.0, 1.0), t(1.0))])
     score = normal_score(mixture_of(shifted), t(0.5))
     torch.testing.assert_close(score, td.Normal(t(0.0), t(1.0)).icdf(0.3 * (1 - (-t(0.5)).exp())))
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        td.LogNormal(t(0.0), t(1.0), validate_args=False),
+        td.Pareto(t(1.0), t(2.0), validate_args=False),
+        td.Kumaraswamy(t(2.0), t(3.0), validate_args=False),
+        td.HalfNormal(t(1.0), validate_args=False),
+    ],
+    ids=lambda law: type(law).__name__,
+)
+def test_behind_a_transform_components_lie_apart_too(law: td.Distribution) -> None:
+    """Beside one that has its mass below 0, and one that has it where the law has ended or not begun."""
+    apart = td.AffineTransform(t(0.0, -1.0, 20.0), t(1.0, -1.0, 1.0))
+    shifted = td.TransformedDistribution(law.expand((3,)), [apart], validate_args=False)
+    mixture = td.MixtureSameFamily(td.Categorical(t(0.2, 0.5, 0.3)), shifted, validate_args=False)
+    z = t(-1.75, 1.75, 0.75, 21.5).requires_grad_()
+    lower, upper = log_tails(mixture, z)
+
+    def share(at: torch.Tensor) -> torch.Tensor:
+        bounds = (1.0 if isinstance(law, td.Pareto) else 0.0), (1.0 if isinstance(law, td.Kumaraswamy) else math.inf)
+        inside = (at > bounds[0]) & (at < bounds[1])
+        return torch.where(
+            inside, law.cdf(torch.where(inside, at, 1.5 if bounds[1] > 1 else 0.5)), (at >= bounds[1]) * 1.0
+        )
+
+    points = z.detach()
+    expected = 0.2 * share(points) + 0.5 * (1 - share(-1 - points)) + 0.3 * share(points - 20)
+    torch.testing.assert_close(lower.exp(), expected)
+    torch.testing.assert_close(upper.exp(), 1 - expected)
+    (slope,) = torch.autograd.grad(lower.sum() + upper.sum(), z)
+    assert slope.isfinite().all()
 
 
 def test_float32_stays_float32_and_close() -> None:

@@ -16,7 +16,7 @@ from torch.func import jacrev, vmap
 import curvae
 from curvae import Autoencoder, adapters, inspection
 from curvae.errors import InputError
-from curvae.inspection import opening
+from curvae.inspection import opening, page
 from curvae.inspection.budget import Budget
 from curvae.inspection.measure import draw, measure, spectra
 from curvae.inspection.noise import summarise
@@ -25,6 +25,7 @@ from curvae.inspection.subject import subject_of
 from curvae.likelihoods import Bernoulli, BernoulliLogits, Gaussian
 from curvae.metrics import Implied
 from curvae.posteriors import Diagonal, Full
+from curvae.report.charts import chart
 
 D, LATENTS, N = 7, 3, 6
 STRUCTURES = [Diagonal(), Full()]
@@ -311,13 +312,16 @@ def test_a_deterministic_model_without_beta_says_what_it_can(float64):
     assert [title for title, _ in figures(found)[2:]] == []
 
 
-def test_a_posterior_as_wide_as_the_prior_is_not_said_to_be_missing(float64):
+def test_a_posterior_as_wide_as_the_prior_is_not_said_to_be_missing(float64, monkeypatch):
     model = adapters.callables(lambda x: (x, torch.ones_like(x)), torch.nn.Linear(D, D))
     found = curvae.inspect(model, torch.randn(N, D))
     assert found.beta is found.beta_hat is None
     (missing,) = [advice.reason for advice in found.advice if advice.what == "give beta"]
     assert missing.startswith("no β can be read off this posterior")
+    labels: list[str] = []
+    monkeypatch.setattr(page, "chart", lambda *drawn: labels.append(drawn[2].label) or chart(*drawn))
     assert [title for title, _ in figures(found)[2:]] == ["Variance by latent: shipped (blue points)"]
+    assert labels[-1] == "latent"
 
 
 def test_one_sample_has_no_standard_error(float64):

@@ -1,5 +1,6 @@
 """Scores against values of google-research/disentanglement_lib on fixed arrays, and against what they must be."""
 
+import warnings
 from fractions import Fraction
 from itertools import product
 
@@ -36,8 +37,19 @@ def test_values_are_those_of_the_public_implementation(metric, expected: float) 
 def test_arrays_are_taken() -> None:
     codes, factors = fixed()
     metric = MIG()
-    metric.update(codes.numpy(), factors.numpy())
+    metric.update(codes.numpy()[:150], factors.numpy()[:150])
+    reversed_, swapped = codes.numpy()[:149:-1], factors.numpy()[:149:-1].astype(">i4")
+    swapped.setflags(write=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        metric.update(reversed_, swapped)
     assert metric.compute().item() == pytest.approx(0.23301619672015642, abs=1e-6)
+
+
+def test_text_is_refused() -> None:
+    codes, factors = fixed()
+    with pytest.raises(InputError, match="factors are <U21; expected floats as codes and whole numbers as factors"):
+        MIG().update(codes.numpy(), factors.numpy().astype(str))
 
 
 def test_concentration_is_that_of_the_public_implementation() -> None:

@@ -66,3 +66,14 @@ def test_labels_below_a_chart_stand_apart(low: float, high: float, monkeypatch: 
     assert len(inside) > 2
     height = inside[0].height
     assert all(b.x0 - a.x1 > height / 2 for a, b in itertools.pairwise(inside))
+
+
+@pytest.mark.parametrize("only", [0.0, 3.0, 20_000.0])
+def test_one_whole_number_is_marked_as_it_is(only: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one latent or step; fractions of it say nothing."""
+    made: list[Figure] = []
+    monkeypatch.setattr(charts, "Figure", lambda **style: made.append(Figure(**style)) or made[-1])
+    chart([Line("#ff0000", np.array([only]), np.array([1.0]))], "a point", Axis("x", whole=True), Axis("y"))
+    marked = made[0].axes[0].get_xticks()
+    assert only in marked
+    assert np.array_equal(marked, np.round(marked))

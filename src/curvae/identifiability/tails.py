@@ -7,7 +7,7 @@ the transforms of Appendix A need nothing else of a distribution.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch.distributions import (
@@ -19,6 +19,7 @@ from torch.distributions import (
     Laplace,
     MixtureSameFamily,
     Normal,
+    Transform,
     TransformedDistribution,
     Uniform,
 )
@@ -79,10 +80,13 @@ def log_tails(distribution: Distribution, z: Float[Tensor, "*Z"]) -> tuple[Float
         case MixtureSameFamily():
             return _mixture(distribution, z)
         case TransformedDistribution() if is_monotone(distribution):
-            return _transformed(distribution, z)
+            return _transformed(distribution.base_dist, distribution.transforms, z)
         case _:
-            cdf = distribution.cdf(z)
-            return torch.log(cdf), torch.log1p(-cdf)
+            share = distribution.cdf(z)
+            sure = share >= 1
+            return _log_share(share), torch.log1p(-share.clamp(min=0).masked_fill(sure, 0)).masked_fill(
+                sure, -torch.inf
+            )
 
 
 def is_monotone(distribution: TransformedDistribution) -> bool:
@@ -121,10 +125,16 @@ def _mixture(distribution: MixtureSameFamily, z: Tensor) -> tuple[Tensor, Tensor
     return torch.logsumexp(weights + lower, dim=-1), torch.logsumexp(weights + upper, dim=-1)
 
 
-def _transformed(distribution: TransformedDistribution, z: Tensor) -> tuple[Tensor, Tensor]:
-    increasing = torch.ones((), dtype=torch.bool, device=z.device)
-    for transform in reversed(distribution.transforms):
-        increasing = increasing == (torch.as_tensor(transform.sign, device=z.device) > 0)
-        z = transform.inv(z)
-    lower, upper = log_tails(distribution.base_dist, z)
-    return torch.where(increasing, lower, upper), torch.where(increasing, upper, lower)
+def _transformed(base: Distribution, transforms: Sequence[Transform], z: Tensor) -> tuple[Tensor, Tensor]:
+    """Tails of a base behind transforms; z may lie where the last of these does not reach."""
+    if not transforms:
+        return log_tails(base, z)
+    *others, last = transforms
+    below = z <= getattr(last.codomain, "lower_bound", -torch.inf)
+    above = z >= getattr(last.codomain, "upper_bound", torch.inf)
+    inside = torch.where(below | above, last(torch.ones_like(z)), z)
+    lower, upper = _transformed(base, others, last.inv(inside))
+    increasing = torch.as_tensor(last.sign, device=z.device) > 0
+    lower, upper = torch.where(increasing, lower, upper), torch.where(increasing, upper, lower)
+    lower, upper = lower.masked_fill(below, -torch.inf), upper.masked_fill(above, -torch.inf)
+    return lower.masked_fill(above, 0.0), upper.masked_fill(below, 0.0)

@@ -158,10 +158,11 @@ def _variances(groups: Sequence[Group], title: str) -> Picture | None:
     shipped = np.array([np.nan if group.shipped is None else group.shipped for group in groups])
     if not np.isfinite(implied).any() and not np.isfinite(shipped).any():
         return None
-    order = np.argsort(implied) if title == "latent" else np.arange(len(groups))
+    sort = title == "latent" and bool(np.isfinite(implied).any())
+    order = np.argsort(implied) if sort else np.arange(len(groups))
     x = np.arange(len(groups), dtype=float)
     lines = [Line(_IMPLIED, x, implied[order]), Line(_SHIPPED, x, shipped[order], width=0.0)]
-    label = "latent, by implied variance" if title == "latent" else title
+    label = "latent, by implied variance" if sort else title
     return chart(lines, f"variances by {title}", Axis(label, whole=True), common_axis([implied, shipped], "variance"))
 
 

@@ -63,7 +63,7 @@ class _OfPairs(Metric):
         Raises:
             InputError: other shapes or types, than in the batches before too, or codes that are not finite.
         """
-        codes, factors = torch.as_tensor(codes), torch.as_tensor(factors)
+        codes, factors = _tensor("codes", codes), _tensor("factors", factors)
         two = codes.ndim == factors.ndim == 2
         if not two or len(codes) != len(factors) or codes.shape[1] < 2 or factors.shape[1] < 1:
             raise InputError(
@@ -89,6 +89,16 @@ class _OfPairs(Metric):
         if constant:
             raise InputError(f"factor {constant[0]} has one value in all {len(factors)} samples; expected at least two")
         return codes, factors
+
+
+def _tensor(name: str, values: Tensor | np.ndarray) -> Tensor:
+    """A copy of an array, as PyTorch takes none that is reversed, or read-only, or of another order of bytes."""
+    if isinstance(values, Tensor):
+        return values
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{name} are {array.dtype}; expected floats as codes and whole numbers as factors")
+    return torch.from_numpy(np.array(array, np.float64 if array.dtype.kind == "f" else np.int64, order="C"))
 
 
 class MIG(_OfPairs):

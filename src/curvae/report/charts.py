@@ -74,7 +74,8 @@ def _dress(axes: Axes, x: Axis, y: Axis) -> None:
     if x.names:
         axes.set_xticks(range(1, len(x.names) + 1), x.names, rotation=45, ha="right", rotation_mode="anchor")
     else:  # the library's own choice lets labels such as −1.75 touch
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=x.whole, steps=[1, 2, 2.5, 5, 10]))
+        least = 1 if x.whole else 2  # of one step or latent there is one whole number to mark
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=x.whole, steps=[1, 2, 2.5, 5, 10], min_n_ticks=least))
     if x.limits is not None:
         axes.set_xlim(*x.limits)
     if y.log:
