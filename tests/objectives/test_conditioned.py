@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -302,6 +303,14 @@ def test_metrics_put_an_implied_model_into_eval_mode(seed: int) -> None:
     unit_divergence(Implied(model.given(c), BETA), x)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert model.training
+
+
+def test_metrics_take_conditions_as_any_array() -> None:
+    model, (x, c) = _model(), _batch()
+    for beside in (c.flip(0).numpy()[::-1], c.numpy().astype(">f8"), c.tolist()):
+        torch.testing.assert_close(codes(model, iter([(x, beside)])), model.encode(x, c).detach())
+    with pytest.raises(InputError, match="the condition holds <U1 values; expected real numbers"):
+        codes(model, iter([(x, np.array(["a"] * BATCH))]))
 
 
 def test_metrics_refuse_missing_conditions() -> None:

@@ -10,7 +10,7 @@ from jaxtyping import Shaped
 
 from curvae._checks import some
 from curvae._typing import Float, Tensor
-from curvae.data.pixels import as_float
+from curvae.data.pixels import as_float, of_array
 from curvae.errors import InputError
 
 _EXPECTED = "expected real numbers in a NumPy array, a tensor, nested lists or a data frame"
@@ -114,6 +114,11 @@ def as_array(x: Any, name: str = "x") -> Shaped[np.ndarray, "..."]:
         hint = "; choose the columns that are numbers" if array.dtype.kind == "O" and hasattr(x, "columns") else ""
         raise InputError(f"{name} holds {what}; {_EXPECTED}{hint}")
     return array
+
+
+def as_tensor(x: Any, name: str) -> Shaped[Tensor, "..."]:
+    """A tensor as it is, and what :func:`as_array` reads as a tensor of its own type."""
+    return x if isinstance(x, Tensor) else of_array(as_array(x, name))
 
 
 def plain(x: Any) -> Shaped[np.ndarray, "..."]:

@@ -30,7 +30,7 @@ def as_float(batch: Shaped[Tensor, "*D"] | Shaped[np.ndarray, "*D"]) -> Float[Te
         >>> as_float(torch.tensor([0, 51, 255], dtype=torch.uint8))
         tensor([0.0000, 0.2000, 1.0000])
     """
-    values = batch if isinstance(batch, Tensor) else _of_array(batch)
+    values = batch if isinstance(batch, Tensor) else of_array(batch)
     if values.is_floating_point():
         return values
     if values.dtype != torch.uint8:
@@ -75,7 +75,7 @@ def as_bytes(images: Shaped[Tensor, "*D"] | Shaped[np.ndarray, "*D"]) -> UInt8[T
         >>> as_bytes(torch.tensor([0.0, 0.2, 0.201, 1.0])).tolist()
         [0, 51, 51, 255]
     """
-    values = images if isinstance(images, Tensor) else _of_array(images)
+    values = images if isinstance(images, Tensor) else of_array(images)
     if values.dtype == torch.uint8:
         return values
     # half precision does not hold every byte
@@ -143,6 +143,10 @@ def _beyond_one(half: Shaped[np.ndarray, "N *D"]) -> bool:
     return any(bool((half[start : start + 256] > 1).any()) for start in range(0, len(half), 256))
 
 
-def _of_array(values: Shaped[np.ndarray, "*D"]) -> Shaped[Tensor, "*D"]:
-    # a copy in this machine's byte order: PyTorch takes no other, nor views that run backwards or are read-only
-    return torch.from_numpy(np.array(values, dtype=values.dtype.newbyteorder("="), order="C"))
+def of_array(values: Shaped[np.ndarray, "*D"]) -> Shaped[Tensor, "*D"]:
+    """A copy in this machine's byte order: PyTorch takes no other, nor views that run backwards or are read-only.
+
+    Long floats, which it does not take either, become double ones.
+    """
+    long = values.dtype == np.longdouble
+    return torch.from_numpy(np.array(values, dtype=np.float64 if long else values.dtype.newbyteorder("="), order="C"))

@@ -18,6 +18,7 @@ from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder, Model
 from curvae.conditioned import Conditioned
 from curvae.data import as_samples
+from curvae.data.convert import as_tensor
 from curvae.errors import InputError
 from curvae.posteriors import Normal
 
@@ -137,7 +138,7 @@ def _with_beside(model: Any, beside: Any, like: Tensor | None) -> Any:
             "this model is conditional and the data hold no conditions; give model.given(c) in its place, or batches "
             "(x, c)"
         )
-    c = torch.as_tensor(beside)
+    c = as_tensor(beside, "the condition")
     if like is not None:
         c = c.to(like if c.is_floating_point() else like.device)
     return model.given(c)

@@ -15,6 +15,7 @@ import numpy as np
 from curvae._checks import is_finite, positive_int, shown
 from curvae._extras import require
 from curvae._typing import Float, Tensor
+from curvae.data.convert import as_tensor
 from curvae.errors import InputError
 
 require("disentanglement is measured by", "torchmetrics", "sklearn")
@@ -53,17 +54,17 @@ class _OfPairs(Metric):
         self.add_state("codes", [], dist_reduce_fx="cat")
         self.add_state("factors", [], dist_reduce_fx="cat")
 
-    def update(self, codes: Tensor | np.ndarray, factors: Tensor | np.ndarray) -> None:
+    def update(self, codes: Any, factors: Any) -> None:
         """Take a batch.
 
         Args:
-            codes: ``[B, d]`` floating point, d ≥ 2; arrays of NumPy, too.
+            codes: ``[B, d]`` floating point, d ≥ 2; arrays, lists and frames, too.
             factors: ``[B, F]`` whole numbers, a factor's values in their order.
 
         Raises:
             InputError: other shapes or types, than in the batches before too, or codes that are not finite.
         """
-        codes, factors = _tensor("codes", codes), _tensor("factors", factors)
+        codes, factors = as_tensor(codes, "codes"), as_tensor(factors, "factors")
         two = codes.ndim == factors.ndim == 2
         if not two or len(codes) != len(factors) or codes.shape[1] < 2 or factors.shape[1] < 1:
             raise InputError(
@@ -89,16 +90,6 @@ class _OfPairs(Metric):
         if constant:
             raise InputError(f"factor {constant[0]} has one value in all {len(factors)} samples; expected at least two")
         return codes, factors
-
-
-def _tensor(name: str, values: Tensor | np.ndarray) -> Tensor:
-    """A copy of an array, as PyTorch takes none that is reversed, or read-only, or of another order of bytes."""
-    if isinstance(values, Tensor):
-        return values
-    array = np.asarray(values)
-    if array.dtype.kind not in "biuf":
-        raise InputError(f"{name} are {array.dtype}; expected floats as codes and whole numbers as factors")
-    return torch.from_numpy(np.array(array, np.float64 if array.dtype.kind == "f" else np.int64, order="C"))
 
 
 class MIG(_OfPairs):
