@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from _blocks import summary_of
-from _figures import curves_summary
+from _figures import LONGER, curves_summary, faces_summary
 from _numbers import RESULTS, counted, read, setting, table, thousands, width
-from _verdicts import Judged, blocks, curves, digits, disentangled, distances, funnels, longer, samples, uniqueness
+from _verdicts import Judged, blocks, curves, digits, disentangled, distances, funnels, samples, uniqueness
 
 _ROTATION = "with diagonal Σ the ELBO singles out the true latents' rotation, with full Σ it does not"
 _ALIKE = "(2), (7) and (13) are close, the closer the smaller β"
@@ -37,10 +37,10 @@ _DISTANCES = FIGURES["fig4"][1]
 _FURTHER = {
     "fig3/eighth": ("Figure 3, wider", f"{_ALIKE} (diagonal Σ)", curves),
     "fig7/eighth": ("Figure 7, wider", _BLOCKS, blocks),
-    "fig4/longer": ("Figure 4, longer", _DISTANCES, longer),
+    LONGER: ("Figure 4, longer", _DISTANCES, distances),
 }
 """The same claims once more, of other training."""
-_JOINED = {blocks: summary_of, curves: curves_summary}
+_JOINED = {blocks: summary_of, curves: curves_summary, distances: faces_summary}
 """By rule: the summary of all seeds, where further ones were trained in calls of their own."""
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
-from _numbers import by_seed, interval, made_by, num, percent, read, span, table, wider, width
+from _numbers import by_seed, interval, made_by, num, percent, read, side, span, table, wider, width
+
+from curvae.reproduce.fig4.config import CONFIGS
+from curvae.reproduce.fig4.numbers import against_beta
 
 DEMOS = ("beta-vae", "grae")
 
@@ -102,34 +106,73 @@ def frechet_table() -> str:
     for index, beta in enumerate(summary["betas"]):
         cells = [f"β = {beta:g}"]
         for where in ("frechet_prior", "frechet_mixture"):
-            for model in ("β-VAE", "GRAE≈"):
-                found = summary["models"][model][where][index]
-                cells.append(f"{num(found['mean'], 0)} ± {num(found['sd'], 0)}")
+            cells += [_in_cell(summary["models"][model][where][index], 0) for model in ("β-VAE", "GRAE≈")]
             cells.append(num(summary["within_spread"][where][index]["ratio"], 1))
         rows.append(cells)
     prior, mixture = ["β-VAE, z from the prior", "GRAE≈"], ["β-VAE, z from a mixture", "GRAE≈"]
     return table(["", *prior, "gap ÷ spread of seeds", *mixture, "gap ÷ spread of seeds"], rows)
 
 
-LONGER = "fig4/longer/summary.json"
+LONGER = "fig4/longer"
+
+
+def faces_summary(figure: str = "fig4") -> dict[str, Any]:
+    """A summary of figure 4 over the seeds of all its calls."""
+    calls = by_seed(figure)
+    if len(calls) == 1:
+        return calls[0]
+    settings, betas = CONFIGS["fig4", calls[0]["scale"]], tuple(calls[0]["betas"])
+    seeds = tuple(calls[0]["config"]["training"]["seeds"])
+    quality = replace(settings, betas=betas, training=replace(settings.training, seeds=seeds))
+    found = {
+        (model, beta, seed): {key: values[key][row] for key in values}
+        for model in calls[0]["models"]
+        for column, beta in enumerate(betas)
+        for values in [_values(calls, model, column)]
+        for row, seed in enumerate(seeds)
+    }
+    return calls[0] | against_beta(found, quality)
+
+
+def _values(calls: list[dict[str, Any]], model: str, column: int) -> dict[str, list[float]]:
+    """Every measure of one model at one β, of all calls' seeds."""
+    measures = calls[0]["models"][model]
+    return {key: [one for call in calls for one in call["models"][model][key][column]["values"]] for key in measures}
 
 
 def longer_faces_table() -> str:
-    """The same of longer training, with the distance of reconstructions: one number a model."""
-    summary = read(LONGER)
-    measures = {"frechet_prior": 0, "frechet_mixture": 0, "frechet_reconstruction": 0, "sharpness_prior": 3, "mse": 4}
-    names = ["FD, z from the prior", "FD, z from a mixture", "FD, reconstructions", "sharpness", "squared error"]
-    rows = [
-        [f"{model}, β = {beta:g}", *(num(found[key][index]["mean"], digits) for key, digits in measures.items())]
-        for index, beta in enumerate(summary["betas"])
-        for model, found in summary["models"].items()
-    ]
+    """The same of longer training, with the distance of reconstructions, and the differences with their intervals."""
+    summary = faces_summary(LONGER)
+    measures = dict.fromkeys(("frechet_prior", "frechet_mixture", "frechet_reconstruction"), 0)
+    measures |= {"sharpness_prior": 4, "mse": 5, "beta_vae": 1, "grae_full": 1}
+    names = ["FD, z from the prior", "FD, z from a mixture", "FD, reconstructions", "sharpness"]
+    names += ["squared error", "(2)", "(13)"]
+    rows = []
+    for index, beta in enumerate(summary["betas"]):
+        for model, found in summary["models"].items():
+            cells = [_in_cell(found[key][index], digits) for key, digits in measures.items()]
+            rows.append([f"{model}, β = {beta:g}", *cells])
+        less = [(summary["differences"][key][index], digits) for key, digits in measures.items()]
+        mark = ["**" if side(part) else "" for part, _ in less]
+        cells = [f"{bold}{interval(*each)}{bold}" for bold, each in zip(mark, less, strict=True)]
+        rows.append(["difference", *cells])
     return table(["", *names], rows)
 
 
+def longer_apart(*keys: str) -> str:
+    """In how many cases, one a measure and β, the two differ significantly after longer training."""
+    found = faces_summary(LONGER)["differences"]
+    sides = [side(part) for key in keys for part in found[key]]
+    return f"{sum(map(abs, sides))} of {len(sides)}"
+
+
+def _in_cell(found: dict[str, Any], digits: int) -> str:
+    return f"{num(found['mean'], digits)} ± {num(found['sd'], digits)}"
+
+
 def times_real(measure: str) -> list[float]:
-    """A Fréchet distance of each longer trained model over that of real images."""
-    summary = read(LONGER)
+    """A Fréchet distance of each longer trained model over that of real images, means over seeds."""
+    summary = faces_summary(LONGER)
     real = summary["frechet"]["of_training_images"]
     return [each["mean"] / real for found in summary["models"].values() for each in found[measure]]
 

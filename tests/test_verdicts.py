@@ -139,29 +139,3 @@ def test_latents_stand_for_factors_where_scores_are_high_and_structure_surely_ra
         "orthogonality": {"mig": part(correlation)},
     }
     assert _verdicts.disentangled(summary)[1] == verdict
-
-
-@pytest.mark.parametrize(
-    ("pairs", "verdict"),
-    [([(0.5, 0.48), (0.4, 0.38)], "partly"), ([(0.5, 0.4)], "not shown"), ([(0.3, 0.3)], "not shown")],
-)
-def test_samples_are_as_sharp(pairs: list[tuple[float, float]], verdict: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_verdicts, "read", lambda _: {"sharpness_of_real_images": 1.0})
-    settings = [{"models": {"β-VAE": {"sharpness": vae}, "GRAE≈": {"sharpness": grae}}} for vae, grae in pairs]
-    assert _verdicts.samples({"settings": settings})[1] == verdict
-
-
-@pytest.mark.parametrize(
-    ("own", "ratio", "verdict"),
-    [(31.0, 1.1, "not shown"), (29.0, 1.1, "partly"), (29.0, 1.3, "not shown"), (29.0, 0.7, "not shown")],
-)
-def test_one_seed_after_longer_training(own: float, ratio: float, verdict: str) -> None:
-    def model(distance: float) -> dict[str, Any]:
-        keys = ("frechet_prior", "frechet_mixture", "frechet_reconstruction")
-        return {key: [{"mean": distance}, {"mean": 2 * distance}] for key in keys}
-
-    summary: dict[str, Any] = {"betas": [0.1, 1]}
-    summary |= {"frechet": {"of_training_images": 10.0}, "models": {"β-VAE": model(own), "GRAE≈": model(ratio * own)}}
-    text, found = _verdicts.longer(summary)
-    assert found == verdict
-    assert f"{ratio:.2f} (one seed" in text
