@@ -284,7 +284,7 @@ BAD: list[tuple[str, list[object], str]] = [
     (NUMBERS, ["--likelihood", "masked:masked:gaussian"], "expected masked: once"),
     (NUMBERS, ["--likelihood", "masked:"], "likelihood is ''; expected gaussian"),
     (NUMBERS, ["--likelihood", "negative-binomial"], "for example negative-binomial:2, or mixed, which learns one"),
-    (NUMBERS + ",1\n", [], "or train with --likelihood masked:gaussian"),
+    (NUMBERS + ",1\n", [], "or train with masked: before the observation model"),
     (NUMBERS + "inf,1\n", ["--likelihood", "mixed"], "row 40 (counted from 0) has no finite number in column 'a'"),
     ("a,b\n" + "1.5,\n" * 40, ["--likelihood", "mixed"], "t has no value at all in column 'b'; leave it out"),
     ("a,b\n", ["--likelihood", "mixed"], "has no rows"),

@@ -189,7 +189,7 @@ def test_a_table_that_cannot_be_used_is_told_of_without_options_of_train(curvae:
     frame.where(frame != frame.iloc[2, 1]).to_csv(gap, index=False)
     for data, said in (
         (text, "column 'd' holds no numbers (str); leave it out\n"),
-        (gap, "row 2 (counted from 0) has no finite number in column 'b'; fill it in, or train with --likelihood"),
+        (gap, "row 2 (counted from 0) has no finite number in column 'b'; fill it in, or train with masked: before"),
     ):
         answer = curvae("encode", tmp_path / "run", "--data", data, "--out", out)
         assert answer.code == 2
