@@ -46,7 +46,9 @@ def test_without_the_extra_the_script_says_one_line_and_leaves_with_2() -> None:
 def test_ctrl_c_while_packages_are_imported_is_one_line(package: str, tmp_path: Path) -> None:
     """As at any later time, also before there is a command that could take it."""
     at = f"lambda name, *_: os.kill(os.getpid(), signal.SIGINT) if name == {package!r} else None"
-    before = f"import os, signal, types; sys.meta_path.insert(0, types.SimpleNamespace(find_spec={at}))"
+    # a process that was started in the background ignores the signal
+    taken = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+    before = f"import os, signal, types; {taken}; sys.meta_path.insert(0, types.SimpleNamespace(find_spec={at}))"
     found = run(before, ["train", "--data", "mnist", "--out", str(tmp_path / "out")])
     assert (found.returncode, found.stdout, found.stderr) == (1, "", "error: interrupted\n")
 
