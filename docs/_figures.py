@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
 from _numbers import by_seed, interval, made_by, num, percent, read, side, span, table, wider, width
 
-from curvae.reproduce.fig4.config import CONFIGS
 from curvae.reproduce.fig4.numbers import against_beta
 
 DEMOS = ("beta-vae", "grae")
@@ -121,17 +119,15 @@ def faces_summary(figure: str = "fig4") -> dict[str, Any]:
     calls = by_seed(figure)
     if len(calls) == 1:
         return calls[0]
-    settings, betas = CONFIGS["fig4", calls[0]["scale"]], tuple(calls[0]["betas"])
-    seeds = tuple(calls[0]["config"]["training"]["seeds"])
-    quality = replace(settings, betas=betas, training=replace(settings.training, seeds=seeds))
+    seeds = calls[0]["config"]["training"]["seeds"]
     found = {
         (model, beta, seed): {key: values[key][row] for key in values}
         for model in calls[0]["models"]
-        for column, beta in enumerate(betas)
+        for column, beta in enumerate(calls[0]["betas"])
         for values in [_values(calls, model, column)]
         for row, seed in enumerate(seeds)
     }
-    return calls[0] | against_beta(found, quality)
+    return calls[0] | against_beta(found)
 
 
 def _values(calls: list[dict[str, Any]], model: str, column: int) -> dict[str, list[float]]:
@@ -152,9 +148,7 @@ def longer_faces_table() -> str:
         for model, found in summary["models"].items():
             cells = [_in_cell(found[key][index], digits) for key, digits in measures.items()]
             rows.append([f"{model}, β = {beta:g}", *cells])
-        less = [(summary["differences"][key][index], digits) for key, digits in measures.items()]
-        mark = ["**" if side(part) else "" for part, _ in less]
-        cells = [f"{bold}{interval(*each)}{bold}" for bold, each in zip(mark, less, strict=True)]
+        cells = [_marked(summary["differences"][key][index], digits) for key, digits in measures.items()]
         rows.append(["difference", *cells])
     return table(["", *names], rows)
 
@@ -164,6 +158,11 @@ def longer_apart(*keys: str) -> str:
     found = faces_summary(LONGER)["differences"]
     sides = [side(part) for key in keys for part in found[key]]
     return f"{sum(map(abs, sides))} of {len(sides)}"
+
+
+def _marked(part: dict[str, float], digits: int) -> str:
+    """An interval, bold where it excludes 0."""
+    return f"**{interval(part, digits)}**" if side(part) else interval(part, digits)
 
 
 def _in_cell(found: dict[str, Any], digits: int) -> str:

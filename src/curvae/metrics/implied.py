@@ -111,7 +111,7 @@ class Implied(nn.Module):
 
         z, x = z.clone(), x.clone()  # made in inference mode they would stay of it
         with torch.enable_grad():
-            start = z.clone().requires_grad_()
+            start = z.detach().requires_grad_()
             before = negative_log_density(start)
             (slope,) = torch.autograd.grad(before.sum(), start)
         with torch.no_grad():

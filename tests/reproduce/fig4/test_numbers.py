@@ -107,7 +107,7 @@ def test_summaries_have_every_seed_and_paired_differences(config: Quality) -> No
     rng = np.random.default_rng()
     places = sweep_runs(config.training, config.betas, config.latents, config.training.seeds)
     found = {place: {key: float(rng.random()) for key in MEASURES} for place in places}
-    made = against_beta(found, config)
+    made = against_beta(found)
     for k, beta in enumerate(config.betas):
         values = [[found[name, beta, seed]["mse"] for seed in (0, 1)] for name in ("β-VAE", "GRAE≈")]
         assert made["models"]["β-VAE"]["mse"][k]["values"] == values[0]

@@ -31,7 +31,7 @@ def make(figure: str, config: Quality, context: Context) -> FigureResult:
     runs = context.runs([*wanted.values(), *varied.values()])
     evaluator = numbers.SampleEvaluator(context.dataset, config, reference, context.device)
     measured = context.measure(runs, evaluator)
-    found = numbers.against_beta({place: measured[key] for place, key in wanted.items()}, config)
+    found = numbers.against_beta({place: measured[key] for place, key in wanted.items()})
     real = batches(context.dataset.test[: reference.images], context.device)
     found |= {
         "betas": list(config.betas),

@@ -124,23 +124,23 @@ Measures = Mapping[tuple[str, float, int], Mapping[str, float]]
 DISTANCES = ("frechet_prior", "frechet_mixture")
 
 
-def against_beta(found: Measures, config: Quality) -> dict[str, Any]:
+def against_beta(found: Measures) -> dict[str, Any]:
     """By measure and β: all values, means and standard deviations, and GRAE≈ less β-VAE of the same seed."""
-    seeds = config.training.seeds
+    betas, seeds = list(dict.fromkeys(beta for _, beta, _ in found)), list(dict.fromkeys(seed for *_, seed in found))
 
     def values(name: str, key: str, beta: float) -> np.ndarray:
         return np.array([found[name, beta, seed][key] for seed in seeds])
 
     models = {
-        name: {key: [spread(values(name, key, beta)) for beta in config.betas] for key in MEASURES}
+        name: {key: [spread(values(name, key, beta)) for beta in betas] for key in MEASURES}
         for name in (REFERENCE, CHALLENGER)
     }
     differences = {
-        key: [paired(values(CHALLENGER, key, beta) - values(REFERENCE, key, beta)) for beta in config.betas]
+        key: [paired(values(CHALLENGER, key, beta) - values(REFERENCE, key, beta)) for beta in betas]
         for key in MEASURES
     }
     answers = {
-        key: [answer(values(CHALLENGER, key, beta), values(REFERENCE, key, beta)) for beta in config.betas]
+        key: [answer(values(CHALLENGER, key, beta), values(REFERENCE, key, beta)) for beta in betas]
         for key in DISTANCES
     }
     return {"measures": dict(MEASURES), "models": models, "differences": differences, "within_spread": answers}
