@@ -10,6 +10,7 @@ from typer import Option
 from curvae._checks import positive_int
 from curvae.cli import options, using, written
 from curvae.cli.places import path
+from curvae.errors import InputError
 
 
 def encode(
@@ -41,7 +42,6 @@ def encode(
 
     Of a deterministic model the standard deviations are those of the posterior that is best for its decoder (11).
     """
-    from curvae.errors import InputError
     from curvae.runs import build_structure
 
     opened, code = using.open_run(run, model, trust)

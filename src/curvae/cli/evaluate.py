@@ -18,6 +18,7 @@ from curvae.cli import options
 from curvae.cli.group import fail
 from curvae.cli.own import Code
 from curvae.cli.places import path
+from curvae.errors import InputError
 from curvae.terminal import console, print_table
 
 if TYPE_CHECKING:
@@ -52,7 +53,6 @@ def evaluate(
     are printed all the same and the exit code is 1. Of an unfinished run the last checkpoint is measured, and nothing
     is kept.
     """
-    from curvae.errors import InputError
     from curvae.runs import Run
 
     counts = {"limit": limit, "batch-size": batch_size, "samples": samples, "columns": columns, "nll": nll}

@@ -16,6 +16,7 @@ from curvae.cli import options, using
 from curvae.cli.group import writing
 from curvae.cli.own import Code
 from curvae.cli.places import check_file, path
+from curvae.errors import InputError
 from curvae.terminal import console, print_table
 
 
@@ -63,7 +64,6 @@ def inspect(
     from rich.progress import Progress
 
     import curvae
-    from curvae.errors import InputError
     from curvae.inspection.opening import open_data, open_model
     from curvae.runs import build_likelihood
     from curvae.runs.device import choose_device, generator

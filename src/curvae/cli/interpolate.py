@@ -9,6 +9,7 @@ from typer import Option
 
 from curvae.cli import options, using, written
 from curvae.cli.places import path
+from curvae.errors import InputError
 
 
 def interpolate(
@@ -27,8 +28,6 @@ def interpolate(
 ) -> None:
     """Decode paths between the codes of two samples: straight lines in latent space, or geodesics."""
     import numpy as np
-
-    from curvae.errors import InputError
 
     opened, code = using.open_run(run, model, trust)
     written.check_out(out, written.FORMATS, opened, data)
@@ -52,8 +51,6 @@ def interpolate(
 
 def _ends(pairs: str) -> list[tuple[int, int]]:
     """Of ``0:1,5:2``."""
-    from curvae.errors import InputError
-
     ends = [pair.split(":") for pair in pairs.split(",")]
     if not all(len(pair) == 2 for pair in ends):
         raise InputError(f"--pairs is {pairs[:60]!r}; expected pairs of positions in the data, as in 0:1,5:2")

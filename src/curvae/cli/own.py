@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from curvae.errors import InputError
+
 if TYPE_CHECKING:
     from curvae.autoencoder import Autoencoder
     from curvae.runs import Run, RunConfig
@@ -38,8 +40,6 @@ class Code:
         Raises:
             InputError: all of them hold networks of curvae's.
         """
-        from curvae.errors import InputError
-
         held = {str(run.path): run.config.network for run in runs if not run.config.model}
         if self.named and held and len(held) == len(runs):
             first, network = next(iter(held.items()))
@@ -54,7 +54,6 @@ class Code:
         Raises:
             InputError: there is no such function, or it cannot be read.
         """
-        from curvae.errors import InputError
         from curvae.runs.builder import absolute_name, find_builder, source_digest
         from curvae.runs.fields import PYTHON
 
@@ -84,7 +83,6 @@ class Code:
         Raises:
             InputError: its name comes from a file alone, there is no such function, or it cannot be read.
         """
-        from curvae.errors import InputError
         from curvae.runs.builder import find_builder
 
         if not config.model:

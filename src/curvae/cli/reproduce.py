@@ -14,6 +14,7 @@ from curvae.cli import options
 from curvae.cli.group import fail
 from curvae.cli.pairs import pairs
 from curvae.cli.places import check_folder, path
+from curvae.errors import InputError
 from curvae.reproduce import FIGURES, SCALES, SWEEPS
 
 _PAIR = "KEY=VALUE"
@@ -38,8 +39,6 @@ def reproduce(
     as_json: options.Json = False,
 ) -> None:
     """Reproduce a figure or table of the paper."""
-    from curvae.errors import InputError
-
     if figure not in FIGURES:
         raise InputError(f"figure is {figure!r}; expected one of {', '.join(FIGURES)}")
     if scale not in SCALES:

@@ -14,6 +14,7 @@ from typer import Argument
 
 from curvae.cli import options
 from curvae.cli.places import path
+from curvae.errors import InputError
 from curvae.terminal import one_line, print_table
 
 if TYPE_CHECKING:
@@ -45,8 +46,6 @@ def runs(
     as_json: options.Json = False,
 ) -> None:
     """List the runs in a folder: how far each is, whether it is being trained, and its best held-out value."""
-    from curvae.errors import InputError
-
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; expected one with runs in it: curvae runs FOLDER")
     found = [_listed(one) for one in _folders(folder)]
@@ -77,7 +76,6 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _listed(folder: Path) -> Listed:
-    from curvae.errors import InputError
     from curvae.runs import Run
     from curvae.runs.taking import is_held
 

@@ -14,6 +14,7 @@ from curvae._checks import positive_int
 from curvae.cli import options, using, written
 from curvae.cli.pictures import SHOWN
 from curvae.cli.places import path
+from curvae.errors import InputError
 from curvae.terminal import console, one_line
 
 if TYPE_CHECKING:
@@ -63,9 +64,7 @@ def sample(
 
 
 def _check_number(n: int, shape: tuple[int, ...], out: Path) -> None:
-    """Refuse more samples than can be shown or held."""
     from curvae import memory
-    from curvae.errors import InputError
 
     if out.suffix.lower() == ".png" and n > SHOWN:
         raise InputError(f"-n is {n}; a .png shows at most {SHOWN} samples, .npy and .npz take more")
@@ -75,8 +74,6 @@ def _check_number(n: int, shape: tuple[int, ...], out: Path) -> None:
 
 def _components(source: str) -> int | None:
     """Of the mixture to draw from; None for the prior."""
-    from curvae.errors import InputError
-
     kind, _, number = source.partition(":")
     if source == "prior":
         return None

@@ -16,6 +16,7 @@ from curvae.cli.own import Code
 from curvae.cli.pairs import pairs
 from curvae.cli.places import check_folder, path
 from curvae.cli.settings_file import read_settings, write_settings
+from curvae.errors import InputError
 from curvae.terminal import console
 
 _MODEL = "Your own model: a function build(shape, …) that returns an Autoencoder; its file is run."
@@ -216,7 +217,6 @@ class _Wanted:
 
 def _wanted(given: dict[str, Any], out: Path | None, config: Path | None, resume: bool, trust: bool) -> _Wanted:
     from curvae.data import NAMES
-    from curvae.errors import InputError
     from curvae.runs import Run
     from curvae.runs.builder import absolute_name
     from curvae.runs.fields import AUTO
@@ -245,7 +245,6 @@ def _wanted(given: dict[str, Any], out: Path | None, config: Path | None, resume
 
 
 def _train(wanted: _Wanted, resume: bool, as_json: bool) -> None:
-    from curvae.errors import InputError
     from curvae.runs import Run, RunConfig
     from curvae.runs.commands import resume_command
     from curvae.training import TrainingError

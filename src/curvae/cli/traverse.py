@@ -10,6 +10,7 @@ from typer import Option
 
 from curvae.cli import options, using, written
 from curvae.cli.places import path
+from curvae.errors import InputError
 
 
 def traverse(
@@ -36,8 +37,6 @@ def traverse(
 ) -> None:
     """Vary one latent at a time and decode, starting from the prior's mean or from samples."""
     import numpy as np
-
-    from curvae.errors import InputError
 
     opened, code = using.open_run(run, model, trust)
     written.check_out(out, written.FORMATS, opened, data)
@@ -68,8 +67,6 @@ def traverse(
 
 
 def _values(text: str) -> list[float]:
-    from curvae.errors import InputError
-
     try:
         found = [float(part) for part in text.split(",")]
     except ValueError:
