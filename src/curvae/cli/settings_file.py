@@ -17,8 +17,8 @@ from curvae.errors import InputError
 
 # of what a person writes; more is another file
 _LARGEST = 1_000_000
+_KINDS = {"bool": bool, "int": int, "float": float}
 _NOTHING = ("", "null", "~")
-_FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 # called by the names of their options
 _OUT, _SET = "out", "set"
 # options that are no fields of a configuration: these become part of one, those are said anew each time
@@ -124,21 +124,13 @@ def _mapping(path: Path) -> dict[str, Any]:
 
 def _value(name: str, value: Any, kind: str) -> Any:
     """One option; None where the file leaves it open."""
+    from curvae.runs.settings import plain
+
     if not isinstance(value, str):
         raise InputError(f"{name} is a {'list' if isinstance(value, list) else 'mapping'}; expected one value")
     if value.lower() in _NOTHING:
         return None
-    if kind.startswith("bool"):
-        if value.lower() not in _FLAGS:
-            raise InputError(f"{name} is {shown(value)}; expected true or false")
-        return _FLAGS[value.lower()]
-    if kind.startswith(("int", "float")):
-        whole = kind.startswith("int")
-        try:
-            return int(value) if whole else float(value)
-        except ValueError:
-            raise InputError(f"{name} is {shown(value)}; expected a {'whole ' * whole}number") from None
-    return value
+    return plain(name, value, _KINDS.get(kind.removesuffix(" | None"), str))
 
 
 def _settings(value: Any) -> dict[str, str]:

@@ -20,7 +20,7 @@ _POSITIONAL = (
     inspect.Parameter.POSITIONAL_OR_KEYWORD,
     inspect.Parameter.VAR_POSITIONAL,
 )
-_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_WORDS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
 
 
 def takes(build: Builder, name: str) -> bool:
@@ -94,6 +94,34 @@ def takes_shape(build: Builder) -> bool:
     return first.name == "shape" or first.default is inspect.Parameter.empty
 
 
+def plain(name: str, text: str, kind: Any) -> Any:
+    """One value as ``bool``, ``int``, ``float``, ``str`` or ``Path`` reads it.
+
+    Raises:
+        InputError: a text that it does not read, or another type.
+
+    Example:
+        >>> plain("lr", "1e-3", float), plain("compile", "yes", bool)
+        (0.001, True)
+    """
+    if kind is bool:
+        if text.lower() not in _WORDS:
+            raise InputError(f"{name} is {shown(text)}; expected true or false")
+        return _WORDS[text.lower()]
+    if kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            what = "a whole number" if kind is int else "a number"
+            raise InputError(f"{name} is {shown(text)}; expected {what}") from None
+    if kind in (str, Path):
+        return kind(text)
+    raise InputError(
+        f"{name} has the type {getattr(kind, '__name__', kind)}, which is not read from text; a setting is int, float, "
+        "bool, str, Path, Literal, one of these or None, or a list or tuple of them"
+    )
+
+
 def _parameters(build: Builder) -> dict[str, inspect.Parameter]:
     """What a builder can be given by name: all but the shape."""
     found = list(_signature(build).values())[takes_shape(build) :]
@@ -143,23 +171,4 @@ def _value(name: str, text: str, kind: Any) -> Any:
         parts = [part.strip() for part in text.strip("[]()").split(",") if part.strip()]
         values = [_value(name, part, inner[0] if inner else str) for part in parts]
         return values if origin is list else tuple(values)
-    return _plain(name, text, kind)
-
-
-def _plain(name: str, text: str, kind: Any) -> Any:
-    if kind is bool:
-        if text.lower() not in _WORDS:
-            raise InputError(f"{name} is {shown(text)}; expected true or false")
-        return _WORDS[text.lower()]
-    if kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            what = "a whole number" if kind is int else "a number"
-            raise InputError(f"{name} is {shown(text)}; expected {what}") from None
-    if kind in (str, Path):
-        return kind(text)
-    raise InputError(
-        f"{name} has the type {getattr(kind, '__name__', kind)}, which is not read from text; a setting is int, float, "
-        "bool, str, Path, Literal, one of these or None, or a list or tuple of them"
-    )
+    return plain(name, text, kind)
