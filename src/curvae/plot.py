@@ -25,6 +25,7 @@ from curvae.data.order import conditions_in_order
 from curvae.errors import InputError
 from curvae.metrics import relative_distance
 from curvae.runs import Run
+from curvae.runs.lines import by_term
 
 _VALUES = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 # of codes in a scatter plot: more are one blot
@@ -157,11 +158,9 @@ def losses(run: Run) -> Figure:
         raise InputError(f"{run.path} has no steps logged yet; train it first")
     figure = _figure(5.2, 3.2)
     plane = figure.add_subplot()
-    for name in ("total", *dict.fromkeys(name for record in records for name in record["parts"])):
-        steps, values = _series(records, name)
-        (drawn,) = plane.plot(steps, values, label=_NAMES.get(name, name), linewidth=2.0 if name == "total" else 1.2)
-        held_out = [{"step": record["step"], **record["held_out"]} for record in records if "held_out" in record]
-        plane.plot(*_series(held_out, name), "o", color=drawn.get_color(), markersize=3.5)
+    for name, (batches, held_out) in by_term(records).items():
+        (drawn,) = plane.plot(*batches, label=_NAMES.get(name, name), linewidth=2.0 if name == "total" else 1.2)
+        plane.plot(*held_out, "o", color=drawn.get_color(), markersize=3.5)
     plane.set_xlabel("step")
     plane.set_ylabel("per sample")
     plane.legend(fontsize=8, frameon=False)
@@ -245,9 +244,3 @@ def _coloured(plane: Axes, codes: Shaped[np.ndarray, "N 2"], labels: Shaped[np.n
         colour = colormaps["tab10" if len(names) <= 10 else "tab20"](place % 20)
         plane.scatter(mine[:, 0], mine[:, 1], color=colour, s=5, alpha=0.7, linewidths=0, label=str(name))
     plane.legend(fontsize=7, markerscale=2, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-
-
-def _series(records: list[dict[str, Any]], name: str) -> tuple[list[int], list[float]]:
-    having = [record for record in records if name == "total" or name in record["parts"]]
-    values = [float(record["total"] if name == "total" else record["parts"][name]) for record in having]
-    return [record["step"] for record in having], values

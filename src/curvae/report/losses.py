@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -14,7 +12,7 @@ from curvae.report.charts import Axis, Line, chart, common_axis, smoothed
 from curvae.report.pictures import Picture
 from curvae.report.subjects import ShownRun
 from curvae.runs import Run
-from curvae.runs.lines import HELD_OUT
+from curvae.runs.lines import HELD_OUT, by_term
 
 # a term keeps its colour in every run, whatever else the objective has
 TERM_COLOURS = {
@@ -64,12 +62,15 @@ def term_series(run: Run) -> dict[str, Series]:
     """
     records = run.metrics
     try:
-        names = ["total", *dict.fromkeys(name for record in records for name in record["parts"])]
-        return {name: _series(records, name) for name in names} if records else {}
+        terms = by_term(records) if records else {}
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{run.path / 'metrics.jsonl'} has no number for {error}; restore the file or train again"
         ) from error
+    return {
+        name: Series(*(np.array(column, dtype=np.float64) for column in (*batches, *held_out)))
+        for name, (batches, held_out) in terms.items()
+    }
 
 
 def loss_charts(subjects: list[ShownRun]) -> tuple[list[tuple[ShownRun, Picture, str]], Picture | None, list[str]]:
@@ -134,19 +135,3 @@ def _drawn(one: Series, colour: str, thick: bool) -> list[Line]:
         Line(colour, one.steps, one.smooth, width=width),
         Line(colour, one.held_out_steps, one.held_out, width=0.0),
     ]
-
-
-def _series(records: list[dict[str, Any]], name: str) -> Series:
-    training = [(record["step"], _value(record, name)) for record in records if _has(record, name)]
-    later = [record for record in records if "held_out" in record and _has(record["held_out"], name)]
-    held_out = [(record["step"], _value(record["held_out"], name)) for record in later]
-    columns = [np.array(pairs, dtype=np.float64).reshape(-1, 2).T for pairs in (training, held_out)]
-    return Series(*columns[0], *columns[1])
-
-
-def _has(record: Mapping[str, Any], name: str) -> bool:
-    return name == "total" or name in record["parts"]
-
-
-def _value(record: Mapping[str, Any], name: str) -> float:
-    return float(record["total"] if name == "total" else record["parts"][name])

@@ -14,6 +14,9 @@ from curvae.runs.schema import amount, count, mapping, number, record
 _TERMS = {"total": number, "parts": mapping(number)}
 _LINE = record({}, {"seconds": amount, **_TERMS, "held_out": record({}, {"samples": count, **_TERMS})})
 
+Points = tuple[list[int], list[float]]
+"""Steps and the values there."""
+
 HELD_OUT = 256
 """How many held-out data the lines look at, the first ones: the whole set would cost more than the training."""
 
@@ -56,6 +59,24 @@ def cut_lines(path: Path, last_step: int) -> None:
     kept = [line for line in read_lines(path) if line["step"] <= last_step]
     text = "".join(json.dumps(line) + "\n" for line in kept)
     write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def by_term(records: list[dict[str, Any]]) -> dict[str, tuple[Points, Points]]:
+    """The total, then its named parts: each one's means over batches, and those over held-out data.
+
+    Example:
+        >>> by_term([{"step": 1, "total": 3.0, "parts": {"nll": 2.0}}])
+        {'total': (([1], [3.0]), ([], [])), 'nll': (([1], [2.0]), ([], []))}
+    """
+    names = ["total", *dict.fromkeys(name for line in records for name in line["parts"])]
+    held_out = [{"step": line["step"], **line["held_out"]} for line in records if "held_out" in line]
+    return {name: (_points(records, name), _points(held_out, name)) for name in names}
+
+
+def _points(records: list[dict[str, Any]], name: str) -> Points:
+    having = [line for line in records if name == "total" or name in line["parts"]]
+    values = [float(line["total"] if name == "total" else line["parts"][name]) for line in having]
+    return [line["step"] for line in having], values
 
 
 def _checked(line: str, path: Path, position: int) -> dict[str, Any]:
