@@ -29,6 +29,9 @@ class Probes(ABC):
 
     count: int
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.count})"
+
     @abstractmethod
     def draw(self, z: Float[Tensor, "B d"], generator: torch.Generator | None = None) -> Float[Tensor, "B d K"]:
         r"""K = ``count`` probes for each sample, in z's type and place, each with $\mathbb E[vv^\top]=I$."""
@@ -108,9 +111,6 @@ class Sphere(Probes):
         normal = drawn(lambda n: torch.randn((n, *shape), generator=source, dtype=z.dtype, device=z.device), len(z))
         return normal * (z.shape[1] ** 0.5 / torch.linalg.vector_norm(normal, dim=1, keepdim=True))
 
-    def __repr__(self) -> str:
-        return f"Sphere({self.count})"
-
 
 class Coordinates(Probes):
     r"""Single latents: $v=e_c/\sqrt{p_c}$ with $c\sim p$, so $v^\top Av=A_{cc}/p_c$. These push Jacobian *columns*.
@@ -136,9 +136,6 @@ class Coordinates(Probes):
         p = distribution(self.probabilities, z, "Coordinates")
         indices = choices(p, len(z), self.count, generator)
         return one_hot_tangents(z, indices) * p[indices].rsqrt().unsqueeze(1)
-
-    def __repr__(self) -> str:
-        return f"Coordinates({self.count})"
 
 
 @torch.no_grad()

@@ -29,6 +29,9 @@ class Likelihood(ABC):
 
     smooth: bool = True
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
     @abstractmethod
     def nll(self, eta: Float[Tensor, "B *D"], x: Tensor) -> Float[Tensor, " B"]:
         r"""The negative log-likelihood $-\log p(x;\eta)$, up to what does not depend on $\eta$; summed over outputs."""

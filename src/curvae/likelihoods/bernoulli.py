@@ -80,9 +80,6 @@ class Bernoulli(UnitInterval):
         """Values outside [0, 1] are refused, by rounding too: √(1 − x) is among the curvature's terms."""
         check_unit_interval(self, x, rounding=0.0)
 
-    def __repr__(self) -> str:
-        return "Bernoulli()"
-
 
 class BernoulliLogits(UnitInterval):
     r"""Bernoulli on **logits**: $\eta=g$ and $p(x{=}1)=s(\eta)$; the sigmoid $s$ belongs to the observation model.
@@ -114,9 +111,6 @@ class BernoulliLogits(UnitInterval):
 
     def _root_curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         return root_of_slope(eta)
-
-    def __repr__(self) -> str:
-        return "BernoulliLogits()"
 
 
 def root_of_slope(logit: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:

@@ -62,9 +62,6 @@ class ContinuousBernoulli(UnitInterval):
         exact = size.reciprocal() * (1 - ratio.square()).sqrt()
         return 0.5 * torch.where(small, series.sqrt(), exact)
 
-    def __repr__(self) -> str:
-        return "ContinuousBernoulli()"
-
 
 class Laplace(Location):
     r"""Laplace noise of scale $b$: the absolute error.

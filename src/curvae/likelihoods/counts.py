@@ -55,9 +55,6 @@ class Poisson(LogMean):
     def _root_curvature(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         return (0.5 * eta).exp()
 
-    def __repr__(self) -> str:
-        return "Poisson()"
-
 
 class NegativeBinomial(LogMean):
     r"""Counts more spread than Poisson's, on **log-means**: $\eta=\log\mu$, variance $\mu+\mu^2/r$.
@@ -255,9 +252,6 @@ class Categorical(Likelihood):
     def check(self, x: Tensor) -> None:
         """What are no classes 0, 1, 2, … is refused."""
         check_counts(self, x)
-
-    def __repr__(self) -> str:
-        return "Categorical()"
 
 
 def _overdispersed(eta: Tensor, dispersion: Tensor, generator: torch.Generator | None) -> Tensor:

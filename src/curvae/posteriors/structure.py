@@ -134,9 +134,6 @@ class Diagonal(Structure):
         r"""$\sum_i\log(1+\|T_{:i}\|^2/\beta)$."""
         return logdet.of_columns(root.flatten(1, -2), positive("beta", beta)).sum(-1).to(root.dtype)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
-
 
 class Blocks(Structure):
     """Blocks of neighbouring latents, independent of each other; subclasses say how large a block is."""
@@ -246,9 +243,6 @@ class Full(Blocks):
     def block_size(self, latents: int) -> int:
         """All latents."""
         return latents
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
 
 
 def _triangle(size: int) -> int:
