@@ -6,8 +6,21 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from curvae._checks import positive_int
+from curvae._checks import positive, positive_int
 from curvae.nn.same import SameConv2d, SameConvTranspose2d
+
+
+def scaled(channels: int, width: float) -> int:
+    """``channels`` times ``width``, rounded, and at least 1.
+
+    Raises:
+        InputError: if ``width`` is not > 0.
+
+    Example:
+        >>> scaled(512, 0.125), scaled(64, 1e-6)
+        (64, 1)
+    """
+    return max(1, round(channels * positive("width", width)))
 
 
 def encoding(channels: Sequence[int], kernel: int, strides: Sequence[int], normalise: bool = True) -> nn.Sequential:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from curvae._typing import Float, Tensor
-from curvae.nn.convolutions import decoding, encoding
-from curvae.nn.width import scaled
+from curvae.nn.convolutions import decoding, encoding, scaled
 
 
 class MNISTEncoder(nn.Module):
