@@ -150,11 +150,6 @@ def summarise(result: TrialTables, generator: np.random.Generator) -> Json:
     return {"panels": panels, "uniform_spread_degrees": UNIFORM_SPREAD, "within_degrees": WITHIN}
 
 
-def angles_to_optimum(table: Table, optimum: Table, moments: Values) -> Values:
-    """Angles to the ELBO's own mean-field optimum on the same data, one a trial."""
-    return relative_angles(table["encoder"], optimum["encoder"], moments)
-
-
 def _panel(table: Table, optimum: Table | None, moments: Values | None, generator: np.random.Generator) -> Json:
     finite = np.isfinite(table["elbo"]) & np.isfinite(table["angle"])
     out: Json = {
@@ -168,7 +163,7 @@ def _panel(table: Table, optimum: Table | None, moments: Values | None, generato
     }
     if optimum is not None and moments is not None:
         gap = optimum["elbo"] - table["elbo"]
-        relative = angles_to_optimum(table, optimum, moments)
+        relative = relative_angles(table["encoder"], optimum["encoder"], moments)
         out["to_elbo_optimum"] = _angles(table, relative, -gap, finite, generator)
         out["elbo_gap_median_by_n"] = _medians(table["period"][finite], gap[finite])
         if len(optimum["angle"]) > 1:
@@ -211,6 +206,5 @@ def _angles(table: Table, angle: Values, score: Values, finite: Mask, generator:
 
 
 def _medians(period: NDArray[np.int64], values: Values) -> Json:
-    """By n."""
     found = {str(n): float(np.median(values[period == n])) for n in np.unique(period)}
     return {n: value if math.isfinite(value) else None for n, value in found.items()}  # JSON has no NaN

@@ -18,7 +18,7 @@ from PIL import Image
 from curvae.files import write_atomic
 from curvae.reproduce.intervals import Values
 from curvae.reproduce.uniqueness.config import Panel
-from curvae.reproduce.uniqueness.numbers import angles_to_optimum, data_moments
+from curvae.reproduce.uniqueness.numbers import data_moments, relative_angles
 from curvae.reproduce.uniqueness.runner import TrialTables
 from curvae.reproduce.uniqueness.trial import GenerativeModel, Guard, MixingColumns
 
@@ -94,7 +94,7 @@ def _row(
             axes.append(Scatter(table["angle_principal"], "principal axes", elbo, period, title, _ELBO))
         if model in moments and not one:
             optimum = result.optima[model]
-            relative = angles_to_optimum(table, optimum, moments[model])
+            relative = relative_angles(table["encoder"], optimum["encoder"], moments[model])
             below = -np.maximum(optimum["elbo"] - elbo, 1e-8)
             optimal.append(Scatter(relative, "optimum", below, period, title, "ELBO below optimum (nats)"))
     return true + axes + optimal
