@@ -134,7 +134,6 @@ class Columns(ForwardModeEstimator):
 
 
 def _block_terms(blocks: Float[Tensor, "B *D K b"], beta: float) -> Float[Tensor, "B K"]:
-    """The log-determinant of each block."""
     flat = blocks.flatten(1, -3).movedim(-2, 1)
     if flat.shape[-1] == 1:
         return logdet.of_columns(flat.squeeze(-1).mT, beta)

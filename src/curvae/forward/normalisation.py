@@ -108,7 +108,6 @@ def _batch_norm(
     eps: float,
     cudnn_enabled: bool = True,  # noqa: ARG001
 ) -> Float[Tensor, "B C *S"]:
-    """``torch.batch_norm``."""
     return functional.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
@@ -123,7 +122,6 @@ def _instance_norm(
     eps: float,
     cudnn_enabled: bool = True,  # noqa: ARG001
 ) -> Float[Tensor, "B C *S"]:
-    """``torch.instance_norm``."""
     return functional.instance_norm(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
 
 

@@ -119,7 +119,6 @@ def caution(summary: Summary, scales: Mapping[str, str] = SCALES) -> str:
 
 
 def _each(places: Iterable[Mapping[str, Any]], text: Callable[[Mapping[str, Any]], str]) -> str:
-    """The different texts, in order of first appearance."""
     return "; ".join(dict.fromkeys(text(place) for place in places))
 
 

@@ -81,7 +81,6 @@ def check_folder(out: Path, figure: str, scale: str, changes: Mapping[str, str] 
 
 
 def _about(summary: Mapping[str, Any]) -> str:
-    """What a summary is of."""
     if "figure" not in summary:
         return "no figure"
     scale = f" at scale {shown(summary['scale'])}" if "scale" in summary else ""

@@ -207,7 +207,6 @@ def begin(model: Autoencoder, text: str, dataset: Dataset) -> None:
 
 
 def _kinds(text: str) -> list[str]:
-    """Of each column."""
     return [kind for kind, count in pieces(text) for _ in range(count)]
 
 

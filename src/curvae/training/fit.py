@@ -260,7 +260,6 @@ def _data(
 
 
 def _condition(condition: Any, source: str, dataset: Dataset) -> dict[str, Any]:
-    """What a configuration says of the conditions."""
     if not dataset.conditional:
         return {}
     size = {} if dataset.coding is None else {"condition_size": dataset.coding.size}

@@ -235,7 +235,6 @@ def _started(config: RunConfig, model: Autoencoder, dataset: Dataset, handed: Ha
 
 
 def _in_steps(config: RunConfig, samples: int) -> RunConfig:
-    """Steps for epochs, where these are given."""
     if config.epochs is None:
         return config
     each = max(1, samples // (config.batch_size * config.accumulate))

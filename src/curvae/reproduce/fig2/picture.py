@@ -54,7 +54,6 @@ def _triples(sub: SubFigure, panel: HeatMapPanel, shown: int) -> None:
 
 
 def _outline(at: Any, latents: int, block: int) -> None:
-    """Thin frames around the blocks."""
     for start in range(0, latents, block):
         side = min(block, latents - start)
         frame = Rectangle((start - 0.5, start - 0.5), side, side, fill=False, edgecolor="0.35", linewidth=0.5)

@@ -50,7 +50,6 @@ def against_beta(summary: Mapping[str, Any]) -> Figure:
 
 
 def _marks(summary: Mapping[str, Any]) -> str:
-    """What the marks of a panel are."""
     several = summary["models"][REFERENCE]["mse"][0]["sd"] is not None
     return "lines: means over seeds; bars: standard deviation; dots: seeds" if several else "one seed"
 

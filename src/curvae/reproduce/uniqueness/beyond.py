@@ -167,7 +167,6 @@ def plot(summary: dict[str, Any], path: Path) -> None:
 
 
 def _strips(at: Axes, groups: dict[str, list[float]]) -> None:
-    """One strip of points a group."""
     for position, values in enumerate(groups.values()):
         at.plot([position] * len(values), values, "o", markersize=3, alpha=0.6)
     at.set_xticks(range(len(groups)), [name.replace(" ", "\n", 1) for name in groups], fontsize=7)
