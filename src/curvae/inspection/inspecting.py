@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from curvae.inspection.advice import advise, of_data
 from curvae.inspection.budget import Budget, how_many
 from curvae.inspection.measure import Measured, Progress, Tangents, draw, measure, spectra
 from curvae.inspection.noise import LEVELS, check_levels, radius, standard_error, summarise
-from curvae.inspection.result import BetaHat, Cost, Group, Inspection
+from curvae.inspection.result import Advice, BetaHat, Cost, Group, Inspection
 from curvae.inspection.spectrum import spectral
 from curvae.inspection.subject import Subject, subject_of
 from curvae.inspection.theory import beta_hat, groups, log_variance_correlation, used_entries
@@ -154,8 +154,10 @@ def _result(
         per_frequency=_frequencies(subject, tangents, found, beta),
         noise=error,
         radius=edge,
-        advice=of_data(subject.assumed, subject.misfit)
-        + _advice(subject, columns, curvature, precision, hat, (beta, maker), (latent, by_channel), edge),
+        advice=(
+            *of_data(subject.assumed, subject.misfit),
+            *_advice(subject, columns, curvature, precision, hat, (beta, maker), (latent, by_channel), edge),
+        ),
         cost=_cost(
             subject,
             budget.products - (0 if det is None else 2 * (budget.pairs - det.products)),
@@ -197,7 +199,7 @@ def _advice(
     betas: tuple[float | None, float | None],
     by: tuple[tuple[Group, ...], tuple[Group, ...]],
     edge: float | None,
-) -> Any:
+) -> Iterator[Advice]:
     beta, maker = betas
     prior, channel = subject.prior.double().cpu().numpy(), subject.channels
     in_use = curvature if precision is None else curvature[used_entries(precision)]

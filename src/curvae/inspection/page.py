@@ -45,39 +45,23 @@ def write_page(found: Inspection, name: str, out: Path) -> None:
 def rows(found: Inspection) -> list[tuple[str, str, str]]:
     """Name, value and a note of the main numbers; those that are not known are left out."""
     hat, det = found.beta_hat, found.log_det
+    spread, sure = "", list[str]()
+    if hat is not None:
+        spread = f"quartiles {_pair(hat.quartiles)}, 95 % {_pair(hat.interval)}"
+    if det is not None:
+        within = f"95 % ± {det.error:.2g} for these samples" if det.error else ""
+        sure = [_se(det.standard_error), within, f"{det.products} products", det.method]
     made: list[tuple[str, str, str] | None] = [
         ("latents", " × ".join(map(str, found.latents)), f"{found.outputs} outputs, {found.likelihood}"),
-        None if found.maker_beta is None else ("β of the maker", shown(found.maker_beta), "summed convention"),
-        None
-        if hat is None
-        else ("β̂", shown(hat.median), f"quartiles {_pair(hat.quartiles)}, 95 % {_pair(hat.interval)}"),
+        _maybe("β of the maker", found.maker_beta, "summed convention"),
+        _maybe("β̂", None if hat is None else hat.median, spread),
         _constancy(found),
         _maybe("correlation of log variances", found.log_variance_correlation, "posterior and Σ*"),
         ("|cos| of Jacobian columns", shown(found.column_cosine), _se(found.column_cosine_se)),
         ("tr M", shown(found.trace), _se(found.trace_se)),
-        None
-        if det is None
-        else (
-            "log|I + M/β|",
-            shown(det.value),
-            ", ".join(
-                filter(
-                    None,
-                    (
-                        _se(det.standard_error),
-                        f"95 % ± {det.error:.2g} for these samples" if det.error else "",
-                        f"{det.products} products",
-                        det.method,
-                    ),
-                )
-            ),
-        ),
+        _maybe("log|I + M/β|", None if det is None else det.value, ", ".join(filter(None, sure))),
         _maybe("effective dimension", found.effective_dimension, f"of {math.prod(found.latents)}"),
-        _maybe(
-            "Hadamard gap",
-            found.hadamard_gap,
-            _se(math.nan if found.hadamard_gap_se is None else found.hadamard_gap_se),
-        ),
+        _maybe("Hadamard gap", found.hadamard_gap, _se(found.hadamard_gap_se)),
         ("largest eigenvalue of M", shown(found.largest), ""),
         (
             "decode error under noise",
@@ -184,8 +168,8 @@ def _maybe(name: str, value: float | None, note: str) -> tuple[str, str, str] | 
     return None if value is None else (name, shown(value), note)
 
 
-def _se(value: float) -> str:
-    return "" if math.isnan(value) else f"± {value:.2g}"
+def _se(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"± {value:.2g}"
 
 
 def _pair(values: tuple[float, float]) -> str:
