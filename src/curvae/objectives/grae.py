@@ -93,11 +93,8 @@ class GRAE:
         check_estimator(self.estimator)
         self.estimator.check(self.structure)
         # weights that are not given follow β
-        self._following = [
-            name
-            for name, weight in (("encoder_weight", encoder_weight), ("decoder_weight", decoder_weight))
-            if weight is None
-        ]
+        weights = {"encoder_weight": encoder_weight, "decoder_weight": decoder_weight}
+        self._following = [name for name, weight in weights.items() if weight is None]
         self.encoder_weight = beta if encoder_weight is None else non_negative("encoder_weight", encoder_weight)
         self.decoder_weight = beta if decoder_weight is None else non_negative("decoder_weight", decoder_weight)
         self.curvature = check_curvature(curvature, self.likelihood)
