@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -170,6 +169,7 @@ def _pair(value: Sizes) -> Pair:
     return (value, value) if isinstance(value, int) else (value[0], value[-1])  # PyTorch takes a tuple of one as well
 
 
-_REPLACED: Mapping[Callable[..., Any], Callable[..., Any]] = MappingProxyType(
-    {functional.conv2d: _conv2d, functional.conv_transpose2d: _conv_transpose2d}
-)
+_REPLACED: Mapping[Callable[..., Any], Callable[..., Any]] = {
+    functional.conv2d: _conv2d,
+    functional.conv_transpose2d: _conv_transpose2d,
+}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -223,15 +222,13 @@ _NORMS: dict[Any, Callable[..., Any]] = {
     torch.std_mean: std_mean,
 }
 
-SPELLED_OUT: Mapping[Callable[..., Any], Callable[..., Any]] = MappingProxyType(
-    {
-        functional.glu: glu,
-        functional.hardsigmoid: hardsigmoid,
-        torch.cdist: cdist,
-        torch.pdist: pdist,
-        functional.pdist: pdist,
-        **_FACTORISING,
-        **_NORMS,
-    }
-)
+SPELLED_OUT: Mapping[Callable[..., Any], Callable[..., Any]] = {
+    functional.glu: glu,
+    functional.hardsigmoid: hardsigmoid,
+    torch.cdist: cdist,
+    torch.pdist: pdist,
+    functional.pdist: pdist,
+    **_FACTORISING,
+    **_NORMS,
+}
 """PyTorch's functions with derivatives that are missing or wrong, and the same in others that have them."""

@@ -9,7 +9,6 @@ give primal and tangent different types. The plain formulas below have neither f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -138,25 +137,21 @@ def _forms(*names: str) -> frozenset[Any]:
     return frozenset([*(getattr(torch, name) for name in names if hasattr(torch, name)), *packets, *overloads])
 
 
-PER_SAMPLE: Mapping[Callable[..., Tensor], Callable[..., Any]] = MappingProxyType(
-    {
-        functional.layer_norm: layer_norm,
-        torch.layer_norm: layer_norm,
-        functional.group_norm: group_norm,
-        torch.group_norm: group_norm,
-        functional.instance_norm: instance_norm,
-    }
-)
+PER_SAMPLE: Mapping[Callable[..., Tensor], Callable[..., Any]] = {
+    functional.layer_norm: layer_norm,
+    torch.layer_norm: layer_norm,
+    functional.group_norm: group_norm,
+    torch.group_norm: group_norm,
+    functional.instance_norm: instance_norm,
+}
 """PyTorch's functions and what to call in their place inside a forward-mode pass."""
 
-CALLED_OTHERWISE: Mapping[Callable[..., Any], Callable[..., Any]] = MappingProxyType(
-    {
-        **dict.fromkeys(_forms("batch_norm"), _batch_norm),
-        **dict.fromkeys(_forms("instance_norm"), _instance_norm),
-        **dict.fromkeys(_forms("layer_norm") - PER_SAMPLE.keys(), functional.layer_norm),
-        **dict.fromkeys(_forms("native_layer_norm"), _native_layer_norm),
-    }
-)
+CALLED_OTHERWISE: Mapping[Callable[..., Any], Callable[..., Any]] = {
+    **dict.fromkeys(_forms("batch_norm"), _batch_norm),
+    **dict.fromkeys(_forms("instance_norm"), _instance_norm),
+    **dict.fromkeys(_forms("layer_norm") - PER_SAMPLE.keys(), functional.layer_norm),
+    **dict.fromkeys(_forms("native_layer_norm"), _native_layer_norm),
+}
 """Operators below ``torch.nn.functional``, and the same in its terms."""
 
 UNKNOWN_WITH_STATISTICS = _forms(

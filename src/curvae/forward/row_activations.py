@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -166,17 +165,15 @@ def _sigmoid() -> Kernels:
     return Kernels(_aten.sigmoid.out, _aten.sigmoid_backward.grad_input, bend, of_output=True)
 
 
-KERNELS: Mapping[Callable[..., Any], Callable[..., Kernels | None]] = MappingProxyType(
-    {
-        functional.silu: _silu,
-        functional.gelu: _gelu,
-        functional.elu: _elu,
-        functional.leaky_relu: _leaky_relu,
-        **dict.fromkeys([functional.relu, torch.relu, torch.Tensor.relu], _relu),
-        functional.tanh: _tanh,
-        torch.tanh: _tanh,
-        torch.Tensor.tanh: _tanh,
-        **dict.fromkeys([functional.sigmoid, torch.sigmoid, torch.Tensor.sigmoid], _sigmoid),
-    }
-)
+KERNELS: Mapping[Callable[..., Any], Callable[..., Kernels | None]] = {
+    functional.silu: _silu,
+    functional.gelu: _gelu,
+    functional.elu: _elu,
+    functional.leaky_relu: _leaky_relu,
+    **dict.fromkeys([functional.relu, torch.relu, torch.Tensor.relu], _relu),
+    functional.tanh: _tanh,
+    torch.tanh: _tanh,
+    torch.Tensor.tanh: _tanh,
+    **dict.fromkeys([functional.sigmoid, torch.sigmoid, torch.Tensor.sigmoid], _sigmoid),
+}
 """The kernels of a function, given its other arguments; ``None`` for one that writes into its input."""

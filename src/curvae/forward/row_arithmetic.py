@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -102,7 +101,7 @@ _OTHERS: frozenset[Callable[..., Any]] = frozenset(
         *(torch.sin, _tensor.sin, torch.cos, _tensor.cos),
     }
 )
-RULES: Mapping[Callable[..., Any], Callable[[Call], Tensor]] = MappingProxyType(
-    dict.fromkeys([*_SUMS, *_PRODUCTS, *_QUOTIENTS, *_OTHERS], arithmetic)
+RULES: Mapping[Callable[..., Any], Callable[[Call], Tensor]] = dict.fromkeys(
+    [*_SUMS, *_PRODUCTS, *_QUOTIENTS, *_OTHERS], arithmetic
 )
 """Beside those of :mod:`~curvae.forward.row_rules`."""

@@ -8,7 +8,6 @@ happen to be equal; where that does not settle it, the rule raises :class:`Canno
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -233,28 +232,26 @@ def _along(vector: Float[Tensor, " C"], axis: int, dims: int) -> Float[Tensor, "
 
 _AFFINE = ("weight", "bias")
 _tensor = torch.Tensor
-RULES: Mapping[Callable[..., Any], Callable[[Call], Tensor]] = MappingProxyType(
-    {
-        **dict.fromkeys(LINEAR_IN_INPUT, _linear),
-        **dict.fromkeys(ELEMENTWISE, _elementwise),
-        **dict.fromkeys([functional.avg_pool2d, functional.adaptive_avg_pool2d], _on_trailing_axes(2)),
-        **dict.fromkeys([functional.pixel_shuffle, torch.pixel_shuffle], _on_trailing_axes(3)),
-        # refuses what has no axes for data and channels
-        **dict.fromkeys([functional.upsample, functional.interpolate], _on_trailing_axes(1)),
-        functional.fold: _fold,
-        functional.pad: _pad,
-        **dict.fromkeys([_tensor.float, _tensor.double, _tensor.to, _tensor.contiguous, _tensor.clone], _cast),
-        **dict.fromkeys([torch.reshape, _tensor.reshape, _tensor.view, torch.flatten, _tensor.flatten], _reshape),
-        **dict.fromkeys([torch.unflatten, _tensor.unflatten, torch.squeeze, _tensor.squeeze], _reshape),
-        **dict.fromkeys([torch.unsqueeze, _tensor.unsqueeze], _reshape),
-        **dict.fromkeys([torch.cat, torch.stack], _join),
-        functional.batch_norm: _batch_norm,
-        **dict.fromkeys([functional.layer_norm, torch.layer_norm], _layer_norm),
-        **dict.fromkeys([functional.group_norm, torch.group_norm], _group_norm),
-        functional.instance_norm: _instance_norm,
-        **dict.fromkeys([functional.dropout, functional.dropout1d, functional.dropout2d], _dropout),
-        **dict.fromkeys([functional.dropout3d, functional.alpha_dropout, functional.feature_alpha_dropout], _dropout),
-        **dict.fromkeys([torch.dropout, torch.feature_dropout, torch.alpha_dropout], _dropout),
-    }
-)
+RULES: Mapping[Callable[..., Any], Callable[[Call], Tensor]] = {
+    **dict.fromkeys(LINEAR_IN_INPUT, _linear),
+    **dict.fromkeys(ELEMENTWISE, _elementwise),
+    **dict.fromkeys([functional.avg_pool2d, functional.adaptive_avg_pool2d], _on_trailing_axes(2)),
+    **dict.fromkeys([functional.pixel_shuffle, torch.pixel_shuffle], _on_trailing_axes(3)),
+    # refuses what has no axes for data and channels
+    **dict.fromkeys([functional.upsample, functional.interpolate], _on_trailing_axes(1)),
+    functional.fold: _fold,
+    functional.pad: _pad,
+    **dict.fromkeys([_tensor.float, _tensor.double, _tensor.to, _tensor.contiguous, _tensor.clone], _cast),
+    **dict.fromkeys([torch.reshape, _tensor.reshape, _tensor.view, torch.flatten, _tensor.flatten], _reshape),
+    **dict.fromkeys([torch.unflatten, _tensor.unflatten, torch.squeeze, _tensor.squeeze], _reshape),
+    **dict.fromkeys([torch.unsqueeze, _tensor.unsqueeze], _reshape),
+    **dict.fromkeys([torch.cat, torch.stack], _join),
+    functional.batch_norm: _batch_norm,
+    **dict.fromkeys([functional.layer_norm, torch.layer_norm], _layer_norm),
+    **dict.fromkeys([functional.group_norm, torch.group_norm], _group_norm),
+    functional.instance_norm: _instance_norm,
+    **dict.fromkeys([functional.dropout, functional.dropout1d, functional.dropout2d], _dropout),
+    **dict.fromkeys([functional.dropout3d, functional.alpha_dropout, functional.feature_alpha_dropout], _dropout),
+    **dict.fromkeys([torch.dropout, torch.feature_dropout, torch.alpha_dropout], _dropout),
+}
 """The functions that rows can be followed through."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from curvae._extras import require
@@ -22,28 +21,24 @@ if TYPE_CHECKING:
 
 SCALES = ("smoke", "quick", "overnight", "paper")
 
-SWEEPS: Mapping[str, str] = MappingProxyType(
-    {
-        "fig2": "curvae.reproduce.fig2",
-        "fig3": "curvae.reproduce.fig3",
-        "fig7": "curvae.reproduce.fig2",
-        "comparison": "curvae.reproduce.comparison",
-        "table1": "curvae.reproduce.table1",
-        "fig4": "curvae.reproduce.fig4",
-        "disentanglement": "curvae.reproduce.disentanglement",
-    }
-)
+SWEEPS: Mapping[str, str] = {
+    "fig2": "curvae.reproduce.fig2",
+    "fig3": "curvae.reproduce.fig3",
+    "fig7": "curvae.reproduce.fig2",
+    "comparison": "curvae.reproduce.comparison",
+    "table1": "curvae.reproduce.table1",
+    "fig4": "curvae.reproduce.fig4",
+    "disentanglement": "curvae.reproduce.disentanglement",
+}
 """The package that makes each figure of runs that all figures share."""
 
-FIGURES: Mapping[str, str] = MappingProxyType(
-    {
-        "fig1": "curvae.reproduce.uniqueness",
-        "fig5": "curvae.reproduce.uniqueness",
-        "fig6": "curvae.reproduce.uniqueness",
-        **SWEEPS,
-        "approximation": "curvae.reproduce.approximation",
-    }
-)
+FIGURES: Mapping[str, str] = {
+    "fig1": "curvae.reproduce.uniqueness",
+    "fig5": "curvae.reproduce.uniqueness",
+    "fig6": "curvae.reproduce.uniqueness",
+    **SWEEPS,
+    "approximation": "curvae.reproduce.approximation",
+}
 """The package that makes each figure, table or measurement, by the name that ``curvae reproduce`` takes."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from types import MappingProxyType
 from typing import Any
 
 from curvae._checks import is_finite
@@ -31,19 +30,17 @@ from curvae.runs.own_run import name_or_python, structure_name
 from curvae.runs.parts import build_estimator
 
 # each with the attributes that follow the name
-_NAMES: Mapping[type[Likelihood], tuple[str, ...]] = MappingProxyType(
-    {
-        Gaussian: ("gaussian", "sigma"),
-        LearnedGaussian: ("gaussian:learned",),
-        Laplace: ("laplace", "scale"),
-        StudentT: ("student-t", "dof", "scale"),
-        Bernoulli: ("bernoulli",),
-        BernoulliLogits: ("bernoulli-logits",),
-        ContinuousBernoulli: ("continuous-bernoulli",),
-        Poisson: ("poisson",),
-        NegativeBinomial: ("negative-binomial", "dispersion"),
-    }
-)
+_NAMES: Mapping[type[Likelihood], tuple[str, ...]] = {
+    Gaussian: ("gaussian", "sigma"),
+    LearnedGaussian: ("gaussian:learned",),
+    Laplace: ("laplace", "scale"),
+    StudentT: ("student-t", "dof", "scale"),
+    Bernoulli: ("bernoulli",),
+    BernoulliLogits: ("bernoulli-logits",),
+    ContinuousBernoulli: ("continuous-bernoulli",),
+    Poisson: ("poisson",),
+    NegativeBinomial: ("negative-binomial", "dispersion"),
+}
 
 # a class derived from one of these may estimate or draw otherwise
 _ESTIMATORS = (Exact, Columns, Secants, Lanczos, Trace, Fraction)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 from torch import nn
 
@@ -31,9 +30,7 @@ OBSERVATIONS = (
     Observation("Bernoulli, logits", BernoulliLogits(), False, 1.0),
     Observation("Bernoulli, sigmoid in g", Bernoulli(), True, 1.0),
 )
-ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
-    {"elu": nn.ELU, "relu": nn.ReLU, "leaky relu": nn.LeakyReLU}
-)
+ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {"elu": nn.ELU, "relu": nn.ReLU, "leaky relu": nn.LeakyReLU}
 PAPER_NETWORK = "paper's net (elu)"
 
 
@@ -79,18 +76,16 @@ def cases(config: ApproximationConfig) -> Iterator[tuple[str, Observation]]:
 
 
 _PAPER = ApproximationConfig("paper", 20_000, 1000, seeds=(0, 1, 2, 3, 4), hidden=(512, 1024), paper_width=1.0)
-CONFIGS: Mapping[tuple[str, str], ApproximationConfig] = MappingProxyType(
-    {
-        ("approximation", config.scale): config
-        for config in (
-            # a few steps of tiny networks: shows that it runs, nothing else
-            ApproximationConfig("smoke", steps=3, points=6, seeds=(0,), hidden=(8,), latents=3),
-            # small networks; minutes on two cores
-            ApproximationConfig("quick", steps=1000, points=200, seeds=(0, 1, 2), paper_width=0.125),
-            # the paper's steps at an eighth of its networks' width, with wide perceptrons beside them
-            replace(_PAPER, scale="overnight", seeds=(0, 1, 2), paper_width=0.125),
-            _PAPER,
-        )
-    }
-)
+CONFIGS: Mapping[tuple[str, str], ApproximationConfig] = {
+    ("approximation", config.scale): config
+    for config in (
+        # a few steps of tiny networks: shows that it runs, nothing else
+        ApproximationConfig("smoke", steps=3, points=6, seeds=(0,), hidden=(8,), latents=3),
+        # small networks; minutes on two cores
+        ApproximationConfig("quick", steps=1000, points=200, seeds=(0, 1, 2), paper_width=0.125),
+        # the paper's steps at an eighth of its networks' width, with wide perceptrons beside them
+        replace(_PAPER, scale="overnight", seeds=(0, 1, 2), paper_width=0.125),
+        _PAPER,
+    )
+}
 """By figure and scale."""

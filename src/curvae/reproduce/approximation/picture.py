@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,9 +12,7 @@ from curvae.reproduce.approximation.config import PAPER_NETWORK, ApproximationCo
 from curvae.reproduce.approximation.numbers import Row
 from curvae.reproduce.drawing import plain
 
-_COLOURS: Mapping[str, str] = MappingProxyType(
-    {"elu": "#4063d8", "relu": "#cb3c33", "leaky relu": "#e69f00", PAPER_NETWORK: "#389826"}
-)
+_COLOURS: Mapping[str, str] = {"elu": "#4063d8", "relu": "#cb3c33", "leaky relu": "#e69f00", PAPER_NETWORK: "#389826"}
 
 
 def plot(config: ApproximationConfig, rows: Sequence[Row]) -> Figure:

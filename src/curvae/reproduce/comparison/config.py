@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any
 
 from curvae.errors import InputError
@@ -92,21 +91,19 @@ def _variants(orthogonality: float) -> Mapping[str, tuple[str, dict[str, Any]]]:
 _QUICK = TrainingSettings(300, 0.0625, seeds=(0, 1))
 _CHEAP = ("vae", "vae-full", "vae-antithetic", "column", "sixteenth", "full-sixteenth", "secant", "two-columns")
 
-CONFIGS: Mapping[tuple[str, str], Comparison] = MappingProxyType(
-    {
-        ("comparison", "smoke"): Comparison(
-            SMOKE, points=20, draws=1, samples=2, generated=100, lite0_images=10, classifier_steps=5, latents=3
-        ),
-        ("comparison", "quick"): Comparison(
-            _QUICK, points=500, draws=8, samples=50, generated=2000, lite0_images=400, classifier_steps=400, latents=8
-        ),
-        # without what needs all columns of every image: one such run is a night of its own
-        ("comparison", "overnight"): Comparison(
-            replace(OVERNIGHT, seeds=(0, 1, 2)), 5000, 32, 200, 10_000, 2000, classifier_steps=1500, models=_CHEAP
-        ),
-        ("comparison", "paper"): Comparison(
-            PAPER, points=5000, draws=32, samples=500, generated=10_000, lite0_images=10_000, classifier_steps=1500
-        ),
-    }
-)
+CONFIGS: Mapping[tuple[str, str], Comparison] = {
+    ("comparison", "smoke"): Comparison(
+        SMOKE, points=20, draws=1, samples=2, generated=100, lite0_images=10, classifier_steps=5, latents=3
+    ),
+    ("comparison", "quick"): Comparison(
+        _QUICK, points=500, draws=8, samples=50, generated=2000, lite0_images=400, classifier_steps=400, latents=8
+    ),
+    # without what needs all columns of every image: one such run is a night of its own
+    ("comparison", "overnight"): Comparison(
+        replace(OVERNIGHT, seeds=(0, 1, 2)), 5000, 32, 200, 10_000, 2000, classifier_steps=1500, models=_CHEAP
+    ),
+    ("comparison", "paper"): Comparison(
+        PAPER, points=5000, draws=32, samples=500, generated=10_000, lite0_images=10_000, classifier_steps=1500
+    ),
+}
 """By figure and scale."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from curvae.errors import InputError
@@ -12,16 +11,14 @@ from curvae.reproduce.sweep import TrainingSettings
 from curvae.runs import RunConfig
 
 _VAE, _GRAE = {"objective": "beta-vae"}, {"objective": "grae", "estimator": "exact"}
-MODELS: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
-    {
-        "vae-diagonal": ("β-VAE, diagonal", {**_VAE, "structure": "diagonal"}),
-        "vae-block": ("β-VAE, blocks of 2", {**_VAE, "structure": "block:2"}),
-        "vae-full": ("β-VAE, full", {**_VAE, "structure": "full"}),
-        "grae-diagonal": ("GRAE, diagonal", {**_GRAE, "structure": "diagonal"}),
-        "grae-block": ("GRAE, blocks of 2", {**_GRAE, "structure": "block:2"}),
-        "grae-full": ("GRAE, full", {**_GRAE, "structure": "full"}),
-    }
-)
+MODELS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "vae-diagonal": ("β-VAE, diagonal", {**_VAE, "structure": "diagonal"}),
+    "vae-block": ("β-VAE, blocks of 2", {**_VAE, "structure": "block:2"}),
+    "vae-full": ("β-VAE, full", {**_VAE, "structure": "full"}),
+    "grae-diagonal": ("GRAE, diagonal", {**_GRAE, "structure": "diagonal"}),
+    "grae-block": ("GRAE, blocks of 2", {**_GRAE, "structure": "block:2"}),
+    "grae-full": ("GRAE, full", {**_GRAE, "structure": "full"}),
+}
 """By the names that ``--set models=…`` takes: what to call a model, and what of a run's configuration makes it."""
 AUTOENCODER = "autoencoder"
 """Ordinary, with no regulariser and so without a β."""
@@ -91,46 +88,44 @@ def autoencoders(config: Disentanglement) -> dict[tuple[str, float | None, int],
 _ALL = tuple(MODELS)
 _SPRITES: dict[str, Any] = {"data": "sprites", "network": "mlp", "size": 32}
 
-CONFIGS: Mapping[tuple[str, str], Disentanglement] = MappingProxyType(
-    {
-        ("disentanglement", "smoke"): Disentanglement(
-            TrainingSettings(4, 0.05, seeds=(0,), data="sprites:800", network="mlp", size=16, batch_size=16),
-            ("vae-diagonal", "grae-diagonal", "grae-full"),
-            (0.3,),
-            latents=2,
-            control="tilted-sprites:800",
-            points=80,
-            jacobians=4,
-            votes=20,
-            resamples=20,
-        ),
-        ("disentanglement", "quick"): Disentanglement(
-            TrainingSettings(1000, 0.25, seeds=(0, 1, 2), lr=2e-3, schedule="cosine", **_SPRITES),
-            _ALL,
-            (0.3, 1.0, 3.0),
-            latents=6,
-            control="tilted-sprites",
-            points=2000,
-            jacobians=100,
-        ),
-        ("disentanglement", "overnight"): Disentanglement(
-            TrainingSettings(8000, 0.5, seeds=tuple(range(8)), lr=1e-3, schedule="cosine", **_SPRITES),
-            _ALL,
-            (0.03, 0.1, 0.3, 1.0, 3.0),
-            latents=6,
-            control="tilted-sprites",
-            points=2000,
-            jacobians=500,
-        ),
-        ("disentanglement", "paper"): Disentanglement(
-            TrainingSettings(50_000, 1.0, seeds=tuple(range(8)), data="sprites"),
-            _ALL,
-            (0.1, 0.3, 1.0, 3.0, 10.0),
-            latents=10,
-            control="tilted-sprites",
-            points=2000,
-            jacobians=500,
-        ),
-    }
-)
+CONFIGS: Mapping[tuple[str, str], Disentanglement] = {
+    ("disentanglement", "smoke"): Disentanglement(
+        TrainingSettings(4, 0.05, seeds=(0,), data="sprites:800", network="mlp", size=16, batch_size=16),
+        ("vae-diagonal", "grae-diagonal", "grae-full"),
+        (0.3,),
+        latents=2,
+        control="tilted-sprites:800",
+        points=80,
+        jacobians=4,
+        votes=20,
+        resamples=20,
+    ),
+    ("disentanglement", "quick"): Disentanglement(
+        TrainingSettings(1000, 0.25, seeds=(0, 1, 2), lr=2e-3, schedule="cosine", **_SPRITES),
+        _ALL,
+        (0.3, 1.0, 3.0),
+        latents=6,
+        control="tilted-sprites",
+        points=2000,
+        jacobians=100,
+    ),
+    ("disentanglement", "overnight"): Disentanglement(
+        TrainingSettings(8000, 0.5, seeds=tuple(range(8)), lr=1e-3, schedule="cosine", **_SPRITES),
+        _ALL,
+        (0.03, 0.1, 0.3, 1.0, 3.0),
+        latents=6,
+        control="tilted-sprites",
+        points=2000,
+        jacobians=500,
+    ),
+    ("disentanglement", "paper"): Disentanglement(
+        TrainingSettings(50_000, 1.0, seeds=tuple(range(8)), data="sprites"),
+        _ALL,
+        (0.1, 0.3, 1.0, 3.0, 10.0),
+        latents=10,
+        control="tilted-sprites",
+        points=2000,
+        jacobians=500,
+    ),
+}
 """By figure and scale; the paper has no such figure, its scale is that of its other ones on 64 × 64 images."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 from curvae.reproduce.sweep.mnist import OVERNIGHT, PAPER, QUICK, SMOKE
@@ -75,16 +74,14 @@ class HeatMaps:
     resamples: int = 1000
 
 
-CONFIGS: Mapping[tuple[str, str], HeatMaps] = MappingProxyType(
-    {
-        ("fig2", "smoke"): HeatMaps(SMOKE, FIGURE_2[:1], points=6, shown=2, permutations=99, resamples=20),
-        ("fig2", "quick"): HeatMaps(QUICK, FIGURE_2, points=200),
-        ("fig2", "overnight"): HeatMaps(OVERNIGHT, FIGURE_2, points=5000),
-        ("fig2", "paper"): HeatMaps(PAPER, FIGURE_2, points=5000),
-        ("fig7", "smoke"): HeatMaps(SMOKE, FIGURE_7[:2], points=6, shown=2, permutations=99, resamples=20),
-        ("fig7", "quick"): HeatMaps(replace(QUICK, seeds=(0,)), FIGURE_7, points=200),
-        ("fig7", "overnight"): HeatMaps(OVERNIGHT, FIGURE_7, points=5000),
-        ("fig7", "paper"): HeatMaps(PAPER, FIGURE_7, points=5000),
-    }
-)
+CONFIGS: Mapping[tuple[str, str], HeatMaps] = {
+    ("fig2", "smoke"): HeatMaps(SMOKE, FIGURE_2[:1], points=6, shown=2, permutations=99, resamples=20),
+    ("fig2", "quick"): HeatMaps(QUICK, FIGURE_2, points=200),
+    ("fig2", "overnight"): HeatMaps(OVERNIGHT, FIGURE_2, points=5000),
+    ("fig2", "paper"): HeatMaps(PAPER, FIGURE_2, points=5000),
+    ("fig7", "smoke"): HeatMaps(SMOKE, FIGURE_7[:2], points=6, shown=2, permutations=99, resamples=20),
+    ("fig7", "quick"): HeatMaps(replace(QUICK, seeds=(0,)), FIGURE_7, points=200),
+    ("fig7", "overnight"): HeatMaps(OVERNIGHT, FIGURE_7, points=5000),
+    ("fig7", "paper"): HeatMaps(PAPER, FIGURE_7, points=5000),
+}
 """By figure and scale."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 from curvae.errors import InputError
 from curvae.reproduce.sweep.mnist import OVERNIGHT, PAPER, QUICK, SMOKE
@@ -40,16 +39,14 @@ class Curves:
             raise InputError(f"draws is {self.draws}; expected an even number, as they come in pairs ±ε")
 
 
-CONFIGS: Mapping[tuple[str, str], Curves] = MappingProxyType(
-    {
-        ("fig3", "smoke"): Curves(
-            SMOKE, (0.2, 0.8), points=6, hessian_points=2, draws=2, blocks=(1, 2), latents=4, resamples=20
-        ),
-        ("fig3", "quick"): Curves(
-            replace(QUICK, seeds=(0,)), (0.05, 0.2, 0.4, 1.0), points=300, hessian_points=32, draws=8
-        ),
-        ("fig3", "overnight"): Curves(OVERNIGHT, (0.02, 0.1, 0.2, 0.4, 1.0), points=5000, hessian_points=500, draws=8),
-        ("fig3", "paper"): Curves(PAPER, BETAS, points=5000, hessian_points=500, draws=32),
-    }
-)
+CONFIGS: Mapping[tuple[str, str], Curves] = {
+    ("fig3", "smoke"): Curves(
+        SMOKE, (0.2, 0.8), points=6, hessian_points=2, draws=2, blocks=(1, 2), latents=4, resamples=20
+    ),
+    ("fig3", "quick"): Curves(
+        replace(QUICK, seeds=(0,)), (0.05, 0.2, 0.4, 1.0), points=300, hessian_points=32, draws=8
+    ),
+    ("fig3", "overnight"): Curves(OVERNIGHT, (0.02, 0.1, 0.2, 0.4, 1.0), points=5000, hessian_points=500, draws=8),
+    ("fig3", "paper"): Curves(PAPER, BETAS, points=5000, hessian_points=500, draws=32),
+}
 """By figure and scale."""

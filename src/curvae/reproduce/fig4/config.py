@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any
 
 from curvae.errors import InputError
@@ -108,27 +107,25 @@ def ablation_runs(config: Quality) -> dict[tuple[str, int], RunConfig]:
     }
 
 
-CONFIGS: Mapping[tuple[str, str], Quality] = MappingProxyType(
-    {
-        ("fig4", "smoke"): Quality(
-            replace(faces.SMOKE, seeds=(0, 1)), (0.1, 1.0), latents=4, images=6, points=6, objective_points=2, codes=20,
-            components=2, side=32, ablation=("k4", "no-norm"), ablation_seeds=1,
-        ),
-        # without the ablation: four columns alone take as long as three other models
-        ("fig4", "quick"): Quality(
-            faces.QUICK, faces.QUICK_BETAS, latents=32, images=500, points=500, objective_points=16, codes=2000,
-            side=64, ablation=("none",), ablation_seeds=1,
-        ),
-        # without it, too: the two models at five β are a night already
-        ("fig4", "overnight"): Quality(
-            faces.OVERNIGHT, faces.OVERNIGHT_BETAS, latents=128, images=2000, points=2000, objective_points=100,
-            codes=10_000, ablation=("none",),
-        ),
-        # without "exact" and "full": all 128 columns of 64 images hold about 120 GB at this width
-        ("fig4", "paper"): Quality(
-            faces.PAPER, BETAS, latents=128, images=10_000, points=2000, objective_points=200, codes=10_000,
-            ablation=("k4", "fraction", "lanczos", "half", "double", "no-norm"),
-        ),
-    }
-)  # fmt: skip
+CONFIGS: Mapping[tuple[str, str], Quality] = {
+    ("fig4", "smoke"): Quality(
+        replace(faces.SMOKE, seeds=(0, 1)), (0.1, 1.0), latents=4, images=6, points=6, objective_points=2, codes=20,
+        components=2, side=32, ablation=("k4", "no-norm"), ablation_seeds=1,
+    ),
+    # without the ablation: four columns alone take as long as three other models
+    ("fig4", "quick"): Quality(
+        faces.QUICK, faces.QUICK_BETAS, latents=32, images=500, points=500, objective_points=16, codes=2000,
+        side=64, ablation=("none",), ablation_seeds=1,
+    ),
+    # without it, too: the two models at five β are a night already
+    ("fig4", "overnight"): Quality(
+        faces.OVERNIGHT, faces.OVERNIGHT_BETAS, latents=128, images=2000, points=2000, objective_points=100,
+        codes=10_000, ablation=("none",),
+    ),
+    # without "exact" and "full": all 128 columns of 64 images hold about 120 GB at this width
+    ("fig4", "paper"): Quality(
+        faces.PAPER, BETAS, latents=128, images=10_000, points=2000, objective_points=200, codes=10_000,
+        ablation=("k4", "fraction", "lanczos", "half", "double", "no-norm"),
+    ),
+}  # fmt: skip
 """By figure and scale."""

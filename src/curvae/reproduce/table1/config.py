@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from curvae.reproduce.sweep.faces import OVERNIGHT, OVERNIGHT_BETAS, PAPER, QUICK, QUICK_BETAS, SMOKE
 from curvae.reproduce.sweep.training import BETAS, TrainingSettings
@@ -29,12 +28,10 @@ class SampleGrid:
     points: int = 500
 
 
-CONFIGS: Mapping[tuple[str, str], SampleGrid] = MappingProxyType(
-    {
-        ("table1", "smoke"): SampleGrid(SMOKE, (0.1, 1.0), latents=4, rows=2, points=6),
-        ("table1", "quick"): SampleGrid(QUICK, QUICK_BETAS, latents=32),
-        ("table1", "overnight"): SampleGrid(OVERNIGHT, OVERNIGHT_BETAS, latents=128, points=2000),
-        ("table1", "paper"): SampleGrid(PAPER, BETAS, latents=128, points=2000),
-    }
-)
+CONFIGS: Mapping[tuple[str, str], SampleGrid] = {
+    ("table1", "smoke"): SampleGrid(SMOKE, (0.1, 1.0), latents=4, rows=2, points=6),
+    ("table1", "quick"): SampleGrid(QUICK, QUICK_BETAS, latents=32),
+    ("table1", "overnight"): SampleGrid(OVERNIGHT, OVERNIGHT_BETAS, latents=128, points=2000),
+    ("table1", "paper"): SampleGrid(PAPER, BETAS, latents=128, points=2000),
+}
 """By figure and scale."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -58,14 +57,12 @@ class Nonlinearity(enum.Enum):
         return np.maximum(u, 0) + np.expm1(np.minimum(u, 0))
 
 
-OF_TENSORS: Mapping[Nonlinearity, Callable[[Tensor], Tensor]] = MappingProxyType(
-    {
-        Nonlinearity.IDENTITY: lambda u: u,
-        Nonlinearity.TANH: torch.tanh,
-        Nonlinearity.SIGMOID: torch.sigmoid,
-        Nonlinearity.ELU: torch.nn.functional.elu,
-    }
-)
+OF_TENSORS: Mapping[Nonlinearity, Callable[[Tensor], Tensor]] = {
+    Nonlinearity.IDENTITY: lambda u: u,
+    Nonlinearity.TANH: torch.tanh,
+    Nonlinearity.SIGMOID: torch.sigmoid,
+    Nonlinearity.ELU: torch.nn.functional.elu,
+}
 """ν for PyTorch, elementwise, with its derivatives."""
 
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -61,14 +60,12 @@ class Extension:
     seed: int = 0
 
 
-EXTENSIONS: Mapping[str, Extension] = MappingProxyType(
-    {
-        "smoke": Extension(ratios=(1.0, 2.0), trials=3, period=20, datasets=1, points=64),
-        "quick": Extension(trials=12, period=2000, datasets=3, points=200),
-        "overnight": Extension(),
-        "paper": Extension(),
-    }
-)
+EXTENSIONS: Mapping[str, Extension] = {
+    "smoke": Extension(ratios=(1.0, 2.0), trials=3, period=20, datasets=1, points=64),
+    "quick": Extension(trials=12, period=2000, datasets=3, points=200),
+    "overnight": Extension(),
+    "paper": Extension(),
+}
 """By scale."""
 
 

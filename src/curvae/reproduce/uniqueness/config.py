@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from curvae.errors import InputError
 from curvae.reproduce.uniqueness.activations import Nonlinearity
@@ -130,22 +129,18 @@ def _panels(figure: str, every: bool, points: int) -> tuple[Panel, ...]:
 
 
 # schedule, whether with every mixing and guard, points, and at most how many panels
-_SCALES: Mapping[str, tuple[Schedule, bool, int, int | None]] = MappingProxyType(
-    {
-        # four trials of 256 points and a few iterations: shows that it runs, nothing else
-        "smoke": (((10, 2), (40, 2)), False, 256, 4),
-        # five schedules up to n = 5000, 20 trials each; minutes on two cores
-        "quick": (((100, 20), (500, 20), (1000, 20), (2000, 20), (5000, 20)), False, 4000, None),
-        # the paper's own, which two cores finish in an hour (figure 5) to two (figure 6)
-        "overnight": (PAPER_SCHEDULE, True, 4000, None),
-        "paper": (PAPER_SCHEDULE, True, 4000, None),
-    }
-)
-CONFIGS: Mapping[tuple[str, str], Config] = MappingProxyType(
-    {
-        (figure, scale): Config(figure, scale, _panels(figure, every, points)[:most], schedule)
-        for figure in ("fig1", "fig5", "fig6")
-        for scale, (schedule, every, points, most) in _SCALES.items()
-    }
-)
+_SCALES: Mapping[str, tuple[Schedule, bool, int, int | None]] = {
+    # four trials of 256 points and a few iterations: shows that it runs, nothing else
+    "smoke": (((10, 2), (40, 2)), False, 256, 4),
+    # five schedules up to n = 5000, 20 trials each; minutes on two cores
+    "quick": (((100, 20), (500, 20), (1000, 20), (2000, 20), (5000, 20)), False, 4000, None),
+    # the paper's own, which two cores finish in an hour (figure 5) to two (figure 6)
+    "overnight": (PAPER_SCHEDULE, True, 4000, None),
+    "paper": (PAPER_SCHEDULE, True, 4000, None),
+}
+CONFIGS: Mapping[tuple[str, str], Config] = {
+    (figure, scale): Config(figure, scale, _panels(figure, every, points)[:most], schedule)
+    for figure in ("fig1", "fig5", "fig6")
+    for scale, (schedule, every, points, most) in _SCALES.items()
+}
 """By figure and scale."""

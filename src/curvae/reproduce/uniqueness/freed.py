@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -43,14 +42,12 @@ class Freedom:
     variances: bool
 
 
-FREEDOMS: Mapping[str, Freedom] = MappingProxyType(
-    {
-        "neither": Freedom(False, False),
-        "means": Freedom(True, False),
-        "variances": Freedom(False, True),
-        "both": Freedom(True, True),
-    }
-)
+FREEDOMS: Mapping[str, Freedom] = {
+    "neither": Freedom(False, False),
+    "means": Freedom(True, False),
+    "variances": Freedom(False, True),
+    "both": Freedom(True, True),
+}
 
 
 @dataclass(frozen=True)
