@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Option
 
+from curvae import memory
 from curvae._checks import positive_int
 from curvae.cli import options, using, written
 from curvae.cli.pictures import SHOWN
@@ -64,8 +65,6 @@ def sample(
 
 
 def _check_number(n: int, shape: tuple[int, ...], out: Path) -> None:
-    from curvae import memory
-
     if out.suffix.lower() == ".png" and n > SHOWN:
         raise InputError(f"-n is {n}; a .png shows at most {SHOWN} samples, .npy and .npz take more")
     if n > (most := memory.total() / (_BYTES * math.prod(shape))):

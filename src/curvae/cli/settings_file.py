@@ -14,6 +14,7 @@ from typing import Any
 from curvae._checks import nearest, shown
 from curvae._extras import require
 from curvae.errors import InputError
+from curvae.files import open_regular
 
 # of what a person writes; more is another file
 _LARGEST = 1_000_000
@@ -85,8 +86,6 @@ def write_settings(values: Mapping[str, Any]) -> str:
 def _mapping(path: Path) -> dict[str, Any]:
     require("--config needs", "yaml")
     import yaml
-
-    from curvae.files import open_regular
 
     class Loader(yaml.BaseLoader):  # type: ignore[misc]
         """Texts, lists and mappings of them, in which no name comes twice."""

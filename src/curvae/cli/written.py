@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from curvae import memory
 from curvae.cli.group import writing
 from curvae.cli.pictures import SHOWN, grid
 from curvae.cli.places import check_file
 from curvae.errors import InputError
+from curvae.files import write_atomic
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,8 +70,6 @@ def check_table(run: Run, out: Path) -> None:
 
 def check_amount(what: str, axes: tuple[int, ...], out: Path, shown: int = 0) -> None:
     """Refuse results that do not fit in memory, or more images than a picture shows."""
-    from curvae import memory
-
     if out.suffix.lower() == ".png" and shown > SHOWN:
         raise InputError(f"{what} are {shown} images; a .png shows at most {SHOWN}, .npy and .npz take more")
     # the results, and what is written of them, in float64 at most
@@ -97,8 +97,6 @@ def write(
         Whether an older file was there, which is replaced.
     """
     import numpy as np
-
-    from curvae.files import write_atomic
 
     there, suffix = out.exists(), out.suffix.lower()
     # text of a table is Python objects there, which nobody could load again without pickle
