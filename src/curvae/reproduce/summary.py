@@ -84,7 +84,8 @@ def check_folder(
     Raises:
         InputError: so it is, or its summary is damaged.
     """
-    path, asked = out / "summary.json", {"figure": figure, "scale": scale, "changes": dict(changes or {})}
+    path = out / "summary.json"
+    asked: dict[str, Any] = {"figure": figure, "scale": scale, "changes": dict(changes or {})}
     there = stored(path)
     check_own_files(out, figure)
     alike = (there.get("figure"), there.get("scale")) == (figure, scale) and _alike(
