@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import _long as long
 import numpy as np
-from _numbers import OTHER, interval, num, read, side, table
+from _numbers import OTHER, bold, interval, num, read, side, table
 
 from curvae.reproduce.intervals import paired
 
@@ -15,9 +15,9 @@ def means() -> str:
     measures = {"beta_vae": 2, "grae_full": 2, "nll": 1, "mse": 4, "frechet": 0, "frechet_lite0": 0, "seconds": 0}
     rows = []
     for name, model in summary["models"].items():
-        cells = {measure: num(model[measure]["mean"], digits) for measure, digits in measures.items()}
-        bold = [measure for measure in measures if measure != "seconds" and side(model[measure]["difference"])]
-        rows.append([name, *(cells | {measure: f"**{cells[measure]}**" for measure in bold}).values()])
+        less = {measure: model[measure]["difference"] for measure in measures if measure != "seconds"}
+        cells = [bold(num(model[key]["mean"], digits), less.get(key)) for key, digits in measures.items()]
+        rows.append([name, *cells])
     heads = [summary["measures"][measure] for measure in measures]
     return table(["trained as", *heads], rows)
 

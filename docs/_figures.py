@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 from typing import Any
 
-from _numbers import by_seed, interval, made_by, num, percent, read, side, span, table, wider, width
+from _numbers import bold, by_seed, interval, made_by, num, percent, read, side, span, table, wider, width
 
 from curvae.reproduce.fig4.numbers import against_beta
 
@@ -148,7 +148,8 @@ def longer_faces_table() -> str:
         for model, found in summary["models"].items():
             cells = [_in_cell(found[key][index], digits) for key, digits in measures.items()]
             rows.append([f"{model}, β = {beta:g}", *cells])
-        cells = [_marked(summary["differences"][key][index], digits) for key, digits in measures.items()]
+        apart = {key: summary["differences"][key][index] for key in measures}
+        cells = [bold(interval(apart[key], digits), apart[key]) for key, digits in measures.items()]
         rows.append(["difference", *cells])
     return table(["", *names], rows)
 
@@ -158,11 +159,6 @@ def longer_apart(*keys: str) -> str:
     found = faces_summary(LONGER)["differences"]
     sides = [side(part) for key in keys for part in found[key]]
     return f"{sum(map(abs, sides))} of {len(sides)}"
-
-
-def _marked(part: dict[str, float], digits: int) -> str:
-    """An interval, bold where it excludes 0."""
-    return f"**{interval(part, digits)}**" if side(part) else interval(part, digits)
 
 
 def _in_cell(found: dict[str, Any], digits: int) -> str:

@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from _numbers import OTHER, interval, num, read, side, table, thousands
+from _numbers import OTHER, bold, interval, num, read, side, table, thousands
 from _numbers import setting as as_written
 
 from curvae.reproduce.intervals import paired
@@ -143,18 +143,17 @@ def _ends(found: dict[str, dict[str, Any]], samples: dict[str, dict[str, Any]]) 
     """Every measure; bold where the interval of its difference from the β-VAE lies on one side of 0."""
     rows = []
     for way, end in found.items():
-        cells = [_bold(end, key, _DIGITS.get(key, 2)) for key in _SHOWN]
+        cells = [_marked(end, key, _DIGITS.get(key, 2)) for key in _SHOWN]
         if samples:
-            cells += [_bold(samples[way], key, 0) if way in samples else "" for key in _DISTANCES]
+            cells += [_marked(samples[way], key, 0) if way in samples else "" for key in _DISTANCES]
         rows.append([way, str(end["beta_vae"]["seeds"]), *cells])
     heads = [_summary()["measures"][key] for key in _SHOWN]
     return table(["trained as", "seeds", *heads, *(_DISTANCES.values() if samples else ())], rows)
 
 
-def _bold(of: dict[str, Any], key: str, digits: int) -> str:
+def _marked(of: dict[str, Any], key: str, digits: int) -> str:
     text = cell(of[key], digits) if "se_samples" in of[key] else _alone(of[key], digits)
-    less = of.get("less_reference")
-    return f"**{text}**" if less and less[key]["low"] is not None and side(less[key]) else text
+    return bold(text, (of.get("less_reference") or {}).get(key))
 
 
 def _differences(ways: dict[str, Any], found: dict[str, dict[str, Any]]) -> str:

@@ -57,6 +57,11 @@ def side(part: dict[str, float]) -> int:
     return (part["low"] > 0) - (part["high"] < 0)
 
 
+def bold(text: str, part: dict[str, Any] | None) -> str:
+    """A text, bold where an interval excludes 0; there may be none."""
+    return f"**{text}**" if part and part["low"] is not None and side(part) else text
+
+
 def counted(count: int, what: str) -> str:
     """``1 seed``, ``5 seeds``."""
     return f"{count} {what}{'s' * (count != 1)}"

@@ -112,6 +112,16 @@ def some(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + ", …" * (len(names) > most)
 
 
+def listed(names: Sequence[str]) -> str:
+    """The first names as :func:`shown`, and how many there are besides.
+
+    Example:
+        >>> listed(["a", "b", "c", "d", "e"]), listed([])
+        ("'a', 'b', 'c' and 2 more", 'nothing')
+    """
+    return ", ".join(map(shown, names[:3])) + f" and {len(names) - 3} more" * (len(names) > 3) if names else "nothing"
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """What to add to the line about an unknown name: one that is spelled much the same, if there is one.
 

@@ -188,6 +188,26 @@ def test_a_folder_of_diffusers(tmp_path):
         adapters.folder(tmp_path / "vae")
 
 
+@needs("diffusers")
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    {
+        "wider": ({"block_out_channels": [8, 16]}, "'decoder.conv_in.bias', .* and [0-9]+ more of another shape"),
+        "deeper": ({"layers_per_block": 2}, "'decoder.*' and [0-9]+ more missing"),
+        "flatter": ({"mid_block_add_attention": False}, "'decoder.*' and [0-9]+ more unknown"),
+        "another": ({"_class_name": "AutoencoderTiny"}, "'decoder.*' and [0-9]+ more missing; 'decoder.*unknown"),
+    }.values(),
+)
+def test_a_folder_of_diffusers_whose_configuration_is_not_of_its_weights(changes, wrong, tmp_path, caplog):
+    _kl().save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | changes))
+    with pytest.raises(InputError, match=f"holds weights of another model than config.json says: {wrong}") as caught:
+        adapters.folder(tmp_path)
+    assert len(str(caught.value)) < 600
+    assert not caplog.records
+
+
 def test_folders_that_are_none(tmp_path):
     with pytest.raises(InputError, match="it has no config.json"):
         adapters.folder(tmp_path)

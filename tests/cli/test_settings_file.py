@@ -127,6 +127,8 @@ BAD: list[tuple[str | bytes | Callable[[Path], object], str]] = [
     ("[1]: 2", "run.yaml"),
     ("beta: many", "beta is 'many'; expected a number"),
     ("beta: nan", "beta is nan"),
+    ("log_every: 0", "error: log_every is 0"),
+    ("accumulate: 99", "--batch-size is 8 and accumulate 99"),
     ("beta: [1, 2]", "beta is a list; expected one value"),
     ("steps: 1.5", "steps is '1.5'; expected a whole number"),
     ("steps: " + "9" * 5000, "steps is '999"),

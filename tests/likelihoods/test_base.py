@@ -274,6 +274,18 @@ class Cauchy(ElementwiseLikelihood):
         return 2 * (1 - square) / (1 + square).square()
 
 
+@pytest.mark.parametrize("total", [lambda values: values.flatten(1).sum(1), lambda values: values.sum(-1)])
+def test_gaps_in_a_model_that_sums_over_an_axis_of_its_own(total: Callable[[Tensor], Tensor]) -> None:
+    class Own(Exponential):
+        def nll(self, eta: Tensor, x: Tensor) -> Tensor:
+            return total(x * eta.exp() - eta)
+
+    eta, x = torch.zeros(2, 3), torch.tensor([[1.0, torch.nan, 2.0], [0.5, 1.0, 1.0]])
+    for score in (Masked(Own()).nll, Masked(Own()).log_prob):
+        with pytest.raises(InputError, match="does not score each observed number by itself, which Masked needs"):
+            score(eta, x)
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     "wrap", [lambda own: own, Masked, lambda own: Mixed([(own, 3)])], ids=["itself", "gaps", "mixed"]

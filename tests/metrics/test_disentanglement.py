@@ -10,7 +10,7 @@ import torch
 
 from curvae.errors import InputError
 from curvae.metrics.disentanglement import DCI, MIG, SAP, FactorVAEScore
-from curvae.metrics.predictors import concentration
+from curvae.metrics.predictors import boosted, concentration
 
 
 def fixed() -> tuple[torch.Tensor, torch.Tensor]:
@@ -82,6 +82,16 @@ def test_boosting_is_that_of_the_public_implementation() -> None:
     assert {name: value.item() for name, value in found.items()} == pytest.approx(expected, abs=5e-3)
 
 
+def test_boosting_does_not_depend_on_the_scale_of_a_latent() -> None:
+    codes, factors = (each.numpy()[:120] for each in fixed())
+    train, test = np.arange(80), np.arange(80, 120)
+    weights, right = boosted(codes, factors[:, 0], train, test, seed=0)
+    for scale in (2.0**-40, 1e-8, 1e30 * np.array([1, 1e-60, 1, 1, 1e-30])):
+        found = boosted(codes * scale, factors[:, 0], train, test, seed=0)
+        assert found[0] == pytest.approx(weights, abs=1e-6)
+        assert found[1] == right
+
+
 def test_a_rotation_of_two_latents_costs_every_score() -> None:
     factors = torch.from_numpy(np.random.default_rng(0).integers(0, 8, (1000, 2)))
     codes = factors.double()
@@ -141,6 +151,11 @@ def test_factor_vae_is_what_all_votes_give(seed: int) -> None:
         (torch.rand(5, 2), torch.rand(5, 2), "expected floats and whole numbers"),
         (torch.rand(5, 2), torch.zeros(5, 0).long(), "with F >= 1"),
         (torch.full((5, 2), torch.nan), torch.zeros(5, 2).long(), "codes are not finite"),
+        (
+            torch.full((5, 2), 1e200, dtype=torch.float64),
+            torch.zeros(5, 2).long(),
+            "codes are not finite, or beyond float32",
+        ),
     ],
 )
 def test_bad_samples(codes: torch.Tensor, factors: torch.Tensor, message: str) -> None:

@@ -385,12 +385,22 @@ def test_binary_and_mixed_columns() -> None:
         ({"likelihood": 3}, _blob(), "likelihood is 3; expected a name"),
         ({"device": "tpu"}, _blob(), "device is 'tpu', which PyTorch does not find here"),
         ({}, np.full((9, 3), np.inf), "infinity"),
+        ({}, 1e39 * _blob(), "X: sample 0 holds infinity or a value beyond float32"),
+        ({"likelihood": "mixed"}, 1e39 * _blob(), "X: sample 0 holds infinity or a value beyond float32"),
         ({}, _blob() + np.array([0, 0, 1e9, 0]), r"X: column 2 has values near 1e\+09 .* in steps of 64"),
     ],
 )
 def test_bad_input_is_one_line(settings: dict[str, Any], x: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         GRAE(**{**SMALL, **settings}).fit(x)
+
+
+def test_a_fitted_model_refuses_values_beyond_single_precision() -> None:
+    model, x = GRAE(**SMALL).fit(_blob()), _blob()
+    x[3, 1] = 1e39
+    for method in (model.transform, model.posterior, model.score, model.partial_fit):
+        with pytest.raises(InputError, match="^X: sample 3 holds infinity or a value beyond float32"):
+            method(x)
 
 
 def test_codes_of_another_number() -> None:

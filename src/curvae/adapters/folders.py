@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
-from curvae._checks import a_kind, with_article
+from curvae._checks import a_kind, listed, with_article
 from curvae._extras import require
 from curvae.adapters import makers
 from curvae.adapters.adapted import Adapted
@@ -55,16 +54,34 @@ def open_diffusers(path: Path) -> nn.Module:
             f"{path} holds {with_article(name)}, which is not an autoencoder of diffusers {diffusers.__version__}; "
             "expected AutoencoderKL, AutoencoderTiny, AutoencoderDC or another Autoencoder…"
         )
+    talk = diffusers.utils.logging
+    verbosity = talk.get_verbosity()
+    talk.set_verbosity_error()  # of weights that do not fit it warns, at length
     try:
-        model: nn.Module = kind.from_pretrained(
+        model, found = kind.from_pretrained(
             str(path),
             use_safetensors=True,
             local_files_only=True,
-            low_cpu_mem_usage=importlib.util.find_spec("accelerate") is not None,  # else diffusers warns at length
+            low_cpu_mem_usage=False,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
-    except Exception as error:  # a damaged file, a wrong shape: diffusers and safetensors have no common ancestor
-        raise InputError(f"{path} cannot be opened as {with_article(name)}: {error}") from error
-    return model.eval()
+    except Exception as error:  # a damaged file: diffusers and safetensors have no common ancestor
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path} cannot be opened as {with_article(name)}: {reason}") from error
+    finally:
+        talk.set_verbosity(verbosity)
+    _check_weights(path, found)
+    return cast(nn.Module, model.eval())
+
+
+def _check_weights(path: Path, found: dict[str, list[Any]]) -> None:
+    """Refuse what diffusers would replace by weights drawn at random, or leave out."""
+    other = [name for name, *_ in found["mismatched_keys"]]
+    kinds = {"missing": found["missing_keys"], "unknown": found["unexpected_keys"], "of another shape": other}
+    wrong = [f"{listed(sorted(names))} {kind}" for kind, names in kinds.items() if names]
+    if wrong:
+        raise InputError(f"{path} holds weights of another model than config.json says: {'; '.join(wrong)}")
 
 
 def adapt(model: Any) -> Model:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -93,3 +94,29 @@ def writing(option: str, path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"{option} is {path}, which cannot be written: {reason}; choose another") from error
+
+
+@contextmanager
+def as_typed(settings: Iterable[str]) -> Iterator[None]:
+    """Name options in what is refused, ``--batch-size``, in the place of these settings, ``batch_size``.
+
+    Raises:
+        InputError: the same in other words.
+
+    Example:
+        >>> with as_typed(["batch_size"]):
+        ...     raise InputError("batch_size is 0; expected a whole number >= 1")
+        Traceback (most recent call last):
+        curvae.errors.InputError: --batch-size is 0; expected a whole number >= 1
+    """
+    # one word, such as beta, is understood as it is; names in quotes and in paths are somebody's own
+    names = "|".join(name for name in settings if "_" in name) or "(?!)"
+    try:
+        yield
+    except InputError as error:
+        error.args = (re.sub(rf"(?<![\w./'\"-])({names})(?![\w./'\"-])", _option, str(error)),)
+        raise
+
+
+def _option(setting: re.Match[str]) -> str:
+    return "--set" if setting[1] == "model_set" else "--" + setting[1].replace("_", "-")

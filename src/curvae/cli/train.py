@@ -11,7 +11,7 @@ import typer
 from typer import Option
 
 from curvae.cli import options
-from curvae.cli.group import fail
+from curvae.cli.group import as_typed, fail
 from curvae.cli.own import Code
 from curvae.cli.pairs import pairs
 from curvae.cli.places import check_folder, path
@@ -172,14 +172,18 @@ def train(
 
     A run that was stopped or killed continues, to the same weights, with: curvae train --resume --out RUN
     """
-    given = {name: value for name, value in locals().items() if value is not None and name not in _BESIDE}
+    every = {name: value for name, value in locals().items() if name not in _BESIDE}
+    given = {name: value for name, value in every.items() if value is not None}
     if model_set is not None:
         given["model_set"] = pairs("--set", model_set)
-    wanted = _wanted(given, out, config, resume, trust)
-    if print_config:
-        typer.echo(wanted.printed(), nl=False)
-    else:
-        _train(wanted, resume, as_json)
+    file = {} if config is None else read_settings(config)
+    # a file and a run folder have the settings' own names
+    with as_typed(given if file or resume else every):
+        wanted = _wanted(given, out, file, resume, trust)
+        if print_config:
+            typer.echo(wanted.printed(), nl=False)
+        else:
+            _train(wanted, resume, as_json)
 
 
 @dataclass(frozen=True)
@@ -215,13 +219,12 @@ class _Wanted:
         return [name for name in free if name not in chosen]
 
 
-def _wanted(given: dict[str, Any], out: Path | None, config: Path | None, resume: bool, trust: bool) -> _Wanted:
+def _wanted(given: dict[str, Any], out: Path | None, file: dict[str, Any], resume: bool, trust: bool) -> _Wanted:
     from curvae.data import NAMES
     from curvae.runs import Run
     from curvae.runs.builder import absolute_name
     from curvae.runs.fields import AUTO
 
-    file = {} if config is None else read_settings(config)
     place = file.pop("out", None)
     out = path(place) if out is None and place is not None else out
     if resume and out is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 
@@ -135,13 +136,21 @@ class ElementwiseLikelihood(Likelihood):
 
     def nll_each(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         """``nll`` of each output, as a sample of its own; a model whose outputs differ has to say it itself."""
-        check_same_shape(eta, x)
-        return self.nll(eta.flatten(), x.flatten()).view(eta.shape)
+        return self._of_each(self.nll, eta, x)
 
     def log_prob_each(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         """``log_prob`` of each output, as a sample of its own; a model whose outputs differ has to say it itself."""
+        return self._of_each(self.log_prob, eta, x)
+
+    def _of_each(self, score: Callable[[Tensor, Tensor], Tensor], eta: Tensor, x: Tensor) -> Tensor:
         check_same_shape(eta, x)
-        return self.log_prob(eta.flatten(), x.flatten()).view(eta.shape)
+        try:
+            found = score(eta.flatten(), x.flatten())
+        except IndexError as error:  # it sums over an axis of its own, as .flatten(1) does
+            raise self._no_score_of_each() from error
+        if found.shape != (eta.numel(),):
+            raise self._no_score_of_each()
+        return found.view(eta.shape)
 
 
 class Location(ElementwiseLikelihood):

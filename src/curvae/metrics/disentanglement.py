@@ -62,7 +62,7 @@ class _OfPairs(Metric):
             factors: ``[B, F]`` whole numbers, a factor's values in their order.
 
         Raises:
-            InputError: other shapes or types, than in the batches before too, or codes that are not finite.
+            InputError: other shapes or types, than in the batches before too, or codes beyond float32.
         """
         codes, factors = as_tensor(codes, "codes"), as_tensor(factors, "factors")
         two = codes.ndim == factors.ndim == 2
@@ -73,8 +73,8 @@ class _OfPairs(Metric):
             )
         if factors.is_floating_point() or not codes.is_floating_point():
             raise InputError(f"codes are {codes.dtype}, factors {factors.dtype}; expected floats and whole numbers")
-        if not bool(codes.isfinite().all()):
-            raise InputError("codes are not finite; look at the data or the model that gave them")
+        if not bool(codes.float().isfinite().all()):
+            raise InputError("codes are not finite, or beyond float32; look at the data or the model that gave them")
         for name, new, old in (("codes", codes, self.codes), ("factors", factors, self.factors)):
             if old and new.shape[1] != old[0].shape[1]:
                 raise InputError(f"{name} have {new.shape[1]} columns after a batch of {old[0].shape[1]}")

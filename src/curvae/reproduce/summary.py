@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,22 +62,63 @@ def stored(path: Path) -> dict[str, Any]:
     return value
 
 
-def check_folder(out: Path, figure: str, scale: str, changes: Mapping[str, str] | None = None) -> None:
-    """Refuse a folder whose summary, maybe all that is left of the work, would be replaced by that of something else.
+def check_folder(
+    out: Path,
+    figure: str,
+    scale: str,
+    changes: Mapping[str, str] | None = None,
+    read: Callable[[Mapping[str, str]], Any] = dict,
+) -> dict[str, Any]:
+    """Refuse a folder in which something else, a summary or a person's own file, would be replaced.
 
     Args:
         out: the folder.
         figure: what is to be made.
         scale: at which scale.
         changes: of the scale's settings, as the summary names them.
+        read: what they come to: ``04`` is ``4``.
+
+    Returns:
+        The summary that is there; empty if there is none.
 
     Raises:
         InputError: so it is, or its summary is damaged.
     """
-    path, asked = out / "summary.json", {"figure": figure, "scale": scale, "changes": dict(changes or {})}
+    path = out / "summary.json"
+    asked: dict[str, Any] = {"figure": figure, "scale": scale, "changes": dict(changes or {})}
     there = stored(path)
-    if path.exists() and (there.get("figure"), there.get("scale"), there.get("changes", {})) != tuple(asked.values()):
+    check_own_files(out, figure)
+    alike = (there.get("figure"), there.get("scale")) == (figure, scale) and _alike(
+        there.get("changes", {}), asked["changes"], read
+    )
+    if path.exists() and not alike:
         raise InputError(f"{path} is of {_about(there)} but this is {_about(asked)}; use another folder")
+    return there
+
+
+def check_own_files(out: Path, figure: str) -> None:
+    """Refuse a folder whose files have the names of results and are none: those of an earlier call have a summary.
+
+    Raises:
+        InputError: so it is.
+    """
+    if (out / "summary.json").exists() or (out / "tables").is_dir():  # the latter of a call that was stopped
+        return
+    for pattern in (f"{figure}*.png", "beyond.png", "table.md"):
+        for path in sorted(out.glob(pattern)):
+            raise InputError(
+                f"{path} would be replaced, but no summary.json says that it is a result; use another folder, or move "
+                "it away"
+            )
+
+
+def _alike(one: Any, other: Mapping[str, str], read: Callable[[Mapping[str, str]], Any]) -> bool:
+    if one == other:
+        return True
+    try:
+        return bool(read(one) == read(other))
+    except (InputError, AttributeError, TypeError, ValueError):  # of another version, or by another hand
+        return False
 
 
 def _about(summary: Mapping[str, Any]) -> str:

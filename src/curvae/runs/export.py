@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch.nn.parameter import is_lazy
 
-from curvae._checks import shown
+from curvae._checks import listed
 from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.errors import InputError
@@ -146,7 +146,7 @@ def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -
     """
     strangers, missing = sorted(set(found) - set(expected)), sorted(set(expected) - set(found))
     if strangers or missing:
-        raise InputError(f"{_listed(missing)} missing and {_listed(strangers)} unknown")
+        raise InputError(f"{listed(missing)} missing and {listed(strangers)} unknown")
     for name, wanted in expected.items():
         tensor = found[name]
         if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
@@ -156,10 +156,6 @@ def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -
             raise InputError(f"{name} is {_kind(tensor)}; expected {_kind(wanted)}")
         if not bool(tensor.isfinite().all()):
             raise InputError(f"{name} has values that are not finite")
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(map(shown, names[:3])) + f" and {len(names) - 3} more" * (len(names) > 3) if names else "nothing"
 
 
 def _kind(tensor: Tensor) -> str:

@@ -17,7 +17,7 @@ import curvae
 from curvae._checks import shown, some
 from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
-from curvae.data import Coding
+from curvae.data import Coding, as_samples
 from curvae.data.digits import lost_digits
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
@@ -117,6 +117,7 @@ class TableReader(BaseEstimator):  # type: ignore[misc]
             raise
         dense = found.toarray() if hasattr(found, "toarray") else found
         x = torch.from_numpy(np.delete(dense, chosen.places, 1) if known else np.array(dense))
+        as_samples(x, name="X", missing=True)  # refuses what training, in single precision, would see as infinite
         try:
             x = x.to(self.device)
         except (RuntimeError, AssertionError, TypeError) as error:  # by PyTorch's builds: no such kind, or none here

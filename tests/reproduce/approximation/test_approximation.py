@@ -166,3 +166,10 @@ def test_unknown_names_are_refused(tmp_path: Path) -> None:
     for name, scale in (("fig1", "smoke"), ("approximation", "huge")):
         with pytest.raises(InputError, match="expected approximation at smoke, quick, overnight, paper"):
             reproduce(name, scale, tmp_path)
+
+
+def test_a_persons_own_picture_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "approximation.png").write_bytes(b"mine")
+    with pytest.raises(InputError, match="no summary.json says that it is a result"):
+        reproduce("approximation", "smoke", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["approximation.png"]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -93,9 +94,29 @@ def test_runs_of_other_data_are_refused(make: Make, toy: TrainingSettings, tmp_p
     np.save(toy.data, np.random.default_rng(1).random((80, 12), dtype=np.float32))
     with pytest.raises(InputError, match="is of other data with the same name; use another folder"):
         make("fig2", steps="1")
-    (tmp_path / "fig2" / "summary.json").unlink()
+    shutil.rmtree(tmp_path / "fig2")
     with pytest.raises(InputError, match="was trained on data other than"):
         make("fig2", steps="1")
+
+
+def test_a_setting_may_be_typed_otherwise(make: Make) -> None:
+    make("fig2", steps="1")
+    assert make("fig2", steps="01")["changes"]["steps"] == "01"
+    with pytest.raises(InputError, match="""is of 'fig2' .* "steps": "01".* but this is .* "steps": "2".*another"""):
+        make("fig2", steps="2")
+
+
+@pytest.mark.parametrize("name", ["fig2.png", "fig2-shares.png", "table.md"])
+def test_a_file_that_is_no_result_is_not_replaced(name: str, make: Make, tmp_path: Path) -> None:
+    own = tmp_path / "fig2" / name
+    own.parent.mkdir()
+    own.write_bytes(b"mine")
+    with pytest.raises(
+        InputError, match="would be replaced, but no summary.json says that it is a result; use another"
+    ):
+        make("fig2", steps="1")
+    assert own.read_bytes() == b"mine"
+    assert [*own.parent.iterdir()] == [own]
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,13 @@ def test_another_summary_is_not_overwritten(there: dict[str, str], tmp_path: Pat
     assert not (tmp_path / "tables").exists()
 
 
+def test_a_persons_own_picture_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "fig1.png").write_bytes(b"mine")
+    with pytest.raises(InputError, match="no summary.json says that it is a result"):
+        reproduce("fig1", "smoke", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["fig1.png"]
+
+
 @pytest.mark.parametrize("name", ["summary.json", "beyond.json"])
 @pytest.mark.parametrize("content", [b'{"a":', b"[]", b"\xff\xfe"])
 def test_a_damaged_result_is_refused_before_anything_runs(name: str, content: bytes, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from curvae.reproduce.approximation.numbers import Row, load_rows, run, save_row
 from curvae.reproduce.approximation.picture import plot
 from curvae.reproduce.approximation.section import SECTIONS
 from curvae.reproduce.drawing import save_png
+from curvae.reproduce.summary import check_own_files
 from curvae.runs.provenance import environment
 from curvae.terminal import console
 
@@ -45,6 +46,7 @@ def reproduce(figure: str, scale: str, out: Path) -> None:
         raise InputError(f"got figure {figure!r}, scale {scale!r}; expected approximation at {scales}")
     config = CONFIGS[figure, scale]
     path = out / "summary.json"
+    check_own_files(out, figure)
     # what runs is what is there now, whatever happens to the checkout meanwhile
     found = environment(torch.device("cpu"))
     done, made_under = load_rows(path, config), {name: found[name] for name in _KEPT}

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -19,7 +20,7 @@ from curvae.data import Dataset, absolute, load, title
 from curvae.errors import InputError, UnsavedError
 from curvae.reproduce import SCALES
 from curvae.reproduce.drawing import save_png
-from curvae.reproduce.summary import as_json, check_folder, stored, write_text
+from curvae.reproduce.summary import as_json, check_folder, write_text
 from curvae.reproduce.sweep.launch import Cluster, Launcher, Local
 from curvae.reproduce.sweep.sweep import Keep, nothing, sweep
 from curvae.reproduce.sweep.training import AnyConfig, Configuration, overridden
@@ -147,12 +148,13 @@ class Sweep(Generic[AnyConfig]):
             raise InputError(f"got figure {figure!r}, scale {scale!r}; expected {', '.join(names)} at {scales}")
         changed = dict(changes or {}) | ({} if data is None else {"data": data})
         changed |= {name: absolute(text) for name, text in changed.items() if name == "data"}
-        config, named = overridden(self.configs[figure, scale], changed), _named(changed)
-        check_folder(out, figure, scale, named)
+        read = partial(overridden, self.configs[figure, scale])
+        config, named = read(changed), _named(changed)
+        there = check_folder(out, figure, scale, named, read)
         training = config.training
         launcher = Local(workers) if cluster is None else Cluster(runs / "jobs", cluster)
         dataset = load(training.data, size=training.size or None, damaged=training.damaged)
-        if stored(out / "summary.json").get("data_digest", dataset.digest) != dataset.digest:
+        if there.get("data_digest", dataset.digest) != dataset.digest:
             raise InputError(f"{out / 'summary.json'} is of other data with the same name; use another folder")
         context = Context(runs, launcher, dataset, choose_device(training.device), console(), self.keep)
         made = self.make(figure, config, context)
@@ -161,10 +163,10 @@ class Sweep(Generic[AnyConfig]):
         head |= {"seconds_of_last_call": round(time.monotonic() - begun, 1), "config": _plain(config)}
         summary = as_json({**head, **made.summary})
         try:
+            write_text(out / "summary.json", summary)  # first: by it the others are known to be results
+            write_text(out / "table.md", made.table)
             for name, drawing in made.figures.items():
                 save_png(drawing, out / name)
-            write_text(out / "table.md", made.table)
-            write_text(out / "summary.json", summary)
         except OSError as error:
             reason = error.strerror or error
             raise UnsavedError(f"{out} cannot be written: {reason}; its summary is printed", summary) from error
