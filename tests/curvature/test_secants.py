@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -71,6 +72,25 @@ def test_an_affine_decoder_has_no_bias_at_any_width() -> None:
     for step in (None, 3.0):
         values = torch.stack([each.penalty(at, Diagonal(), BETA)[1] for each in _every(step)])
         torch.testing.assert_close(values.mean(0), Exact().penalty(at, Diagonal(), BETA)[1])
+
+
+@pytest.mark.parametrize(("decoder", "longer"), [(lambda z: (50 * z).tanh(), True), (lambda z: (50 * z).sinh(), False)])
+def test_the_width_is_off_where_the_decoder_bends_within_the_first_secant(
+    decoder: Callable[[Tensor], Tensor], longer: bool
+) -> None:
+    """At 0 the column is 50 and the posterior 0.002 wide; a secant of 0.1 sees 10, or 742."""
+    z, beta = torch.zeros(1, 1), 0.01
+    at = Linearised(decoder, z, z, Gaussian())
+    width = (1 + 50**2 / beta) ** -0.5
+    found = {step: Secants(1, step).penalty(at, Diagonal(), beta)[1].item() for step in (None, width)}
+    exact = Exact().penalty(at, Diagonal(), beta)[1].item()
+    first = float(decoder(torch.tensor(0.1))) / 0.1
+    steps = (1 + first**2 / beta) ** -0.5
+    assert (steps > 4 * width) if longer else (steps < width / 4)
+    by_hand = math.log1p((float(decoder(torch.tensor(steps))) / steps) ** 2 / beta)
+    assert found[None] == pytest.approx(by_hand, rel=1e-4)
+    assert found[width] == pytest.approx(exact, abs=0.01)
+    assert (found[None] < exact - 0.1) is longer
 
 
 def test_the_bias_is_what_the_docstring_says() -> None:

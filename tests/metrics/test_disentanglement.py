@@ -1,7 +1,9 @@
 """Scores against values of google-research/disentanglement_lib on fixed arrays, and against what they must be."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -229,8 +231,29 @@ def test_bad_arguments() -> None:
     for make in (lambda: MIG(1), lambda: DCI("trees"), lambda: DCI(held_out=1.0), lambda: FactorVAEScore(size=1)):
         with pytest.raises(InputError, match="expected"):
             make()
-    with pytest.raises(InputError, match="held_out is 'a'; expected a number between 0 and 1"):
-        DCI(held_out="a")  # type: ignore[arg-type]
+    arguments: list[tuple[Callable[[], object], str]] = [
+        (lambda: DCI(held_out="a"), "held_out is 'a'; expected a number between 0 and 1"),  # type: ignore[arg-type]
+        (lambda: DCI(seed=-1), "seed is -1; expected a whole number"),
+        (lambda: FactorVAEScore(seed=1.5), "seed is 1.5; expected a whole number"),  # type: ignore[arg-type]
+        (lambda: FactorVAEScore(least="a"), "least is 'a'; expected a finite number"),  # type: ignore[arg-type]
+        (lambda: SAP(categorical=1), "categorical is 1; expected columns"),  # type: ignore[arg-type]
+        (lambda: SAP(categorical=[0.5]), r"categorical is \[0.5\]; expected columns"),  # type: ignore[list-item]
+        (lambda: DCI(categorical="kind"), "categorical is 'kind'; expected columns"),  # type: ignore[arg-type]
+    ]
+    for argument, message in arguments:
+        with pytest.raises(InputError, match=message):
+            argument()
+
+
+@pytest.mark.parametrize("make", [MIG, SAP, lambda: DCI("lasso"), lambda: FactorVAEScore(votes=50)])
+def test_values_of_factors_may_be_large(make: Callable[[], Any]) -> None:
+    codes, factors = fixed()
+    found = []
+    for offset in (0, 2**60):
+        metric = make()
+        metric.update(codes.double(), factors.long() + offset)
+        found.append(metric.compute())
+    assert found[0] == found[1]
 
 
 def test_a_tensor_that_is_filled_again_leaves_what_was_seen() -> None:

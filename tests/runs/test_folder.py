@@ -1,5 +1,6 @@
 """Run folders."""
 
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -84,6 +85,39 @@ def test_damaged_evaluation(name: str, copy: Run) -> None:
     (copy.path / name).write_bytes((copy.path / name).read_bytes()[:50])
     with pytest.raises(InputError, match=rf"{name}.*run curvae evaluate again"):
         _ = copy.evaluation
+
+
+@pytest.mark.parametrize("write", ["write_bytes", "write_text"])  # of the arrays, and of the numbers
+def test_an_evaluation_that_finds_no_room_leaves_the_earlier_one(
+    write: str, copy: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test_evaluation_is_kept(copy)
+    earlier = copy.evaluation
+    assert earlier is not None
+    assert earlier.examples is not None
+    other = replace(earlier, beta=0.7, examples=replace(earlier.examples, x=earlier.examples.x + 1))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, write, refuse)
+        with pytest.raises(OSError, match="No space"):
+            copy.save_evaluation(other)
+    kept = copy.evaluation
+    assert kept == earlier
+    assert kept is not None
+    assert kept.examples is not None
+    np.testing.assert_array_equal(kept.examples.x, earlier.examples.x)
+
+
+def test_an_evaluation_without_examples_has_none_of_an_earlier_one(copy: Run) -> None:
+    test_evaluation_is_kept(copy)
+    assert copy.evaluation is not None
+    copy.save_evaluation(replace(copy.evaluation, examples=None))
+    kept = copy.evaluation
+    assert kept is not None
+    assert kept.examples is None
 
 
 def test_evaluation_with_a_value_missing(copy: Run) -> None:

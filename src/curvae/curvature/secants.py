@@ -41,7 +41,9 @@ class Secants(ProbeEstimator):
 
     **The step** is the width (11) that the decoder implies for this latent of this sample, found from a first secant
     $D^0$ of 0.1 without gradients: no state that a resumed run or another process would not have. It carries no
-    gradient. With ``step`` given it is that, and one forward pass of the drawn samples is saved.
+    gradient. With ``step`` given it is that, and one forward pass of the drawn samples is saved. Where a posterior is
+    much narrower than 0.1 (a small β) and the decoder bends within 0.1, that first secant is not the column and the
+    step not that width: too long where the decoder saturates, too short where it steepens; give ``step`` there.
 
     **Bias.** $\mathbb E_\pm\|D_c\|^2=\|T_{:c}\|^2+s^2\big(\tfrac14\|L\,\partial_c^2g\|^2+\tfrac13\langle T_{:c},
     L\,\partial_c^3g\rangle\big)+O(s^4)$: above $M_{cc}$ where the decoder bends, below where it saturates, equal where

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from curvae._checks import is_finite, positive_int, shown
+from curvae._checks import is_finite, non_negative, positive_int, shown
 from curvae._extras import require
 from curvae._typing import Float, Tensor
 from curvae.data.convert import as_tensor
@@ -30,6 +30,8 @@ from curvae.metrics.predictors import (  # noqa: E402
     binned,
     boosted,
     check_columns,
+    check_seed,
+    column_numbers,
     concentration,
     gap,
     lasso,
@@ -89,7 +91,7 @@ class _OfPairs(Metric):
         constant = [k for k in range(factors.shape[1]) if (factors[:, k] == factors[0, k]).all()]
         if constant:
             raise InputError(f"factor {constant[0]} has one value in all {len(factors)} samples; expected at least two")
-        return codes, factors
+        return codes, factors - factors.min(0)  # float64 does not tell large whole numbers apart
 
 
 class MIG(_OfPairs):
@@ -151,7 +153,7 @@ class SAP(_OfPairs):
 
     def __init__(self, categorical: Collection[int] = (), **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.categorical = frozenset(categorical)
+        self.categorical = column_numbers(categorical)
 
     def compute(self) -> Tensor:
         """The gap of all samples so far."""
@@ -209,8 +211,8 @@ class DCI(_OfPairs):
             raise InputError(f"predictor is {predictor!r}; expected boosting or lasso")
         if not (is_finite(held_out) and 0 < held_out < 1):
             raise InputError(f"held_out is {shown(held_out)}; expected a number between 0 and 1")
-        self.predictor, self.categorical = predictor, frozenset(categorical)
-        self.held_out, self.seed = held_out, seed
+        self.predictor, self.categorical = predictor, column_numbers(categorical)
+        self.held_out, self.seed = held_out, check_seed(seed)
 
     def compute(self) -> dict[str, Tensor]:
         """The three numbers of all samples so far."""
@@ -265,9 +267,7 @@ class FactorVAEScore(_OfPairs):
         self.votes, self.size = positive_int("votes", votes), positive_int("size", size)
         if size < 2:
             raise InputError(f"size is {size}; expected at least 2, to have a variance")
-        if not least >= 0:
-            raise InputError(f"least is {least}; expected a number >= 0")
-        self.least, self.seed = least, seed
+        self.least, self.seed = non_negative("least", least), check_seed(seed)
 
     def compute(self) -> Tensor:
         """The share of right votes of all samples so far; 0 if no latent varies."""

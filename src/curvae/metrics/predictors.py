@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from curvae._checks import shown
 from curvae._extras import require
 from curvae._typing import Float
 from curvae.errors import InputError
@@ -37,6 +39,22 @@ def accuracy(code: Any, factor: Any) -> float:
         raise InputError("a factor has one value in half of the samples; expected more samples")
     model = LinearSVC(C=0.01, class_weight="balanced", random_state=0).fit(code[train, None], factor[train])
     return float((model.predict(code[test, None]) == factor[test]).mean())
+
+
+def column_numbers(columns: object) -> frozenset[int]:
+    """What an argument ``categorical`` names."""
+    if not isinstance(columns, Collection) or not all(
+        isinstance(number, Integral) and not isinstance(number, bool) for number in columns
+    ):
+        raise InputError(f"categorical is {shown(columns)}; expected columns of the factors, as in [0, 3]")
+    return frozenset(int(number) for number in columns)
+
+
+def check_seed(seed: int) -> int:
+    """Of a split and of trees: NumPy and scikit-learn take these."""
+    if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
+        raise InputError(f"seed is {shown(seed)}; expected a whole number in [0, 2^32)")
+    return int(seed)
 
 
 def check_columns(categorical: Collection[int], factors: Any) -> None:

@@ -26,16 +26,24 @@ _ARRAYS = ("x", "precision", "implied")
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation, beside: Mapping[str, Any]) -> None:
-    """Write ``evaluation.npz`` and then ``evaluation.json``, which names its digest and has what is ``beside``, too."""
-    examples = evaluation.examples
+    """Write ``evaluation.npz`` and ``evaluation.json``, which names its digest and has what is ``beside``, too."""
+    examples, path = evaluation.examples, folder / "evaluation.json"
     content = {"evaluation": evaluation.to_json(), **beside}
-    if examples is not None:
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **{name: getattr(examples, name).astype(np.float32) for name in _ARRAYS})
-        # the digest tells the arrays from those of another evaluation, should this end between the two files
-        content["examples_sha256"] = hashlib.sha256(buffer.getvalue()).hexdigest()
-        write_atomic(folder / "evaluation.npz", lambda temporary: temporary.write_bytes(buffer.getvalue()))
-    write_document(folder / "evaluation.json", _FORMAT, content)
+    if examples is None:
+        write_document(path, _FORMAT, content)
+        (folder / "evaluation.npz").unlink(missing_ok=True)  # of an earlier one
+        return
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{name: getattr(examples, name).astype(np.float32) for name in _ARRAYS})
+    # the digest tells the arrays from those of another evaluation, should this end between the two files
+    content["examples_sha256"] = hashlib.sha256(buffer.getvalue()).hexdigest()
+
+    def write(temporary: Path) -> None:
+        # both have room on the disk before one takes its place: an earlier evaluation is kept where there is none
+        temporary.write_bytes(buffer.getvalue())
+        write_document(path, _FORMAT, content)
+
+    write_atomic(folder / "evaluation.npz", write)
 
 
 def read_evaluation(folder: Path) -> Evaluation | None:

@@ -187,6 +187,16 @@ def test_the_table_shows_how_far_each_run_is(tmp_path: Path) -> None:
     assert "30/100" in rows[0]
 
 
+@pytest.mark.parametrize(("error", "end"), [(KeyboardInterrupt, "┘\n"), (TrainingError, "┘\n"), (InputError, "")])
+def test_an_error_after_the_table_begins_a_line_of_its_own(
+    error: type[BaseException], end: str, tmp_path: Path
+) -> None:
+    stream = io.StringIO()
+    with pytest.raises(error), _shown({tmp_path / "run": 3}, Console(file=stream, width=120)):
+        raise error
+    assert stream.getvalue()[-2:] == end
+
+
 def test_configuration_from_json_round_trips(toy: TrainingSettings) -> None:
     config = toy.autoencoder(0, 4)
     assert RunConfig.from_json(config.to_json()) == config

@@ -88,14 +88,17 @@ def _shown(steps: Mapping[Path, int], console: Console | None) -> Iterator[None]
     if console is None:
         yield
         return
-    with Live(get_renderable=lambda: progress_table(steps), console=console, refresh_per_second=1) as live:
-        try:
-            yield
-        except InputError:  # of what was refused there is nothing to show
-            live.transient = True
-            raise
-    if not console.is_terminal:
-        console.line()  # what is printed next begins a line of its own
+    live = Live(get_renderable=lambda: progress_table(steps), console=console, refresh_per_second=1)
+    try:
+        with live:
+            try:
+                yield
+            except InputError:  # of what was refused there is nothing to show
+                live.transient = True
+                raise
+    finally:
+        if not (console.is_terminal or live.transient):
+            console.line()  # what is printed next, such as an error, begins a line of its own
 
 
 def progress_table(steps: Mapping[Path, int]) -> Table:
