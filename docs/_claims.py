@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from _blocks import summary_of
-from _figures import LONGER, curves_summary, faces_summary
+from _figures import LONGER, WIDER_CURVES, curves_summary, faces_summary
 from _numbers import RESULTS, counted, read, setting, table, thousands, width
 from _verdicts import Judged, blocks, curves, digits, disentangled, distances, funnels, samples, uniqueness
 
@@ -35,7 +35,7 @@ FIGURES: dict[str, tuple[str, str, Callable[[dict[str, Any]], Judged]]] = {
 """By folder: the name, the paper's claim, the rule."""
 _DISTANCES = FIGURES["fig4"][1]
 _FURTHER = {
-    "fig3/eighth": ("Figure 3, wider", f"{_ALIKE} (diagonal Σ)", curves),
+    WIDER_CURVES: ("Figure 3, wider", _ALIKE, curves),
     "fig7/eighth": ("Figure 7, wider", _BLOCKS, blocks),
     LONGER: ("Figure 4, longer", _DISTANCES, distances),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 from typing import Any
 
-from _numbers import bold, by_seed, interval, made_by, num, percent, read, side, span, table, wider, width
+from _numbers import OTHER, RESULTS, bold, by_seed, interval, made_by, num, percent, read, side, span, table, wider
 
 from curvae.reproduce.fig4.numbers import against_beta
 
@@ -44,10 +44,23 @@ def demo_difference(key: str) -> str:
 # --- figure 3 -------------------------------------------------------------------------------------------------------
 
 
+WIDER_CURVES = "fig3/eighth"
+
+
 def curves_summary(figure: str = "fig3") -> dict[str, Any]:
-    """A summary, with the objectives and gaps of every seed in a list ``seeds``."""
+    """A summary, with the objectives and gaps of every seed in a list ``seeds``.
+
+    Blocks that were trained in calls of their own, in folders ``blocks…``, count among them.
+    """
     summary, *others = by_seed(figure)
-    return summary | {"seeds": [each["blocks"] for each in (summary, *others)]}
+    seeds = [each["blocks"] for each in (summary, *others)]
+    for folder in sorted((RESULTS / figure).glob("blocks*")):
+        more = curves_summary(f"{figure}/{folder.name}")
+        one, other = ({**each["config"], "blocks": ()} for each in (summary, more))
+        assert one == other, "they differ in more than their blocks"
+        summary["trained_under"] += more["trained_under"]
+        seeds = [own | further for own, further in zip(seeds, more["seeds"], strict=True)]
+    return summary | {"seeds": seeds}
 
 
 def _shares(seeds: list[dict[str, Any]], size: str, gap: str, index: int, *, intervals: bool = True) -> str:
@@ -60,30 +73,42 @@ def _shares(seeds: list[dict[str, Any]], size: str, gap: str, index: int, *, int
     return ", ".join(cells) + " %"
 
 
-def gaps_table() -> str:
+def gaps_table(figure: str = "fig3") -> str:
     """The gaps between the three objectives at the end of training, as shares of (7), seed by seed."""
-    summary = curves_summary()
+    summary = curves_summary(figure)
     seeds = summary["seeds"]
     rows = []
     for index, beta in enumerate(summary["betas"]):
-        price = [_shares(seeds, size, "(7) − (13)", index, intervals=False) for size in "123"]
+        price = [_shares(seeds, size, "(7) − (13)", index, intervals=False) for size in seeds[0]]
         rows.append([f"{beta:g}", *price, _shares(seeds, "1", "(2) − (7)", index)])
-    head = ["β", "(7) − (13), diagonal Σ", "blocks of 2", "blocks of 3", "(2) − (7), diagonal Σ"]
-    return table(head, rows)
+    blocks = [f"blocks of {size}" for size in seeds[0] if size != "1"]
+    return table(["β", "(7) − (13), diagonal Σ", *blocks, "(2) − (7), diagonal Σ"], rows)
 
 
 def wider_curves() -> str:
-    """The gaps with networks twice as wide, as shares of (7), beside those of the figure; seed by seed."""
-    summary, own = curves_summary("fig3/eighth"), curves_summary()
-    size = width(own["config"]["training"]["width"])
-    rows = []
-    for index, beta in enumerate(summary["betas"]):
-        both = (summary, index), (own, own["betas"].index(beta))
-        cells = [_shares(each["seeds"], "1", gap, at) for gap in ("(7) − (13)", "(2) − (7)") for each, at in both]
-        rows.append([f"{beta:g}", *cells])
-    head = ["β", "(7) − (13)", f"with × {size}", "(2) − (7)", f"with × {size}"]
-    which = f"diagonal Σ, {made_by(summary)}, `results/fig3/eighth`"
-    return f"With networks × {wider(summary, own)} ({which}), as shares of (7):\n\n{table(head, rows)}"
+    """The same with networks twice as wide."""
+    summary, own = curves_summary(WIDER_CURVES), curves_summary()
+    assert summary["betas"] == own["betas"], "shares are compared in order"
+    pairs = list(zip(_price(summary), _price(own), strict=False))
+    larger = sum(wide > narrow for wide, narrow in pairs)
+    assert larger > 0.8 * len(pairs), OTHER
+    which = f"{made_by(summary)}, `results/{WIDER_CURVES}`"
+    return (
+        f"With networks × {wider(summary, own)} ({which}) the objectives are no closer: (7) − (13) is a larger share "
+        f"than above in {larger} of {len(pairs)} models.\n\n{gaps_table(WIDER_CURVES)}"
+    )
+
+
+def _price(summary: dict[str, Any]) -> list[float]:
+    """(7) − (13) as a share of (7) at the end of training, by block, seed and β."""
+    return [
+        gap["value"] / taylor["value"]
+        for size in summary["seeds"][0]
+        for blocks in summary["seeds"]
+        for gap, taylor in zip(
+            blocks[size]["gaps"][-1]["(7) − (13)"], blocks[size]["objectives"][-1]["taylor"], strict=True
+        )
+    ]
 
 
 def family_share() -> str:
