@@ -15,7 +15,7 @@ from torch.nn import functional
 from curvae import beta
 from curvae._typing import Tensor
 from curvae.errors import InputError
-from curvae.likelihoods import Bernoulli, Gaussian, Laplace, Likelihood
+from curvae.likelihoods import Bernoulli, Categorical, Gaussian, Laplace, Likelihood, Masked
 
 B, C, H, W, LATENTS = 3, 3, 4, 5, 6
 D = C * H * W
@@ -112,6 +112,24 @@ def _variance(x, g, mu, log_var):
     )
 
 
+def _weighted_squares(x, g, mu, log_var):
+    return 3 * (x - g).square().sum() + _kl(mu, log_var).sum()
+
+
+def _mean_entropy(x, g, mu, log_var):
+    return functional.binary_cross_entropy(g, x) + 1e-2 * _kl(mu, log_var).sum(1).mean()
+
+
+def _mean_absolute(x, g, mu, log_var):
+    return functional.l1_loss(g, x) + 1e-2 * _kl(mu, log_var).sum(1).mean()
+
+
+def _mean_over_places(x, g, mu, log_var):
+    """Latents of 2 channels at 3 places, and no ½ in the KL."""
+    without_half = (mu.square() + log_var.exp() - log_var - 1).unflatten(1, (2, 3)).sum(1).mean()
+    return 0.5 * (x - g).square().sum() / len(x) + 0.1 * without_half
+
+
 ROWS: dict[str, tuple[Loss, float, Likelihood]] = {
     "pythae before 0.1.2": (_pythae, beta.from_pythae(3.0, halved=False), Gaussian()),
     "pythae bce": (_pythae_bce, beta.from_pythae(3.0, "bce"), Bernoulli()),
@@ -129,6 +147,10 @@ ROWS: dict[str, tuple[Loss, float, Likelihood]] = {
     "scvi": (_scvi, beta.from_scvi(0.8), Bernoulli()),
     "mean squares": (_mean_squares, beta.from_mean_squares(1e-2, D), Gaussian()),
     "normalised": (_normalised, beta.from_normalised(0.5, D, LATENTS), Gaussian()),
+    "own: weighted squares": (_weighted_squares, 1 / (2 * 3), Gaussian()),
+    "own: mean entropy": (_mean_entropy, 1e-2 * D, Bernoulli()),
+    "own: mean of absolute errors": (_mean_absolute, 1e-2 * D, Laplace(1.0)),
+    "own: KL without its half, in mean over places": (_mean_over_places, 2 * 0.1 / 3, Gaussian()),
     "variance": (_variance, beta.from_decoder_variance(0.04), Gaussian()),
 }
 
@@ -154,6 +176,17 @@ def test_the_makers_loss_is_a_constant_times_ours(row, float64, seed):
     # and a β that is off by a hundredth is seen
     wrong = _ratios(loss, converted * 1.01, likelihood, binary=row == "scvi")
     assert not torch.allclose(wrong, wrong[0].expand(5), rtol=1e-6)
+
+
+def test_a_mean_over_tokens_of_sequences_of_different_lengths(float64):
+    """As molecule and text VAEs have it: padding is ignored, and the mean is over what is left of the whole batch."""
+    logits, tokens, (mu, log_var) = torch.randn(B, 5, 7), torch.randint(5, (B, 7)), torch.randn(2, B, LATENTS)
+    tokens[0, 4:] = tokens[1, 2:] = -100
+    theirs = functional.cross_entropy(logits, tokens, ignore_index=-100) + 0.1 * _kl(mu, log_var).sum(1).mean()
+    length = float((tokens >= 0).sum()) / B
+    x = tokens.double().where(tokens >= 0, torch.nan)
+    ours = Masked(Categorical()).nll(logits, x).mean() + 0.1 * length * _kl(mu, log_var).sum(1).mean()
+    torch.testing.assert_close(theirs * length, ours)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pythae") is None, reason="pythae is not installed")

@@ -50,7 +50,9 @@ class Autoencoder(nn.Module):
     ``[B, C, H, W]``. The encoder then gives a map ``[B, F, H, W]`` (tokens ``[B, T, F]``), and the heads are the same
     linear map at every position (a 1 × 1 convolution), so that no weight couples all latents with all. ``structure``
     may be :class:`~curvae.posteriors.Diagonal`, :class:`~curvae.posteriors.Along` the channels (or the features of a
-    token), or :class:`~curvae.posteriors.Shared` of any; covariances see the latents as one vector.
+    token), or :class:`~curvae.posteriors.Shared` of any; covariances see the latents as one vector. Maps of one axis
+    ``[B, C, T]``, as of sound, are ``latents=(C, T, 1)``: end the encoder in ``nn.Unflatten(2, (T, 1))`` and begin the
+    decoder with ``nn.Flatten(2)``.
 
     **Conditions.** With ``condition="both"`` encoder and decoder are called with a condition beside their input,
     ``encoder(x, c)`` and ``decoder(z, c)``: labels, the batch of an experiment, anything that is known of each sample.
@@ -279,8 +281,9 @@ class Autoencoder(nn.Module):
         if answer.shape[1:] != self._expected():
             sizes = ", ".join(map(str, self._expected()))
             why = ", as many as its last linear layer has" if self._guessed else ""
+            maps = "; these are tokens × features, maps [B, C, T] have latents (C, T, 1)" * (len(self.shape) == 2)
             expected = self._given() if self.mean_head is None else f"[B, {sizes}]{why}; pass features=…"
-            raise InputError(f"the encoder's features have shape {tuple(answer.shape)}; expected {expected}")
+            raise InputError(f"the encoder's features have shape {tuple(answer.shape)}; expected {expected}{maps}")
         return answer
 
     def _expected(self) -> tuple[int, ...]:

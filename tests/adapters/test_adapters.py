@@ -414,6 +414,45 @@ def test_lightning_says_what_the_module_does_not():
     assert (model.latents, model.pixels) == (2, (-1.0, 1.0))
 
 
+class _Features(_Own):
+    """Networks for features under the names of the whole maps, as in MONAI's VarAutoEncoder."""
+
+    def encode(self, x):
+        return self.encoder(x)
+
+
+class _Distribution(_Own):
+    def encode(self, x):
+        return torch.distributions.Normal(x[:, :2], 1.0)
+
+
+@pytest.mark.parametrize(
+    ("module", "kind"), [(_Features(), "a _Features returned a Tensor"), (_Distribution(), "returned a Normal")]
+)
+def test_an_encode_without_a_second_output_has_no_spread(module, kind):
+    with pytest.raises(InputError, match=rf"^encode of .*{kind}, with no second output that could be the variance"):
+        adapters.lightning(module, spread="variance").encode(torch.randn(3, 5))
+
+
+def test_functions_bring_the_modules_that_they_use():
+    """Inspected in eval mode and in the modules' own type, then as they were."""
+    encoder, head = nn.Linear(5, 2).double(), nn.Linear(2, 2).double()
+    decoder = nn.Sequential(nn.Linear(2, 5), nn.BatchNorm1d(5), nn.Dropout(0.9)).double()
+    x, modes = torch.randn(16, 5).double(), []
+
+    def encode(x):
+        modes.append(decoder.training)
+        return encoder(x), head(encoder(x)).exp()
+
+    model = adapters.callables(encode=encode, decode=lambda z: decoder(z))
+    assert set(model.parameters()) == {p for part in (encoder, head, decoder) for p in part.parameters()}
+    found = curvae.inspect(model, x)
+    whole = adapters.callables(encode=encode, decode=decoder)
+    assert found.trace == curvae.inspect(whole, x).trace
+    assert not any(modes)
+    assert decoder.training
+
+
 def test_an_objective_takes_an_adapter(float64):
     """The closed form (8) of the adapter's posterior, and gradients that reach the wrapped module."""
     module = _Own()

@@ -239,6 +239,9 @@ def test_shapes_are_never_broadcast(case: Case) -> None:
             case.likelihood.nll(eta, wrong)
         with pytest.raises(InputError):
             case.likelihood.log_prob(eta, wrong)
+        if not isinstance(case.likelihood, Gaussian):  # whose curvature asks nothing of the data
+            with pytest.raises(InputError):
+                case.likelihood.whiten(eta, wrong, torch.ones_like(eta).unsqueeze(-1))
 
 
 def test_an_empty_batch_has_no_scores(case: Case) -> None:

@@ -77,6 +77,11 @@ def test_a_class_that_is_not_there_is_never_scored(wrong: int) -> None:
         Categorical().nll(torch.randn(1, 3), torch.tensor([wrong]))
 
 
+def test_a_refused_class_says_what_padding_is() -> None:
+    with pytest.raises(InputError, match=r"^the data have -100, .*class numbers 0, 1, .* padding, give NaN to Masked"):
+        Categorical().check(torch.tensor([[2, -100]]))
+
+
 @pytest.mark.usefixtures("as_shipped")
 def test_categorical_shapes() -> None:
     with pytest.raises(InputError, match=r"expected \[B, C, \*S\] and \[B, \*S\]"):

@@ -258,10 +258,29 @@ def test_what_does_not_fit_is_refused(latents: tuple[int, ...], structure: poste
         Autoencoder(nn.Conv2d(1, 4, 2, 2), nn.Identity(), latents, structure)
 
 
+@pytest.mark.parametrize("structure", [Diagonal(), Along((3, 2, 1), 0)])
+def test_maps_of_one_axis(structure: posteriors.Structure) -> None:
+    """Sound, channels first, as the docstring says: the heads mix channels and not times."""
+    encoder = nn.Sequential(nn.Conv1d(1, 5, 4, 4), nn.Unflatten(2, (2, 1)))
+    decoder = nn.Sequential(nn.Flatten(2), nn.ConvTranspose1d(3, 1, 4, 4))
+    model, x = Autoencoder(encoder, decoder, (3, 2, 1), structure), torch.randn(4, 1, 8)
+    z = model.encode(x)
+    assert torch.allclose(
+        z[..., 0], torch.einsum("cf,bft->bct", model.mean_head.weight, encoder[0](x)) + model.mean_head.bias[:, None]
+    )
+    later = x.clone()
+    later[..., 4:] += 1
+    assert torch.equal(model.encode(later)[:, :, 0], z[:, :, 0])
+    assert objectives.BetaVAE(BETA)(model, x).total.shape == (4,)
+
+
 def test_a_map_of_another_shape_is_told() -> None:
     model = Autoencoder(nn.Conv2d(1, 4, 2), nn.Identity(), MAPS)
     with pytest.raises(InputError, match=r"^the encoder's features have shape \(1, 4, 3, 5\); expected \[B, 4, 2, 3\]"):
         model.encode(torch.zeros(1, 1, 4, 6))
+    tokens = Autoencoder(nn.Conv1d(1, 6, 4, 4), nn.Identity(), (3, 2), Diagonal(), head=False)
+    with pytest.raises(InputError, match=r"these are tokens × features, maps \[B, C, T\] have latents \(C, T, 1\)$"):
+        tokens.posterior(torch.zeros(1, 1, 8))
     with pytest.raises(InputError, match=r"^axis is 3; expected -3 … 2"):
         Along(MAPS, 3)
     with pytest.raises(InputError, match=r"is for 12 latents; got 11"):

@@ -142,6 +142,9 @@ def test_bad_arguments_in_one_line(decoder: nn.Module) -> None:
     z = torch.randn(3, 4)
     with pytest.raises(InputError, match=r"^x is missing; BernoulliLogits\(\) needs the observations"):
         regulariser(decoder, z, BETA, likelihood=BernoulliLogits())
+    for wrong in (torch.rand(1, decoder(z).shape[1]), torch.rand(3, 1)):  # which would broadcast
+        with pytest.raises(InputError, match=r"^the decoder's output has shape .* but the data has"):
+            regulariser(decoder, z, BETA, likelihood=BernoulliLogits(), x=wrong)
     with pytest.raises(InputError, match=r"^beta is 0.0; expected a finite number > 0"):
         regulariser(decoder, z, 0.0)
     with pytest.raises(InputError, match=r"^Columns estimates the penalty of Diagonal"):

@@ -12,6 +12,7 @@ from torch import nn
 from curvae._checks import a_kind, positive, shape_of
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
+from curvae.forward.identity import parts
 from curvae.likelihoods import Likelihood
 from curvae.posteriors import DiagonalFactor, Normal
 
@@ -29,7 +30,7 @@ class Adapted(nn.Module):
     Args:
         encode: x → mean, or (mean, standard deviation); None for a decoder alone, whose data are codes.
         decode: latents → the parameters of the observation model.
-        module: what holds the parameters; default what ``encode`` and ``decode`` are, or are methods of.
+        module: what holds the parameters; default the modules that ``encode`` and ``decode`` are, or make use of.
         latents: L, where it is to be known before the first ``encode``.
         beta: the maker's β in curvae's convention, if it is known.
         convention: which β the maker's number is, in words.
@@ -144,7 +145,8 @@ def callables(
 
     Args:
         encode: x → mean ``[B, *L]``, or (mean, standard deviation); None for a decoder alone, whose data are codes.
-        decode: latents ``[B, *L]`` → ``[B, *D]``. Modules, and modules whose methods these are, come along.
+        decode: latents ``[B, *L]`` → ``[B, *D]``. Modules come along: what these two are, or are methods of, and what
+            a plain function names or encloses.
         latents: L, needed to draw from the prior before anything was encoded.
         beta: the β that it was trained at, in curvae's convention (:mod:`curvae.beta`).
         convention: which β the maker's number is, in words.
@@ -183,7 +185,4 @@ def _pair(answer: Any) -> tuple[Tensor, Tensor]:
 
 
 def _owners(*functions: Any) -> list[nn.Module]:
-    owners = [
-        function if isinstance(function, nn.Module) else getattr(function, "__self__", None) for function in functions
-    ]
-    return [owner for owner in owners if isinstance(owner, nn.Module)]
+    return [owner for function in functions for owner in parts(function) if isinstance(owner, nn.Module)]

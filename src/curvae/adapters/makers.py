@@ -144,7 +144,8 @@ def lightning(
         pixels: the range that images are meant to have; default 0 to 1.
 
     Raises:
-        InputError: it has neither pair of methods, or another ``spread``.
+        InputError: it has neither pair of methods, another ``spread``, or (when called) an ``encode`` that gives no
+            spread: one network for features, a distribution, a mean alone. Those go through :func:`callables`.
 
     Example:
         >>> class Own(nn.Module):
@@ -170,10 +171,14 @@ def lightning(
             f"{a_kind(module)} has no encode and decode; say what they are with adapters.callables(encode=…, decode=…)"
         )
 
-    def encode(x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    def encode(x: Tensor) -> tuple[Tensor, Tensor]:
         answer = raw(x)
-        if not isinstance(answer, tuple | list):
-            return answer
+        if not isinstance(answer, tuple | list) or len(answer) < 2:  # some have a network for features of this name
+            raise InputError(
+                f"encode of {a_kind(module)} returned {a_kind(answer)}, with no second output that could be the "
+                f"{spread}; say what its mean and standard deviation are, such as "
+                "adapters.callables(encode=lambda x: (mean, std), decode=…); a deterministic one gives the mean alone"
+            )
         return answer[0], _AS_STD[spread](answer[1])
 
     return Adapted(encode, decode, module, latents=latents, beta=beta, convention=convention, pixels=pixels)

@@ -126,6 +126,7 @@ class ElementwiseLikelihood(Likelihood):
         self, eta: Float[Tensor, "B *D"], x: Tensor, tangents: Float[Tensor, "B *D K"]
     ) -> Float[Tensor, "B *D K"]:
         r"""$\sqrt{-H}\,t$, elementwise over the outputs."""
+        check_same_shape(eta, x)
         return self._root_curvature(eta, x).unsqueeze(-1) * tangents
 
     def _root_curvature(self, eta: Float[Tensor, "B *D"], x: Tensor) -> Float[Tensor, "B *D"]:
@@ -249,14 +250,14 @@ def _scaling(low: float, high: float) -> str:
     return f"(x - {low:.6g}) / {high - low or 1:.6g}".replace("- -", "+ ")
 
 
-def check_counts(likelihood: Likelihood, x: Tensor) -> None:
+def check_counts(likelihood: Likelihood, x: Tensor, expected: str = _COUNTS) -> None:
     """Refuse what are no whole numbers from 0 on."""
     if not _has_values(x):
         return
     if not x.is_floating_point():
-        _refuse(likelihood, x, x < 0, _COUNTS)
+        _refuse(likelihood, x, x < 0, expected)
     elif not (x.amin() >= 0 and torch.equal(x, x.floor())):
-        _refuse(likelihood, x, (x < 0) | (x != x.floor()), _COUNTS)
+        _refuse(likelihood, x, (x < 0) | (x != x.floor()), expected)
 
 
 def _has_values(x: Tensor) -> bool:

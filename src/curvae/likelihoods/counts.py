@@ -23,6 +23,7 @@ from curvae.likelihoods.base import (
 )
 from curvae.likelihoods.bernoulli import root_of_slope
 
+_CLASSES = "class numbers 0, 1, 2, …; where a position has none, as of padding, give NaN to Masked(Categorical())"
 _LARGE = 1e15
 """From here on the normal approximation is exact to float64."""
 
@@ -239,6 +240,7 @@ class Categorical(Likelihood):
         self, eta: Float[Tensor, "B C *S"], x: Tensor, tangents: Float[Tensor, "B C *S K"]
     ) -> Float[Tensor, "B C *S K"]:
         r"""$\sqrt p\,(t-\sum_cp_ct_c)$."""
+        self._check(eta, x)
         p = eta.softmax(1).unsqueeze(-1)
         return (0.5 * eta.log_softmax(1)).exp().unsqueeze(-1) * (tangents - (p * tangents).sum(1, keepdim=True))
 
@@ -251,7 +253,7 @@ class Categorical(Likelihood):
 
     def check(self, x: Tensor) -> None:
         """What are no classes 0, 1, 2, … is refused."""
-        check_counts(self, x)
+        check_counts(self, x, _CLASSES)
 
 
 def _overdispersed(eta: Tensor, dispersion: Tensor, generator: torch.Generator | None) -> Tensor:
