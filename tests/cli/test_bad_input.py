@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from curvae.cli.group import as_typed
+from curvae.errors import InputError
+
 Curvae = Callable[..., "Answer"]
 USING = ("encode", "reconstruct", "interpolate", "traverse")
 SMALL = ("--network", "mlp", "--width", "0.02", "--latents", "2", "--steps", "3", "--batch-size", "8")
@@ -125,6 +128,22 @@ SETTINGS: list[tuple[list[str], str]] = [
 def test_settings(arguments: list[str], message: str, curvae: Curvae, vectors: Path, tmp_path: Path) -> None:
     line = refused(curvae, tmp_path, "train", "--data", vectors, "--out", tmp_path / "out", *SMALL, *arguments)
     assert message in line
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "t.csv: column 'batch_size' holds no numbers; leave it out with --drop batch_size",
+        "likelihood is 'mixed:batch_size=counts', of 2 columns",
+        "the folder 'my batch_size data' is not curvae's",
+        "build takes no setting 'batch_sizes'; did you mean batch_size?; it takes 'batch_size'",
+        "--set batch_size is 'x'; expected a whole number",
+    ],
+)
+def test_names_of_a_persons_own_are_no_options(said: str) -> None:
+    with pytest.raises(InputError) as caught, as_typed(["batch_size", "beta"]):
+        raise InputError(f"{said}; batch_size is curvae's")
+    assert str(caught.value) == f"{said}; --batch-size is curvae's"
 
 
 def not_finite(path: Path) -> None:

@@ -275,7 +275,7 @@ def test_an_own_model_gets_the_likelihood(curvae: Curvae, tmp_path: Path) -> Non
 
 NUMBERS = "a,b\n" + "".join(f"{i}.5,{i % 3}\n" for i in range(40))
 BAD: list[tuple[str, list[object], str]] = [
-    (NUMBERS, ["--likelihood", "mixed:c=counts"], "likelihood names the column 'c', but t has a, b"),
+    (NUMBERS, ["--likelihood", "mixed:c=counts"], "likelihood names the column 'c', but t has 'a', 'b'"),
     (NUMBERS, ["--likelihood", "mixed:a=counts"], "t has 0.5 in column 'a', which is counts: whole numbers >= 0"),
     (NUMBERS, ["--likelihood", "mixed:b=binary"], "t has 2 in column 'b', which is binary: 0 and 1 alone"),
     (NUMBERS, ["--likelihood", "mixed:a=normal"], "expected mixed, mixed:COLUMN=KIND,… or mixed:KIND:COUNT,…"),

@@ -349,6 +349,7 @@ def amortised(shape): return Autoencoder(nn.Linear(*shape, 9), nn.Linear(3, *sha
 def narrow(shape): return Autoencoder(nn.Linear(*shape, 3), nn.Linear(3, 4), latents=3)
 def typed(shape, depth: int = 2, kind: nn.Module = None): return three(shape)
 def needs(shape, depth: int): return three(shape)
+def named(shape, log_every: int): return three(shape)
 def told(shape, latents, conditions, structure=None): return three(shape)
 
 
@@ -404,15 +405,22 @@ MODELS: list[tuple[str, list[str], str]] = [
     ("net.py:amortised", [], "objective is grae, which trains the mean alone"),
     ("net.py:amortised", ["--objective", "taylor", "--structure", "full"], "structure is full but the model of"),
     ("net.py:narrow", [], "the model decodes to (4,), but a sample has the shape (6,)"),
-    ("net.py:three", ["--set", "depth=2"], "three takes no setting depth; it takes none"),
-    ("net.py:typed", ["--set", "dept=2"], "typed takes no setting dept; did you mean depth?"),
+    ("net.py:three", ["--set", "depth=2"], "three takes no setting 'depth'; it takes none"),
+    ("net.py:typed", ["--set", "dept=2"], "typed takes no setting 'dept'; did you mean depth?"),
     ("net.py:typed", ["--set", "depth=two"], "depth is 'two'; expected a whole number"),
+    (
+        "net.py:named",
+        ["--set", "log_ever=2"],
+        "named takes no setting 'log_ever'; did you mean log_every?; it",
+    ),
+    ("net.py:named", ["--set", "log_every=x"], "--set log_every is 'x'; expected a whole number"),
+    ("net.py:named", [], "named needs 'log_every'; give --set log_every=VALUE"),
     ("net.py:typed", ["--set", "kind=relu"], "which is not read from text"),
     ("net.py:typed", ["--set", "latents=2"], "latents is not a setting of typed but an option of the run"),
     ("net.py:told", ["--set", "conditions=2"], "an option of the run; use --condition\n"),
     ("net.py:typed", ["--set", "depth"], "--set is 'depth'; expected NAME=VALUE"),
     ("net.py:typed", ["--set", "depth=1", "--set", "depth=2"], "--set gives depth twice"),
-    ("net.py:needs", [], "needs needs depth; give --set depth=VALUE"),
+    ("net.py:needs", [], "needs needs 'depth'; give --set depth=VALUE"),
     ("net.py:three", ["--network", "mlp"], "--network and --width are for curvae's networks"),
     ("net.py:three", ["--width", "2"], "--network and --width are for curvae's networks"),
     (

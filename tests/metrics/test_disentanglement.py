@@ -94,6 +94,16 @@ def test_boosting_does_not_depend_on_the_scale_of_a_latent() -> None:
         assert found[1] == right
 
 
+@pytest.mark.parametrize("largest", [1e8, 1e12])
+def test_boosting_sees_codes_beside_one_that_is_much_larger(largest: float) -> None:
+    codes = np.random.default_rng(0).normal(size=(90, 2))
+    factor = (codes[:, 0] > 0).astype(int)
+    codes[np.argmax(codes[:60, 0]), 0] = largest
+    weights, right = boosted(codes, factor, np.arange(60), np.arange(60, 90), seed=0)
+    assert weights == pytest.approx([1, 0], abs=1e-6)
+    assert right > 0.9
+
+
 def test_a_rotation_of_two_latents_costs_every_score() -> None:
     factors = torch.from_numpy(np.random.default_rng(0).integers(0, 8, (1000, 2)))
     codes = factors.double()

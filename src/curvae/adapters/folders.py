@@ -62,7 +62,7 @@ def open_diffusers(path: Path) -> nn.Module:
             str(path),
             use_safetensors=True,
             local_files_only=True,
-            low_cpu_mem_usage=False,
+            low_cpu_mem_usage=None,  # where accelerate is not there, diffusers would warn; None lets it choose
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )

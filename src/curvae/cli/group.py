@@ -109,14 +109,18 @@ def as_typed(settings: Iterable[str]) -> Iterator[None]:
         Traceback (most recent call last):
         curvae.errors.InputError: --batch-size is 0; expected a whole number >= 1
     """
-    # one word, such as beta, is understood as it is; names in quotes and in paths are somebody's own
+    # one word, such as beta, is understood as it is; what stands in quotes, in paths or after an option (a column, a
+    # setting of a person's own model) has that name
     names = "|".join(name for name in settings if "_" in name) or "(?!)"
+    others = r"""(?<!\w)'[^']*'|"[^"]*"|--[\w-]+ \S+"""
     try:
         yield
     except InputError as error:
-        error.args = (re.sub(rf"(?<![\w./'\"-])({names})(?![\w./'\"-])", _option, str(error)),)
+        error.args = (re.sub(rf"{others}|(?<![\w./-])({names})(?![\w./?-])", _option, str(error)),)
         raise
 
 
 def _option(setting: re.Match[str]) -> str:
+    if setting[1] is None:
+        return setting[0]
     return "--set" if setting[1] == "model_set" else "--" + setting[1].replace("_", "-")

@@ -73,8 +73,9 @@ def boosted(codes: _Codes, factor: Any, train: Any, test: Any, seed: int) -> tup
     """Importances of the latents for boosted trees, and the share of samples held out that these predict rightly."""
     if len(np.unique(factor[train])) < 2:
         raise InputError("a factor has one value in all samples that are trained on; expected more samples")
-    # to trees, which see single precision, numbers less than 1e-7 apart are one; powers of two are exact
-    codes = np.ldexp(codes, -np.frexp(abs(codes).max(0))[1])
+    # trees see single precision and take numbers less than 1e-7 apart for one, so a latent's largest is brought near
+    # 2^100: what is much smaller beside it is still told apart; powers of two are exact
+    codes = np.ldexp(codes, 100 - np.frexp(abs(codes).max(0))[1])
     model = GradientBoostingClassifier(random_state=seed).fit(codes[train], factor[train])
     return model.feature_importances_, float((model.predict(codes[test]) == factor[test]).mean())
 

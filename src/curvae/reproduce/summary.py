@@ -107,8 +107,8 @@ def check_own_files(out: Path, figure: str) -> None:
     for pattern in (f"{figure}*.png", "beyond.png", "table.md"):
         for path in sorted(out.glob(pattern)):
             raise InputError(
-                f"{path} would be replaced, but no summary.json says that it is a result; use another folder, or move "
-                "it away"
+                f"{path} has the name of a result, but no summary.json says that it is one; use another folder, or "
+                "move it away"
             )
 
 

@@ -121,7 +121,8 @@ def resolved(text: str, dataset: Dataset) -> str:
     kinds = inferred(values)
     for name, kind in _named(text):
         if name not in names:
-            raise InputError(f"likelihood names the column {shown(name)}, but {dataset.name} has {some(names, 8)}")
+            has = some(list(map(repr, names)), 8)
+            raise InputError(f"likelihood names the column {shown(name)}, but {dataset.name} has {has}")
         kinds[names.index(name)] = kind
     _check_kinds(kinds, values, names, dataset.name)
     groups = [(kind, len(list(group))) for kind, group in groupby(kinds)]

@@ -50,7 +50,7 @@ def settings_of(build: Builder, given: Mapping[str, str]) -> dict[str, Any]:
         {'depth': 3, 'rate': 0.001, 'hidden': (16, 32)}
         >>> settings_of(build, {"dept": "3"})
         Traceback (most recent call last):
-        curvae.errors.InputError: build takes no setting dept; did you mean depth? ...
+        curvae.errors.InputError: build takes no setting 'dept'; did you mean depth? ...
     """
     known = _parameters(build)
     called = name_of(build)
@@ -61,14 +61,14 @@ def settings_of(build: Builder, given: Mapping[str, str]) -> dict[str, Any]:
         if name in FROM_OPTIONS:
             raise InputError(f"{name} is not a setting of {called} but an option of the run; use {FROM_OPTIONS[name]}")
         if name not in own and rest is None:
-            all_of = f"it takes {', '.join(own)}" if own else "it takes none"
-            raise InputError(f"{called} takes no setting {name}{nearest(name, own)}; {all_of}")
+            all_of = f"it takes {', '.join(map(shown, own))}" if own else "it takes none"
+            raise InputError(f"{called} takes no setting {shown(name)}{nearest(name, own)}; {all_of}")
         parameter = known[name] if name in own else rest
         assert parameter is not None
-        found[name] = _value(name, text, _kind(parameter))
+        found[name] = _value(f"--set {name}", text, _kind(parameter))
     needed = [name for name in own if known[name].default is inspect.Parameter.empty and name not in given]
     if needed:
-        raise InputError(f"{called} needs {', '.join(needed)}; give --set {needed[0]}=VALUE")
+        raise InputError(f"{called} needs {', '.join(map(shown, needed))}; give --set {needed[0]}=VALUE")
     return found
 
 

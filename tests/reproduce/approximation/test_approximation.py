@@ -170,6 +170,6 @@ def test_unknown_names_are_refused(tmp_path: Path) -> None:
 
 def test_a_persons_own_picture_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "approximation.png").write_bytes(b"mine")
-    with pytest.raises(InputError, match="no summary.json says that it is a result"):
+    with pytest.raises(InputError, match="no summary.json says that it is one"):
         reproduce("approximation", "smoke", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["approximation.png"]

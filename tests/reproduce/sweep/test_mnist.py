@@ -112,7 +112,7 @@ def test_a_file_that_is_no_result_is_not_replaced(name: str, make: Make, tmp_pat
     own.parent.mkdir()
     own.write_bytes(b"mine")
     with pytest.raises(
-        InputError, match="would be replaced, but no summary.json says that it is a result; use another"
+        InputError, match="has the name of a result, but no summary.json says that it is one; use another"
     ):
         make("fig2", steps="1")
     assert own.read_bytes() == b"mine"

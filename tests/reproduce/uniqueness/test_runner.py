@@ -101,7 +101,7 @@ def test_another_summary_is_not_overwritten(there: dict[str, str], tmp_path: Pat
 
 def test_a_persons_own_picture_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "fig1.png").write_bytes(b"mine")
-    with pytest.raises(InputError, match="no summary.json says that it is a result"):
+    with pytest.raises(InputError, match="no summary.json says that it is one"):
         reproduce("fig1", "smoke", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["fig1.png"]
 
