@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from statistics import fmean
 from typing import Any
 
@@ -50,22 +51,28 @@ WIDER_CURVES = "fig3/eighth"
 def curves_summary(figure: str = "fig3") -> dict[str, Any]:
     """A summary, with the objectives and gaps of every seed in a list ``seeds``.
 
-    Blocks that were trained in calls of their own, in folders ``blocks…``, count among them.
+    Blocks that were trained in calls of their own, in folders ``blocks…``, maybe with fewer seeds, count among them.
     """
     summary, *others = by_seed(figure)
     seeds = [each["blocks"] for each in (summary, *others)]
     for folder in sorted((RESULTS / figure).glob("blocks*")):
         more = curves_summary(f"{figure}/{folder.name}")
-        one, other = ({**each["config"], "blocks": ()} for each in (summary, more))
+        one, other = (_but_seeds_and_blocks(each["config"]) for each in (summary, more))
         assert one == other, "they differ in more than their blocks"
         summary["trained_under"] += more["trained_under"]
-        seeds = [own | further for own, further in zip(seeds, more["seeds"], strict=True)]
+        seeds = [own | further for own, further in zip_longest(seeds, more["seeds"], fillvalue={})]
     return summary | {"seeds": seeds}
+
+
+def _but_seeds_and_blocks(config: dict[str, Any]) -> dict[str, Any]:
+    return {**config, "blocks": (), "training": {**config["training"], "seeds": ()}}
 
 
 def _shares(seeds: list[dict[str, Any]], size: str, gap: str, index: int, *, intervals: bool = True) -> str:
     """A gap at the end of training as a share of (7), seed by seed."""
-    last = [(blocks[size]["gaps"][-1][gap], blocks[size]["objectives"][-1]["taylor"]) for blocks in seeds]
+    last = [
+        (blocks[size]["gaps"][-1][gap], blocks[size]["objectives"][-1]["taylor"]) for blocks in seeds if size in blocks
+    ]
     cells = [
         interval(part, 1, scale) if intervals else num(scale * part["value"], 1)
         for part, scale in ((gaps[index], 100 / taylor[index]["value"]) for gaps, taylor in last)
@@ -81,7 +88,8 @@ def gaps_table(figure: str = "fig3") -> str:
     for index, beta in enumerate(summary["betas"]):
         price = [_shares(seeds, size, "(7) − (13)", index, intervals=False) for size in seeds[0]]
         rows.append([f"{beta:g}", *price, _shares(seeds, "1", "(2) − (7)", index)])
-    blocks = [f"blocks of {size}" for size in seeds[0] if size != "1"]
+    fewer = {size: ", one seed" * (sum(size in blocks for blocks in seeds) < len(seeds)) for size in seeds[0]}
+    blocks = [f"blocks of {size}{fewer[size]}" for size in seeds[0] if size != "1"]
     return table(["β", "(7) − (13), diagonal Σ", *blocks, "(2) − (7), diagonal Σ"], rows)
 
 
@@ -89,7 +97,7 @@ def wider_curves() -> str:
     """The same with networks twice as wide."""
     summary, own = curves_summary(WIDER_CURVES), curves_summary()
     assert summary["betas"] == own["betas"], "shares are compared in order"
-    pairs = list(zip(_price(summary), _price(own), strict=False))
+    pairs = list(zip(_price(summary), _price(own), strict=False))  # of the last blocks seeds may be missing
     larger = sum(wide > narrow for wide, narrow in pairs)
     assert larger > 0.8 * len(pairs), OTHER
     which = f"{made_by(summary)}, `results/{WIDER_CURVES}`"
@@ -105,6 +113,7 @@ def _price(summary: dict[str, Any]) -> list[float]:
         gap["value"] / taylor["value"]
         for size in summary["seeds"][0]
         for blocks in summary["seeds"]
+        if size in blocks
         for gap, taylor in zip(
             blocks[size]["gaps"][-1]["(7) − (13)"], blocks[size]["objectives"][-1]["taylor"], strict=True
         )
