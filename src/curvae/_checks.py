@@ -112,11 +112,11 @@ def some(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + ", …" * (len(names) > most)
 
 
-def listed(names: Sequence[str]) -> str:
+def first_names(names: Sequence[str]) -> str:
     """The first names as :func:`shown`, and how many there are besides.
 
     Example:
-        >>> listed(["a", "b", "c", "d", "e"]), listed([])
+        >>> first_names(["a", "b", "c", "d", "e"]), first_names([])
         ("'a', 'b', 'c' and 2 more", 'nothing')
     """
     return ", ".join(map(shown, names[:3])) + f" and {len(names) - 3} more" * (len(names) > 3) if names else "nothing"

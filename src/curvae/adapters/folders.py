@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from curvae._checks import a_kind, listed, with_article
+from curvae._checks import a_kind, first_names, with_article
 from curvae._extras import require
 from curvae.adapters import makers
 from curvae.adapters.adapted import Adapted
@@ -79,7 +79,7 @@ def _check_weights(path: Path, found: dict[str, list[Any]]) -> None:
     """Refuse what diffusers would replace by weights drawn at random, or leave out."""
     other = [name for name, *_ in found["mismatched_keys"]]
     kinds = {"missing": found["missing_keys"], "unknown": found["unexpected_keys"], "of another shape": other}
-    wrong = [f"{listed(sorted(names))} {kind}" for kind, names in kinds.items() if names]
+    wrong = [f"{first_names(sorted(names))} {kind}" for kind, names in kinds.items() if names]
     if wrong:
         raise InputError(f"{path} holds weights of another model than config.json says: {'; '.join(wrong)}")
 

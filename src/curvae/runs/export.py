@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch.nn.parameter import is_lazy
 
-from curvae._checks import listed
+from curvae._checks import first_names
 from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.errors import InputError
@@ -146,7 +146,7 @@ def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -
     """
     strangers, missing = sorted(set(found) - set(expected)), sorted(set(expected) - set(found))
     if strangers or missing:
-        raise InputError(f"{listed(missing)} missing and {listed(strangers)} unknown")
+        raise InputError(f"{first_names(missing)} missing and {first_names(strangers)} unknown")
     for name, wanted in expected.items():
         tensor = found[name]
         if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
