@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from statistics import fmean
 from typing import Any
 
@@ -149,19 +149,30 @@ LONGER = "fig4/longer"
 
 
 def faces_summary(figure: str = "fig4") -> dict[str, Any]:
-    """A summary of figure 4 over the seeds of all its calls."""
-    calls = by_seed(figure)
-    if len(calls) == 1:
-        return calls[0]
+    """A summary of figure 4 over the β and seeds of all its calls; further β are of calls in a folder of their own."""
+    further = f"{figure}/betas"
+    groups = [by_seed(name) for name in (figure, further) if (RESULTS / name / "summary.json").is_file()]
+    summary = groups[0][0]
+    if sum(map(len, groups)) == 1:
+        return summary
+    for more, *_ in groups[1:]:
+        assert {**more["config"], "betas": ()} == {**summary["config"], "betas": ()}, "they differ in more than their β"
+        summary["trained_under"] += more["trained_under"]
+    measured = chain.from_iterable(_measured(calls).items() for calls in groups)
+    found = dict(sorted(measured, key=lambda one: one[0][1]))  # by β
+    return summary | against_beta(found) | {"betas": list(dict.fromkeys(beta for _, beta, _ in found))}
+
+
+def _measured(calls: list[dict[str, Any]]) -> dict[tuple[str, float, int], dict[str, float]]:
+    """Every measure by model, β and seed, of calls that differ in their seeds alone."""
     seeds = calls[0]["config"]["training"]["seeds"]
-    found = {
+    return {
         (model, beta, seed): {key: values[key][row] for key in values}
         for model in calls[0]["models"]
         for column, beta in enumerate(calls[0]["betas"])
         for values in [_values(calls, model, column)]
         for row, seed in enumerate(seeds)
     }
-    return calls[0] | against_beta(found)
 
 
 def _values(calls: list[dict[str, Any]], model: str, column: int) -> dict[str, list[float]]:
