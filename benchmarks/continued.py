@@ -72,6 +72,8 @@ def differs_alone(config: RunConfig, main: RunConfig, field: str) -> bool:
 def with_widths(model: Autoencoder, x: Tensor, config: RunConfig, fitted: bool) -> Autoencoder:
     """The same networks and means with a diagonal posterior, its head fitted by ridge regression to log σ of (11)."""
     vae = Autoencoder(model.encoder, model.decoder, model.latents, Diagonal(), features=model.features)
+    assert vae.mean_head is not None
+    assert model.mean_head is not None
     vae.mean_head.load_state_dict(model.mean_head.state_dict())
     if fitted:
         fit_widths(vae, x[:_FITTED].split(100), config.beta, build_likelihood(config.likelihood))

@@ -24,7 +24,7 @@ SIGMA, RATE, PERIOD = 0.05, 0.1, 10**6
 KERNEL_STEPS = 200
 
 
-def plain_loop(nu: Nonlinearity, trial: Trial, steps: int) -> Callable[[], None]:
+def plain_loop(nu: Nonlinearity, trial: Trial, steps: int) -> Callable[[], object]:
     """One trial, written as the formulas stand: diagonal Σ without the rotations."""
     a, b, c, d, s = (torch.randn(shape, requires_grad=True) for shape in ((2, 2), 2, (2, 2), 2, 2))
     x = torch.from_numpy(trial.x).float()
@@ -43,7 +43,7 @@ def plain_loop(nu: Nonlinearity, trial: Trial, steps: int) -> Callable[[], None]
     return run
 
 
-def batched(nu: Nonlinearity, trials: list[Trial], steps: int) -> Callable[[], None]:
+def batched(nu: Nonlinearity, trials: list[Trial], steps: int) -> Callable[[], object]:
     """The reference implementation on a batch of trials."""
 
     def stack(name: str) -> Tensor:
@@ -54,10 +54,10 @@ def batched(nu: Nonlinearity, trials: list[Trial], steps: int) -> Callable[[], N
     def loss(values: list[Tensor], noise: Tensor) -> Tensor:
         return reference.amortised_loss(nu, SIGMA, True, values[0], rotations, x, noise)
 
-    return lambda: reference.train(loss, [theta], lambda _: torch.randn_like(x), PERIOD, iterations=steps) and None
+    return lambda: reference.train(loss, [theta], lambda _: torch.randn_like(x), PERIOD, iterations=steps)
 
 
-def kernel(nu: Nonlinearity, trial: Trial, free: bool) -> Callable[[], None]:
+def kernel(nu: Nonlinearity, trial: Trial, free: bool) -> Callable[[], object]:
     """A compiled kernel on one trial, going on from call to call."""
     x, table = np.ascontiguousarray(trial.x.T.astype(np.float32)), trial.table.astype(np.float32)
     size = unamortised.SHARED if free else amortised.PARAMETERS
