@@ -6,7 +6,22 @@ from itertools import chain, zip_longest
 from statistics import fmean
 from typing import Any
 
-from _numbers import OTHER, RESULTS, bold, by_seed, interval, made_by, num, percent, read, side, span, table, wider
+from _numbers import (
+    OTHER,
+    RESULTS,
+    bold,
+    by_seed,
+    interval,
+    made_by,
+    num,
+    percent,
+    read,
+    same_but,
+    side,
+    span,
+    table,
+    wider,
+)
 
 from curvae.reproduce.fig4.numbers import against_beta
 
@@ -57,15 +72,10 @@ def curves_summary(figure: str = "fig3") -> dict[str, Any]:
     seeds = [each["blocks"] for each in (summary, *others)]
     for folder in sorted((RESULTS / figure).glob("blocks*")):
         more = curves_summary(f"{figure}/{folder.name}")
-        one, other = (_but_seeds_and_blocks(each["config"]) for each in (summary, more))
-        assert one == other, "they differ in more than their blocks"
+        assert same_but(summary, more, "blocks", "seeds"), "they differ in more than their blocks"
         summary["trained_under"] += more["trained_under"]
         seeds = [own | further for own, further in zip_longest(seeds, more["seeds"], fillvalue={})]
     return summary | {"seeds": seeds}
-
-
-def _but_seeds_and_blocks(config: dict[str, Any]) -> dict[str, Any]:
-    return {**config, "blocks": (), "training": {**config["training"], "seeds": ()}}
 
 
 def _shares(seeds: list[dict[str, Any]], size: str, gap: str, index: int, *, intervals: bool = True) -> str:
@@ -156,7 +166,7 @@ def faces_summary(figure: str = "fig4") -> dict[str, Any]:
     if sum(map(len, groups)) == 1:
         return summary
     for more, *_ in groups[1:]:
-        assert {**more["config"], "betas": ()} == {**summary["config"], "betas": ()}, "they differ in more than their β"
+        assert same_but(summary, more, "betas"), "they differ in more than their β"
         summary["trained_under"] += more["trained_under"]
     measured = chain.from_iterable(_measured(calls).items() for calls in groups)
     found = dict(sorted(measured, key=lambda one: one[0][1]))  # by β

@@ -115,8 +115,21 @@ def by_seed(figure: str) -> list[dict[str, Any]]:
     """Summaries of calls that differ in their seeds alone; the first has the seeds and commits of all."""
     more = sorted(str(path.relative_to(RESULTS)) for path in (RESULTS / figure).glob("seed*/summary.json"))
     calls = [deepcopy(read(name)) for name in (f"{figure}/summary.json", *more)]  # read keeps what it has read
-    seeds = [call["config"]["training"].pop("seeds") for call in calls]
-    assert all(call["config"] == calls[0]["config"] for call in calls)
+    assert all(same_but(calls[0], call, "seeds") for call in calls)
+    seeds = [call["config"]["training"]["seeds"] for call in calls]
     calls[0]["config"]["training"]["seeds"] = list(chain(*seeds))
     calls[0]["trained_under"] = list(chain(*(call["trained_under"] for call in calls)))
     return calls
+
+
+def same_but(one: dict[str, Any], other: dict[str, Any], *fields: str) -> bool:
+    """Do the configurations of two summaries agree in all but these fields, of the figure or of its training?"""
+    return _but(fields, one["config"]) == _but(fields, other["config"])
+
+
+def _but(fields: tuple[str, ...], config: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _but(fields, value) if isinstance(value, dict) else value
+        for name, value in config.items()
+        if name not in fields
+    }
