@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain, zip_longest
+from itertools import chain
 from statistics import fmean
 from typing import Any
 
@@ -66,23 +66,21 @@ WIDER_CURVES = "fig3/eighth"
 def curves_summary(figure: str = "fig3") -> dict[str, Any]:
     """A summary, with the objectives and gaps of every seed in a list ``seeds``.
 
-    Blocks that were trained in calls of their own, in folders ``blocks…``, maybe with fewer seeds, count among them.
+    Blocks that were trained in calls of their own, in folders ``blocks…``, count among them.
     """
     summary, *others = by_seed(figure)
     seeds = [each["blocks"] for each in (summary, *others)]
     for folder in sorted((RESULTS / figure).glob("blocks*")):
         more = curves_summary(f"{figure}/{folder.name}")
-        assert same_but(summary, more, "blocks", "seeds"), "they differ in more than their blocks"
+        assert same_but(summary, more, "blocks"), "they differ in more than their blocks"
         summary["trained_under"] += more["trained_under"]
-        seeds = [own | further for own, further in zip_longest(seeds, more["seeds"], fillvalue={})]
+        seeds = [own | further for own, further in zip(seeds, more["seeds"], strict=True)]
     return summary | {"seeds": seeds}
 
 
 def _shares(seeds: list[dict[str, Any]], size: str, gap: str, index: int, *, intervals: bool = True) -> str:
     """A gap at the end of training as a share of (7), seed by seed."""
-    last = [
-        (blocks[size]["gaps"][-1][gap], blocks[size]["objectives"][-1]["taylor"]) for blocks in seeds if size in blocks
-    ]
+    last = [(blocks[size]["gaps"][-1][gap], blocks[size]["objectives"][-1]["taylor"]) for blocks in seeds]
     cells = [
         interval(part, 1, scale) if intervals else num(scale * part["value"], 1)
         for part, scale in ((gaps[index], 100 / taylor[index]["value"]) for gaps, taylor in last)
@@ -98,8 +96,7 @@ def gaps_table(figure: str = "fig3") -> str:
     for index, beta in enumerate(summary["betas"]):
         price = [_shares(seeds, size, "(7) − (13)", index, intervals=False) for size in seeds[0]]
         rows.append([f"{beta:g}", *price, _shares(seeds, "1", "(2) − (7)", index)])
-    fewer = {size: ", one seed" * (sum(size in blocks for blocks in seeds) < len(seeds)) for size in seeds[0]}
-    blocks = [f"blocks of {size}{fewer[size]}" for size in seeds[0] if size != "1"]
+    blocks = [f"blocks of {size}" for size in seeds[0] if size != "1"]
     return table(["β", "(7) − (13), diagonal Σ", *blocks, "(2) − (7), diagonal Σ"], rows)
 
 
@@ -107,7 +104,7 @@ def wider_curves() -> str:
     """The same with networks twice as wide."""
     summary, own = curves_summary(WIDER_CURVES), curves_summary()
     assert summary["betas"] == own["betas"], "shares are compared in order"
-    pairs = list(zip(_price(summary), _price(own), strict=False))  # of the last blocks seeds may be missing
+    pairs = list(zip(_price(summary), _price(own), strict=True))
     larger = sum(wide > narrow for wide, narrow in pairs)
     assert larger > 0.8 * len(pairs), OTHER
     which = f"{made_by(summary)}, `results/{WIDER_CURVES}`"
@@ -123,7 +120,6 @@ def _price(summary: dict[str, Any]) -> list[float]:
         gap["value"] / taylor["value"]
         for size in summary["seeds"][0]
         for blocks in summary["seeds"]
-        if size in blocks
         for gap, taylor in zip(
             blocks[size]["gaps"][-1]["(7) − (13)"], blocks[size]["objectives"][-1]["taylor"], strict=True
         )
