@@ -155,9 +155,9 @@ LONGER = "fig4/longer"
 
 
 def faces_summary(figure: str = "fig4") -> dict[str, Any]:
-    """A summary of figure 4 over the β and seeds of all its calls; further β are of calls in a folder of their own."""
-    further = f"{figure}/betas"
-    groups = [by_seed(name) for name in (figure, further) if (RESULTS / name / "summary.json").is_file()]
+    """A summary of figure 4 over the β and seeds of all its calls; those of further β are in folders ``beta…``."""
+    further = sorted(folder.name for folder in (RESULTS / figure).glob("beta*"))
+    groups = [by_seed(figure), *(by_seed(f"{figure}/{name}") for name in further)]
     summary = groups[0][0]
     if sum(map(len, groups)) == 1:
         return summary
