@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import math
 
-from curvae._checks import positive, positive_int
+from curvae._checks import is_finite, positive, positive_int, shown
 from curvae.errors import InputError
 
 _BYTE = 255
+_LARGEST = 700  # its exponential is a float
 
 
 def from_pythae(beta: float, reconstruction_loss: str = "mse", halved: bool = True) -> float:
@@ -66,12 +67,14 @@ def from_latent_diffusion(kl_weight: float, logvar: float = 0.0) -> float:
         logvar: ``loss.logvar`` of the checkpoint, ``logvar_init`` where it was not learned.
 
     Raises:
-        InputError: the weight is not > 0.
+        InputError: the weight is not > 0, or ``logvar`` is not the logarithm of a number.
 
     Example:
         >>> from_latent_diffusion(1e-6)
         1e-06
     """
+    if not (is_finite(logvar) and abs(logvar) <= _LARGEST):
+        raise InputError(f"logvar is {shown(logvar)}; expected the logarithm of a scale, at most 700 in size")
     return positive("kl_weight", kl_weight) * math.exp(logvar)
 
 

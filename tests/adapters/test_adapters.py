@@ -453,6 +453,19 @@ def test_functions_bring_the_modules_that_they_use():
     assert decoder.training
 
 
+_GLOBAL, net = nn.Linear(2, 5), nn.Linear(2, 3)
+
+
+def test_a_global_counts_where_a_function_loads_it():
+    """Inside of a comprehension, too; an attribute that is called as a module here is another thing."""
+    model = adapters.callables(
+        encode=lambda x: SimpleNamespace(net=x).net[:, :2],
+        decode=lambda z: torch.stack([_GLOBAL(row) for row in z]),
+        latents=2,
+    )
+    assert set(model.parameters()) == set(_GLOBAL.parameters())
+
+
 def test_an_objective_takes_an_adapter(float64):
     """The closed form (8) of the adapter's posterior, and gradients that reach the wrapped module."""
     module = _Own()

@@ -216,6 +216,8 @@ def test_what_has_no_shape_of_metrics() -> None:
     for score in (hadamard_gap, mean_cosine, log_magnification):
         with pytest.raises(InputError, match=r"the metrics have shape \(4, 3, 2\); expected square matrices"):
             score(torch.ones(4, 3, 2))
+        with pytest.raises(InputError, match=r"have shape \(4, 0, 0\); expected square matrices \[B, d, d\], d >= 1"):
+            score(torch.ones(4, 0, 0))
 
 
 def test_what_is_no_metric_has_no_cosines() -> None:

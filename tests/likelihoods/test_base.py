@@ -289,6 +289,24 @@ def test_gaps_in_a_model_that_sums_over_an_axis_of_its_own(total: Callable[[Tens
             score(eta, x)
 
 
+class Weighted(Exponential):
+    """A user's own model with a parameter of each output."""
+
+    def nll(self, eta: Tensor, x: Tensor) -> Tensor:
+        return per_sample(torch.tensor([1.0, 2.0, 3.0]) * (x * eta.exp() - eta))
+
+
+def test_gaps_in_a_model_with_a_parameter_of_each_output() -> None:
+    eta, x = torch.zeros(2, 3), torch.tensor([[1.0, torch.nan, 2.0], [0.5, 1.0, 1.0]])
+    for score in (Masked(Weighted()).nll, Masked(Weighted()).log_prob):
+        with pytest.raises(
+            InputError, match=r"^Weighted\(\) does not score each observed number[^\n]*; give it[^\n]*$"
+        ):
+            score(eta, x)
+    with pytest.raises(RuntimeError, match="must match the size"):  # the model's own error
+        Masked(Weighted()).nll(torch.zeros(2, 4), torch.ones(2, 4))
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     "wrap", [lambda own: own, Masked, lambda own: Mixed([(own, 3)])], ids=["itself", "gaps", "mixed"]

@@ -98,6 +98,22 @@ def test_a_saturated_sigmoid_on_the_right_side_has_curvature_one(dtype: torch.dt
     assert Bernoulli().nll(eta.sigmoid(), x).abs().max() < 1e-6
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("x", [0.0, 0.3, 1.0])
+def test_a_saturated_sigmoid_on_the_wrong_side_has_pytorchs_value_and_slope(dtype: torch.dtype, x: float) -> None:
+    for far in (-1000.0, 1000.0):
+        eta = torch.tensor([[far, 0.2]], dtype=dtype, requires_grad=True)
+        observed = torch.full_like(eta, x)
+        found, expected = (
+            (value, torch.autograd.grad(value, eta)[0])
+            for value in (
+                Bernoulli().nll(eta.sigmoid(), observed).sum(),
+                torch.nn.functional.binary_cross_entropy(eta.sigmoid(), observed.detach(), reduction="sum"),
+            )
+        )
+        torch.testing.assert_close(found, expected)
+
+
 def test_a_probability_close_to_the_wrong_end_whitens_without_overflow() -> None:
     """1/g with g = 1e-25 is a float32, its square is not."""
     g = torch.tensor([[1e-25]], dtype=torch.float32, requires_grad=True)

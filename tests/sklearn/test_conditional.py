@@ -185,6 +185,33 @@ def test_what_else_is_refused(fitted: GRAE) -> None:
         GRAE(2, condition=2, **SMALL).fit(table[table[:, 2] == 1])
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("value", [1e39, -1e300])
+def test_conditions_beyond_single_precision_are_refused(named: bool, value: float, fitted: GRAE) -> None:
+    table: Any = _data()
+    table[4, 2] = value
+    if named:
+        table = pytest.importorskip("pandas").DataFrame(table, columns=list("abcde"))
+    with pytest.raises(InputError, match=r"^condition (2|c) of sample 4 is -?1e\+3.*; expected finite numbers"):
+        GRAE(2, condition="c" if named else 2, **SMALL).fit(table)
+    if not named:
+        with pytest.raises(InputError, match="^2 is .-?[0-9]{39}"):
+            fitted.transform(table)
+
+
+@pytest.mark.filterwarnings("error")
+def test_whole_conditions_keep_all_their_digits() -> None:
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(_data(20), columns=list("abcde"))
+    for values in (np.array([2**63, 2**63 + 1], np.uint64), np.array([2**60, 2**60 + 1], object)):
+        table["c"] = np.tile(values, 10)
+        model = GRAE(2, condition="c:classes", **SMALL).fit(table)
+        assert model.inverse_transform(model.transform(table), {"c": table["c"]}).shape == (20, 4)
+        with pytest.raises(InputError, match=f"expected one of {values[0]}, {values[1]}"):
+            model.transform(table.assign(c=5))
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("as_shipped")
 @pytest.mark.parametrize("kind", [GRAE, BetaVAE])

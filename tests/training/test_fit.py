@@ -722,18 +722,28 @@ def test_an_objective_that_hides_its_beta_cannot_warm_up(x: np.ndarray, tmp_path
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(("own", "said"), [(0.0, ", beta 0, and the data"), (None, "is python, and the data")])
-def test_what_cannot_be_computed_is_told_with_the_objectives_own_beta(
-    own: float | None, said: str, x: np.ndarray
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({"beta": 0.0}, ", beta 0, and the data"),
+        ({"beta": None}, "is python, and the data"),
+        (
+            {"likelihood": type("Own", (likelihoods.Laplace,), {})(2.0)},
+            r"likelihood is Laplace\(scale=2\), and the data",
+        ),
+    ],
+)
+def test_what_cannot_be_computed_is_told_with_the_objectives_own_parts(
+    own: dict[str, Any], said: str, x: np.ndarray
 ) -> None:
     class Broken:
-        beta = own
-
         def __call__(self, model: Any, x: torch.Tensor, generator: torch.Generator | None = None) -> Any:
             return objectives.GRAE(0.2)(model, x * torch.inf, generator)
 
+    broken = Broken()
+    vars(broken).update(own)
     with pytest.raises(InputError, match=f"before the first step: .*{said}"):
-        fit(net(), x, Broken(), steps=2, **CPU)
+        fit(net(), x, broken, steps=2, **CPU)
 
 
 def test_a_hostile_folder_runs_nothing(x: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,10 +102,12 @@ def test_killed_while_it_is_lengthened(
         assert remains(out) == []
 
 
-def measured(run: Run, seed: int) -> None:
+def measured(run: Run, seed: int, examples: int = 4) -> None:
     structure, likelihood = build_structure(run.config.structure), build_likelihood(run.config.likelihood)
     draws = torch.Generator().manual_seed(seed)
-    found = evaluate(run.model(), run.dataset().test, seed + 0.5, likelihood, structure, generator=draws)
+    found = evaluate(
+        run.model(), run.dataset().test, seed + 0.5, likelihood, structure, generator=draws, examples=examples
+    )
     run.save_evaluation(found)
 
 
@@ -125,6 +127,12 @@ def test_killed_between_the_two_files_of_an_evaluation(
                 _ = run.evaluation
         measured(run, 0)
         assert remains(run.path) == []
+    with killed_at(1, True, monkeypatch), pytest.raises(Killed):
+        measured(run, 1, examples=0)
+    assert (run.path / "evaluation.npz").exists()
+    assert run.evaluation is not None
+    assert run.evaluation.beta == 1.5
+    assert run.evaluation.examples is None
 
 
 def test_a_folder_killed_before_its_configuration_is_taken_and_others_are_not(

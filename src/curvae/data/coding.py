@@ -293,7 +293,8 @@ def _numbers(name: str, values: Shaped[np.ndarray, " N"]) -> Float[np.ndarray, "
         numbers = values.astype(np.float64)
     except (ValueError, TypeError):
         raise InputError(f"condition {name} is no number ({shown(values[:1].tolist())}); expected numbers") from None
-    if not np.isfinite(numbers).all():
-        bad = int(np.argmin(np.isfinite(numbers)))
-        raise InputError(f"condition {name} of sample {bad} is {numbers[bad]}; expected finite numbers")
+    fits = np.abs(numbers) <= np.finfo(np.float32).max
+    if not fits.all():
+        bad = int(np.argmin(fits))
+        raise InputError(f"condition {name} of sample {bad} is {numbers[bad]}; expected finite numbers within float32")
     return numbers

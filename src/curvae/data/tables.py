@@ -135,7 +135,7 @@ def _framed(frame: Any, name: str) -> tuple[Any, list[str], dict[str, Any]]:
     if not len(frame):
         raise InputError(f"{name} has no rows; expected one for each sample, below the columns' names")
     _check_distinct(names, name)
-    if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
+    if len(names) == 1 and (";" in names[0] or "\t" in names[0] or (" " in names[0] and " " in str(frame.iat[0, 0]))):
         raise _separated(name, names[0])
     _check_names(names, name)
     return frame, names, {}
@@ -175,13 +175,13 @@ def _check_widths(read: Any, path: Path, name: str) -> None:
         read(path, header=None, nrows=2, dtype=str)
     except Exception as error:
         raise InputError(
-            f"{name} has more values in its first row than columns with names; give each column a name, or leave out "
-            "the commas that end the rows"
+            f"{name} has more values in its first row than columns with names; give each column a name, that of the "
+            "rows' names too (as write.csv of R does), or leave out the commas that end the rows"
         ) from error
 
 
 def _separated(name: str, line: str) -> InputError:
-    by = "semicolons" if ";" in line else "tabs"
+    by = "semicolons" if ";" in line else "tabs" if "\t" in line else "spaces"
     return InputError(
         f"{name} has its columns separated by {by} ({shown(line)}); separate them with commas, with points in numbers"
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dis
 import functools
 import weakref
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
-from types import FunctionType, MethodType
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -48,11 +49,19 @@ def parts(thing: object, depth: int = 4) -> Iterator[object]:
     elif isinstance(thing, FunctionType):
         yield thing.__code__
         if depth:
-            used = (thing.__globals__.get(name) for name in thing.__code__.co_names)
+            used = (thing.__globals__.get(name) for name in _global_names(thing.__code__))
             for part in (*_closed_over(thing), *used):
                 yield from parts(part, depth - 1)
     elif depth and not isinstance(thing, torch.Tensor | type) and hasattr(thing, "__dict__"):
         yield from (part for value in vars(thing).values() if isinstance(value, nn.Module) for part in parts(value))
+
+
+@functools.lru_cache(1024)  # reading the code takes longer than all else here
+def _global_names(code: CodeType) -> tuple[str, ...]:
+    """What code and the functions and comprehensions in it load as globals; ``co_names`` has attributes, too."""
+    own = (step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL")
+    inside = (name for part in code.co_consts if isinstance(part, CodeType) for name in _global_names(part))
+    return tuple(dict.fromkeys((*own, *inside)))
 
 
 def _closed_over(fn: FunctionType) -> Iterator[object]:

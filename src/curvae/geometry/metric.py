@@ -139,8 +139,8 @@ def log_magnification_of(decoder: Decoder, z: Float[Tensor, "B d"]) -> Float[Ten
 
 
 def _check_square(what: str, matrices: Tensor) -> None:
-    if matrices.dim() < 2 or matrices.shape[-2] != matrices.shape[-1]:
-        raise InputError(f"{what} shape {tuple(matrices.shape)}; expected square matrices [B, d, d]")
+    if matrices.dim() < 2 or matrices.shape[-2] != matrices.shape[-1] or matrices.shape[-1] == 0:
+        raise InputError(f"{what} shape {tuple(matrices.shape)}; expected square matrices [B, d, d], d >= 1")
 
 
 def cosines(metric: Float[Tensor, "*N d d"], dead: float) -> Float[Tensor, "*N d d"]:

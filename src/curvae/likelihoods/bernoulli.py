@@ -7,7 +7,8 @@ from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_
 
 from curvae._typing import Float, Tensor
 from curvae.errors import InputError
-from curvae.likelihoods.base import UnitInterval, check_same_shape, check_unit_interval, per_sample
+from curvae.likelihoods.base import UnitInterval, check_same_shape, per_sample
+from curvae.likelihoods.values import check_unit_interval
 
 
 class Bernoulli(UnitInterval):
@@ -29,7 +30,7 @@ class Bernoulli(UnitInterval):
     """
 
     def nll(self, eta: Float[Tensor, "B *D"], x: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
-        r"""$-x\log g-(1-x)\log(1-g)$ (a log of exactly 0 counts as −100, PyTorch's convention).
+        r"""$-x\log g-(1-x)\log(1-g)$; a log below −100 counts as −100 and has slope 0, as in PyTorch under a sigmoid.
 
         Raises:
             InputError: on a CPU, for outputs that are no probabilities (on a GPU PyTorch stops the process).
@@ -50,9 +51,10 @@ class Bernoulli(UnitInterval):
                     f"the decoder's outputs go from {float(known.min()):.3g} to {float(known.max()):.3g}; Bernoulli() "
                     "expects probabilities: end the decoder in a sigmoid, or use BernoulliLogits()"
                 ) from None
-        # a log with weight 0 is left out: 0 times its infinite slope would be NaN
-        on, off = eta.where(x > 0, 1).log(), torch.log1p(-eta.where(x < 1, 0))
-        return -per_sample(x * on.clamp(min=-100) + (1 - x) * off.clamp(min=-100))
+        # a log of 0 is left out, and so is one with weight 0: 0 times its infinite slope would be NaN
+        on = eta.where((x > 0) & (eta != 0), 1).log().clamp(min=-100).where(eta != 0, -100)
+        off = torch.log1p(-eta.where((x < 1) & (eta != 1), 0)).clamp(min=-100).where(eta != 1, -100)
+        return -per_sample(x * on + (1 - x) * off)
 
     def mean(self, eta: Float[Tensor, "B *D"]) -> Float[Tensor, "B *D"]:
         """The probabilities themselves."""

@@ -14,7 +14,6 @@ from curvae.errors import InputError
 from curvae.likelihoods.base import (
     Likelihood,
     LogMean,
-    check_counts,
     check_number_of_outputs,
     check_same_shape,
     per_sample,
@@ -22,6 +21,7 @@ from curvae.likelihoods.base import (
     span,
 )
 from curvae.likelihoods.bernoulli import root_of_slope
+from curvae.likelihoods.values import check_counts
 
 _CLASSES = "class numbers 0, 1, 2, …; where a position has none, as of padding, give NaN to Masked(Categorical())"
 _LARGE = 1e15

@@ -185,7 +185,7 @@ class DCI(_OfPairs):
             standardised codes as importances. A categorical factor is regressed by the indicators of its values then.
         categorical: columns of ``factors`` whose values have no order; for ``"lasso"`` alone.
         held_out: share of the samples that informativeness is measured on, in (0, 1).
-        seed: of the split, and of the boosting.
+        seed: of the split, which goes by the samples' order, and of the boosting.
         kwargs: of ``torchmetrics.Metric``.
 
     Source: Eastwood & Williams, ICLR 2018; Locatello et al., ICML 2019.

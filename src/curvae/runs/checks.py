@@ -14,7 +14,7 @@ from curvae.data.given import peeked
 from curvae.data.samples import Samples
 from curvae.errors import InputError
 from curvae.likelihoods import Gaussian, Likelihood
-from curvae.likelihoods.base import check_unit_interval
+from curvae.likelihoods.values import check_unit_interval
 from curvae.runs.build import ends_in_sigmoid, network_of
 from curvae.runs.config import RunConfig
 from curvae.runs.fields import PYTHON

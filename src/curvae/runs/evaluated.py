@@ -30,8 +30,9 @@ def write_evaluation(folder: Path, evaluation: Evaluation, beside: Mapping[str, 
     examples, path = evaluation.examples, folder / "evaluation.json"
     content = {"evaluation": evaluation.to_json(), **beside}
     if examples is None:
-        write_document(path, _FORMAT, content)
-        (folder / "evaluation.npz").unlink(missing_ok=True)  # of an earlier one
+        # null: should this end before the arrays of an earlier evaluation are gone, they are not taken for its own
+        write_document(path, _FORMAT, {**content, "examples_sha256": None})
+        (folder / "evaluation.npz").unlink(missing_ok=True)
         return
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **{name: getattr(examples, name).astype(np.float32) for name in _ARRAYS})
@@ -55,8 +56,9 @@ def read_evaluation(folder: Path) -> Evaluation | None:
     path = folder / "evaluation.json"
     if not path.exists():
         return None
-    document = read_document(path, _FORMAT, {"evaluation": _evaluation}, {"examples_sha256": digest}, _CURE)
-    examples = _examples(folder / "evaluation.npz", document.get("examples_sha256"))
+    document = read_document(path, _FORMAT, {"evaluation": _evaluation}, {"examples_sha256": optional(digest)}, _CURE)
+    sha256 = document.get("examples_sha256", "")  # of 0.1 there is none
+    examples = None if sha256 is None else _examples(folder / "evaluation.npz", sha256)
     return Evaluation.from_json(document["evaluation"], examples)
 
 
@@ -67,11 +69,11 @@ def _evaluation(name: str, value: Any) -> None:
     record({}, {f.name: kinds.get(str(f.type), estimate) for f in fields(Evaluation)})(name, value)
 
 
-def _examples(path: Path, sha256: str | None) -> Examples | None:
+def _examples(path: Path, sha256: str) -> Examples | None:
     content = read_regular(path)
     if content is None:
         return None
-    if sha256 not in (None, hashlib.sha256(content).hexdigest()):
+    if sha256 not in ("", hashlib.sha256(content).hexdigest()):
         raise InputError(
             f"{path} is damaged or belongs to another evaluation than evaluation.json; run curvae evaluate again"
         )

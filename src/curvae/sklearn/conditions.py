@@ -114,11 +114,11 @@ def coded(coding: Coding, condition: Any, count: int) -> Float[Tensor, "N C"]:
 
 def _whole(values: Shaped[np.ndarray, " N"]) -> Shaped[np.ndarray, " N"]:
     """Whole numbers as such: a table of numbers has one type for all of its columns. Texts of digits stay texts."""
-    if any(isinstance(value, str | bytes) for value in values.tolist()):
+    if values.dtype.kind in "biu" or any(isinstance(value, str | bytes) for value in values.tolist()):
         return values
     try:
         numbers = values.astype(np.float64)
     except (ValueError, TypeError):
         return values
-    whole = bool(np.isfinite(numbers).all()) and bool((numbers == np.floor(numbers)).all())
-    return numbers.astype(np.int64) if whole and values.dtype.kind != "b" else values
+    whole = (np.abs(numbers) < 2.0**63) & (numbers == np.floor(numbers))  # int64 holds no others
+    return values.astype(np.int64) if whole.all() else values

@@ -18,6 +18,7 @@ from curvae.metrics.codes import deployed
 from curvae.objectives import Objective, Terms
 from curvae.runs import RunConfig
 from curvae.runs.checks import cure
+from curvae.runs.fields import PYTHON
 from curvae.training.module import at_its_conditions
 from curvae.training.schedule import own_beta, warmed
 
@@ -94,11 +95,12 @@ def try_out(config: RunConfig, model: Autoencoder, objective: Objective, dataset
         _check_codes(at, x)
     if wrong:
         advice = cure(dataset, config, "choose a scale for the likelihood, or for the data, that is nearer to 1")
-        own = own_beta(objective)
+        own, likelihood = own_beta(objective), config.likelihood
+        likelihood = str(getattr(objective, "likelihood", PYTHON)) if likelihood == PYTHON else likelihood
         beta = "" if own is None else f", beta {own:g}"
         raise InputError(
-            f"the objective {wrong} on {dataset.name} before the first step: likelihood is {config.likelihood}{beta}"
-            f", and the data have values from {float(x.min()):.3g} to {float(x.max()):.3g}; {advice}"
+            f"the objective {wrong} on {dataset.name} before the first step: likelihood is {likelihood}{beta}, "
+            f"and the data have values from {float(x.min()):.3g} to {float(x.max()):.3g}; {advice}"
         )
 
 
