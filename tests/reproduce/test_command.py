@@ -1,13 +1,15 @@
 """The options of ``curvae reproduce`` that sweeps take."""
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from curvae.cli import app
+from curvae.cli import app, main
 from curvae.reproduce import approximation, fig2, fig3
 from curvae.training import TrainingError
 
@@ -55,6 +57,22 @@ def test_what_goes_wrong_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(fig2, "reproduce", diverge)
     assert call("fig2", *out) == (1, "", "error: the loss is nan\n")
+
+
+def test_sigterm_is_as_ctrl_c(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fig2, "reproduce", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr("sys.argv", ["curvae", "reproduce", "fig2", "--out", str(tmp_path / "out")])
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with pytest.raises(SystemExit) as left:
+            main()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert left.value.code == 1
+    assert capsys.readouterr().err == "error: fig2 was interrupted; the same command goes on where it stopped\n"
 
 
 def test_other_experiments_do_not_take_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

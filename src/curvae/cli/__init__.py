@@ -56,8 +56,10 @@ def about(
 def main() -> None:
     """Entry point of the ``curvae`` script."""
     avoid_page_faults()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what is done is kept, and a line says so
     try:
         app()
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         # a second Ctrl-C has nothing left to stop: it would only cut off the interpreter's own end
         signal.signal(signal.SIGINT, signal.SIG_IGN)
