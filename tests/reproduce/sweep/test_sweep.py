@@ -90,6 +90,17 @@ def test_an_interrupted_sweep_goes_on_to_the_same_weights(
         same_weights(resumed[config], whole[config])
 
 
+def test_what_is_noted_of_data_is_not_noted_again_for_each_run(
+    toy: TrainingSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "images.npy", np.zeros((40, 4, 4), np.uint8) + np.arange(40, dtype=np.uint8)[:, None, None])
+    config = dataclasses.replace(toy.beta_vae(0, 0.2, 4, 2), data=str(tmp_path / "images.npy"), steps=1)
+    train(config, tmp_path / "one")
+    assert "are taken as images" in capsys.readouterr().err
+    sweep([config], tmp_path / "cache", Local())
+    assert capsys.readouterr().err == ""
+
+
 def test_a_run_that_diverges_is_named_in_the_words_of_the_sweep(toy: TrainingSettings, tmp_path: Path) -> None:
     configs = [toy.beta_vae(0, 0.2, 4, 2), dataclasses.replace(toy, lr=1e30).beta_vae(0, 0.2, 4, 2)]
     named = folder(tmp_path, configs[1]).name

@@ -21,6 +21,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from curvae._extras import require
+from curvae.data.notes import said_already
 from curvae.errors import InputError
 from curvae.memory import avoid_page_faults
 from curvae.runs import RunConfig
@@ -53,7 +54,7 @@ class Task:
             TrainingError: the run diverged or was stopped.
         """
         try:
-            with with_arguments():
+            with said_already(), with_arguments():  # of the data, when the figure read them
                 outcome = train(self.config, self.path, resume=(self.path / "config.json").exists(), keep=self.keep)
         except TrainingError as error:
             raise TrainingError(f"{self.path.name}: {error}") from error
