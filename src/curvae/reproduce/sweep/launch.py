@@ -9,6 +9,7 @@ import re
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -25,6 +26,7 @@ from curvae.data.notes import said_already
 from curvae.errors import InputError
 from curvae.memory import avoid_page_faults
 from curvae.runs import RunConfig
+from curvae.terminal import show_warning
 from curvae.training import TrainingError, train
 from curvae.training.arguments import with_arguments
 
@@ -192,6 +194,7 @@ def _begin_worker(stop: Any, threads: int) -> None:
     """Share the cores, and end in good order when asked to or when the parent is gone."""
     torch.set_num_threads(threads)
     avoid_page_faults()
+    warnings.showwarning = show_warning
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
