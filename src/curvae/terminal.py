@@ -71,6 +71,12 @@ def one_line(message: str) -> str:
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
 
 
+def show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """In the place of ``warnings.showwarning``, which shows a person the line of code as well."""
+    line = one_line(str(message))
+    print(line if line.startswith("note: ") else f"warning: {line}", file=sys.stderr)
+
+
 def _escape(letter: str) -> str:
     return letter.encode("unicode_escape").decode("ascii")
 

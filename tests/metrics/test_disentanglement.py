@@ -273,3 +273,14 @@ def test_a_tensor_that_is_filled_again_leaves_what_was_seen() -> None:
     codes.zero_()
     factors.zero_()
     assert metric.compute().item() == pytest.approx(0.23301619672015642, abs=1e-6)
+
+
+@pytest.mark.parametrize("change", [lambda m: m.to(torch.float16), lambda m: m.set_dtype(torch.bfloat16)])
+def test_other_types_do_not_change_what_was_seen(change: Callable[[Any], Any]) -> None:
+    codes, factors = fixed()
+    metric, expected = MIG(), MIG()
+    for each in (metric, expected):
+        each.update(1e5 * codes, factors + 1000)  # beyond float16, and steps that bfloat16 does not have
+    change(metric)
+    assert (metric.codes[0].dtype, metric.factors[0].dtype) == (torch.float64, torch.int64)
+    assert metric.compute() == expected.compute()

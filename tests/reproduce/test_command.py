@@ -1,13 +1,17 @@
 """The options of ``curvae reproduce`` that sweeps take."""
 
 import json
+import os
+import signal
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from curvae.cli import app
+from curvae.cli import app, main
 from curvae.reproduce import approximation, fig2, fig3
 from curvae.training import TrainingError
 
@@ -55,6 +59,39 @@ def test_what_goes_wrong_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(fig2, "reproduce", diverge)
     assert call("fig2", *out) == (1, "", "error: the loss is nan\n")
+
+
+def run_main(folder: Path, monkeypatch: pytest.MonkeyPatch, reproduce: Callable[[], object]) -> object:
+    """The command in this process, whose signals and warnings are given back."""
+    monkeypatch.setattr(fig2, "reproduce", lambda *_, **__: reproduce())
+    monkeypatch.setattr("sys.argv", ["curvae", "reproduce", "fig2", "--out", str(folder / "out")])
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with pytest.raises(SystemExit) as left:
+            main()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return left.value.code
+
+
+def test_sigterm_is_as_ctrl_c(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_main(tmp_path, monkeypatch, lambda: os.kill(os.getpid(), signal.SIGTERM)) == 1
+    assert capsys.readouterr().err == "error: fig2 was interrupted; the same command goes on where it stopped\n"
+
+
+def test_what_runs_remark_is_a_line_without_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def remark() -> None:
+        warnings.warn("note: toy is small", RuntimeWarning, stacklevel=1)
+        warnings.warn("is odd", UserWarning, stacklevel=1)
+
+    assert run_main(tmp_path, monkeypatch, remark) == 0
+    assert capsys.readouterr().err.splitlines()[:2] == ["note: toy is small", "warning: is odd"]
 
 
 def test_other_experiments_do_not_take_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

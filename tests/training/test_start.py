@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from typer.testing import CliRunner
 
 from curvae.autoencoder import Autoencoder
@@ -16,6 +17,7 @@ from curvae.metrics import Implied
 from curvae.posteriors import Diagonal
 from curvae.runs import RunConfig, load_model
 from curvae.runs.build import build_model
+from curvae.runs.export import save_model
 from curvae.runs.start import start_from
 from curvae.training import train
 
@@ -111,6 +113,26 @@ def test_what_cannot_be_started_from_is_refused_and_no_folder_is_made(configure:
     assert "holds no finished model" in refusal(init_from=str(tmp_path / "nowhere"))
     (tmp_path / "first" / "model.safetensors").write_bytes(b"damaged")
     assert "is damaged" in refusal(init_from=where)
+
+
+@pytest.mark.filterwarnings("ignore:Complex modules are a new feature")
+def test_a_network_that_only_begins_alike_and_other_kinds_of_numbers_are_refused(
+    configure: Configure, tmp_path: Path
+) -> None:
+    def made(depth: int) -> Autoencoder:
+        layers = [nn.Sequential(nn.Linear(6, 6), nn.Tanh()) for _ in range(depth)]
+        return Autoencoder(nn.Sequential(*layers), nn.Linear(2, 6), latents=2, features=6)
+
+    model, config = made(1), configure()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for other, said in (
+        (made(2), r"nothing missing and 'encoder.1.0.bias', 'encoder.1.0.weight' unknown"),
+        (made(1).to(torch.complex64), r"weight is complex64 .*; expected float32"),
+    ):
+        save_model(other, config, (6,), tmp_path)
+        with pytest.raises(InputError, match=said):
+            start_from(tmp_path, model, config)
+        torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
 
 
 def test_the_command_line_says_what_is_new(configure: Configure, tmp_path: Path) -> None:

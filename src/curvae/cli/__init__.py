@@ -9,6 +9,7 @@ it and not before, so that ``--help`` is quick.
 from __future__ import annotations
 
 import signal
+import warnings
 from typing import Annotated
 
 from curvae._extras import require
@@ -31,6 +32,7 @@ from curvae.cli.sample import sample
 from curvae.cli.train import train
 from curvae.cli.traverse import traverse
 from curvae.memory import avoid_page_faults
+from curvae.terminal import show_warning
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 for command in (train, evaluate, inspect, encode, reconstruct, interpolate, traverse, sample, report, runs, reproduce):
@@ -56,8 +58,11 @@ def about(
 def main() -> None:
     """Entry point of the ``curvae`` script."""
     avoid_page_faults()
+    warnings.showwarning = show_warning
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what is done is kept, and a line says so
     try:
         app()
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         # a second Ctrl-C has nothing left to stop: it would only cut off the interpreter's own end
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -62,6 +62,8 @@ def reproduce(
         import_module(FIGURES[figure]).reproduce(figure, scale, out, **chosen)
     except TrainingError as error:
         fail(str(error), 1)
+    except KeyboardInterrupt:
+        fail(f"{figure} was interrupted; the same command goes on where it stopped", 1)
     if as_json:
         typer.echo(json.dumps({"figure": figure, "scale": scale, "out": str(out)}))
     else:

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from torch import distributed as dist
+
+_silent: ContextVar[bool] = ContextVar("silent", default=False)
+
+
+@contextmanager
+def said_already() -> Iterator[None]:
+    """Inside this context nothing is noted, because whoever reads the same data first has done so."""
+    token = _silent.set(True)
+    try:
+        yield
+    finally:
+        _silent.reset(token)
 
 
 def note(line: str) -> None:
     """Say it on stderr, on one line; of several processes that read the same data the first one does."""
-    if _speaks():
+    if not _silent.get() and _speaks():
         print(f"note: {' '.join(line.split())}", file=sys.stderr)
 
 

@@ -15,16 +15,14 @@ import numpy as np
 from curvae._checks import is_finite, non_negative, positive_int, shown
 from curvae._extras import require
 from curvae._typing import Float, Tensor
-from curvae.data.convert import as_tensor
 from curvae.errors import InputError
 
 require("disentanglement is measured by", "torchmetrics", "sklearn")
 
 import torch  # noqa: E402
 from sklearn.metrics import mutual_info_score  # noqa: E402
-from torchmetrics import Metric  # noqa: E402
-from torchmetrics.utilities import dim_zero_cat  # noqa: E402
 
+from curvae.metrics.pairs import OfPairs  # noqa: E402
 from curvae.metrics.predictors import (  # noqa: E402
     accuracy,
     binned,
@@ -42,59 +40,7 @@ from curvae.metrics.predictors import (  # noqa: E402
 _Codes = Float[np.ndarray, "N d"]
 
 
-class _OfPairs(Metric):
-    """Keeps the codes and factors of all samples until the end."""
-
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    codes: list[Tensor]
-    factors: list[Tensor]
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.add_state("codes", [], dist_reduce_fx="cat")
-        self.add_state("factors", [], dist_reduce_fx="cat")
-
-    def update(self, codes: Any, factors: Any) -> None:
-        """Take a batch.
-
-        Args:
-            codes: ``[B, d]`` floating point, d ≥ 2; arrays, lists and frames, too.
-            factors: ``[B, F]`` whole numbers, a factor's values in their order.
-
-        Raises:
-            InputError: other shapes or types, than in the batches before too, or codes beyond float32.
-        """
-        codes, factors = as_tensor(codes, "codes"), as_tensor(factors, "factors")
-        two = codes.ndim == factors.ndim == 2
-        if not two or len(codes) != len(factors) or codes.shape[1] < 2 or factors.shape[1] < 1:
-            raise InputError(
-                f"codes have shape {tuple(codes.shape)} and factors {tuple(factors.shape)}; expected [B, d] with d >= "
-                "2, and [B, F] with F >= 1"
-            )
-        if factors.is_floating_point() or not codes.is_floating_point():
-            raise InputError(f"codes are {codes.dtype}, factors {factors.dtype}; expected floats and whole numbers")
-        if not bool(codes.float().isfinite().all()):
-            raise InputError("codes are not finite, or beyond float32; look at the data or the model that gave them")
-        for name, new, old in (("codes", codes, self.codes), ("factors", factors, self.factors)):
-            if old and new.shape[1] != old[0].shape[1]:
-                raise InputError(f"{name} have {new.shape[1]} columns after a batch of {old[0].shape[1]}")
-        # copies: the caller may fill the same tensors with the next batch
-        self.codes.append(codes.detach().to(torch.float64, copy=True))
-        self.factors.append(factors.to(torch.int64, copy=True))
-
-    def _arrays(self) -> tuple[_Codes, Any]:
-        if not any(len(part) for part in self.codes):
-            raise InputError("there are no samples yet; expected update(codes, factors) before compute()")
-        codes, factors = (dim_zero_cat(state).cpu().numpy() for state in (self.codes, self.factors))
-        constant = [k for k in range(factors.shape[1]) if (factors[:, k] == factors[0, k]).all()]
-        if constant:
-            raise InputError(f"factor {constant[0]} has one value in all {len(factors)} samples; expected at least two")
-        return codes, factors - factors.min(0)  # float64 does not tell large whole numbers apart
-
-
-class MIG(_OfPairs):
+class MIG(OfPairs):
     r"""Mutual information gap, $\tfrac1F\sum_k\frac1{H(v_k)}\big[I(z_{j_k};v_k)-\max_{j\ne j_k}I(z_j;v_k)\big]$.
 
     $j_k$ is the latent that tells most about factor k. 0 … 1, and 1 if every factor is known from one latent and no
@@ -130,7 +76,7 @@ class MIG(_OfPairs):
         return torch.tensor((gap(shared) / entropy).mean())
 
 
-class SAP(_OfPairs):
+class SAP(OfPairs):
     r"""Separated attribute predictability: by how much the best latent predicts a factor better than the second best.
 
     The mean over factors of the gap between the two largest scores. The score of a latent for an ordered factor is the
@@ -169,7 +115,7 @@ class SAP(_OfPairs):
         return torch.tensor(gap(scores).mean())
 
 
-class DCI(_OfPairs):
+class DCI(OfPairs):
     r"""Disentanglement, completeness and informativeness of codes, from what predicts each factor from all latents.
 
     A predictor of each factor gives the importances $R_{jk}\ge0$ of latent j for factor k. **Disentanglement**: one
@@ -237,7 +183,7 @@ class DCI(_OfPairs):
         return {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
 
 
-class FactorVAEScore(_OfPairs):
+class FactorVAEScore(OfPairs):
     r"""FactorVAE's score: how often the latent that varies least tells which factor was held fixed.
 
     A vote: a factor and a value of it are drawn, then ``size`` samples with that value (with replacement); the vote is

@@ -211,7 +211,8 @@ def _metric(extractor: nn.Module) -> FrechetInceptionDistance:
     require("a Fréchet distance needs", "torchmetrics")
     from torchmetrics.image.fid import FrechetInceptionDistance  # slow to import, and of an extra
 
-    return FrechetInceptionDistance(feature=_Checked(extractor), normalize=True)
+    # a distance is of the sets that it is given, in whichever processes it is computed
+    return FrechetInceptionDistance(feature=_Checked(extractor), normalize=True, sync_on_compute=False)
 
 
 @torch.no_grad()

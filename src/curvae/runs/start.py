@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset
 from curvae.errors import InputError
@@ -42,13 +43,14 @@ def start_from(folder: Path, model: Autoencoder, config: RunConfig) -> list[str]
         if differ
     ]
     taken = {
-        name: found[name].to(value.dtype)
+        name: _in_precision_of(value, found[name])
         for name, value in own.items()
         if name in found and not name.startswith(tuple(unlike))
     }
     wanted = {name: value for name, value in own.items() if name in taken or name.startswith(_NEEDED)}
+    beyond = {name: value for name, value in found.items() if name not in own and name.startswith(_NEEDED)}
     try:
-        check_tensors(taken, wanted)
+        check_tensors(taken | beyond, wanted)
     except InputError as error:
         raise InputError(
             f"init_from is {folder}, whose networks are other ones: {error}; train with its network, width and "
@@ -56,6 +58,11 @@ def start_from(folder: Path, model: Autoencoder, config: RunConfig) -> list[str]
         ) from None
     model.load_state_dict(own | taken)
     return sorted({name.partition(".")[0] for name in own.keys() - taken.keys()})
+
+
+def _in_precision_of(own: Tensor, found: Tensor) -> Tensor:
+    """Another precision will do, another kind of numbers will not."""
+    return found.to(own.dtype) if own.is_floating_point() and found.is_floating_point() else found
 
 
 def told_otherwise(folder: Path, dataset: Dataset) -> list[str]:

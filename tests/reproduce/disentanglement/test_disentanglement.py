@@ -36,6 +36,8 @@ def test_smoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"models": "vae"}, "--set models has 'vae'; expected any of vae-diagonal"),
         ({"predictor": "trees"}, "--set predictor is 'trees'; expected lasso or boosting"),
+        ({"data": "toy.npy"}, "data is '.*toy.npy', whose factors are not known; expected sprites, tilted-sprites or"),
+        ({"control": "mnist"}, "control is 'mnist', whose factors are not known; expected sprites, tilted-sprites or"),
     ],
 )
 def test_bad_settings(changes: dict[str, str], message: str, tmp_path: Path) -> None:

@@ -174,6 +174,10 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(
     for figure in ("table1", "fig4"):
         with pytest.raises(InputError, match=f"{figure} is made of images, but the data have shape"):
             make(figure)
+    np.save(images, np.random.default_rng(0).normal(size=(80, 12, 12)).astype(np.float32))
+    for figure in ("table1", "fig4"):  # samples are cut off at black and white, and would be of other images
+        with pytest.raises(InputError, match=r"images have values from -[\d.]+ to [\d.]+; expected 0 to 1"):
+            make(figure)
     with pytest.raises(InputError, match="expected fig4 at smoke, quick, overnight, paper"):
         fig4.reproduce("fig2", "smoke", tmp_path)
     assert not (tmp_path / "runs").exists()

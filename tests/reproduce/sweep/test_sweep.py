@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -87,6 +88,17 @@ def test_an_interrupted_sweep_goes_on_to_the_same_weights(
     resumed = sweep(configs, tmp_path / "cache", Local())
     for config in configs:
         same_weights(resumed[config], whole[config])
+
+
+def test_what_is_noted_of_data_is_not_noted_again_for_each_run(
+    toy: TrainingSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "images.npy", np.zeros((40, 4, 4), np.uint8) + np.arange(40, dtype=np.uint8)[:, None, None])
+    config = dataclasses.replace(toy.beta_vae(0, 0.2, 4, 2), data=str(tmp_path / "images.npy"), steps=1)
+    train(config, tmp_path / "one")
+    assert "are taken as images" in capsys.readouterr().err
+    sweep([config], tmp_path / "cache", Local())
+    assert capsys.readouterr().err == ""
 
 
 def test_a_run_that_diverges_is_named_in_the_words_of_the_sweep(toy: TrainingSettings, tmp_path: Path) -> None:
@@ -294,3 +306,32 @@ def test_an_interruption_while_jobs_are_submitted_cancels_them(tmp_path: Path) -
     with pytest.raises(KeyboardInterrupt):
         Busy(tmp_path, {}).train([task, task])
     assert [job.cancelled for job in Executor.jobs] == [True]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "running"), [(signal.SIGTERM, True), (signal.SIGINT, False)])
+def test_an_interrupted_command_ends_its_workers_and_says_that_it_goes_on(
+    number: int, running: bool, tmp_path: Path
+) -> None:
+    """SIGTERM to the command alone, in the middle of training; Ctrl-C to all, while the workers start."""
+    np.save(tmp_path / "toy.npy", np.random.default_rng(0).random((80, 12), dtype=np.float32))
+    changes = ("network=mlp", "width=0.05", "batch_size=8", "steps=500000")
+    places = {"--data": "toy.npy", "--out": "out", "--runs": "runs"}
+    options = ["--scale=smoke", "--workers=2", *(f"{name}={tmp_path / place}" for name, place in places.items())]
+    command = [sys.executable, "-m", "curvae", "reproduce", "fig7", *options]
+    command += [word for change in changes for word in ("--set", change)]
+    parent = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    wait_until(lambda: len(children(parent.pid)) > 2)  # two workers, and what keeps count of semaphores
+    wait_until(lambda: not running or sum(last_step(path) > 0 for path in (tmp_path / "runs").glob("*")) == 2)
+    workers = children(parent.pid)
+    send = os.kill if running else os.killpg
+    send(parent.pid, number)
+    said, _ = parent.communicate(timeout=90)
+    assert parent.returncode == 1
+    assert said.endswith("error: fig7 was interrupted; the same command goes on where it stopped\n")
+    assert "Traceback" not in said
+    wait_until(lambda: not any(alive(worker) for worker in workers))
+    begun = list((tmp_path / "runs").glob("*/checkpoints/last.ckpt"))
+    assert len(begun) == 2 * running  # none of the runs that waited for a worker

@@ -30,8 +30,6 @@ def make(figure: str, config: Disentanglement, context: Context) -> FigureResult
     # what cannot be measured is refused before anything is trained
     drawn = torch.randn(len(sample.data), config.latents, generator=torch.Generator().manual_seed(0))
     scored(drawn, sample, config)
-    if config.control != "none":
-        known(config.control, context.dataset.test[:], config.points)
     plans = [(context, sample, {**runs(config, training.data, config.models), **autoencoders(config)})]
     if config.controlled:
         dataset = load(config.control, size=training.size or None)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from curvae.data import is_name
 from curvae.errors import InputError
 from curvae.reproduce.sweep import TrainingSettings
 from curvae.runs import RunConfig
@@ -60,6 +61,12 @@ class Disentanglement:
             raise InputError(f"--set predictor is {self.predictor!r}; expected lasso or boosting")
         if self.latents < 2:
             raise InputError(f"--set latents is {self.latents}; expected at least 2, to compare them")
+        for name, source in (("data", self.training.data), ("control", self.control)):
+            drawn = is_name(source) and source.partition(":")[0] in ("sprites", "tilted-sprites", "avatars")
+            if not drawn and (name, source) != ("control", "none"):
+                raise InputError(
+                    f"{name} is {source!r}, whose factors are not known; expected sprites, tilted-sprites or avatars"
+                )
 
     @property
     def controlled(self) -> tuple[str, ...]:

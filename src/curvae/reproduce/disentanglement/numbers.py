@@ -10,9 +10,8 @@ import torch
 from curvae._typing import Int, Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.curvature import gauss_newton
-from curvae.data import avatars, is_name, sprites
+from curvae.data import avatars, sprites
 from curvae.data.names import count_and_seed
-from curvae.errors import InputError
 from curvae.geometry import mean_cosine
 from curvae.likelihoods import Likelihood
 from curvae.metrics import active_units, codes
@@ -51,16 +50,8 @@ class Known:
 
 
 def known(source: str, data: Tensor, points: int) -> Known:
-    """The first ``points`` held-out samples of a drawn set, with their factors.
-
-    Raises:
-        InputError: data that are no drawn set, whose factors nobody knows.
-    """
+    """The first ``points`` held-out samples of a drawn set, with their factors."""
     name = source.partition(":")[0]
-    if not is_name(source) or name not in ("sprites", "tilted-sprites", "avatars"):
-        raise InputError(
-            f"data is {source!r}, whose factors are not known; expected sprites, tilted-sprites or avatars"
-        )
     maker = avatars if name == "avatars" else sprites
     factors = torch.from_numpy(maker.load_factors(*count_and_seed(source, maker.COUNT))[1]).long()
     names = list(maker.FACTORS)

@@ -10,6 +10,7 @@ import torch
 from curvae._typing import Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset
+from curvae.data.pixels import as_images
 from curvae.errors import InputError
 from curvae.metrics.codes import batches
 from curvae.reproduce.sweep.training import TrainingSettings
@@ -43,7 +44,7 @@ def sweep_runs(
 
 
 def check_images(figure: str, dataset: Dataset) -> None:
-    """Refuse data that are not images.
+    """Refuse data that are not images, or not on the scale of pixels, to which samples are cut off.
 
     Raises:
         InputError: so they are.
@@ -51,6 +52,9 @@ def check_images(figure: str, dataset: Dataset) -> None:
     shape = dataset.shape
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise InputError(f"{figure} is made of images, but the data have shape {tuple(shape)}; give images by --data")
+    if dataset.train.dtype != torch.uint8:
+        for half in (dataset.train, dataset.test):
+            as_images(half[:])
 
 
 @torch.no_grad()

@@ -9,19 +9,24 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 
 from curvae._extras import require
+from curvae.data.notes import said_already
 from curvae.errors import InputError
 from curvae.memory import avoid_page_faults
 from curvae.runs import RunConfig
+from curvae.terminal import show_warning
 from curvae.training import TrainingError, train
 from curvae.training.arguments import with_arguments
 
@@ -51,7 +56,7 @@ class Task:
             TrainingError: the run diverged or was stopped.
         """
         try:
-            with with_arguments():
+            with said_already(), with_arguments():  # of the data, when the figure read them
                 outcome = train(self.config, self.path, resume=(self.path / "config.json").exists(), keep=self.keep)
         except TrainingError as error:
             raise TrainingError(f"{self.path.name}: {error}") from error
@@ -96,10 +101,17 @@ class Local:
         stop = context.RawValue("b", 0)
         threads = max(1, len(os.sched_getaffinity(0)) // self.workers)
         pool = ProcessPoolExecutor(self.workers, context, _begin_worker, (stop, threads))
+        waiting, running = iter(tasks), set[Future[None]]()
         try:
-            futures = [pool.submit(task) for task in tasks]
-            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
-                future.result()
+            while True:
+                # one for each worker and no more: the pool would begin those in its queue, whatever has happened
+                with _without_interrupts():
+                    running |= {pool.submit(task) for task in islice(waiting, self.workers - len(running))}
+                if not running:
+                    return
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
         except BrokenProcessPool:
             stop.value = 1
             raise TrainingError(
@@ -109,7 +121,7 @@ class Local:
             stop.value = 1  # the others keep a checkpoint and end after the step they are in
             raise
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown()
 
 
 @dataclass(frozen=True)
@@ -168,16 +180,27 @@ def _reason(error: BaseException) -> str:
     return lines[-1] if lines else " ".join(str(error).split())[:300]
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """For processes that are started here Ctrl-C, which a terminal sends to all, is not theirs to answer."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin_worker(stop: Any, threads: int) -> None:
     """Share the cores, and end in good order when asked to or when the parent is gone."""
     torch.set_num_threads(threads)
     avoid_page_faults()
+    warnings.showwarning = show_warning
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
         while not stop.value and parent is not None and parent.is_alive():
             time.sleep(1.0)
-        # again and again: the pool may have given this worker another run, or leave it waiting for one for ever
+        # again and again: the end of a run takes the first, and the pool may leave this worker waiting for ever
         while True:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(_GRACE)
