@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import re
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -25,6 +26,7 @@ from curvae._extras import require
 from curvae.data.notes import said_already
 from curvae.errors import InputError
 from curvae.memory import avoid_page_faults
+from curvae.reproduce import cores
 from curvae.runs import RunConfig
 from curvae.terminal import show_warning
 from curvae.training import TrainingError, train
@@ -99,7 +101,7 @@ class Local:
         context = multiprocessing.get_context("spawn")
         # no Event: setting one waits for ever for a process that was killed while it waited
         stop = context.RawValue("b", 0)
-        threads = max(1, len(os.sched_getaffinity(0)) // self.workers)
+        threads = max(1, cores.usable() // self.workers)
         pool = ProcessPoolExecutor(self.workers, context, _begin_worker, (stop, threads))
         waiting, running = iter(tasks), set[Future[None]]()
         try:
@@ -183,6 +185,9 @@ def _reason(error: BaseException) -> str:
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
     """For processes that are started here Ctrl-C, which a terminal sends to all, is not theirs to answer."""
+    if sys.platform == "win32":  # which has no masks
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -7,7 +7,6 @@ writes the statistics beside the figure. The kernels need the extra ``uniqueness
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from curvae._extras import require
 require("curvae.reproduce.uniqueness (figures 1, 5 and 6) needs", "numba", extra="uniqueness")
 
 from curvae.errors import InputError
-from curvae.reproduce import SCALES
+from curvae.reproduce import SCALES, cores
 from curvae.reproduce.summary import as_json, check_folder, plain, stored, write_text
 from curvae.reproduce.uniqueness import beyond, freed
 from curvae.reproduce.uniqueness.activations import Nonlinearity
@@ -97,7 +96,7 @@ def _made(scale: str, threads: int | None) -> dict[str, Any]:
 def _environment(threads: int | None) -> dict[str, str | None]:
     """Versions, device and commit, with those of the packages that only these experiments use."""
     found = environment(torch.device("cpu"), "numba", "numpy", "scipy")
-    return {**found, "threads": str(threads or len(os.sched_getaffinity(0)))}
+    return {**found, "threads": str(threads or cores.usable())}
 
 
 def write_results(result: TrialTables, out: Path) -> None:

@@ -9,7 +9,6 @@ mean-field q is mean-field again, and uniqueness fades. The curve over ρ separa
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from curvae.posteriors import BlockDiagonal, Diagonal, Full
+from curvae.reproduce import cores
 from curvae.reproduce.drawing import save_png
 from curvae.reproduce.intervals import bootstrap_trials
 from curvae.reproduce.uniqueness.activations import Nonlinearity
@@ -85,7 +85,7 @@ def _ratio_point(config: Extension, model: GenerativeModel, ratio: float) -> dic
 
     def table(work: Callable[..., Any]) -> Table:
         # for compiled trials only: PyTorch's forward-mode levels are one for all threads, so GRAE's cannot run so
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        with ThreadPoolExecutor(cores.usable()) as pool:
             return to_table(pool.map(lambda i: work(panel, config.seed, i, config.period), range(config.trials)))
 
     trained, optimum = table(run_trial), table(run_optimum)

@@ -7,7 +7,6 @@ interrupted run loses the trials under way and nothing else, and a resumed one e
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -21,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from curvae.errors import InputError
 from curvae.files import write_atomic
+from curvae.reproduce import cores
 from curvae.reproduce.uniqueness.config import Config, Panel
 from curvae.reproduce.uniqueness.engine import FIELDS, TrialRow, run_trial
 from curvae.reproduce.uniqueness.optimum import run_optimum
@@ -207,7 +207,7 @@ def _run_job(
     # longest first, so that no core idles at the end
     todo = sorted((i for i in range(job.trials) if i not in done), key=lambda i: -config.periods[i])
     task = progress.add_task(job.name, total=job.trials, completed=len(done))
-    pool = ThreadPoolExecutor(config.threads or len(os.sched_getaffinity(0)))
+    pool = ThreadPoolExecutor(config.threads or cores.usable())
     pending = {pool.submit(job.work, job.panel, config.seed, i, config.periods[i]) for i in todo}
     saved = time.monotonic()
     try:
