@@ -219,6 +219,7 @@ def test_every_converter_stands_in_the_table_and_in_a_test():
         (lambda: beta.from_pythae(-1.0), "beta is -1.0; expected a finite number > 0"),
         (lambda: beta.from_pythae(1.0, "l3"), "reconstruction_loss is 'l3'; expected mse or bce"),
         (lambda: beta.from_latent_diffusion(1.0, math.nan), "logvar is nan; expected the logarithm of a scale"),
+        (lambda: beta.from_latent_diffusion(1.0, torch.zeros(2)), "logvar is tensor"),
         (lambda: beta.from_latent_diffusion(1.0, 1e3), "logvar is 1000.0; expected the logarithm of a scale"),
         (lambda: beta.from_mean_squares(1.0, 0), "outputs is 0; expected a whole number >= 1"),
     ],

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import math
 
-from curvae._checks import is_finite, positive, positive_int, shown
+from curvae._checks import positive, positive_int, shown
 from curvae.errors import InputError
 
 _BYTE = 255
-_LARGEST = 700  # its exponential is a float
 
 
 def from_pythae(beta: float, reconstruction_loss: str = "mse", halved: bool = True) -> float:
@@ -73,9 +72,13 @@ def from_latent_diffusion(kl_weight: float, logvar: float = 0.0) -> float:
         >>> from_latent_diffusion(1e-6)
         1e-06
     """
-    if not (is_finite(logvar) and abs(logvar) <= _LARGEST):
+    try:
+        scale = math.exp(logvar)
+    except (OverflowError, RuntimeError, TypeError, ValueError):
+        scale = math.nan
+    if not 0 < scale < math.inf:
         raise InputError(f"logvar is {shown(logvar)}; expected the logarithm of a scale, at most 700 in size")
-    return positive("kl_weight", kl_weight) * math.exp(logvar)
+    return positive("kl_weight", kl_weight) * scale
 
 
 def from_pytorch_vae(beta: float, outputs: int, kld_weight: float = 1.0) -> float:

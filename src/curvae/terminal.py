@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import shlex
 import sys
@@ -74,7 +75,14 @@ def one_line(message: str) -> str:
 def show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """In the place of ``warnings.showwarning``, which shows a person the line of code as well."""
     line = one_line(str(message))
-    print(line if line.startswith("note: ") else f"warning: {line}", file=sys.stderr)
+    remark(line if line.startswith("note: ") else f"warning: {line}")
+
+
+def remark(line: str) -> None:
+    """A line on stderr, where there is one that takes it: a remark ends nothing, and is no part of stdout."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            print(line, file=sys.stderr, flush=True)
 
 
 def _escape(letter: str) -> str:

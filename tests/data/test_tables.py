@@ -154,6 +154,7 @@ BAD: dict[str, tuple[str, dict[str, list[str]], str]] = {
     ),
     "write.table of R": ('"a" "b"\n"1" 0.5 2\n"2" 3 4.5\n', {}, r"separated by spaces \('a \"b\"'\); separate them"),
     "spaces without quotes": ("a b\n1 2\n3 4\n", {}, r"separated by spaces \('a b'\)"),
+    "a name and values with spaces": ("cell type\nT cell\nB cell\n", {}, "column 'cell type' holds no numbers"),
     "names of rows": ('"a","b"\n"r1",2,3\n"r2",5,6\n', {}, r"give each column a name, that of the rows' names too"),
     "no name for the first": ("a,b\n1,2,3\n4,5,6\n", {}, "more values in its first row than columns with names"),
     "names of the rows": ("a,b\n0,2,3\n1,5,6\n", {}, "give each column a name"),

@@ -292,8 +292,16 @@ def test_gaps_in_a_model_that_sums_over_an_axis_of_its_own(total: Callable[[Tens
 class Weighted(Exponential):
     """A user's own model with a parameter of each output."""
 
+    shape: tuple[int, ...] = (3,)
+
     def nll(self, eta: Tensor, x: Tensor) -> Tensor:
-        return per_sample(torch.tensor([1.0, 2.0, 3.0]) * (x * eta.exp() - eta))
+        return per_sample(torch.tensor([1.0, 2.0, 3.0]).view(self.shape) * (x * eta.exp() - eta))
+
+
+class WeightedColumn(Weighted):
+    """The same for outputs ``[3, 1]``, whose flattened numbers its parameter broadcasts."""
+
+    shape = (3, 1)
 
 
 def test_gaps_in_a_model_with_a_parameter_of_each_output() -> None:
@@ -303,6 +311,10 @@ def test_gaps_in_a_model_with_a_parameter_of_each_output() -> None:
             InputError, match=r"^Weighted\(\) does not score each observed number[^\n]*; give it[^\n]*$"
         ):
             score(eta, x)
+    for own, shape in ((Weighted(), (1, 3)), (WeightedColumn(), (1, 3, 1)), (WeightedColumn(), (2, 3, 1))):
+        assert own.nll(torch.zeros(shape), torch.ones(shape)).shape == shape[:1]
+        with pytest.raises(InputError, match=r"does not score each observed number"):
+            Masked(own).nll(torch.zeros(shape), torch.ones(shape))
     with pytest.raises(RuntimeError, match="must match the size"):  # the model's own error
         Masked(Weighted()).nll(torch.zeros(2, 4), torch.ones(2, 4))
 

@@ -16,7 +16,7 @@ def test_scores_are_of_all_processes_and_distances_of_what_they_are_given(tmp_pa
         subprocess.Popen([*command, str(rank), tmp_path], stdout=subprocess.PIPE, text=True) for rank in range(2)
     ]
     try:
-        said = [process.communicate(timeout=120)[0] for process in processes]
+        said = [process.communicate(timeout=250)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +93,9 @@ def test_what_runs_remark_is_a_line_without_code(
 
     assert run_main(tmp_path, monkeypatch, remark) == 0
     assert capsys.readouterr().err.splitlines()[:2] == ["note: toy is small", "warning: is odd"]
+    monkeypatch.setattr(sys, "stderr", None)
+    assert run_main(tmp_path, monkeypatch, remark) == 0
+    assert "odd" not in capsys.readouterr().out
 
 
 def test_other_experiments_do_not_take_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -291,7 +291,7 @@ def _text(value: object) -> str:
 def _numbers(name: str, values: Shaped[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
     try:
         numbers = values.astype(np.float64)
-    except (ValueError, TypeError):
+    except (OverflowError, TypeError, ValueError):
         raise InputError(f"condition {name} is no number ({shown(values[:1].tolist())}); expected numbers") from None
     fits = np.abs(numbers) <= np.finfo(np.float32).max
     if not fits.all():

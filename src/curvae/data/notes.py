@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 from torch import distributed as dist
+
+from curvae.terminal import remark
 
 _silent: ContextVar[bool] = ContextVar("silent", default=False)
 
@@ -26,7 +27,7 @@ def said_already() -> Iterator[None]:
 def note(line: str) -> None:
     """Say it on stderr, on one line; of several processes that read the same data the first one does."""
     if not _silent.get() and _speaks():
-        print(f"note: {' '.join(line.split())}", file=sys.stderr)
+        remark(f"note: {' '.join(line.split())}")
 
 
 def _speaks() -> bool:

@@ -135,7 +135,7 @@ def _framed(frame: Any, name: str) -> tuple[Any, list[str], dict[str, Any]]:
     if not len(frame):
         raise InputError(f"{name} has no rows; expected one for each sample, below the columns' names")
     _check_distinct(names, name)
-    if len(names) == 1 and (";" in names[0] or "\t" in names[0] or (" " in names[0] and " " in str(frame.iat[0, 0]))):
+    if len(names) == 1 and (";" in names[0] or "\t" in names[0] or _spaced(names[0], str(frame.iat[0, 0]))):
         raise _separated(name, names[0])
     _check_names(names, name)
     return frame, names, {}
@@ -176,8 +176,14 @@ def _check_widths(read: Any, path: Path, name: str) -> None:
     except Exception as error:
         raise InputError(
             f"{name} has more values in its first row than columns with names; give each column a name, that of the "
-            "rows' names too (as write.csv of R does), or leave out the commas that end the rows"
+            "rows' names too, or leave out the commas that end the rows"
         ) from error
+
+
+def _spaced(names: str, row: str) -> bool:
+    """Whether spaces stand between names and between values, of which R's write.table has one more, the row's name."""
+    values, count = row.split(), len(names.split())
+    return count > 1 and len(values) - count in (0, 1) and _is_number(values[-1])
 
 
 def _separated(name: str, line: str) -> InputError:

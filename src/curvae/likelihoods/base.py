@@ -144,14 +144,16 @@ class ElementwiseLikelihood(Likelihood):
 
     def _of_each(self, score: Callable[[Tensor, Tensor], Tensor], eta: Tensor, x: Tensor) -> Tensor:
         check_same_shape(eta, x)
+        # the last number twice: a parameter of each output, which fits the numbers of one sample, does not fit one more
+        flat = [torch.cat([each.flatten(), each.flatten()[-1:]]) for each in (eta, x)]
         try:
-            found = score(eta.flatten(), x.flatten())
+            found = score(*flat)
         except (IndexError, RuntimeError) as error:  # it sums over an axis, or has a parameter of each output
             score(eta, x)  # fails as well where the shape is not the reason
             raise self._no_score_of_each() from error
-        if found.shape != (eta.numel(),):
+        if found.shape != flat[0].shape:
             raise self._no_score_of_each()
-        return found.view(eta.shape)
+        return found[: eta.numel()].view(eta.shape)
 
 
 class Location(ElementwiseLikelihood):

@@ -20,6 +20,7 @@ require("disentanglement is measured by", "torchmetrics")
 
 from torchmetrics import Metric  # noqa: E402
 from torchmetrics.utilities import dim_zero_cat  # noqa: E402
+from torchmetrics.utilities.distributed import gather_all_tensors  # noqa: E402
 
 
 class OfPairs(Metric):
@@ -32,7 +33,7 @@ class OfPairs(Metric):
     factors: list[Tensor]
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{"dist_sync_fn": gathered, **kwargs})
+        super().__init__(**kwargs)
         self.add_state("codes", [], dist_reduce_fx="cat")
         self.add_state("factors", [], dist_reduce_fx="cat")
 
@@ -66,7 +67,15 @@ class OfPairs(Metric):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> nn.Module:
         # to another device, but to no other type: a score is of the codes, and of whole numbers
-        return super()._apply(lambda state: state.to(fn(state.new_empty(0)).device), exclude_state)
+        def moved(state: Tensor) -> Tensor:
+            found = fn(state)
+            return found if found.dtype == state.dtype else state.to(found.device)
+
+        return super()._apply(moved, exclude_state)
+
+    def _sync_dist(self, dist_sync_fn: Callable[..., Any] = gather_all_tensors, process_group: Any = None) -> None:
+        own = dist_sync_fn is gather_all_tensors  # which does not know of a process without a batch
+        super()._sync_dist(gathered if own else dist_sync_fn, process_group)
 
     def _arrays(self) -> tuple[Float[np.ndarray, "N d"], Any]:
         if not any(len(part) for part in self.codes):
@@ -81,5 +90,6 @@ class OfPairs(Metric):
 def gathered(state: Shaped[Tensor, "*S"], group: Any = None) -> list[Tensor]:
     """The samples of all processes; those that have seen none do not know of what shape and type they would be."""
     found: list[Any] = [None] * dist.get_world_size(group)
-    dist.all_gather_object(found, state.cpu(), group)
+    with torch.cuda.device_of(state):  # NCCL takes the current device; nothing on a CPU
+        dist.all_gather_object(found, state.cpu(), group)
     return [each.to(state.device) for each in found if each.numel()] or [state]

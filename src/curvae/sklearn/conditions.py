@@ -118,7 +118,7 @@ def _whole(values: Shaped[np.ndarray, " N"]) -> Shaped[np.ndarray, " N"]:
         return values
     try:
         numbers = values.astype(np.float64)
-    except (ValueError, TypeError):
+    except (OverflowError, TypeError, ValueError):
         return values
     whole = (np.abs(numbers) < 2.0**63) & (numbers == np.floor(numbers))  # int64 holds no others
     return values.astype(np.int64) if whole.all() else values
