@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import sys
@@ -15,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from curvae.errors import InputError, UnsavedError
-from curvae.terminal import one_line, show_everything
+from curvae.terminal import one_line, remark, show_everything
 
 # Typer has its own copy of click or uses the installed one, depending on its version: take the class from Typer
 _UsageError: Any = typer.BadParameter.__mro__[1]
@@ -60,8 +59,7 @@ class Commands(TyperGroup):
 
 def fail(message: str, code: int) -> NoReturn:
     """Say what is wrong on one line of stderr, and leave."""
-    with contextlib.suppress(OSError):  # there may be nowhere to say it
-        typer.echo("error: " + one_line(message), err=True)
+    remark("error: " + one_line(message))
     sys.exit(code)
 
 
