@@ -1,6 +1,9 @@
 """Writing whole, clearing what the dead left, reading what ends."""
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,17 +12,35 @@ from curvae.errors import InputError
 from curvae.files import clear_leftovers, leftovers, open_regular, write_atomic
 
 
+def _leave(path: Path) -> Path:
+    """What a killed writer of ``path`` leaves."""
+    code = (
+        "import os, pathlib, signal; from curvae.files import write_atomic\n"
+        f"path = pathlib.Path({str(path)!r})\n"
+        "write_atomic(path, lambda to: (to.write_text('half'), os.kill(os.getpid(), signal.SIGKILL)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    (left,) = leftovers(path)
+    assert (left / path.name).read_text() == "half"
+    return left
+
+
 def test_only_the_files_of_dead_writers_are_cleared(tmp_path: Path) -> None:
-    path, dead = tmp_path / "a.json", tmp_path / ".a-0a1b2c3d.part.json"
-    dead.touch()
+    path, older = tmp_path / "a.json", tmp_path / ".a-0a1b2c3d.part.json"
+    dead = _leave(path)
+    older.touch()
 
     def write(temporary: Path) -> None:
         assert not dead.exists()
-        dead.touch()
-        clear_leftovers(path)  # another process, at the same time
-        assert temporary.exists()
-        assert not dead.exists()
-        temporary.write_text("whole")
+        assert not older.exists()
+        older.touch()
+        new = temporary.with_name(".tmp-of-the-writer")
+        for content in ("half", "whole"):  # as safetensors does: another file in place of the one before
+            new.write_text(content)
+            new.replace(temporary)
+            clear_leftovers(path)  # another process, at the same time
+            assert temporary.exists()
+        assert not older.exists()
 
     write_atomic(path, write)
     assert path.read_text() == "whole"

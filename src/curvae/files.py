@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,20 +20,21 @@ except ImportError:  # not a POSIX system
     fcntl = None  # type: ignore[assignment]
 
 _PART = ".part"
+# beside the file in its temporary folder: a name that no file of a person has
+_LOCK = ".curvae-writer"
 # of the name in that of a temporary file: with what is added a name that is just short enough would be too long
 _STEM = 20
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then rename it into place.
+    """Let ``write`` make a file of the same name in a temporary folder beside ``path``, then move it into place.
 
     A reader never sees half a file, and an existing ``path`` stays as it was if ``write`` fails. What writers of the
-    same ``path`` left when they were killed is removed. The folder of ``path`` is made if it is missing; the temporary
-    path has the same suffix, so that format-by-suffix writers work.
+    same ``path`` left when they were killed is removed. The folder of ``path`` is made if it is missing.
 
     Raises:
-        Exception: whatever ``write`` raises, after the temporary file is removed.
+        Exception: whatever ``write`` raises, after the temporary folder is removed.
 
     Example:
         >>> folder = Path(tempfile.mkdtemp())
@@ -44,7 +46,7 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     clear_leftovers(path)
     with _temporary(path) as temporary:
         write(temporary)
-        # mkstemp makes files private; a result is as readable as any other file the user writes
+        # some writers make private files; a result is as readable as any other file the user writes
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
@@ -52,10 +54,11 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def clear_leftovers(path: Path, *, any_age: bool = False) -> None:
-    """Remove the temporary files that writers of ``path`` left when they were killed.
+    """Remove the temporary folders that writers of ``path`` left when they were killed.
 
-    A writer holds a lock on its file for as long as it lives, so that one at work is left alone. With ``any_age`` also
-    those that versions before 0.2 left, whose names say less; for folders that hold nothing of a person's own.
+    A writer holds a lock in its folder for as long as it lives, so that one at work is left alone. Temporary files of
+    versions that made no folder go, too; with ``any_age`` also those of versions before 0.2, whose names say less: for
+    places that hold nothing of a person's own.
 
     Example:
         >>> path = Path(tempfile.mkdtemp()) / "note.txt"
@@ -67,16 +70,17 @@ def clear_leftovers(path: Path, *, any_age: bool = False) -> None:
     """
     for leftover in leftovers(path, any_age=any_age):
         with suppress(OSError):
-            handle = os.open(leftover, os.O_RDWR | getattr(os, "O_NONBLOCK", 0))
+            whole = leftover.is_dir()
+            handle = os.open(leftover / _LOCK if whole else leftover, os.O_RDWR | getattr(os, "O_NONBLOCK", 0))
             try:
                 _lock(handle, wait=False)
-                leftover.unlink()
+                shutil.rmtree(leftover) if whole else leftover.unlink()
             finally:
                 os.close(handle)
 
 
 def leftovers(path: Path, *, any_age: bool = False) -> list[Path]:
-    """The temporary files of ``path``, of writers that are at work or were killed; see :func:`clear_leftovers`."""
+    """What is temporary beside ``path``, of writers at work and of killed ones; see :func:`clear_leftovers`."""
     part = f"({re.escape(_PART)})?" if any_age else re.escape(_PART)
     name = re.compile(rf"\.{re.escape(path.stem[:_STEM])}-[a-z0-9_]{{6,}}{part}{re.escape(path.suffix)}")
     try:
@@ -126,28 +130,30 @@ def read_regular(path: Path) -> bytes | None:
 
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
-    """A new file beside ``path``, locked so that nobody clears it away, and removed after an error."""
-    handle, name = _marked(path)
-    while not os.fstat(handle).st_nlink:  # cleared away before it was locked
+    """``path``'s name in a new folder beside it, locked so that nobody clears it away, and removed in the end.
+
+    The lock is a file of its own: a writer may put another file in the place of its first one, as safetensors does.
+    """
+    handle, folder = _locked_folder(path)
+    while not folder.exists():  # cleared away before it was locked
         os.close(handle)
-        handle, name = _marked(path)
-    if fcntl is None:  # a file that is open cannot be renamed there
+        handle, folder = _locked_folder(path)
+    if fcntl is None:  # a file that is open cannot be removed there
         os.close(handle)
     try:
-        yield name
-    except BaseException:
-        name.unlink(missing_ok=True)
-        raise
+        yield folder / path.name
     finally:
+        shutil.rmtree(folder, ignore_errors=True)
         if fcntl is not None:
             os.close(handle)
 
 
-def _marked(path: Path) -> tuple[int, Path]:
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem[:_STEM]}-", suffix=_PART + path.suffix, dir=path.parent)
+def _locked_folder(path: Path) -> tuple[int, Path]:
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.stem[:_STEM]}-", suffix=_PART + path.suffix, dir=path.parent))
+    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT)
     with suppress(OSError):  # on a file system without locks nobody clears anything away
         _lock(handle, wait=True)
-    return handle, Path(name)
+    return handle, folder
 
 
 def _lock(handle: int, wait: bool) -> None:
