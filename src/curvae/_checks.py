@@ -44,6 +44,16 @@ def positive_int(name: str, value: int) -> int:
     return int(value)
 
 
+def is_whole(text: str) -> bool:
+    """Whether a text is a whole number ≥ 0 of at most 19 digits: Python refuses to read thousands."""
+    return text.isascii() and text.isdigit() and len(text) < 20
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text has no half of a surrogate pair, as JSON can say, and names of other encodings have."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def _no_array(value: object) -> str:
     """What to add where a tensor or an array shows as the number that is expected."""
     several = hasattr(value, "item") and not isinstance(value, Real)

@@ -54,11 +54,7 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     letters = error.object[error.start : error.end]
-    return "".join(_PLAIN.get(letter, _escaped(letter)) for letter in letters), error.end
-
-
-def _escaped(text: str) -> str:
-    return text.encode("ascii", "backslashreplace").decode("ascii")
+    return "".join(_PLAIN.get(letter, _escape(letter)) for letter in letters), error.end
 
 
 def one_line(message: str) -> str:

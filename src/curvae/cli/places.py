@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from curvae._checks import is_unicode
 from curvae.errors import InputError
 
 
@@ -32,7 +33,7 @@ def path(text: Any) -> Path:
             f"{typed!r} starts with ~ but there is no such home folder; for a name that begins with ~ write ./~…"
         )
     # such names cannot be written into a JSON document or a page; weights do not get into such a folder at all
-    if any(0xD800 <= ord(letter) <= 0xDFFF for letter in typed):
+    if not is_unicode(typed):
         raise typer.BadParameter(f"{typed!r} is not UTF-8; expected a name that is")
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in typed):
         raise typer.BadParameter(f"{typed!r} has control characters; expected a name without them")

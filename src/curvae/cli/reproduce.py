@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
+from curvae._checks import is_whole
 from curvae.cli import options
 from curvae.cli.group import fail
 from curvae.cli.pairs import pairs
@@ -47,7 +48,10 @@ def reproduce(
         "data": data,
         "runs": runs,
         "workers": workers,
-        "cluster": {name: _number(value) for name, value in pairs("--cluster", cluster or (), _PAIR).items()},
+        "cluster": {
+            name: int(value) if is_whole(value) else value
+            for name, value in pairs("--cluster", cluster or (), _PAIR).items()
+        },
         "changes": pairs("--set", change or (), _PAIR),
     }
     chosen = {name: value for name, value in given.items() if value not in (None, {})}
@@ -68,9 +72,3 @@ def reproduce(
         typer.echo(json.dumps({"figure": figure, "scale": scale, "out": str(out)}))
     else:
         typer.echo(f"{figure} at scale {scale} is in {out}", err=True)
-
-
-def _number(text: str) -> int | str:
-    """Of a setting of the cluster: whole numbers are numbers."""
-    # len before int: Python refuses thousands of digits
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else text

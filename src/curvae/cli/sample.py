@@ -11,7 +11,7 @@ import typer
 from typer import Option
 
 from curvae import memory
-from curvae._checks import positive_int
+from curvae._checks import is_whole, positive_int
 from curvae.cli import options, using, written
 from curvae.cli.pictures import SHOWN
 from curvae.cli.places import path
@@ -76,8 +76,7 @@ def _components(source: str) -> int | None:
     kind, _, number = source.partition(":")
     if source == "prior":
         return None
-    # len before int: Python refuses thousands of digits
-    if kind != "mixture" or not (number.isascii() and number.isdigit() and len(number) < 20) or int(number) < 1:
+    if kind != "mixture" or not is_whole(number) or int(number) < 1:
         raise InputError(f"--from is {source!r}; expected prior or mixture:K with a whole number K >= 1")
     return int(number)
 

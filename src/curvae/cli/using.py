@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curvae._checks import positive_int
+from curvae._checks import is_whole, positive_int
 from curvae.cli.own import Code
 from curvae.errors import InputError
 
@@ -159,8 +159,7 @@ def numbers(option: str, text: str) -> list[int]:
         [0, 12]
     """
     parts = text.split(",")
-    # len before int: Python refuses thousands of digits
-    if not all(part.strip().isascii() and part.strip().isdigit() and len(part) < 10 for part in parts):
+    if not all(is_whole(part.strip()) for part in parts):
         raise InputError(
             f"{option} is {text[:60]!r}; expected whole numbers >= 0 with commas between them, as in 0,3,7"
         )

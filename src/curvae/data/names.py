@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from curvae._checks import nearest
+from curvae._checks import is_whole, nearest
 from curvae.data import arrays, tables
 from curvae.errors import InputError
 
@@ -87,7 +87,7 @@ def count_and_seed(source: str, default: int) -> tuple[int, int]:
         (500, 0)
     """
     name, *given = source.split(":")
-    if len(given) > 2 or not all(number.isascii() and number.isdigit() and len(number) < 20 for number in given):
+    if len(given) > 2 or not all(map(is_whole, given)):
         raise InputError(f"{source!r} is not recognised; expected {name}, {name}:COUNT or {name}:COUNT:SEED")
     count, seed = [*given, *(str(default), "0")[len(given) :]]
     return int(count), int(seed)

@@ -7,7 +7,7 @@ from itertools import groupby
 
 import torch
 
-from curvae._checks import shown, some
+from curvae._checks import is_whole, shown, some
 from curvae._typing import Float, Tensor
 from curvae.autoencoder import Autoencoder
 from curvae.data import Dataset
@@ -92,8 +92,7 @@ def pieces(text: str) -> list[tuple[str, int]]:
     found = []
     for part in bare(text).partition(":")[2].split(","):
         kind, _, count = part.partition(":")
-        # the length before the value: Python refuses to read thousands of digits
-        number = int(count) if count.isascii() and count.isdigit() and len(count) < 10 else 0
+        number = int(count) if is_whole(count) and len(count) < 10 else 0
         if kind not in KINDS or not number:
             raise InputError(f"likelihood is {text!r}; expected {_FORM}")
         found.append((kind, number))

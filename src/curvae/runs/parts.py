@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction as Ratio
 
+from curvae._checks import is_whole
 from curvae.curvature import Columns, Estimator, Exact, Fraction, Lanczos, Secants, Signs, Trace
 from curvae.errors import InputError
 from curvae.likelihoods import (
@@ -165,7 +166,7 @@ def _structure(parts: list[str], text: str) -> Structure:
             return BlockDiagonal(_count(size, text, "structure", "block:2"))
         case ["banded", bandwidth]:
             return Banded(_count(bandwidth, text, "structure", "banded:1"))
-        case ["along", axis, *sizes] if axis.isascii() and axis.isdigit() and int(axis[:9]) < len(sizes):
+        case ["along", axis, *sizes] if is_whole(axis) and int(axis) < len(sizes):
             return Along([_count(size, text, "structure", "along:0:4:8:8") for size in sizes], int(axis))
         case ["shared"]:
             return Shared(Full())
@@ -178,8 +179,7 @@ def _structure(parts: list[str], text: str) -> Structure:
 
 
 def _count(number: str, text: str, name: str, example: str) -> int:
-    # the length before the value: Python refuses to read thousands of digits
-    value = int(number) if number.isascii() and number.isdigit() and len(number) < 20 else 0
+    value = int(number) if is_whole(number) else 0
     if not 1 <= value <= _MOST:
         raise InputError(
             f"{name} is {text!r}; expected a whole number from 1 to {_MOST} after the colon, for example {example}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from curvae._checks import is_finite, shown
+from curvae._checks import is_finite, is_unicode, shown
 from curvae.errors import InputError
 
 Check = Callable[[str, Any], None]
@@ -20,7 +20,7 @@ def anything(name: str, value: Any) -> None:
 
 def text(name: str, value: Any) -> None:
     """A short text that can be printed."""
-    if not isinstance(value, str) or len(value) > _SHORT or not _is_unicode(value):
+    if not isinstance(value, str) or len(value) > _SHORT or not is_unicode(value):
         raise InputError(f"{name} is {shown(value)}; expected a short string")
 
 
@@ -114,11 +114,3 @@ def _object(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{name} is {shown(value)}; expected an object")
     return value
-
-
-def _is_unicode(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can say
-        return False
-    return True

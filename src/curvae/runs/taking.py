@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from curvae._checks import is_unicode
 from curvae.errors import InputError
 from curvae.files import clear_leftovers, leftovers
 
@@ -93,7 +94,7 @@ def check_free(path: Path) -> None:
         Traceback (most recent call last):
         curvae.errors.InputError: ... already holds a run; use --resume to continue it, or another --out
     """
-    if any(0xD800 <= ord(letter) <= 0xDFFF for letter in str(path)):  # safetensors reads no such path
+    if not is_unicode(str(path)):  # safetensors reads no such path
         raise InputError(f"{str(path)!r} is not UTF-8; expected a name that is")
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; expected a new or empty folder for the run")
