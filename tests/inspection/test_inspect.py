@@ -169,9 +169,9 @@ def test_scaled_latents_have_the_same_theory_in_units_of_their_prior(scale, floa
     assert math.isclose(scaled.noise[0].predicted, 1e-4 * (jacobian.square().sum() / N).item())
 
 
-def _estimated(model, x, budget, bands=False):
+def _estimated(model, x, budget):
     subject = subject_of(model, x)
-    tangents = draw(subject, budget, 0, bands, _generator())
+    tangents = draw(subject, budget, _generator())
     with torch.no_grad():
         return subject, tangents, measure(subject, tangents, budget, torch.tensor([0.1]))
 
@@ -180,7 +180,7 @@ def test_estimates_agree_with_the_exact_matrix(float64):
     """Few products for each sample, but many samples at one place: means within a few of their standard errors."""
     model = _image_model()
     x = torch.randn(1, 5, 4).expand(400, 5, 4)
-    subject, tangents, found = _estimated(model, x, Budget(False, 4, pairs=8, bands=4, draws=2), bands=True)
+    subject, tangents, found = _estimated(model, x, Budget(False, 4, pairs=8, bands=4, draws=2))
     exact = curvae.inspect(model, x[:1], beta=0.2)
 
     def close(values, truth):
@@ -237,8 +237,8 @@ def test_noise_of_a_quadratic_decoder(float64):
     r"""g = z²: E‖g(h+sε) − g(h)‖² = Σ (4 h² s² + 3 s⁴), of which the first is the prediction."""
     model, h = adapters.callables(lambda x: x, lambda z: z.square()), torch.tensor([[1.0, -0.5, 2.0]]).expand(2000, 3)
     subject = subject_of(model, h)
-    budget = Budget(True, 3, 0, 0, 0)
-    tangents = draw(subject, budget, 8, False, _generator())
+    budget = Budget(True, 3, 0, 0, 8)
+    tangents = draw(subject, budget, _generator())
     levels = (0.05, 0.3, 1.0)
     with torch.no_grad():
         found = measure(subject, tangents, budget, torch.tensor(levels))

@@ -300,7 +300,7 @@ def test_mixed_by_its_name_begins_where_the_columns_are(gaps: bool) -> None:
     kinds = [type(part.likelihood) for part in inner.parts]
     assert kinds == [LearnedGaussian, BernoulliLogits, LearnedNegativeBinomial]
     np.testing.assert_allclose(inner.parts[0].likelihood.sigma.detach(), np.nanstd(x[:, 0]), rtol=0.02)
-    begun = model.likelihood_.mean(model.model_.decoder[-1].centre[None])[0]
+    begun = model.likelihood_.mean(model.model_.decoder.centre[None])[0]
     np.testing.assert_allclose(begun, np.nanmean(x, 0), rtol=0.02)
 
 
@@ -329,7 +329,7 @@ def test_names_and_objects_have_outputs_in_the_same_place(name: str, same: Likel
     places = []
     for likelihood in (name, same):
         model = GRAE(1, likelihood=likelihood, **SMALL).fit(x)
-        places.append(model.model_.decoder[-1].centre)
+        places.append(model.model_.decoder.centre)
     torch.testing.assert_close(places[0], places[1])
     assert places[0].abs().min() > 1
     if "poisson" in name:

@@ -65,8 +65,10 @@ class Adapted(nn.Module):
         channel_axis: int | None = None,
     ) -> None:
         super().__init__()
-        owners = _owners(encode, decode) if module is None else [module] if isinstance(module, nn.Module) else module
-        self.modules_ = nn.ModuleList(dict.fromkeys(owners))
+        if module is None:
+            used = [*parts(encode), *parts(decode)]
+            module = [owner for owner in used if isinstance(owner, nn.Module)]
+        self.modules_ = nn.ModuleList(dict.fromkeys([module] if isinstance(module, nn.Module) else module))
         self._encode, self._decode = encode or _as_it_is, decode
         self.of_codes = encode is None
         self.shape = None if latents is None else shape_of("latents", latents)
@@ -182,7 +184,3 @@ def _pair(answer: Any) -> tuple[Tensor, Tensor]:
     if isinstance(answer, tuple | list) and len(answer) == 2 and all(isinstance(a, torch.Tensor) for a in answer):
         return answer[0], answer[1]
     raise InputError(f"encode returned {a_kind(answer)}; expected the mean [B, *L], or (mean, standard deviation)")
-
-
-def _owners(*functions: Any) -> list[nn.Module]:
-    return [owner for function in functions for owner in parts(function) if isinstance(owner, nn.Module)]

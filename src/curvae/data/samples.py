@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -158,19 +159,17 @@ def taken(batch: Any, take: Take | None, name: str = "take") -> Any:
     return batch[0] if isinstance(batch, tuple | list) and len(batch) else batch
 
 
-class _drawn_from:
+@contextmanager
+def _drawn_from(numbers: list[int]) -> Iterator[None]:
     """The global generators as a function of some numbers, and back as they were."""
-
-    def __init__(self, numbers: list[int]) -> None:
-        self.seed = int(np.random.SeedSequence(numbers).generate_state(1, np.uint32)[0])
-
-    def __enter__(self) -> None:
-        self._states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
-        torch.default_generator.manual_seed(self.seed)
-        np.random.seed(self.seed)  # noqa: NPY002
-        random.seed(self.seed)
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_rng_state(self._states[0])
-        np.random.set_state(self._states[1])  # noqa: NPY002
-        random.setstate(self._states[2])
+    seed = int(np.random.SeedSequence(numbers).generate_state(1, np.uint32)[0])
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    torch.default_generator.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        random.setstate(states[2])

@@ -11,11 +11,6 @@ from scipy.fft import idctn
 _COUNT = 4
 
 
-def edges() -> Float[np.ndarray, " edges"]:
-    """Limits of the bands, in units of the highest frequency along both axes."""
-    return np.linspace(0, 1, _COUNT + 1)
-
-
 def band_of(shape: Sequence[int]) -> np.ndarray:
     """The band of each entry of the cosine transform, flat: 0 has the constant.
 

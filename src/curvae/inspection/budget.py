@@ -39,7 +39,7 @@ class Budget:
         columns: d, or how many are drawn.
         pairs: products v ↦ Mv for the spectrum and the log-determinant, two products each.
         bands: of spatial frequency, one product each.
-        draws: of latent noise, one product each.
+        draws: of latent noise, one product each where not all columns are there.
 
     Example:
         >>> Budget.of(64, latents=5, bands=False).products, Budget.of(64, latents=4096, bands=True).products
@@ -61,7 +61,7 @@ class Budget:
         """
         positive_int("products", products)
         if latents <= min(products, _LARGEST_EXACT):
-            return cls(True, latents, 0, 0, 0)
+            return cls(True, latents, 0, 0, _DRAWS)
         if products < _FEWEST:
             raise InputError(f"products is {products} for {latents} latents; expected at least {min(latents, _FEWEST)}")
         waves = _BANDS if bands and products >= _WITH_BANDS else 0

@@ -32,8 +32,6 @@ try:
 except ImportError:  # not a POSIX system
     resource = None  # type: ignore[assignment]
 
-_DRAWS = 4
-
 
 @torch.no_grad()
 def inspect(
@@ -93,7 +91,7 @@ def inspect(
         subject = subject_of(model, _some(x, 1, None), likelihood)  # d, before the number of samples is chosen
         budget = Budget.of(products, subject.latents, subject.bands)
         subject = subject_of(model, _some(x, how_many(samples, products, subject.latents), generator), likelihood)
-        tangents = draw(subject, budget, _DRAWS, subject.bands, stream(generator))
+        tangents = draw(subject, budget, stream(generator))
         found = measure(subject, tangents, budget, torch.tensor(levels, dtype=torch.float64), progress)
         return _result(subject, budget, tangents, found, levels, given, products, began, generator)
 

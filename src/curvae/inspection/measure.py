@@ -67,23 +67,20 @@ class Tangents:
     noise: Float[Tensor, "B d n"]
 
 
-def draw(subject: Subject, budget: Budget, draws: int, bands: bool, generator: torch.Generator | None) -> Tangents:
+def draw(subject: Subject, budget: Budget, generator: torch.Generator | None) -> Tangents:
     """Choose the directions.
 
     Args:
         subject: the model at its samples.
         budget: how many of each kind.
-        draws: of noise, where the budget does not limit them.
-        bands: whether the latents have spatial frequencies.
         generator: source of randomness.
     """
     z, d = subject.z, subject.latents
     random = partial(torch.rand, generator=generator, device=z.device, dtype=torch.float64)
-    count = draws if budget.exact else budget.draws
-    noise = torch.randn(*z.shape, count, generator=generator, device=z.device, dtype=z.dtype)
+    noise = torch.randn(*z.shape, budget.draws, generator=generator, device=z.device, dtype=z.dtype)
     columns = _spread(random(len(z), d), subject.channels, budget.columns)
     basis, band = torch.zeros(0, d, dtype=z.dtype), np.zeros(0, int)
-    if bands and budget.exact:
+    if subject.bands and budget.exact:
         band = band_of(subject.shape)
         basis = torch.from_numpy(waves(np.eye(d), subject.shape))
     elif budget.bands:

@@ -91,8 +91,7 @@ class Subject:
 
     def precision_along(self, tangents: Float[Tensor, "B d K"]) -> Float[Tensor, "B K"]:
         r"""$v^\top\Sigma^{-1}v$ of the shipped posterior, in units of the prior; no d × d matrix is made."""
-        if self.factor is None:
-            raise InputError("this model has no posterior")
+        assert self.factor is not None
         directions = (tangents * self.prior[:, None]).movedim(-1, 0)
         return self.factor.solve(directions).double().square().sum(-1).mT
 

@@ -131,7 +131,7 @@ class Trained(OneLine):
         c = self._conditions(condition, len(given))
         posterior, size = self._posterior(given, c, None, batch_size)
         parts = []
-        for at, batch in self._batches(given, min(size, batch_size), c):
+        for at, batch in self._batches(given, size, c):
             q = posterior(at, batch)
             implied = gauss_newton(at.decode, q.mean, batch, self.likelihood).double() / self.beta
             implied.diagonal(dim1=-2, dim2=-1).add_(1)

@@ -16,6 +16,7 @@ from curvae.autoencoder import Autoencoder
 from curvae.errors import InputError
 from curvae.likelihoods import Likelihood
 from curvae.nn import Beside, MLPDecoder, MLPEncoder, linear_decoder
+from curvae.nn.columns import Placed
 from curvae.posteriors import Structure
 from curvae.sklearn.table import Features, Table, counts_of, outputs_for, outputs_of
 
@@ -72,7 +73,8 @@ def build_networks(
         seen, codes = width + conditions, latents + conditions
         encoder = MLPEncoder((seen,), hidden, between) if hidden else nn.Identity()
         decoder = MLPDecoder(codes, (outputs,), hidden[::-1], between) if hidden else linear_decoder(codes, (outputs,))
-        placed = nn.Sequential(decoder, outputs_of(table, likelihood, outputs))
+        placed = Placed(decoder, outputs)
+        placed.centre, placed.scale = outputs_of(table, likelihood, outputs)
         model = Autoencoder(
             _Before(features, Beside(encoder)) if conditions else nn.Sequential(features, encoder),
             Beside(placed) if conditions else placed,

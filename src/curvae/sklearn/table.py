@@ -157,25 +157,9 @@ class Features(nn.Module):
         return torch.cat([(values / factors).log1p(), factors.log()], 1)
 
 
-class Outputs(nn.Module):
-    """The decoder's last step, an affine map of each output to where the data are."""
-
-    centre: Tensor
-    scale: Tensor
-
-    def __init__(self, centre: Float[Tensor, " D"], scale: Float[Tensor, " D"]) -> None:
-        super().__init__()
-        self.register_buffer("centre", centre)
-        self.register_buffer("scale", scale)
-
-    def forward(self, y: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
-        """The parameters of the observation model."""
-        return self.centre + self.scale * y
-
-
-def outputs_of(table: Table, likelihood: Likelihood, outputs: int) -> Outputs:
-    """Where the observation model's parameters are without any latents."""
-    return Outputs(*placed(_inner(likelihood), _at_one(table), outputs))
+def outputs_of(table: Table, likelihood: Likelihood, outputs: int) -> tuple[Float[Tensor, " D"], Float[Tensor, " D"]]:
+    """Where the observation model's parameters are without any latents: centre and scale of each."""
+    return placed(_inner(likelihood), _at_one(table), outputs)
 
 
 def counts_of(table: Table, likelihood: Likelihood) -> Bool[Tensor, " D"]:

@@ -118,6 +118,4 @@ def terms_text(record: dict[str, Any]) -> str:
         >>> terms_text({"step": 1, "total": 3.25, "parts": {"nll": 3.0, "kl": 0.25}})
         'total 3.25  nll 3  kl 0.25'
     """
-    if not record:
-        return ""
     return "  ".join(f"{name} {value:.4g}" for name, value in {"total": record["total"], **record["parts"]}.items())

@@ -54,9 +54,9 @@ def last_checkpoint(run: Run, config: RunConfig) -> Checkpoint | None:
     Raises:
         InputError: it or the log is damaged, it is of another run, or ``config`` asks for fewer steps than are done.
     """
-    changes(run, config)
+    wanted = changes(run, config)
     if not run.checkpoint.exists():
-        if run.finished and _goes_on(changes(run, config)):
+        if run.finished and _goes_on(wanted):
             raise InputError(f"{run.checkpoint} does not exist, so training cannot continue; restore it")
         return None
     checkpoint = Checkpoint.load(run.checkpoint)
