@@ -1,13 +1,14 @@
 """Tables say what the run folder says."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from curvae.metrics import Estimate
-from curvae.report.subjects import open_subjects
+from curvae.report.subjects import ShownRun, open_subjects
 from curvae.report.tables import measure_rows, objective_name, objective_rows, plus_minus, setting_rows
 from curvae.runs import Run, RunConfig
 
@@ -65,6 +66,25 @@ def test_settings_that_differ_are_marked(tmp_path: Path, digits: Path, make_run:
     assert rows["steps"].cells == ("30", "30 of 30, not finished")
     assert rows["data shape"].cells == ("1 × 8 × 8; 180 to train, 20 held out",) * 2
     assert rows["training time"].cells == ("3 s", "3 s")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"objective": "taylor"}, "exact"),
+        ({"objective": "taylor", "estimator": "secants:2"}, "secants:2"),
+        ({"objective": "rae", "estimator": "columns:1"}, "columns:1"),
+        ({"objective": "beta-vae", "samples": 3}, "3 noisy samples of z"),
+        ({"objective": "python"}, "one's own"),
+    ],
+)
+def test_estimator_is_that_of_the_objective(
+    changes: dict[str, Any], said: str, tmp_path: Path, digits: Path, make_run: MakeRun
+) -> None:
+    run = make_run(tmp_path, digits, evaluated=False)
+    run = replace(run, config=replace(run.config, **changes))
+    rows = {row.label: row for row in setting_rows([ShownRun(run, "a", "#000000", None)])}
+    assert rows["estimator"].cells == (said,)
 
 
 def test_digits_follow_the_standard_error() -> None:

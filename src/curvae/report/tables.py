@@ -63,7 +63,8 @@ def objective_rows(measured: Sequence[Evaluated]) -> list[Row]:
         (_closed_form(measured), "the best possible noise, any covariance", lambda e: e.grae_full),
     ]
     if any(config.structure != "full" for config, _ in measured):
-        rows.append(("the same in the run's structure", _structures(measured), lambda e: e.grae))
+        structures = ", ".join(dict.fromkeys(config.structure for config, _ in measured))
+        rows.append(("the same in the run's structure", f"the best noise in it: {structures}", lambda e: e.grae))
     found = [
         Row(
             label,
@@ -172,21 +173,17 @@ def _closed_form(measured: Sequence[Evaluated]) -> str:
     return "(13) GRAE" if gaussian else "(12) GRAE"
 
 
-def _structures(measured: Sequence[Evaluated]) -> str:
-    return "the best noise in it: " + ", ".join(dict.fromkeys(config.structure for config, _ in measured))
-
-
 def _correlation(evaluation: Evaluation) -> str:
     value = evaluation.alignment_correlation
     return "none: one of the two does not vary" if value is None else f"{value:.2f}".replace("-", "−")
 
 
 def _estimator(config: RunConfig) -> str:
-    if config.objective in ("grae", "rae"):
-        return config.estimator
-    return (
-        f"{config.samples} noisy sample{'s' * (config.samples > 1)} of z" if config.objective == "beta-vae" else "exact"
-    )
+    if config.objective == PYTHON:
+        return "one's own"
+    if config.objective == "beta-vae":
+        return f"{config.samples} noisy sample{'s' * (config.samples > 1)} of z"
+    return config.estimator
 
 
 def _network(config: RunConfig) -> str:

@@ -109,7 +109,7 @@ def check_buildable(config: RunConfig, shape: tuple[int, ...]) -> None:
         raise InputError(
             f"latents is {config.latents} but a sample has only {outputs} numbers; expected at most that many"
         )
-    if not _structure_was_handed(config):
+    if not config.objective == config.structure == PYTHON:  # else it is that of an object
         structure = build_structure(config.structure)
         if _reach(structure) > config.latents:
             raise InputError(f"structure is {config.structure} but there are only {config.latents} latents")
@@ -165,11 +165,6 @@ def _reach(structure: Structure) -> int:
         case Banded():
             return structure.bandwidth + 1
     return 1
-
-
-def _structure_was_handed(config: RunConfig) -> bool:
-    """Whether it is that of an object; no other objective takes one without a name."""
-    return config.objective == PYTHON and config.structure == PYTHON
 
 
 def structure_to_build(config: RunConfig) -> Structure | None:

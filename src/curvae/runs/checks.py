@@ -127,7 +127,8 @@ def remarks(config: RunConfig, dataset: Dataset) -> list[str]:
     dataset = peeked(dataset)
     found, spread = [*_taken(config, dataset), *empty, *_stored(dataset)], _Spread.of(dataset)
     pixels = dataset.train.dtype == torch.uint8
-    if (pixels or _on_unit_interval(config)) and 0 < spread.high <= _DIM:
+    unit_interval = bare(config.likelihood).partition(":")[0] in _UNIT_INTERVAL or ends_in_sigmoid(config)
+    if (pixels or unit_interval) and 0 < spread.high <= _DIM:
         of = f" (bytes up to {round(255 * spread.high)} of 255)" if pixels else ""
         found.append(
             f"{dataset.name} uses no more than {spread.high:.3g} of the values from 0 to 1{of}; if its white is less "
@@ -247,7 +248,3 @@ def _stored(dataset: Dataset) -> list[str]:
             f"{dataset.name} holds bytes, which are pixels and divided by 255; save features or counts as float32"
         )
     return found
-
-
-def _on_unit_interval(config: RunConfig) -> bool:
-    return bare(config.likelihood).partition(":")[0] in _UNIT_INTERVAL or ends_in_sigmoid(config)

@@ -134,6 +134,18 @@ def estimator_name(estimator: Estimator) -> str:
     return text
 
 
+def own_beta(objective: Callable[..., Terms], name: str = "beta") -> float | None:
+    """The number that an objective has as its β, or under another name; None where it has none.
+
+    Example:
+        >>> own_beta(BetaVAE(8.0)), own_beta(lambda model, x: None)
+        (8.0, None)
+    """
+    own = getattr(objective, name, None)
+    own = own.item() if isinstance(own, Tensor) and own.numel() == 1 else own
+    return float(own) if is_finite(own) else None
+
+
 def _spelled(objective: Callable[..., Terms]) -> dict[str, Any]:
     if type(objective) is BetaVAE:
         pairs = {"antithetic": True} if objective.antithetic else {}
@@ -190,14 +202,12 @@ def _trace_name(trace: Trace) -> str:
 
 def _unspelled(objective: Callable[..., Terms]) -> dict[str, Any]:
     found: dict[str, Any] = {"objective": PYTHON, "likelihood": PYTHON}
-    names = ("encoder_weight" if isinstance(objective, RAE) else "beta", "likelihood", "structure")
-    beta, likelihood, structure = (getattr(objective, name, None) for name in names)
-    beta = beta.item() if isinstance(beta, Tensor) and beta.numel() == 1 else beta
-    if is_finite(beta) and beta > 0:
-        found["beta"] = float(beta)
-    if isinstance(likelihood, Likelihood):
+    beta = own_beta(objective, "encoder_weight" if isinstance(objective, RAE) else "beta")
+    if beta is not None and beta > 0:
+        found["beta"] = beta
+    if isinstance(likelihood := getattr(objective, "likelihood", None), Likelihood):
         with suppress(InputError):
             found["likelihood"] = likelihood_name(likelihood)
-    if isinstance(structure, Structure):
+    if isinstance(structure := getattr(objective, "structure", None), Structure):
         found["structure"] = name_or_python(structure)
     return found

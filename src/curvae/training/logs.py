@@ -13,8 +13,9 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from curvae._extras import require
 from curvae.objectives import Objective
 from curvae.runs import Run, RunConfig
+from curvae.runs.spelling import own_beta
 from curvae.training.callbacks import Recorder
-from curvae.training.schedule import beta_at, learning_rate, own_beta
+from curvae.training.schedule import beta_at, learning_rate
 
 FOLDER = "logs"
 """Where a run's loggers by name write, in its folder."""

@@ -28,6 +28,7 @@ from curvae.runs.mixed import begin, continued, is_mixed, is_open
 from curvae.runs.own import Build
 from curvae.runs.own_run import build_for_run, check_finite, check_outputs, rebuilt
 from curvae.runs.placing import begin_noise
+from curvae.runs.spelling import own_beta
 from curvae.runs.start import start_from, told_otherwise
 from curvae.runs.taking import check_free, clear, locked
 from curvae.training import findings
@@ -38,7 +39,6 @@ from curvae.training.launching import Launch
 from curvae.training.logs import check_logger
 from curvae.training.module import at_its_conditions
 from curvae.training.resume import changed, changes, last_checkpoint, steps_done
-from curvae.training.schedule import own_beta
 from curvae.training.several import check_shareable, follow, lead, leave, told
 from curvae.training.trial import fill_lazy, try_out, typed
 from curvae.training.widths import fit_widths, has_widths

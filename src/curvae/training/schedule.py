@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-from curvae._checks import is_finite
-from curvae._typing import Tensor
 from curvae.objectives import Objective
 from curvae.runs import RunConfig
+from curvae.runs.spelling import own_beta
 
 
 def learning_rate(config: RunConfig, step: int) -> float:
@@ -30,19 +29,6 @@ def learning_rate(config: RunConfig, step: int) -> float:
         return config.lr
     done = (step - config.warmup) / (config.steps - config.warmup)
     return config.lr * 0.5 * (1 + math.cos(math.pi * done))
-
-
-def own_beta(objective: Objective) -> float | None:
-    """The number that an objective has as its β; None where it has none.
-
-    Example:
-        >>> from curvae.objectives import BetaVAE
-        >>> own_beta(BetaVAE(8.0)), own_beta(lambda model, x: None)
-        (8.0, None)
-    """
-    own = getattr(objective, "beta", None)
-    own = own.item() if isinstance(own, Tensor) and own.numel() == 1 else own
-    return float(own) if is_finite(own) else None
 
 
 def beta_at(config: RunConfig, beta: float, step: int) -> float:

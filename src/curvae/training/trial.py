@@ -19,8 +19,9 @@ from curvae.objectives import Objective, Terms
 from curvae.runs import RunConfig
 from curvae.runs.checks import cure
 from curvae.runs.fields import PYTHON
+from curvae.runs.spelling import own_beta
 from curvae.training.module import at_its_conditions
-from curvae.training.schedule import own_beta, warmed
+from curvae.training.schedule import warmed
 
 _NLL = "nll"
 _TRIED = 4

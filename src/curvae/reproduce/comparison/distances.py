@@ -51,7 +51,6 @@ def train_classifier(
     train: tuple[Tensor, Tensor],
     test: tuple[Tensor, Tensor],
     steps: int,
-    seed: int = 0,
     device: torch.device | None = None,
 ) -> tuple[Digits, float]:
     """Train a classifier of images ``[N, 1, 28, 28]``, uint8 or floating point, by Adam at 1e-3 on batches of 128.
@@ -62,10 +61,10 @@ def train_classifier(
     device = device or torch.device("cpu")
     images, digits = train
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(0)
         network = Digits().to(device)
     # batches of positions, so that images and digits stay together
-    chosen = iter(Batches(torch.arange(len(images)).double(), min(128, len(images)), seed, steps=steps))
+    chosen = iter(Batches(torch.arange(len(images)).double(), min(128, len(images)), seed=0, steps=steps))
 
     def loss(_: int) -> Tensor:
         index = values(next(chosen)).long()
@@ -108,7 +107,7 @@ def _digits(dataset: Dataset, config: Comparison, device: torch.device) -> Frech
         )
     labels = [torch.from_numpy(half) for half in mnist.load_labels()]
     train, test = (dataset.train[:], labels[0]), (dataset.test[:], labels[1])
-    network, accuracy = train_classifier(train, test, config.classifier_steps, 0, device)
+    network, accuracy = train_classifier(train, test, config.classifier_steps, device)
     about = {
         "extractor": "classifier of digits, trained on the training images first",
         "features": network.num_features,
