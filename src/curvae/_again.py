@@ -38,8 +38,13 @@ def gradients_again(
         return [at.get(place) for place in range(len(inputs))]
 
 
-def many_at_once(gradient: Tensor) -> bool:
-    """Whether it stands for several gradients, in one of PyTorch's ways to batch a backward pass: it has no memory."""
+def goes_again(gradient: Tensor) -> bool:
+    """Whether a backward pass is to be differentiated itself, or is one of PyTorch's for many gradients at once.
+
+    What stands for several gradients has no memory.
+    """
+    if torch.is_grad_enabled():
+        return True
     try:
         gradient.data_ptr()
     except RuntimeError:

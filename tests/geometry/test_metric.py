@@ -113,6 +113,8 @@ def test_magnification_at_the_edge() -> None:
 
 @pytest.mark.usefixtures("as_shipped")
 def test_bad_input_is_one_clear_line() -> None:
+    with pytest.raises(InputError, match=r"^likelihood is 'bernoulli'; expected one of curvae.likelihoods"):
+        pullback(lambda z: z, torch.zeros(1, 2), "bernoulli")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="beta is -1"):
         from_covariance(torch.eye(2)[None], -1.0)
     with pytest.raises(InputError, match="beta is 0"):

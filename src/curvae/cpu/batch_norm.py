@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from curvae._again import gradients_again, many_at_once
+from curvae._again import goes_again, gradients_again
 from curvae._typing import Float, Tensor
 from curvae.cpu.switch import Switch
 
@@ -67,7 +67,7 @@ class _Normalised(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         rows, weight, bias, mean, inverse, scale = ctx.saved_tensors
         gradient = torch.zeros_like(rows) if gradient is None else gradient
-        if torch.is_grad_enabled() or many_at_once(gradient):  # to be differentiated again, or many gradients at once
+        if goes_again(gradient):
             plain = partial(_plain, data=ctx.data, eps=ctx.eps)
             of_statistics = (torch.zeros_like(mean) if of is None else of for of in (of_mean, of_variance))
             return *gradients_again(plain, (rows, weight, bias), (gradient, *of_statistics)), None, None

@@ -69,9 +69,8 @@ class Linearised(OneLine):
         """
         tangents = tangents.unflatten(1, self.point.shape[1:])
         eta, pushed = pushforward(self.decoder, self.point, tangents, chunk_size, chosen)
-        with full_precision(self.point):
-            eta, pushed = eta.to(self.point.dtype), pushed.to(self.point.dtype)
-            return eta, self.whiten(eta, pushed, chosen)
+        eta, pushed = eta.to(self.point.dtype), pushed.to(self.point.dtype)
+        return eta, self.whiten(eta, pushed, chosen)
 
     def whiten(
         self, eta: Float[Tensor, "B *D"], pushed: Float[Tensor, "m *D K"], chosen: Int[Tensor, " m"] | None = None
@@ -82,7 +81,8 @@ class Linearised(OneLine):
             InputError: the likelihood does not act on the tangents that it is given.
         """
         at, data = (eta, self.x) if chosen is None else (eta.index_select(0, chosen), self.x.index_select(0, chosen))
-        white = self.likelihood.whiten(at, data, pushed)
+        with full_precision(self.point):
+            white = self.likelihood.whiten(at, data, pushed)
         if white.shape != pushed.shape:
             raise InputError(
                 f"{self.likelihood}.whiten gave shape {tuple(white.shape)} for tangents of shape "

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 
 from curvae._checks import positive_int
-from curvae._precision import full_precision
 from curvae._typing import Float, Int, Tensor
 from curvae.curvature.estimator import PenaltyEstimate, ProbeEstimator, ProbePlan, spread
 from curvae.curvature.estimators import choices, coins, distribution, normalised
@@ -131,7 +130,7 @@ class Secants(ProbeEstimator):
         squares = directions.new_zeros(len(directions), self.count)
         if self.step is None:
             with torch.no_grad():
-                first = _whitened(at, move.eta, move(FIRST * directions, plan.chosen), plan.chosen) / FIRST
+                first = at.whiten(move.eta, move(FIRST * directions, plan.chosen), plan.chosen) / FIRST
                 squares = logdet.squared_norms(first.flatten(1, -2)).to(squares)
         lengths = plan.widths(squares)
         steps = directions * lengths.view(len(lengths), *[1] * (directions.dim() - 2), self.count)
@@ -143,17 +142,10 @@ class Secants(ProbeEstimator):
     ) -> Float[Tensor, "m *E K"]:
         r"""$L\,(g(h+v)-g(h))$ for each step v, or $\tfrac12L\,(g(h+v)-g(h-v))$."""
         moved = move(steps, chosen)
-        return _whitened(at, move.eta, (moved - move(-steps, chosen)) / 2 if self.central else moved, chosen)
+        return at.whiten(move.eta, (moved - move(-steps, chosen)) / 2 if self.central else moved, chosen)
 
     def __repr__(self) -> str:
         return f"Secants({self.count}{', central=True' * self.central})"
-
-
-def _whitened(
-    at: Linearised, eta: Float[Tensor, "B *D"], moved: Float[Tensor, "m *D K"], chosen: Int[Tensor, " m"] | None
-) -> Float[Tensor, "m *E K"]:
-    with full_precision(at.point):
-        return at.whiten(eta, moved, chosen)
 
 
 def _lengths(step: float | Sequence[float] | Tensor) -> Float[Tensor, " n"]:

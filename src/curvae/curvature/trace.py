@@ -9,7 +9,6 @@ from dataclasses import replace
 import torch
 
 from curvae._checks import positive, positive_int
-from curvae._precision import full_precision
 from curvae._transforms import in_transform
 from curvae._typing import Float, Tensor
 from curvae.curvature.estimator import ForwardModeEstimator, PenaltyEstimate, ProbePlan, spread
@@ -98,8 +97,7 @@ class Trace(ForwardModeEstimator):
             return super().push(at, plan)
         move = Differences(at.decoder, at.point)
         steps = self.step * plan.tangents.unflatten(1, at.point.shape[1:])
-        with full_precision(at.point):
-            return move.eta, at.whiten(move.eta, move(steps, plan.chosen), plan.chosen) / self.step
+        return move.eta, at.whiten(move.eta, move(steps, plan.chosen), plan.chosen) / self.step
 
     def of(
         self, at: Linearised, generator: torch.Generator | None = None

@@ -11,7 +11,7 @@ import torch
 from torch.func import jvp
 from torch.nn import functional
 
-from curvae._again import gradients_again, many_at_once
+from curvae._again import goes_again, gradients_again
 from curvae._transforms import in_transform
 from curvae._typing import Float, Tensor
 from curvae.forward.arrangement import Arrangement
@@ -68,8 +68,7 @@ class _Elementwise(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (rows, output, points), (arrangement, function, kernels) = ctx.saved_tensors, ctx.given
-        # to be differentiated again, or many gradients at once
-        if torch.is_grad_enabled() or many_at_once(gradient):
+        if goes_again(gradient):
             plain = partial(_plain, arrangement=arrangement, function=function)
             return *gradients_again(plain, [rows], [gradient]), None, None, None
         result = torch.empty_like(rows)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from curvae._again import gradients_again, many_at_once
+from curvae._again import goes_again, gradients_again
 from curvae._transforms import in_transform
 from curvae._typing import Float, Tensor
 from curvae.forward.arrangement import Arrangement
@@ -91,8 +91,7 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, *inside, output = ctx.saved_tensors
-        # to be differentiated again, or many gradients at once
-        if torch.is_grad_enabled() or many_at_once(gradient):
+        if goes_again(gradient):
             mask, scale = ctx.given
 
             def plain(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -183,11 +182,8 @@ def rms_norm(call: Call) -> Float[Tensor, "R *S"]:
     inverse = (points.square().mean(axes, keepdim=True) + (torch.finfo(rows.dtype).eps if eps is None else eps)).rsqrt()
     unit = points * inverse
     pushed = (tangents - unit * (unit * tangents).mean(axes, keepdim=True)) * inverse
-    return call.arrangement.join(call.func(primal, *call.args[1:], **call.options), _times(pushed, weight))
-
-
-def _times(values: Tensor, weight: Tensor | None) -> Tensor:
-    return values if weight is None else values * weight
+    pushed = pushed if weight is None else pushed * weight
+    return call.arrangement.join(call.func(primal, *call.args[1:], **call.options), pushed)
 
 
 _tensor = torch.Tensor

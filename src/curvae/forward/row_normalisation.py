@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from curvae._again import gradients_again, many_at_once
+from curvae._again import goes_again, gradients_again
 from curvae._typing import Float, Tensor
 from curvae.forward.arrangement import Arrangement
 
@@ -97,8 +97,7 @@ class _Normalised(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight, bias, mean, inverse, slopes, *at = ctx.saved_tensors
         arrangement, groups = ctx.given
-        # to be differentiated again, or many gradients at once
-        if torch.is_grad_enabled() or many_at_once(gradient):
+        if goes_again(gradient):
             plain = partial(_plain, arrangement=arrangement, groups=groups)
             return *gradients_again(plain, (rows, weight, bias), [gradient]), None, None
         primal, tangents = arrangement.halves(rows)

@@ -15,7 +15,8 @@ from curvae.curvature.gauss_newton import gram
 from curvae.errors import InputError
 from curvae.forward.pushforward import Decoder, unit_tangents
 from curvae.forward.statistics import unmoved
-from curvae.likelihoods import Gaussian, Likelihood
+from curvae.likelihoods import Likelihood
+from curvae.likelihoods.gaussian import or_gaussian
 
 Metric = Callable[[Float[Tensor, "B d"]], Float[Tensor, "B d d"]]
 """A field of symmetric positive (semi-)definite matrices: latents to G(z)."""
@@ -49,7 +50,7 @@ def pullback(
         tensor([[[4., 0.],
                  [0., 9.]]])
     """
-    likelihood = Gaussian() if likelihood is None else likelihood
+    likelihood = or_gaussian(likelihood)
     eta, columns = pushforward(unmoved(decoder), z, unit_tangents(z), chunk_size)
     with full_precision(z):
         eta, columns = eta.to(z.dtype), columns.to(z.dtype)

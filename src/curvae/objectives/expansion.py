@@ -144,6 +144,4 @@ def _blocks(flat: Float[Tensor, "B D d"], structure: Structure) -> Float[Tensor,
     if isinstance(structure, Along):
         flat, structure = flat.index_select(-1, structure.order(flat.shape[-1], flat.device)), structure.blocks
     assert isinstance(structure, BlockDiagonal | Full)
-    size = structure.block_size(flat.shape[-1])
-    padded = torch.nn.functional.pad(flat, (0, -flat.shape[-1] % size))
-    return padded.unflatten(-1, (-1, size)).movedim(-2, 1)
+    return structure.columns(flat)

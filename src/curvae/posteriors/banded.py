@@ -10,7 +10,7 @@ from curvae._precision import full_precision
 from curvae._rank import finite_or_zero
 from curvae._typing import Float, Tensor
 from curvae.posteriors import logdet, unit_band
-from curvae.posteriors.factor import Factor
+from curvae.posteriors.factor import Factor, inverse
 from curvae.posteriors.structure import Structure, check_count
 
 
@@ -42,8 +42,7 @@ class BandedFactor(Factor):
 
     def dense(self) -> Float[Tensor, "B d d"]:
         r"""$B^{-1}$."""
-        identity = torch.eye(self.root.shape[-1], dtype=self.root.dtype, device=self.root.device)
-        return torch.linalg.solve_triangular(self.root, identity.expand_as(self.root), upper=False)
+        return inverse(self.root)
 
     def log_det(self) -> Float[Tensor, " B"]:
         r"""$-2\sum_i\log B_{ii}$."""
@@ -167,7 +166,7 @@ class Banded(Structure):
         unit = root / lengths
         rows, columns = self._band(root.shape[-1], root.device).tril(-1).nonzero(as_tuple=True)
         lower = unit_band.minimise(unit, self._project(unit)[:, rows, columns], (rows, columns))
-        left = unit @ unit_band.inverse(lower)
+        left = unit @ inverse(lower, unitriangular=True)
         norms = torch.linalg.vector_norm(left, dim=1)
         value = 2 * (norms.log() + lengths.squeeze(1).log()).sum(-1)
         # a sample that is not finite hands its NaN on, and hurts nobody else

@@ -53,10 +53,14 @@ class Factor(OneLine, ABC):
 
     def precision(self) -> Float[Tensor, "B d d"]:
         r"""$\Sigma^{-1}$, dense."""
-        dense = self.dense()
-        identity = torch.eye(dense.shape[-1], dtype=dense.dtype, device=dense.device).expand_as(dense)
-        inverse = torch.linalg.solve_triangular(dense, identity, upper=False)
-        return inverse.mT @ inverse
+        root = inverse(self.dense())
+        return root.mT @ root
+
+
+def inverse(lower: Float[Tensor, "*B d d"], unitriangular: bool = False) -> Float[Tensor, "*B d d"]:
+    """Of a lower-triangular matrix."""
+    identity = torch.eye(lower.shape[-1], dtype=lower.dtype, device=lower.device)
+    return torch.linalg.solve_triangular(lower, identity.expand_as(lower), upper=False, unitriangular=unitriangular)
 
 
 class DiagonalFactor(Factor):

@@ -59,7 +59,7 @@ class Shared(Structure):
 
     def optimal(self, curvature: Float[Tensor, "B d d"], beta: float) -> Factor:
         r"""The best single covariance for the batch, once for each sample."""
-        return self.structure.optimal(_mean(curvature), beta)
+        return self.structure.optimal(mean_over_rows(curvature).expand_as(curvature), beta)
 
     def penalty(self, curvature: Float[Tensor, "B d d"], beta: float) -> Float[Tensor, " B"]:
         r"""The penalty of the batch's mean curvature, for each sample."""
@@ -90,7 +90,3 @@ class FreeParameters(nn.Module):
     def forward(self, features: Float[Tensor, "B *F"]) -> Float[Tensor, "B P"]:
         """The same row for every sample."""
         return self.values.expand(len(features), -1)
-
-
-def _mean(curvature: Float[Tensor, "B d d"]) -> Float[Tensor, "B d d"]:
-    return mean_over_rows(curvature).expand_as(curvature)

@@ -14,7 +14,7 @@ from curvae._rank import finite_or_zero
 from curvae._typing import Float, Int, Tensor
 from curvae.errors import InputError
 from curvae.posteriors import logdet
-from curvae.posteriors.factor import BlockFactor, DiagonalFactor, Factor
+from curvae.posteriors.factor import BlockFactor, DiagonalFactor, Factor, inverse
 
 
 class Structure(ABC):
@@ -188,11 +188,13 @@ class Blocks(Structure):
     def penalty_of_root(self, root: Float[Tensor, "B *D d"], beta: float) -> Float[Tensor, " B"]:
         r"""$\sum_b\log|I+T_b^\top T_b/\beta|$ of each block's columns; no product across blocks is formed."""
         positive("beta", beta)
-        size = self.block_size(root.shape[-1])
-        flat = root.flatten(1, -2)
-        padded = torch.nn.functional.pad(flat, (0, -flat.shape[-1] % size))
-        blocks = padded.unflatten(-1, (-1, size)).movedim(-2, 1)
+        blocks = self.columns(root.flatten(1, -2))
         return logdet.of_root(blocks.flatten(0, 1), beta).unflatten(0, blocks.shape[:2]).sum(-1).to(root.dtype)
+
+    def columns(self, flat: Float[Tensor, "B D d"]) -> Float[Tensor, "B n D b"]:
+        """Each block's columns, the last block's padded with zeros."""
+        size = self.block_size(flat.shape[-1])
+        return torch.nn.functional.pad(flat, (0, -flat.shape[-1] % size)).unflatten(-1, (-1, size)).movedim(-2, 1)
 
     def _blocks(self, matrix: Float[Tensor, "B d d"]) -> Float[Tensor, "B n b b"]:
         """The blocks on the diagonal, the last one padded with zeros."""
@@ -270,8 +272,7 @@ def _inverse_root(curvature: Float[Tensor, "B n b b"], beta: float) -> Float[Ten
     if bool(failed.any()):
         root = _inverse_root_by_eigenvalues(curvature, beta)
     else:
-        transposed = reversed_factor.flip(-1, -2).mT
-        root = torch.linalg.solve_triangular(transposed, identity.expand_as(transposed), upper=False)
+        root = inverse(reversed_factor.flip(-1, -2).mT)
     return root.masked_fill(broken[..., None, None], torch.nan)
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import torch
 
 from curvae._typing import Float, Tensor
+from curvae.posteriors.factor import inverse
 
 Inside = tuple[Tensor, Tensor]
 """Rows and columns of the strictly lower band."""
@@ -54,12 +55,6 @@ def minimise(unit: Float[Tensor, "B d d"], start: Float[Tensor, "B P"], inside: 
         for some in steep.split(size) if len(steep) else ():
             entries[some] = search(unit[some], start[some], inside)
     return _lower(unit, entries, inside)
-
-
-def inverse(lower: Float[Tensor, "B d d"]) -> Float[Tensor, "B d d"]:
-    """Of a unit lower-triangular matrix."""
-    identity = torch.eye(lower.shape[-1], dtype=lower.dtype, device=lower.device)
-    return torch.linalg.solve_triangular(lower, identity.expand_as(lower), upper=False, unitriangular=True)
 
 
 def _follow(unit: Float[Tensor, "B d d"], start: Float[Tensor, "B P"], inside: Inside) -> Float[Tensor, "B P"]:
@@ -143,7 +138,7 @@ def _value(
     unit: Float[Tensor, "B d d"], entries: Float[Tensor, "B P"], inside: Inside
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, "B d d"], Float[Tensor, "B d"]]:
     r"""f, $Y$ and the lengths $D$."""
-    inverted = inverse(_lower(unit, entries, inside))
+    inverted = inverse(_lower(unit, entries, inside), unitriangular=True)
     lengths = torch.linalg.vector_norm(unit @ inverted, dim=1)
     return 2 * lengths.log().sum(-1), inverted / lengths.unsqueeze(1), lengths
 
