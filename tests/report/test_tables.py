@@ -102,6 +102,7 @@ def test_digits_follow_the_standard_error() -> None:
         ({"objective": "grae", "curvature": "hessian"}, "GRAE (10)"),
         ({"objective": "grae", "structure": "full", "estimator": "lanczos:4"}, "GRAE (13)"),
         ({"objective": "grae", "estimator": "trace:1"}, "GRAE, first order"),
+        ({"objective": "grae", "structure": "diagonal", "estimator": "secants:1:central"}, "GRAE, secants"),
         ({"objective": "grae", "estimator": "fraction:1/8:columns:1"}, "GRAE≈ (14)"),
         ({"objective": "grae", "estimator": "fraction:0.5:trace:2"}, "GRAE, first order"),
         ({"objective": "grae", "estimator": "fraction:1/2:exact"}, "GRAE (13)"),

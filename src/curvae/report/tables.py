@@ -108,7 +108,7 @@ def objective_name(config: RunConfig) -> str:
         return {"taylor": "Taylor (4)", "grae": "GRAE (10)"}[config.objective]
     if config.objective == "grae":
         exact = "GRAE (13)" if config.likelihood.startswith("gaussian") else "GRAE (12)"
-        others = {"columns": "GRAE≈ (14)", "trace": "GRAE, first order"}
+        others = {"columns": "GRAE≈ (14)", "trace": "GRAE, first order", "secants": "GRAE, secants"}
         # on a fraction of the batch it is the same objective: fraction:F:ESTIMATOR
         inner = config.estimator.split(":")[2 if config.estimator.startswith("fraction:") else 0]
         return others.get(inner, exact)
