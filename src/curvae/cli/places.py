@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from curvae.errors import InputError
+from curvae.files import kind
 
 
 def path(text: Any) -> Path:
@@ -48,13 +49,13 @@ def check_file(option: str, out: Path, suffixes: tuple[str, ...]) -> None:
     """Refuse a place where a file of one of these kinds cannot be written.
 
     Raises:
-        InputError: another ending, a folder, or a place that cannot be written.
+        InputError: another ending, a folder or a pipe, or a place that cannot be written.
     """
     if out.suffix.lower() not in suffixes:
         raise InputError(f"{option} is {out}; expected a name that ends in {', '.join(suffixes)}")
     _check(option, out)
-    if out.is_dir():
-        raise InputError(f"{option} is {out}, a folder; expected a file")
+    if out.exists() and not out.is_file():
+        raise InputError(f"{option} is {out}, {kind(out.stat().st_mode)}; expected a file")
 
 
 def check_folder(option: str, out: Path) -> None:
