@@ -92,6 +92,27 @@ def leftovers(path: Path, *, any_age: bool = False) -> list[Path]:
         return []
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Let no other caller of this into a folder, for as long as it takes to read or write files that belong together.
+
+    Where there are no such locks nobody waits.
+
+    Example:
+        >>> with alone(Path(tempfile.mkdtemp())):
+        ...     pass
+    """
+    handle = None
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        _lock(handle, wait=True)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
 def open_regular(path: Path) -> BinaryIO:
     """Open a file for reading if it is one whose reading ends: no pipe, device or folder.
 

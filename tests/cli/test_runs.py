@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from curvae import metrics
 from curvae.report.subjects import open_subjects
 from curvae.runs import Run
 from curvae.runs.taking import locked
@@ -145,6 +146,37 @@ def test_the_last_checkpoint_of_a_run_that_is_not_finished(run: Path, curvae: Cu
     assert "Originals and reconstructions" in page.read_text()
     (subject,) = open_subjects([run])  # without being asked for
     assert subject.view is None
+
+
+def test_a_run_that_ends_while_its_checkpoint_is_measured(
+    run: Path, curvae: Curvae, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document, evaluate = (run / "model.json").read_text(), metrics.evaluate
+
+    def then_ends(*arguments: Any, **options: Any) -> Any:
+        (run / "model.json").write_text(document)
+        return evaluate(*arguments, **options)
+
+    (run / "model.json").unlink()
+    monkeypatch.setattr(metrics, "evaluate", then_ends)
+    answer = curvae("evaluate", run, "--json", "--limit", "4")
+    assert (answer.code, answer.json["checkpoint_step"]) == (0, 10)
+    assert not (run / "evaluation.json").exists()
+
+
+def test_a_run_that_goes_on_while_it_is_measured(run: Path, curvae: Curvae, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate = metrics.evaluate
+
+    def then_goes_on(*arguments: Any, **options: Any) -> Any:
+        (run / "model.json").unlink()
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr(metrics, "evaluate", then_goes_on)
+    answer = curvae("evaluate", run, "--json", "--limit", "4")
+    assert (answer.code, answer.json["data"]) == (1, 4)
+    assert "printed but not kept: " in answer.stderr
+    assert "was trained on after it was opened here" in answer.stderr
+    assert not (run / "evaluation.json").exists()
 
 
 def test_no_checkpoint_yet(stopped: Path, curvae: Curvae) -> None:
