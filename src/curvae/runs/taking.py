@@ -23,12 +23,17 @@ _FILES = (
 _WAIT = 0.2
 
 
+class HeldError(InputError):
+    """Another process trains in a run folder."""
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold a run folder, made if it is missing, against other processes; the lock goes with the process.
 
     Raises:
-        InputError: another process holds it, or it cannot be written.
+        HeldError: another process holds it.
+        InputError: it cannot be written.
     """
     from filelock import FileLock, Timeout  # of an extra: only who trains needs it
 
@@ -37,7 +42,7 @@ def locked(path: Path) -> Iterator[None]:
         path.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        raise InputError(f"{path} is being trained by another process; wait for it or stop it") from None
+        raise HeldError(f"{path} is being trained by another process; wait for it or stop it") from None
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}; choose another --out") from error
     try:
