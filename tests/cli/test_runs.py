@@ -1,5 +1,6 @@
 """The list of runs, several runs in one table, runs that are not finished, and completion."""
 
+import fcntl
 import json
 import math
 import os
@@ -7,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 from curvae import metrics
 from curvae.report.subjects import open_subjects
 from curvae.runs import Run
-from curvae.runs.taking import locked
+from curvae.runs.taking import is_held, locked
 
 Curvae = Callable[..., Any]
 
@@ -84,6 +86,31 @@ def test_a_run_that_is_held_is_being_trained(folder: Path, curvae: Curvae) -> No
     assert states == ["training", "finished", "damaged"]
     with locked(folder / "a"):  # the list holds nothing
         pass
+
+
+def test_two_lists_do_not_see_each_other(folder: Path, curvae: Curvae) -> None:
+    (folder / "a" / ".lock").touch()
+    with (folder / "a" / ".lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # another list, at the same time
+        states = [one["state"] for one in curvae("runs", folder, "--json").json["runs"]]
+    assert states == ["stopped", "finished", "damaged"]
+
+
+def test_a_lock_that_is_removed_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "exists", lambda _: True)  # until now
+    assert not is_held(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_is_removed_while_the_list_is_made_is_left_out(
+    folder: Path, curvae: Curvae, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed = [Path(shutil.copytree(folder / "a", folder / name)) for name in ("c", "d")]
+    (removed[1] / "config.json").unlink()
+    found = [folder / "a", *removed, folder / "gone"]
+    monkeypatch.setattr(import_module("curvae.cli.runs"), "_folders", lambda _: found)
+    answer = curvae("runs", folder, "--json")
+    assert [Path(one["run"]).name for one in answer.json["runs"]] == ["a", "c"]
 
 
 def test_no_runs(tmp_path: Path, curvae: Curvae) -> None:

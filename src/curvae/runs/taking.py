@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from curvae.errors import InputError
-from curvae.files import clear_leftovers, leftovers
+from curvae.files import clear_leftovers, is_locked, leftovers
 
 _FILES = (
     "config.json",
@@ -63,12 +64,15 @@ def is_held(path: Path) -> bool:
         >>> is_held(folder)
         False
     """
+    lock = path / ".lock"
+    if sys.platform != "win32":
+        return is_locked(lock)
     from filelock import FileLock, Timeout
 
-    if not (path / ".lock").exists():
+    if not lock.exists():
         return False
     try:
-        with FileLock(path / ".lock", timeout=0):
+        with FileLock(lock, timeout=0):
             return False
     except Timeout:
         return True
