@@ -70,8 +70,8 @@ def clear_leftovers(path: Path, *, any_age: bool = False) -> None:
         False
     """
     for leftover in leftovers(path, any_age=any_age):
-        is_folder = leftover.is_dir()
         with suppress(OSError):
+            is_folder = leftover.is_dir()
             handle = os.open(leftover / _LOCK if is_folder else leftover, os.O_RDWR | getattr(os, "O_NONBLOCK", 0))
             try:
                 _lock(handle, wait=False)

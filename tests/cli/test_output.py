@@ -131,6 +131,20 @@ def test_the_summary_of_another_figure_that_came_meanwhile_is_not_replaced(
     assert not (tmp_path / "out" / "table.md").exists()
 
 
+def test_the_folder_that_a_link_leads_to_is_tried(
+    curvae: Curvae, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "z.npz").symlink_to(Path("disk") / "z.npz")
+    monkeypatch.setattr(os, "access", lambda place, _: Path(place).name != "disk")
+    answer = curvae("encode", run, "--out", tmp_path / "z.npz")
+    assert f"z.npz, which cannot be written: no permission to write in {tmp_path / 'disk'}" in one_line(answer, 2)
+    monkeypatch.undo()
+    assert curvae("encode", run, "--out", tmp_path / "z.npz").code == 0
+    assert (tmp_path / "z.npz").is_symlink()
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["z.npz"]
+
+
 @pytest.mark.parametrize("refusal", ["permission", "length"])
 def test_a_place_is_tried_before_the_work(
     refusal: str, curvae: Curvae, run: Path, vectors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -72,8 +72,8 @@ def check_folder(option: str, out: Path) -> None:
 def _check(option: str, out: Path) -> None:
     """By asking, not by trying: a place that is refused is left as it is."""
     try:
-        there = _nearest(out)
-        # what is written takes the place of an older file, for which its folder must allow it
+        # what is written takes the place of an older file, or of the one that a link leads to: its folder must allow it
+        there = _nearest(Path(os.path.realpath(out)) if out.is_symlink() else out)
         folder = there if there.is_dir() else there.parent
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(None, f"no permission to write in {folder}")
