@@ -272,6 +272,9 @@ def test_a_picture_does_not_come_among_the_images_of_the_data(curvae: Curvae, tm
                 == f"error: --out is {out}, among the images of the data, {faces}; choose another folder\n"
             )
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == before
+    (elsewhere / "link.png").symlink_to(faces / "new.png")
+    answer = curvae("sample", run, "--out", elsewhere / "link.png")
+    assert (answer.code, "among the images of the data" in answer.stderr) == (2, True), answer.stderr
     assert curvae("sample", run, "--out", elsewhere / "new.png").code == 0
     assert curvae("encode", run, "--out", faces / "codes.npz").code == 0
 
