@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -30,8 +29,9 @@ _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a so
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` make a file of the same name in a temporary folder beside ``path``, then move it into place.
 
-    A reader never sees half a file, and an existing ``path`` stays as it was if ``write`` fails. What writers of the
-    same ``path`` left when they were killed is removed. The folder of ``path`` is made if it is missing.
+    A reader never sees half a file, and an existing ``path`` stays as it was if ``write`` fails. A link stays, and so
+    do the permissions of an older file. What writers of the same ``path`` left when they were killed is removed. The
+    folder of ``path`` is made if it is missing.
 
     Raises:
         Exception: whatever ``write`` raises, after the temporary folder is removed.
@@ -42,14 +42,15 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
         >>> (folder / "note.txt").read_text()
         'whole'
     """
+    if path.is_symlink() and (path.is_file() or not path.exists()):  # what it leads to is no device
+        path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     clear_leftovers(path)
     with _temporary(path) as temporary:
         write(temporary)
-        # some writers make private files; a result is as readable as any other file the user writes
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        # some writers make private files; a new result is as readable as the lock, which is made as any file is
+        like = path if path.exists() else temporary.with_name(_LOCK)
+        temporary.chmod(like.stat().st_mode & 0o777)
         temporary.replace(path)
 
 
@@ -70,23 +71,64 @@ def clear_leftovers(path: Path, *, any_age: bool = False) -> None:
     """
     for leftover in leftovers(path, any_age=any_age):
         with suppress(OSError):
-            whole = leftover.is_dir()
-            handle = os.open(leftover / _LOCK if whole else leftover, os.O_RDWR | getattr(os, "O_NONBLOCK", 0))
+            is_folder = leftover.is_dir()
+            handle = os.open(leftover / _LOCK if is_folder else leftover, os.O_RDWR | getattr(os, "O_NONBLOCK", 0))
             try:
                 _lock(handle, wait=False)
-                shutil.rmtree(leftover) if whole else leftover.unlink()
+                _empty(leftover) if is_folder else leftover.unlink()
             finally:
                 os.close(handle)
+        with suppress(OSError):
+            leftover.rmdir()  # an empty one only: also that of a writer who was killed before its lock was there
 
 
 def leftovers(path: Path, *, any_age: bool = False) -> list[Path]:
     """What is temporary beside ``path``, of writers at work and of killed ones; see :func:`clear_leftovers`."""
     part = f"({re.escape(_PART)})?" if any_age else re.escape(_PART)
-    name = re.compile(rf"\.{re.escape(path.stem[:_STEM])}-[a-z0-9_]{{6,}}{part}{re.escape(path.suffix)}")
+    name = re.compile(rf"\.{re.escape(path.stem[:_STEM])}-[a-z0-9_]{{6,}}{part}{re.escape(path.suffix[:_STEM])}")
     try:
         return [path.parent / entry for entry in os.listdir(path.parent) if name.fullmatch(entry)]  # noqa: PTH208
     except OSError:
         return []
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Let no other caller of this into a folder, for as long as it takes to read or write files that belong together.
+
+    Where there are no such locks nobody waits.
+
+    Example:
+        >>> with alone(Path(tempfile.mkdtemp())):
+        ...     pass
+    """
+    handle = None
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        _lock(handle, wait=True)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds a file's lock, as far as that can be seen. The file is not made, nor its lock taken away.
+
+    Example:
+        >>> is_locked(Path("nothing"))
+        False
+    """
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        try:
+            _lock(handle, wait=False, shared=True)  # so that two who ask do not see each other
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+    return False
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -104,13 +146,23 @@ def open_regular(path: Path) -> BinaryIO:
     # opening a pipe that nobody writes to would wait for ever
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
-        kind = stat.S_IFMT(os.fstat(handle).st_mode)
-        if kind != stat.S_IFREG:
-            raise InputError(f"{path} is {_KINDS.get(kind, 'a device')}; expected a regular file")
+        mode = os.fstat(handle).st_mode
+        if not stat.S_ISREG(mode):
+            raise InputError(f"{path} is {kind(mode)}; expected a regular file")
         return os.fdopen(handle, "rb")
     except BaseException:
         os.close(handle)
         raise
+
+
+def kind(mode: int) -> str:
+    """What is no regular file, in words, by its mode.
+
+    Example:
+        >>> kind(Path("/dev/null").stat().st_mode)
+        'a device'
+    """
+    return _KINDS.get(stat.S_IFMT(mode), "a device")
 
 
 def read_regular(path: Path) -> bytes | None:
@@ -135,28 +187,45 @@ def _temporary(path: Path) -> Iterator[Path]:
     The lock is a file of its own: a writer may put another file in the place of its first one, as safetensors does.
     """
     handle, folder = _locked_folder(path)
-    while not folder.exists():  # cleared away before it was locked
-        os.close(handle)
-        handle, folder = _locked_folder(path)
     if fcntl is None:  # a file that is open cannot be removed there
         os.close(handle)
     try:
         yield folder / path.name
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            _empty(folder)
         if fcntl is not None:
             os.close(handle)
+        with suppress(OSError):
+            folder.rmdir()  # when the lock is closed: on NFS a file that is open is not gone
 
 
 def _locked_folder(path: Path) -> tuple[int, Path]:
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.stem[:_STEM]}-", suffix=_PART + path.suffix, dir=path.parent))
-    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT)
-    with suppress(OSError):  # on a file system without locks nobody clears anything away
-        _lock(handle, wait=True)
-    return handle, folder
+    suffix = _PART + path.suffix[:_STEM]
+    while True:
+        made = tempfile.mkdtemp(prefix=f".{path.stem[:_STEM]}-", suffix=suffix, dir=path.parent)
+        folder = path.parent / Path(made).name  # Python 3.12 gives a path in which .. after a link leads elsewhere
+        try:
+            handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:  # cleared away while it was empty
+            continue
+        except OSError:
+            folder.rmdir()
+            raise
+        with suppress(OSError):  # on a file system without locks nobody clears anything away
+            _lock(handle, wait=True)
+        if (folder / _LOCK).exists():
+            return handle, folder
+        os.close(handle)  # cleared away before it was locked
 
 
-def _lock(handle: int, wait: bool) -> None:
+def _empty(folder: Path) -> None:
+    """Remove what is in a temporary folder, the lock last, so that what a kill leaves of it is cleared later."""
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == _LOCK):
+        entry.unlink()
+
+
+def _lock(handle: int, wait: bool, shared: bool = False) -> None:
     if fcntl is None:
         raise OSError("no such locks on this system")
-    fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))

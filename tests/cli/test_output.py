@@ -1,6 +1,7 @@
 """Where output goes, and what becomes of it there: encodings, names, full disks, places that cannot be written."""
 
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -112,6 +113,36 @@ def test_the_summary_is_printed_where_it_cannot_be_kept(
     answer = curvae("reproduce", "fig2", "--scale", "smoke", "--out", "out", "--data", vectors)
     assert answer.json["measured"] == 3
     assert "out cannot be written: No space left on device" in one_line(answer, 1)
+
+
+def test_the_summary_of_another_figure_that_came_meanwhile_is_not_replaced(
+    curvae: Curvae, vectors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(*_: object) -> context.FigureResult:
+        context.write_text(tmp_path / "out" / "summary.json", '{"figure": "fig7", "scale": "smoke"}')
+        return context.FigureResult({"measured": 3}, "", {}, ())
+
+    monkeypatch.setattr(fig2, "reproduce", context.Sweep(fig2.CONFIGS, make))
+    monkeypatch.chdir(tmp_path)
+    answer = curvae("reproduce", "fig2", "--scale", "smoke", "--out", "out", "--data", vectors)
+    assert answer.json["measured"] == 3
+    assert "summary.json is of 'fig7' at scale 'smoke' but this is 'fig2'" in one_line(answer, 1)
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["figure"] == "fig7"
+    assert not (tmp_path / "out" / "table.md").exists()
+
+
+def test_the_folder_that_a_link_leads_to_is_tried(
+    curvae: Curvae, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "z.npz").symlink_to(Path("disk") / "z.npz")
+    monkeypatch.setattr(os, "access", lambda place, _: Path(place).name != "disk")
+    answer = curvae("encode", run, "--out", tmp_path / "z.npz")
+    assert f"z.npz, which cannot be written: no permission to write in {tmp_path / 'disk'}" in one_line(answer, 2)
+    monkeypatch.undo()
+    assert curvae("encode", run, "--out", tmp_path / "z.npz").code == 0
+    assert (tmp_path / "z.npz").is_symlink()
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["z.npz"]
 
 
 @pytest.mark.parametrize("refusal", ["permission", "length"])

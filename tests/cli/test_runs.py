@@ -1,5 +1,6 @@
 """The list of runs, several runs in one table, runs that are not finished, and completion."""
 
+import fcntl
 import json
 import math
 import os
@@ -7,14 +8,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from curvae import metrics
 from curvae.report.subjects import open_subjects
 from curvae.runs import Run
-from curvae.runs.taking import locked
+from curvae.runs.taking import is_held, locked
 
 Curvae = Callable[..., Any]
 
@@ -85,6 +88,31 @@ def test_a_run_that_is_held_is_being_trained(folder: Path, curvae: Curvae) -> No
         pass
 
 
+def test_two_lists_do_not_see_each_other(folder: Path, curvae: Curvae) -> None:
+    (folder / "a" / ".lock").touch()
+    with (folder / "a" / ".lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # another list, at the same time
+        states = [one["state"] for one in curvae("runs", folder, "--json").json["runs"]]
+    assert states == ["stopped", "finished", "damaged"]
+
+
+def test_a_lock_that_is_removed_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "exists", lambda _: True)  # until now
+    assert not is_held(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_is_removed_while_the_list_is_made_is_left_out(
+    folder: Path, curvae: Curvae, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed = [Path(shutil.copytree(folder / "a", folder / name)) for name in ("c", "d")]
+    (removed[1] / "config.json").unlink()
+    found = [folder / "a", *removed, folder / "gone"]
+    monkeypatch.setattr(import_module("curvae.cli.runs"), "_folders", lambda _: found)
+    answer = curvae("runs", folder, "--json")
+    assert [Path(one["run"]).name for one in answer.json["runs"]] == ["a", "c"]
+
+
 def test_no_runs(tmp_path: Path, curvae: Curvae) -> None:
     empty = curvae("runs", tmp_path)
     assert (empty.code, empty.stdout) == (0, "")
@@ -145,6 +173,37 @@ def test_the_last_checkpoint_of_a_run_that_is_not_finished(run: Path, curvae: Cu
     assert "Originals and reconstructions" in page.read_text()
     (subject,) = open_subjects([run])  # without being asked for
     assert subject.view is None
+
+
+def test_a_run_that_ends_while_its_checkpoint_is_measured(
+    run: Path, curvae: Curvae, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document, evaluate = (run / "model.json").read_text(), metrics.evaluate
+
+    def then_ends(*arguments: Any, **options: Any) -> Any:
+        (run / "model.json").write_text(document)
+        return evaluate(*arguments, **options)
+
+    (run / "model.json").unlink()
+    monkeypatch.setattr(metrics, "evaluate", then_ends)
+    answer = curvae("evaluate", run, "--json", "--limit", "4")
+    assert (answer.code, answer.json["checkpoint_step"]) == (0, 10)
+    assert not (run / "evaluation.json").exists()
+
+
+def test_a_run_that_goes_on_while_it_is_measured(run: Path, curvae: Curvae, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate = metrics.evaluate
+
+    def then_goes_on(*arguments: Any, **options: Any) -> Any:
+        (run / "model.json").unlink()
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr(metrics, "evaluate", then_goes_on)
+    answer = curvae("evaluate", run, "--json", "--limit", "4")
+    assert (answer.code, answer.json["data"]) == (1, 4)
+    assert "printed but not kept: " in answer.stderr
+    assert "was trained on after it was opened here" in answer.stderr
+    assert not (run / "evaluation.json").exists()
 
 
 def test_no_checkpoint_yet(stopped: Path, curvae: Curvae) -> None:

@@ -1,5 +1,6 @@
 """encode, reconstruct, interpolate, traverse: files with what the run's own methods give, in the data's order."""
 
+import os
 import re
 import shlex
 import tracemalloc
@@ -271,6 +272,9 @@ def test_a_picture_does_not_come_among_the_images_of_the_data(curvae: Curvae, tm
                 == f"error: --out is {out}, among the images of the data, {faces}; choose another folder\n"
             )
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == before
+    (elsewhere / "link.png").symlink_to(faces / "new.png")
+    answer = curvae("sample", run, "--out", elsewhere / "link.png")
+    assert (answer.code, "among the images of the data" in answer.stderr) == (2, True), answer.stderr
     assert curvae("sample", run, "--out", elsewhere / "new.png").code == 0
     assert curvae("encode", run, "--out", faces / "codes.npz").code == 0
 
@@ -455,3 +459,17 @@ def test_a_long_table_is_text_in_pieces(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert peak < 4 * rows.nbytes
     np.testing.assert_array_equal(np.loadtxt(tmp_path / "long.csv", np.float32, delimiter=",", skiprows=1), rows)
+
+
+@pytest.mark.parametrize("name", ["z.NPY", "z.NPZ", "z.Csv", "z.PNG"])
+def test_endings_in_capitals_are_kept(name: str, tmp_path: Path) -> None:
+    assert not written.write(tmp_path / name, {"mean": np.ones((2, 3))}, np.ones((2, 1, 4, 4)))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert written.write(tmp_path / name, {"mean": np.ones((2, 3))}, np.ones((2, 1, 4, 4)))
+
+
+def test_a_pipe_is_refused_before_the_work(curvae: Curvae, run: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "z.npz")
+    answer = curvae("encode", run, "--out", tmp_path / "z.npz")
+    assert (answer.code, "z.npz, a pipe; expected a file" in answer.stderr) == (2, True), answer.stderr
+    assert (tmp_path / "z.npz").is_fifo()

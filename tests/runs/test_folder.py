@@ -3,8 +3,11 @@
 import errno
 import json
 import shutil
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +15,8 @@ import torch
 
 from curvae.data import load
 from curvae.errors import InputError
-from curvae.metrics import evaluate
-from curvae.runs import Run, build_likelihood, build_structure
+from curvae.metrics import Evaluation, evaluate
+from curvae.runs import Run, build_likelihood, build_structure, evaluated
 from curvae.runs.folder import check_free
 
 
@@ -118,6 +121,52 @@ def test_an_evaluation_without_examples_has_none_of_an_earlier_one(copy: Run) ->
     kept = copy.evaluation
     assert kept is not None
     assert kept.examples is None
+
+
+def test_evaluations_and_readers_at_one_time_see_no_mixture(copy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    test_evaluation_is_kept(copy)
+    earlier = copy.evaluation
+    assert earlier is not None
+    assert earlier.examples is not None
+    other = replace(earlier, beta=0.7, examples=replace(earlier.examples, x=earlier.examples.x + 1))
+    read, write, threads = list[Evaluation | None](), evaluated.write_document, list[threading.Thread]()
+
+    def then_others(*arguments: Any) -> None:
+        write(*arguments)
+        if not threads:  # between the two files of the first
+            for work in (lambda: read.append(copy.evaluation), lambda: copy.save_evaluation(other)):
+                threads.append(threading.Thread(target=work))
+                threads[-1].start()
+            time.sleep(0.2)
+
+    monkeypatch.setattr(evaluated, "write_document", then_others)
+    copy.save_evaluation(replace(earlier, beta=0.5))
+    for thread in threads:
+        thread.join()
+    assert next(found.beta for found in read if found is not None) in (0.5, 0.7)
+    kept = copy.evaluation
+    assert kept is not None
+    assert kept.examples is not None
+    assert kept.beta == 0.7
+    np.testing.assert_array_equal(kept.examples.x, other.examples.x)
+
+
+@pytest.mark.parametrize("what", ["lengthened", "under way", "gone"])
+def test_an_evaluation_of_an_earlier_model_is_not_kept(what: str, copy: Run) -> None:
+    test_evaluation_is_kept(copy)
+    found = copy.evaluation
+    assert found is not None
+    (copy.path / "evaluation.json").unlink()
+    if what == "lengthened":
+        copy.changed(replace(copy.config, steps=copy.config.steps + 1), copy.config.steps, torch.device("cpu"))
+    elif what == "under way":
+        (copy.path / "model.json").unlink()
+    else:
+        shutil.rmtree(copy.path)
+    with pytest.raises(InputError, match="is not a folder" if what == "gone" else "trained on after it was opened"):
+        copy.save_evaluation(found)
+    assert not (copy.path / "evaluation.json").exists()
+    assert copy.path.exists() == (what != "gone")
 
 
 def test_evaluation_with_a_value_missing(copy: Run) -> None:

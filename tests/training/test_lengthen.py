@@ -14,6 +14,7 @@ from rich.console import Console
 
 from curvae.errors import InputError
 from curvae.runs import Run, RunConfig, load_model
+from curvae.runs.evaluated import read_evaluation
 from curvae.training import snapshot, train
 from curvae.training.checkpoint import Checkpoint
 
@@ -82,6 +83,27 @@ def test_an_evaluation_stays_with_the_model_it_is_of(configure: Configure, tmp_p
     run = train(replace(config, steps=15), out, resume=True).run
     assert run.evaluation is None
     assert (snapshot(out, 10) / "evaluation.json").read_text() == "{}"
+
+
+def test_a_kill_while_the_finished_model_is_set_aside_leaves_no_evaluation_of_it(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, unlink = configure(**EVERY, steps=5), Path.unlink
+    run = train(config, tmp_path / "run").run
+    found = run.evaluate(limit=2)
+
+    def then_killed(path: Path, **options: bool) -> None:
+        unlink(path, **options)
+        if path.parent == run.path:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", then_killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(replace(config, steps=10), run.path, resume=True)
+    again = train(replace(config, steps=10), run.path, resume=True).run
+    assert again.evaluation is None
+    assert read_evaluation(snapshot(run.path, 5)) == found
 
 
 @pytest.mark.slow

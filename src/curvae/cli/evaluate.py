@@ -65,11 +65,12 @@ def evaluate(
     code.check(opened)
     measured: list[_Found] = []
     with code.errors():
+        finished = [run.finished for run in opened]  # now: a training may end while its checkpoint is measured
         models = [code.latest(run) for run in opened]  # all of them first: one that cannot be read costs no time
-        for run, (own, step) in zip(opened, models, strict=True):
+        for run, done, (own, step) in zip(opened, finished, models, strict=True):
             found = _measure(run, own, limit, samples, columns, nll, batch_size, seed, device)
-            measured.append(found if run.finished else replace(found, step=step))
-            if run.finished:
+            measured.append(found if done else replace(found, step=step))
+            if done:
                 unwritable.append(_keep(run, measured[-1]))
     _print(runs, measured, as_json)
     for line in filter(None, unwritable):
@@ -106,6 +107,8 @@ def _keep(run: Run, found: _Found) -> str | None:
     """Store what was measured in the run folder, or say why that cannot be."""
     try:
         run.save_evaluation(found.evaluation, found.beside())
+    except InputError as error:
+        return str(error)
     except OSError as error:
         return f"{run.path} cannot be written: {error.strerror or error}"
     return None

@@ -12,6 +12,7 @@ import typer
 
 from curvae._checks import is_unicode
 from curvae.errors import InputError
+from curvae.files import kind
 
 
 def path(text: Any) -> Path:
@@ -49,13 +50,13 @@ def check_file(option: str, out: Path, suffixes: tuple[str, ...]) -> None:
     """Refuse a place where a file of one of these kinds cannot be written.
 
     Raises:
-        InputError: another ending, a folder, or a place that cannot be written.
+        InputError: another ending, a folder or a pipe, or a place that cannot be written.
     """
     if out.suffix.lower() not in suffixes:
         raise InputError(f"{option} is {out}; expected a name that ends in {', '.join(suffixes)}")
     _check(option, out)
-    if out.is_dir():
-        raise InputError(f"{option} is {out}, a folder; expected a file")
+    if out.exists() and not out.is_file():
+        raise InputError(f"{option} is {out}, {kind(out.stat().st_mode)}; expected a file")
 
 
 def check_folder(option: str, out: Path) -> None:
@@ -72,8 +73,8 @@ def check_folder(option: str, out: Path) -> None:
 def _check(option: str, out: Path) -> None:
     """By asking, not by trying: a place that is refused is left as it is."""
     try:
-        there = _nearest(out)
-        # what is written takes the place of an older file, for which its folder must allow it
+        # what is written takes the place of an older file, or of the one that a link leads to: its folder must allow it
+        there = _nearest(Path(os.path.realpath(out)) if out.is_symlink() else out)
         folder = there if there.is_dir() else there.parent
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(None, f"no permission to write in {folder}")

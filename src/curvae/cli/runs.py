@@ -48,7 +48,7 @@ def runs(
     """List the runs in a folder: how far each is, whether it is being trained, and its best held-out value."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; expected one with runs in it: curvae runs FOLDER")
-    found = [_listed(one) for one in _folders(folder)]
+    found = [listed for one in _folders(folder) if (listed := _listed(one)) is not None]
     if as_json:
         typer.echo(json.dumps({"folder": str(folder), "runs": [asdict(one) for one in found]}))
     elif not found:
@@ -75,7 +75,8 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _listed(folder: Path) -> Listed:
+def _listed(folder: Path) -> Listed | None:
+    """How far a run is; None for one that was removed since it was found."""
     from curvae.runs import Run
     from curvae.runs.taking import is_held
 
@@ -84,6 +85,8 @@ def _listed(folder: Path) -> Listed:
         state = TRAINING if is_held(folder) else FINISHED if run.finished else STOPPED
         return _measured(run, state)
     except InputError as error:
+        if not os.path.lexists(folder / "config.json"):
+            return None
         return Listed(str(folder), DAMAGED, error=str(error))
 
 

@@ -6,9 +6,9 @@ import csv
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import typer
 
@@ -103,9 +103,9 @@ def write(
     plain = {name: each.astype(str) if each.dtype == object else each for name, each in (labels or {}).items()}
     with writing("--out", out):
         if suffix == ".npy":
-            write_atomic(out, lambda path: np.save(path, next(iter(arrays.values()))))
+            write_atomic(out, _through(lambda file: np.save(file, next(iter(arrays.values())))))
         elif suffix == ".npz":
-            write_atomic(out, lambda path: np.savez_compressed(path, **arrays, **plain))
+            write_atomic(out, _through(lambda file: np.savez_compressed(file, **arrays, **plain)))
         elif suffix == ".csv":
             write_atomic(out, lambda path: _write_table(path, arrays, names, plain))
         else:
@@ -144,6 +144,16 @@ def tell(told: dict[str, Any], what: str, replaced: bool, as_json: bool) -> None
         typer.echo(json.dumps(told))
     else:
         typer.echo(f"{what} in {told['out']}" + ", in place of an older file" * replaced, err=True)
+
+
+def _through(write: Callable[[BinaryIO], object]) -> Callable[[Path], None]:
+    """To a name as it is: NumPy would add ``.npz`` to one that ends in ``.NPZ``."""
+
+    def opened(path: Path) -> None:
+        with path.open("wb") as file:
+            write(file)
+
+    return opened
 
 
 def _write_table(path: Path, arrays: dict[str, Any], names: Sequence[str] | None, labels: Mapping[str, Any]) -> None:

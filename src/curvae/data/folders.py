@@ -91,9 +91,9 @@ def holds(folder: Path, path: Path) -> bool:
         >>> holds(Path("faces"), Path("faces/more/0.png")), holds(Path("faces"), Path("samples.png"))
         (True, False)
     """
-    if Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(folder)):
-        return True
     real = os.path.realpath(path)
+    if any(Path(place).is_relative_to(os.path.realpath(folder)) for place in (os.path.realpath(path.parent), real)):
+        return True
     return os.path.exists(real) and any(item.real == real for item in _walk(folder, {}, Counter()))  # noqa: PTH110
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from curvae.errors import InputError
-from curvae.files import read_regular, write_atomic
+from curvae.files import alone, read_regular, write_atomic
 from curvae.metrics import Evaluation, Examples
 from curvae.runs.documents import read_document, write_document
 from curvae.runs.schema import amount, count, digest, flag, number, optional, record, text
@@ -26,7 +26,10 @@ _ARRAYS = ("x", "precision", "implied")
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation, beside: Mapping[str, Any]) -> None:
-    """Write ``evaluation.npz`` and ``evaluation.json``, which names its digest and has what is ``beside``, too."""
+    """Write ``evaluation.npz`` and ``evaluation.json``, which names its digest and has what is ``beside``, too.
+
+    The caller holds the folder (:func:`~curvae.files.alone`), so that the two are of one evaluation.
+    """
     examples, path = evaluation.examples, folder / "evaluation.json"
     content = {"evaluation": evaluation.to_json(), **beside}
     if examples is None:
@@ -53,12 +56,13 @@ def read_evaluation(folder: Path) -> Evaluation | None:
     Raises:
         InputError: a file is damaged, or the two are of different evaluations.
     """
-    path = folder / "evaluation.json"
-    if not path.exists():
-        return None
-    document = read_document(path, _FORMAT, {"evaluation": _evaluation}, {"examples_sha256": optional(digest)}, _CURE)
-    sha256 = document.get("examples_sha256", "")  # of 0.1 there is none
-    examples = None if sha256 is None else _examples(folder / "evaluation.npz", sha256)
+    path, more = folder / "evaluation.json", {"examples_sha256": optional(digest)}
+    with alone(folder):
+        if not path.exists():
+            return None
+        document = read_document(path, _FORMAT, {"evaluation": _evaluation}, more, _CURE)
+        sha256 = document.get("examples_sha256", "")  # of 0.1 there is none
+        examples = None if sha256 is None else _examples(folder / "evaluation.npz", sha256)
     return Evaluation.from_json(document["evaluation"], examples)
 
 

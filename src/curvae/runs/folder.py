@@ -14,6 +14,7 @@ from curvae._repr import OneLine
 from curvae.autoencoder import Autoencoder
 from curvae.data import Coding, Dataset, as_dataset, is_name
 from curvae.errors import InputError
+from curvae.files import alone
 from curvae.likelihoods import Likelihood
 from curvae.metrics import Evaluation
 from curvae.objectives import Terms
@@ -35,6 +36,8 @@ from curvae.runs.source import load_data
 from curvae.runs.taking import check_free, clear
 
 _FORMAT = "curvae-run"
+# what says nothing of the trained model; steps do: one of fewer is not yet that of a run that was lengthened
+_ELSEWHERE = {"data", "device", "devices", "logger", "model"}
 _COLUMN = record({"name": text, "classes": optional(listing(text)), "mean": number, "std": number})
 _DATA = record(
     {"digest": digest, "shape": listing(count, at_least=1)},
@@ -201,10 +204,9 @@ class Folder(OneLine):
         if not self.finished:
             again = resume_command(self.path, self.config)
             raise InputError(f"{self.path} is not finished; continue with: {again}")
-        # steps too: a model of fewer is not yet that of a run that was lengthened
-        elsewhere, exported = {"data", "device", "devices", "logger", "model"}, model_document(self.path)[0]
-        other = sorted(set(self.config.differences(exported)) - elsewhere)
-        if other and not set(Folder.open(self.path).config.differences(exported)) - elsewhere:
+        exported = model_document(self.path)[0]
+        other = sorted(set(self.config.differences(exported)) - _ELSEWHERE)
+        if other and not set(Folder.open(self.path).config.differences(exported)) - _ELSEWHERE:
             raise InputError(
                 f"{self.path} was trained on after it was opened here (it differs in {', '.join(other)}); open it "
                 "again with Run.open, or use the run that curvae.fit returned last"
@@ -284,5 +286,13 @@ class Folder(OneLine):
         return read_evaluation(self.path)
 
     def save_evaluation(self, evaluation: Evaluation, beside: Mapping[str, Any] | None = None) -> None:
-        """Keep an evaluation in the folder, in place of an earlier one, and what is ``beside``, ready for JSON."""
-        write_evaluation(self.path, evaluation, beside or {})
+        """Keep an evaluation in the folder, in place of an earlier one, and what is ``beside``, ready for JSON.
+
+        Raises:
+            InputError: the run was trained on since it was opened, so that this is not of its model; or it is gone.
+        """
+        with alone(self.path):
+            now = Folder.open(self.path)
+            if not now.finished or set(now.config.differences(self.config)) - _ELSEWHERE:
+                raise InputError(f"{self.path} was trained on after it was opened here; evaluate it again")
+            write_evaluation(self.path, evaluation, beside or {})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from curvae._checks import is_unicode
 from curvae.errors import InputError
-from curvae.files import clear_leftovers, leftovers
+from curvae.files import clear_leftovers, is_locked, leftovers
 
 _FILES = (
     "config.json",
@@ -24,12 +25,17 @@ _FILES = (
 _WAIT = 0.2
 
 
+class HeldError(InputError):
+    """Another process trains in a run folder."""
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold a run folder, made if it is missing, against other processes; the lock goes with the process.
 
     Raises:
-        InputError: another process holds it, or it cannot be written.
+        HeldError: another process holds it.
+        InputError: it cannot be written.
     """
     from filelock import FileLock, Timeout  # of an extra: only who trains needs it
 
@@ -38,7 +44,7 @@ def locked(path: Path) -> Iterator[None]:
         path.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        raise InputError(f"{path} is being trained by another process; wait for it or stop it") from None
+        raise HeldError(f"{path} is being trained by another process; wait for it or stop it") from None
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}; choose another --out") from error
     try:
@@ -59,12 +65,15 @@ def is_held(path: Path) -> bool:
         >>> is_held(folder)
         False
     """
+    lock = path / ".lock"
+    if sys.platform != "win32":
+        return is_locked(lock)
     from filelock import FileLock, Timeout
 
-    if not (path / ".lock").exists():
+    if not lock.exists():
         return False
     try:
-        with FileLock(path / ".lock", timeout=0):
+        with FileLock(lock, timeout=0):
             return False
     except Timeout:
         return True

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from curvae.data.reasons import reason
 from curvae.errors import InputError
-from curvae.files import write_atomic
+from curvae.files import alone, write_atomic
 from curvae.runs import Run, RunConfig
 from curvae.runs.described import unnamed
 from curvae.runs.lines import read_lines
@@ -21,8 +21,9 @@ from curvae.training.snapshots import snapshot
 
 # the same training, longer, elsewhere, or with the data or the code of the model at another place
 _MAY_CHANGE = ("steps", "early_stop", "data", "device", "devices", "model", "logger")
-# the last is what makes a run finished, and goes first
-_FINISHED = ("evaluation.npz", "evaluation.json", "model.safetensors", "model.json")
+# in the order in which they go: without model.json a run is not finished, and an evaluation would be taken for that of
+# the model that follows
+_FINISHED = ("evaluation.json", "evaluation.npz", "model.json", "model.safetensors")
 
 
 def changes(run: Run, config: RunConfig) -> list[str]:
@@ -88,9 +89,10 @@ def changed(
         return run
     step = 0 if checkpoint is None else checkpoint.step
     try:
-        if run.finished and _goes_on(names):
-            _set_aside(run)
-        lengthened = run.changed(config, step, device)
+        with alone(run.path):  # an evaluation that ends now is kept before this, or not at all
+            if run.finished and _goes_on(names):
+                _set_aside(run)
+            lengthened = run.changed(config, step, device)
     except OSError as error:
         raise InputError(f"{run.path} cannot be written: {reason(error)}; nothing was changed") from error
     if console is not None:
@@ -128,5 +130,5 @@ def _set_aside(run: Run) -> None:
     there = [name for name in _FINISHED if (run.path / name).exists()]
     for name in there:
         write_atomic(kept / name, partial(shutil.copyfile, run.path / name))
-    for name in reversed(there):
+    for name in there:
         (run.path / name).unlink()

@@ -7,22 +7,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from rich.console import Console
 
 from curvae.errors import InputError
+from curvae.reproduce.sweep import launch
 from curvae.reproduce.sweep.launch import Cluster, Local, Task
 from curvae.reproduce.sweep.mnist import milestones
 from curvae.reproduce.sweep.sweep import _shown, folder, last_step, sweep
 from curvae.reproduce.sweep.training import TrainingSettings
 from curvae.runs import Run, RunConfig, load_model
-from curvae.training import TrainingError, snapshot, train
+from curvae.training import Outcome, TrainingError, snapshot, train
 from curvae.training.noise import step_generator
 
 
@@ -88,6 +91,57 @@ def test_an_interrupted_sweep_goes_on_to_the_same_weights(
     resumed = sweep(configs, tmp_path / "cache", Local())
     for config in configs:
         same_weights(resumed[config], whole[config])
+
+
+def test_a_run_that_another_command_trains_is_waited_for(
+    toy: TrainingSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = toy.beta_vae(0, 0.2, 4, 2)
+    path = folder(tmp_path, config)
+    path.mkdir()
+    other, waits = FileLock(path / ".lock"), list[float]()
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            other.release()
+
+    monkeypatch.setattr(launch, "time", SimpleNamespace(sleep=sleep))
+    with other:
+        run = sweep([config], tmp_path, Local())[config]
+    assert run.finished
+    assert len(waits) == 2
+    assert capsys.readouterr().err == f"note: {path} is being trained by another process, which is waited for\n"
+
+
+def test_a_run_that_another_command_begins_meanwhile_is_gone_on_with(
+    toy: TrainingSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, resumes = toy.beta_vae(0, 0.2, 4, 2), list[bool]()
+
+    def begun(config: RunConfig, out: Path, *, resume: bool, keep: tuple[int, ...]) -> Outcome:
+        resumes.append(resume)
+        if not resume:
+            train(config, out)
+        return train(config, out, resume=resume, keep=keep)
+
+    monkeypatch.setattr(launch, "train", begun)
+    assert sweep([config], tmp_path, Local())[config].finished
+    assert resumes == [False, True]
+    bad = dataclasses.replace(config, data=str(tmp_path / "nothing.npy"))
+    with pytest.raises(InputError, match="does not exist"):
+        sweep([bad], tmp_path, Local())
+    assert resumes == [False, True, False]
+
+
+def test_a_run_that_another_command_trained_meanwhile_has_the_snapshots(toy: TrainingSettings, tmp_path: Path) -> None:
+    class Other:
+        def train(self, tasks: Sequence[Task]) -> None:
+            for task in tasks:
+                train(task.config, task.path)
+
+    with pytest.raises(InputError, match="lacks its snapshot of step 2; remove it to train it again"):
+        sweep([toy.beta_vae(0, 0.2, 4, 2)], tmp_path, Other(), keep=milestones)
 
 
 def test_what_is_noted_of_data_is_not_noted_again_for_each_run(

@@ -163,6 +163,7 @@ class Sweep(Generic[AnyConfig]):
         head |= {"seconds_of_last_call": round(time.monotonic() - begun, 1), "config": _plain(config)}
         summary = as_json({**head, **made.summary})
         try:
+            check_folder(out, figure, scale, named, read)  # again: another command may have written there since
             write_text(out / "summary.json", summary)  # first: by it the others are known to be results
             write_text(out / "table.md", made.table)
             for name, drawing in made.figures.items():
@@ -170,6 +171,8 @@ class Sweep(Generic[AnyConfig]):
         except OSError as error:
             reason = error.strerror or error
             raise UnsavedError(f"{out} cannot be written: {reason}; its summary is printed", summary) from error
+        except InputError as error:
+            raise UnsavedError(f"{error}; the summary is printed", summary) from error
 
 
 def _provenance(runs: Iterable[Run], dataset: Dataset, device: torch.device) -> dict[str, Any]:

@@ -28,17 +28,20 @@ from curvae.errors import InputError
 from curvae.memory import avoid_page_faults
 from curvae.reproduce import cores
 from curvae.runs import RunConfig
-from curvae.terminal import show_warning
-from curvae.training import TrainingError, train
+from curvae.runs.taking import HeldError
+from curvae.terminal import remark, show_warning
+from curvae.training import Outcome, TrainingError, train
 from curvae.training.arguments import with_arguments
 
 # seconds that a worker has to write its checkpoint
 _GRACE = 20.0
+# seconds between two looks at a run that another command trains
+_PAUSE = 5.0
 
 
 @dataclass(frozen=True)
 class Task:
-    """One run to train, or to go on with; called where it is trained.
+    """One run to train, or to go on with; called where it is trained. One that another command trains is waited for.
 
     Attributes:
         config: what to train.
@@ -59,7 +62,7 @@ class Task:
         """
         try:
             with said_already(), with_arguments():  # of the data, when the figure read them
-                outcome = train(self.config, self.path, resume=(self.path / "config.json").exists(), keep=self.keep)
+                outcome = self._train()
         except TrainingError as error:
             raise TrainingError(f"{self.path.name}: {error}") from error
         if outcome.stopped_by or not outcome.finished:
@@ -67,6 +70,21 @@ class Task:
                 f"stopped by {outcome.stopped_by} after step {outcome.step} of {self.config.steps} of "
                 f"{self.path.name}; the same command continues from there"
             )
+
+    def _train(self) -> Outcome:
+        waited = False
+        while True:
+            begun = (self.path / "config.json").exists()
+            try:
+                return train(self.config, self.path, resume=begun, keep=self.keep)
+            except HeldError:
+                if not waited:
+                    remark(f"note: {self.path} is being trained by another process, which is waited for")
+                waited = True
+                time.sleep(_PAUSE)
+            except InputError:
+                if begun or not (self.path / "config.json").exists():
+                    raise  # else another command began it since: there is a run to go on with now
 
     def checkpoint(self) -> Any:
         """What submitit puts back into the queue when the cluster takes the machine away."""

@@ -65,6 +65,8 @@ def sweep(
     todo = [Task(config, path, keep(config)) for config, path in folders.items() if not _done(config, path, keep)]
     with _shown({path: config.steps for config, path in folders.items()}, console):
         launcher.train(todo)
+        for task in todo:  # one that another command has trained meanwhile may lack snapshots
+            _done(task.config, task.path, keep)
     return {config: Run.open(path) for config, path in folders.items()}
 
 
