@@ -38,6 +38,7 @@ _FURTHER = {
     WIDER_CURVES: ("Figure 3, wider", _ALIKE, curves),
     "fig7/eighth": ("Figure 7, wider", _BLOCKS, blocks),
     LONGER: ("Figure 4, longer", _DISTANCES, distances),
+    "disentanglement/longer": ("§3.2, longer", FIGURES["disentanglement"][1], disentangled),
 }
 """The same claims once more, of other training."""
 _JOINED = {blocks: summary_of, curves: curves_summary, distances: faces_summary}

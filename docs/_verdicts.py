@@ -15,7 +15,8 @@ Judged = tuple[str, str]
 # Fréchet distances of real images: samples that are further away are no such images yet
 _TIMES_REAL = 3
 # a tenth of a factor's entropy: below it no latent stands for a factor, and there is nothing to compare
-_DISENTANGLED = 0.1
+DISENTANGLED = 0.1
+NONE = "none of the scores"
 
 
 def _of(count: int, total: int) -> str:
@@ -174,8 +175,9 @@ def samples(summary: dict[str, Any]) -> Judged:
 
 
 def disentangled(summary: dict[str, Any]) -> Judged:
-    """Is MIG significantly higher with diagonal Σ, for both objectives, and where columns are orthogonal?"""
-    less = {name: summary["diagonal_less_full"][key]["mig"] for name, key in (("β-VAE", "vae"), ("GRAE", "grae"))}
+    """Is MIG significantly higher with diagonal Σ, for every objective, and where columns are orthogonal?"""
+    names = {"vae": "β-VAE", "grae": "GRAE"}
+    less = {names[key]: scores["mig"] for key, scores in summary["diagonal_less_full"].items()}
     highest = highest_mig(summary)
     correlation = summary["orthogonality"]["mig"]
     higher = sum(part["low"] > 0 for part in less.values())
@@ -184,9 +186,9 @@ def disentangled(summary: dict[str, Any]) -> Judged:
         f"rank correlation of MIG with the columns' mean absolute cosine {interval(correlation)}; highest mean MIG of "
         f"any model {num(highest)} of 1"
     )
-    if higher == len(less) and correlation["high"] < 0 and highest > _DISENTANGLED:
+    if higher == len(less) and correlation["high"] < 0 and highest > DISENTANGLED:
         return text, SHOWN
-    return text, PARTLY if higher and highest > _DISENTANGLED else NOT_SHOWN
+    return text, PARTLY if higher and highest > DISENTANGLED else NOT_SHOWN
 
 
 def highest_mig(summary: dict[str, Any]) -> float:
@@ -203,4 +205,4 @@ def significantly_higher(summary: dict[str, Any], difference: str, sign: int = 1
         for score, part in scores.items()
         if side(part) == sign
     ]
-    return listed(found) if found else "none of the scores"
+    return listed(found) if found else NONE
