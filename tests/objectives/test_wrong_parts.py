@@ -1,13 +1,14 @@
 """What is handed to an objective in the place of something else is named in one line."""
 
 import re
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from curvae import Autoencoder, curvature, likelihoods, metrics, objectives, posteriors, regulariser
+from curvae import Autoencoder, curvature, geometry, inspect, likelihoods, metrics, objectives, posteriors, regulariser
 from curvae.errors import DerivativeError, InputError
 
 pytestmark = pytest.mark.usefixtures("as_shipped")
@@ -29,16 +30,29 @@ OBJECTIVES = {
         generator=torch.Generator(),
     ),
 }
+OTHERS = {
+    "Linearised": partial(curvature.Linearised, DECODER, Z, X),
+    "Operator": partial(curvature.Operator, DECODER, Z, X),
+    "gauss_newton": partial(curvature.gauss_newton, DECODER, Z, X),
+    "hessian": partial(curvature.hessian, DECODER, Z, X),
+    "principal_basis": partial(curvature.principal_basis, DECODER, Z, X),
+    "pullback": partial(geometry.pullback, DECODER, Z),
+    "inspect": lambda likelihood: inspect(MODEL, X, likelihood=likelihood),
+    "at_unit_beta": lambda likelihood: metrics.at_unit_beta(likelihood, 0.2),
+    "importance_weighted_nll": lambda likelihood: metrics.importance_weighted_nll(
+        MODEL, X, likelihood, samples=2, generator=torch.Generator()
+    ),
+}
 STRUCTURED = ("GRAE", "Implied", "regulariser", "evaluate")
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", [*OBJECTIVES, *OTHERS])
 @pytest.mark.parametrize(
-    "wrong", ["bernoulli", likelihoods.Bernoulli, posteriors.Full()], ids=["name", "class", "other"]
+    "wrong", ["bernoulli", likelihoods.Bernoulli, posteriors.Full(), ""], ids=["name", "class", "other", "empty"]
 )
 def test_no_likelihood(name: str, wrong: object) -> None:
     with pytest.raises(InputError, match=r"^likelihood is [^\n]*; expected one of curvae.likelihoods[^\n]*$"):
-        OBJECTIVES[name](0.2, likelihood=wrong)
+        OTHERS[name](wrong) if name in OTHERS else OBJECTIVES[name](0.2, likelihood=wrong)
 
 
 @pytest.mark.parametrize("name", [*STRUCTURED, "Autoencoder"])

@@ -21,6 +21,7 @@ from curvae.forward.reverse import ReverseMode, attempt, explained
 from curvae.forward.statistics import FixedStatistics
 from curvae.forward.watched import watched
 from curvae.likelihoods import Likelihood
+from curvae.likelihoods.base import check_likelihood
 
 Curvature = Literal["gauss-newton", "hessian"]
 """Which second derivative of the log-likelihood an objective uses: the first term of (5), or both."""
@@ -71,7 +72,7 @@ def hessian_products(
     Only the likelihood's ``nll`` is used, so any twice differentiable one will do.
 
     Raises:
-        InputError: if the likelihood has no second derivative in its outputs.
+        InputError: if ``likelihood`` is none or has no second derivative in its outputs.
         DerivativeError: (one of these) second derivatives are not finite where output and data of a sample are.
 
     Example:
@@ -82,6 +83,7 @@ def hessian_products(
                  [ 0., -4.]]])
     """
     check_latents(z)
+    check_likelihood(likelihood)
     z = z.contiguous()  # forward mode refuses an expanded tensor
     check_first_use(fn, z)
     z, watch = watched(fn, z)

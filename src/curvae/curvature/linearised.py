@@ -11,6 +11,7 @@ from curvae.curvature.operator import Operator
 from curvae.errors import InputError
 from curvae.forward.pushforward import Decoder, check_latents, pushforward
 from curvae.likelihoods import Likelihood
+from curvae.likelihoods.base import check_likelihood
 
 
 @dataclass(frozen=True, repr=False)
@@ -28,7 +29,7 @@ class Linearised(OneLine):
         likelihood: observation model.
 
     Raises:
-        InputError: when used, as :func:`~curvae.curvature.pushforward`.
+        InputError: ``likelihood`` is none; when used, as :func:`~curvae.curvature.pushforward`.
 
     Example:
         >>> import torch
@@ -46,6 +47,7 @@ class Linearised(OneLine):
     likelihood: Likelihood
 
     def __post_init__(self) -> None:
+        check_likelihood(self.likelihood)
         if isinstance(self.point, Tensor):
             object.__setattr__(self, "point", lifted(self.point))
 

@@ -24,6 +24,7 @@ from curvae.forward.reverse import ReverseMode, attempt
 from curvae.forward.statistics import BatchStatistics, FixedStatistics
 from curvae.forward.watched import watched
 from curvae.likelihoods import Likelihood
+from curvae.likelihoods.base import check_likelihood
 
 
 class Operator(OneLine):
@@ -41,7 +42,8 @@ class Operator(OneLine):
         likelihood: observation model.
 
     Raises:
-        InputError: if z has no axis beside the batch's, ``fn`` does not return one tensor or cannot be differentiated.
+        InputError: if z has no axis beside the batch's, ``likelihood`` is none, ``fn`` does not return one tensor or
+            cannot be differentiated.
 
     Attributes:
         eta: the decoder's output ``[B, *D]``, differentiable.
@@ -59,6 +61,7 @@ class Operator(OneLine):
     @one_at_a_time()
     def __init__(self, fn: Decoder, z: Float[Tensor, "B *L"], x: Tensor, likelihood: Likelihood) -> None:
         check_latents(z)
+        check_likelihood(likelihood)
         self.fn, self.z, self.x, self.likelihood = fn, z.contiguous(), x, likelihood
         check_first_use(fn, self.z)
         self._written = as_written(fn)

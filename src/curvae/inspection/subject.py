@@ -16,7 +16,8 @@ from curvae.data import as_samples
 from curvae.errors import InputError
 from curvae.forward.first_use import checked
 from curvae.inspection.channels import FirstLayer
-from curvae.likelihoods import Gaussian, Likelihood
+from curvae.likelihoods import Likelihood
+from curvae.likelihoods.gaussian import or_gaussian
 from curvae.likelihoods.masked import takes_missing
 from curvae.posteriors import DiagonalFactor, Normal
 from curvae.posteriors.factor import Factor
@@ -112,7 +113,7 @@ def subject_of(model: Model, x: Tensor | np.ndarray, likelihood: Likelihood | No
         InputError: the model does not take these data, or gives no latents of finite numbers.
     """
     own = getattr(model, "likelihood", None)
-    given = likelihood or (own if isinstance(own, Likelihood) else Gaussian())
+    given = or_gaussian(own if likelihood is None and isinstance(own, Likelihood) else likelihood)
     pixels = getattr(x, "dtype", None) in (torch.uint8, np.uint8)
     low, high = getattr(model, "pixels", None) or (0.0, 1.0)
     x = _as_taken(model, x, takes_missing(given))

@@ -17,6 +17,7 @@ from curvae.autoencoder import Model
 from curvae.errors import InputError
 from curvae.forward.first_use import checked
 from curvae.likelihoods import Gaussian, Laplace, LearnedGaussian, Likelihood, Masked, Mixed, StudentT
+from curvae.likelihoods.base import check_likelihood
 from curvae.metrics.codes import conditioned_batches, deployed, in_double, repeated
 from curvae.metrics.result import Estimate
 from curvae.posteriors import Normal
@@ -89,7 +90,7 @@ def importance_weighted_nll(
         The estimates, float64 on the CPU.
 
     Raises:
-        InputError: an argument out of range, no data, or a likelihood that is not finite.
+        InputError: an argument out of range, no observation model, no data, or a likelihood that is not finite.
 
     Source: Burda, Grosse & Salakhutdinov, ICLR 2016.
 
@@ -104,6 +105,7 @@ def importance_weighted_nll(
         >>> found.nll.shape, bool((found.ess > 1).all())
         (torch.Size([5]), True)
     """
+    check_likelihood(likelihood)
     positive_int("samples", samples)
     positive_int("chunk_size", chunk_size)
     if (noise is None) == (generator is None):
@@ -144,6 +146,7 @@ def at_unit_beta(likelihood: Likelihood, beta: float) -> Likelihood:
         Gaussian(sigma=1)
     """
     positive("beta", beta)
+    check_likelihood(likelihood)
     match likelihood:
         case LearnedGaussian() if likelihood.log_sigma.dim():
             sigma = likelihood.sigma.detach()
