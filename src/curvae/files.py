@@ -7,7 +7,7 @@ import re
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -93,24 +93,28 @@ def leftovers(path: Path, *, any_age: bool = False) -> list[Path]:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Let no other caller of this into a folder, for as long as it takes to read or write files that belong together.
+def alone(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Let no other caller of this into a folder, for as long as files that belong together are read or written.
 
     Where there are no such locks nobody waits.
+
+    Raises:
+        InputError: somebody is there, and ``wait`` is off.
 
     Example:
         >>> with alone(Path(tempfile.mkdtemp())):
         ...     pass
     """
-    handle = None
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        _lock(handle, wait=True)
-    try:
+    with ExitStack() as held:
+        try:
+            handle = os.open(folder, os.O_RDONLY)
+            held.callback(os.close, handle)
+            _lock(handle, wait)
+        except BlockingIOError:
+            raise InputError(f"another process works in {folder}; wait for it or stop it") from None
+        except OSError:
+            pass
         yield
-    finally:
-        if handle is not None:
-            os.close(handle)
 
 
 def is_locked(path: Path) -> bool:

@@ -91,9 +91,10 @@ def _context(subjects: list[ShownRun]) -> dict[str, Any]:
     groups = group_by_data(subjects)
     losses = [(group.title, *loss_charts(list(group.subjects))) for group in groups]
     terms = dict.fromkeys(name for *_, names in losses for name in names)
-    measured = [(subject, found) for subject in subjects if (found := subject.run.evaluation) is not None]
+    read = [(subject, subject.run.evaluation) for subject in subjects]  # once: one may be written meanwhile
+    measured = [(subject, evaluation) for subject, evaluation in read if evaluation is not None]
     numbers = [(subject.run.config, evaluation) for subject, evaluation in measured]
-    missing = [subject for subject in subjects if subject.run.evaluation is None]
+    missing = [subject for subject, evaluation in read if evaluation is None]
     return {
         "version": curvae.__version__,
         "conclusions": [found for group in groups for found in conclusions(group)],

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from curvae.errors import InputError
+from curvae.files import alone
 from curvae.reproduce.uniqueness import Config, reproduce, run, runner
 from curvae.reproduce.uniqueness.activations import Nonlinearity
 from curvae.reproduce.uniqueness.config import CONFIGS, Panel, grid
@@ -97,6 +98,12 @@ def test_another_summary_is_not_overwritten(there: dict[str, str], tmp_path: Pat
         reproduce("fig1", "smoke", tmp_path)
     assert json.loads(path.read_text()) == there
     assert not (tmp_path / "tables").exists()
+
+
+def test_two_do_not_fill_the_same_tables(tmp_path: Path) -> None:
+    with alone(tmp_path), pytest.raises(InputError, match=r"^another process works in [^\n]*; wait for it or stop it$"):
+        reproduce("fig1", "smoke", tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_persons_own_picture_is_not_replaced(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from curvae._extras import require
 require("curvae.reproduce.uniqueness (figures 1, 5 and 6) needs", "numba", extra="uniqueness")
 
 from curvae.errors import InputError
+from curvae.files import alone
 from curvae.reproduce import SCALES, cores
 from curvae.reproduce.summary import as_json, check_folder, plain, stored, write_text
 from curvae.reproduce.uniqueness import beyond, freed
@@ -47,17 +48,20 @@ def reproduce(figure: str, scale: str, out: Path) -> None:
         out: the folder; made if it is missing.
 
     Raises:
-        InputError: an unknown figure or scale, or ``out`` holds results of another figure or scale, or a damaged file.
+        InputError: an unknown figure or scale, or ``out`` holds results of another figure or scale, or a damaged file,
+            or another process works there.
     """
     if (figure, scale) not in CONFIGS:
         raise InputError(f"got figure {figure!r}, scale {scale!r}; expected fig1, fig5, fig6 at {', '.join(SCALES)}")
     config = CONFIGS[figure, scale]
-    _check_folder(figure, scale, out)
-    write_results(run(config, out / "tables"), out)
-    if figure == "fig5":
-        write_beyond(beyond.EXTENSIONS[scale], scale, out)
-    if figure == "fig1" and scale in FREED:
-        write_freed(FREED[scale], scale, out)
+    out.mkdir(parents=True, exist_ok=True)
+    with alone(out, wait=False):  # of two that write the same tables each would lose trials of the other
+        _check_folder(figure, scale, out)
+        write_results(run(config, out / "tables"), out)
+        if figure == "fig5":
+            write_beyond(beyond.EXTENSIONS[scale], scale, out)
+        if figure == "fig1" and scale in FREED:
+            write_freed(FREED[scale], scale, out)
 
 
 def _check_folder(figure: str, scale: str, out: Path) -> None:
