@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from _blocks import summary_of
-from _figures import LONGER, WIDER_CURVES, curves_summary, faces_summary
+from _faces import LONGER, faces_summary
+from _figures import WIDER_CURVES, curves_summary
 from _numbers import RESULTS, counted, read, setting, table, thousands, width
 from _verdicts import Judged, blocks, curves, digits, disentangled, distances, funnels, samples, uniqueness
 

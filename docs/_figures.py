@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from statistics import fmean
 from typing import Any
 
 from _numbers import (
     OTHER,
     RESULTS,
-    bold,
     by_seed,
     interval,
     made_by,
+    mean_sd,
     num,
     percent,
     read,
     same_but,
-    side,
     span,
     table,
     wider,
 )
-
-from curvae.reproduce.fig4.numbers import against_beta
 
 DEMOS = ("beta-vae", "grae")
 
@@ -144,83 +140,11 @@ def frechet_table() -> str:
     for index, beta in enumerate(summary["betas"]):
         cells = [f"β = {beta:g}"]
         for where in ("frechet_prior", "frechet_mixture"):
-            cells += [_in_cell(summary["models"][model][where][index], 0) for model in ("β-VAE", "GRAE≈")]
+            cells += [mean_sd(summary["models"][model][where][index], 0) for model in ("β-VAE", "GRAE≈")]
             cells.append(num(summary["within_spread"][where][index]["ratio"], 1))
         rows.append(cells)
     prior, mixture = ["β-VAE, z from the prior", "GRAE≈"], ["β-VAE, z from a mixture", "GRAE≈"]
     return table(["", *prior, "gap ÷ spread of seeds", *mixture, "gap ÷ spread of seeds"], rows)
-
-
-LONGER = "fig4/longer"
-
-
-def faces_summary(figure: str = "fig4") -> dict[str, Any]:
-    """A summary of figure 4 over the β and seeds of all its calls; those of further β are in folders ``beta…``."""
-    further = sorted(folder.name for folder in (RESULTS / figure).glob("beta*"))
-    groups = [by_seed(figure), *(by_seed(f"{figure}/{name}") for name in further)]
-    summary = groups[0][0]
-    if sum(map(len, groups)) == 1:
-        return summary
-    for more, *_ in groups[1:]:
-        assert same_but(summary, more, "betas"), "they differ in more than their β"
-        summary["trained_under"] += more["trained_under"]
-    measured = chain.from_iterable(_measured(calls).items() for calls in groups)
-    found = dict(sorted(measured, key=lambda one: one[0][1]))  # by β
-    return summary | against_beta(found) | {"betas": list(dict.fromkeys(beta for _, beta, _ in found))}
-
-
-def _measured(calls: list[dict[str, Any]]) -> dict[tuple[str, float, int], dict[str, float]]:
-    """Every measure by model, β and seed, of calls that differ in their seeds alone."""
-    seeds = calls[0]["config"]["training"]["seeds"]
-    return {
-        (model, beta, seed): {key: values[key][row] for key in values}
-        for model in calls[0]["models"]
-        for column, beta in enumerate(calls[0]["betas"])
-        for values in [_values(calls, model, column)]
-        for row, seed in enumerate(seeds)
-    }
-
-
-def _values(calls: list[dict[str, Any]], model: str, column: int) -> dict[str, list[float]]:
-    """Every measure of one model at one β, of all calls' seeds."""
-    measures = calls[0]["models"][model]
-    return {key: [one for call in calls for one in call["models"][model][key][column]["values"]] for key in measures}
-
-
-def longer_faces_table() -> str:
-    """The same of longer training, with the distance of reconstructions, and the differences with their intervals."""
-    summary = faces_summary(LONGER)
-    measures = dict.fromkeys(("frechet_prior", "frechet_mixture", "frechet_reconstruction"), 0)
-    measures |= {"sharpness_prior": 4, "mse": 5, "beta_vae": 1, "grae_full": 1}
-    names = ["FD, z from the prior", "FD, z from a mixture", "FD, reconstructions", "sharpness"]
-    names += ["squared error", "(2)", "(13)"]
-    rows = []
-    for index, beta in enumerate(summary["betas"]):
-        for model, found in summary["models"].items():
-            cells = [_in_cell(found[key][index], digits) for key, digits in measures.items()]
-            rows.append([f"{model}, β = {beta:g}", *cells])
-        apart = {key: summary["differences"][key][index] for key in measures}
-        cells = [bold(interval(apart[key], digits), apart[key]) for key, digits in measures.items()]
-        rows.append(["difference", *cells])
-    return table(["", *names], rows)
-
-
-def longer_apart(*keys: str) -> str:
-    """In how many cases, one a measure and β, the two differ significantly after longer training."""
-    found = faces_summary(LONGER)["differences"]
-    sides = [side(part) for key in keys for part in found[key]]
-    return f"{sum(map(abs, sides))} of {len(sides)}"
-
-
-def _in_cell(found: dict[str, Any], digits: int) -> str:
-    return f"{num(found['mean'], digits)} ± {num(found['sd'], digits)}"
-
-
-def times_real(measure: str) -> list[float]:
-    """A Fréchet distance of each longer trained model over that of real images, means over seeds."""
-    summary = faces_summary(LONGER)
-    real = summary["frechet"]["of_training_images"]
-    return [each["mean"] / real for found in summary["models"].values() for each in found[measure]]
 
 
 def ablation(model: str, measure: str = "frechet_prior", digits: int = 0) -> str:

@@ -23,6 +23,7 @@ import _blocks  # noqa: E402
 import _claims  # noqa: E402
 import _cli  # noqa: E402
 import _comparison  # noqa: E402
+import _faces  # noqa: E402
 import _factors  # noqa: E402
 import _figures  # noqa: E402
 import _first_stage  # noqa: E402
@@ -38,6 +39,7 @@ _MODULES = {
     "bench": _bench,
     "blocks": _blocks,
     "compared": _comparison,
+    "faces": _faces,
     "factors": _factors,
     "figures": _figures,
     "frontier": _frontier,

@@ -52,6 +52,11 @@ def interval(part: dict[str, float], digits: int = 2, factor: float = 1) -> str:
     return f"{value} ({low} to {high})"
 
 
+def mean_sd(found: dict[str, Any], digits: int) -> str:
+    """``mean ± standard deviation``, over seeds."""
+    return f"{num(found['mean'], digits)} ± {num(found['sd'], digits)}"
+
+
 def side(part: dict[str, float]) -> int:
     """On which side of 0 an interval lies: −1 below, 1 above, 0 where it holds 0."""
     return (part["low"] > 0) - (part["high"] < 0)
