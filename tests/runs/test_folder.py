@@ -5,6 +5,8 @@ import json
 import shutil
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from curvae.errors import InputError
 from curvae.metrics import Evaluation, evaluate
 from curvae.runs import Run, build_likelihood, build_structure, evaluated
 from curvae.runs.folder import check_free
+from curvae.runs.taking import TakenError
 
 
 @pytest.fixture
@@ -202,6 +205,22 @@ def test_create_refuses_a_folder_in_use(finished: Run, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not empty"):
         Run.create(tmp_path / "full", finished.config, dataset, torch.device("cpu"))
     assert (tmp_path / "full" / "file").read_text() == "mine"
+
+
+def test_a_run_that_begins_while_its_folder_is_tried_is_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".config-0a1b2c3d.part.json").mkdir()
+    listed = Path.iterdir
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        found = list(listed(path))
+        with suppress(FileNotFoundError):
+            (tmp_path / ".config-0a1b2c3d.part.json").rmdir()
+        (tmp_path / "config.json").touch()  # another process, after the listing
+        return iter(found)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    with pytest.raises(TakenError, match="already holds a run"):
+        check_free(tmp_path)
 
 
 def test_create_in_an_empty_folder(finished: Run, tmp_path: Path) -> None:

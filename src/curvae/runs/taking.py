@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,8 +26,8 @@ _FILES = (
 _WAIT = 0.2
 
 
-class HeldError(InputError):
-    """Another process trains in a run folder."""
+class TakenError(InputError):
+    """A run folder is another's: a process trains in it, or has begun its run."""
 
 
 @contextmanager
@@ -34,7 +35,7 @@ def locked(path: Path) -> Iterator[None]:
     """Hold a run folder, made if it is missing, against other processes; the lock goes with the process.
 
     Raises:
-        HeldError: another process holds it.
+        TakenError: another process holds it.
         InputError: it cannot be written.
     """
     from filelock import FileLock, Timeout  # of an extra: only who trains needs it
@@ -44,7 +45,7 @@ def locked(path: Path) -> Iterator[None]:
         path.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        raise HeldError(f"{path} is being trained by another process; wait for it or stop it") from None
+        raise TakenError(f"{path} is being trained by another process; wait for it or stop it") from None
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}; choose another --out") from error
     try:
@@ -92,7 +93,8 @@ def check_free(path: Path) -> None:
     """Refuse a path that a new run cannot have.
 
     Raises:
-        InputError: it holds a run, is not empty, is not a folder, or its name is not UTF-8.
+        TakenError: it holds a run.
+        InputError: it is not empty, is not a folder, or its name is not UTF-8.
 
     Example:
         >>> import tempfile
@@ -107,9 +109,10 @@ def check_free(path: Path) -> None:
         raise InputError(f"{str(path)!r} is not UTF-8; expected a name that is")
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; expected a new or empty folder for the run")
-    if (path / "config.json").exists():
-        raise InputError(f"{path} already holds a run; use --resume to continue it, or another --out")
-    if path.is_dir() and any(entry not in _remains(path) for entry in path.iterdir()):
+    used = path.is_dir() and any(entry not in _remains(path) and os.path.lexists(entry) for entry in path.iterdir())
+    if (path / "config.json").exists():  # asked last: another process may put it there meanwhile
+        raise TakenError(f"{path} already holds a run; use --resume to continue it, or another --out")
+    if used:
         raise InputError(f"{path} is not empty and holds no run; expected a new or empty folder")
 
 

@@ -126,12 +126,29 @@ def test_a_run_that_another_command_begins_meanwhile_is_gone_on_with(
         return train(config, out, resume=resume, keep=keep)
 
     monkeypatch.setattr(launch, "train", begun)
+    monkeypatch.setattr(launch, "_PAUSE", 0)
     assert sweep([config], tmp_path, Local())[config].finished
     assert resumes == [False, True]
     bad = dataclasses.replace(config, data=str(tmp_path / "nothing.npy"))
     with pytest.raises(InputError, match="does not exist"):
         sweep([bad], tmp_path, Local())
     assert resumes == [False, True, False]
+
+
+def test_what_is_refused_while_a_run_is_trained_is_not_tried_again(
+    toy: TrainingSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resumes = list[bool]()
+
+    def refused(config: RunConfig, out: Path, *, resume: bool, keep: tuple[int, ...]) -> Outcome:
+        resumes.append(resume)
+        train(config, out)
+        raise InputError("x has a NaN")
+
+    monkeypatch.setattr(launch, "train", refused)
+    with pytest.raises(InputError, match="x has a NaN"):
+        sweep([toy.beta_vae(0, 0.2, 4, 2)], tmp_path, Local())
+    assert resumes == [False]
 
 
 def test_a_run_that_another_command_trained_meanwhile_has_the_snapshots(toy: TrainingSettings, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from curvae.errors import InputError
 from curvae.files import alone
+from curvae.reproduce import uniqueness
 from curvae.reproduce.uniqueness import Config, reproduce, run, runner
 from curvae.reproduce.uniqueness.activations import Nonlinearity
 from curvae.reproduce.uniqueness.config import CONFIGS, Panel, grid
@@ -194,3 +195,14 @@ def test_tanh_separates_at_the_quick_scale() -> None:
     assert diagonal["converged"]["within"]["low"] > 0.5 > full["converged"]["within"]["high"]
     assert diagonal["worst_minus_best"]["low"] > 0
     assert full["uniform"]["p_value"] > 1e-3 > diagonal["uniform"]["p_value"]
+
+
+def test_the_summary_of_another_figure_that_came_meanwhile_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = '{"figure": "fig6", "scale": "smoke"}'
+    monkeypatch.setattr(uniqueness, "run", lambda *_: (tmp_path / "summary.json").write_text(other))
+    with pytest.raises(InputError, match=f"use another folder, and copy {tmp_path}/tables, which has the trials"):
+        reproduce("fig5", "smoke", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+    assert (tmp_path / "summary.json").read_text() == other

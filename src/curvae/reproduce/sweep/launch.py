@@ -28,7 +28,7 @@ from curvae.errors import InputError
 from curvae.memory import avoid_page_faults
 from curvae.reproduce import cores
 from curvae.runs import RunConfig
-from curvae.runs.taking import HeldError
+from curvae.runs.taking import TakenError
 from curvae.terminal import remark, show_warning
 from curvae.training import Outcome, TrainingError, train
 from curvae.training.arguments import with_arguments
@@ -74,17 +74,13 @@ class Task:
     def _train(self) -> Outcome:
         waited = False
         while True:
-            begun = (self.path / "config.json").exists()
             try:
-                return train(self.config, self.path, resume=begun, keep=self.keep)
-            except HeldError:
+                return train(self.config, self.path, resume=(self.path / "config.json").exists(), keep=self.keep)
+            except TakenError:  # that it holds a run, too: another command has begun it since
                 if not waited:
                     remark(f"note: {self.path} is being trained by another process, which is waited for")
                 waited = True
                 time.sleep(_PAUSE)
-            except InputError:
-                if begun or not (self.path / "config.json").exists():
-                    raise  # else another command began it since: there is a run to go on with now
 
     def checkpoint(self) -> Any:
         """What submitit puts back into the queue when the cluster takes the machine away."""

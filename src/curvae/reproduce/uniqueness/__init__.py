@@ -57,7 +57,12 @@ def reproduce(figure: str, scale: str, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     with alone(out, wait=False):  # of two that write the same tables each would lose trials of the other
         _check_folder(figure, scale, out)
-        write_results(run(config, out / "tables"), out)
+        result = run(config, out / "tables")
+        try:
+            _check_folder(figure, scale, out)  # again: another command may have written there since
+        except InputError as error:
+            raise InputError(f"{error}, and copy {out / 'tables'}, which has the trials, there first") from error
+        write_results(result, out)
         if figure == "fig5":
             write_beyond(beyond.EXTENSIONS[scale], scale, out)
         if figure == "fig1" and scale in FREED:
@@ -65,7 +70,7 @@ def reproduce(figure: str, scale: str, out: Path) -> None:
 
 
 def _check_folder(figure: str, scale: str, out: Path) -> None:
-    """Refuse, before anything runs, a folder whose results would be lost or cannot be read."""
+    """Refuse a folder whose results would be lost or cannot be read."""
     check_folder(out, figure, scale)
     for name in ("beyond.json", "freed.json"):
         stored(out / name)
