@@ -103,7 +103,7 @@ def check_free(path: Path) -> None:
         >>> _ = (folder / "config.json").write_text("{}")
         >>> check_free(folder)
         Traceback (most recent call last):
-        curvae.errors.InputError: ... already holds a run; use --resume to continue it, or another --out
+        curvae.runs.taking.TakenError: ... already holds a run; use --resume to continue it, or another --out
     """
     if not is_unicode(str(path)):  # safetensors reads no such path
         raise InputError(f"{str(path)!r} is not UTF-8; expected a name that is")
