@@ -146,7 +146,7 @@ def test_damaged_images_stop_it_or_are_left_out(
     (folder / "003.png").write_bytes(whole[: len(whole) // 2])
     small = {"network": "mlp", "width": "0.05", "steps": "2", "betas": "0.1"}
     call = partial(table1.reproduce, "table1", "smoke", tmp_path / "out", data=str(folder), runs=tmp_path / "runs")
-    with pytest.raises(InputError, match=r"1 of \d+ images fail; .*003.png.* \(of a figure --set damaged=skip\)"):
+    with pytest.raises(InputError, match=r"1 of \d+ images fail; .*003.png.* of a figure --set damaged=skip\)"):
         call(changes=small)
     with pytest.raises(InputError, match="damaged is 'leave'; expected stop or skip"):
         call(changes={**small, "damaged": "leave"})
